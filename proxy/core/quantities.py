@@ -1,0 +1,90 @@
+"""Durations and sizes as people write them: "500ms", "30s", "5m"; "64KiB", "10MiB".
+
+A number without a unit is refused, because nobody can tell seconds from milliseconds in it. Inside the program a
+duration is a float of seconds and a size an int of bytes.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+SIZE_UNITS = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+
+DURATION_ALLOWED = 'a duration: a string such as "500ms", "30s", "5m" or "1h"'
+SIZE_ALLOWED = 'a size: a string such as "512B", "64KiB", "10MiB" or "1GiB"'
+
+DURATION_PATTERN = r"^(\d+(\.\d+)?)(ms|s|m|h|d)$"
+SIZE_PATTERN = r"^(\d+)(B|KiB|MiB|GiB)$"
+
+_LONGEST = 366 * 86400.0
+_LARGEST = 1 << 50
+_DURATION = re.compile(DURATION_PATTERN, re.ASCII)
+_SIZE = re.compile(SIZE_PATTERN, re.ASCII)
+
+
+def parse_duration(text: str) -> float:
+    """Read a duration.
+
+    Args:
+        text: digits, optionally a fraction, and one of the units ms, s, m, h and d.
+
+    Returns:
+        Seconds, zero or more, at most a year.
+
+    Raises:
+        ValueError: it is not a duration; the message says what is allowed.
+    """
+    match = _DURATION.match(text)
+    if match is None:
+        unit = f'; "{text}" has no unit' if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) else ""
+        raise ValueError(f"{DURATION_ALLOWED}{unit}")
+    # Division by whole milliseconds would be exact for "100ms"; rounding to microseconds is the same for people.
+    seconds = round(float(match[1]) * DURATION_UNITS[match[3]], 6)
+    if not math.isfinite(seconds) or seconds > _LONGEST:
+        raise ValueError(f"{DURATION_ALLOWED}, at most a year")
+    return seconds
+
+
+def format_duration(seconds: float) -> str:
+    """Write a duration in the largest unit that needs no fraction; the reverse of `parse_duration`."""
+    milliseconds = round(seconds * 1000, 3)
+    if milliseconds == 0:
+        return "0s"
+    for unit in ("d", "h", "m", "s"):
+        size = DURATION_UNITS[unit] * 1000
+        if milliseconds % size == 0:
+            return f"{int(milliseconds // size)}{unit}"
+    return f"{milliseconds:g}ms"
+
+
+def parse_size(text: str) -> int:
+    """Read a size.
+
+    Args:
+        text: digits and one of the units B, KiB, MiB and GiB (powers of 1024).
+
+    Returns:
+        Bytes, zero or more.
+
+    Raises:
+        ValueError: it is not a size; the message says what is allowed.
+    """
+    match = _SIZE.match(text)
+    if match is None:
+        decimal = re.fullmatch(r"\d+\s*([kKmMgG])[bB]?", text, re.ASCII)
+        hint = f'; write "{decimal[1].upper()}iB", which is a power of 1024' if decimal else ""
+        raise ValueError(f"{SIZE_ALLOWED}{hint}")
+    size = int(match[1]) * SIZE_UNITS[match[2]] if len(match[1]) <= 18 else _LARGEST + 1
+    if size > _LARGEST:
+        raise ValueError(f"{SIZE_ALLOWED}, at most 1024 TiB")
+    return size
+
+
+def format_size(size: int) -> str:
+    """Write a number of bytes in the largest unit that needs no fraction; the reverse of `parse_size`."""
+    for unit in ("GiB", "MiB", "KiB"):
+        if size and size % SIZE_UNITS[unit] == 0:
+            return f"{size // SIZE_UNITS[unit]}{unit}"
+    return f"{size}B"
