@@ -1,0 +1,485 @@
+"""A pool of backends: who is claimable, who is busy, and whether waiting makes sense.
+
+This module owns the in-flight counts and the *rotation*, the list of the backends that could take an exchange now.
+The theory is one rule: **claim and count in one step**. `claim` chooses and counts in one plain function without an
+`await`, so a drain that sees nothing in flight cannot be overtaken by a request that was "chosen, not yet counted".
+To keep that step short, whatever can be decided before a request comes is decided when something changes: only
+claimable backends with room, of a pool that is not paused, are in the rotation at all. `claim` never asks.
+
+**Is it worth waiting?** A request that finds nothing claimable asks `outlook`. In a supervised pool a slot is hopeful
+unless there is a reason for the contrary, so that nobody has to announce the ordinary (a boot, a crash, the moment
+between an old process and its replacement):
+
+| the slot | is |
+|---|---|
+| was given up (`give_up`) | hopeless, until something is added to it |
+| is announced (`expect`) | hopeful, until something is added to it or the pool is locked |
+| had `CRASH_LOOP` failed starts in a row of one generation | hopeless, until one of them becomes ready |
+| has a backend that starts, or is ready whatever its health | hopeful: the process lives and is probed |
+| has only a draining backend | hopeless: it returns only when an operator says so |
+| has nothing | hopeful, unless the pool is locked: then nobody respawns it |
+
+A static pool hopes only for its first probes: somebody else runs those addresses, so unhealthy means 503 at once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import count
+
+from proxy.core.address import Address
+from proxy.core.backend import Backend, BackendSnapshot
+from proxy.core.balancing import balancer
+from proxy.core.identity import BackendId
+from proxy.core.lifecycle import BackendState, Health, check_transition
+from proxy.core.pool_events import (
+    BackendAdded,
+    BackendDrained,
+    BackendMoved,
+    BackendRemoved,
+    CapacityFreed,
+    HealthChanged,
+    HopeLost,
+    PoolEvent,
+    PoolLocked,
+    PoolPaused,
+    PoolResumed,
+    PoolUnlocked,
+)
+from proxy.core.strategy import Balance
+
+__all__ = [
+    "CRASH_LOOP",
+    "Backend",
+    "BackendAdded",
+    "BackendDrained",
+    "BackendMoved",
+    "BackendRemoved",
+    "BackendSnapshot",
+    "CapacityFreed",
+    "HealthChanged",
+    "HopeLost",
+    "Outlook",
+    "Pool",
+    "PoolEvent",
+    "PoolLocked",
+    "PoolPaused",
+    "PoolResumed",
+    "PoolSnapshot",
+    "PoolUnlocked",
+    "SlotSnapshot",
+    "UnbalancedRelease",
+]
+
+CRASH_LOOP = 3
+"""Failed starts in a row after which a slot counts as hopeless: requests are answered at once instead of held."""
+
+# One sequence for all pools, so that an id is never used twice in this process.
+_backend_ids = count(1)
+
+
+class Outlook(StrEnum):
+    """What a request can hope for."""
+
+    CLAIMABLE = "claimable"
+    """A claim succeeds now."""
+    BUSY = "busy"
+    """Every claimable backend is full: hold until one has room."""
+    EXPECTED = "expected"
+    """Nothing is claimable, but something is coming (or the pool is paused): hold."""
+    HOPELESS = "hopeless"
+    """Nothing is claimable and nothing is coming: answer 503 at once."""
+
+
+class UnbalancedRelease(Exception):
+    """An exchange was released that was not claimed: a fault of the caller. The count stays at 0."""
+
+
+@dataclass(slots=True)
+class _Slot:
+    # What is known of a slot beyond its backends: an announcement, and the row of failed starts of one generation.
+    expected: bool | None = None
+    failed_starts: int = 0
+    generation: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotSnapshot:
+    """A slot at one moment; old and new backend are both in it while one replaces the other.
+
+    Attributes:
+        slot: its number, from 0.
+        hopeful: a backend that can be claimed is there or is coming.
+        failed_starts: failed starts in a row.
+        backends: what fills it, oldest first; empty between two processes.
+    """
+
+    slot: int
+    hopeful: bool
+    failed_starts: int
+    backends: tuple[BackendSnapshot, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSnapshot:
+    """A pool at one moment; `locked` is the reason, or None."""
+
+    name: str
+    size: int
+    supervised: bool
+    locked: str | None
+    paused: bool
+    outlook: Outlook
+    slots: tuple[SlotSnapshot, ...]
+
+
+class Pool:
+    """Backends that share traffic.
+
+    Attributes:
+        name: its name in the configuration.
+        size: number of slots.
+        supervised: we run its processes; otherwise something else runs its addresses.
+        backends: every backend that has not been removed, old and new, in the order they were added.
+        locked: why the pool is locked, or None.
+        paused: nothing is claimed at the moment, by order of an operator.
+        max_in_flight: exchanges one backend may have at once; 0 is unlimited.
+    """
+
+    __slots__ = (
+        "_choose",
+        "_hopeless",
+        "_observers",
+        "_rotation",
+        "_slots",
+        "_telling",
+        "_untold",
+        "backends",
+        "locked",
+        "max_in_flight",
+        "name",
+        "paused",
+        "size",
+        "supervised",
+    )
+
+    def __init__(
+        self, *, name: str, balance: Balance, size: int, supervised: bool, max_in_flight: int = 0
+    ) -> None:
+        """Begin with no backend; a supervised pool hopes for all its slots from the start."""
+        self.name = name
+        self.size = size
+        self.supervised = supervised
+        self.max_in_flight = max_in_flight
+        self.backends: list[Backend] = []
+        self.locked: str | None = None
+        self.paused = False
+        self._choose: Callable[[list[Backend]], Backend] = balancer(balance)
+        self._rotation: list[Backend] = []
+        self._slots: dict[int, _Slot] = {}
+        self._observers: list[Callable[[PoolEvent], None]] = []
+        self._untold: deque[PoolEvent] = deque()
+        self._telling = False
+        self._hopeless = self.outlook() is Outlook.HOPELESS
+
+    # The path of every request.
+
+    def claim(self, excluding: Collection[BackendId] = ()) -> Backend | None:
+        """Choose a backend and count an exchange as in flight for it, in one step.
+
+        Args:
+            excluding: backends that this exchange has tried already.
+
+        Returns:
+            The backend, to be given to `release` exactly once, or None: then ask `outlook` whether to wait.
+        """
+        rotation = self._rotation
+        if excluding:
+            candidates = [backend for backend in rotation if backend.id not in excluding]
+            if not candidates:
+                return None
+            chosen = self._choose(candidates)
+        elif rotation:
+            chosen = self._choose(rotation)
+        else:
+            return None
+        chosen.in_flight = in_flight = chosen.in_flight + 1
+        if in_flight == chosen.max_in_flight:
+            rotation.remove(chosen)
+        elif chosen is not rotation[-1]:
+            rotation.remove(chosen)
+            rotation.append(chosen)
+        return chosen
+
+    def release(self, backend: Backend) -> None:
+        """Count a claimed exchange as ended, however it ended and whatever became of its backend since.
+
+        Raises:
+            UnbalancedRelease: nothing was in flight.
+        """
+        before = backend.in_flight
+        backend.in_flight = before - 1
+        # The first test is true for 0 of an unlimited backend too; whatever is rare is behind this line.
+        if before == backend.max_in_flight or before < 1 or not backend.claimable:
+            self._released(backend, before)
+
+    def _released(self, backend: Backend, before: int) -> None:
+        if before < 1:
+            backend.in_flight = 0
+            raise UnbalancedRelease(f"backend {backend.id} of pool {self.name} has nothing in flight")
+        if before == backend.max_in_flight and backend.claimable and not self.paused:
+            self._rotation.append(backend)
+            self._tell(CapacityFreed(self))
+        elif before == 1 and backend.state is BackendState.DRAINING:
+            self._tell(BackendDrained(backend))
+
+    # Backends come, change and go.
+
+    def add(
+        self,
+        *,
+        slot: int,
+        generation: int,
+        address: Address,
+        state: BackendState = BackendState.STARTING,
+        health: Health = Health.UNKNOWN,
+        now: float,
+        pid: int | None = None,
+    ) -> Backend:
+        """Put a new backend into a slot, beside whatever fills it already.
+
+        Whatever was announced for the slot is fulfilled by this, and another generation starts with a clean record.
+        """
+        backend = Backend(
+            id=BackendId(next(_backend_ids)),
+            pool=self.name,
+            slot=slot,
+            generation=generation,
+            address=address,
+            state=state,
+            health=health,
+            max_in_flight=self.max_in_flight,
+            pid=pid,
+            since=now,
+        )
+        record = self._slots.setdefault(slot, _Slot())
+        record.expected = None
+        if generation != record.generation:
+            record.generation = generation
+            record.failed_starts = 0
+        self.backends.append(backend)
+        self._changed(BackendAdded(backend))
+        return backend
+
+    def move(self, backend: Backend, state: BackendState, *, now: float) -> None:
+        """Change what a backend is for. A drain of a backend with nothing in flight is complete at once.
+
+        Raises:
+            IllegalTransition: the lifecycle has no such row; nothing was changed.
+        """
+        before = backend.state
+        check_transition(before, state)
+        backend.state = state
+        backend.since = now
+        record = self._slots.setdefault(backend.slot, _Slot())
+        if BackendState.READY in (before, state):
+            record.failed_starts = 0
+        elif state is BackendState.FAILED:
+            record.failed_starts += 1
+        self._changed(BackendMoved(backend, before, state))
+        if state is BackendState.DRAINING and backend.in_flight == 0:
+            self._tell(BackendDrained(backend))
+
+    def set_health(self, backend: Backend, health: Health) -> None:
+        """Set the verdict over a backend; the same verdict again changes nothing and tells nobody."""
+        before = backend.health
+        if health is before:
+            return
+        backend.health = health
+        self._changed(HealthChanged(backend, before, health))
+
+    def remove(self, backend: Backend) -> None:
+        """Forget a backend, in whatever state; exchanges still in flight for it may be released afterwards.
+
+        Raises:
+            ValueError: it is not in this pool.
+        """
+        self.backends.remove(backend)
+        self._changed(BackendRemoved(backend))
+
+    # What is known of slots beyond their backends.
+
+    def expect(self, slot: int) -> None:
+        """Announce a backend for a slot, whatever fills it now: requests may wait for it."""
+        self._slots.setdefault(slot, _Slot()).expected = True
+        self._changed()
+
+    def give_up(self, slot: int) -> None:
+        """Say that nobody will fill a slot (or bring back what is in it), until something is added to it."""
+        self._slots.setdefault(slot, _Slot()).expected = False
+        self._changed()
+
+    def hopeful(self, slot: int) -> bool:
+        """Tell whether a backend that can be claimed is in this slot or is coming; see the table above."""
+        states = {backend.state for backend in self.backends if backend.slot == slot}
+        if not self.supervised:
+            return any(
+                backend.state is BackendState.READY and backend.health is not Health.UNHEALTHY
+                for backend in self.backends
+                if backend.slot == slot
+            )
+        record = self._slots.get(slot, _Slot())
+        if record.expected is not None:
+            return record.expected
+        if record.failed_starts >= CRASH_LOOP:
+            return False
+        if BackendState.STARTING in states or BackendState.READY in states:
+            return True
+        return BackendState.DRAINING not in states and self.locked is None
+
+    def ready_slots(self) -> frozenset[int]:
+        """Give the slots that have a claimable backend, full or not, paused or not."""
+        return frozenset(backend.slot for backend in self.backends if backend.claimable)
+
+    def lost_slots(self) -> frozenset[int]:
+        """Give the slots that have no ready backend and no hope for one."""
+        ready = {backend.slot for backend in self.backends if backend.state is BackendState.READY}
+        return frozenset(slot for slot in range(self.size) if slot not in ready and not self.hopeful(slot))
+
+    def outlook(self) -> Outlook:
+        """Tell what a request can hope for now."""
+        if self.paused:
+            return Outlook.EXPECTED
+        if self._rotation:
+            return Outlook.CLAIMABLE
+        if any(backend.claimable for backend in self.backends):
+            return Outlook.BUSY
+        if any(self.hopeful(slot) for slot in range(self.size)):
+            return Outlook.EXPECTED
+        return Outlook.HOPELESS
+
+    # Verbs about the pool as a whole. Each says nothing when there is nothing to change.
+
+    def lock(self, reason: str) -> None:
+        """Lock the pool: nothing is announced for it any more. Locking again keeps the first reason."""
+        if self.locked is not None:
+            return
+        self.locked = reason
+        for record in self._slots.values():
+            record.expected = record.expected and None
+        self._changed(PoolLocked(self, reason))
+
+    def unlock(self) -> None:
+        """End the lock; every slot starts with a clean record, so that empty ones are hoped for again."""
+        if self.locked is None:
+            return
+        self.locked = None
+        self._slots.clear()
+        self._changed(PoolUnlocked(self))
+
+    def pause(self) -> None:
+        """Let nothing be claimed until `resume`; what is in flight goes on."""
+        if not self.paused:
+            self.paused = True
+            self._changed(PoolPaused(self))
+
+    def resume(self) -> None:
+        """Let exchanges be claimed again."""
+        if self.paused:
+            self.paused = False
+            self._changed(PoolResumed(self))
+
+    def reconfigure(self, *, balance: Balance, size: int, max_in_flight: int) -> None:
+        """Take over a changed definition. Backends beyond the new size stay until somebody removes them."""
+        self._choose = balancer(balance)
+        self.size = size
+        self.max_in_flight = max_in_flight
+        for backend in self.backends:
+            backend.max_in_flight = max_in_flight
+        self._changed()
+
+    def snapshot(self) -> PoolSnapshot:
+        """Give the state of the pool now as a value."""
+        numbers = sorted({*range(self.size), *(backend.slot for backend in self.backends)})
+        return PoolSnapshot(
+            name=self.name,
+            size=self.size,
+            supervised=self.supervised,
+            locked=self.locked,
+            paused=self.paused,
+            outlook=self.outlook(),
+            slots=tuple(
+                SlotSnapshot(
+                    slot=slot,
+                    hopeful=self.hopeful(slot),
+                    failed_starts=self._slots.get(slot, _Slot()).failed_starts,
+                    backends=tuple(backend.snapshot() for backend in self.backends if backend.slot == slot),
+                )
+                for slot in numbers
+            ),
+        )
+
+    def observe(self, callback: Callable[[PoolEvent], None]) -> Callable[[], None]:
+        """Call back after each change, in the order of the changes, before the verb that made it returns.
+
+        A callback may itself use the pool; what it brings about is told after the event at hand, so that every
+        observer sees the same order.
+
+        Returns:
+            A function that ends the observation; calling it again does nothing.
+        """
+        self._observers.append(callback)
+
+        def stop_observing() -> None:
+            if callback in self._observers:
+                self._observers.remove(callback)
+
+        return stop_observing
+
+    def _changed(self, *events: PoolEvent) -> None:
+        # Bring everything that follows from states, healths and limits up to date, then tell.
+        for backend in self.backends:
+            backend.claimable = backend.state is BackendState.READY and backend.health is Health.HEALTHY
+        for event in events:
+            if isinstance(event, BackendRemoved):
+                event.backend.claimable = False
+        before = self._rotation
+        usable = [
+            backend
+            for backend in self.backends
+            if backend.claimable
+            and not self.paused
+            and not 0 < backend.max_in_flight <= backend.in_flight
+        ]
+        # Who was in rotation keeps his turn; who enters it goes to the end, for a gentle start.
+        entered = [backend for backend in usable if backend not in before]
+        self._rotation = [backend for backend in before if backend in usable] + entered
+        was_hopeless, self._hopeless = self._hopeless, self.outlook() is Outlook.HOPELESS
+        self._tell(
+            *events,
+            *((CapacityFreed(self),) if entered else ()),
+            *((HopeLost(self),) if self._hopeless and not was_hopeless else ()),
+        )
+
+    def _tell(self, *events: PoolEvent) -> None:
+        self._untold.extend(events)
+        if self._telling:
+            return
+        faults: list[Exception] = []
+        self._telling = True
+        try:
+            while self._untold:
+                event = self._untold.popleft()
+                for observer in tuple(self._observers):
+                    try:
+                        observer(event)
+                    except Exception as fault:
+                        # The other observers must not miss an event because one of them is broken.
+                        faults.append(fault)
+        finally:
+            self._telling = False
+        if faults:
+            raise ExceptionGroup(f"observers of pool {self.name} failed", faults)
