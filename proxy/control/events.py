@@ -1,15 +1,16 @@
 """The numbered record of every change of state, and those who listen to it.
 
-Theory: a change is published once, gets the next number, and is kept in a bounded ring. A subscriber names the
-last number it has seen, gets what the ring still holds after it, then every later event, each once and in order.
-Publishing is a plain call that never waits: a subscriber that does not keep up is disconnected, and comes back
-with the last number it saw. So the slowest reader costs the proxy one bounded queue and nothing else.
+Theory: a change is published once, gets the next number, and is kept in a bounded ring. A subscriber names
+the last number it has seen, gets what the ring still holds after it, then every later event, each once and in
+order. Publishing is a plain call that never waits: a subscriber that does not keep up is disconnected, and
+comes back with the last number it saw. So the slowest reader costs the proxy one bounded queue and nothing
+else.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
@@ -87,13 +88,15 @@ class Subscription:
             await self._arrived.wait()
         return self._waiting.popleft()
 
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        """Give events until the subscription is cancelled or disconnected for being slow."""
-        while True:
-            try:
-                yield await self.next_event()
-            except SubscriberTooSlow:
-                return
+    def __aiter__(self) -> Subscription:
+        return self
+
+    async def __anext__(self) -> Event:
+        """Give the next event, until the subscription is disconnected for being slow."""
+        try:
+            return await self.next_event()
+        except SubscriberTooSlow:
+            raise StopAsyncIteration from None
 
     def __enter__(self) -> Subscription:
         return self

@@ -1,0 +1,193 @@
+"""Lines on their way to a file: handed over without waiting, written in batches by one thread.
+
+Theory: whoever writes a line runs on the loop that relays traffic, and a disk or a pipe may stall for
+seconds. So a line is appended to a bounded queue and a thread writes what has gathered, one system call a
+batch. When the other end is slow, lines beyond the bound are dropped and counted, and the count is reported
+once it flows again: a record with a known hole is better than a proxy that stands still.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import threading
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+QUEUE_BYTES = 8 * 1024 * 1024
+"""How many bytes may wait for the thread; about half a minute of access lines at 2,000 requests a second."""
+
+BATCH_LINES = 1024
+"""How many lines are joined for one write."""
+
+CLOSE_TIMEOUT = 5.0
+"""Seconds that closing waits for the thread to write what is left."""
+
+Report = Callable[[str, dict[str, object]], None]
+"""Told, on the thread that calls `write`, of an event name and its fields."""
+
+
+class LineWriter:
+    """One thread, one open file, one bounded queue between it and the loop.
+
+    Attributes:
+        dropped: how many lines were lost since the start, for any reason.
+    """
+
+    def __init__(
+        self,
+        target: Path | int,
+        *,
+        name: str,
+        linger: float = 0.0,
+        queue_bytes: int = QUEUE_BYTES,
+        report: Report | None = None,
+    ) -> None:
+        """Open the file; the thread starts with the first line.
+
+        Args:
+            target: a path, opened for appending, or a file descriptor that stays the caller's.
+            name: what this is in reports, such as `access-log`.
+            linger: seconds for which lines gather before a write, so that a busy loop is not
+                interrupted by the thread for every line.
+            queue_bytes: how much may wait.
+            report: called with `<name>.dropped` and `<name>.failed`.
+
+        Raises:
+            OSError: the path cannot be opened.
+        """
+        self.dropped = 0
+        self._path = target if isinstance(target, Path) else None
+        self._fd = self._open(target) if isinstance(target, Path) else target
+        self._name = name
+        self._linger = linger
+        self._limit = queue_bytes
+        self._report = report
+        self._pending: deque[bytes] = deque()
+        self._offered = 0  # bytes ever queued: written by the producer alone
+        self._taken = 0  # bytes ever taken from the queue: written by the thread alone
+        self._reported = 0  # of `dropped`
+        self._lost = 0  # lines the thread could not write
+        self._lost_seen = 0
+        self._failing: str | None = None  # the thread's own: why the last write failed
+        self._failures: deque[str] = deque(maxlen=8)  # those not reported yet
+        self._awake = False
+        self._wake = threading.Event()
+        self._hurry = threading.Event()
+        self._reopen = False
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def write(self, line: bytes) -> None:
+        """Queue one line, its newline included; never waits."""
+        if self._closed or self._offered - self._taken > self._limit:
+            self.dropped += 1
+            return
+        self._pending.append(line)
+        self._offered += len(line)
+        if not self._awake:
+            # Before the wake-up, or the thread could clear a flag that was not raised yet.
+            self._awake = True
+            if self._thread is None:
+                self._start()
+            self._wake.set()
+            self._tell()
+
+    def reopen(self) -> None:
+        """Open the path anew, as log rotation asks; nothing happens for a descriptor."""
+        if self._path is None or self._closed:
+            return
+        self._reopen = True
+        if self._thread is None:
+            self._start()
+        self._wake.set()
+
+    def close(self) -> None:
+        """Write what is left and stop; waits for the thread, at most `CLOSE_TIMEOUT` seconds."""
+        if self._closed:
+            return
+        self._closed = True
+        self._hurry.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(CLOSE_TIMEOUT)
+            if self._thread.is_alive():
+                self.dropped += len(self._pending)
+                self._tell()
+                return  # it is stuck in a write; the descriptor stays with it
+        self._tell()
+        if self._path is not None:
+            os.close(self._fd)
+
+    def _tell(self) -> None:
+        """Report what was lost since the last report, on the producer's thread."""
+        self.dropped += self._lost - self._lost_seen
+        self._lost_seen = self._lost
+        if self._report is None:
+            return
+        while self._failures:
+            self._report(f"{self._name}.failed", {"error": self._failures.popleft()})
+        if self.dropped > self._reported:
+            lines, self._reported = self.dropped - self._reported, self.dropped
+            self._report(f"{self._name}.dropped", {"lines": lines, "total": self.dropped})
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not (self._closed and not self._pending):
+            self._wake.wait()
+            self._wake.clear()
+            if self._linger:
+                self._hurry.wait(self._linger)
+            # In this order: a line queued after the flag fell raises the event again.
+            self._awake = False
+            if self._reopen:
+                self._open_again()
+            while self._pending:
+                self._write_batch()
+
+    def _write_batch(self) -> None:
+        batch = [self._pending.popleft() for _ in range(min(len(self._pending), BATCH_LINES))]
+        data = b"".join(batch)
+        try:
+            self._write_all(data)
+        except OSError as error:
+            self._lost += len(batch)
+            self._failed(str(error))
+        else:
+            self._failing = None
+        self._taken += len(data)
+
+    def _write_all(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[os.write(self._fd, view) :]
+            except BlockingIOError:
+                # A terminal or pipe that somebody else made non-blocking.
+                select.select([], [self._fd], [], 1.0)
+
+    def _failed(self, why: str) -> None:
+        if why != self._failing:  # a full disk is said once, not for every batch
+            self._failures.append(why)
+        self._failing = why
+
+    def _open_again(self) -> None:
+        self._reopen = False
+        assert self._path is not None
+        try:
+            fresh = self._open(self._path)
+        except OSError as error:
+            self._failures.append(f"not reopened: {error}")  # and on with the old file
+            return
+        with contextlib.suppress(OSError):
+            os.close(self._fd)
+        self._fd = fresh
+
+    @staticmethod
+    def _open(path: Path) -> int:
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)

@@ -1,0 +1,114 @@
+"""What the proxy says about itself, on stderr: one event a line, a name with key-values.
+
+Names are dotted and lower-case, `docs/reference/log-events.md` lists them. On a terminal the lines are
+coloured for people, elsewhere they are JSON for machines. They go through a `LineWriter`: a stalled stderr
+must not stall the proxy, least of all when it is a backend that fills it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import MutableMapping
+
+import structlog
+from structlog.typing import FilteringBoundLogger, WrappedLogger
+
+from proxy.control.lines import LineWriter
+
+STDERR = 2
+
+# What a terminal would obey instead of show: C0 and C1 controls, apart from tab and newline.
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+class LogStream:
+    """The file that structlog writes to."""
+
+    def __init__(self, fd: int) -> None:
+        self._lines = LineWriter(fd, name="log", report=self._report)
+
+    def write(self, text: str) -> None:
+        """Queue whole lines; never waits."""
+        self._lines.write(text.encode("utf-8", "backslashreplace"))
+
+    def flush(self) -> None:
+        """Nothing to do: the thread writes at once."""
+
+    def close(self) -> None:
+        """Write what is left; waits at most five seconds."""
+        self._lines.close()
+
+    @staticmethod
+    def _report(event: str, fields: dict[str, object]) -> None:
+        log: FilteringBoundLogger = structlog.get_logger()
+        log.warning(event, **fields)
+
+
+class Forward(logging.Handler):
+    """Brings what libraries log into the same stream, as `library.logged`."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log one record of the standard library's logging."""
+        log: FilteringBoundLogger = structlog.get_logger()
+        log.log(
+            record.levelno,
+            "library.logged",
+            logger=record.name,
+            message=record.getMessage(),
+            exc_info=record.exc_info or None,
+        )
+
+
+def show_controls(
+    logger: WrappedLogger, method: str, event: MutableMapping[str, object]
+) -> MutableMapping[str, object]:
+    r"""Write control characters as `\xNN`: a backend or a client must not paint the operator's terminal."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", value)
+    return event
+
+
+def configure_logs(*, level: str, log_format: str, fd: int = STDERR) -> LogStream:
+    """Send the log of this process to a file descriptor; call it once, early.
+
+    Args:
+        level: `debug`, `info`, `warning` or `error`.
+        log_format: `console`, `json`, or `auto` for console on a terminal and JSON elsewhere.
+        fd: where to.
+
+    Returns:
+        The stream, to be closed when the process ends.
+    """
+    terminal = os.isatty(fd)
+    console = log_format == "console" or (log_format == "auto" and terminal)
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    stream = LogStream(fd)
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    if console:
+        colours = terminal and "NO_COLOR" not in os.environ
+        renderer: structlog.typing.Processor = structlog.dev.ConsoleRenderer(
+            colors=colours, exception_formatter=structlog.dev.plain_traceback
+        )
+        shared.append(show_controls)
+    else:
+        renderer = structlog.processors.JSONRenderer(default=str)
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        # Typed for text files, used only for write and flush.
+        logger_factory=structlog.WriteLoggerFactory(file=stream),  # type: ignore[arg-type]
+        cache_logger_on_first_use=False,  # or a logger used before this call would keep the old stream
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [Forward()]
+    # What libraries find worth an info line is seldom news to an operator.
+    root.setLevel(threshold if threshold <= logging.DEBUG else max(threshold, logging.WARNING))
+    return stream
