@@ -9,8 +9,9 @@ from proxy.core.identity import BackendId
 from proxy.core.lifecycle import BackendState, Health
 
 
-# Not frozen, and compared by identity: `in_flight` changes twice for each exchange, and a copy for each change would
-# cost more than the choice itself. Only the pool it belongs to writes to it (`connections` and such live elsewhere).
+# Not frozen, and compared by identity: `in_flight` changes twice for each exchange, and a copy for each
+# change would cost more than the choice itself. Only the pool it belongs to writes to it (`connections` and
+# such live elsewhere).
 @dataclass(slots=True, kw_only=True, eq=False)
 class Backend:
     """What fills a slot: one process of a supervised pool, or one address of a static one.
@@ -25,7 +26,8 @@ class Backend:
         health: what the probes found; changed by `Pool.set_health`.
         in_flight: exchanges claimed for it and not yet released.
         max_in_flight: how many it may have at once; 0 is unlimited.
-        claimable: ready and healthy, kept true to that by the pool; a claim also needs room and a pool not paused.
+        claimable: ready and healthy, kept true to that by the pool; a claim also needs room, and a pool that
+            is not paused.
         pid: its process, if it is one of ours.
         since: the moment of the last change of state, on the caller's clock, in seconds.
     """

@@ -1,8 +1,9 @@
 """From probes to a verdict.
 
-One probe proves little, so a verdict changes only after several of the same kind in a row: `healthy_after` passes
-or `unhealthy_after` failures. Between the two thresholds the last verdict stands; one pass wipes out all failures
-counted so far, and the other way round. A new backend is `unknown`, which is not claimable: it starts down.
+One probe proves little, so a verdict changes only after several of the same kind in a row: `healthy_after`
+passes or `unhealthy_after` failures. Between the two thresholds the last verdict stands; one pass wipes out
+all failures counted so far, and the other way round. A new backend is `unknown`, which is not claimable: it
+starts down.
 
 A verdict says nothing about rotation: a draining backend whose probes pass stays draining.
 """

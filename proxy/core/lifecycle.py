@@ -1,17 +1,18 @@
 """The life of a backend, as a table.
 
-Two axes, never one. The *state* says what a backend is for: it starts, serves, drains, stops. The *health* says
-what the probes found. They meet in one place only, `Backend.claimable` of `proxy.core.pool` (ready and healthy),
-so that a probe that passes can never bring a draining backend back.
+Two axes, never one. The *state* says what a backend is for: it starts, serves, drains, stops. The *health*
+says what the probes found. They meet in one place only, `Backend.claimable` of `proxy.core.pool` (ready and
+healthy), so that a probe that passes can never bring a draining backend back.
 
-`TRANSITIONS` has one row for each legal change of state, with the reason for it as a label; what has no row is
-illegal. Two changes are missing on purpose:
+`TRANSITIONS` has one row for each legal change of state, with the reason for it as a label; what has no row
+is illegal. Two changes are missing on purpose:
 
-- `ready` to `stopping`: nothing is stopped that has not drained first; who is in a hurry gives the drain no time.
+- `ready` to `stopping`: nothing is stopped that has not drained first; who is in a hurry gives the drain no
+  time.
 - `draining` to `ready` exists, as a verb of its own (readmit), and nothing but that verb uses it.
 
-`backoff` is the state of a slot between two processes; a backend leaves the pool before its slot gets there, or
-stays in it and starts anew: both ways are in the table.
+`backoff` is the state of a slot between two processes; a backend leaves the pool before its slot gets there,
+or stays in it and starts anew: both ways are in the table.
 """
 
 from __future__ import annotations

@@ -1,14 +1,15 @@
 """A pool of backends: who is claimable, who is busy, and whether waiting makes sense.
 
-This module owns the in-flight counts and the *rotation*, the list of the backends that could take an exchange now.
-The theory is one rule: **claim and count in one step**. `claim` chooses and counts in one plain function without an
-`await`, so a drain that sees nothing in flight cannot be overtaken by a request that was "chosen, not yet counted".
-To keep that step short, whatever can be decided before a request comes is decided when something changes: only
-claimable backends with room, of a pool that is not paused, are in the rotation at all. `claim` never asks.
+This module owns the in-flight counts and the *rotation*, the list of the backends that could take an exchange
+now. The theory is one rule: **claim and count in one step**. `claim` chooses and counts in one plain function
+without an `await`, so a drain that sees nothing in flight cannot be overtaken by a request that was "chosen,
+not yet counted". To keep that step short, whatever can be decided before a request comes is decided when
+something changes: only claimable backends with room, of a pool that is not paused, are in the rotation at
+all. `claim` never asks.
 
-**Is it worth waiting?** A request that finds nothing claimable asks `outlook`. In a supervised pool a slot is hopeful
-unless there is a reason for the contrary, so that nobody has to announce the ordinary (a boot, a crash, the moment
-between an old process and its replacement):
+**Is it worth waiting?** A request that finds nothing claimable asks `outlook`. In a supervised pool a slot is
+hopeful unless there is a reason for the contrary, so that nobody has to announce the ordinary (a boot, a
+crash, the moment between an old process and its replacement):
 
 | the slot | is |
 |---|---|
@@ -19,7 +20,8 @@ between an old process and its replacement):
 | has only a draining backend | hopeless: it returns only when an operator says so |
 | has nothing | hopeful, unless the pool is locked: then nobody respawns it |
 
-A static pool hopes only for its first probes: somebody else runs those addresses, so unhealthy means 503 at once.
+A static pool hopes only for its first probes: somebody else runs those addresses, so unhealthy means 503 at
+once.
 """
 
 from __future__ import annotations
@@ -27,11 +29,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import count
 
 from proxy.core.address import Address
-from proxy.core.backend import Backend, BackendSnapshot
+from proxy.core.backend import Backend
 from proxy.core.balancing import balancer
 from proxy.core.identity import BackendId
 from proxy.core.lifecycle import BackendState, Health, check_transition
@@ -49,6 +50,7 @@ from proxy.core.pool_events import (
     PoolResumed,
     PoolUnlocked,
 )
+from proxy.core.pool_snapshot import Outlook, PoolSnapshot, SlotSnapshot
 from proxy.core.strategy import Balance
 
 __all__ = [
@@ -58,7 +60,6 @@ __all__ = [
     "BackendDrained",
     "BackendMoved",
     "BackendRemoved",
-    "BackendSnapshot",
     "CapacityFreed",
     "HealthChanged",
     "HopeLost",
@@ -75,23 +76,10 @@ __all__ = [
 ]
 
 CRASH_LOOP = 3
-"""Failed starts in a row after which a slot counts as hopeless: requests are answered at once instead of held."""
+"""Failed starts in a row after which a slot is hopeless: requests are answered at once instead of held."""
 
 # One sequence for all pools, so that an id is never used twice in this process.
 _backend_ids = count(1)
-
-
-class Outlook(StrEnum):
-    """What a request can hope for."""
-
-    CLAIMABLE = "claimable"
-    """A claim succeeds now."""
-    BUSY = "busy"
-    """Every claimable backend is full: hold until one has room."""
-    EXPECTED = "expected"
-    """Nothing is claimable, but something is coming (or the pool is paused): hold."""
-    HOPELESS = "hopeless"
-    """Nothing is claimable and nothing is coming: answer 503 at once."""
 
 
 class UnbalancedRelease(Exception):
@@ -100,40 +88,11 @@ class UnbalancedRelease(Exception):
 
 @dataclass(slots=True)
 class _Slot:
-    # What is known of a slot beyond its backends: an announcement, and the row of failed starts of one generation.
+    # What is known of a slot beyond its backends: an announcement, and the row of failed starts of one
+    # generation.
     expected: bool | None = None
     failed_starts: int = 0
     generation: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SlotSnapshot:
-    """A slot at one moment; old and new backend are both in it while one replaces the other.
-
-    Attributes:
-        slot: its number, from 0.
-        hopeful: a backend that can be claimed is there or is coming.
-        failed_starts: failed starts in a row.
-        backends: what fills it, oldest first; empty between two processes.
-    """
-
-    slot: int
-    hopeful: bool
-    failed_starts: int
-    backends: tuple[BackendSnapshot, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolSnapshot:
-    """A pool at one moment; `locked` is the reason, or None."""
-
-    name: str
-    size: int
-    supervised: bool
-    locked: str | None
-    paused: bool
-    outlook: Outlook
-    slots: tuple[SlotSnapshot, ...]
 
 
 class Pool:
@@ -251,7 +210,8 @@ class Pool:
     ) -> Backend:
         """Put a new backend into a slot, beside whatever fills it already.
 
-        Whatever was announced for the slot is fulfilled by this, and another generation starts with a clean record.
+        Whatever was announced for the slot is fulfilled by this, and another generation starts with a clean
+        record.
         """
         backend = Backend(
             id=BackendId(next(_backend_ids)),
@@ -425,8 +385,8 @@ class Pool:
     def observe(self, callback: Callable[[PoolEvent], None]) -> Callable[[], None]:
         """Call back after each change, in the order of the changes, before the verb that made it returns.
 
-        A callback may itself use the pool; what it brings about is told after the event at hand, so that every
-        observer sees the same order.
+        A callback may itself use the pool; what it brings about is told after the event at hand, so that
+        every observer sees the same order.
 
         Returns:
             A function that ends the observation; calling it again does nothing.
@@ -450,9 +410,7 @@ class Pool:
         usable = [
             backend
             for backend in self.backends
-            if backend.claimable
-            and not self.paused
-            and not 0 < backend.max_in_flight <= backend.in_flight
+            if backend.claimable and not self.paused and not 0 < backend.max_in_flight <= backend.in_flight
         ]
         # Who was in rotation keeps his turn; who enters it goes to the end, for a gentle start.
         entered = [backend for backend in usable if backend not in before]

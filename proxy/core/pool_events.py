@@ -39,7 +39,7 @@ class HealthChanged:
 
 @dataclass(frozen=True, slots=True)
 class BackendDrained:
-    """A draining backend has nothing in flight: it had nothing when the drain began, or its last exchange ended."""
+    """A draining backend has nothing in flight, from the start or since its last exchange ended."""
 
     backend: Backend
 
@@ -53,7 +53,7 @@ class BackendRemoved:
 
 @dataclass(frozen=True, slots=True)
 class CapacityFreed:
-    """A claim that found nothing may now succeed: a backend entered rotation, or a full one has room again."""
+    """A claim that found nothing may now succeed: a backend entered rotation, or has room again."""
 
     pool: Pool
 
