@@ -7,33 +7,20 @@ not yet counted". To keep that step short, whatever can be decided before a requ
 something changes: only claimable backends with room, of a pool that is not paused, are in the rotation at
 all. `claim` never asks.
 
-**Is it worth waiting?** A request that finds nothing claimable asks `outlook`. In a supervised pool a slot is
-hopeful unless there is a reason for the contrary, so that nobody has to announce the ordinary (a boot, a
-crash, the moment between an old process and its replacement):
-
-| the slot | is |
-|---|---|
-| was given up (`give_up`) | hopeless, until something is added to it |
-| is announced (`expect`) | hopeful, until something is added to it or the pool is locked |
-| had `CRASH_LOOP` failed starts in a row of one generation | hopeless, until one of them becomes ready |
-| has a backend that starts, or is ready whatever its health | hopeful: the process lives and is probed |
-| has only a draining backend | hopeless: it returns only when an operator says so |
-| has nothing | hopeful, unless the pool is locked: then nobody respawns it |
-
-A static pool hopes only for its first probes: somebody else runs those addresses, so unhealthy means 503 at
-once.
+**Is it worth waiting?** A request that finds nothing claimable asks `outlook`; what a slot can be hoped for
+is judged in `proxy.core.hope`, by default without anybody having to announce anything.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from itertools import count
 
 from proxy.core.address import Address
 from proxy.core.backend import Backend
 from proxy.core.balancing import balancer
+from proxy.core.hope import CRASH_LOOP, SlotRecord, static_hopeful
 from proxy.core.identity import BackendId
 from proxy.core.lifecycle import BackendState, Health, check_transition
 from proxy.core.pool_events import (
@@ -75,24 +62,12 @@ __all__ = [
     "UnbalancedRelease",
 ]
 
-CRASH_LOOP = 3
-"""Failed starts in a row after which a slot is hopeless: requests are answered at once instead of held."""
-
 # One sequence for all pools, so that an id is never used twice in this process.
 _backend_ids = count(1)
 
 
 class UnbalancedRelease(Exception):
     """An exchange was released that was not claimed: a fault of the caller. The count stays at 0."""
-
-
-@dataclass(slots=True)
-class _Slot:
-    # What is known of a slot beyond its backends: an announcement, and the row of failed starts of one
-    # generation.
-    expected: bool | None = None
-    failed_starts: int = 0
-    generation: int = 0
 
 
 class Pool:
@@ -138,7 +113,7 @@ class Pool:
         self.paused = False
         self._choose: Callable[[list[Backend]], Backend] = balancer(balance)
         self._rotation: list[Backend] = []
-        self._slots: dict[int, _Slot] = {}
+        self._slots: dict[int, SlotRecord] = {}
         self._observers: list[Callable[[PoolEvent], None]] = []
         self._untold: deque[PoolEvent] = deque()
         self._telling = False
@@ -225,11 +200,7 @@ class Pool:
             pid=pid,
             since=now,
         )
-        record = self._slots.setdefault(slot, _Slot())
-        record.expected = None
-        if generation != record.generation:
-            record.generation = generation
-            record.failed_starts = 0
+        self._record(slot).note_added(generation)
         self.backends.append(backend)
         self._changed(BackendAdded(backend))
         return backend
@@ -244,11 +215,7 @@ class Pool:
         check_transition(before, state)
         backend.state = state
         backend.since = now
-        record = self._slots.setdefault(backend.slot, _Slot())
-        if BackendState.READY in (before, state):
-            record.failed_starts = 0
-        elif state is BackendState.FAILED:
-            record.failed_starts += 1
+        self._record(backend.slot).note_moved(before, state)
         self._changed(BackendMoved(backend, before, state))
         if state is BackendState.DRAINING and backend.in_flight == 0:
             self._tell(BackendDrained(backend))
@@ -274,31 +241,20 @@ class Pool:
 
     def expect(self, slot: int) -> None:
         """Announce a backend for a slot, whatever fills it now: requests may wait for it."""
-        self._slots.setdefault(slot, _Slot()).expected = True
+        self._record(slot).expected = True
         self._changed()
 
     def give_up(self, slot: int) -> None:
         """Say that nobody will fill a slot (or bring back what is in it), until something is added to it."""
-        self._slots.setdefault(slot, _Slot()).expected = False
+        self._record(slot).expected = False
         self._changed()
 
     def hopeful(self, slot: int) -> bool:
-        """Tell whether a backend that can be claimed is in this slot or is coming; see the table above."""
-        states = {backend.state for backend in self.backends if backend.slot == slot}
+        """Tell whether a backend that can be claimed is in this slot or is coming; see `proxy.core.hope`."""
+        backends = [backend for backend in self.backends if backend.slot == slot]
         if not self.supervised:
-            return any(
-                backend.state is BackendState.READY and backend.health is not Health.UNHEALTHY
-                for backend in self.backends
-                if backend.slot == slot
-            )
-        record = self._slots.get(slot, _Slot())
-        if record.expected is not None:
-            return record.expected
-        if record.failed_starts >= CRASH_LOOP:
-            return False
-        if BackendState.STARTING in states or BackendState.READY in states:
-            return True
-        return BackendState.DRAINING not in states and self.locked is None
+            return static_hopeful(backends)
+        return self._slots.get(slot, SlotRecord()).hopeful(backends, locked=self.locked is not None)
 
     def ready_slots(self) -> frozenset[int]:
         """Give the slots that have a claimable backend, full or not, paused or not."""
@@ -329,7 +285,7 @@ class Pool:
             return
         self.locked = reason
         for record in self._slots.values():
-            record.expected = record.expected and None
+            record.note_locked()
         self._changed(PoolLocked(self, reason))
 
     def unlock(self) -> None:
@@ -375,7 +331,7 @@ class Pool:
                 SlotSnapshot(
                     slot=slot,
                     hopeful=self.hopeful(slot),
-                    failed_starts=self._slots.get(slot, _Slot()).failed_starts,
+                    failed_starts=self._slots.get(slot, SlotRecord()).failed_starts,
                     backends=tuple(backend.snapshot() for backend in self.backends if backend.slot == slot),
                 )
                 for slot in numbers
@@ -398,6 +354,9 @@ class Pool:
                 self._observers.remove(callback)
 
         return stop_observing
+
+    def _record(self, slot: int) -> SlotRecord:
+        return self._slots.setdefault(slot, SlotRecord())
 
     def _changed(self, *events: PoolEvent) -> None:
         # Bring everything that follows from states, healths and limits up to date, then tell.
