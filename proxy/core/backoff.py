@@ -1,0 +1,50 @@
+"""How long a slot waits between a crash and the next start.
+
+The wait doubles with each crash in a row, up to a cap, and jitter takes away up to half of it, so that the
+slots of a pool that died of one cause do not all come back in the same instant. A process that was ready for
+a stable minute ends the row: its crash is news, and the first wait is short enough that nobody notices a
+single one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+STABLE_AFTER = 60.0
+"""Seconds of being ready that end a row of crashes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backoff:
+    """The row of crashes of one slot.
+
+    Attributes:
+        first: the wait after the first crash of a row, in seconds, before jitter.
+        cap: the longest wait, in seconds.
+        crashes: crashes in a row so far.
+    """
+
+    first: float = 0.1
+    cap: float = 30.0
+    crashes: int = 0
+
+    def after_crash(self, *, ready_for: float) -> Backoff:
+        """Give the row with one crash more, or a new row of one if the process had been stable.
+
+        Args:
+            ready_for: how long the process had been ready, in seconds; 0 if it never was.
+        """
+        crashes = 1 if ready_for >= STABLE_AFTER else self.crashes + 1
+        return Backoff(first=self.first, cap=self.cap, crashes=crashes)
+
+    def wait(self, jitter: float) -> float:
+        """Give the seconds to wait before the next start; 0 when nothing has crashed.
+
+        Args:
+            jitter: a random number from 0 up to 1, drawn by the caller.
+        """
+        if self.crashes == 0:
+            return 0.0
+        # Past 2**63 the cap has long won, and a float would overflow after a thousand crashes.
+        whole = min(self.cap, self.first * 2.0 ** min(self.crashes - 1, 63))
+        return whole * (1.0 - jitter / 2.0)
