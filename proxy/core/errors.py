@@ -1,9 +1,9 @@
 """Every error this program raises on purpose, as one tree whose members know whose fault they are.
 
 Each error carries three facts, so that nobody has to guess them where it is caught: the *side* it happened on
-(downstream, upstream or internal), whether sending the same exchange to another backend is safe (*retry_safe*:
-nothing of it can have been processed), and the HTTP *status* to answer. Foreign exceptions are translated into
-these once, in the module that calls the library.
+(downstream, upstream or internal), whether sending the same exchange to another backend is safe
+(*retry_safe*: nothing of it can have been processed), and the HTTP *status* to answer. Foreign exceptions are
+translated into these once, in the module that calls the library.
 
     ProxyError
     ├── ConfigError             the configuration, with every problem in it
@@ -122,7 +122,8 @@ class ConfigError(ProxyError):
 
 
 class RefusalCode(StrEnum):
-    """Why a verb was refused, in the order in which a reload is checked: the first that holds is the answer."""
+    """Why a verb was refused, in the order in which a reload is checked: the first that holds is the
+    answer."""
 
     SHUTTING_DOWN = "shutting-down"
     TAKEOVER_IN_PROGRESS = "takeover-in-progress"

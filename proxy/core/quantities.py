@@ -1,7 +1,7 @@
 """Durations and sizes as people write them: "500ms", "30s", "5m"; "64KiB", "10MiB".
 
-A number without a unit is refused, because nobody can tell seconds from milliseconds in it. Inside the program a
-duration is a float of seconds and a size an int of bytes.
+A number without a unit is refused, because nobody can tell seconds from milliseconds in it. Inside the
+program a duration is a float of seconds and a size an int of bytes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def parse_duration(text: str) -> float:
     if match is None:
         unit = f'; "{text}" has no unit' if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) else ""
         raise ValueError(f"{DURATION_ALLOWED}{unit}")
-    # Division by whole milliseconds would be exact for "100ms"; rounding to microseconds is the same for people.
+    # 0.1 has no exact float; microseconds are finer than anything here is measured in.
     seconds = round(float(match[1]) * DURATION_UNITS[match[3]], 6)
     if not math.isfinite(seconds) or seconds > _LONGEST:
         raise ValueError(f"{DURATION_ALLOWED}, at most a year")
