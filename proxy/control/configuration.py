@@ -1,0 +1,215 @@
+"""The configuration as a file on this machine: where it is, what it names, and whether that exists.
+
+What the text itself says is judged by `proxy.core.config`; this module reads it, adds what only the disk can
+tell (a directory that is missing, a key that does not belong to its certificate) and reports both in one
+list.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import ssl
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from proxy.core.config import Configuration, Draft, parse_draft
+from proxy.core.config.conflicts import Raw, entries, tables
+from proxy.core.config.fields import resolve_path
+from proxy.core.config.findings import Finding, Location
+from proxy.core.errors import MISSING, ConfigError, Problem
+
+FILE_NAME = "hotswap.toml"
+SYSTEM_FILE = Path("/etc/hotswap") / FILE_NAME
+LARGEST_FILE = 4 * 1024 * 1024
+"""Bytes; more than that is not a configuration that a person wrote."""
+
+
+def find_configuration() -> Path:
+    """Find the file that is used when none is named: in the working directory, then in /etc/hotswap.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    candidates = (Path.cwd() / FILE_NAME, SYSTEM_FILE)
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    looked = " and ".join(map(str, candidates))
+    raise ConfigError(
+        [Problem(FILE_NAME, MISSING, f'looked for {looked}; name a file, or write one with "hotswap init"')]
+    )
+
+
+def load_configuration(
+    path: Path | str | None = None, *, environ: Mapping[str, str] = os.environ
+) -> Configuration:
+    """Read a configuration file and everything it names that can be checked without starting anything.
+
+    Relative paths are absolute afterwards, and `proxy.state_dir` is filled in. Nothing is created or changed.
+
+    Args:
+        path: the file; None looks where `find_configuration` does.
+        environ: where RUNTIME_DIRECTORY, XDG_RUNTIME_DIR and PATH are looked up.
+
+    Raises:
+        ConfigError: something is wrong; it lists every problem of text and disk together.
+    """
+    file = Path(path).absolute() if path is not None else find_configuration()
+    draft = parse_draft(_read(file), origin=str(file))
+    configuration = draft.accept(find_missing(draft, environ=environ))
+    if configuration.proxy.state_dir:
+        return configuration
+    state_dir = default_state_dir(draft.directory, environ)
+    return configuration.model_copy(
+        update={"proxy": configuration.proxy.model_copy(update={"state_dir": state_dir})}
+    )
+
+
+def default_state_dir(directory: str, environ: Mapping[str, str]) -> str:
+    """Choose where state is kept when the file does not say it.
+
+    Args:
+        directory: where the configuration file is.
+        environ: systemd sets RUNTIME_DIRECTORY (perhaps several, separated by colons), a login
+        XDG_RUNTIME_DIR.
+    """
+    given = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    if given:
+        return given
+    session = environ.get("XDG_RUNTIME_DIR", "")
+    return os.path.join(session, "hotswap") if session else os.path.join(directory, ".hotswap")
+
+
+def _read(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise ConfigError(
+            [Problem(str(file), MISSING, f"a file that can be read; {error.strerror}")]
+        ) from None
+    if len(content) > LARGEST_FILE:
+        raise ConfigError([Problem(str(file), f"{len(content)} bytes", "at most 4 MiB")])
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError([Problem(f"{file}:{line}", content[error.start : error.end], "UTF-8")]) from None
+
+
+def find_missing(draft: Draft, *, environ: Mapping[str, str] = os.environ) -> Iterator[Finding]:
+    """Find what a file names and this machine does not have.
+
+    Args:
+        draft: the file; keys that are wrong already are passed over.
+        environ: where PATH is looked up.
+    """
+    document, directory = draft.document, draft.directory
+    proxy, admin = _table(document, "proxy"), _table(document, "admin")
+    yield from _user(proxy)
+    yield from _log(proxy, directory)
+    yield from _file(("admin",), admin, "token_file", directory)
+    for name, listener in tables(document, "listeners"):
+        for index, pair in entries(_table(listener, "tls"), "certificates"):
+            yield from _certificate(("listeners", name, "tls", "certificates", index), pair, directory)
+    for name, pool in tables(document, "pools"):
+        location = ("pools", name)
+        yield from _directory(location, pool, directory)
+        yield from _file(location, pool, "environment_file", directory)
+        yield from _program(location, pool, directory, environ)
+
+
+def _table(within: Raw, key: str) -> Raw:
+    value = within.get(key)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(within: Raw, key: str) -> str:
+    value = within.get(key)
+    return value if isinstance(value, str) and "\0" not in value else ""
+
+
+def _unreadable(path: str) -> str | None:
+    """Say why a file cannot be read, or None when it can."""
+    try:
+        with open(path, "rb") as stream:
+            stream.read(1)
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    return None
+
+
+def _file(location: Location, table: Raw, key: str, directory: str) -> Iterator[Finding]:
+    written = _text(table, key)
+    if written:
+        path = resolve_path(written, directory)
+        reason = _unreadable(path)
+        if reason is not None:
+            yield Finding((*location, key), written, f"a file that can be read; {path}: {reason}")
+
+
+def _directory(location: Location, pool: Raw, directory: str) -> Iterator[Finding]:
+    written = _text(pool, "directory")
+    if not written:
+        return
+    path = resolve_path(written, directory)
+    if not os.path.isdir(path):
+        reason = "it is not a directory" if os.path.lexists(path) else "there is none"
+        if os.path.islink(path) and not os.path.exists(path):
+            reason = f"it is a symbolic link to {os.readlink(path)}, which does not exist"
+        yield Finding((*location, "directory"), written, f"a directory; {path}: {reason}")
+    elif not os.access(path, os.X_OK):
+        yield Finding((*location, "directory"), written, f"a directory that can be entered; {path}: not
+        permitted")
+
+
+def _program(location: Location, pool: Raw, directory: str, environ: Mapping[str, str]) -> Iterator[Finding]:
+    written = _text(pool, "python")
+    if not written:
+        return
+    program = resolve_path(written, directory) if "/" in written else written
+    if shutil.which(program, path=environ.get("PATH")) is None:
+        yield Finding((*location, "python"), written, f"an interpreter; {program} cannot be executed")
+
+
+def _certificate(location: Location, pair: Raw, directory: str) -> Iterator[Finding]:
+    unreadable = False
+    for key in ("cert", "key"):
+        for finding in _file(location, pair, key, directory):
+            unreadable = True
+            yield finding
+    cert, key_file = _text(pair, "cert"), _text(pair, "key")
+    if unreadable or not cert or not key_file:
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # Without a password callback OpenSSL would ask for one at the terminal.
+        context.load_cert_chain(
+            resolve_path(cert, directory), resolve_path(key_file, directory), password=lambda: ""
+        )
+    except (ssl.SSLError, ValueError) as error:
+        reason = getattr(error, "reason", None) or str(error) or "it has a password"
+        words = str(reason).lower().replace("_", " ")
+        yield Finding((*location, "key"), key_file, f"the private key, without password, of {cert}; {words}")
+
+
+def _user(proxy: Raw) -> Iterator[Finding]:
+    user = _text(proxy, "user")
+    if not user:
+        return
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        yield Finding(("proxy", "user"), user, "a user of this machine; there is none of this name")
+
+
+def _log(proxy: Raw, directory: str) -> Iterator[Finding]:
+    written = _text(proxy, "access_log")
+    if not written or written in {"-", "off"}:
+        return
+    folder = os.path.dirname(resolve_path(written, directory))
+    if not os.path.isdir(folder):
+        yield Finding(("proxy", "access_log"), written, f"a path in a directory that exists; {folder} does
+        not")
