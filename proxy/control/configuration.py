@@ -161,8 +161,9 @@ def _directory(location: Location, pool: Raw, directory: str) -> Iterator[Findin
             reason = f"it is a symbolic link to {os.readlink(path)}, which does not exist"
         yield Finding((*location, "directory"), written, f"a directory; {path}: {reason}")
     elif not os.access(path, os.X_OK):
-        yield Finding((*location, "directory"), written, f"a directory that can be entered; {path}: not
-        permitted")
+        yield Finding(
+            (*location, "directory"), written, f"a directory that can be entered; {path}: not permitted"
+        )
 
 
 def _program(location: Location, pool: Raw, directory: str, environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -211,5 +212,6 @@ def _log(proxy: Raw, directory: str) -> Iterator[Finding]:
         return
     folder = os.path.dirname(resolve_path(written, directory))
     if not os.path.isdir(folder):
-        yield Finding(("proxy", "access_log"), written, f"a path in a directory that exists; {folder} does
-        not")
+        yield Finding(
+            ("proxy", "access_log"), written, f"a path in a directory that exists; {folder} does not"
+        )
