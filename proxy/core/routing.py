@@ -26,7 +26,7 @@ from typing import Final, Protocol
 from urllib.parse import unquote_to_bytes
 
 CACHE_ENTRIES: Final = 4096
-"""How many answers are kept. A full cache is emptied: cheaper than any order of eviction, as good for a flood."""
+"""How many answers are kept. A full cache is emptied: cheaper than an order of eviction."""
 
 CACHE_KEY_BYTES: Final = 512
 """Longer keys are not kept, so that the cache is bounded in bytes too (2 MiB of keys at most)."""
@@ -81,7 +81,7 @@ class RouteMatch:
     def rewrite(self, target: bytes) -> bytes:
         """Return the target for the backend: `target`, in origin-form, without the stripped prefix.
 
-        The result begins with exactly one slash: some parsers read a target such as `//name/x` as an authority.
+        The result begins with exactly one slash: some parsers read a target like `//name/x` as an authority.
         """
         if not self.strip:
             return target

@@ -1,0 +1,197 @@
+"""One line for each exchange, as JSON or in the combined format of Apache and nginx.
+
+A line is written for every exchange, so the common case is one f-string and one scan; only a field with a
+byte that has to be escaped pays for escaping. What a client sent can never end a line, close a string, or
+reach a terminal as a control sequence: everything outside printable ASCII, quotes and backslashes are escaped
+(CWE-117).
+
+Secrets: fields of the request such as `Authorization` and `Cookie` are never logged. The target is logged
+with its query, because without it a line rarely explains anything, but the values of query parameters whose
+names say that they are credentials are replaced by `***` (CWE-532).
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from json import dumps
+from typing import Final
+
+_SAFE: Final = bytes(byte for byte in range(0x20, 0x7F) if byte not in b'"\\')
+_SECRETS: Final = re.compile(
+    rb"([?&;](?:(?:access|auth|id|refresh|csrf|session)?[_-]?token|(?:api|access|secret|private)?[_-]?key"
+    rb"|(?:client[_-]?)?secret|password|passwd|pwd|auth|authorization|code|credential|jwt|assertion|sig"
+    rb"|signature|session(?:id)?|sid|x-amz-(?:signature|credential|security-token))=)[^&;]*",
+    re.IGNORECASE,
+)
+_VERSIONS: Final = {10: "1.0", 11: "1.1", 20: "2"}
+_QUESTION_MARK: Final = 0x3F
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+_KEPT_TEXTS: Final = 16384
+
+
+class _Digits(dict[int | None, str]):
+    """Texts of numbers seen before: a lookup costs a third of formatting the number again."""
+
+    def __missing__(self, number: int | None) -> str:
+        text = "null" if number is None else str(number)
+        if len(self) < _KEPT_TEXTS:
+            self[number] = text
+        return text
+
+
+class _Milliseconds(dict[float, str]):
+    """The same for durations: whole microseconds to milliseconds with three decimals."""
+
+    def __missing__(self, microseconds: float) -> str:
+        text = f"{microseconds / 1000:.3f}"
+        if len(self) < _KEPT_TEXTS:
+            self[microseconds] = text
+        return text
+
+
+_DIGITS: Final = _Digits()
+_MILLISECONDS: Final = _Milliseconds()
+
+
+def json_time(seconds: int) -> str:
+    """Format a second since the epoch for `json_line`; callers keep it until the next second begins."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def combined_time(seconds: int) -> str:
+    """Format a second since the epoch for `combined_line`; the months are English in every locale."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return f"{moment.day:02}/{_MONTHS[moment.month - 1]}/{moment.year}:{moment:%H:%M:%S} +0000"
+
+
+def json_line(
+    time: str,
+    listener: str,
+    client: str,
+    method: bytes,
+    host: bytes,
+    target: bytes,
+    version: int,
+    status: int,
+    request_bytes: int,
+    response_bytes: int,
+    duration: float,
+    pool: str = "",
+    slot: int | None = None,
+    generation: int | None = None,
+    upstream_duration: float | None = None,
+    retries: int = 0,
+    held: float = 0.0,
+    request_id: bytes = b"",
+    side: str = "",
+    error: str = "",
+) -> bytes:
+    """Format one exchange as a JSON object and a line feed.
+
+    Arguments are positional for speed. Durations are seconds here and milliseconds in the line. Members that
+    say nothing (no backend was chosen, nothing failed) are null or empty but never missing.
+
+    Args:
+        time: when the exchange ended, from `json_time`.
+        listener: the listener's name.
+        client: the client's address, without its port.
+        method: as sent; empty when no request could be read.
+        host: as sent.
+        target: the target in origin-form, with its query.
+        version: 10, 11 or 20.
+        status: what was answered; 499 when the client left before anything was.
+        request_bytes: bytes of the request's body.
+        response_bytes: bytes of the response's body.
+        duration: from the first byte of the request to the last of the response.
+        pool: the pool's name, or empty.
+        slot: the backend's slot, or None.
+        generation: the backend's generation, or None.
+        upstream_duration: from the claim of the backend to the end of its response, or None.
+        retries: attempts after the first.
+        held: how long the exchange waited for a backend.
+        request_id: what the backend was given as `X-Request-ID`.
+        side: which side failed (the value of `proxy.core.errors.Side`), or empty.
+        error: what failed, in one sentence, or empty.
+    """
+    if _QUESTION_MARK in target:
+        target = _SECRETS.sub(rb"\1***", target)
+    if (method + host + target + request_id).translate(None, _SAFE):
+        told_method, told_host, told_target, told_id = (
+            _json_escape(part) for part in (method, host, target, request_id)
+        )
+    else:
+        told_method = method.decode()
+        told_host = host.decode()
+        told_target = target.decode()
+        told_id = request_id.decode()
+    if error:
+        error = _json_escape(error.encode("utf-8", "backslashreplace"))
+    upstream = "null" if upstream_duration is None else _MILLISECONDS[upstream_duration * 1e6 // 1]
+    return (
+        f'{{"time":"{time}","listener":"{listener}","client":"{client}","method":"{told_method}"'
+        f',"host":"{told_host}","target":"{told_target}","version":"{_VERSIONS.get(version, "?")}"'
+        f',"status":{_DIGITS[status]},"request_bytes":{_DIGITS[request_bytes]}'
+        f',"response_bytes":{_DIGITS[response_bytes]},"duration":{_MILLISECONDS[duration * 1e6 // 1]}'
+        f',"pool":"{pool}","slot":{_DIGITS[slot]},"generation":{_DIGITS[generation]}'
+        f',"upstream_duration":{upstream},"retries":{_DIGITS[retries]}'
+        f',"held":{_MILLISECONDS[held * 1e6 // 1]},"request_id":"{told_id}"'
+        f',"side":"{side}","error":"{error}"}}\n'
+    ).encode()
+
+
+def combined_line(
+    time: str,
+    client: str,
+    method: bytes,
+    target: bytes,
+    version: int,
+    status: int,
+    response_bytes: int,
+    referer: bytes = b"",
+    user_agent: bytes = b"",
+) -> bytes:
+    """Format one exchange as `client - - [time] "request line" status bytes "referer" "user agent"`.
+
+    Args:
+        time: when the exchange ended, from `combined_time`.
+        client: the client's address, without its port.
+        method: as sent; empty when no request could be read, the request line is then `-`.
+        target: the target in origin-form, with its query.
+        version: 10, 11 or 20.
+        status: what was answered.
+        response_bytes: bytes of the response's body.
+        referer: the field's value, or empty.
+        user_agent: the field's value, or empty.
+    """
+    request = b"-"
+    if method:
+        if _QUESTION_MARK in target:
+            target = _SECRETS.sub(rb"\1***", target)
+        request = b"%b %b HTTP/%b" % (method, target, _VERSIONS.get(version, str(version)).encode())
+    referer = referer or b"-"
+    user_agent = user_agent or b"-"
+    if _QUESTION_MARK in referer:
+        referer = _SECRETS.sub(rb"\1***", referer)
+    if (b"%b%b%b" % (request, referer, user_agent)).translate(None, _SAFE):
+        request, referer, user_agent = (_hex_escape(part) for part in (request, referer, user_agent))
+    return b'%b - - [%b] "%b" %d %d "%b" "%b"\n' % (
+        client.encode(),
+        time.encode(),
+        request,
+        status,
+        response_bytes,
+        referer,
+        user_agent,
+    )
+
+
+def _json_escape(value: bytes) -> str:
+    # Bytes that are not UTF-8 become the text \xff. DEL is printable to JSON and a control to terminals.
+    return dumps(value.decode("utf-8", "backslashreplace"))[1:-1].replace("\x7f", "\\u007f")
+
+
+def _hex_escape(value: bytes) -> bytes:
+    return b"".join(bytes((byte,)) if byte in _SAFE else b"\\x%02X" % byte for byte in value)

@@ -1,0 +1,296 @@
+"""What happens after an attempt failed: try again, and where, or how the exchange ends.
+
+The rules are the rows of `RULES`, tried from the top; the first that fits an attempt is the answer, and the
+last row fits everything. A retry must never make a backend do something twice that the client asked for once,
+so it is allowed in three cases only: nothing of the request was written, the backend said itself that it did
+not process it, or the request is idempotent (RFC 9110 9.2.2) and no byte of a response came. In each case
+every body byte that was taken from the client must still be there to be sent again. Once the client has a
+byte of the response, there is nothing to retry and nothing to pretend: the truncation is made visible to it.
+
+Three limits keep retries from feeding an overload: `MAX_RETRIES` for an exchange, a request that another
+proxy marked as retried is not retried again, and a `RetryBudget` for the pool. The delay is full jitter, so
+that exchanges that failed together do not come back together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+MAX_RETRIES: Final = 2
+"""Attempts after the first that may count against an exchange."""
+
+BACKOFF_FIRST: Final = 0.025
+BACKOFF_LIMIT: Final = 0.25
+"""Upper bounds of the first and of the longest delay, in seconds (the defaults of Envoy)."""
+
+BUDGET_SHARE: Final = 0.2
+BUDGET_MINIMUM: Final = 3
+"""How many exchanges in flight may be retries at one moment: this share of all, and always this many."""
+
+
+class Failure(StrEnum):
+    """What went wrong with one attempt; the value is the word in logs and metrics."""
+
+    NOT_CONNECTED = "not-connected"
+    """The connect was refused, timed out, or the path is not there."""
+    STALE = "stale"
+    """A pooled connection was readable (closed, or stray bytes) before anything was written to it."""
+    BROKEN = "broken"
+    """The connection ended, was reset, or carried what is not HTTP."""
+    NOT_PROCESSED = "not-processed"
+    """The backend says that it did not begin with the request."""
+    TIMED_OUT = "timed-out"
+    """No response in time; the backend may still be working."""
+    ERROR_STATUS = "error-status"
+    """A complete response with a status of 500 to 599."""
+    CLIENT_GONE = "client-gone"
+    """The client closed or reset its connection."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """Everything the decision depends on.
+
+    Attributes:
+        failure: what went wrong.
+        reused: the connection had carried an exchange before.
+        request_bytes: bytes of the request that were written to the backend.
+        idempotent: the method is (RFC 9110 9.2.2), or the route takes an `Idempotency-Key` for it.
+        replayable: every body byte taken from the client so far can be sent again; true when none was taken.
+        response_bytes: bytes of a response that came from the backend, an interim one included.
+        sent_bytes: bytes of the final response that were sent to the client.
+        retries: how many counted retries this exchange has had already.
+        marked: the request came from another proxy that had retried it.
+    """
+
+    failure: Failure
+    reused: bool = False
+    request_bytes: int = 0
+    idempotent: bool = False
+    replayable: bool = True
+    response_bytes: int = 0
+    sent_bytes: int = 0
+    retries: int = 0
+    marked: bool = False
+
+
+class Where(StrEnum):
+    """Where the next attempt goes."""
+
+    NEXT_CONNECTION = "next-connection"
+    """The same backend, whatever connection is at hand; costs nothing and is not counted as a try."""
+    FRESH_CONNECTION = "fresh-connection"
+    """The same backend may be used, at once, but never a pooled connection."""
+    OTHER_BACKEND = "other-backend"
+    """Another backend, at once; the same one only if there is no other, and then after `backoff`."""
+
+
+class Ending(StrEnum):
+    """How an exchange ends that is not retried."""
+
+    ANSWER = "answer"
+    """The proxy answers with the status."""
+    PASS = "pass"
+    """The backend's response is passed on as it is."""
+    TRUNCATE = "truncate"
+    """The client's connection (or stream) is broken off: no last chunk, no clean end; logged."""
+    ABANDON = "abandon"
+    """The upstream connection is closed; there is nobody to answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Try again.
+
+    Attributes:
+        where: with which backend and connection.
+        counted: it is one of the tries an exchange has, and needs a place in the budget.
+        blame: the backend gets a passive failure.
+    """
+
+    where: Where
+    counted: bool = True
+    blame: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """End the exchange.
+
+    Attributes:
+        ending: how.
+        status: what to answer when the ending is `ANSWER`, and what the access log says otherwise (0: the
+            status of the response that was begun or passed on; 499: the client left, as nginx writes it).
+        blame: the backend gets a passive failure.
+    """
+
+    ending: Ending
+    status: int = 502
+    blame: bool = False
+
+
+Verdict = Retry | Fail
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row: the conditions that must all hold (None: whatever), and the verdict."""
+
+    situation: str
+    verdict: Verdict
+    failures: frozenset[Failure] = frozenset(Failure)
+    responded: bool | None = None  # a byte of the response came from the backend
+    begun: bool | None = None  # a byte of the response went to the client
+    written: bool | None = None
+    reused: bool | None = None
+    idempotent: bool | None = None
+    replayable: bool | None = None
+
+    def fits(self, attempt: Attempt) -> bool:
+        """Whether this row is about that attempt."""
+        return attempt.failure in self.failures and all(
+            wanted is None or wanted == found
+            for wanted, found in (
+                (self.responded, attempt.response_bytes > 0),
+                (self.begun, attempt.sent_bytes > 0),
+                (self.written, attempt.request_bytes > 0),
+                (self.reused, attempt.reused),
+                (self.idempotent, attempt.idempotent),
+                (self.replayable, attempt.replayable),
+            )
+        )
+
+
+def _only(*failures: Failure) -> frozenset[Failure]:
+    return frozenset(failures)
+
+
+_LOST: Final = _only(Failure.BROKEN)
+
+RULES: Final[tuple[Rule, ...]] = (
+    Rule("the client went away", Fail(Ending.ABANDON, 499), failures=_only(Failure.CLIENT_GONE)),
+    Rule("the response is partly sent", Fail(Ending.TRUNCATE, 0, blame=True), begun=True),
+    Rule(
+        "a pooled connection is stale before it is used",
+        Retry(Where.NEXT_CONNECTION, counted=False),
+        failures=_only(Failure.STALE),
+        written=False,
+        replayable=True,
+    ),
+    Rule(
+        "no connection",
+        Retry(Where.OTHER_BACKEND, blame=True),
+        failures=_only(Failure.NOT_CONNECTED),
+        replayable=True,
+    ),
+    Rule(
+        "a connection that takes no byte",
+        Retry(Where.OTHER_BACKEND, blame=True),
+        failures=_only(Failure.BROKEN, Failure.STALE),
+        responded=False,
+        written=False,
+        replayable=True,
+    ),
+    Rule(
+        "the backend did not process it",
+        Retry(Where.OTHER_BACKEND),
+        failures=_only(Failure.NOT_PROCESSED),
+        replayable=True,
+    ),
+    # A used connection that ends without a byte is most likely the race with the backend's own idle timeout:
+    # no blame, and the same backend on a fresh connection is as good as any.
+    Rule(
+        "a reused connection ended without a response",
+        Retry(Where.FRESH_CONNECTION),
+        failures=_LOST,
+        responded=False,
+        reused=True,
+        idempotent=True,
+        replayable=True,
+    ),
+    Rule(
+        "a fresh connection ended without a response",
+        Retry(Where.OTHER_BACKEND, blame=True),
+        failures=_LOST,
+        responded=False,
+        reused=False,
+        idempotent=True,
+        replayable=True,
+    ),
+    # The work may be running: a second try would double it.
+    Rule("no response in time", Fail(Ending.ANSWER, 504, blame=True), failures=_only(Failure.TIMED_OUT)),
+    Rule("a complete error response", Fail(Ending.PASS, 0), failures=_only(Failure.ERROR_STATUS)),
+    Rule(
+        "a reused connection ended and may have done it",
+        Fail(Ending.ANSWER),
+        failures=_LOST,
+        responded=False,
+        reused=True,
+    ),
+    Rule(
+        "a connection broke",
+        Fail(Ending.ANSWER, blame=True),
+        failures=_only(Failure.BROKEN, Failure.NOT_CONNECTED),
+    ),
+    Rule("whatever else", Fail(Ending.ANSWER)),
+)
+
+
+def decide(attempt: Attempt) -> Verdict:
+    """Say what follows a failed attempt.
+
+    A counted retry still needs `RetryBudget.claim`; without a place in the budget the exchange ends as
+    `given_up` says.
+    """
+    verdict = next(rule.verdict for rule in RULES if rule.fits(attempt))
+    if isinstance(verdict, Retry) and verdict.counted and (attempt.marked or attempt.retries >= MAX_RETRIES):
+        return given_up(verdict)
+    return verdict
+
+
+def given_up(verdict: Retry) -> Fail:
+    """The ending of an exchange that would have been retried, had it tries or budget left."""
+    return Fail(Ending.ANSWER, 502, blame=verdict.blame)
+
+
+def backoff(retries: int, random: Callable[[], float]) -> float:
+    """Return the seconds to wait before the same backend is tried again.
+
+    Args:
+        retries: how many retries there were before this one.
+        random: gives a number from 0 to 1, one not included.
+    """
+    return random() * min(BACKOFF_LIMIT, BACKOFF_FIRST * (1 << min(retries, 8)))
+
+
+class RetryBudget:
+    """How many exchanges of a pool may be retries at one moment."""
+
+    __slots__ = ("active",)
+
+    def __init__(self) -> None:
+        self.active = 0
+
+    def claim(self, in_flight: int) -> bool:
+        """Take a place, if there is one; `release` gives it back when the exchange ends.
+
+        Args:
+            in_flight: exchanges in flight in the pool, this one included.
+        """
+        if self.active >= max(BUDGET_MINIMUM, int(in_flight * BUDGET_SHARE)):
+            return False
+        self.active += 1
+        return True
+
+    def release(self) -> None:
+        """Give a place back.
+
+        Raises:
+            ValueError: there is none to give back; the count would go wrong for good.
+        """
+        if self.active == 0:
+            raise ValueError("a retry was released that was never claimed")
+        self.active -= 1
