@@ -1,0 +1,74 @@
+# `make demo` and `make test` need Python 3.11 or newer with venv, and nothing else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+JOBS ?= 2
+
+# Debian packages of the strangers that some tests and benchmarks speak to; tests skip what is not there.
+TOOLS := caddy chromium chromium-driver curl haproxy nghttp2-client nginx-light openssl postgresql wrk
+SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types suite docs tools bench clean
+
+help:
+	@echo "make demo    run the proxy with two backends of a demo app, on https://127.0.0.1:8443"
+	@echo "make test    linters, types and the whole test suite"
+	@echo "make tools   install the Debian packages that some tests need (needs root)"
+	@echo "make lint, types, suite: the parts of make test; docs: write what is generated; bench: measure; clean"
+
+demo: $(VENV)/installed-for-demo
+	exec $(BIN)/hotswap run conf/demo.toml
+
+# One after the other, cheap ones first, also under make -j.
+test: $(VENV)/installed-for-test
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory types
+	@$(MAKE) --no-print-directory suite
+
+lint: $(VENV)/installed-for-test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+
+types: $(VENV)/installed-for-test
+	$(BIN)/mypy
+
+# First what does not mind company, then, one at a time, what measures or needs the machine (exit 5: there is none).
+suite: $(VENV)/installed-for-test
+	$(BIN)/pytest -n $(JOBS) -m "not alone"
+	$(BIN)/pytest -m alone || test $$? -eq 5
+
+docs: $(VENV)/installed-for-test
+	$(BIN)/python -m tests.support.configuration_reference
+
+bench: $(VENV)/installed-for-test
+	$(BIN)/python -m tests.bench
+
+tools:
+	@missing=""; for package in $(TOOLS); do \
+		dpkg-query --show --showformat='$${Status}' $$package 2>/dev/null | grep -q "install ok installed" \
+			|| missing="$$missing $$package"; \
+	done; \
+	test -z "$$missing" || { \
+		$(SUDO) apt-get update --quiet --quiet && \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends $$missing; \
+	}
+
+clean:
+	rm -rf $(VENV) .hotswap .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache *.egg-info build
+
+# A stamp is newer than what the installation was made from; the checkout itself is installed by reference.
+$(VENV)/installed-for-demo: $(VENV)/bin/python pyproject.toml tests/constraints.txt
+	$(PIP) install --constraint tests/constraints.txt --editable '.[demo]'
+	@touch $@
+
+$(VENV)/installed-for-test: $(VENV)/bin/python pyproject.toml tests/constraints.txt
+	$(PIP) install --constraint tests/constraints.txt --editable '.[demo,test]'
+	@touch $@ $(VENV)/installed-for-demo
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("hotswap needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,57 @@
+"""Settings of the whole suite: a deadline around each test, and how long Hypothesis searches.
+
+pytest-trio runs every `async def` test (`trio_mode` in pyproject.toml).
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import trio
+from hypothesis import HealthCheck, settings
+
+DEFAULT_SECONDS = 60.0
+"""How long an async test may take; `@pytest.mark.fail_after(seconds)` gives another time."""
+VIRTUAL_SECONDS = 7 * 86400.0
+"""The same under `autojump_clock`, where a day passes in no time and only a test that never ends gets this far."""
+
+settings.register_profile(
+    "fast", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("deep", parent=settings.get_profile("fast"), max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+AsyncTest = Callable[..., Awaitable[None]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put `fail_after` around each async test, and tell pytest-timeout about tests that need longer."""
+    for item in items:
+        if not isinstance(item, pytest.Function):
+            continue
+        marker = item.get_closest_marker("fail_after")
+        virtual = "autojump_clock" in item.fixturenames
+        seconds = marker.args[0] if marker else VIRTUAL_SECONDS if virtual else DEFAULT_SECONDS
+        if marker and not virtual:
+            # The net below: a test that does not even reach a checkpoint.
+            item.add_marker(pytest.mark.timeout(2 * seconds + 60))
+        within_hypothesis = getattr(item.obj, "hypothesis", None)
+        if within_hypothesis is not None:
+            if inspect.iscoroutinefunction(within_hypothesis.inner_test):
+                within_hypothesis.inner_test = _fail_after(seconds, within_hypothesis.inner_test)
+        elif inspect.iscoroutinefunction(item.obj):
+            item.obj = _fail_after(seconds, item.obj)
+
+
+def _fail_after(seconds: float, test: AsyncTest) -> AsyncTest:
+    @functools.wraps(test)
+    async def limited(**fixtures: Any) -> None:
+        with trio.fail_after(seconds):
+            await test(**fixtures)
+
+    return limited

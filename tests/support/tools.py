@@ -1,0 +1,28 @@
+"""Programs of the machine that some tests need, and what happens when one is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+
+def require_tool(program: str, *, package: str) -> str:
+    """Find a program, or skip the test with a line that names the package; with CI=true that is a failure.
+
+    Args:
+        program: its name, looked up in PATH and where Debian keeps daemons.
+        package: Debian package that has it; `make tools` installs it.
+
+    Returns:
+        The path of the program.
+    """
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+    found = shutil.which(program, path=path)
+    if found is None:
+        message = f"{program} is missing: install the Debian package {package} (make tools)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
