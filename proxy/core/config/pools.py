@@ -113,6 +113,9 @@ class BalancedTable(Table):
     hold_limit: Count = 1000
     """So many requests may wait at the same time; 503 at once above that."""
 
+    response_timeout: Duration = 60.0
+    """How long a backend may take until it begins to answer; 504 after that. "0s": for ever."""
+
     health: HealthTable = HealthTable()
     """The health check."""
 

@@ -1,0 +1,56 @@
+"""Where something listens: host and port, or a path. No sockets here, only their names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ALLOWED = '"HOST:PORT", "[IPV6]:PORT" or "unix:/path"'
+
+
+@dataclass(frozen=True, slots=True)
+class TcpAddress:
+    """An IP address or host name, and a port from 0 to 65535 (0 asks the kernel for one)."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class UnixAddress:
+    """The path of a Unix stream socket."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+Address = TcpAddress | UnixAddress
+
+
+def parse_address(text: str) -> Address:
+    """Read an address as it is written in the configuration.
+
+    Args:
+        text: `HOST:PORT`, `[IPV6]:PORT` or `unix:/path`.
+
+    Raises:
+        ValueError: it is none of these; the message says what is allowed.
+    """
+    if text.startswith("unix:"):
+        path = text.removeprefix("unix:")
+        if not path:
+            raise ValueError(f"a path is missing; allowed: {ALLOWED}")
+        return UnixAddress(path)
+    host, colon, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535 or (":" in host and not bracketed):
+        raise ValueError(f"not an address; allowed: {ALLOWED}")
+    host = host[1:-1] if bracketed else host
+    if not host:
+        raise ValueError(f"a host is missing; allowed: {ALLOWED}")
+    return TcpAddress(host, int(port))

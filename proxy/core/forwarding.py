@@ -1,0 +1,187 @@
+"""What is said to the other side: request heads for backends, response heads for clients, and who the client is.
+
+Heads are written afresh, never copied: single spaces, one `Host`, our own framing (RFC 9112; F20).
+From an untrusted peer, the fields in which proxies speak of the client are replaced; from a trusted one they are
+continued (RFC 7239 8.1).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from proxy.core.messages import Field, RequestHead, ResponseHead
+
+REASONS: Final = {
+    200: b"OK",
+    301: b"Moved Permanently",
+    302: b"Found",
+    307: b"Temporary Redirect",
+    308: b"Permanent Redirect",
+    400: b"Bad Request",
+    404: b"Not Found",
+    405: b"Method Not Allowed",
+    408: b"Request Timeout",
+    413: b"Content Too Large",
+    414: b"URI Too Long",
+    417: b"Expectation Failed",
+    421: b"Misdirected Request",
+    431: b"Request Header Fields Too Large",
+    500: b"Internal Server Error",
+    501: b"Not Implemented",
+    502: b"Bad Gateway",
+    503: b"Service Unavailable",
+    504: b"Gateway Timeout",
+    505: b"HTTP Version Not Supported",
+    508: b"Loop Detected",
+}
+"""Reason phrases of the answers that the proxy gives itself."""
+
+
+class Peer:
+    """Who is at the client's end of one connection, as far as a backend should believe.
+
+    Args:
+        address: the client's IP address as text, or "unknown" (a Unix socket has none).
+        scheme: b"http" or b"https".
+        port: port of the listener the client reached.
+        trusted: whether the forwarded fields it sends are believed.
+    """
+
+    __slots__ = ("_block", "_host", "address", "node", "port", "scheme", "trusted")
+
+    def __init__(self, *, address: str, scheme: bytes, port: int, trusted: bool) -> None:
+        self.address = address.encode("ascii", "replace")
+        self.node = b'"[%b]"' % self.address if b":" in self.address else self.address
+        self.scheme = scheme
+        self.port = b"%d" % port
+        self.trusted = trusted
+        self._host: bytes | None = None
+        self._block = b""
+
+    def client_of(self, head: RequestHead) -> bytes:
+        """The address of the client itself: the last that a trusted peer names, else the peer's own."""
+        if self.trusted and head.forwarded is not None:
+            for name, value in head.forwarded:
+                if name == b"x-forwarded-for":
+                    first = value.split(b",", 1)[0].strip()
+                    if first:
+                        return first
+        return self.address
+
+    def lines(self, head: RequestHead) -> bytes:
+        """The forwarded fields of a request, as lines of its head."""
+        if self.trusted and head.forwarded is not None:
+            return self._continued(head, head.forwarded)
+        host = head.host
+        if host != self._host:
+            self._host = host
+            self._block = self._fresh(host)
+        return self._block
+
+    def _fresh(self, host: bytes) -> bytes:
+        return (
+            b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Forwarded-Port: %b\r\n"
+            b"Forwarded: %b\r\n" % (self.address, self.scheme, host, self.port, self._element(host))
+        )
+
+    def _element(self, host: bytes) -> bytes:
+        quoted = b'"%b"' % host if b":" in host or not host else host
+        return b"for=%b;host=%b;proto=%b" % (self.node, quoted, self.scheme)
+
+    def _continued(self, head: RequestHead, forwarded: list[Field]) -> bytes:
+        chains: dict[bytes, bytes] = {}
+        for name, value in forwarded:
+            chains[name] = chains[name] + b", " + value if name in chains else value
+        chain = chains.get(b"x-forwarded-for")
+        lines = [b"X-Forwarded-For: ", chain + b", " + self.address if chain else self.address]
+        lines += (b"\r\nX-Forwarded-Proto: ", chains.get(b"x-forwarded-proto", self.scheme))
+        lines += (b"\r\nX-Forwarded-Host: ", chains.get(b"x-forwarded-host", head.host))
+        lines += (b"\r\nX-Forwarded-Port: ", chains.get(b"x-forwarded-port", self.port))
+        elements = chains.get(b"forwarded")
+        own = self._element(head.host)
+        lines += (b"\r\nForwarded: ", elements + b", " + own if elements else own, b"\r\n")
+        return b"".join(lines)
+
+
+def request_id_of(head: RequestHead, peer: Peer) -> bytes | None:
+    """The request id that a trusted peer gave, or None."""
+    if peer.trusted and head.forwarded is not None:
+        for name, value in head.forwarded:
+            if name == b"x-request-id" and value and len(value) <= 128:
+                return value
+    return None
+
+
+def write_request(head: RequestHead, peer: Peer, *, target: bytes, request_id: bytes, retried: bool = False) -> bytes:
+    """The head of a request as a backend gets it, over HTTP/1.1 and with its own framing.
+
+    Args:
+        head: the client's request.
+        peer: who sent it.
+        target: the request target, without a prefix that the route takes off.
+        request_id: what `X-Request-ID` says.
+        retried: whether the request may have reached a backend before; marked for those who look.
+    """
+    parts = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (head.method, target, head.host)]
+    parts += [b"%b: %b\r\n" % field for field in head.fields]
+    parts.append(peer.lines(head))
+    if head.chunked:
+        parts.append(b"Transfer-Encoding: chunked\r\n")
+    elif head.content_length is not None:
+        parts.append(b"Content-Length: %d\r\n" % head.content_length)
+    if head.expect_continue:
+        parts.append(b"Expect: 100-continue\r\n")
+    if head.te_trailers:
+        parts.append(b"TE: trailers\r\n")
+    if head.upgrade is not None:
+        parts.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade)
+    if retried:
+        parts.append(b"X-Hotswap-Retry: 1\r\n")
+    parts.append(b"X-Request-ID: %b\r\n\r\n" % request_id)
+    return b"".join(parts)
+
+
+def write_response(head: ResponseHead, *, version: int, no_body: bool, close: bool, keep_alive: bool = False) -> bytes:
+    """The head of a response as an HTTP/1 client gets it.
+
+    A body of unknown length becomes chunked for HTTP/1.1 and ends with the connection for HTTP/1.0 (RFC 9112 6.1).
+
+    Args:
+        head: the backend's response.
+        version: 10 or 11, what the client speaks.
+        no_body: whether the answer has none whatever its fields say (HEAD).
+        close: whether the connection ends after it.
+        keep_alive: whether an HTTP/1.0 client asked to keep it and may.
+    """
+    status = head.status
+    parts = [b"HTTP/1.1 %d %b\r\n" % (status, head.reason)]
+    parts += [b"%b: %b\r\n" % field for field in head.fields]
+    if head.content_length is not None and status >= 200 and status != 204:
+        parts.append(b"Content-Length: %d\r\n" % head.content_length)
+    elif status >= 200 and status != 204 and status != 304 and version == 11 and (not no_body or head.chunked):
+        parts.append(b"Transfer-Encoding: chunked\r\n")
+    if close:
+        parts.append(b"Connection: close\r\n\r\n")
+    elif keep_alive:
+        parts.append(b"Connection: keep-alive\r\n\r\n")
+    elif status == 101 and head.upgrade is not None:
+        parts.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n\r\n" % head.upgrade)
+    else:
+        parts.append(b"\r\n")
+    return b"".join(parts)
+
+
+def error_head(status: int, fields: tuple[Field, ...] = ()) -> tuple[ResponseHead, bytes]:
+    """An answer of the proxy's own: fixed text, nothing of what the client sent, no version (S9).
+
+    Returns:
+        The head and the body.
+    """
+    reason = REASONS.get(status, b"Error")
+    body = b"%d %b\n" % (status, reason)
+    head = ResponseHead()
+    head.status = status
+    head.reason = reason
+    head.fields = [(b"Content-Type", b"text/plain; charset=utf-8"), (b"Cache-Control", b"no-store"), *fields]
+    head.content_length = len(body)
+    return head, body

@@ -1,0 +1,176 @@
+"""Heads of requests and responses, the one vocabulary that every version of HTTP is read into and written from.
+
+A head is split while it is read: fields that travel end to end are in `fields`, in order and in the sender's spelling;
+those that bind one connection or that the proxy answers for itself (`CONNECTION_FIELDS`, `Host`, framing, forwarded
+fields) are taken out and kept as attributes, so that whoever forwards a head cannot forward one of them by accident.
+
+These classes are mutable and slotted instead of frozen: they are made twice for every exchange, and a frozen dataclass
+costs four times as much to make. Nobody changes one after its parser handed it over.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+Field = tuple[bytes, bytes]
+"""Name in the sender's spelling, value without surrounding white space."""
+
+CONNECTION_FIELDS = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"http2-settings",
+    )
+)
+"""Fields of one connection (RFC 9110 7.6.1 and those that RFC 7540 and history added); never forwarded as they came."""
+
+FORWARDED_FIELDS = frozenset(
+    (
+        b"forwarded",
+        b"x-forwarded-for",
+        b"x-forwarded-proto",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-real-ip",
+        b"x-request-id",
+    )
+)
+"""Fields in which a proxy speaks of the client: believed from trusted peers only."""
+
+REQUEST_SPECIAL = CONNECTION_FIELDS | FORWARDED_FIELDS | {b"host", b"content-length", b"expect", b"proxy"}
+"""What is taken out of a request's fields; `Proxy` is dropped for good (httpoxy, CVE-2016-5385)."""
+
+RESPONSE_SPECIAL = CONNECTION_FIELDS | {b"content-length"}
+"""What is taken out of a response's fields."""
+
+NOT_NOMINATED = FORWARDED_FIELDS | {
+    b"host",
+    b"content-length",
+    b"transfer-encoding",
+    b"cookie",
+    b"authorization",
+    b"content-type",
+}
+"""Fields that a client may not have removed by naming them in `Connection` (hop-by-hop abuse)."""
+
+IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
+"""Methods that may be sent again (RFC 9110 9.2.2)."""
+
+
+class RequestHead:
+    """What a client asks for.
+
+    `target` is what goes into a request line in origin form (or `*`); `path` is the target without its query.
+    `version` is 10, 11 or 20. `content_length` is None when there is no body or its length is not told in advance;
+    `chunked` means the latter. `complete` says that nothing follows the head. `upgrade` is the lower-case token of an
+    upgrade that both `Connection` and `Upgrade` ask for, else None.
+    """
+
+    __slots__ = (
+        "chunked",
+        "complete",
+        "content_length",
+        "expect_continue",
+        "fields",
+        "forwarded",
+        "host",
+        "keep_alive",
+        "method",
+        "path",
+        "target",
+        "te_trailers",
+        "upgrade",
+        "version",
+    )
+
+    def __init__(self) -> None:
+        self.method = b""
+        self.target = b""
+        self.path = b""
+        self.host = b""
+        self.version = 11
+        self.fields: list[Field] = []
+        self.forwarded: list[Field] | None = None
+        self.content_length: int | None = None
+        self.chunked = False
+        self.complete = False
+        self.keep_alive = True
+        self.expect_continue = False
+        self.te_trailers = False
+        self.upgrade: bytes | None = None
+
+    @property
+    def has_body(self) -> bool:
+        """Whether a body follows."""
+        return self.chunked or bool(self.content_length)
+
+    def field(self, name: bytes) -> bytes | None:
+        """The first end-to-end field of that lower-case name, or None."""
+        for key, value in self.fields:
+            if key.lower() == name:
+                return value
+        return None
+
+
+class ResponseHead:
+    """What a backend answers.
+
+    `content_length` is None when the length is not told; then `chunked` or the end of the connection ends the body.
+    `complete` says that nothing follows. `keep_alive` says that the connection can carry another exchange.
+    """
+
+    __slots__ = (
+        "chunked",
+        "complete",
+        "content_length",
+        "fields",
+        "keep_alive",
+        "reason",
+        "status",
+        "upgrade",
+        "version",
+    )
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.reason = b""
+        self.version = 11
+        self.fields: list[Field] = []
+        self.content_length: int | None = None
+        self.chunked = False
+        self.complete = False
+        self.keep_alive = True
+        self.upgrade: bytes | None = None
+
+    def field(self, name: bytes) -> bytes | None:
+        """The first end-to-end field of that lower-case name, or None."""
+        for key, value in self.fields:
+            if key.lower() == name:
+                return value
+        return None
+
+
+_HOST = re.compile(
+    rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9_~!$&'()*+;=%.-]+)(?::([0-9]{1,5}))?",
+)
+
+
+@lru_cache(maxsize=1024)
+def valid_host(host: bytes) -> bool:
+    """Whether a `Host` or authority is `uri-host [":" port]` (RFC 9110 7.2, RFC 3986 3.2.2), without userinfo."""
+    match = _HOST.fullmatch(host)
+    return match is not None and (match[1] is None or int(match[1]) <= 65535)
+
+
+@lru_cache(maxsize=256)
+def parse_tokens(value: bytes) -> tuple[bytes, ...]:
+    """The lower-case members of a comma-separated list such as `Connection`, empty ones left out."""
+    return tuple(token for part in value.split(b",") if (token := part.strip(b" \t").lower()))

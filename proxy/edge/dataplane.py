@@ -1,0 +1,277 @@
+"""The data plane: every public connection, every connection to a backend, and the one loop that serves them.
+
+Control tells it what to listen on, how to route and which pools there are; the pools tell it which backends may be
+claimed. It never starts, stops or judges a backend.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import trio
+
+from proxy.core.routing import Router
+from proxy.core.tally import Tally
+from proxy.edge.gate import Gate, PoolCounts
+from proxy.edge.ledger import Ledger
+from proxy.edge.listener import Listener, OpenListener
+from proxy.edge.poller import Poller
+from proxy.edge.timers import TICK
+
+if TYPE_CHECKING:
+    from proxy.core.config import PoolTable
+    from proxy.core.pool import Backend, Pool
+    from proxy.edge.exchange import Exchange
+    from proxy.edge.tunnel import Tunnel
+
+
+class Started(Protocol):
+    """How `nursery.start` hears that serving has begun."""
+
+    def started(self, value: None = None) -> None:
+        """Serving has begun."""
+
+
+BUFFER_BYTES: Final = 256 * 1024
+
+
+class Log(Protocol):
+    """What the data plane says in the log."""
+
+    def debug(self, event: str, **fields: Any) -> Any:  # structlog's own signature
+        """What helps a developer."""
+
+    def warning(self, event: str, **fields: Any) -> Any:
+        """What an operator should see."""
+
+    def error(self, event: str, **fields: Any) -> Any:
+        """A defect."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeView:
+    """An exchange in flight, as an operator is told of it.
+
+    `age` is in seconds; `request_bytes` and `response_bytes` are those of the bodies so far.
+    """
+
+    request_line: str
+    client: str
+    age: float
+    request_bytes: int
+    response_bytes: int
+    tunnel: bool
+
+
+class DataPlane:
+    """See the module.
+
+    Args:
+        tally: what is counted.
+        log: where defects and pauses are told.
+        access: takes access lines; None when they are off.
+        clock: seconds; trio's by default.
+    """
+
+    def __init__(
+        self,
+        *,
+        tally: Tally,
+        log: Log,
+        access: Callable[[bytes], None] | None = None,
+        clock: Callable[[], float] = trio.current_time,
+    ) -> None:
+        self.tally = tally
+        self.log = log
+        self.clock = clock
+        self.poller = Poller(clock=clock)
+        self.ledger = Ledger(tally, access, clock)
+        self.buffer = memoryview(bytearray(BUFFER_BYTES))
+        self.router = Router(())
+        self.gates: dict[str, Gate] = {}
+        self.listeners: dict[str, Listener] = {}
+        self.closed_listeners: list[Listener] = []
+        self.tunnels: dict[Exchange, Tunnel] = {}
+        self.stopping = False
+        self._request_prefix = secrets.token_hex(6).encode()
+        self._requests = 0
+        self.poller.turn_ends.append(self.ledger.flush)
+
+    async def serve(self, *, task_status: Started = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled.
+
+        **Cancellation** closes every socket at once; use `drain_downstream` first to end in order.
+        """
+        try:
+            task_status.started()
+            await self.poller.serve()
+        finally:
+            for listener in (*self.listeners.values(), *self.closed_listeners):
+                listener.close()
+                for connection in tuple(listener.connections):
+                    connection.close()
+            for tunnel in tuple(self.tunnels.values()):
+                tunnel.end("the proxy stopped")
+            for gate in self.gates.values():
+                gate.close()
+            self.ledger.flush()
+            self.poller.close()
+
+    # Listeners and routes.
+
+    def open_listener(self, opened: OpenListener) -> None:
+        """Serve a listener; one of the same name with the same sockets only takes over the new definition."""
+        known = self.listeners.get(opened.name)
+        if known is not None and known.open_listener.sockets == opened.sockets:
+            known.open_listener = opened
+            known.configure(opened)
+            return
+        if known is not None:
+            self.close_listener(opened.name)
+        listener = self.listeners[opened.name] = Listener(self, opened)
+        if not self.stopping:
+            listener.start()
+
+    def close_listener(self, name: str) -> None:
+        """Stop listening; connections that exist end after the exchange that is under way."""
+        listener = self.listeners.pop(name, None)
+        if listener is not None:
+            listener.close()
+            for connection in tuple(listener.connections):
+                connection.drain()
+            if listener.connections:
+                self.closed_listeners = [old for old in self.closed_listeners if old.connections] + [listener]
+
+    def set_router(self, router: Router) -> None:
+        """Route from now on by these routes."""
+        self.router = router
+
+    # Pools.
+
+    def add_pool(self, pool: Pool, table: PoolTable) -> None:
+        """Serve a pool; one of the same name only takes over the new table."""
+        gate = self.gates.get(pool.name)
+        if gate is not None and gate.pool is pool:
+            gate.table = table
+            return
+        if gate is not None:
+            gate.close()
+        self.gates[pool.name] = Gate(self, pool, table)
+
+    def drop_pool(self, name: str) -> None:
+        """Serve a pool no more; what is held is turned away, what is in flight is cut."""
+        gate = self.gates.pop(name, None)
+        if gate is not None:
+            gate.close()
+
+    def connections_to(self, backend: Backend) -> int:
+        """How many connections to a backend are open."""
+        gate = self.gates.get(backend.pool)
+        upstream = None if gate is None else gate.upstreams.get(backend.id)
+        return 0 if upstream is None else len(upstream.connections)
+
+    def close_idle(self, backend: Backend) -> int:
+        """Close the idle connections to a backend.
+
+        Returns:
+            How many were closed.
+        """
+        gate = self.gates.get(backend.pool)
+        upstream = None if gate is None else gate.upstreams.get(backend.id)
+        return 0 if upstream is None else upstream.close_idle()
+
+    def cut(self, backend: Backend) -> int:
+        """End by force what is in flight in a backend.
+
+        Returns:
+            How many exchanges, tunnels included, were cut.
+        """
+        count = 0
+        for exchange in tuple(self._exchanges(backend)):
+            count += 1
+            tunnel = self.tunnels.get(exchange)
+            if tunnel is not None:
+                self.gates[backend.pool].cut += 1
+                tunnel.cut()
+            else:
+                exchange.cut("cut at the end of the drain")
+        return count
+
+    def exchanges_in(self, backend: Backend) -> list[ExchangeView]:
+        """What is in flight in a backend, oldest first."""
+        now = self.clock()
+        views = []
+        for exchange in sorted(self._exchanges(backend), key=lambda exchange: exchange.started):
+            tunnel = self.tunnels.get(exchange)
+            head = exchange.head
+            views.append(
+                ExchangeView(
+                    request_line=f"{head.method.decode()} {head.target.decode('ascii', 'replace')}",
+                    client=exchange.peer.client_of(head).decode("ascii", "replace"),
+                    age=now - exchange.started,
+                    request_bytes=exchange.request_bytes if tunnel is None else tunnel.client_end.passed,
+                    response_bytes=exchange.response_bytes if tunnel is None else tunnel.backend_end.passed,
+                    tunnel=tunnel is not None,
+                )
+            )
+        return views
+
+    def _exchanges(self, backend: Backend) -> Iterator[Exchange]:
+        gate = self.gates.get(backend.pool)
+        upstream = None if gate is None else gate.upstreams.get(backend.id)
+        if upstream is not None:
+            for connection in upstream.connections:
+                if connection.exchange is not None:
+                    yield connection.exchange
+        for exchange in self.tunnels:
+            if exchange.backend is backend:
+                yield exchange
+
+    async def wait_drained(self, backend: Backend) -> None:
+        """Wait until nothing is in flight in a draining backend. **Cancellation** changes nothing."""
+        gate = self.gates.get(backend.pool)
+        if gate is not None:
+            await gate.wait_drained(backend)
+
+    def pool_counts(self, name: str) -> PoolCounts:
+        """What a pool has counted since the proxy started."""
+        gate = self.gates.get(name)
+        return PoolCounts(retried=0, held=0, cut=0, longest_hold=0.0) if gate is None else gate.counts()
+
+    # Stopping.
+
+    async def drain_downstream(self, *, timeout: float) -> None:
+        """Stop accepting, let every exchange end, and close what is idle.
+
+        After `timeout` seconds what is left is closed. **Cancellation** leaves the rest open.
+        """
+        self.stopping = True
+        listeners = [*self.listeners.values(), *self.closed_listeners]
+        for listener in listeners:
+            listener.close()
+        with trio.move_on_after(timeout):
+            while self.tunnels or any(listener.connections for listener in listeners):
+                for listener in listeners:
+                    for connection in tuple(listener.connections):
+                        connection.drain()
+                await trio.sleep(TICK)
+        for tunnel in tuple(self.tunnels.values()):
+            tunnel.cut()
+        for listener in listeners:
+            for connection in tuple(listener.connections):
+                connection.close()
+
+    # For the parts.
+
+    def next_request_id(self) -> bytes:
+        """An id for a request: unique among all proxies, and in order within one."""
+        self._requests += 1
+        return b"%b-%x" % (self._request_prefix, self._requests)
+
+    def on_crash(self, error: Exception, where: str) -> None:
+        """A defect of ours reached the top of a connection: it is logged and goes no further."""
+        self.log.error("defect", where=where, error=repr(error), exc_info=error, pid=os.getpid())

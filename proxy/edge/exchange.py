@@ -1,0 +1,562 @@
+"""One request and its response: routed, given to a backend, relayed, retried where that is harmless, and recorded.
+
+An exchange stands between a responder (the client's side: an HTTP/1.1 connection or one HTTP/2 stream) and an upstream
+connection. Both call it from the poller; it never waits. Its life:
+
+    start -> routed -> admitted by the gate (or held) -> connected -> request sent -> response relayed -> finished
+
+The decisions are made by pure code: `proxy.core.routing`, `Pool.claim`, `proxy.core.retry`; this module carries them
+out. Every exchange ends in `_finish`, once, where the claim is released and the record is written.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import TYPE_CHECKING, Final, Protocol
+
+from proxy.core.errors import ConnectFailed, Side, UpstreamBroken, UpstreamTimedOut
+from proxy.core.forwarding import Peer, error_head, request_id_of, write_request
+from proxy.core.messages import IDEMPOTENT, Field, RequestHead, ResponseHead
+from proxy.core.retry import Attempt, Ending, Fail, Failure, Retry, Where, backoff, decide, given_up
+from proxy.core.routing import RouteMatch
+
+if TYPE_CHECKING:
+    from proxy.core.identity import BackendId
+    from proxy.core.pool import Backend
+    from proxy.edge.dataplane import DataPlane
+    from proxy.edge.gate import Gate
+    from proxy.edge.listener import Listener
+    from proxy.edge.stream import Data
+    from proxy.edge.upstream import Upstream, UpstreamConnection
+
+REPLAY_BYTES: Final = 64 * 1024
+"""How much of a request's body is kept so that it can be sent again (as in Pingora)."""
+
+GONE_STATUS: Final = 499
+"""What the record says when the client left before its answer was complete (nginx's number)."""
+
+
+class Responder(Protocol):
+    """The client's side of one exchange."""
+
+    @property
+    def backed_up(self) -> bool:
+        """Whether the client takes no more for now."""
+
+    def send_interim(self, exchange: Exchange, head: ResponseHead) -> None:
+        """Pass on an informational response."""
+
+    def send_head(self, exchange: Exchange, head: ResponseHead) -> None:
+        """Begin the response; goes out with the next `flush`."""
+
+    def send_body(self, data: Data) -> None:
+        """Go on with it; a view is used up by the next `flush`."""
+
+    def send_end(self) -> None:
+        """The response is whole."""
+
+    def flush(self) -> bool:
+        """Send what has been said. False when the client is gone."""
+
+    def done(self, exchange: Exchange) -> None:
+        """The exchange is over and its response whole."""
+
+    def truncate(self, exchange: Exchange) -> None:
+        """The exchange is over and its response is not whole, which the client must be able to see."""
+
+    def read_on(self) -> None:
+        """The exchange takes more of the request's body."""
+
+    def tunnel(self, exchange: Exchange, head: ResponseHead, connection: UpstreamConnection) -> bool:
+        """Turn into a tunnel after this 101. False where the protocol has none."""
+
+
+class Exchange:
+    """See the module. `request_done` says that the whole request has come from the client."""
+
+    __slots__ = (
+        "_began",
+        "_excluded",
+        "_fresh_only",
+        "_in_budget",
+        "_replay",
+        "_replay_bytes",
+        "_sending",
+        "_target",
+        "_wait",
+        "armed",
+        "backend",
+        "connection",
+        "deadline",
+        "error",
+        "finished",
+        "gate",
+        "head",
+        "held_at",
+        "held_seconds",
+        "idle_timeout",
+        "listener",
+        "peer",
+        "plane",
+        "pool_name",
+        "request_bytes",
+        "request_done",
+        "request_id",
+        "responder",
+        "response_bytes",
+        "response_timeout",
+        "retries",
+        "sent_at",
+        "side",
+        "started",
+        "status",
+        "tunnelled",
+        "upstream",
+        "upstream_seconds",
+        "written",
+    )
+
+    def __init__(
+        self, plane: DataPlane, listener: Listener, responder: Responder, head: RequestHead, peer: Peer
+    ) -> None:
+        self.plane = plane
+        self.listener = listener
+        self.responder = responder
+        self.head = head
+        self.peer = peer
+        self.started = plane.clock()
+        self.request_done = head.complete
+        self.request_bytes = 0
+        self.request_id = b""
+        self.idle_timeout: float = listener.idle_timeout
+        self.response_timeout = 0.0
+        self.gate: Gate | None = None
+        self.pool_name = ""
+        self.backend: Backend | None = None
+        self.upstream: Upstream | None = None
+        self.connection: UpstreamConnection | None = None
+        self.status = 0
+        self.response_bytes = 0
+        self.retries = 0
+        self.held_at = 0.0
+        self.held_seconds = 0.0
+        self.written = 0
+        self.sent_at = 0.0
+        self.upstream_seconds = -1.0
+        self.side: Side | None = None
+        self.error = ""
+        self.finished = False
+        self.tunnelled = False
+        self.deadline = self.armed = math.inf
+        self._began = False
+        self._sending = False
+        self._target = head.target
+        self._replay: list[bytes] | None = None
+        self._replay_bytes = 0
+        self._excluded: tuple[BackendId, ...] = ()
+        self._fresh_only = False
+        self._in_budget = False
+        self._wait = False
+
+    # From the client.
+
+    def start(self) -> None:
+        """Route the request and ask for a backend; answers by itself what goes no further."""
+        head = self.head
+        listener = self.listener
+        limit = listener.body_bytes
+        if limit is not None and (head.content_length or 0) > limit:
+            self.answer(413, side=Side.DOWNSTREAM, error="the body is too large")
+            return
+        if listener.redirect is not None:
+            self.answer(listener.redirect.status, fields=((b"Location", listener.redirect_to(head)),))
+            return
+        match = self.plane.router.match(head.host, head.path)
+        if not isinstance(match, RouteMatch):
+            if match is None:
+                self.answer(404, side=Side.DOWNSTREAM, error="no route")
+            else:
+                self.answer(400, side=Side.DOWNSTREAM, error=match.value)
+            return
+        if match.strip:
+            self._target = match.rewrite(head.target)
+        self.pool_name = match.pool
+        gate = self.gate = self.plane.gates.get(match.pool)
+        if gate is None:
+            self.answer(503, side=Side.INTERNAL, error="the pool is gone")
+            return
+        self.request_id = request_id_of(head, self.peer) or self.plane.next_request_id()
+        self.response_timeout = gate.table.response_timeout
+        upstream = gate.admit(self)
+        if upstream is not None:
+            self._attempt(upstream)
+
+    def on_request_body(self, data: Data) -> None:
+        """A piece of the body came; `wants_body` tells whether to go on reading."""
+        size = len(data)
+        self.request_bytes += size
+        limit = self.listener.body_bytes
+        if limit is not None and self.request_bytes > limit:
+            self.answer(413, side=Side.DOWNSTREAM, error="the body is too large")
+            return
+        if not self._sending:
+            if self._replay is None:
+                self._replay = []
+            self._replay.append(bytes(data))
+            self._replay_bytes += size
+            return
+        connection = self.connection
+        assert connection is not None
+        self.written += size
+        if self.head.chunked:
+            connection.stream.write_all([b"%x\r\n" % size, data, b"\r\n"])
+        else:
+            connection.stream.write(data)
+        if self._replay is not None or self._replay_bytes == 0:
+            self._replay_bytes += size
+            if self._replay_bytes > REPLAY_BYTES:
+                self._replay = None
+            elif self._replay is None:
+                self._replay = [bytes(data)]
+            else:
+                self._replay.append(bytes(data))
+
+    def on_request_end(self) -> None:
+        """The body is complete."""
+        self.request_done = True
+        if self._sending and self.connection is not None:
+            if self.head.chunked:
+                self.connection.stream.write(b"0\r\n\r\n")
+            if not self._began:
+                self.connection.await_response(self.response_timeout)
+
+    @property
+    def wants_body(self) -> bool:
+        """Whether more of the body can be taken now; `Responder.read_on` says when it can again."""
+        if self._sending and self.connection is not None:
+            return not self.connection.stream.backed_up
+        return False
+
+    def cancel(self, status: int = GONE_STATUS, error: str = "the client went away") -> None:
+        """The client is gone: leave the backend at once."""
+        if not self.finished:
+            self.status = self.status or status
+            self.side = Side.DOWNSTREAM
+            self.error = error
+            self._drop_connection()
+            self._finish()
+
+    # To and from the backend.
+
+    def on_let_in(self, upstream: Upstream) -> None:
+        """The gate has claimed a backend for this exchange, which it held."""
+        self._attempt(upstream)
+
+    def _attempt(self, upstream: Upstream) -> None:
+        self.upstream = upstream
+        self.backend = upstream.backend
+        head = self.head
+        connection = None if self._fresh_only else upstream.take(careful=head.method not in IDEMPOTENT)
+        if connection is None:
+            try:
+                connection = upstream.connect()
+            except ConnectFailed as error:
+                self._failed(Failure.NOT_CONNECTED, error, reused=False, responded=False)
+                return
+        self.connection = connection
+        connection.carry(self, head)
+        if not connection.connecting:
+            self.on_connected()
+
+    def on_connected(self) -> None:
+        """Send the request's head and what has come of its body, in one go."""
+        connection = self.connection
+        assert connection is not None
+        head = self.head
+        data = write_request(head, self.peer, target=self._target, request_id=self.request_id, retried=self.retries > 0)
+        replay = self._replay
+        if replay is None:
+            if self.request_done and head.chunked:
+                data += b"0\r\n\r\n"
+            stream = connection.stream
+            stream.write(data)
+            self.written = len(data)
+        else:
+            stream = connection.stream
+            pieces: list[Data] = [data]
+            if head.chunked:
+                for piece in replay:
+                    pieces += (b"%x\r\n" % len(piece), piece, b"\r\n")
+                if self.request_done:
+                    pieces.append(b"0\r\n\r\n")
+            else:
+                pieces += replay
+            stream.write_all(pieces)
+            self.written = len(data) + self._replay_bytes
+            if self._replay_bytes > REPLAY_BYTES:
+                self._replay = None
+        if stream.broken:
+            self.written = 0
+            connection.fail(UpstreamBroken("the connection takes nothing"))
+            return
+        self._sending = True
+        self.sent_at = self.plane.poller.now
+        if self.request_done:
+            connection.await_response(self.response_timeout)
+        else:
+            self.responder.read_on()
+
+    def on_upstream_drained(self) -> None:
+        """The backend takes more of the body."""
+        if not self.request_done:
+            self.responder.read_on()
+
+    def on_interim(self, head: ResponseHead) -> None:
+        """An informational response came."""
+        if self.head.version > 10 and (head.status != 100 or self.head.expect_continue) and not self._began:
+            self.responder.send_interim(self, head)
+            self.flush()
+
+    def on_response_head(self, head: ResponseHead) -> None:
+        """The response begins."""
+        if self.sent_at:
+            self.upstream_seconds = self.plane.poller.now - self.sent_at
+        if head.status == 101:
+            self._switch(head)
+            return
+        self.status = head.status
+        self._began = True
+        self.responder.send_head(self, head)
+
+    def on_response_body(self, data: Data) -> None:
+        """A piece of the body."""
+        self.response_bytes += len(data)
+        self.responder.send_body(data)
+
+    def on_response_end(self) -> None:
+        """The response is whole."""
+        responder = self.responder
+        responder.send_end()
+        if not responder.flush():
+            self.cancel()
+            return
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.release(reusable=self.request_done)
+        self._finish()
+        responder.done(self)
+
+    def flush(self) -> None:
+        """Send what has been said to the client so far; ends the exchange when it is gone."""
+        if not self.responder.flush():
+            self.cancel()
+
+    @property
+    def downstream_backed_up(self) -> bool:
+        """Whether the response has to wait for the client."""
+        return self.responder.backed_up
+
+    def on_downstream_drained(self) -> None:
+        """The client takes more."""
+        connection = self.connection
+        if connection is not None and not connection.connecting:
+            connection.pump()
+
+    def _switch(self, head: ResponseHead) -> None:
+        """The backend agrees to another protocol."""
+        connection = self.connection
+        assert connection is not None
+        if self.head.upgrade is None or head.upgrade != self.head.upgrade:
+            connection.fail(UpstreamBroken("the backend switched to a protocol that was not asked for"))
+            return
+        self.status = 101
+        self._began = True
+        self.connection = None
+        self.tunnelled = True
+        if not self.responder.tunnel(self, head, connection):
+            self.connection = connection
+            connection.fail(UpstreamBroken("no tunnel is possible here"))
+
+    def on_tunnel_end(self, *, sent: int, received: int, error: str = "") -> None:
+        """The tunnel this exchange became has ended.
+
+        Args:
+            sent: bytes to the client.
+            received: bytes from the client.
+            error: what ended it, if not one of its two ends.
+        """
+        self.response_bytes = sent
+        self.request_bytes = received
+        self.error = error
+        self._finish()
+
+    # Ends.
+
+    def on_upstream_failed(
+        self, connection: UpstreamConnection, error: ConnectFailed | UpstreamBroken | UpstreamTimedOut
+    ) -> None:
+        """The connection to the backend failed and is closed."""
+        self.connection = None
+        if isinstance(error, ConnectFailed):
+            failure = Failure.NOT_CONNECTED
+            self.written = 0
+        elif isinstance(error, UpstreamTimedOut):
+            failure = Failure.TIMED_OUT
+        else:
+            failure = Failure.BROKEN
+        self._failed(failure, error, reused=not connection.fresh, responded=connection.received)
+
+    def _failed(self, failure: Failure, error: Exception, *, reused: bool, responded: bool) -> None:
+        if self.finished:
+            return
+        gate, backend = self.gate, self.backend
+        assert gate is not None
+        assert backend is not None
+        taken = self.request_bytes
+        verdict = decide(
+            Attempt(
+                failure=failure,
+                reused=reused,
+                request_bytes=self.written,
+                idempotent=self.head.method in IDEMPOTENT,
+                replayable=not taken or (self._replay is not None and self._replay_bytes == taken),
+                response_bytes=int(responded),
+                sent_bytes=int(self._began),
+                retries=self.retries,
+            )
+        )
+        self.error = str(error)
+        self.side = Side.UPSTREAM
+        self._sending = False
+        self._release_claim()
+        if isinstance(verdict, Retry) and verdict.counted and self.written and not self._in_budget:
+            # A retry of what was never written costs no backend anything, and needs no place in the budget.
+            if gate.budget.claim(gate.in_flight):
+                self._in_budget = True
+            else:
+                verdict = given_up(verdict)
+        match verdict:
+            case Retry(where=where, counted=counted):
+                self._retry(gate, backend.id, failure, where, counted=counted)
+            case Fail(ending=Ending.TRUNCATE | Ending.ABANDON):
+                self._finish()
+                self.responder.truncate(self)
+            case Fail(status=status):
+                self.answer(status or 502, side=Side.UPSTREAM, error=self.error)
+
+    def _retry(self, gate: Gate, backend: BackendId, failure: Failure, where: Where, *, counted: bool) -> None:
+        self.retries += counted
+        gate.retried += 1
+        self.plane.tally.retries[self.pool_name, failure.value] += 1
+        self.written = 0
+        self._fresh_only = where is not Where.NEXT_CONNECTION
+        if where is Where.OTHER_BACKEND:
+            self._excluded = (*self._excluded, backend)
+            if gate.only_excluded(self._excluded):
+                # No other one: the same again, but not at once.
+                self._wait = True
+                self.plane.poller.timers.set(self, self.plane.poller.now + backoff(self.retries, random.random))
+                return
+        self._admit_again()
+
+    def _admit_again(self) -> None:
+        assert self.gate is not None
+        upstream = self.gate.admit(self, self._excluded)
+        if upstream is not None:
+            self._attempt(upstream)
+
+    def turn_away(self, why: str) -> None:
+        """No backend takes it: 503 with a time to come back."""
+        self.plane.poller.timers.set(self, math.inf)
+        seconds = random.randint(1, 5)  # spread, so that those turned away together do not return together
+        self.answer(503, side=Side.UPSTREAM, error=why, fields=((b"Retry-After", b"%d" % seconds),))
+
+    def cut(self, why: str) -> None:
+        """End by force: the backend's time is over."""
+        if self.finished:
+            return
+        if self.gate is not None:
+            self.gate.cut += 1
+        self._drop_connection()
+        self.side = Side.UPSTREAM
+        self.error = why
+        if self._began:
+            self._finish()
+            self.responder.truncate(self)
+        else:
+            self.answer(503, side=Side.UPSTREAM, error=why, fields=((b"Retry-After", b"1"),))
+
+    def answer(self, status: int, *, side: Side | None = None, error: str = "", fields: tuple[Field, ...] = ()) -> None:
+        """Answer by the proxy itself and end; truncates when the response has begun."""
+        if self.finished:
+            return
+        self.side = side
+        self.error = error
+        self._drop_connection()
+        if self._began:
+            self._finish()
+            self.responder.truncate(self)
+            return
+        head, body = error_head(status, fields)
+        self.status = status
+        self._began = True
+        responder = self.responder
+        responder.send_head(self, head)
+        if self.head.method != b"HEAD":
+            self.response_bytes += len(body)
+            responder.send_body(body)
+        responder.send_end()
+        alive = responder.flush()
+        self._finish()
+        if alive:
+            responder.done(self)
+        else:
+            responder.truncate(self)
+
+    def _drop_connection(self) -> None:
+        connection, self.connection = self.connection, None
+        self._sending = False
+        if connection is not None:
+            connection.exchange = None
+            connection.close()
+
+    def _release_claim(self) -> None:
+        backend, self.backend = self.backend, None
+        if backend is not None and self.gate is not None:
+            self.upstream = None
+            self.gate.pool.release(backend)
+
+    def _finish(self) -> None:
+        """Release what is claimed and write the record. Runs once for each exchange."""
+        if self.finished:
+            return
+        self.finished = True
+        gate = self.gate
+        backend = self.backend
+        if gate is not None:
+            if self._in_budget:
+                gate.budget.release()
+            if backend is None:
+                gate.forget(self)
+                self.plane.poller.timers.set(self, math.inf)
+        self.plane.ledger.record(self)
+        if backend is not None:
+            self._release_claim()
+        self._replay = None
+
+    def on_deadline(self) -> None:
+        """Held for too long, or the pause before a retry is over."""
+        if self.finished:
+            return
+        if self._wait:
+            self._wait = False
+            self._admit_again()
+        elif self.gate is not None:
+            self.gate.forget(self)
+            self.turn_away("no backend in time")
+
+    def on_crash(self, error: Exception) -> None:
+        """Contain a defect of ours to this exchange."""
+        self.plane.on_crash(error, "exchange")
+        self.answer(500, side=Side.INTERNAL, error="internal error")

@@ -1,0 +1,464 @@
+"""A client that speaks HTTP/1.x: its requests are served one at a time, in the order they came.
+
+What was read beyond the running request waits in `_backlog`, bounded by one read, and nothing more is read until its
+turn comes, so a client that pipelines is slowed down by its own socket.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from proxy.core.errors import BadRequest, Side
+from proxy.core.forwarding import Peer, error_head, write_response
+from proxy.core.messages import RequestHead, ResponseHead
+from proxy.edge.exchange import Exchange
+from proxy.edge.poller import GONE
+from proxy.edge.stream import BLOCKED, Data, Stream
+from proxy.edge.tunnel import Tunnel
+from proxy.wire.http1 import END, RequestItem, RequestParser
+
+if TYPE_CHECKING:
+    from proxy.edge.dataplane import DataPlane
+    from proxy.edge.listener import Listener
+    from proxy.edge.upstream import UpstreamConnection
+
+LINGER_BYTES: Final = 64 * 1024
+LINGER_SECONDS: Final = 5.0
+"""How much, and how long, is still read of a request that was answered before it was complete (F18)."""
+READS_AT_A_TIME: Final = 8
+
+
+class Http1Connection:
+    """One client connection, and the responder of its exchanges."""
+
+    __slots__ = (
+        "_backlog",
+        "_body_left",
+        "_chunking",
+        "_closing",
+        "_last",
+        "_linger_left",
+        "_out",
+        "_parser",
+        "_silent",
+        "armed",
+        "deadline",
+        "exchange",
+        "listener",
+        "peer",
+        "plane",
+        "stream",
+    )
+
+    def __init__(self, plane: DataPlane, listener: Listener, stream: Stream, peer: Peer) -> None:
+        self.plane = plane
+        self.listener = listener
+        self.stream = stream
+        self.peer = peer
+        self.exchange: Exchange | None = None
+        self.deadline = self.armed = math.inf
+        self._parser = RequestParser(header_bytes=listener.header_bytes, headers=listener.headers)
+        self._backlog: deque[RequestItem] | None = None
+        self._out: list[Data] = []
+        self._body_left = 0
+        self._chunking = False
+        self._last = False  # the response under way is the connection's last
+        self._closing = False  # nothing more is served; what is owed goes out, then it closes
+        self._linger_left = 0
+        self._silent = True
+
+    def open(self) -> None:
+        """Begin to serve; the stream is watched by now."""
+        self.plane.poller.timers.set(self, self.plane.poller.now + self.listener.idle_timeout)
+        self.pump()
+
+    # Events.
+
+    def on_ready(self, events: int) -> None:
+        """The socket is ready."""
+        stream = self.stream
+        stream.readable = True
+        if events & GONE:
+            stream.hangup = True
+            exchange = self.exchange
+            if exchange is not None and exchange.request_done:
+                exchange.cancel()
+                self.close()
+                return
+        if stream.unsent:
+            if stream.flush_kept():
+                self.on_drained()
+            elif self.exchange is not None:
+                self.plane.poller.timers.set(self, self.plane.poller.now + self.listener.idle_timeout)
+        self.pump()
+
+    def on_drained(self) -> None:
+        """What was kept back has been sent."""
+        if self.stream.broken:
+            self._lose()
+        elif self._closing:
+            if self._linger_left:
+                self.stream.end_writes()
+            else:
+                self.close()
+        elif self.exchange is not None:
+            self.plane.poller.timers.set(self, math.inf)
+            self.exchange.on_downstream_drained()
+
+    def on_deadline(self) -> None:
+        """Idle, too slow with a head or a body, or not reading its answer."""
+        exchange = self.exchange
+        if exchange is not None:
+            if exchange.request_done:
+                exchange.cancel(error="the client does not read its answer")
+                self.close()
+            elif exchange.wants_body:
+                exchange.answer(408, side=Side.DOWNSTREAM, error="the body came too slowly")
+            else:
+                self._await_client()
+        elif self._closing or self._silent or not self._parser.partial:
+            self.close()
+        else:
+            self._refuse(BadRequest("the head came too slowly", status=408))
+
+    def on_crash(self, error: Exception) -> None:
+        """Contain a defect of ours to this connection."""
+        self.plane.on_crash(error, "downstream")
+        exchange = self.exchange
+        if exchange is not None and not exchange.finished:
+            try:
+                exchange.answer(500, side=Side.INTERNAL, error="internal error")
+            except Exception as again:  # the last resort is to close
+                self.plane.on_crash(again, "downstream")
+        self.close()
+
+    # Reading.
+
+    def pump(self) -> None:
+        """Read requests as far as they can be taken."""
+        stream = self.stream
+        buffer = self.plane.buffer
+        for _ in range(READS_AT_A_TIME):
+            if not stream.readable or stream.closed:
+                return
+            if self._closing:
+                self._linger(buffer)
+                return
+            exchange = self.exchange
+            if exchange is not None and (exchange.request_done or not exchange.wants_body):
+                return
+            left = self._body_left
+            if left:
+                got = stream.read_into(buffer if left >= len(buffer) else buffer[:left])
+                if got > 0:
+                    assert exchange is not None
+                    self._relay_body(exchange, buffer[:got])
+            else:
+                got = stream.read_into(buffer)
+                if got > 0:
+                    self._silent = False
+                    self._take(self._parser.feed(buffer[:got]))
+            if got == BLOCKED:
+                return
+            if got == 0:
+                self._on_end()
+                return
+        self.plane.poller.soon(self, self.pump)
+
+    def _on_end(self) -> None:
+        """The client has closed its half."""
+        exchange = self.exchange
+        if exchange is None:
+            if self.stream.unsent and not self.stream.broken:
+                self._closing = True  # what it asked for is still on its way
+            else:
+                self.close()
+        elif not exchange.request_done or self.stream.broken:
+            exchange.cancel()
+            self.close()
+
+    def _relay_body(self, exchange: Exchange, data: memoryview) -> None:
+        """Pass on a piece of a body whose end needs no parser."""
+        self._body_left -= len(data)
+        exchange.on_request_body(data)
+        if exchange.finished:
+            return
+        if self._body_left:
+            self.deadline = self.plane.poller.now + self.listener.idle_timeout
+        else:
+            self.plane.poller.timers.set(self, math.inf)
+            exchange.on_request_end()
+
+    def _take(self, items: list[RequestItem]) -> None:
+        """Serve what was read, or put it by until its turn comes."""
+        exchange = self.exchange
+        if self._backlog is not None:
+            self._backlog.extend(items)
+            return
+        if exchange is None:
+            if len(items) == 1 and self._parser.error is None:
+                item = items[0]
+                if type(item) is RequestHead and item.complete:
+                    self._begin(item, None)
+                    return
+            self._backlog = deque(items)
+            self._next()
+            return
+        self._continue(exchange, deque(items))
+
+    def _continue(self, exchange: Exchange, items: deque[RequestItem]) -> None:
+        """Give a running exchange the next pieces of its body."""
+        while items and not exchange.finished:
+            item = items.popleft()
+            if item is END:
+                self.plane.poller.timers.set(self, math.inf)
+                exchange.on_request_end()
+                break
+            assert isinstance(item, bytes)
+            exchange.on_request_body(item)
+        if exchange.finished and not exchange.request_done:
+            return
+        if items:
+            self._backlog = items if self._backlog is None else self._backlog
+        elif not exchange.request_done:
+            if self._parser.error is not None:
+                exchange.answer(self._parser.error.status, side=Side.DOWNSTREAM, error=str(self._parser.error))
+            else:
+                self._await_client()
+
+    def _next(self) -> None:
+        """Begin the next request of the backlog, if it has one."""
+        backlog = self._backlog
+        if self.exchange is not None or self._closing:
+            return
+        if backlog:
+            head = backlog.popleft()
+            assert isinstance(head, RequestHead)
+            self._begin(head, backlog)
+            return
+        self._backlog = None
+        if self._parser.error is not None:
+            self._refuse(self._parser.error)
+        elif self._parser.partial:
+            poller = self.plane.poller
+            if self.deadline > poller.now + self.listener.header_timeout:
+                poller.timers.set(self, poller.now + self.listener.header_timeout)
+
+    def _begin(self, head: RequestHead, following: deque[RequestItem] | None) -> None:
+        parser = self._parser
+        if parser.upgraded is not None and not _is_websocket(head):
+            # Not an upgrade we take: an ordinary request, and so is what follows it (h2c, D15).
+            head.upgrade = None
+            following = following if following is not None else deque()
+            following.extend(parser.resume_http())
+        exchange = Exchange(self.plane, self.listener, self, head, self.peer)
+        self.exchange = exchange
+        if not head.complete:
+            # What has come of the body goes out with the head.
+            while following and not exchange.request_done and not exchange.finished:
+                item = following.popleft()
+                if item is END:
+                    exchange.request_done = True
+                else:
+                    assert isinstance(item, bytes)
+                    exchange.on_request_body(item)
+            if exchange.finished:
+                return
+            if not exchange.request_done:
+                if parser.error is not None:
+                    exchange.answer(parser.error.status, side=Side.DOWNSTREAM, error=str(parser.error))
+                    return
+                self._body_left = parser.detach()
+        self._backlog = following or None
+        if exchange.request_done:
+            self.deadline = math.inf
+        else:
+            self._await_client()
+        exchange.start()
+
+    def _await_client(self) -> None:
+        """The client has so long for the next piece of its body."""
+        poller = self.plane.poller
+        poller.timers.set(self, poller.now + self.listener.idle_timeout)
+
+    def _refuse(self, error: BadRequest) -> None:
+        """Answer what is not a request, and close."""
+        head, body = error_head(error.status)
+        self._closing = True
+        self.stream.write(write_response(head, version=11, no_body=False, close=True) + body)
+        self.plane.ledger.refused(self.listener, self.peer, error)
+        self._start_linger()
+
+    # The responder of the running exchange.
+
+    @property
+    def backed_up(self) -> bool:
+        """Whether the client takes no more for now."""
+        if self.stream.backed_up:
+            if self.deadline == math.inf:
+                self._await_client()
+            return True
+        return False
+
+    def send_interim(self, exchange: Exchange, head: ResponseHead) -> None:
+        """Pass on an informational response."""
+        self._out.append(write_response(head, version=11, no_body=True, close=False))
+
+    def send_head(self, exchange: Exchange, head: ResponseHead) -> None:
+        """Begin the response."""
+        request = exchange.head
+        no_body = request.method == b"HEAD" or head.status == 204 or head.status == 304
+        unknown_length = head.content_length is None and not no_body
+        self._chunking = unknown_length and request.version == 11
+        close = (
+            not request.keep_alive
+            or not exchange.request_done
+            or self.plane.stopping
+            or self.stream.hangup
+            or (unknown_length and request.version == 10)
+        )
+        self._last = close
+        self._out.append(
+            write_response(
+                head,
+                version=request.version,
+                no_body=no_body,
+                close=close,
+                keep_alive=request.version == 10 and not close,
+            )
+        )
+
+    def send_body(self, data: Data) -> None:
+        """Go on with the response."""
+        if self._chunking:
+            if len(data):
+                self._out += (b"%x\r\n" % len(data), data, b"\r\n")
+        else:
+            self._out.append(data)
+
+    def send_end(self) -> None:
+        """The response is whole."""
+        if self._chunking:
+            self._out.append(b"0\r\n\r\n")
+
+    def flush(self) -> bool:
+        """Send what has been said."""
+        out = self._out
+        if out:
+            self.stream.write_all(out)
+            out.clear()
+        return not self.stream.broken
+
+    def done(self, exchange: Exchange) -> None:
+        """The response is whole: on to the next request, or close."""
+        self.exchange = None
+        if self._last or not exchange.request_done:
+            self._closing = True
+            if exchange.request_done and self._backlog is None and not self.stream.readable:
+                if not self.stream.unsent:
+                    self._end_quietly()
+                else:
+                    self._await_client()
+            else:
+                self._start_linger()
+            return
+        poller = self.plane.poller
+        poller.timers.set(self, poller.now + self.listener.idle_timeout)
+        parser = self._parser
+        if parser.upgraded is not None:
+            self._backlog = deque(parser.resume_http())
+        if self._backlog is not None or parser.error is not None:
+            poller.soon(self, self._resume)
+        elif self.stream.readable:
+            poller.soon(self, self.pump)
+
+    def _resume(self) -> None:
+        self._next()
+        if self.exchange is None:
+            self.pump()
+
+    def truncate(self, exchange: Exchange) -> None:
+        """The response is not whole: end the connection so that this shows."""
+        self.exchange = None
+        self._out.clear()
+        if not self._chunking and self._last:
+            self.listener.forget(self)
+            self.stream.reset()
+        else:
+            self.close()
+
+    def read_on(self) -> None:
+        """The exchange takes more of the body."""
+        if self.stream.readable:
+            self.plane.poller.soon(self, self.pump)
+
+    def tunnel(self, exchange: Exchange, head: ResponseHead, connection: UpstreamConnection) -> bool:
+        """Both sides agreed: from here on bytes pass as they are."""
+        self._out.append(write_response(head, version=11, no_body=True, close=False))
+        early, self._parser.upgraded = self._parser.upgraded or b"", None
+        self.flush()
+        Tunnel(self.plane, exchange, self, connection).open(early)
+        return True
+
+    # Closing.
+
+    def drain(self) -> None:
+        """The proxy stops: close when idle, or after the response that is under way."""
+        if self.exchange is None and not self._closing and not self._parser.partial:
+            self._end_quietly()
+
+    def _end_quietly(self) -> None:
+        """Close with nothing owed to the client."""
+        self.close()
+
+    def _start_linger(self) -> None:
+        """Take in, and drop, a bounded rest of what the client sends, so that it can read its answer."""
+        self.plane.poller.timers.set(self, self.plane.poller.now + LINGER_SECONDS)
+        self._linger_left = LINGER_BYTES
+        self._backlog = None
+        if not self.stream.unsent:
+            self.stream.end_writes()
+        if self.stream.readable:
+            self.plane.poller.soon(self, self.pump)
+
+    def _linger(self, buffer: memoryview) -> None:
+        stream = self.stream
+        while stream.readable and self._linger_left > 0:
+            got = stream.read_into(buffer)
+            if got == BLOCKED:
+                return
+            if got == 0:
+                if not stream.unsent:
+                    self.close()
+                return
+            self._linger_left -= got
+        if self._linger_left <= 0 and not stream.unsent:
+            self.close()
+
+    def _lose(self) -> None:
+        """The connection broke."""
+        if self.exchange is not None:
+            self.exchange.cancel()
+        self.close()
+
+    def close(self) -> None:
+        """Close at once; idempotent."""
+        self.deadline = math.inf
+        self.exchange = None
+        if not self.stream.closed:
+            self.listener.forget(self)
+            self.stream.close()
+
+
+def _is_websocket(head: RequestHead) -> bool:
+    """Whether a request is a WebSocket handshake that may be passed on (RFC 6455 4.1; P8)."""
+    key = head.field(b"sec-websocket-key")
+    return (
+        head.upgrade == b"websocket"
+        and head.method == b"GET"
+        and head.field(b"sec-websocket-version") == b"13"
+        and key is not None
+        and len(key) == 24
+    )

@@ -1,0 +1,136 @@
+"""TLS contexts of listeners: certificates from files, chosen by the name a client asks for, or self-signed ones.
+
+A context is made anew when the configuration is read again; connections keep the one they began with.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import stat
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from proxy.core.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from proxy.core.config import TlsTable
+
+CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""For TLS 1.2: forward secrecy and authenticated encryption only, none of HTTP/2's block list (RFC 9113 9.2.2)."""
+
+AUTHORITY: Final = "development-ca.pem"
+
+
+def open_context(table: TlsTable, *, http2: bool, state_dir: Path, where: str) -> ssl.SSLContext:
+    """Make the context of one listener.
+
+    Args:
+        table: its `tls` table.
+        http2: whether to offer `h2`.
+        state_dir: where the development authority is kept.
+        where: key path of the table, for messages.
+
+    Raises:
+        ConfigError: a file cannot be read or does not hold what it should.
+    """
+    if table.self_signed:
+        return _self_signed(table, http2=http2, state_dir=state_dir)
+    contexts: list[tuple[tuple[str, ...], ssl.SSLContext]] = []
+    problems: list[Problem] = []
+    for index, files in enumerate(table.certificates):
+        context = _context(table, http2=http2)
+        path = f"{where}.certificates[{index}]"
+        try:
+            context.load_cert_chain(files.cert, files.key)
+            names = _names(Path(files.cert).read_bytes())
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            problems.append(
+                Problem(
+                    path,
+                    f"{files.cert}, {files.key}",
+                    f"a PEM certificate chain and its private key ({reason})",
+                )
+            )
+            continue
+        contexts.append((names, context))
+    if problems:
+        raise ConfigError(problems)
+    return _choosing(contexts)
+
+
+def _context(table: TlsTable, *, http2: bool) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3 if table.minimum_version.value == "1.3" else ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS)
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
+    return context
+
+
+def _choosing(contexts: Sequence[tuple[tuple[str, ...], ssl.SSLContext]]) -> ssl.SSLContext:
+    """Let the first context choose among all by the name the client asks for; the first is also the default."""
+    default = contexts[0][1]
+    if len(contexts) > 1:
+        by_name: dict[str, ssl.SSLContext] = {}
+        for names, context in contexts:
+            for name in names:
+                by_name.setdefault(name, context)
+        default.sni_callback = _chooser(by_name)
+    return default
+
+
+def _chooser(by_name: dict[str, ssl.SSLContext]) -> Callable[[ssl.SSLObject, str, ssl.SSLContext], None]:
+    def choose(connection: ssl.SSLObject, name: str | None, _default: ssl.SSLContext) -> None:
+        if name is None:
+            return
+        name = name.lower().rstrip(".")
+        context = by_name.get(name) or by_name.get("*." + name.partition(".")[2])
+        if context is not None:
+            connection.context = context
+
+    return choose
+
+
+def _names(pem: bytes) -> tuple[str, ...]:
+    """The DNS names a certificate is for, in lower case."""
+    certificate = x509.load_pem_x509_certificates(pem)[0]
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return ()
+    return tuple(name.lower() for name in extension.value.get_values_for_type(x509.DNSName))
+
+
+def _self_signed(table: TlsTable, *, http2: bool, state_dir: Path) -> ssl.SSLContext:
+    """A certificate for development, issued by an authority kept in the state directory."""
+    authority = development_authority(state_dir)
+    context = _context(table, http2=http2)
+    authority.issue_cert(*table.self_signed).configure_cert(context)
+    return context
+
+
+def development_authority(state_dir: Path) -> trustme.CA:
+    """The authority for self-signed certificates: loaded from the state directory, or made there.
+
+    The file holds the certificate, to be trusted by whoever tests, and next to it, readable by the owner only, the key.
+    """
+    certificate = state_dir / AUTHORITY
+    key = certificate.with_suffix(".key")
+    if certificate.exists() and key.exists():
+        return trustme.CA.from_pem(cert_bytes=certificate.read_bytes(), private_key_bytes=key.read_bytes())
+    authority = trustme.CA(key_type=trustme.KeyType.ECDSA, organization_name="hotswap development")
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    pem = authority.private_key_pem.bytes()
+    serialization.load_pem_private_key(pem, None)
+    descriptor = os.open(key, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, stat.S_IRUSR | stat.S_IWUSR)
+    with open(descriptor, "wb") as file:
+        file.write(pem)
+    certificate.write_bytes(authority.cert_pem.bytes())
+    return authority
