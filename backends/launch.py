@@ -1,0 +1,72 @@
+"""Between spawn and server: the last steps that only the new process itself can take.
+
+Started by the proxy as `python -I -S launch.py PARENT DIRECTORY PROGRAM ARGUMENT…`. It has its own session,
+standard streams, the listening socket as fd 3 where there is one, and SIGUSR2 blocked. It gives the server a
+clean start:
+
+- `LISTEN_PID`, which no one can know before the process exists, when `LISTEN_FDS` is set;
+- no other file descriptor;
+- SIGUSR2 ignored over the exec: the reload signal, sent to a process group by mistake, must be harmless to a
+  backend also while it boots, before any handler of its own; every other signal has its default action, and
+  none is blocked;
+- the working directory;
+- and it stops right here when the proxy that started it is already gone, because nobody else knows of it yet.
+
+Then it becomes the server: same process id. Standard library only, and no import of anything beside it,
+because the interpreter that runs it looks at no site directory.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+
+CANNOT_RUN = 126
+NOT_FOUND = 127
+"""The shell's exit codes for a program that cannot be run, and for one that is not there."""
+
+_FIRST_LISTEN_FD = 3
+
+
+def launch(parent: int, directory: str, argv: list[str]) -> int:
+    """Become the program.
+
+    Args:
+        parent: process id of whoever started this.
+        directory: working directory of the program; empty: stay.
+        argv: program, looked up in PATH when it has no slash, and its arguments.
+
+    Returns:
+        The exit code, only when the program could not be started; why is on stderr.
+    """
+    listens = int(os.environ.get("LISTEN_FDS", "0"))
+    os.closerange(_FIRST_LISTEN_FD + listens, os.sysconf("SC_OPEN_MAX"))
+    # Python ignores these two when it starts, and an ignored signal stays ignored over exec.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    if listens:
+        os.environ["LISTEN_PID"] = str(os.getpid())
+    try:
+        if directory:
+            os.chdir(directory)
+    except OSError as error:
+        return _refuse(f"cannot enter {directory}", error)
+    if os.getppid() != parent:
+        return CANNOT_RUN
+    try:
+        os.execvp(argv[0], argv)
+    except OSError as error:
+        return _refuse(f"cannot run {argv[0]}", error)
+
+
+def _refuse(what: str, error: OSError) -> int:
+    print(f"hotswap: {what}: {error.strerror}", file=sys.stderr, flush=True)
+    return NOT_FOUND if error.errno in (errno.ENOENT, errno.ENOTDIR) else CANNOT_RUN
+
+
+if __name__ == "__main__":
+    sys.exit(launch(int(sys.argv[1]), sys.argv[2], sys.argv[3:]))

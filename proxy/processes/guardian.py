@@ -1,0 +1,155 @@
+"""The proxy's side of the guardian, the small process that ends the backends when the proxy was killed.
+
+Theory. Backends are no children that die with their parent: each leads a session of its own, so that a
+takeover can adopt it. Somebody else has to end them when the proxy dies without a word, and that is the
+guardian: it holds one end of a pipe, the proxy the other, and the kernel closes that one however the proxy
+dies. What is said on the pipe, and what follows when it closes, is in `proxy.processes.guard`, the program
+that the guardian runs.
+
+The guardian has its own session, so that signals to the proxy's group or terminal do not reach it. Should it
+die itself, `serve` starts another one that knows the same groups.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+from contextlib import suppress
+from typing import Final
+
+import trio
+
+from proxy.processes import guard
+
+_RESTART_PAUSE: Final = 1.0
+"""Seconds between two guardians, should they not stay alive."""
+
+
+class Guardian:
+    """Keeps the guardian informed of what to end.
+
+    None of the verbs raise because of the guardian, nor do they block: the proxy goes on without it.
+
+    Attributes:
+        pid: its process id; 0 while there is none.
+    """
+
+    def __init__(self) -> None:
+        """Start the guardian.
+
+        Raises:
+            OSError: the system has no process or pipe left.
+        """
+        self._groups: dict[int, int] = {}
+        self._dismissed = False
+        self.pid, self._pipe = _spawn()
+
+    def watch(self, group: int, start: int) -> None:
+        """End this process group should the proxy die; `start` is from `guard.start_time_of` its leader."""
+        self._groups[group] = start
+        self._tell(b"watch %d %d\n" % (group, start))
+
+    def forget(self, group: int) -> None:
+        """Leave this process group alone; harmless when it is not watched."""
+        if self._groups.pop(group, None) is not None:
+            self._tell(b"forget %d\n" % group)
+
+    def farewell(self) -> None:
+        """Let the guardian go; what is still watched is left alone. Twice is harmless."""
+        self._dismissed = True
+        self._groups.clear()
+        if self._pipe >= 0:
+            with suppress(OSError):
+                os.write(self._pipe, guard.FAREWELL)
+        self._close()
+
+    def alive(self) -> bool:
+        """Whether the guardian still holds its end of the pipe."""
+        if self._pipe < 0:
+            return False
+        poll = select.poll()
+        poll.register(self._pipe, 0)
+        return not poll.poll(0)
+
+    async def serve(self) -> None:
+        """Start another guardian whenever it died, until it was dismissed.
+
+        **Cancellation**: nothing changes; the guardian goes on watching.
+        """
+        while not self._dismissed:
+            if not self.alive():
+                self._replace()
+            await trio.sleep(_RESTART_PAUSE)
+
+    def _tell(self, line: bytes) -> None:
+        if self._dismissed:
+            return
+        try:
+            # Shorter than PIPE_BUF, so it is written whole or not at all.
+            os.write(self._pipe, line)
+        except OSError:
+            # It died, or was stopped for so long that the pipe is full.
+            self._replace()
+
+    def _replace(self) -> None:
+        """Start another guardian that knows the same groups. The old one must not act on its closed pipe."""
+        if self.pid:
+            with suppress(OSError):
+                os.kill(self.pid, signal.SIGKILL)
+                os.waitpid(self.pid, 0)
+            # Reaped: the number may soon be somebody else's.
+            self.pid = 0
+        self._close()
+        try:
+            self.pid, self._pipe = _spawn()
+            for group, start in self._groups.items():
+                os.write(self._pipe, b"watch %d %d\n" % (group, start))
+        except OSError:
+            # Out of processes or files: `serve` tries again.
+            pass
+
+    def _close(self) -> None:
+        if self._pipe >= 0:
+            os.close(self._pipe)
+            self._pipe = -1
+        if self.pid:
+            with suppress(OSError):
+                # It ends by itself now; this may come too early, and then init takes what is left over.
+                os.waitpid(self.pid, os.WNOHANG)
+            self.pid = 0
+
+
+def start_guardian() -> Guardian:
+    """Start the guardian and give the proxy's side of it.
+
+    Raises:
+        OSError: the system has no process or pipe left.
+    """
+    return Guardian()
+
+
+def _spawn() -> tuple[int, int]:
+    reading, writing = os.pipe()
+    try:
+        os.set_blocking(writing, False)
+        pid = os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-I", "-S", os.path.abspath(guard.__file__)],
+            os.environ,
+            # Its standard error stays the proxy's: it has one line to say when it acts.
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, reading, 0),
+                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+            ],
+            setsid=True,
+            # Blocked until they are ignored, so that there is no moment at which one could end it.
+            setsigmask=guard.IGNORED,
+        )
+    except BaseException:
+        os.close(writing)
+        raise
+    finally:
+        os.close(reading)
+    return pid, writing
