@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class Started(Protocol):
     """How `nursery.start` hears that serving has begun."""
 
-    def started(self, value: None = None) -> None:
+    def started(self) -> None:
         """Serving has begun."""
 
 

@@ -1,7 +1,9 @@
 """A connected, non-blocking stream socket, plain or TLS, with what it could not send yet.
 
 Reading and writing never wait: what is not there is said so, what cannot be sent is kept and goes out when the
-poller says that the socket takes it. Whoever writes looks at `backed_up` and stops its source above `HIGH_WATER` bytes, so that memory stays bounded and backpressure reaches the other side; `on_drained` of the owner tells it to go on.
+poller says that the socket takes it. Whoever writes looks at `backed_up` and stops its source above `HIGH_WATER`
+bytes, so that memory stays bounded and backpressure reaches the other side; `on_drained` of the owner tells it to
+go on.
 """
 
 from __future__ import annotations
