@@ -1,0 +1,71 @@
+"""hotswap itself: the shipped configuration, with access log and metrics."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tests.bench.proxies.setup import ADDRESS, CONNECTION_LIMIT, STREAM_PREFIX, Setup
+from tests.bench.running import Command
+
+_PROJECT = Path(__file__).resolve().parents[3]
+
+
+def configure_hotswap(setup: Setup) -> Command:
+    """Write the configuration with static pools for both origins, and return how to start it."""
+    pools = f"""
+[[routes]]
+path = "/"
+pool = "origin"
+
+[[routes]]
+path = "{STREAM_PREFIX}"
+pool = "stream"
+
+[pools.origin]
+addresses = ["unix:{setup.origin}"]
+
+[pools.stream]
+addresses = ["unix:{setup.stream}"]
+"""
+    return _command(setup, pools)
+
+
+def configure_supervised(setup: Setup) -> Command:
+    """Write the configuration with one supervised pool of two uvicorn backends called ``web``."""
+    pools = f"""
+[[routes]]
+path = "/"
+pool = "web"
+
+[pools.web]
+server = "uvicorn"
+app = "tests.bench.hello:app"
+args = ["--no-access-log"]
+directory = "{_PROJECT}"
+size = 2
+"""
+    return _command(setup, pools)
+
+
+def _command(setup: Setup, pools: str) -> Command:
+    limits = f"limits = {{ connections = {CONNECTION_LIMIT} }}"
+    configuration = f"""
+[proxy]
+state_dir = "{setup.directory}/state"
+access_log = "{setup.access_log}"
+
+[admin]
+bind = ["{ADDRESS}:{setup.admin_port}"]
+
+[listeners.plain]
+bind = ["{ADDRESS}:{setup.plain_port}"]
+{limits}
+
+[listeners.tls]
+bind = ["{ADDRESS}:{setup.tls_port}"]
+tls = {{ certificates = [{{ cert = "{setup.certificate}", key = "{setup.key}" }}] }}
+{limits}
+{pools}
+"""
+    return Command(argv=(sys.executable, "-m", "proxy.cli", "run", setup.write("hotswap.toml", configuration)))
