@@ -18,11 +18,10 @@ from hypothesis import HealthCheck, settings
 DEFAULT_SECONDS = 60.0
 """How long an async test may take; `@pytest.mark.fail_after(seconds)` gives another time."""
 VIRTUAL_SECONDS = 7 * 86400.0
-"""The same under `autojump_clock`, where a day passes in no time and only a test that never ends gets this far."""
+"""The same under `autojump_clock`, where a day passes in no time and only a test that never ends gets this
+far."""
 
-settings.register_profile(
-    "fast", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+settings.register_profile("fast", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("deep", parent=settings.get_profile("fast"), max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 

@@ -36,7 +36,7 @@ def parse_duration(text: str) -> float:
     Raises:
         ValueError: it is not a duration; the message says what is allowed.
     """
-    match = _DURATION.match(text)
+    match = _DURATION.fullmatch(text)
     if match is None:
         unit = f'; "{text}" has no unit' if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) else ""
         raise ValueError(f"{DURATION_ALLOWED}{unit}")
@@ -71,7 +71,7 @@ def parse_size(text: str) -> int:
     Raises:
         ValueError: it is not a size; the message says what is allowed.
     """
-    match = _SIZE.match(text)
+    match = _SIZE.fullmatch(text)
     if match is None:
         decimal = re.fullmatch(r"\d+\s*([kKmMgG])[bB]?", text, re.ASCII)
         hint = f'; write "{decimal[1].upper()}iB", which is a power of 1024' if decimal else ""

@@ -32,7 +32,7 @@ def parse_statuses(text: str) -> StatusSet:
     Raises:
         ValueError: it is not one, or a range runs backwards; the message says what is allowed.
     """
-    if not re.match(STATUSES_PATTERN, text, re.ASCII):
+    if not re.fullmatch(STATUSES_PATTERN, text, re.ASCII):
         raise ValueError(STATUSES_ALLOWED)
     ranges = []
     for part in text.split(","):

@@ -1,12 +1,12 @@
 """The configuration: what the TOML file may say, as frozen models, and how it is read.
 
 One module a group of tables (`process`, `listeners`, `routes`, `pools`), the kinds of value they share
-(`fields`), the whole (`configuration`), what is wrong (`findings`, `conflicts`) and the way in (`parsing`).
+(`fields`), the whole (`configuration`, `schema`), what is wrong (`findings`, `conflicts`) and the way in (`parsing`).
 """
 
 from __future__ import annotations
 
-from proxy.core.config.configuration import Configuration, configuration_schema
+from proxy.core.config.configuration import Configuration
 from proxy.core.config.listeners import (
     CertificateTable,
     LimitsTable,
@@ -30,6 +30,7 @@ from proxy.core.config.pools import (
 )
 from proxy.core.config.process import AdminTable, LogFormat, LogLevel, ProxyTable
 from proxy.core.config.routes import RouteTable
+from proxy.core.config.schema import configuration_schema
 
 __all__ = [
     "AdminTable",

@@ -1,8 +1,8 @@
-"""The whole file as one frozen value, and its JSON Schema."""
+"""The whole file as one frozen value."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
@@ -36,13 +36,3 @@ class Configuration(Table):
 
     pools: dict[Name, PoolField] = Field(default_factory=dict)
     """Backends that share traffic."""
-
-
-def configuration_schema() -> dict[str, Any]:
-    """Describe the file as JSON Schema (2020-12), for editors that complete and check TOML."""
-    schema = Configuration.model_json_schema(by_alias=True, mode="validation")
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **schema,
-        "title": "hotswap configuration",
-    }

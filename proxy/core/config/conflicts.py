@@ -98,9 +98,7 @@ def _addresses(document: Raw, directory: str) -> Iterator[Finding]:
             name = ".".join(map(str, location))
             other = next((holder for held, holder in taken if _overlap(held, address)), None)
             if other is not None:
-                yield Finding(
-                    (*location, "bind", index), text, f"an address of its own; {other} listens there already"
-                )
+                yield Finding((*location, "bind", index), text, f"an address of its own; {other} listens there already")
             taken.append((address, name))
 
 
@@ -179,9 +177,7 @@ def _either(location: Location, table: Raw, one: str, other: str) -> Iterator[Fi
     given = [key for key in (one, other) if key in table and table[key] not in ([], "")]
     if len(given) == 2:
         yield Finding((*location, other), table[other], f"either {one} or {other}, not both")
-    elif not given and not any(
-        key in table and not isinstance(table[key], list | str) for key in (one, other)
-    ):
+    elif not given and not any(key in table and not isinstance(table[key], list | str) for key in (one, other)):
         yield Finding((*location, one), table.get(one, MISSING), f"required: either {one} or {other}")
 
 
@@ -193,9 +189,7 @@ def _routes(document: Raw) -> Iterator[Finding]:
         pool = route.get("pool")
         if isinstance(pool, str) and known is not None and pool not in known:
             there_is = f"there is {', '.join(map(written, known))}" if known else "there is none"
-            yield Finding(
-                ("routes", index, "pool"), pool, f"the name of a pool; {there_is}{did_you_mean(pool, known)}"
-            )
+            yield Finding(("routes", index, "pool"), pool, f"the name of a pool; {there_is}{did_you_mean(pool, known)}")
         path = route.get("path", "/")
         if not isinstance(path, str):
             continue
@@ -258,9 +252,7 @@ def _server(location: Location, pool: Raw, server: Server) -> Iterator[Finding]:
         for index, text in texts(pool, "command"):
             for placeholder, kind in _PLACEHOLDERS.items():
                 if placeholder in text and listen != kind:
-                    yield Finding(
-                        (*location, "command", index), text, f'{placeholder} only with listen = "{kind}"'
-                    )
+                    yield Finding((*location, "command", index), text, f'{placeholder} only with listen = "{kind}"')
         return
     if pool.get("app", "") == "":
         yield Finding(

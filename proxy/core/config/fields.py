@@ -9,7 +9,7 @@ from __future__ import annotations
 import os.path
 import re
 from collections.abc import Callable
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -51,9 +51,7 @@ NAME_ALLOWED = "a name of letters, digits, - and _, at most 40 of them, that beg
 class Table(BaseModel):
     """A table of the configuration: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, arbitrary_types_allowed=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, arbitrary_types_allowed=True)
 
 
 def _text(parse: Callable[[str], Any], allowed: str) -> Callable[[object], Any]:
@@ -196,9 +194,7 @@ def _resolve_program(program: str, info: ValidationInfo) -> str:
     return _resolve(program, info) if "/" in program else program
 
 
-Program = Annotated[
-    str, AfterValidator(_resolve_program), WithJsonSchema({"type": "string", "format": "program"})
-]
+Program = Annotated[str, AfterValidator(_resolve_program), WithJsonSchema({"type": "string", "format": "program"})]
 """A path when it has a slash, else a name to be looked up in PATH."""
 
 
@@ -218,9 +214,7 @@ def _parse_address(value: object, info: ValidationInfo) -> Address:
     if isinstance(address, UnixAddress):
         path = _resolve(address.path, info)
         if len(os.fsencode(path)) > 107:
-            raise ValueError(
-                f"a path of at most 107 bytes, the kernel's limit for Unix sockets; {path} is longer"
-            )
+            raise ValueError(f"a path of at most 107 bytes, the kernel's limit for Unix sockets; {path} is longer")
         return UnixAddress(path)
     return address
 
@@ -232,7 +226,19 @@ AddressField = Annotated[
     WithJsonSchema({"type": "string", "format": "address"}),
 ]
 
-Addresses = Annotated[tuple[AddressField, ...], Field(min_length=1)]
+
+def _at_least_one(addresses: tuple[Address, ...]) -> tuple[Address, ...]:
+    if not addresses:
+        raise ValueError(f"a list with at least one entry, {ADDRESS_ALLOWED}")
+    return addresses
+
+
+Addresses = Annotated[
+    tuple[AddressField, ...],
+    # Not `min_length`: pydantic counts an entry that is wrong as none, and would report it twice.
+    AfterValidator(_at_least_one),
+    Field(json_schema_extra={"minItems": 1}),
+]
 """One address or more."""
 
 NETWORK_ALLOWED = 'a network such as "10.0.0.0/8", "192.0.2.7" or "2001:db8::/32"'
@@ -285,6 +291,27 @@ Host = Annotated[
     WithJsonSchema({"type": "string", "format": "host"}),
 ]
 """Lower case, without a trailing dot."""
+
+CERTIFICATE_NAME_ALLOWED = 'a host name such as "localhost" or "*.example.org", or an IP address'
+
+
+def _parse_certificate_name(text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        pass
+    try:
+        return _parse_host(text)
+    except ValueError:
+        raise ValueError(CERTIFICATE_NAME_ALLOWED) from None
+
+
+CertificateName = Annotated[
+    str,
+    BeforeValidator(_text(_parse_certificate_name, CERTIFICATE_NAME_ALLOWED)),
+    WithJsonSchema({"type": "string", "format": "host"}),
+]
+"""What a certificate is made out to."""
 
 URL_PATH_ALLOWED = 'a path that begins with "/", without query and fragment'
 

@@ -123,8 +123,6 @@ def _allowed(error: ErrorDetails) -> str:
             return f"a whole number, {context['ge']} or more"
         case "less_than_equal":
             return f"a whole number, {context['le']} or less"
-        case "too_short":
-            return "a list with at least one entry"
         case "string_pattern_mismatch" if error["loc"][-1] == _KEY:
             return NAME_ALLOWED
         case "string_too_short":
@@ -136,12 +134,9 @@ def _allowed(error: ErrorDetails) -> str:
 def _table_at(location: Location) -> type[BaseModel] | None:
     """Find the model of the table at a place, by the annotations from the top down."""
     annotation: object = Configuration
-    for part in location:
-        annotation = (
-            _POOL_KINDS.get(part)
-            if location[:1] == ("pools",) and part == location[2]
-            else _step(annotation, part)
-        )
+    for index, part in enumerate(location):
+        is_kind = index == 2 and location[0] == "pools"
+        annotation = _POOL_KINDS.get(part) if is_kind else _step(annotation, part)
     return _model_of(annotation)
 
 

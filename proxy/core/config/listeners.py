@@ -8,9 +8,9 @@ from pydantic import Field
 
 from proxy.core.config.fields import (
     Addresses,
+    CertificateName,
     FilePath,
     Flag,
-    Host,
     Network,
     Period,
     PortNumber,
@@ -44,8 +44,9 @@ class TlsTable(Table):
     certificates: tuple[CertificateTable, ...] = ()
     """Chosen by the name the client asks for (SNI); the first one answers where no name fits."""
 
-    self_signed: tuple[Host, ...] = ()
-    """Names for a development certificate, made at start by an authority kept in `state_dir`."""
+    self_signed: tuple[CertificateName, ...] = ()
+    """Names and IP addresses for a development certificate, made at start by an authority kept in
+    `state_dir`."""
 
     minimum_version: TlsVersion = TlsVersion.TLS_1_2
     """The oldest version of TLS that is spoken."""

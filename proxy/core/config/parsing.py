@@ -71,12 +71,8 @@ def parse_draft(text: str, *, origin: str) -> Draft:
     except ValidationError as error:
         findings.extend(translate(error.errors(include_url=False)))
     reported = {finding.location for finding in findings}
-    findings.extend(
-        finding for finding in find_conflicts(document, directory) if finding.location not in reported
-    )
-    return Draft(
-        document=document, directory=directory, configuration=configuration, findings=tuple(findings)
-    )
+    findings.extend(finding for finding in find_conflicts(document, directory) if finding.location not in reported)
+    return Draft(document=document, directory=directory, configuration=configuration, findings=tuple(findings))
 
 
 def parse_configuration(text: str, *, origin: str) -> Configuration:

@@ -1,0 +1,97 @@
+"""Durations, sizes and sets of statuses as people write them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.core.quantities import format_duration, format_size, parse_duration, parse_size
+from proxy.core.statuses import StatusSet, parse_statuses
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("500ms", 0.5), ("30s", 30.0), ("5m", 300.0), ("1.5h", 5400.0), ("2d", 172800.0), ("0s", 0.0), ("0.1s", 0.1)],
+)
+def test_a_duration_is_read_in_seconds(text, seconds):
+    """Each unit counts as what it is called."""
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "30", "30 s", "-1s", "1e3s", "s", "5min", "١s", "1s\n", "400d", "9" * 400 + "s"])
+def test_what_is_no_duration_is_refused_with_what_is_allowed(text):
+    """The message shows the form, whatever the mistake was."""
+    with pytest.raises(ValueError, match='a string such as "500ms"'):
+        parse_duration(text)
+
+
+def test_a_bare_number_is_told_that_it_has_no_unit():
+    """Nobody knows whether 30 is seconds or milliseconds."""
+    with pytest.raises(ValueError, match="has no unit"):
+        parse_duration("30")
+
+
+@given(st.integers(min_value=0, max_value=366 * 86400 * 1000))
+def test_a_duration_of_whole_milliseconds_survives_writing_and_reading(milliseconds):
+    """What `format_duration` writes, `parse_duration` reads as the same time."""
+    seconds = milliseconds / 1000
+    text = format_duration(seconds)
+    if not text.endswith("ms") or milliseconds < 1_000_000:  # %g keeps six digits
+        assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("0B", 0), ("512B", 512), ("64KiB", 65536), ("10MiB", 10485760), ("1GiB", 1 << 30)]
+)
+def test_a_size_is_read_in_bytes(text, size):
+    """Units are powers of 1024."""
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "64", "64kib", "1.5MiB", "-1B", "10 MiB", "9" * 30 + "GiB"])
+def test_what_is_no_size_is_refused_with_what_is_allowed(text):
+    """The message shows the form, whatever the mistake was."""
+    with pytest.raises(ValueError, match='a string such as "512B"'):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(("text", "meant"), [("64KB", '"KiB"'), ("10m", '"MiB"'), ("1G", '"GiB"')])
+def test_a_decimal_unit_is_told_the_one_to_write(text, meant):
+    """KB means 1000 to some and 1024 to others, so the way out is named."""
+    with pytest.raises(ValueError, match=meant):
+        parse_size(text)
+
+
+@given(st.integers(min_value=0, max_value=1 << 50))
+def test_a_size_survives_writing_and_reading(size):
+    """What `format_size` writes, `parse_size` reads as the same number."""
+    assert parse_size(format_size(size)) == size
+
+
+@pytest.mark.parametrize(
+    ("text", "inside", "outside"),
+    [
+        ("200", {200}, {199, 201}),
+        ("200-399", {200, 301, 399}, {199, 400}),
+        ("200-299,401", {200, 299, 401}, {300, 400, 402}),
+    ],
+)
+def test_a_set_of_statuses_contains_its_ranges(text, inside, outside):
+    """Both ends of a range belong to it, and the set is written as it was read."""
+    statuses = parse_statuses(text)
+    assert all(status in statuses for status in inside)
+    assert not any(status in statuses for status in outside)
+    assert str(statuses) == text
+
+
+@pytest.mark.parametrize("text", ["", "2xx", "200-", "99", "600", "399-200", "200, 204", "200-299-300"])
+def test_what_is_no_set_of_statuses_is_refused(text):
+    """Among them ranges that run backwards and numbers that are no status."""
+    with pytest.raises(ValueError, match='a string such as "200"'):
+        parse_statuses(text)
+
+
+def test_equal_sets_of_statuses_are_equal_values():
+    """A reload compares pools by value."""
+    assert parse_statuses("200-399") == StatusSet(ranges=((200, 399),))
