@@ -100,9 +100,7 @@ class Pool:
         "supervised",
     )
 
-    def __init__(
-        self, *, name: str, balance: Balance, size: int, supervised: bool, max_in_flight: int = 0
-    ) -> None:
+    def __init__(self, *, name: str, balance: Balance, size: int, supervised: bool, max_in_flight: int = 0) -> None:
         """Begin with no backend; a supervised pool hopes for all its slots from the start."""
         self.name = name
         self.size = size
@@ -235,6 +233,7 @@ class Pool:
             ValueError: it is not in this pool.
         """
         self.backends.remove(backend)
+        backend.claimable = False
         self._changed(BackendRemoved(backend))
 
     # What is known of slots beyond their backends.
@@ -341,8 +340,7 @@ class Pool:
     def observe(self, callback: Callable[[PoolEvent], None]) -> Callable[[], None]:
         """Call back after each change, in the order of the changes, before the verb that made it returns.
 
-        A callback may itself use the pool; what it brings about is told after the event at hand, so that
-        every observer sees the same order.
+        A callback may itself use the pool; what that brings about is told after the event at hand.
 
         Returns:
             A function that ends the observation; calling it again does nothing.
@@ -362,9 +360,6 @@ class Pool:
         # Bring everything that follows from states, healths and limits up to date, then tell.
         for backend in self.backends:
             backend.claimable = backend.state is BackendState.READY and backend.health is Health.HEALTHY
-        for event in events:
-            if isinstance(event, BackendRemoved):
-                event.backend.claimable = False
         before = self._rotation
         usable = [
             backend
