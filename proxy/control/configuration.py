@@ -7,10 +7,12 @@ list.
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import shutil
 import ssl
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -42,9 +44,7 @@ def find_configuration() -> Path:
     )
 
 
-def load_configuration(
-    path: Path | str | None = None, *, environ: Mapping[str, str] = os.environ
-) -> Configuration:
+def load_configuration(path: Path | str | None = None, *, environ: Mapping[str, str] = os.environ) -> Configuration:
     """Read a configuration file and everything it names that can be checked without starting anything.
 
     Relative paths are absolute afterwards, and `proxy.state_dir` is filled in. Nothing is created or changed.
@@ -62,9 +62,7 @@ def load_configuration(
     if configuration.proxy.state_dir:
         return configuration
     state_dir = default_state_dir(draft.directory, environ)
-    return configuration.model_copy(
-        update={"proxy": configuration.proxy.model_copy(update={"state_dir": state_dir})}
-    )
+    return configuration.model_copy(update={"proxy": configuration.proxy.model_copy(update={"state_dir": state_dir})})
 
 
 def default_state_dir(directory: str, environ: Mapping[str, str]) -> str:
@@ -87,9 +85,7 @@ def _read(file: Path) -> str:
         with file.open("rb") as stream:
             content = stream.read(LARGEST_FILE + 1)
     except OSError as error:
-        raise ConfigError(
-            [Problem(str(file), MISSING, f"a file that can be read; {error.strerror}")]
-        ) from None
+        raise ConfigError([Problem(str(file), MISSING, f"a file that can be read; {error.strerror}")]) from None
     if len(content) > LARGEST_FILE:
         raise ConfigError([Problem(str(file), f"{len(content)} bytes", "at most 4 MiB")])
     try:
@@ -134,6 +130,9 @@ def _text(within: Raw, key: str) -> str:
 def _unreadable(path: str) -> str | None:
     """Say why a file cannot be read, or None when it can."""
     try:
+        if stat.S_ISFIFO(os.stat(path).st_mode):
+            # Opening a pipe would wait for its writer, reading would take away what a backend needs.
+            return None if os.access(path, os.R_OK) else os.strerror(errno.EACCES)
         with open(path, "rb") as stream:
             stream.read(1)
     except OSError as error:
@@ -161,9 +160,7 @@ def _directory(location: Location, pool: Raw, directory: str) -> Iterator[Findin
             reason = f"it is a symbolic link to {os.readlink(path)}, which does not exist"
         yield Finding((*location, "directory"), written, f"a directory; {path}: {reason}")
     elif not os.access(path, os.X_OK):
-        yield Finding(
-            (*location, "directory"), written, f"a directory that can be entered; {path}: not permitted"
-        )
+        yield Finding((*location, "directory"), written, f"a directory that can be entered; {path}: not permitted")
 
 
 def _program(location: Location, pool: Raw, directory: str, environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -186,10 +183,13 @@ def _certificate(location: Location, pair: Raw, directory: str) -> Iterator[Find
         return
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
+        context.load_verify_locations(resolve_path(cert, directory))
+    except ssl.SSLError:
+        yield Finding((*location, "cert"), cert, "a certificate in PEM form; there is none in this file")
+        return
+    try:
         # Without a password callback OpenSSL would ask for one at the terminal.
-        context.load_cert_chain(
-            resolve_path(cert, directory), resolve_path(key_file, directory), password=lambda: ""
-        )
+        context.load_cert_chain(resolve_path(cert, directory), resolve_path(key_file, directory), password=lambda: "")
     except (ssl.SSLError, ValueError) as error:
         reason = getattr(error, "reason", None) or str(error) or "it has a password"
         words = str(reason).lower().replace("_", " ")
@@ -212,6 +212,4 @@ def _log(proxy: Raw, directory: str) -> Iterator[Finding]:
         return
     folder = os.path.dirname(resolve_path(written, directory))
     if not os.path.isdir(folder):
-        yield Finding(
-            ("proxy", "access_log"), written, f"a path in a directory that exists; {folder} does not"
-        )
+        yield Finding(("proxy", "access_log"), written, f"a path in a directory that exists; {folder} does not")
