@@ -272,9 +272,11 @@ class Pool:
             return Outlook.CLAIMABLE
         if any(backend.claimable for backend in self.backends):
             return Outlook.BUSY
-        if any(self.hopeful(slot) for slot in range(self.size)):
-            return Outlook.EXPECTED
-        return Outlook.HOPELESS
+        if self.supervised:
+            hopeful = any(self.hopeful(slot) for slot in range(self.size))
+        else:
+            hopeful = static_hopeful(self.backends)
+        return Outlook.EXPECTED if hopeful else Outlook.HOPELESS
 
     # Verbs about the pool as a whole. Each says nothing when there is nothing to change.
 
@@ -360,15 +362,15 @@ class Pool:
         # Bring everything that follows from states, healths and limits up to date, then tell.
         for backend in self.backends:
             backend.claimable = backend.state is BackendState.READY and backend.health is Health.HEALTHY
-        before = self._rotation
         usable = [
             backend
             for backend in self.backends
             if backend.claimable and not self.paused and not 0 < backend.max_in_flight <= backend.in_flight
         ]
         # Who was in rotation keeps his turn; who enters it goes to the end, for a gentle start.
+        staying, before = set(usable), set(self._rotation)
         entered = [backend for backend in usable if backend not in before]
-        self._rotation = [backend for backend in before if backend in usable] + entered
+        self._rotation = [backend for backend in self._rotation if backend in staying] + entered
         was_hopeless, self._hopeless = self._hopeless, self.outlook() is Outlook.HOPELESS
         self._tell(
             *events,
