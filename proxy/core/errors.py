@@ -98,6 +98,8 @@ def written(value: object) -> str:
             text = f'"{escaped}"'
         case list() | tuple():
             text = f"[{', '.join(written(item) for item in value)}]"
+        case dict() if not value:
+            text = "{}"
         case dict():
             text = f"{{ {', '.join(f'{key} = {written(item)}' for key, item in value.items())} }}"
         case _:

@@ -114,6 +114,7 @@ def test_a_configuration_error_prints_one_problem_a_line():
         ('say "hi"\n', '"say \\"hi\\"\\n"'),
         (["a", 1], '["a", 1]'),
         ({"a": False}, "{ a = false }"),
+        ({}, "{}"),
         ("x" * 100, '"' + "x" * 56 + "..."),
     ],
 )
