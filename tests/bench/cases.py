@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tests.bench.handshake import HandshakeLoad
 from tests.bench.idle import IdleLoad
 from tests.bench.origin import LARGE_FILE, SMALL_FILE
 from tests.bench.rollout import RolloutLoad
@@ -11,7 +12,7 @@ from tests.bench.transfer import DownloadLoad, UploadLoad
 from tests.bench.websocket import EchoLoad
 from tests.bench.wrk import WrkLoad
 
-Load = WrkLoad | DownloadLoad | UploadLoad | EchoLoad | IdleLoad | RolloutLoad
+Load = WrkLoad | DownloadLoad | UploadLoad | EchoLoad | HandshakeLoad | IdleLoad | RolloutLoad
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,7 @@ CASES = (
     Case(name="get-close", title="one connection a request", load=WrkLoad(connections=32, close=True)),
     Case(name="post-4k", title="4 KiB POST, 32 connections", load=WrkLoad(connections=32, post_bytes=4096)),
     Case(name="tls-get", title="small GET over TLS, 32 connections", load=WrkLoad(connections=32, tls=True)),
-    Case(name="tls-handshake", title="TLS handshakes", load=WrkLoad(connections=32, tls=True, close=True)),
+    Case(name="tls-handshake", title="full TLS handshakes", load=HandshakeLoad(connections=8)),
     Case(name="download-1m", title="1 MiB download, 4 connections", load=_DOWNLOAD_1M),
     Case(name="download-100m", title="100 MiB download", load=_DOWNLOAD_100M),
     Case(name="upload-100m", title="100 MiB upload", load=_UPLOAD_100M),

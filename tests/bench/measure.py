@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import assert_never
 
 from tests.bench.cases import Case, Load
+from tests.bench.handshake import HandshakeLoad, run_handshakes
 from tests.bench.idle import IdleLoad, run_idle
 from tests.bench.outcome import Outcome, Sample
 from tests.bench.proxies.peer import Peer
@@ -38,7 +39,7 @@ def measure_peer(case: Case, peer: Peer, *, round_number: int, pace: Pace, files
     Raises:
         WrkFailed: see ``run_wrk``; likewise ``TransferBroken``, ``EchoBroken`` and OSError of other clients.
     """
-    tls = isinstance(case.load, WrkLoad) and case.load.tls
+    tls = isinstance(case.load, HandshakeLoad) or (isinstance(case.load, WrkLoad) and case.load.tls)
     port = peer.setup.tls_port if tls else peer.setup.plain_port
     if isinstance(case.load, DownloadLoad):
         check_download(case.load, port=port, files=files)
@@ -84,6 +85,8 @@ def _run(load: Load, *, peer: Peer, port: int, seconds: float, files: Path) -> O
             return run_transfer(load, port=port, seconds=seconds, files=files)
         case EchoLoad():
             return run_echo(load, port=port, seconds=seconds)
+        case HandshakeLoad():
+            return run_handshakes(load, port=port, seconds=seconds)
         case IdleLoad():
             pid = peer.running.pid
             return run_idle(load, port=port, seconds=seconds, read_usage=lambda: read_usage(pid))

@@ -175,8 +175,11 @@ def _try_open(run: _Run, name: ProxyName, origin: Origin, front: Front, held: co
     try:
         return held.enter_context(open_peer(name, setup, front=front, processors=processors))
     except (ToolMissing, *_BREAKS) as error:
-        run.absent[name] = str(error)
         run.tell(f"{name}: {error}")
+        if front is Front.NGINX or isinstance(error, ToolMissing):
+            run.absent[name] = str(error)
+        else:
+            run.failures.append(f"{name} in front of {front}: {error}")
         return None
 
 

@@ -1,7 +1,8 @@
 """The origin of what nginx cannot answer: counts uploads, and echoes WebSocket messages.
 
 ``python -m tests.bench.stream_origin PATH`` listens on the unix socket PATH until SIGTERM.
-``GET /stream/echo`` with an upgrade becomes an echo, ``POST /stream/upload`` is answered with the number of bytes of its body.
+``GET /stream/echo`` with an upgrade becomes an echo, ``POST /stream/upload`` is answered with the number of
+bytes of its body.
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ def format_report(report: Report) -> str:
     """Return the whole report, ready to print."""
     machine = ", ".join(f"{name} {value}" for name, value in report.machine.items())
     parts = [machine, _format_rows(report.rows())]
-    parts.append(_columns([_BAR_HEADINGS, *map(_bar_cells, report.verdicts)], left=2))
+    if report.verdicts:
+        parts.append(_columns([_BAR_HEADINGS, *map(_bar_cells, report.verdicts)], left=2))
     parts.extend(f"not measured: {name}: {reason}" for name, reason in report.absent.items())
     parts.extend(f"failed: {failure}" for failure in report.failures)
     return "\n\n".join(parts) + "\n"

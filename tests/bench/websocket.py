@@ -21,7 +21,7 @@ _KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 _FIN_TEXT = 0x81
 _MASKED = 0x80
-_SHORT_LIMIT = 125
+_LENGTH = 0x7F
 
 
 class EchoBroken(Exception):
@@ -34,7 +34,7 @@ class EchoLoad:
 
     path: str
     connections: int
-    message_bytes: int = 64
+    message_bytes: int = 64  # at most 125: longer ones have another head
 
 
 def mask_frame(payload: bytes, key: bytes) -> bytes:
@@ -50,7 +50,7 @@ def plain_frame(payload: bytes) -> bytes:
 def split_masked(received: bytearray) -> list[bytes]:
     """Take the whole client frames off the front of ``received`` and return their payloads."""
     payloads = []
-    while len(received) >= 2 and len(received) >= (end := 6 + (received[1] & _SHORT_LIMIT)):
+    while len(received) >= 2 and len(received) >= (end := 6 + (received[1] & _LENGTH)):
         payloads.append(_xor(bytes(received[6:end]), bytes(received[2:6])))
         del received[:end]
     return payloads
