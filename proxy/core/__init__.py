@@ -1,1 +1,1 @@
-
+"""The floor of pure decisions: values, tables and functions without I/O, clock or logging."""
