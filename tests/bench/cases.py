@@ -51,7 +51,7 @@ _DOWNLOAD_1M = DownloadLoad(path=f"/files/{SMALL_FILE}", file=SMALL_FILE, connec
 _DOWNLOAD_100M = DownloadLoad(path=f"/files/{LARGE_FILE}", file=LARGE_FILE)
 _UPLOAD_100M = UploadLoad(path="/stream/upload", file=LARGE_FILE)
 _IDLE = IdleLoad(connections=10_000, busy=WrkLoad(connections=32))
-_ROLLOUT = RolloutLoad(busy=WrkLoad(connections=32, pause_ms=60))
+_ROLLOUT = RolloutLoad(busy=WrkLoad(connections=32, pause_ms=30))
 
 CASES = (
     Case(name="get-1", title="small GET, 1 connection", load=WrkLoad(connections=1), direct=True, together=True),

@@ -32,16 +32,17 @@ class _Rollouts:
 
 
 def run_rollouts(load: RolloutLoad, *, port: int, admin_port: int, seconds: float) -> Outcome:
-    """Run ``load.busy`` twice for ``seconds`` on loopback ``port``; the outcome is that under rollouts.
+    """Run ``load.busy`` twice for three times ``seconds`` on loopback ``port``; the outcome is that under rollouts.
 
     Returns:
         Details: ``steady_p99`` and ``steady_p50`` in seconds, ``rollouts`` completed. A rollout that failed
         counts as an error; a refusal does not, it is tried again.
     """
     run_wrk(load.busy, port=port, seconds=1)
-    steady = run_wrk(load.busy, port=port, seconds=seconds)
+    # Paced, a second has few requests, and p99 looks at one in a hundred of them.
+    steady = run_wrk(load.busy, port=port, seconds=3 * seconds)
     with _rolling(admin_port) as rollouts:
-        outcome = run_wrk(load.busy, port=port, seconds=seconds)
+        outcome = run_wrk(load.busy, port=port, seconds=3 * seconds)
     details = {"steady_p50": steady.p50, "steady_p99": steady.p99, "rollouts": float(rollouts.done)}
     errors = outcome.errors + steady.errors + len(rollouts.failures) + (rollouts.done == 0)
     # The backends are the proxy's children and started anew: its own share cannot be told apart.
