@@ -4,8 +4,9 @@ A head is split while it is read: fields that travel end to end are in `fields`,
 those that bind one connection or that the proxy answers for itself (`CONNECTION_FIELDS`, `Host`, framing, forwarded
 fields) are taken out and kept as attributes, so that whoever forwards a head cannot forward one of them by accident.
 
-These classes are mutable and slotted instead of frozen: they are made twice for every exchange, and a frozen dataclass
-costs four times as much to make. Nobody changes one after its parser handed it over.
+These classes are made for every exchange, and a frozen dataclass costs four times as much to make: what has not been
+said of a head is read from the class, so that making one sets nothing. Nobody changes one after its parser handed it
+over.
 """
 
 from __future__ import annotations
@@ -74,38 +75,20 @@ class RequestHead:
     upgrade that both `Connection` and `Upgrade` ask for, else None.
     """
 
-    __slots__ = (
-        "chunked",
-        "complete",
-        "content_length",
-        "expect_continue",
-        "fields",
-        "forwarded",
-        "host",
-        "keep_alive",
-        "method",
-        "path",
-        "target",
-        "te_trailers",
-        "upgrade",
-        "version",
-    )
-
-    def __init__(self) -> None:
-        self.method = b""
-        self.target = b""
-        self.path = b""
-        self.host = b""
-        self.version = 11
-        self.fields: list[Field] = []
-        self.forwarded: list[Field] | None = None
-        self.content_length: int | None = None
-        self.chunked = False
-        self.complete = False
-        self.keep_alive = True
-        self.expect_continue = False
-        self.te_trailers = False
-        self.upgrade: bytes | None = None
+    method = b""
+    target = b""
+    path = b""
+    host = b""
+    version = 11
+    fields: list[Field]
+    forwarded: list[Field] | None = None
+    content_length: int | None = None
+    chunked = False
+    complete = False
+    keep_alive = True
+    expect_continue = False
+    te_trailers = False
+    upgrade: bytes | None = None
 
     @property
     def has_body(self) -> bool:
@@ -127,28 +110,15 @@ class ResponseHead:
     `complete` says that nothing follows. `keep_alive` says that the connection can carry another exchange.
     """
 
-    __slots__ = (
-        "chunked",
-        "complete",
-        "content_length",
-        "fields",
-        "keep_alive",
-        "reason",
-        "status",
-        "upgrade",
-        "version",
-    )
-
-    def __init__(self) -> None:
-        self.status = 0
-        self.reason = b""
-        self.version = 11
-        self.fields: list[Field] = []
-        self.content_length: int | None = None
-        self.chunked = False
-        self.complete = False
-        self.keep_alive = True
-        self.upgrade: bytes | None = None
+    status = 0
+    reason = b""
+    version = 11
+    fields: list[Field]
+    content_length: int | None = None
+    chunked = False
+    complete = False
+    keep_alive = True
+    upgrade: bytes | None = None
 
     def field(self, name: bytes) -> bytes | None:
         """The first end-to-end field of that lower-case name, or None."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -74,7 +75,7 @@ class DataPlane:
         tally: what is counted.
         log: where defects and pauses are told.
         access: takes access lines; None when they are off.
-        clock: seconds; trio's by default.
+        clock: seconds, of any beginning.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class DataPlane:
         tally: Tally,
         log: Log,
         access: Callable[[bytes], None] | None = None,
-        clock: Callable[[], float] = trio.current_time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.tally = tally
         self.log = log

@@ -73,49 +73,43 @@ class Responder(Protocol):
 
 
 class Exchange:
-    """See the module. `request_done` says that the whole request has come from the client."""
+    """See the module.
 
-    __slots__ = (
-        "_began",
-        "_excluded",
-        "_fresh_only",
-        "_in_budget",
-        "_replay",
-        "_replay_bytes",
-        "_sending",
-        "_target",
-        "_wait",
-        "armed",
-        "backend",
-        "connection",
-        "deadline",
-        "error",
-        "finished",
-        "gate",
-        "head",
-        "held_at",
-        "held_seconds",
-        "idle_timeout",
-        "listener",
-        "peer",
-        "plane",
-        "pool_name",
-        "request_bytes",
-        "request_done",
-        "request_id",
-        "responder",
-        "response_bytes",
-        "response_timeout",
-        "retries",
-        "sent_at",
-        "side",
-        "started",
-        "status",
-        "tunnelled",
-        "upstream",
-        "upstream_seconds",
-        "written",
-    )
+    `request_done` says that the whole request has come from the client; `upstream` is set while a backend is claimed,
+    `backend` stays the last that was.
+    """
+
+    # What has not happened yet is read from the class: an exchange is made for every request.
+    request_bytes = 0
+    request_id = b""
+    response_timeout = 0.0
+    gate: Gate | None = None
+    pool_name = ""
+    backend: Backend | None = None
+    upstream: Upstream | None = None
+    connection: UpstreamConnection | None = None
+    status = 0
+    response_bytes = 0
+    retries = 0
+    held_at = 0.0
+    held_seconds = 0.0
+    written = 0
+    sent_at = 0.0
+    upstream_seconds = -1.0
+    side: Side | None = None
+    error = ""
+    finished = False
+    tunnelled = False
+    deadline = math.inf
+    armed = math.inf
+    _began = False
+    _sending = False
+    _replay: list[bytes] | None = None
+    _replay_bytes = 0
+    _excluded: tuple[BackendId, ...] = ()
+    _fresh_only = False
+    _in_budget = False
+    _wait = False
 
     def __init__(
         self, plane: DataPlane, listener: Listener, responder: Responder, head: RequestHead, peer: Peer
@@ -127,37 +121,8 @@ class Exchange:
         self.peer = peer
         self.started = plane.clock()
         self.request_done = head.complete
-        self.request_bytes = 0
-        self.request_id = b""
-        self.idle_timeout: float = listener.idle_timeout
-        self.response_timeout = 0.0
-        self.gate: Gate | None = None
-        self.pool_name = ""
-        self.backend: Backend | None = None
-        self.upstream: Upstream | None = None
-        self.connection: UpstreamConnection | None = None
-        self.status = 0
-        self.response_bytes = 0
-        self.retries = 0
-        self.held_at = 0.0
-        self.held_seconds = 0.0
-        self.written = 0
-        self.sent_at = 0.0
-        self.upstream_seconds = -1.0
-        self.side: Side | None = None
-        self.error = ""
-        self.finished = False
-        self.tunnelled = False
-        self.deadline = self.armed = math.inf
-        self._began = False
-        self._sending = False
+        self.idle_timeout = listener.idle_timeout
         self._target = head.target
-        self._replay: list[bytes] | None = None
-        self._replay_bytes = 0
-        self._excluded: tuple[BackendId, ...] = ()
-        self._fresh_only = False
-        self._in_budget = False
-        self._wait = False
 
     # From the client.
 
@@ -522,10 +487,9 @@ class Exchange:
             connection.close()
 
     def _release_claim(self) -> None:
-        backend, self.backend = self.backend, None
-        if backend is not None and self.gate is not None:
-            self.upstream = None
-            self.gate.pool.release(backend)
+        upstream, self.upstream = self.upstream, None
+        if upstream is not None and self.gate is not None:
+            self.gate.pool.release(upstream.backend)
 
     def _finish(self) -> None:
         """Release what is claimed and write the record. Runs once for each exchange."""
@@ -533,16 +497,14 @@ class Exchange:
             return
         self.finished = True
         gate = self.gate
-        backend = self.backend
         if gate is not None:
             if self._in_budget:
                 gate.budget.release()
-            if backend is None:
+            if self.upstream is None:
                 gate.forget(self)
-                self.plane.poller.timers.set(self, math.inf)
+                self.deadline = math.inf
         self.plane.ledger.record(self)
-        if backend is not None:
-            self._release_claim()
+        self._release_claim()
         self._replay = None
 
     def on_deadline(self) -> None:

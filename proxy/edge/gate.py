@@ -17,6 +17,7 @@ import trio
 
 from proxy.core.pool import BackendAdded, BackendDrained, BackendRemoved, Outlook, PoolEvent
 from proxy.core.retry import RetryBudget
+from proxy.core.tally import Histogram
 from proxy.edge.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -56,8 +57,10 @@ class Gate:
         "longest_hold",
         "plane",
         "pool",
+        "request_duration",
         "retried",
         "table",
+        "upstream_duration",
         "upstreams",
     )
 
@@ -69,6 +72,8 @@ class Gate:
         self.held_total = self.retried = self.cut = 0
         self.longest_hold = 0.0
         self.budget = RetryBudget()
+        self.request_duration = plane.tally.request_duration.setdefault(pool.name, Histogram())
+        self.upstream_duration = plane.tally.upstream_duration.setdefault(pool.name, Histogram())
         self.deadline = self.armed = math.inf
         self.upstreams: dict[BackendId, Upstream] = {}
         self._drained: dict[BackendId, trio.Event] = {}

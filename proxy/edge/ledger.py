@@ -6,17 +6,29 @@ Nothing here waits: the sink that takes the lines has its own thread, and drops 
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.core.access_log import json_line, json_time
-from proxy.core.tally import Tally
+from proxy.core.tally import DURATION_BOUNDS, Tally
 
 if TYPE_CHECKING:
     from proxy.core.errors import BadRequest
     from proxy.core.forwarding import Peer
     from proxy.edge.exchange import Exchange
     from proxy.edge.listener import Listener
+
+
+class _Methods(dict[bytes, str]):
+    """Texts of methods; llhttp knows some forty, so this stays small."""
+
+    def __missing__(self, method: bytes) -> str:
+        text = self[method] = method.decode("ascii", "replace")
+        return text
+
+
+_METHODS: Final = _Methods()
 
 
 class Ledger:
@@ -46,12 +58,18 @@ class Ledger:
         status = exchange.status
         listener = exchange.listener.name
         duration = self._clock() - exchange.started
-        method = head.method.decode("ascii", "replace")
-        tally.requests[listener, pool, method, status] += 1
-        tally.observe(tally.request_duration, pool, duration)
+        tally.requests[listener, pool, _METHODS[head.method], status] += 1
+        gate = exchange.gate
+        if gate is not None:
+            # As `Histogram.observe`, spelled out: two calls less on the path of every request.
+            histogram = gate.request_duration
+            histogram.counts[bisect_left(DURATION_BOUNDS, duration)] += 1
+            histogram.total += duration
         upstream = exchange.upstream_seconds
-        if upstream >= 0:
-            tally.observe(tally.upstream_duration, pool, upstream)
+        if upstream >= 0 and gate is not None:
+            histogram = gate.upstream_duration
+            histogram.counts[bisect_left(DURATION_BOUNDS, upstream)] += 1
+            histogram.total += upstream
         if self._sink is None:
             return
         backend = exchange.backend

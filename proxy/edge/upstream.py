@@ -303,7 +303,8 @@ class UpstreamConnection:
         if left != UNTIL_CLOSE:
             left -= len(data)
             self._body_left = left
-        self.deadline = self.plane.poller.now + exchange.idle_timeout
+        poller = self.plane.poller
+        poller.timers.set(self, poller.now + exchange.idle_timeout)
         exchange.on_response_body(data)
         if not left:
             exchange.on_response_end()
@@ -341,9 +342,7 @@ class UpstreamConnection:
             return
         if self._response is not None:
             self._body_left = parser.detach()
-        self.deadline = self.plane.poller.now + (
-            exchange.idle_timeout if self._response is not None else exchange.response_timeout
-        )
+        self.await_response(exchange.idle_timeout if self._response is not None else exchange.response_timeout)
         exchange.flush()
 
     def _on_end(self) -> None:

@@ -68,6 +68,7 @@ class RequestParser:
     __slots__ = (
         "_body",
         "_done",
+        "_fed",
         "_fields",
         "_framing",
         "_head",
@@ -89,6 +90,7 @@ class RequestParser:
         self._items: list[RequestItem] = []
         self.error: BadRequest | None = None
         self.upgraded: bytes | None = None
+        self._fed = 0
         self._restart()
 
     def _restart(self) -> None:
@@ -116,6 +118,7 @@ class RequestParser:
         """
         items = self._items = []
         head_before = self._head
+        self._fed = len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as error:
@@ -210,25 +213,31 @@ class RequestParser:
         head = RequestHead()
         head.method = parser.get_method()
         version = parser.get_http_version()
-        head.version = 11 if version == "1.1" else 10
         head.fields = fields
-        size = len(url) + sum(map(_field_size, fields))
         count = len(fields)
         if special is not None:
-            size += sum(map(_field_size, special))
             count += len(special)
-        if size > self._header_bytes:
-            raise BadRequest("the head is too large", status=414 if len(url) > self._header_bytes // 2 else 431)
         if count > self._headers:
             raise BadRequest("too many fields", status=431)
-        if version not in ("1.1", "1.0"):
-            raise BadRequest("the HTTP version is not spoken here", status=505 if version >= "1.1" else 400)
+        if self._head_bytes + self._fed > self._header_bytes:
+            self._check_size(len(url))
+        if version != "1.1":
+            if version != "1.0":
+                raise BadRequest("the HTTP version is not spoken here", status=505 if version >= "1.1" else 400)
+            head.version = 10
         _set_special(head, special)
         _set_target(head, url)
         self._head = head
         self._body = self._framing = 0
         self._left = head.content_length or 0
         self._items.append(head)
+
+    def _check_size(self, url_bytes: int) -> None:
+        """Count a head that may be too large: what was fed need not all belong to it."""
+        size = url_bytes + sum(map(_field_size, self._fields)) + sum(map(_field_size, self._special or ()))
+        if size > self._header_bytes:
+            long_target = url_bytes > self._header_bytes // 2
+            raise BadRequest("the head is too large", status=414 if long_target else 431)
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body, without its framing."""
@@ -267,7 +276,8 @@ def _set_special(head: RequestHead, special: list[Field] | None) -> None:
     hosts = 0
     upgrade: bytes | None = None
     tokens: tuple[bytes, ...] = ()
-    head.keep_alive = head.version == 11
+    if head.version != 11:
+        head.keep_alive = False
     for name, value in special or ():
         if name == b"host":
             hosts += 1
@@ -475,7 +485,8 @@ class ResponseParser:
             raise UpstreamBroken(f"HTTP/{version} in a response")
         if not 100 <= status <= 999:
             raise UpstreamBroken(f"status {status}")
-        head.version = 11 if version == "1.1" else 10
+        if version == "1.0":
+            head.version = 10
         head.reason = self._reason
         head.fields = self._fields
         if len(head.fields) > 1000:
@@ -534,7 +545,8 @@ def _set_response_special(head: ResponseHead, special: list[Field] | None) -> No
             upgrade = value.lower()
     if head.chunked and head.content_length is not None:
         raise UpstreamBroken("the response has Content-Length and Transfer-Encoding")
-    head.keep_alive = head.version == 11
+    if head.version != 11:
+        head.keep_alive = False
     if tokens:
         if b"close" in tokens:
             head.keep_alive = False
