@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -57,6 +58,8 @@ _OURS: Final = frozenset(
 )
 """Variables that speak to one process only: those that the proxy was given are not the backend's."""
 
+_PLACEHOLDER: Final = re.compile(r"\{(fd|socket|host|port|slot|generation)\}")
+
 _EVERY_SIGNAL: Final = frozenset(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}
 
 
@@ -100,19 +103,15 @@ def fill_placeholders(
     {socket} is empty for a backend on TCP, {host} and {port} for one on a Unix socket; {fd} is always 3.
     """
     values = {
-        "{fd}": str(LISTEN_FD),
-        "{socket}": address.path if isinstance(address, UnixAddress) else "",
-        "{host}": address.host if isinstance(address, TcpAddress) else "",
-        "{port}": str(address.port) if isinstance(address, TcpAddress) else "",
-        "{slot}": str(slot),
-        "{generation}": str(generation),
+        "fd": str(LISTEN_FD),
+        "socket": address.path if isinstance(address, UnixAddress) else "",
+        "host": address.host if isinstance(address, TcpAddress) else "",
+        "port": str(address.port) if isinstance(address, TcpAddress) else "",
+        "slot": str(slot),
+        "generation": str(generation),
     }
-    filled = []
-    for argument in argv:
-        for name, value in values.items():
-            argument = argument.replace(name, value)
-        filled.append(argument)
-    return tuple(filled)
+    # In one pass, so that a value that looks like a placeholder stays what it is.
+    return tuple(_PLACEHOLDER.sub(lambda found: values[found[1]], argument) for argument in argv)
 
 
 def backend_environment(plan: SpawnPlan, *, inherits: bool, notify_path: str | None) -> dict[str, str]:

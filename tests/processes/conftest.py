@@ -1,0 +1,147 @@
+"""A stage on which real backends are spawned, watched, and ended whatever the test does."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+import trio
+from structlog.testing import LogCapture
+
+from proxy.core.config.pools import HealthTable
+from proxy.core.strategy import Listen
+from proxy.edge.probe import probe
+from proxy.processes.listening import Transport, open_backend_socket, open_directory
+from proxy.processes.notification import Notification
+from proxy.processes.spawn import SpawnPlan, spawn_backend
+from proxy.processes.supervisor import BackendProcess
+
+HEALTHY = """
+import os, socket
+listener = socket.socket(fileno=3)
+while True:
+    connection, _ = listener.accept()
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok")
+    connection.close()
+"""
+"""A program that answers every request on its inherited socket."""
+
+
+class Lines:
+    """Lines as a backend writes them, and a way to wait for one."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self._more = trio.Event()
+
+    def __call__(self, line: str) -> None:
+        self.seen.append(line)
+        self._more.set()
+        self._more = trio.Event()
+
+    async def wait_for(self, text: str) -> str:
+        """Block until a line has this text in it, and give that line."""
+        looked_at = 0
+        while True:
+            for line in self.seen[looked_at:]:
+                if text in line:
+                    return line
+            looked_at = len(self.seen)
+            await self._more.wait()
+
+
+class Stage:
+    """Spawns backends and keeps what they wrote, said and were complained about."""
+
+    HEALTHY = HEALTHY
+
+    def __init__(self, directory: Path, nursery: trio.Nursery) -> None:
+        self.directory = directory
+        self.nursery = nursery
+        self.lines = Lines()
+        self.notifications: list[Notification] = []
+        self.capture = LogCapture()
+        self.log: Any = structlog.wrap_logger(
+            structlog.PrintLogger(),
+            processors=[self.capture],
+            wrapper_class=structlog.make_filtering_bound_logger(0),
+        )
+        self.spawned: list[BackendProcess] = []
+        self._served: set[int] = set()
+
+    def spawn(
+        self,
+        program: str = HEALTHY,
+        *arguments: str,
+        argv: tuple[str, ...] | None = None,
+        listen: Listen = Listen.FD,
+        transport: Transport = Transport.UNIX,
+        serve: bool = True,
+        environment: dict[str, str] | None = None,
+        guardian: Any = None,
+        **plan: Any,
+    ) -> BackendProcess:
+        """Spawn a Python program, or the command line given as `argv`, and watch it."""
+        listening = open_backend_socket(
+            listen, directory=self.directory, name="web-0-1", transport=transport
+        )
+        process = spawn_backend(
+            SpawnPlan(
+                argv=argv or (sys.executable, "-c", program, *arguments),
+                listen=listen,
+                transport=transport,
+                environment={**os.environ, **(environment or {})},
+                **{"pool": "web", "slot": 0, "generation": 1, "directory": str(self.directory), **plan},
+            ),
+            listening,
+            directory=self.directory,
+            relay=self.lines,
+            log=self.log,
+            guardian=guardian,
+            on_notification=self.notifications.append,
+        )
+        self.spawned.append(process)
+        if serve:
+            self.serve(process)
+        return process
+
+    def serve(self, process: BackendProcess) -> None:
+        """Watch a process that was spawned with `serve=False`."""
+        self._served.add(process.pid)
+        self.nursery.start_soon(process.serve)
+
+    async def clear(self) -> None:
+        """End every process that still lives."""
+        for process in self.spawned:
+            process.kill()
+            if process.exit is None and process.pid not in self._served:
+                self.serve(process)
+        for process in self.spawned:
+            await process.wait_exit()
+
+    async def wait_ready(self, process: BackendProcess, *, start_timeout: float = 30, **health: Any) -> None:
+        """Block until the backend is ready by its health check."""
+        table = HealthTable.model_validate(health)
+        await process.wait_ready(
+            partial(probe, process.address, table, pool="web"),
+            start_timeout=start_timeout,
+            interval=table.interval,
+            healthy_after=table.healthy_after,
+        )
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    """A stage whose backends are gone at the end of the test."""
+    async with trio.open_nursery() as nursery:
+        stage = Stage(open_directory(tmp_path / "s"), nursery)
+        yield stage
+        with trio.fail_after(10):
+            await stage.clear()
