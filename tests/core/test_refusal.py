@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from proxy.core.strategy import Strategy
 ONE, TWO = CompatibilityNumber("1"), CompatibilityNumber("2")
 GOOD = TriggerState(pool="web", slots=2, ready=2, strategy=Strategy.DRAIN_FIRST, running=ONE, offered=ONE)
 
-BAD: dict[RefusalCode, dict[str, object]] = {
+BAD: dict[RefusalCode, dict[str, Any]] = {
     RefusalCode.SHUTTING_DOWN: {"shutting_down": True},
     RefusalCode.TAKEOVER_IN_PROGRESS: {"takeover_in_progress": True},
     RefusalCode.NOT_SUPERVISED: {"supervised": False},
