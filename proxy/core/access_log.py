@@ -97,7 +97,7 @@ def json_line(
     Args:
         time: when the exchange ended, from `json_time`.
         listener: the listener's name.
-        client: the client's address, without its port.
+        client: the client's address, without its port, as the proxy or a trusted peer tells it.
         method: as sent; empty when no request could be read.
         host: as sent.
         target: the target in origin-form, with its query.
@@ -118,7 +118,9 @@ def json_line(
     """
     if _QUESTION_MARK in target:
         target = _SECRETS.sub(rb"\1***", target)
-    if (method + host + target + request_id).translate(None, _SAFE):
+    # The client's address is its own word when a trusted proxy passes it on.
+    if (method + host + target + request_id + client.encode()).translate(None, _SAFE):
+        client = _json_escape(client.encode("utf-8", "backslashreplace"))
         told_method, told_host, told_target, told_id = (
             _json_escape(part) for part in (method, host, target, request_id)
         )
@@ -175,10 +177,11 @@ def combined_line(
     user_agent = user_agent or b"-"
     if _QUESTION_MARK in referer:
         referer = _SECRETS.sub(rb"\1***", referer)
-    if (b"%b%b%b" % (request, referer, user_agent)).translate(None, _SAFE):
-        request, referer, user_agent = (_hex_escape(part) for part in (request, referer, user_agent))
+    address = client.encode("utf-8", "backslashreplace")
+    if (address + request + referer + user_agent).translate(None, _SAFE):
+        address, request, referer, user_agent = (_hex_escape(part) for part in (address, request, referer, user_agent))
     return b'%b - - [%b] "%b" %d %d "%b" "%b"\n' % (
-        client.encode(),
+        address,
         time.encode(),
         request,
         status,
