@@ -30,13 +30,6 @@ if TYPE_CHECKING:
     from proxy.edge.tunnel import Tunnel
 
 
-class Started(Protocol):
-    """How `nursery.start` hears that serving has begun."""
-
-    def started(self) -> None:
-        """Serving has begun."""
-
-
 BUFFER_BYTES: Final = 256 * 1024
 
 
@@ -102,7 +95,7 @@ class DataPlane:
         self._requests = 0
         self.poller.turn_ends.append(self.ledger.flush)
 
-    async def serve(self, *, task_status: Started = trio.TASK_STATUS_IGNORED) -> None:
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled.
 
         **Cancellation** closes every socket at once; use `drain_downstream` first to end in order.
