@@ -1,0 +1,427 @@
+"""A rollout performed: facts of a pool go into `proxy.core.rollout`, and what comes out is done.
+
+Theory. All decisions are in the core machine; this module has none but how to carry a command out. A command
+that takes time becomes a task, whose end is the next fact. Facts are put into a queue that one plain loop
+empties, so a command that brings a fact about at once (a drain with nothing in flight) cannot re-enter the
+machine in the middle of a list of commands.
+
+Whatever happens in here, the rollout ends: a defect ends it by force, which locks the pool, and so does being
+cancelled.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import assert_never
+
+import trio
+
+from proxy.control.supervised_backend import StartReason, SupervisedBackend
+from proxy.control.supervised_pool import SupervisedPool
+from proxy.core.backend import Backend
+from proxy.core.errors import BackendError, StartFailed, StartFailure
+from proxy.core.pool import BackendDrained, CapacityFreed, PoolEvent
+from proxy.core.report import ExchangeCounts
+from proxy.core.rollout import Role, Rollout
+from proxy.core.rollout_commands import (
+    AbortStep,
+    AdmitReplacement,
+    ClearSlot,
+    Command,
+    CutOld,
+    DrainOld,
+    EndRollout,
+    FailStep,
+    FinishStep,
+    KillReplacement,
+    LockPool,
+    Outcome,
+    ReadmitOld,
+    RetireOld,
+    SpawnReplacement,
+    WaitForSlots,
+)
+from proxy.core.rollout_events import (
+    AbortRequested,
+    DrainTimedOut,
+    OldDrained,
+    OldExited,
+    ReplacementFailed,
+    ReplacementGone,
+    ReplacementReady,
+    RolloutEvent,
+    SlotsSeen,
+    WaitTimedOut,
+)
+from proxy.core.step import Step
+from proxy.core.step_table import StepState
+
+
+# Not frozen: it is filled in while the turn lasts.
+@dataclass(slots=True, kw_only=True, eq=False)
+class Turn:
+    """What is at hand while one slot is replaced.
+
+    Attributes:
+        step: the core's view of it.
+        old: the backend that goes; None when there is none.
+        new: its replacement, once it is spawned.
+        starting: ends the wait for the replacement.
+        in_flight: exchanges in the old backend when it began to drain.
+        cut: exchanges that were ended by force.
+        retried, held: the pool's totals when the turn began.
+    """
+
+    step: Step
+    old: SupervisedBackend | None
+    new: SupervisedBackend | None = None
+    starting: trio.CancelScope
+    in_flight: int = 0
+    cut: int = 0
+    retried: int
+    held: int
+
+
+class RolloutRun:
+    """One rollout while it is performed.
+
+    Attributes:
+        rollout: the machine that decides.
+        ended: set when it has ended, in whatever way.
+    """
+
+    def __init__(self, pool: SupervisedPool, rollout: Rollout) -> None:
+        self.rollout = rollout
+        self.ended = trio.Event()
+        self._pool = pool
+        self._surroundings = pool.surroundings
+        self._log = pool.log.bind(rollout=rollout.id)
+        self._facts: deque[RolloutEvent] = deque()
+        self._busy = False
+        self._nursery: trio.Nursery | None = None
+        self._turn: Turn | None = None
+        self._told: StepState | None = None
+        self._waiting: trio.CancelScope | None = None
+
+    async def perform(self) -> None:
+        """Perform it from beginning to end; never raises because of it.
+
+        **Cancellation** ends it by force; backends that it started live on and belong to the pool.
+        """
+        rollout, pool = self.rollout, self._pool
+        pool.run = self
+        pool.marked = None
+        self._log.info(
+            "rollout.started",
+            trigger=rollout.trigger,
+            generation=rollout.generation,
+            strategy=rollout.strategy.value,
+            directory=pool.release_of(rollout.generation).directory,
+        )
+        self._publish("rollout.started", trigger=rollout.trigger, generation=rollout.generation)
+        stop_observing = pool.core.observe(self._observe)
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                self._carry_out_all(rollout.begin(now=trio.current_time()))
+                self._take_in()
+                await self.ended.wait()
+                nursery.cancel_scope.cancel()
+        except Exception as error:
+            self._log.error("rollout.crashed", exc_info=error)
+        finally:
+            stop_observing()
+            self._force_end("it was broken off")
+            self._nursery = None
+
+    def abort(self, reason: str = "aborted") -> None:
+        """Ask it to end: at once where that costs nothing, else after the slot at hand."""
+        self._log.warning("rollout.abort_requested", reason=reason)
+        self._take_in(AbortRequested(reason=reason))
+
+    def note_exit(self, backend: Backend) -> None:
+        """Take in that a backend died which nobody had told to go."""
+        if self.rollout.role_of(backend.slot, backend.generation) is Role.OLD:
+            self._take_in(OldExited(slot=backend.slot))
+
+    # Facts go in.
+
+    def _observe(self, event: PoolEvent) -> None:
+        match event:
+            case CapacityFreed():
+                return
+            case BackendDrained(backend=backend):
+                if self.rollout.role_of(backend.slot, backend.generation) is Role.OLD:
+                    self._take_in(OldDrained(slot=backend.slot))
+            case _ if self._waiting is not None:
+                self._take_in(self._look())
+            case _:
+                return
+
+    def _look(self) -> SlotsSeen:
+        core = self._pool.core
+        return SlotsSeen(ready=core.ready_slots(), lost=core.lost_slots())
+
+    def _take_in(self, *facts: RolloutEvent) -> None:
+        """Put facts in, and carry out what follows; called from anywhere, never raises."""
+        self._facts.extend(facts)
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self._facts:
+                fact = self._facts.popleft()
+                commands = self.rollout.on(fact, now=trio.current_time())
+                self._note_turn()
+                self._carry_out_all(commands)
+        except Exception as error:
+            self._log.error("rollout.crashed", exc_info=error)
+            self._force_end(f"a defect of the proxy: {error!r}")
+        finally:
+            self._busy = False
+
+    def _note_turn(self) -> None:
+        """Tell of the step at hand when it has moved on, and begin a turn with each new step."""
+        step = self.rollout.step
+        if step is None:
+            return
+        if self._turn is None or self._turn.step is not step:
+            self._end_waiting()
+            counts = self._surroundings.plane.pool_counts(self._pool.name)
+            self._turn = Turn(
+                step=step,
+                old=self._pool.member_in(step.slot, step.old_generation),
+                starting=trio.CancelScope(),
+                retried=counts.retried,
+                held=counts.held,
+            )
+            self._told = None
+            self._log.info("rollout.slot_started", slot=step.slot, rollback=step.rollback)
+        if step.state is not self._told:
+            self._told = step.state
+            self._publish("rollout.step", slot=step.slot, state=step.state.value, rollback=step.rollback)
+
+    # Commands are carried out.
+
+    def _carry_out_all(self, commands: tuple[Command, ...]) -> None:
+        for command in commands:
+            self._carry_out(command)
+
+    def _carry_out(self, command: Command) -> None:
+        pool = self._pool
+        match command:
+            case WaitForSlots():
+                self._wait_for_slots()
+            case ClearSlot(slot=slot):
+                pool.clear_slot(slot)
+            case DrainOld(slot=slot):
+                self._drain_old(slot)
+            case SpawnReplacement(slot=slot, generation=generation):
+                self._start(self._spawn_replacement, slot, generation)
+            case AdmitReplacement():
+                new = self._at_hand.new
+                assert new is not None
+                pool.admit(new)
+            case CutOld():
+                self._cut_old()
+            case RetireOld(slot=slot):
+                self._retire_old(slot)
+            case ReadmitOld():
+                self._readmit_old()
+            case KillReplacement(slot=slot):
+                self._start(self._kill_replacement, slot)
+            case FinishStep(slot=slot):
+                self._end_turn(slot, "rollout.slot_done")
+            case FailStep(slot=slot):
+                self._end_turn(slot, "rollout.slot_failed")
+            case AbortStep(slot=slot):
+                self._end_turn(slot, "rollout.slot_aborted")
+            case LockPool(reason=reason):
+                pool.lock(reason)
+            case EndRollout(outcome=outcome):
+                self._end(outcome)
+            case _:
+                assert_never(command)
+
+    @property
+    def _at_hand(self) -> Turn:
+        assert self._turn is not None, "commands about a slot come between the beginning and the end of its turn"
+        return self._turn
+
+    def _start(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
+        if self._nursery is not None:
+            self._nursery.start_soon(self._contain, work, *arguments)
+
+    async def _contain(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
+        try:
+            await work(*arguments)
+        except Exception as error:
+            self._log.error("rollout.crashed", task=work.__qualname__, exc_info=error)
+            self._force_end(f"a defect of the proxy: {error!r}")
+
+    def _wait_for_slots(self) -> None:
+        self._end_waiting()
+        self._waiting = trio.CancelScope()
+        self._start(self._alarm_waiting, self._waiting)
+        self._take_in(self._look())
+
+    def _end_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+
+    async def _alarm_waiting(self, waiting: trio.CancelScope) -> None:
+        # As long as a backend may take to start: a slot that crashed meanwhile has its respawn within it.
+        timeout = self._pool.release_of(self.rollout.generation).table.start_timeout
+        with waiting:
+            await trio.sleep(timeout)
+            self._waiting = None
+            self._take_in(WaitTimedOut())
+
+    def _drain_old(self, slot: int) -> None:
+        turn = self._at_hand
+        old = turn.old
+        if old is None or not old.alive:
+            return
+        drain_timeout = old.release.table.drain_timeout
+        turn.in_flight = old.backend.in_flight
+        old.drain_deadline = trio.current_time() + drain_timeout
+        old.log.info("backend.draining", in_flight=turn.in_flight, drain_timeout=drain_timeout)
+        self._pool.drain(old)
+        self._start(self._alarm_drain, slot, drain_timeout)
+
+    async def _alarm_drain(self, slot: int, drain_timeout: float) -> None:
+        step = self._at_hand.step
+        await trio.sleep(drain_timeout)
+        if self.rollout.step is step:
+            self._take_in(DrainTimedOut(slot=slot))
+
+    async def _spawn_replacement(self, slot: int, generation: int) -> None:
+        turn, pool = self._at_hand, self._pool
+        reason = StartReason.ROLLBACK if turn.step.rollback else StartReason.ROLLOUT
+        with turn.starting:
+            try:
+                # In one go with the look at the scope: what was cancelled before it began starts nothing.
+                await trio.lowlevel.checkpoint()
+                turn.new = pool.launch(slot, generation, pool.release_of(generation), reason)
+                await turn.new.wait_ready()
+            except StartFailed as failure:
+                self._log.error(
+                    "rollout.replacement_failed",
+                    slot=slot,
+                    reason=failure.reason.value,
+                    detail=failure.detail,
+                    output=list(failure.output),
+                )
+                self._take_in(
+                    ReplacementFailed(
+                        slot=slot, reason=failure.reason, detail=failure.detail, output=failure.output
+                    )
+                )
+            except BackendError as error:
+                self._log.error("rollout.replacement_failed", slot=slot, detail=error.detail)
+                self._take_in(
+                    ReplacementFailed(slot=slot, reason=StartFailure.CANNOT_SERVE, detail=error.detail)
+                )
+            else:
+                self._take_in(ReplacementReady(slot=slot))
+
+    def _cut_old(self) -> None:
+        turn = self._at_hand
+        if turn.old is not None:
+            cut = self._surroundings.plane.cut(turn.old.backend)
+            turn.cut += cut
+            if cut:
+                turn.old.log.warning("backend.drain_timed_out", cut=cut)
+
+    def _retire_old(self, slot: int) -> None:
+        old = self._at_hand.old
+        if old is not None and old.alive:
+            # Before anything else happens, so that its end from here on is no crash.
+            self._pool.give_up(old)
+            self._start(self._retire, slot, old)
+
+    async def _retire(self, slot: int, old: SupervisedBackend) -> None:
+        stopped = await self._pool.retire(old)
+        self._take_in(OldExited(slot=slot, killed=stopped.killed))
+
+    def _readmit_old(self) -> None:
+        old = self._at_hand.old
+        if old is not None:
+            old.drain_deadline = None
+            if self._pool.readmit(old):
+                old.log.info("backend.readmitted")
+
+    async def _kill_replacement(self, slot: int) -> None:
+        turn = self._at_hand
+        turn.starting.cancel()
+        if turn.new is not None:
+            await self._pool.discard(turn.new)
+        self._take_in(ReplacementGone(slot=slot))
+
+    # Ends.
+
+    def _end_turn(self, slot: int, event: str) -> None:
+        turn, self._turn = self._at_hand, None
+        counts = self._surroundings.plane.pool_counts(self._pool.name)
+        exchanges = ExchangeCounts(
+            drained=max(0, turn.in_flight - turn.cut),
+            retried=counts.retried - turn.retried,
+            held=counts.held - turn.held,
+            cut=turn.cut,
+            longest_delay=counts.longest_hold if counts.held > turn.held else 0.0,
+        )
+        self.rollout.count(slot, exchanges)
+        report = turn.step.report(trio.current_time())
+        self._log.info(
+            event,
+            slot=slot,
+            seconds=round(report.seconds.total, 3),
+            drained=exchanges.drained,
+            retried=exchanges.retried,
+            held=exchanges.held,
+            cut=exchanges.cut,
+            killed=report.killed,
+        )
+        self._publish(event, slot=slot, state=report.state.value, rollback=report.rollback)
+
+    def _force_end(self, detail: str) -> None:
+        """End it wherever it is; nothing happens when it has ended."""
+        self._carry_out_all(self.rollout.force_end(detail, now=trio.current_time()))
+
+    def _end(self, outcome: Outcome) -> None:
+        rollout, pool = self.rollout, self._pool
+        self._end_waiting()
+        now = trio.current_time()
+        report = rollout.report(now)
+        self._surroundings.tally.rollouts[pool.name, outcome.value] += 1
+        self._surroundings.tally.observe(self._surroundings.tally.rollout_duration, pool.name, report.seconds)
+        pool.run = None
+        if outcome is Outcome.DONE:
+            pool.pin(rollout.generation)
+            self._log.info("rollout.done", generation=rollout.generation, seconds=round(report.seconds, 3))
+        else:
+            log = self._log.warning if outcome is Outcome.ABORTED else self._log.error
+            log(
+                f"rollout.{outcome}",
+                reason=report.reason,
+                detail=report.detail,
+                rolled_back=report.rolled_back,
+                locked=report.locked,
+                output=list(report.output),
+            )
+            pool.refill(StartReason.REFILL)
+        pool.forget_releases()
+        self._publish(
+            f"rollout.{outcome}",
+            outcome=outcome.value,
+            reason=report.reason,
+            detail=report.detail,
+            seconds=round(report.seconds, 3),
+        )
+        self.ended.set()
+
+    def _publish(self, kind: str, **fields: object) -> None:
+        self._surroundings.events.publish(kind, pool=self._pool.name, rollout=self.rollout.id, **fields)
