@@ -60,9 +60,7 @@ LIVING = {BackendState.STARTING, BackendState.READY, BackendState.DRAINING, Back
 class RolloutMachine(RuleBasedStateMachine):
     """One pool, one rollout, many accidents."""
 
-    @initialize(
-        strategy=st.sampled_from(Strategy), on_failure=st.sampled_from(OnFailure), size=st.integers(1, 3)
-    )
+    @initialize(strategy=st.sampled_from(Strategy), on_failure=st.sampled_from(OnFailure), size=st.integers(1, 3))
     def boot(self, strategy: Strategy, on_failure: OnFailure, size: int) -> None:
         self.pool = Pool(name="web", balance=Balance.LEAST_IN_FLIGHT, size=size, supervised=True)
         self.pinned = dict.fromkeys(range(size), 1)
@@ -212,8 +210,8 @@ class RolloutMachine(RuleBasedStateMachine):
         if slot not in self.wanted_out:
             assert not self.wanted_out, "one slot at a time"
             others = set(range(self.pool.size)) - {slot}
-            assert others <= self.pool.ready_slots() | self.pool.lost_slots() | self.left_empty(), "only after
-            ready"
+            settled = self.pool.ready_slots() | self.pool.lost_slots() | self.left_empty()
+            assert others <= settled, "only after ready"
         self.wanted_out.add(slot)
 
     def left_empty(self) -> set[int]:
@@ -267,8 +265,10 @@ class RolloutMachine(RuleBasedStateMachine):
         if not serving:
             return
         backend = data.draw(st.sampled_from(serving))
-        role, ours = self.role(backend), self.rollout.respawned_by_supervisor(backend.slot,
-        backend.generation) self.bury(backend) if role is Role.OLD:
+        role = self.role(backend)
+        ours = self.rollout.respawned_by_supervisor(backend.slot, backend.generation)
+        self.bury(backend)
+        if role is Role.OLD:
             self.tell(OldExited(slot=backend.slot))
         if ours and not self.pool.locked:
             self.crashed.add(backend.slot)
@@ -378,9 +378,7 @@ class RolloutMachine(RuleBasedStateMachine):
             for slot in sorted(self.crashed):
                 self.crashed.discard(slot)
                 if not self.pool.locked:
-                    self.become_ready(
-                        self.pool.add(slot=slot, generation=self.pinned[slot], address=ADDRESS, now=0.0)
-                    )
+                    self.become_ready(self.pool.add(slot=slot, generation=self.pinned[slot], address=ADDRESS, now=0.0))
             self.the_replacement_ends_its_start(good=True)
             self.a_killed_replacement_is_reaped()
             self.a_backend_that_was_told_to_stop_exits()
