@@ -1,0 +1,181 @@
+"""The retry rules, row by row, and the limits above them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.core.retry import (
+    BACKOFF_LIMIT,
+    MAX_RETRIES,
+    RULES,
+    Attempt,
+    Ending,
+    Fail,
+    Failure,
+    Retry,
+    RetryBudget,
+    Where,
+    backoff,
+    decide,
+    given_up,
+)
+
+# One attempt, and what must follow, for each row of the table; the key is the row's situation.
+ROWS: dict[str, tuple[Attempt, Retry | Fail]] = {
+    "the client went away": (
+        Attempt(failure=Failure.CLIENT_GONE, idempotent=True, request_bytes=9),
+        Fail(Ending.ABANDON, 499),
+    ),
+    "the response is partly sent": (
+        Attempt(failure=Failure.BROKEN, idempotent=True, request_bytes=9, response_bytes=9, sent_bytes=9),
+        Fail(Ending.TRUNCATE, 0, blame=True),
+    ),
+    "a pooled connection is stale before it is used": (
+        Attempt(failure=Failure.STALE, reused=True),
+        Retry(Where.NEXT_CONNECTION, counted=False),
+    ),
+    "no connection": (
+        Attempt(failure=Failure.NOT_CONNECTED),
+        Retry(Where.OTHER_BACKEND, blame=True),
+    ),
+    "a connection that takes no byte": (
+        Attempt(failure=Failure.BROKEN),
+        Retry(Where.OTHER_BACKEND, blame=True),
+    ),
+    "the backend did not process it": (
+        Attempt(failure=Failure.NOT_PROCESSED, request_bytes=9, response_bytes=9),
+        Retry(Where.OTHER_BACKEND),
+    ),
+    "a reused connection ended without a response": (
+        Attempt(failure=Failure.BROKEN, reused=True, idempotent=True, request_bytes=9),
+        Retry(Where.FRESH_CONNECTION),
+    ),
+    "a fresh connection ended without a response": (
+        Attempt(failure=Failure.BROKEN, idempotent=True, request_bytes=9),
+        Retry(Where.OTHER_BACKEND, blame=True),
+    ),
+    "no response in time": (
+        Attempt(failure=Failure.TIMED_OUT, idempotent=True, request_bytes=9),
+        Fail(Ending.ANSWER, 504, blame=True),
+    ),
+    "a complete error response": (
+        Attempt(failure=Failure.ERROR_STATUS, idempotent=True, request_bytes=9, response_bytes=9),
+        Fail(Ending.PASS, 0),
+    ),
+    "a reused connection ended and may have done it": (
+        Attempt(failure=Failure.BROKEN, reused=True, request_bytes=9),
+        Fail(Ending.ANSWER, 502),
+    ),
+    "a connection broke": (
+        Attempt(failure=Failure.BROKEN, idempotent=True, request_bytes=9, response_bytes=9),
+        Fail(Ending.ANSWER, 502, blame=True),
+    ),
+    "whatever else": (
+        Attempt(failure=Failure.NOT_PROCESSED, request_bytes=9, replayable=False),
+        Fail(Ending.ANSWER, 502),
+    ),
+}
+
+
+def test_each_row_has_its_example() -> None:
+    """A row that is added needs a case here."""
+    assert [rule.situation for rule in RULES] == list(ROWS)
+
+
+@pytest.mark.parametrize("situation", ROWS)
+def test_each_situation_is_decided_by_its_own_row(situation: str) -> None:
+    """The first row that fits the example is the row it is the example of, and the verdict is the row's."""
+    attempt, verdict = ROWS[situation]
+    assert next(rule.situation for rule in RULES if rule.fits(attempt)) == situation
+    assert decide(attempt) == verdict
+
+
+@pytest.mark.parametrize("failure", [Failure.NOT_CONNECTED, Failure.BROKEN])
+def test_what_was_never_sent_is_retried_whatever_the_method(failure: Failure) -> None:
+    """A POST of which no byte was written goes to another backend."""
+    assert decide(Attempt(failure=failure, idempotent=False)) == Retry(Where.OTHER_BACKEND, blame=True)
+
+
+def test_a_body_that_is_gone_is_never_retried() -> None:
+    """Not even after a refused connect."""
+    for failure in Failure:
+        verdict = decide(Attempt(failure=failure, idempotent=True, replayable=False))
+        assert isinstance(verdict, Fail)
+
+
+attempts = st.builds(
+    Attempt,
+    failure=st.sampled_from(Failure),
+    reused=st.booleans(),
+    request_bytes=st.sampled_from((0, 1, 70_000)),
+    idempotent=st.booleans(),
+    replayable=st.booleans(),
+    response_bytes=st.sampled_from((0, 1)),
+    sent_bytes=st.sampled_from((0, 1)),
+    retries=st.integers(0, 3),
+    marked=st.booleans(),
+)
+
+
+@given(attempts)
+def test_a_retry_never_does_twice_what_was_asked_once(attempt: Attempt) -> None:
+    """Every retry has a safe reason; a response that was begun is never retried nor given a clean end."""
+    verdict = decide(attempt)
+    if isinstance(verdict, Retry):
+        safe = attempt.idempotent and attempt.response_bytes == 0
+        # A connect that failed carries nothing, whatever an earlier attempt has written.
+        untouched = attempt.request_bytes == 0 or attempt.failure is Failure.NOT_CONNECTED
+        assert safe or untouched or attempt.failure is Failure.NOT_PROCESSED
+        assert attempt.replayable
+        assert attempt.sent_bytes == 0
+        if verdict.counted:
+            assert attempt.retries < MAX_RETRIES
+            assert not attempt.marked
+    elif attempt.sent_bytes and attempt.failure is not Failure.CLIENT_GONE:
+        assert verdict.ending is Ending.TRUNCATE
+
+
+def test_tries_end() -> None:
+    """After two retries, or behind a proxy that has retried it, the exchange is answered 502."""
+    attempt = Attempt(failure=Failure.NOT_CONNECTED)
+    assert isinstance(decide(replace(attempt, retries=MAX_RETRIES - 1)), Retry)
+    assert decide(replace(attempt, retries=MAX_RETRIES)) == Fail(Ending.ANSWER, 502, blame=True)
+    assert decide(replace(attempt, marked=True)) == Fail(Ending.ANSWER, 502, blame=True)
+
+
+def test_stale_connections_do_not_count() -> None:
+    """Taking the next pooled connection is not a try."""
+    verdict = decide(Attempt(failure=Failure.STALE, reused=True, retries=MAX_RETRIES, marked=True))
+    assert verdict == Retry(Where.NEXT_CONNECTION, counted=False)
+
+
+def test_what_gives_up_keeps_the_blame() -> None:
+    """A backend that refuses connects is blamed whether or not a retry was left."""
+    assert given_up(Retry(Where.FRESH_CONNECTION)) == Fail(Ending.ANSWER, 502)
+    assert given_up(Retry(Where.OTHER_BACKEND, blame=True)) == Fail(Ending.ANSWER, 502, blame=True)
+
+
+def test_the_backoff_grows_to_its_limit_and_is_full_jitter() -> None:
+    """From nothing to 25 ms at first, to 250 ms at most, however many retries there were."""
+    assert backoff(0, lambda: 0.0) == 0.0
+    assert backoff(0, lambda: 1.0) == pytest.approx(0.025)
+    assert backoff(1, lambda: 1.0) == pytest.approx(0.05)
+    assert backoff(1000, lambda: 1.0) == BACKOFF_LIMIT
+    assert backoff(1000, lambda: 0.5) == BACKOFF_LIMIT / 2
+
+
+def test_the_budget_is_a_fifth_of_what_is_in_flight_and_three_at_least() -> None:
+    """Places are given back; what was not claimed cannot be."""
+    budget = RetryBudget()
+    assert [budget.claim(1) for _ in range(4)] == [True, True, True, False]
+    assert [budget.claim(25) for _ in range(3)] == [True, True, False]
+    budget.release()
+    assert budget.claim(25)
+    for _ in range(5):
+        budget.release()
+    with pytest.raises(ValueError, match="never claimed"):
+        budget.release()
