@@ -11,7 +11,7 @@ from proxy.core.rollout_commands import (
     SpawnReplacement,
     StepCommand,
 )
-from proxy.core.rollout_events import OldDrained, OldExited, ReplacementFailed, StepEvent
+from proxy.core.rollout_events import OldDrained, OldExited, ReplacementFailed, SlotFoundEmpty, StepEvent
 from proxy.core.step_table import ENDS, StepState, find_row
 from proxy.core.strategy import Strategy
 
@@ -52,7 +52,7 @@ class Step:
         new_generation: what it shall hold.
         rollback: it is part of the way back.
         state: where it is.
-        old_gone: the old backend has died or was retired, so it cannot be readmitted.
+        old_gone: there is no old backend (any more) that could be readmitted.
         counts: what became of the exchanges; set by whoever counts them.
         failure: why the replacement failed, if it did.
         killed: the old process took SIGKILL.
@@ -131,6 +131,8 @@ class Step:
 
     def _note(self, event: StepEvent, now: float, *, was_pending: bool) -> None:
         match event:
+            case SlotFoundEmpty():
+                self.old_gone = True
             case OldDrained():
                 self._draining.end(now)
             case OldExited(killed=killed) if not was_pending:

@@ -235,6 +235,20 @@ def test_a_queued_slot_beyond_hope_has_its_turn_first():
     play.replace(0, then=(WAIT,))
 
 
+def test_a_slot_beyond_hope_whose_replacement_fails_too_is_tried_with_the_old_release_again():
+    """Nobody else fills it meanwhile, so the way back must not wait for somebody else."""
+    play = Playbook(on_failure=OnFailure.ROLLBACK)
+    play.replace(0, then=(WAIT,))
+    play.see({0}, ClearSlot(slot=1), SpawnReplacement(slot=1, generation=2), lost={1})
+    play.tell(broken(1), KillReplacement(slot=1))
+    play.tell(ReplacementGone(slot=1), FailStep(slot=1), WAIT)
+    assert not play.rollout.respawned_by_supervisor(1, 1)
+    play.see({0}, ClearSlot(slot=1), SpawnReplacement(slot=1, generation=1))
+    play.tell(ReplacementReady(slot=1), AdmitReplacement(slot=1), FinishStep(slot=1), WAIT)
+    play.replace(0, generation=1, then=(FAILED,))
+    play.ended(Outcome.FAILED)
+
+
 def test_a_replaced_slot_that_does_not_stay_up_fails_the_rollout():
     """New code that starts and then dies must not be rolled any further."""
     play = Playbook()

@@ -367,8 +367,7 @@ class RolloutMachine(RuleBasedStateMachine):
             assert set(self.pinned.values()) == {1}
 
     def teardown(self) -> None:
-        """Whatever happened, a world that comes to rest ends the rollout, and every process is ready or
-        reaped."""
+        """A world that comes to rest ends the rollout, and every process is ready or reaped."""
         if not hasattr(self, "rollout"):
             return
         for _ in range(60):
