@@ -1,0 +1,32 @@
+"""Certificates for one test: an authority that only its clients trust."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+import trustme
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificates:
+    """Files for the server's side, a context for the client's."""
+
+    cert: Path
+    key: Path
+    trusting: ssl.SSLContext
+
+
+def issue_certificate(directory: Path, *names: str) -> Certificates:
+    """Issue a certificate for these names (default: localhost) and write it and its key into the directory."""
+    authority = trustme.CA()
+    issued = authority.issue_cert(*(names or ("localhost",)))
+    cert, key = directory / "cert.pem", directory / "key.pem"
+    for number, blob in enumerate(issued.cert_chain_pems):
+        blob.write_to_path(cert, append=number > 0)
+    issued.private_key_pem.write_to_path(key)
+    key.chmod(0o600)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    return Certificates(cert=cert, key=key, trusting=trusting)

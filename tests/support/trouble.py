@@ -1,0 +1,113 @@
+"""What can go wrong for a client, told apart, and the counts of it.
+
+The kinds are those that somebody reading "0 failed requests" must be able to ask for one by one. Everything
+that is not provably one of them is `other`: no error is ever dropped.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import h11
+import trio
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+
+DETAILS = 20
+"""How many troubles of one count are kept in words."""
+
+
+class Trouble(StrEnum):
+    """One way in which an exchange can fail a client."""
+
+    REFUSED = "refused"
+    RESET = "reset"
+    TIMEOUT = "timeout"
+    WRONG_BODY = "wrong body"
+    SERVER_ERROR = "5xx"
+    OTHER = "other"
+
+
+class WrongBody(Exception):
+    """A complete answer, but not the one that was due."""
+
+
+class CutShort(Exception):
+    """The connection ended where more was due."""
+
+
+class BadStatus(Exception):
+    """A complete answer with a status that was not due."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(f"status {status}: {body[:200]!r}")
+        self.status = status
+
+
+def classify(error: BaseException) -> Trouble:
+    """Tell which kind of trouble an exception is."""
+    match error:
+        case ConnectionRefusedError() | FileNotFoundError():
+            return Trouble.REFUSED
+        case trio.TooSlowError():
+            return Trouble.TIMEOUT
+        case WrongBody():
+            return Trouble.WRONG_BODY
+        case BadStatus(status=status):
+            return Trouble.SERVER_ERROR if status >= 500 else Trouble.OTHER
+        case InvalidStatus():
+            return Trouble.SERVER_ERROR if error.response.status_code >= 500 else Trouble.OTHER
+        case CutShort() | trio.BrokenResourceError() | ConnectionError() | EOFError() | ConnectionClosed():
+            return Trouble.RESET
+        case InvalidHandshake() if isinstance(error.__cause__, EOFError):
+            return Trouble.RESET
+        case h11.RemoteProtocolError():
+            return Trouble.OTHER
+        case _:
+            return Trouble.OTHER
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """How long a client waited for what was the other side's turn: when it began, and for how many seconds."""
+
+    began: float
+    seconds: float
+
+
+@dataclass(slots=True)
+class Count:
+    """What the clients of one kind lived through.
+
+    `done` counts exchanges that were right in every respect; `connections` those that were opened; `ended`
+    how often the other side closed a connection between exchanges, as the protocol allows.
+    """
+
+    kind: str
+    done: int = 0
+    connections: int = 0
+    ended: int = 0
+    troubles: Counter[Trouble] = field(default_factory=Counter)
+    details: list[str] = field(default_factory=list)
+    delays: list[Delay] = field(default_factory=list)
+    acknowledged: list[str] = field(default_factory=list)
+    sent: list[str] = field(default_factory=list)
+
+    def trouble(self, error: BaseException, *, at: float) -> None:
+        """Count one failure."""
+        kind = classify(error)
+        self.troubles[kind] += 1
+        if len(self.details) < DETAILS:
+            self.details.append(f"{self.kind} at {at:.3f}: {kind}: {type(error).__name__}: {error}")
+
+    def slowest(self, *, since: float = float("-inf"), until: float = float("inf")) -> float:
+        """The longest delay that began in this time, in seconds; 0.0 if there was none."""
+        return max((delay.seconds for delay in self.delays if since <= delay.began < until), default=0.0)
+
+    def __str__(self) -> str:
+        troubles = ", ".join(f"{kind} {self.troubles[kind]}" for kind in Trouble)
+        return (
+            f"{self.kind:24} done {self.done:5}  connections {self.connections:4}  ended {self.ended:2}  "
+            f"slowest {self.slowest():.3f} s  {troubles}"
+        )
