@@ -326,6 +326,7 @@ class Exchange:
         """The client takes more."""
         connection = self.connection
         if connection is not None and not connection.connecting:
+            connection.paused = False
             connection.pump()
 
     def _switch(self, head: ResponseHead) -> None:

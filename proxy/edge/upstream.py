@@ -125,6 +125,7 @@ class UpstreamConnection:
         "fresh",
         "give_up_at",
         "idle_since",
+        "paused",
         "plane",
         "received",
         "stream",
@@ -139,6 +140,7 @@ class UpstreamConnection:
         self.connecting = False
         self.fresh = True
         self.received = False
+        self.paused = False  # until the client takes more
         self.idle_since = 0.0
         self.give_up_at = math.inf
         self.deadline = self.armed = math.inf
@@ -194,6 +196,7 @@ class UpstreamConnection:
         """Take an exchange; what it writes to `stream` is its request."""
         self.exchange = exchange
         self.received = False
+        self.paused = False
         self._response = None
         self._body_left = 0
         self._parser.expect(no_body=head.method == b"HEAD")
@@ -278,7 +281,7 @@ class UpstreamConnection:
         buffer = self.plane.buffer
         for _ in range(READS_AT_A_TIME):
             exchange = self.exchange
-            if exchange is None or not stream.readable or exchange.downstream_backed_up:
+            if exchange is None or not stream.readable or self.paused:
                 return
             left = self._body_left
             if left:
@@ -294,6 +297,9 @@ class UpstreamConnection:
                 return
             if got == 0:
                 self._on_end()
+                return
+            if self.exchange is not None and exchange.downstream_backed_up:
+                self.paused = True
                 return
         self.plane.poller.soon(self, self.pump)
 

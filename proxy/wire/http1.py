@@ -178,17 +178,14 @@ class RequestParser:
 
     # Callbacks of httptools, in the order of a message.
 
-    def on_message_begin(self) -> None:
-        """A message starts; what was kept of the last one is dropped."""
+    def on_url(self, url: bytes) -> None:
+        """A piece of the request target; the first begins a message, and what was kept of the last is dropped."""
         if self._head is not None:
             self._head = None
             self._fields = []
             self._special = None
             self._head_bytes = 0
             self._done = False
-
-    def on_url(self, url: bytes) -> None:
-        """A piece of the request target."""
         self._url = self._url + url if self._url else url
 
     def on_header(self, name: bytes, value: bytes) -> None:
