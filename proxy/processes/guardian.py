@@ -46,6 +46,11 @@ class Guardian:
         self._dismissed = False
         self.pid, self._pipe = _spawn()
 
+    @property
+    def watched(self) -> frozenset[int]:
+        """The process groups that would be ended."""
+        return frozenset(self._groups)
+
     def watch(self, group: int, start: int) -> None:
         """End this process group should the proxy die; `start` is from `guard.start_time_of` its leader."""
         self._groups[group] = start

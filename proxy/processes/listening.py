@@ -179,9 +179,7 @@ def open_backend_socket(
                     return _listen_on_loopback()
                 return _listen_on_path(reserve_path(directory, name))
             case Listen.UNIX:
-                return BackendSocket(
-                    kind=kind, address=UnixAddress(reserve_path(directory, name)), socket=None
-                )
+                return BackendSocket(kind=kind, address=UnixAddress(reserve_path(directory, name)), socket=None)
             case Listen.TCP:
                 return BackendSocket(kind=kind, address=TcpAddress(LOOPBACK, reserve_port()), socket=None)
             case _:

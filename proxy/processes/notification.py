@@ -87,9 +87,7 @@ def parse_notification(message: bytes) -> Notification:
                 stopping = True
             case "STATUS" if equals:
                 status = "".join(character if character.isprintable() else " " for character in value)
-            case "ERRNO" if (
-                value.isascii() and value.isdigit() and len(value) <= 4 and int(value) <= _MAX_ERRNO
-            ):
+            case "ERRNO" if value.isascii() and value.isdigit() and len(value) <= 4 and int(value) <= _MAX_ERRNO:
                 error = int(value) or None
             case "":
                 if equals:
@@ -132,9 +130,7 @@ class NotifySocket:
         if flags & socket.MSG_TRUNC:
             return Notification(ignored=(f"longer than {MAX_MESSAGE_BYTES} bytes",))
         for level, kind, data in ancillary:
-            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS) and len(
-                data
-            ) >= _CREDENTIALS.size:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS) and len(data) >= _CREDENTIALS.size:
                 sender, user, _ = _CREDENTIALS.unpack_from(data)
                 if _belongs(sender, user, session):
                     return parse_notification(message)

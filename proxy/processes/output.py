@@ -196,6 +196,4 @@ class OutputRelay:
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
             with suppress(Exception):
-                self._relay(
-                    f"[{dropped} lines not shown: more than {MAX_LINES_A_SECOND} lines or 4 MiB a second]"
-                )
+                self._relay(f"[{dropped} lines not shown: more than {MAX_LINES_A_SECOND} lines or 4 MiB a second]")

@@ -112,9 +112,7 @@ async def wait_ready(
         raise _too_late(start_timeout, notified, last, process.output_lines())
 
 
-def _too_late(
-    start_timeout: float, notified: bool, last: ProbeResult | None, output: tuple[str, ...]
-) -> StartFailed:
+def _too_late(start_timeout: float, notified: bool, last: ProbeResult | None, output: tuple[str, ...]) -> StartFailed:
     within = f"within {start_timeout:g} s"
     if not notified:
         return StartFailed(StartFailure.TIMED_OUT, f"no READY=1 {within}", output)

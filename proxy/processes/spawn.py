@@ -95,9 +95,7 @@ class SpawnPlan:
         return f"{self.pool}-{self.slot}-{self.generation}"
 
 
-def fill_placeholders(
-    argv: tuple[str, ...], *, address: Address, slot: int, generation: int
-) -> tuple[str, ...]:
+def fill_placeholders(argv: tuple[str, ...], *, address: Address, slot: int, generation: int) -> tuple[str, ...]:
     """Replace {fd} {socket} {host} {port} {slot} {generation}; every other brace stays as it is.
 
     {socket} is empty for a backend on TCP, {host} and {port} for one on a Unix socket; {fd} is always 3.
@@ -183,9 +181,7 @@ def spawn_backend(
     )
 
 
-def _start(
-    plan: SpawnPlan, listening: BackendSocket, notify: NotifySocket | None, undo: ExitStack
-) -> ProcessHandles:
+def _start(plan: SpawnPlan, listening: BackendSocket, notify: NotifySocket | None, undo: ExitStack) -> ProcessHandles:
     argv = fill_placeholders(plan.argv, address=listening.address, slot=plan.slot, generation=plan.generation)
     environment = backend_environment(
         plan,

@@ -250,17 +250,13 @@ class BackendProcess:
         """The last lines it wrote, oldest first."""
         return self.output.lines
 
-    async def wait_ready(
-        self, probe: Probe, *, start_timeout: float, interval: float, healthy_after: int
-    ) -> None:
+    async def wait_ready(self, probe: Probe, *, start_timeout: float, interval: float, healthy_after: int) -> None:
         """Block until it is ready; see `proxy.processes.readiness.wait_ready`.
 
         Raises:
             StartFailed: it did not become ready. It is not killed by that.
         """
-        await wait_ready(
-            self, probe, start_timeout=start_timeout, interval=interval, healthy_after=healthy_after
-        )
+        await wait_ready(self, probe, start_timeout=start_timeout, interval=interval, healthy_after=healthy_after)
 
     def terminate(self) -> None:
         """Ask the process to end: its stop signal, to the process alone. Harmless when it is gone."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -86,12 +86,11 @@ class Stage:
         serve: bool = True,
         environment: dict[str, str] | None = None,
         guardian: Any = None,
+        on_notification: Callable[[Notification], None] | None = None,
         **plan: Any,
     ) -> BackendProcess:
         """Spawn a Python program, or the command line given as `argv`, and watch it."""
-        listening = open_backend_socket(
-            listen, directory=self.directory, name="web-0-1", transport=transport
-        )
+        listening = open_backend_socket(listen, directory=self.directory, name="web-0-1", transport=transport)
         process = spawn_backend(
             SpawnPlan(
                 argv=argv or (sys.executable, "-c", program, *arguments),
@@ -105,7 +104,7 @@ class Stage:
             relay=self.lines,
             log=self.log,
             guardian=guardian,
-            on_notification=self.notifications.append,
+            on_notification=on_notification or self.notifications.append,
         )
         self.spawned.append(process)
         if serve:
@@ -135,6 +134,31 @@ class Stage:
             interval=table.interval,
             healthy_after=table.healthy_after,
         )
+
+
+@pytest.fixture
+def lives() -> Callable[[int], bool]:
+    """A function that says whether a process runs; one that nobody reaped does not."""
+
+    def look(pid: int) -> bool:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+        return state not in {"Z", "X"}
+
+    return look
+
+
+@pytest.fixture
+def wait_gone(lives: Callable[[int], bool]) -> Callable[..., Awaitable[None]]:
+    """A function that blocks until none of the processes runs."""
+
+    async def wait(*pids: int) -> None:
+        while any(map(lives, pids)):
+            await trio.sleep(0.01)
+
+    return wait
 
 
 @pytest.fixture

@@ -31,12 +31,9 @@ def directory(tmp_path):
 
 def connect(address):
     """Connect without waiting; a refusal is raised."""
-    if isinstance(address, UnixAddress):
-        caller = socket.socket(socket.AF_UNIX)
-        target = address.path
-    else:
-        caller = socket.socket(socket.AF_INET)
-        target = (address.host, address.port)
+    unix = isinstance(address, UnixAddress)
+    caller = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
+    target = address.path if unix else (address.host, address.port)
     caller.settimeout(5)
     try:
         caller.connect(target)

@@ -121,7 +121,7 @@ def test_a_message_from_outside_of_the_session_is_ignored(notify):
 
 def test_a_message_of_a_sender_that_is_gone_counts(notify):
     """A short-lived `systemd-notify` may be gone before its message is read."""
-    program = "import socket, sys; socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'READY=1', sys.argv[1])"
+    program = "import socket, sys\nsocket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'READY=1', sys.argv[1])"
     subprocess.run([sys.executable, "-c", program, notify.path], check=True, start_new_session=True)
     assert notify.receive(session=os.getsid(0)).ready
 

@@ -90,7 +90,7 @@ def pipe():
 async def test_everything_is_relayed_up_to_the_last_byte(pipe):
     """What stands behind the last line end is a line too."""
     reading, end = pipe
-    seen = []
+    seen: list[str] = []
     relay = OutputRelay(reading, seen.append)
     end.write(b"one\ntwo")
     end.close()
@@ -118,7 +118,7 @@ async def test_a_sink_that_raises_does_not_stop_the_relay(pipe):
 async def test_a_cancelled_relay_can_go_on(pipe):
     """Half a line that was read before the cancellation is not lost."""
     reading, end = pipe
-    seen = []
+    seen: list[str] = []
     relay = OutputRelay(reading, seen.append)
     end.write(b"first\nhal")
     async with trio.open_nursery() as nursery:

@@ -67,9 +67,7 @@ class Probes:
 async def wait(process, probes, *, start_timeout=30.0, interval=2.0, healthy_after=1):
     """Wait, and give how many seconds it took."""
     began = trio.current_time()
-    await wait_ready(
-        process, probes, start_timeout=start_timeout, interval=interval, healthy_after=healthy_after
-    )
+    await wait_ready(process, probes, start_timeout=start_timeout, interval=interval, healthy_after=healthy_after)
     return trio.current_time() - began
 
 

@@ -1,0 +1,236 @@
+"""What becomes of backends when the proxy dies without a word."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import trio
+
+from proxy.processes.guard import END_TIMEOUT, IGNORED, signal_group, start_time_of
+from proxy.processes.guardian import start_guardian
+
+PROXY = """
+import subprocess, sys
+from proxy.processes.guard import start_time_of
+from proxy.processes.guardian import start_guardian
+guardian = start_guardian()
+backends = [subprocess.Popen([sys.executable, "-c", program], start_new_session=True) for program in sys.argv[2:]]
+for backend in backends:
+    guardian.watch(backend.pid, start_time_of(backend.pid))
+pid = guardian.pid
+exec(sys.argv[1])
+print(pid, *[backend.pid for backend in backends], flush=True)
+sys.stdin.read()
+"""
+"""A proxy that starts backends and says the process ids of its guardian and of each backend."""
+
+POLITE = "import time; time.sleep(60)"
+STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+
+
+class StandIn:
+    """A process that plays the proxy."""
+
+    def __init__(self, *backends, then="pass"):
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PROXY, then, *backends],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert self.process.stdout is not None
+        self.guardian, *self.backends = map(int, self.process.stdout.readline().split())
+
+    def kill(self):
+        """Let it die without a word."""
+        self.process.kill()
+        self.process.wait()
+
+    def close(self):
+        """End everything that still lives."""
+        for pid in (*self.backends, self.process.pid, self.guardian):
+            assert pid > 1
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        with self.process:
+            pass
+
+
+@pytest.fixture
+def play():
+    """Start stand-ins, and end them after the test."""
+    playing = []
+
+    def start(*backends, then="pass"):
+        playing.append(StandIn(*backends, then=then))
+        return playing[-1]
+
+    yield start
+    for stand_in in playing:
+        stand_in.close()
+
+
+async def test_backends_do_not_outlive_a_killed_proxy(play, wait_gone):
+    """Neither the polite ones nor those that ignore SIGTERM, within the promised time."""
+    proxy = play(POLITE, STUBBORN, POLITE)
+    while not _ignores(proxy.backends[1], signal.SIGTERM):
+        await trio.sleep(0.02)
+    began = time.monotonic()
+    proxy.kill()
+    await wait_gone(*proxy.backends, proxy.guardian)
+    assert time.monotonic() - began < END_TIMEOUT
+
+
+async def test_the_guardian_says_what_it_does(play):
+    """On the proxy's standard error, for whoever wonders where the backends went."""
+    proxy = play(POLITE)
+    proxy.kill()
+    assert b"its guardian ends 1 backends" in proxy.process.stderr.read()
+
+
+async def test_a_suspended_backend_is_ended_too(play, wait_gone):
+    """SIGTERM reaches it when it is continued."""
+    proxy = play(POLITE)
+    os.kill(proxy.backends[0], signal.SIGSTOP)
+    began = time.monotonic()
+    proxy.kill()
+    await wait_gone(*proxy.backends)
+    assert time.monotonic() - began < END_TIMEOUT
+
+
+async def test_after_a_farewell_backends_are_left_alone(play, lives, wait_gone):
+    """They were handed over, or are ended by the proxy itself."""
+    proxy = play(POLITE, then="guardian.farewell()")
+    await wait_gone(proxy.guardian)
+    proxy.kill()
+    assert lives(proxy.backends[0])
+
+
+async def test_a_forgotten_backend_is_left_alone(play, lives, wait_gone):
+    """Somebody else looks after it."""
+    proxy = play(POLITE, POLITE, then="guardian.forget(backends[0].pid); guardian.forget(1)")
+    proxy.kill()
+    await wait_gone(proxy.guardian)
+    assert [lives(pid) for pid in proxy.backends] == [True, False]
+
+
+async def test_a_group_whose_number_was_used_again_is_left_alone(play, lives, wait_gone):
+    """The leader's start time tells."""
+    proxy = play(POLITE, then="guardian.watch(backends[0].pid, 1)")
+    proxy.kill()
+    await wait_gone(proxy.guardian)
+    assert lives(proxy.backends[0])
+
+
+async def test_members_of_a_group_are_ended_when_its_leader_is_gone(play, lives, wait_gone):
+    """A worker must not survive because its master did not."""
+    orphan = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[1]])"
+    proxy = play(f"import sys; sys.argv.append({POLITE!r}); {orphan}", then="backends[0].wait()")
+    leader = proxy.backends[0]
+    (member,) = _members(leader)
+    assert lives(member)
+    proxy.kill()
+    await wait_gone(member)
+
+
+def start_backend():
+    """Start a polite backend that nobody watches so far."""
+    return subprocess.Popen([sys.executable, "-c", POLITE], start_new_session=True)
+
+
+def _ignores(pid, number):
+    with open(f"/proc/{pid}/status") as status:
+        ignored = next(line.split()[1] for line in status if line.startswith("SigIgn:"))
+    return bool(int(ignored, 16) & 1 << (number - 1))
+
+
+def _members(group):
+    """Process ids of the group without its leader."""
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            if name.isdigit() and int(name) != group and os.getpgid(int(name)) == group:
+                found.append(int(name))
+        except ProcessLookupError:
+            pass
+    return found
+
+
+async def test_signals_do_not_end_the_guardian(play, wait_gone):
+    """Neither those that the proxy's group gets nor those that are sent to it by mistake."""
+    proxy = play(POLITE)
+    assert os.getsid(proxy.guardian) == proxy.guardian
+    for number in IGNORED:
+        os.kill(proxy.guardian, number)
+    os.killpg(proxy.process.pid, signal.SIGKILL)
+    proxy.process.wait()
+    await wait_gone(*proxy.backends)
+
+
+async def test_another_guardian_takes_over_from_one_that_died(lives, wait_gone):
+    """It knows the same groups."""
+    guardian = start_guardian()
+    with start_backend() as backend:
+        start = start_time_of(backend.pid)
+        assert start is not None
+        guardian.watch(backend.pid, start)
+        first = guardian.pid
+        assert guardian.alive()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(guardian.serve)
+            os.kill(first, signal.SIGKILL)
+            while guardian.pid == first or not guardian.alive():
+                await trio.sleep(0.02)
+            nursery.cancel_scope.cancel()
+        assert lives(backend.pid)
+        assert not lives(first)
+        backend.kill()
+    second = guardian.pid
+    guardian.farewell()
+    guardian.farewell()
+    await wait_gone(second)
+
+
+async def test_verbs_on_a_dead_guardian_replace_it(wait_gone):
+    """Without a wait for the next look at it."""
+    guardian = start_guardian()
+    first = guardian.pid
+    os.kill(first, signal.SIGKILL)
+    await wait_gone(first)
+    guardian.watch(2**22 - 1, 1)
+    assert guardian.pid != first
+    assert guardian.alive()
+    guardian.farewell()
+
+
+async def test_a_spawned_backend_is_watched_until_it_is_gone(stage):
+    """From its first moment on, and no longer than it lives."""
+    guardian = start_guardian()
+    watched = []
+    process = stage.spawn(POLITE, guardian=guardian)
+    watched.append(process.pid in guardian.watched)
+    process.kill()
+    await process.wait_exit()
+    watched.append(process.pid in guardian.watched)
+    guardian.farewell()
+    assert watched == [True, False]
+
+
+def test_a_process_that_is_gone_has_no_start_time():
+    """And a living one always the same."""
+    assert start_time_of(os.getpid()) == start_time_of(os.getpid()) is not None
+    assert start_time_of(2**22 - 1) is None
+
+
+@pytest.mark.parametrize("group", [-1, 0, 1])
+def test_numbers_that_mean_many_processes_are_never_signalled(group):
+    """To kill(2) they mean everybody, this group, or init."""
+    assert not signal_group(group, 1, signal.SIGKILL)
