@@ -81,6 +81,4 @@ class SlotRecord:
 
 def static_hopeful(backends: Collection[Backend]) -> bool:
     """Judge a slot of a static pool: in rotation, and not known to be unhealthy."""
-    return any(
-        backend.state is BackendState.READY and backend.health is not Health.UNHEALTHY for backend in backends
-    )
+    return any(backend.state is BackendState.READY and backend.health is not Health.UNHEALTHY for backend in backends)

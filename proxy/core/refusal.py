@@ -102,9 +102,7 @@ def _not_supervised(state: TriggerState) -> str | None:
 def _pool_too_small(state: TriggerState) -> str | None:
     if state.slots > 1 or state.strategy is Strategy.SURGE:
         return None
-    return (
-        f'pool {state.pool} has {_slots(state.slots)}; at least 2 are needed unless the strategy is "surge"'
-    )
+    return f'pool {state.pool} has {_slots(state.slots)}; at least 2 are needed unless the strategy is "surge"'
 
 
 def _storage_exclusive(state: TriggerState) -> str | None:
@@ -120,9 +118,7 @@ def _pool_locked(state: TriggerState) -> str | None:
 
 
 def _rollout_in_progress(state: TriggerState) -> str | None:
-    return (
-        f"rollout {state.rollout} of pool {state.pool} is in progress" if state.rollout is not None else None
-    )
+    return f"rollout {state.rollout} of pool {state.pool} is in progress" if state.rollout is not None else None
 
 
 def _not_ready(state: TriggerState) -> str | None:
