@@ -18,7 +18,8 @@ from proxy.core.address import UnixAddress
 from proxy.core.errors import ConnectFailed, UpstreamBroken, UpstreamTimedOut
 from proxy.edge.poller import GONE, READ, READ_WRITE
 from proxy.edge.stream import BLOCKED, Stream
-from proxy.wire.http1 import UNTIL_CLOSE, End, ResponseParser
+from proxy.wire.http1 import End
+from proxy.wire.http1_response import UNTIL_CLOSE, ResponseParser
 
 if TYPE_CHECKING:
     from proxy.core.messages import RequestHead, ResponseHead
