@@ -33,8 +33,10 @@ class ClearSlot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrainOld:
-    """Make the old backend draining, start the clock of `drain_timeout`, and report `OldDrained` when it
-    is."""
+    """Make the old backend draining, start the clock of `drain_timeout`, and report `OldDrained` when it is.
+
+    Announce the slot as well (`Pool.expect`): what drains for a rollout is followed by a replacement.
+    """
 
     slot: int
 
