@@ -1,0 +1,122 @@
+"""The chunked transfer coding, read strictly (RFC 9112 7.1).
+
+llhttp reads heads, and could read this too, but it tells neither where a body ended nor what its framing cost: it
+takes extensions and trailers of any length, and runs on into the next pipelined request. So bodies are framed here, on
+views of what was read, without a copy; the lines that are not data are small, and bounded.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+MAX_LINE: Final = 4096
+"""Bytes of one chunk line, its extension included, or of one trailer line (F8)."""
+MAX_OVERHEAD: Final = 16 * 1024
+"""Bytes of framing a body may cost beyond `OVERHEAD_RATIO` for each of its bytes (CVE-2023-39326)."""
+OVERHEAD_RATIO: Final = 16
+
+_TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_EXTENSION: Final = rb"(?:[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|\"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*\"))?)*" % (
+    _TOKEN,
+    _TOKEN,
+)
+_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})%b" % _EXTENSION)
+_TRAILER: Final = re.compile(rb"(%b):[ \t]*([\t -~\x80-\xff]*?)[ \t]*" % _TOKEN)
+
+
+class ChunkError(ValueError):
+    """The framing is malformed, or costs more than it may."""
+
+
+class ChunkedReader:
+    """Reads one chunked body.
+
+    Attributes:
+        done: the last chunk and the trailers have been read.
+        trailers: the fields behind the last chunk, in order, names in lower case.
+    """
+
+    __slots__ = ("_after_data", "_body", "_last", "_left", "_line", "_overhead", "done", "trailers")
+
+    def __init__(self) -> None:
+        self.done = False
+        self.trailers: list[tuple[bytes, bytes]] = []
+        self._line = b""
+        self._left = 0
+        self._after_data = False
+        self._last = False
+        self._body = 0
+        self._overhead = 0
+
+    def feed(self, data: memoryview, pieces: list[memoryview]) -> int:
+        """Read on.
+
+        Args:
+            data: what was received.
+            pieces: gets the pieces of the body, as views of `data`.
+
+        Returns:
+            How many bytes were used: all, unless the body ended before.
+
+        Raises:
+            ChunkError: nothing more can be read; pieces before the fault are in `pieces`.
+        """
+        used = 0
+        size = len(data)
+        while used < size and not self.done:
+            left = self._left
+            if left:
+                piece = data[used : used + left]
+                used += len(piece)
+                self._body += len(piece)
+                self._left = left - len(piece)
+                self._after_data = not self._left
+                pieces.append(piece)
+            else:
+                used += self._read_line(data[used : used + MAX_LINE + 2])
+        return used
+
+    def _read_line(self, data: memoryview) -> int:
+        """Read one line, or what there is of it."""
+        raw = bytes(data)
+        end = raw.find(b"\n") + 1
+        part = raw[:end] if end else raw
+        self._overhead += len(part)
+        line = self._line + part
+        if len(line) > MAX_LINE:
+            raise ChunkError("a line of the chunk framing is too long")
+        if self._overhead > MAX_OVERHEAD + OVERHEAD_RATIO * self._body:
+            raise ChunkError("the chunk framing outweighs the body")
+        if not end:
+            self._line = line
+            if self._after_data and line != b"\r":
+                raise ChunkError("a chunk is longer than its size")
+            return len(part)
+        self._line = b""
+        if not line.endswith(b"\r\n"):
+            raise ChunkError("a line of the chunk framing ends without CR LF")
+        self._on_line(line[:-2])
+        return len(part)
+
+    def _on_line(self, line: bytes) -> None:
+        if self._after_data:
+            if line:
+                raise ChunkError("a chunk is longer than its size")
+            self._after_data = False
+        elif self._last:
+            if not line:
+                self.done = True
+                return
+            field = _TRAILER.fullmatch(line)
+            if field is None:
+                raise ChunkError("a trailer is malformed")
+            self.trailers.append((field[1].lower(), field[2]))
+        else:
+            match = _SIZE.fullmatch(line)
+            if match is None:
+                raise ChunkError("a chunk size is malformed")
+            self._left = int(match[1], 16)
+            if self._left >= 1 << 62:
+                raise ChunkError("a chunk size is too large")
+            self._last = not self._left
