@@ -132,10 +132,13 @@ async def open_client(port: int) -> AsyncIterator[RawClient]:
     """Connect to 127.0.0.1; at the end of the block the connection is closed."""
     stream = await trio.open_tcp_stream("127.0.0.1", port)
     client = RawClient(stream)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(client.collect)
-        try:
-            yield client
-        finally:
-            nursery.cancel_scope.cancel()
-            await trio.aclose_forcefully(stream)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.collect)
+            try:
+                yield client
+            finally:
+                # No await in here: a cancelled one would take the place of the test's own exception.
+                nursery.cancel_scope.cancel()
+    finally:
+        await trio.aclose_forcefully(stream)

@@ -51,6 +51,8 @@ class RecordingBackend:
     Attributes:
         answer: makes the bytes that answer a complete request; no bytes close the connection.
         early: answers as soon as the head is there.
+        ends: closes the connection after an answer.
+        bytewise: sends its answers byte by byte.
         received: the bytes of each connection.
         requests: every request in the order in which their heads came.
         faults: what h11 refused to read; must stay empty whatever a client sends. A request that ends with its
@@ -59,6 +61,8 @@ class RecordingBackend:
 
     answer: Answer = answer_with_target
     early: bool = False
+    ends: bool = False
+    bytewise: bool = False
     received: list[bytearray] = field(default_factory=list)
     requests: list[Recorded] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
@@ -85,19 +89,16 @@ class RecordingBackend:
                         raw_head = bytes(received[read : received.index(b"\r\n\r\n", read)])
                         current = Recorded(raw_head=raw_head, request=request)
                         self.requests.append(current)
-                        if self.early:
-                            await stream.send_all(self.answer(current))
+                        if self.early and not await self._reply(stream, current):
+                            return
                     case h11.Data(data=piece):
                         assert current is not None
                         current.body += bytes(piece)
                     case h11.EndOfMessage():
                         assert current is not None
                         current.complete = True
-                        if not self.early:
-                            answer = self.answer(current)
-                            if not answer:
-                                return
-                            await stream.send_all(answer)
+                        if not self.early and not await self._reply(stream, current):
+                            return
                         rest = parser.trailing_data[0]
                         read = len(received) - len(rest)
                         parser = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
@@ -113,6 +114,14 @@ class RecordingBackend:
             return
         finally:
             await trio.aclose_forcefully(stream)
+
+    async def _reply(self, stream: trio.SocketStream, recorded: Recorded) -> bool:
+        """Send the answer; False when the connection is to end."""
+        answer = self.answer(recorded)
+        for piece in [answer[place : place + 1] for place in range(len(answer))] if self.bytewise else [answer]:
+            await stream.send_all(piece)
+            await trio.lowlevel.checkpoint()
+        return bool(answer) and not self.ends
 
 
 @asynccontextmanager
