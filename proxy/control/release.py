@@ -27,8 +27,10 @@ from proxy.core.strategy import Ready
 from proxy.processes.presets import Recipe, recipe
 from proxy.processes.spawn import SpawnPlan
 
-NOT_INHERITED = frozenset({"HOTSWAP_ADMIN", "RUNTIME_DIRECTORY"})
-"""Variables of the proxy's own that its backends have no use for."""
+NOT_INHERITED = frozenset(
+    {"HOTSWAP_ADMIN", "INVOCATION_ID", "NOTIFY_SOCKET", "RUNTIME_DIRECTORY", "WATCHDOG_PID", "WATCHDOG_USEC"}
+)
+"""Variables that are about the proxy and not about its backends."""
 
 MAX_ENVIRONMENT_BYTES = 1024 * 1024
 """More than that is no environment file; the kernel takes about 2 MiB of arguments and variables together."""

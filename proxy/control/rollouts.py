@@ -399,6 +399,7 @@ class RolloutRun:
         self._surroundings.tally.rollouts[pool.name, outcome.value] += 1
         self._surroundings.tally.observe(self._surroundings.tally.rollout_duration, pool.name, report.seconds)
         pool.run = None
+        pool.marked = None
         if outcome is Outcome.DONE:
             pool.pin(rollout.generation)
             self._log.info("rollout.done", generation=rollout.generation, seconds=round(report.seconds, 3))

@@ -1,37 +1,59 @@
-"""The process as a whole: its pools, listeners and verbs, from boot to the last exchange."""
+"""The process as a whole: its pools, listeners and verbs, from boot to the last exchange.
+
+The order of the boot: state directory, admin API, ports (bound, not yet accepting), the other user, guardian,
+pools, and only then accepting, so that a port in use is told before any process was started, and so that
+requests which come early are held instead of refused. The order of the end is the reverse: stop accepting,
+let exchanges end, stop the backends, and the admin API last.
+
+The verbs are those of the admin API and of signals. Those that must read a file or run a command first are
+async; each answers only when it is decided.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+import structlog
+import trio
+from structlog.typing import FilteringBoundLogger
+
+from proxy.control.access import AccessLog
+from proxy.control.admin import serve_admin
+from proxy.control.configuration import find_configuration, load_configuration
 from proxy.control.events import EventLog
-from proxy.core.config import Configuration
-from proxy.core.errors import Refused
+from proxy.control.listeners import Listeners, Prepared
+from proxy.control.logs import configure_logs
+from proxy.control.notify import ServiceManager
+from proxy.control.privileges import drop_privileges
+from proxy.control.release import Release, read_release
+from proxy.control.reload import ReloadAnswer, Reloader
+from proxy.control.rollout_book import RolloutBook
+from proxy.control.rollouts import RolloutRun
+from proxy.control.signals import HANDLED, serve_signals
+from proxy.control.static_pool import StaticPool
+from proxy.control.status import VERSION, describe, summarise
+from proxy.control.supervised_pool import SupervisedPool
+from proxy.control.surroundings import Surroundings
+from proxy.core.config import Configuration, StaticPoolTable, SupervisedPoolTable
+from proxy.core.errors import BackendError, ConfigError, Problem, UnknownPool
 from proxy.core.identity import RolloutId
+from proxy.core.pool import CapacityFreed, PoolEvent
+from proxy.core.rollout import Rollout
+from proxy.core.routing import Router
 from proxy.core.tally import Tally
+from proxy.edge.dataplane import DataPlane
+from proxy.edge.probe import probe
+from proxy.edge.sockets import inherited_sockets
+from proxy.processes.guardian import start_guardian
+from proxy.processes.listening import open_directory, sweep_directory
 
-if TYPE_CHECKING:
-    from proxy.control.static_pool import StaticPool
-    from proxy.control.supervised_pool import SupervisedPool
-    from proxy.core.rollout import Rollout
+__all__ = ["ReloadAnswer", "Runtime", "run_proxy"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReloadAnswer:
-    """What became of a reload.
-
-    Attributes:
-        rollouts: those accepted, in the order in which they run, one after the other.
-        refusals: pools that stay as they are, by name, with the reason.
-        changes: what else the configuration changed, in words, such as "listener public opened".
-    """
-
-    rollouts: tuple[Rollout, ...] = ()
-    refusals: Mapping[str, Refused]
-    changes: tuple[str, ...] = ()
+AnyPool = SupervisedPool | StaticPool
 
 
 class Runtime:
@@ -44,16 +66,276 @@ class Runtime:
         events: every change of state.
         tally: what is counted.
         started: when the process started, ISO 8601 in UTC.
+        booted: every pool has been ready.
+        stopping: it ends; nothing is started any more.
+        processors: how many this process may use.
+        log: for what belongs to no pool.
+        plane, listeners, book, surroundings: its parts.
     """
 
-    config: Configuration
-    config_path: Path
-    pools: Mapping[str, SupervisedPool | StaticPool]
-    events: EventLog
-    tally: Tally
-    started: str
+    surroundings: Surroundings
+    listeners: Listeners
 
-    # Verbs. Those that must read a file or run a command first are async; each answers only when it is decided.
+    def __init__(self, config_path: Path, config: Configuration, *, access: AccessLog) -> None:
+        """Make it, inside trio; nothing runs before `serve`.
+
+        Args:
+            config_path: the file the configuration came from, read again by reloads.
+            config: the configuration to begin with.
+            access: the access log.
+        """
+        self.config = config
+        self.config_path = config_path
+        self.pools: dict[str, AnyPool] = {}
+        self.events = EventLog()
+        self.tally = Tally()
+        self.started = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        self.booted = False
+        self.stopping = False
+        self.processors = len(os.sched_getaffinity(0))
+        self.log: FilteringBoundLogger = structlog.get_logger()
+        self.plane = DataPlane(
+            tally=self.tally, log=self.log, access=access.write if access.enabled else None
+        )
+        self.book = RolloutBook(self.log)
+        self._access = access
+        self._manager = ServiceManager(os.environ)
+        self._reloader = Reloader(self)
+        self._stop_asked = trio.Event()
+        self._end_scope = trio.CancelScope()
+        self._boot_scope = trio.CancelScope()
+        self._scopes: dict[AnyPool, trio.CancelScope] = {}
+        self._changed = trio.Event()
+        self._nursery: trio.Nursery
+
+    # From boot to end.
+
+    async def serve(self) -> None:
+        """Run until it is stopped.
+
+        Raises:
+            ConfigError: it cannot start with this configuration.
+
+        **Cancellation** ends everything at once; backends are killed.
+        """
+        failure: ConfigError | None = None
+        with trio.open_signal_receiver(*HANDLED) as signals:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(serve_signals, signals, self, self.log)
+                try:
+                    with self._boot_scope:
+                        await self._boot()
+                        await self._stop_asked.wait()
+                except ConfigError as error:
+                    failure = error
+                else:
+                    with self._end_scope:
+                        await self._end()
+                nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _boot(self) -> None:
+        config, nursery = self.config, self._nursery
+        self.log.info("proxy.starting", version=VERSION, pid=os.getpid(), config=str(self.config_path))
+        state_dir = self._open_state_dir()
+        environment = dict(os.environ)
+        self.listeners = Listeners(state_dir=state_dir, inherited=inherited_sockets(environment))
+        nursery.start_soon(self._manager.serve_watchdog)
+        try:
+            await nursery.start(serve_admin, self)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise ConfigError([Problem("admin", str(config.admin.bind), reason)]) from error
+        prepared = self.listeners.prepare(config.listeners)
+        identity = drop_privileges(config.proxy.user, state_dir=state_dir)
+        guardian = start_guardian()
+        self.surroundings = Surroundings(
+            plane=self.plane,
+            probe=probe,
+            events=self.events,
+            tally=self.tally,
+            log=self.log,
+            guardian=guardian,
+            sockets=state_dir,
+            environment=environment | dict(identity),
+        )
+        nursery.start_soon(guardian.serve)
+        await nursery.start(self.plane.serve)
+        releases = await self._read_releases(config)
+        self.take_over(config, prepared, releases)
+        self.listeners.close_unused()
+        nursery.start_soon(self._watch_boot)
+
+    def _open_state_dir(self) -> Path:
+        path = Path(self.config.proxy.state_dir)
+        try:
+            directory = open_directory(path)
+            sweep_directory(directory)
+        except (BackendError, OSError) as error:
+            raise ConfigError(
+                [Problem("proxy.state_dir", str(path), f"a directory for this user alone; {error}")]
+            ) from error
+        return directory
+
+    async def _read_releases(self, config: Configuration) -> dict[str, Release]:
+        """Read what the backends of every pool are started from, all at the same time.
+
+        Raises:
+            ConfigError: some of it cannot be used; it lists everything.
+        """
+        releases: dict[str, Release] = {}
+        problems: list[Problem] = []
+
+        async def read(name: str, table: SupervisedPoolTable) -> None:
+            try:
+                releases[name] = await read_release(name, table, environment=self.surroundings.environment)
+            except ConfigError as error:
+                problems.extend(error.problems)
+
+        async with trio.open_nursery() as nursery:
+            for name, table in config.pools.items():
+                if isinstance(table, SupervisedPoolTable):
+                    nursery.start_soon(read, name, table)
+        if problems:
+            raise ConfigError(problems)
+        return releases
+
+    async def _watch_boot(self) -> None:
+        """Keep the service manager informed, and tell it once when every pool has been ready."""
+        while True:
+            self._manager.status(summarise(self))
+            if not self.booted and not self.stopping and all(map(_complete, self.pools.values())):
+                self.booted = True
+                self.log.info("proxy.ready")
+                self.events.publish("proxy.ready")
+                self._manager.status(summarise(self))
+                self._manager.ready()
+            self._changed = trio.Event()
+            await self._changed.wait()
+
+    def _note_change(self, event: PoolEvent | None = None) -> None:
+        if not isinstance(event, CapacityFreed):
+            self._changed.set()
+
+    async def _end(self) -> None:
+        timeout = self.config.proxy.shutdown_timeout
+        self.log.info("proxy.stopping", shutdown_timeout=timeout)
+        self.events.publish("proxy.stopping")
+        self._manager.stopping()
+        self._note_change()
+        for run in self.book.unfinished():
+            run.abort("shutting-down")
+        await self.plane.drain_downstream(timeout=timeout)
+        pools = tuple(self._scopes)
+        patience = max((pool.table.stop_timeout for pool in pools if isinstance(pool, SupervisedPool)), default=0.0)
+        with trio.move_on_after(patience):
+            for run in self.book.unfinished():
+                await run.ended.wait()
+        async with trio.open_nursery() as nursery:
+            for pool in pools:
+                nursery.start_soon(self._stop_pool, pool, 0.0)
+        self.log.info("proxy.stopped")
+
+    # Pools come and go.
+
+    def take_over(
+        self, config: Configuration, prepared: Prepared, releases: Mapping[str, Release]
+    ) -> tuple[str, ...]:
+        """Make a configuration the one in force: listeners, routes, new pools, pools that are gone.
+
+        Supervised pools that exist stay as they are, because their definition changes with a rollout. Nothing
+        in here waits or fails, so no request meets half of it.
+
+        Args:
+            config: the configuration.
+            prepared: its listeners.
+            releases: what the backends of its new supervised pools are started from.
+
+        Returns:
+            What changed, in words.
+        """
+        changes: list[str] = []
+        for name, table in config.pools.items():
+            known = self.pools.get(name)
+            if known is None:
+                pool: AnyPool
+                if isinstance(table, StaticPoolTable):
+                    pool = StaticPool(name, table, self.surroundings)
+                else:
+                    pool = SupervisedPool(name, releases[name], self.surroundings, processors=self.processors)
+                self._start_pool(pool)
+                changes.append(f"pool {name} added")
+            elif isinstance(known, StaticPool) and isinstance(table, StaticPoolTable) and known.table != table:
+                known.reconfigure(table)
+                changes.append(f"pool {name} changed")
+        if config.routes != self.config.routes:
+            changes.append("routes changed")
+        self.plane.set_router(Router(config.routes))
+        changes.extend(self.listeners.commit(prepared, self.plane))
+        for name in [name for name in self.pools if name not in config.pools]:
+            removed = self.pools.pop(name)
+            self._nursery.start_soon(self._remove_pool, removed)
+            changes.append(f"pool {name} removed")
+        self._adopt(config)
+        if self.booted:
+            self.log.info("config.applied", changes=changes)
+            self.events.publish("config.applied", changes=changes)
+        return tuple(changes)
+
+    def _adopt(self, config: Configuration) -> None:
+        """Keep what a running process cannot change, and say so."""
+        current = self.config
+        process = current.proxy.model_copy(update={"shutdown_timeout": config.proxy.shutdown_timeout})
+        for name, wanted, kept in (
+            ("proxy", config.proxy, process),
+            ("admin", config.admin, current.admin),
+        ):
+            if wanted != kept:
+                self.log.warning("config.needs_restart", table=name, detail="it takes effect at the next start")
+        self.config = config.model_copy(update={"proxy": process, "admin": current.admin})
+
+    def _start_pool(self, pool: AnyPool) -> None:
+        self.pools[pool.name] = pool
+        self._scopes[pool] = trio.CancelScope()
+        # Before the routes name it: a request for it is held from now on.
+        self.plane.add_pool(pool.core, pool.table)
+        pool.core.observe(self._note_change)
+        self._nursery.start_soon(self._serve_pool, pool)
+
+    async def _serve_pool(self, pool: AnyPool) -> None:
+        try:
+            with self._scopes[pool]:
+                await pool.serve()
+        except Exception as error:
+            pool.log.error("pool.crashed", exc_info=error)
+
+    async def _stop_pool(self, pool: AnyPool, drain_timeout: float) -> None:
+        try:
+            await pool.stop(drain_timeout=drain_timeout)
+        except Exception as error:
+            pool.log.error("pool.crashed", exc_info=error)
+        finally:
+            self._scopes[pool].cancel()
+
+    async def _remove_pool(self, pool: AnyPool) -> None:
+        longest = pool.table.drain_timeout if isinstance(pool, SupervisedPool) else self.config.proxy.shutdown_timeout
+        pool.log.info("pool.removing")
+        await self._stop_pool(pool, longest)
+        del self._scopes[pool]
+        if pool.name not in self.pools:
+            self.plane.drop_pool(pool.name)
+        pool.log.info("pool.removed")
+        self.events.publish("pool.removed", pool=pool.name)
+
+    def start_rollouts(self, runs: Sequence[RolloutRun]) -> None:
+        """Perform rollouts one after the other, from now on."""
+        if runs:
+            self.book.start(runs, self._nursery)
+            self._note_change()
+
+    # Verbs that reload.
 
     async def reload_all(self, *, trigger: str) -> ReloadAnswer:
         """Read the configuration again, then replace every backend of every supervised pool.
@@ -64,7 +346,11 @@ class Runtime:
         Raises:
             Refused: nothing was changed.
         """
-        raise NotImplementedError
+        self._manager.reloading()
+        try:
+            return await self._reloader.reload_all(trigger=trigger)
+        finally:
+            self._manager.reloaded()
 
     async def reload_pool(self, pool: str, *, trigger: str) -> Rollout:
         """Replace every backend of one pool, by its definition in the file as it is now.
@@ -73,7 +359,7 @@ class Runtime:
             UnknownPool: there is none of this name.
             Refused: nothing was changed.
         """
-        raise NotImplementedError
+        return await self._reloader.reload_pool(pool, trigger=trigger)
 
     async def reread_configuration(self, *, trigger: str = "signal") -> ReloadAnswer:
         """Read configuration and certificates again, reopen logs, replace what changed.
@@ -82,7 +368,14 @@ class Runtime:
             ConfigError: nothing was changed.
             Refused: a pool that changed cannot be replaced now; nothing was changed.
         """
-        raise NotImplementedError
+        self._access.reopen()
+        self._manager.reloading()
+        try:
+            return await self._reloader.reread(trigger=trigger)
+        finally:
+            self._manager.reloaded()
+
+    # Rollouts.
 
     async def wait_rollout(self, rollout_id: str) -> Rollout:
         """Block until a rollout has ended, and give it.
@@ -90,7 +383,9 @@ class Runtime:
         Raises:
             UnknownRollout: none of this id is remembered.
         """
-        raise NotImplementedError
+        run = self.book.find(rollout_id)
+        await run.ended.wait()
+        return run.rollout
 
     def rollout(self, rollout_id: str) -> Rollout:
         """Give a rollout that runs or is remembered.
@@ -98,53 +393,11 @@ class Runtime:
         Raises:
             UnknownRollout: none of this id is remembered.
         """
-        raise NotImplementedError
+        return self.book.find(rollout_id).rollout
 
     def rollouts(self) -> Sequence[Rollout]:
         """Give the rollouts that are remembered, the newest last."""
-        raise NotImplementedError
-
-    def drain(self, pool: str, slot: int) -> None:
-        """Take the backend of a slot out of rotation and leave it running.
-
-        Raises:
-            UnknownPool, UnknownSlot: there is none.
-            Refused: a rollout is in progress, or it is the last that can be claimed.
-        """
-        raise NotImplementedError
-
-    def readmit(self, pool: str, slot: int) -> None:
-        """Bring a drained backend back into rotation; nothing happens when it is there.
-
-        Raises:
-            UnknownPool, UnknownSlot: there is none.
-            Refused: a rollout is in progress, or the slot has no drained backend.
-        """
-        raise NotImplementedError
-
-    def pause(self, pool: str) -> bool:
-        """Hold the requests for a pool; False when they were held already.
-
-        Raises:
-            UnknownPool: there is none of this name.
-        """
-        raise NotImplementedError
-
-    def resume(self, pool: str) -> bool:
-        """Let the requests for a pool go on; False when it was not paused.
-
-        Raises:
-            UnknownPool: there is none of this name.
-        """
-        raise NotImplementedError
-
-    def unlock(self, pool: str) -> bool:
-        """End the lock that a failed rollout left, and fill the slots again; False when there was none.
-
-        Raises:
-            UnknownPool: there is none of this name.
-        """
-        raise NotImplementedError
+        return self.book.rollouts()
 
     def abort(self, pool: str) -> RolloutId | None:
         """Ask the rollout of a pool to end as soon as that leaves no slot half-way; None when none runs.
@@ -152,19 +405,113 @@ class Runtime:
         Raises:
             UnknownPool: there is none of this name.
         """
-        raise NotImplementedError
+        self.pool(pool)
+        for run in self.book.unfinished():
+            if run.rollout.pool == pool:
+                run.abort()
+                return run.rollout.id
+        return None
+
+    # Verbs about pools.
+
+    def pool(self, name: str) -> AnyPool:
+        """Give a pool.
+
+        Raises:
+            UnknownPool: there is none of this name.
+        """
+        if name not in self.pools:
+            raise UnknownPool(name, self.pools)
+        return self.pools[name]
+
+    def drain(self, pool: str, slot: int) -> None:
+        """Take the backend of a slot out of rotation and leave it running.
+
+        Raises:
+            UnknownPool, UnknownSlot: there is none.
+            Refused: a rollout is in progress, or no other backend could be claimed then.
+        """
+        self.pool(pool).drain_slot(slot)
+
+    def readmit(self, pool: str, slot: int) -> None:
+        """Bring a drained backend back into rotation; nothing happens when it is there.
+
+        Raises:
+            UnknownPool, UnknownSlot: there is none.
+            Refused: a rollout is in progress, or the slot has no backend that is ready.
+        """
+        self.pool(pool).readmit_slot(slot)
+
+    def pause(self, pool: str) -> bool:
+        """Hold the requests for a pool; False when they were held already.
+
+        Raises:
+            UnknownPool: there is none of this name.
+        """
+        found = self.pool(pool)
+        if found.core.paused:
+            return False
+        found.core.pause()
+        found.log.info("pool.paused")
+        return True
+
+    def resume(self, pool: str) -> bool:
+        """Let the requests for a pool go on; False when it was not paused.
+
+        Raises:
+            UnknownPool: there is none of this name.
+        """
+        found = self.pool(pool)
+        if not found.core.paused:
+            return False
+        found.core.resume()
+        found.log.info("pool.resumed")
+        return True
+
+    def unlock(self, pool: str) -> bool:
+        """End the lock that a failed rollout left, and fill the slots again; False when there was none.
+
+        Raises:
+            UnknownPool: there is none of this name.
+        """
+        found = self.pool(pool)
+        return isinstance(found, SupervisedPool) and found.unlock()
+
+    # Views.
 
     def ready(self) -> bool:
-        """Tell whether every pool has a backend that can be claimed."""
-        raise NotImplementedError
+        """Tell whether it has started and every pool has a backend that can be claimed."""
+        serves = hasattr(self, "surroundings") and self.pools.keys() >= self.config.pools.keys()
+        return serves and not self.stopping and all(pool.core.ready_slots() for pool in self.pools.values())
 
-    def status(self) -> dict[str, object]:
+    def status(self) -> dict[str, Any]:
         """Give the state now, ready for JSON."""
-        raise NotImplementedError
+        return describe(self)
+
+    def held(self, pool: str) -> int:
+        """Count the requests that wait for a backend of a pool."""
+        gate = self.plane.gates.get(pool)
+        return 0 if gate is None else len(gate.held)
 
     def stop(self) -> None:
         """Stop gracefully; called a second time, at once."""
-        raise NotImplementedError
+        if self.stopping:
+            self.log.warning("proxy.stopping_at_once")
+            self._end_scope.cancel()
+        self.stopping = True
+        self._stop_asked.set()
+        self._boot_scope.cancel()
+
+
+def _complete(pool: AnyPool) -> bool:
+    """Tell whether a pool has finished booting; static addresses that are down are somebody else's."""
+    return pool.full if isinstance(pool, SupervisedPool) else pool.judged
+
+
+def _read_configuration(config_path: Path | str | None) -> tuple[Path, Configuration]:
+    # Absolute, because a reload reads it again.
+    path = Path(config_path).absolute() if config_path is not None else find_configuration()
+    return path, load_configuration(path)
 
 
 async def run_proxy(config_path: Path | str | None = None) -> int:
@@ -179,4 +526,19 @@ async def run_proxy(config_path: Path | str | None = None) -> int:
     Raises:
         ConfigError: it cannot start with this configuration.
     """
-    raise NotImplementedError
+    path, config = _read_configuration(config_path)
+    stream = configure_logs(level=config.proxy.log_level.value, log_format=config.proxy.log_format.value)
+    try:
+        try:
+            access = AccessLog(config.proxy.access_log)
+        except OSError as error:
+            raise ConfigError(
+                [Problem("proxy.access_log", config.proxy.access_log, f"a file that can be written; {error.strerror}")]
+            ) from error
+        try:
+            await Runtime(path, config, access=access).serve()
+        finally:
+            access.close()
+    finally:
+        stream.close()
+    return 0

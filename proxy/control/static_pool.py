@@ -6,7 +6,7 @@ backend; drain, readmit and pause work as for supervised pools, and reloads are 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 from structlog.typing import FilteringBoundLogger
@@ -153,7 +153,7 @@ class StaticPool:
         self._probing[backend] = trio.CancelScope()
         self._start(self._probe, backend, self._probing[backend])
 
-    def _start(self, work: Callable[..., object], *arguments: object) -> None:
+    def _start(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
         if self._nursery is not None:
             self._nursery.start_soon(work, *arguments)
 

@@ -1,0 +1,73 @@
+"""Every rollout that was accepted: numbered, performed in order, remembered for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import trio
+from structlog.typing import FilteringBoundLogger
+
+from proxy.control.rollouts import RolloutRun
+from proxy.core.errors import UnknownRollout
+from proxy.core.identity import RolloutId
+from proxy.core.rollout import Rollout
+from proxy.core.rollout_commands import Outcome
+
+REMEMBERED = 100
+"""How many rollouts are kept, the running ones among them; the oldest that have ended are forgotten."""
+
+
+class RolloutBook:
+    """The rollouts of a proxy process."""
+
+    def __init__(self, log: FilteringBoundLogger) -> None:
+        self._log = log
+        self._runs: dict[RolloutId, RolloutRun] = {}
+        self._last = 0
+
+    def next_id(self) -> RolloutId:
+        """Give an id that no rollout of this process had."""
+        self._last += 1
+        return RolloutId(f"r{self._last}")
+
+    def rollouts(self) -> Sequence[Rollout]:
+        """Give those that are remembered, the newest last."""
+        return tuple(run.rollout for run in self._runs.values())
+
+    def find(self, rollout_id: str) -> RolloutRun:
+        """Give one of them.
+
+        Raises:
+            UnknownRollout: none of this id is remembered.
+        """
+        run = self._runs.get(RolloutId(rollout_id))
+        if run is None:
+            raise UnknownRollout(rollout_id, self._runs)
+        return run
+
+    def unfinished(self) -> Sequence[RolloutRun]:
+        """Give those that have not ended, those included whose turn has not come."""
+        return tuple(run for run in self._runs.values() if run.rollout.in_progress)
+
+    def start(self, runs: Sequence[RolloutRun], nursery: trio.Nursery) -> None:
+        """Take rollouts in and perform them one after the other.
+
+        When one does not come to its end as planned, those behind it are aborted: one deploy is often rolled
+        over several pools, and what broke in the first is likely to break in the next.
+        """
+        for run in runs:
+            self._runs[run.rollout.id] = run
+        ended = [id for id, run in self._runs.items() if not run.rollout.in_progress]
+        for forgotten in ended[: max(0, len(self._runs) - REMEMBERED)]:
+            del self._runs[forgotten]
+        nursery.start_soon(self._perform, runs)
+
+    async def _perform(self, runs: Sequence[RolloutRun]) -> None:
+        broken: RolloutRun | None = None
+        for run in runs:
+            if broken is not None and run.rollout.in_progress:
+                run.abort(f"{broken.rollout.id}-{broken.rollout.outcome}")
+            if run.rollout.in_progress:
+                await run.perform()
+            if run.rollout.outcome is not Outcome.DONE:
+                broken = broken or run

@@ -1,0 +1,116 @@
+"""The state of the proxy as JSON: what `GET /v1/status` answers, and the one line for the service manager."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from proxy.control.supervised_pool import SupervisedPool
+
+if TYPE_CHECKING:
+    from proxy.control.runtime import Runtime
+    from proxy.control.static_pool import StaticPool
+    from proxy.core.backend import Backend
+
+try:
+    VERSION = version("hotswap")
+except PackageNotFoundError:
+    # Run from a directory that was never installed.
+    VERSION = "0+unknown"
+
+
+def describe(runtime: Runtime) -> dict[str, Any]:
+    """Give the state now, ready for JSON."""
+    return {
+        "version": VERSION,
+        "pid": os.getpid(),
+        "started": runtime.started,
+        "config": str(runtime.config_path),
+        "ready": runtime.ready(),
+        "stopping": runtime.stopping,
+        "pools": {name: _pool(runtime, pool) for name, pool in runtime.pools.items()},
+        "listeners": {
+            name: {
+                "bind": [str(address) for address in runtime.listeners.bound(name)],
+                "connections": runtime.tally.connections[name],
+            }
+            for name in runtime.config.listeners
+        },
+    }
+
+
+def _pool(runtime: Runtime, pool: SupervisedPool | StaticPool) -> dict[str, Any]:
+    core = pool.core
+    slots = core.snapshot().slots
+    compatibility = pool.release.compatibility if isinstance(pool, SupervisedPool) else None
+    return {
+        "size": core.size,
+        "supervised": core.supervised,
+        "generation": pool.generation,
+        "locked": core.locked,
+        "paused": core.paused,
+        "outlook": core.outlook().value,
+        "compatibility": None if compatibility is None else str(compatibility),
+        "held": runtime.held(pool.name),
+        "slots": [
+            {
+                "slot": slot.slot,
+                "hopeful": slot.hopeful,
+                "failed_starts": slot.failed_starts,
+                "backends": [
+                    _backend(runtime, pool, backend) for backend in core.backends if backend.slot == slot.slot
+                ],
+            }
+            for slot in slots
+        ],
+        "rollout": pool.rollout_id if isinstance(pool, SupervisedPool) else None,
+    }
+
+
+def _backend(runtime: Runtime, pool: SupervisedPool | StaticPool, backend: Backend) -> dict[str, Any]:
+    now = trio.current_time()
+    member = None
+    if isinstance(pool, SupervisedPool):
+        member = next((member for member in pool.members if member.backend is backend), None)
+    deadline = None if member is None else member.drain_deadline
+    return {
+        "id": backend.id,
+        "generation": backend.generation,
+        "state": backend.state.value,
+        "health": backend.health.value,
+        "in_flight": backend.in_flight,
+        "connections": runtime.plane.connections_to(backend),
+        "pid": backend.pid,
+        "address": str(backend.address),
+        "since": _wall_clock(backend.since - now),
+        "release": None if member is None else member.release.directory,
+        "status": "" if member is None else member.process.status,
+        "drain_left": None if deadline is None else round(max(0.0, deadline - now), 3),
+    }
+
+
+def _wall_clock(ago: float) -> str:
+    """Give a moment that lies so many seconds from now, as ISO 8601 in UTC with milliseconds."""
+    moment = datetime.now(UTC) + timedelta(seconds=ago)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def summarise(runtime: Runtime) -> str:
+    """Give the state in one line, as `systemctl status` shows it."""
+    if runtime.stopping:
+        return "stopping"
+    parts = []
+    for name, pool in runtime.pools.items():
+        words = f"{name} {len(pool.core.ready_slots())}/{pool.core.size} ready"
+        if isinstance(pool, SupervisedPool) and pool.rollout_id is not None:
+            words += f", rollout {pool.rollout_id}"
+        if pool.core.locked is not None:
+            words += ", LOCKED"
+        if pool.core.paused:
+            words += ", paused"
+        parts.append(words)
+    return "; ".join([*([] if runtime.booted else ["booting"]), *parts]) or "no pools"
