@@ -108,6 +108,8 @@ class FreshGet(Client):
         value = self.expect_json(response.body)
         if not {"pid", "slot", "generation", "release"} <= value.keys():
             raise WrongBody(repr(value))
+        if isinstance(value["generation"], int):
+            self.count.generations.add(value["generation"])
 
 
 class KeptGet(FreshGet):

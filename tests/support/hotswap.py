@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,9 +197,13 @@ class Hotswap:
     # The end
 
     async def stop(self) -> None:
-        """Stop it by SIGTERM; it must finish by itself, in time and with 0."""
+        """Stop it by SIGTERM, unless it has ended already; it must finish by itself, in time and with 0."""
         if self.process.poll() is None:
             self.process.terminate()
+        await self.wait_stopped()
+
+    async def wait_stopped(self) -> None:
+        """Block until it has ended, which must be with 0."""
         with trio.fail_after(STOP_TIMEOUT):
             await self.process.wait()
         assert self.process.returncode == 0, f"ended with {self.process.returncode}"
@@ -300,17 +304,30 @@ def complete_configuration(config_text: str, directory: Path) -> str:
     return "\n".join([*parts, config_text])
 
 
-def processes_of(pids: list[int]) -> list[int]:
+def living(pids: Iterable[int]) -> list[int]:
     """Those of these processes that live, zombies not counted."""
-    return [pid for pid in pids if _lives(pid)]
+    return [pid for pid in pids if (stat := _stat(pid)) is not None and stat[0] not in "ZX"]
 
 
-def _lives(pid: int) -> bool:
+def descendants(pid: int) -> list[int]:
+    """The processes that this one started, and those that they started, zombies not counted."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and (stat := _stat(int(entry.name))) is not None:
+            parents[int(entry.name)] = int(stat[1])
+    found = [pid]
+    for ancestor in found:
+        found += [child for child, parent in parents.items() if parent == ancestor]
+    return living(found[1:])
+
+
+def _stat(pid: int) -> list[str] | None:
+    """State, parent and the rest of what the kernel says of a process; None if it is gone."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
     except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] not in "ZX"
+        return None
+    return stat.rpartition(")")[2].split()
 
 
 async def wait_gone(pid: int) -> None:

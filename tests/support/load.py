@@ -47,9 +47,14 @@ class Load:
         while any(_attempts(count) < start[kind] + turns for kind, count in self.counts.items()):
             await self._progress.wait()
 
-    async def wait_time(self, seconds: float) -> None:
-        """Let the load run for a while; there is no event to wait for when nothing is to happen."""
-        await trio.sleep(seconds)
+    def now(self) -> float:
+        """The clock that delays are recorded by."""
+        return trio.current_time()
+
+    async def after_turns(self, turns: int) -> float:
+        """The time when every kind has completed this many more turns."""
+        await self.wait_turns(turns)
+        return self.now()
 
     def table(self) -> str:
         """All counts, one line each, and the first troubles in words."""
@@ -69,13 +74,19 @@ class Load:
             number for count in self.counts.values() for kind, number in count.troubles.items() if kind in wanted
         )
 
-    def assert_not_slower(self, *, steady_until: float, margin: float) -> None:
-        """Fail if any delay that began later is longer than its kind's longest before, by more than the margin."""
+    def assert_not_slower(self, *, steady: tuple[float, float], margin: float) -> None:
+        """Fail if any delay that began behind the steady time is longer than its kind's longest in it, plus the margin.
+
+        Args:
+            steady: From when to when nothing happened; the time before it (the first connections) does not count.
+            margin: Seconds.
+        """
+        since, until = steady
         slow = []
         for count in self.counts.values():
-            steady, later = count.slowest(until=steady_until), count.slowest(since=steady_until)
-            if later > steady + margin:
-                slow.append(f"{count.kind}: {later:.3f} s, was {steady:.3f} s")
+            before, later = count.slowest(since=since, until=until), count.slowest(since=until)
+            if later > before + margin:
+                slow.append(f"{count.kind}: {later:.3f} s, was {before:.3f} s")
         assert not slow, "\n".join([*slow, self.table()])
 
     def assert_ledger(self, database: Path) -> None:

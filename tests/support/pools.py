@@ -39,7 +39,7 @@ def listeners(certificates: Certificates | None = None) -> str:
 
 
 def demo_pool(
-    directory: Path,
+    data: Path,
     *,
     app: str = "backends.demo:app",
     boot_seconds: float = 0,
@@ -47,17 +47,17 @@ def demo_pool(
     environment: Mapping[str, str] | None = None,
     **settings: object,
 ) -> str:
-    """A supervised pool `web` of two demo apps that share one database in the directory."""
+    """A supervised pool `web` of two demo apps that share one database in the directory `data`."""
     variables = {
         "PYTHONPATH": str(REPOSITORY),
-        "DEMO_DATABASE": str(directory / "notes.sqlite3"),
+        "DEMO_DATABASE": str(data / "notes.sqlite3"),
         "DEMO_BOOT_SECONDS": str(boot_seconds),
         **(environment or {}),
     }
     values = {
         "server": "uvicorn",
         "app": app,
-        "directory": directory,
+        "directory": data,
         "size": 2,
         "rollout": {"strategy": strategy},
         "environment": variables,

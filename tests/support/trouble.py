@@ -81,7 +81,8 @@ class Count:
     """What the clients of one kind lived through.
 
     `done` counts exchanges that were right in every respect; `connections` those that were opened; `ended`
-    how often the other side closed a connection between exchanges, as the protocol allows.
+    how often the other side closed a connection between exchanges, as the protocol allows; `generations` are
+    those of the backends that said who they are.
     """
 
     kind: str
@@ -93,6 +94,7 @@ class Count:
     delays: list[Delay] = field(default_factory=list)
     acknowledged: list[str] = field(default_factory=list)
     sent: list[str] = field(default_factory=list)
+    generations: set[int] = field(default_factory=set)
 
     def trouble(self, error: BaseException, *, at: float) -> None:
         """Count one failure."""
