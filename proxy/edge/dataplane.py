@@ -83,6 +83,7 @@ class DataPlane:
         self.log = log
         self.clock = clock
         self.poller = Poller(clock=clock)
+        self.poller.on_defect = self.on_crash
         self.ledger = Ledger(tally, access, clock)
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
         self.router = Router(())

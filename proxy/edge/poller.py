@@ -18,7 +18,7 @@ from typing import Final, Protocol
 
 import trio
 
-from proxy.edge.timers import TICK, Timers
+from proxy.edge.timers import TICK, Timed, Timers
 
 READ: Final = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 """Interest of a socket that nothing waits to be written to."""
@@ -44,18 +44,25 @@ class Handler(Protocol):
         """An exception left `on_ready` or `on_deadline`: log it and end this connection, nothing else."""
 
 
+def _raise(error: Exception, _where: str) -> None:
+    """What happens to a defect as long as nobody has said where to tell it."""
+    raise error
+
+
 class Poller:
     """Readiness, deadlines and what is to be done at the end of a turn."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
+        self._forgotten: set[int] = set()
         self._soon: list[tuple[Handler, Callable[[], None]]] = []
         self._clock = clock
         self._serving = False
         self._nudge: trio.lowlevel.Task | None = None
         self.timers = Timers()
         self.turn_ends: list[Callable[[], None]] = []
+        self.on_defect: Callable[[Exception, str], None] = _raise
         self.now = clock()
 
     def watch(self, fd: int, handler: Handler, events: int) -> None:
@@ -76,6 +83,8 @@ class Poller:
         """Stop watching, before the descriptor is closed."""
         if self._handlers.pop(fd, None) is not None:
             self._epoll.unregister(fd)
+            # Its number may be used again while events of the old socket are still to be served.
+            self._forgotten.add(fd)
 
     def soon(self, handler: Handler, callback: Callable[[], None]) -> None:
         """Call back in this or the next turn, after the events that are ready now."""
@@ -110,6 +119,7 @@ class Poller:
         self.now = now = clock()
         until = now + TURN
         handlers = self._handlers
+        forgotten = self._forgotten
         poll = self._epoll.poll
         more = self._serving = True
         while True:
@@ -117,22 +127,38 @@ class Poller:
             if not events and not self._soon:
                 more = False
                 break
+            forgotten.clear()
             for fd, mask in events:
+                if forgotten and fd in forgotten:
+                    continue
                 handler = handlers.get(fd)
                 if handler is not None:
                     try:
                         handler.on_ready(mask)
                     except Exception as error:  # contained: one connection, never the loop
-                        handler.on_crash(error)
+                        self._contain(handler, error)
             if self._soon:
                 self._run_soon()
             self.now = now = clock()
             if now > until:
                 break
         self._serving = False
-        for end in self.turn_ends:
-            end()
+        self._end_turn()
         return more
+
+    def _contain(self, handler: Handler | Timed, error: Exception) -> None:
+        """Let a handler deal with its own exception; one that cannot do even that is left to the log."""
+        try:
+            handler.on_crash(error)
+        except Exception as again:  # the loop goes on whatever happens
+            self.on_defect(again, "crash")
+
+    def _end_turn(self) -> None:
+        for end in self.turn_ends:
+            try:
+                end()
+            except Exception as error:  # what is gathered may be lost, the loop goes on
+                self.on_defect(error, "turn")
 
     def _run_soon(self) -> None:
         soon, self._soon = self._soon, []
@@ -140,7 +166,7 @@ class Poller:
             try:
                 callback()
             except Exception as error:  # contained: one connection, never the loop
-                handler.on_crash(error)
+                self._contain(handler, error)
 
     async def _serve_soon(self) -> None:
         """Run what was asked for outside of a turn, by a plain trio task."""
@@ -155,18 +181,20 @@ class Poller:
                 await trio.lowlevel.wait_task_rescheduled(abort)
             self.now = self._clock()
             self._run_soon()
-            for end in self.turn_ends:
-                end()
+            self._end_turn()
             await trio.lowlevel.checkpoint()
 
     async def _serve_deadlines(self) -> None:
         while True:
             await trio.sleep(TICK)
-            self.now = now = self._clock()
-            for timed in self.timers.due(now):
-                try:
-                    timed.on_deadline()
-                except Exception as error:  # contained: one connection, never the loop
-                    timed.on_crash(error)
-            for end in self.turn_ends:
-                end()
+            self.run_deadlines()
+
+    def run_deadlines(self) -> None:
+        """Serve every deadline that has passed by the clock; for tests also without waiting for the next tick."""
+        self.now = now = self._clock()
+        for timed in self.timers.due(now):
+            try:
+                timed.on_deadline()
+            except Exception as error:  # contained: one connection, never the loop
+                self._contain(timed, error)
+        self._end_turn()
