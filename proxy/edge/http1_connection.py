@@ -14,60 +14,53 @@ from proxy.core.errors import BadRequest, Side
 from proxy.core.forwarding import Peer, error_head, write_response
 from proxy.core.messages import RequestHead, ResponseHead
 from proxy.edge.exchange import Exchange
+from proxy.edge.farewell import Farewell
+from proxy.edge.http1_responder import Http1Responder
 from proxy.edge.poller import GONE
-from proxy.edge.stream import BLOCKED, Data, Stream
+from proxy.edge.stream import BLOCKED, Stream
 from proxy.edge.tunnel import Tunnel
 from proxy.wire.http1 import END, RequestItem, RequestParser
+from proxy.wire.websocket import is_handshake
 
 if TYPE_CHECKING:
     from proxy.edge.dataplane import DataPlane
     from proxy.edge.listener import Listener
     from proxy.edge.upstream import UpstreamConnection
 
-LINGER_BYTES: Final = 64 * 1024
-LINGER_SECONDS: Final = 5.0
-"""How much, and how long, is still read of a request that was answered before it was complete (F18)."""
+BODY_GRACE: Final = 10.0
+"""Seconds that may be waited for the pieces of a body, all together, before its rate is looked at (R4)."""
 READS_AT_A_TIME: Final = 8
 
 
-class Http1Connection:
+class Http1Connection(Http1Responder):
     """One client connection, and the responder of its exchanges."""
 
     __slots__ = (
         "_backlog",
         "_body_left",
-        "_chunking",
         "_closing",
-        "_last",
-        "_linger_left",
-        "_out",
         "_parser",
         "_silent",
+        "_waited",
         "armed",
         "deadline",
         "exchange",
         "listener",
         "peer",
-        "plane",
-        "stream",
     )
 
     def __init__(self, plane: DataPlane, listener: Listener, stream: Stream, peer: Peer) -> None:
-        self.plane = plane
+        super().__init__(plane, stream, requests=listener.requests)
         self.listener = listener
-        self.stream = stream
         self.peer = peer
         self.exchange: Exchange | None = None
         self.deadline = self.armed = math.inf
         self._parser = RequestParser(header_bytes=listener.header_bytes, headers=listener.headers)
         self._backlog: deque[RequestItem] | None = None
-        self._out: list[Data] = []
         self._body_left = 0
-        self._chunking = False
-        self._last = False  # the response under way is the connection's last
-        self._closing = False  # nothing more is served; what is owed goes out, then it closes
-        self._linger_left = 0
+        self._closing = False  # nothing more is served; the stream is closed, or is another's
         self._silent = True
+        self._waited = 0.0  # seconds that the client took for pieces of the body under way
 
     def open(self) -> None:
         """Begin to serve; the stream is watched by now."""
@@ -83,29 +76,29 @@ class Http1Connection:
         if events & GONE:
             stream.hangup = True
             exchange = self.exchange
-            if exchange is not None and exchange.request_done:
-                exchange.cancel()
-                self.close()
+            if exchange is not None and (exchange.request_done or exchange.upstream is None):
+                # The client has gone, or says no more, while nothing is read of it: nginx takes both for the former.
+                self._lose()
                 return
-        if stream.unsent:
+        unsent = stream.unsent
+        if unsent:
             if stream.flush_kept():
                 self.on_drained()
-            elif self.exchange is not None:
-                self.plane.poller.timers.set(self, self.plane.poller.now + self.listener.idle_timeout)
+            elif stream.unsent < unsent:
+                self._await_client()
         self.pump()
 
     def on_drained(self) -> None:
         """What was kept back has been sent."""
+        exchange = self.exchange
         if self.stream.broken:
             self._lose()
-        elif self._closing:
-            if self._linger_left:
-                self.stream.end_writes()
+        elif exchange is not None:
+            if exchange.request_done:
+                self.plane.poller.timers.set(self, math.inf)
             else:
-                self.close()
-        elif self.exchange is not None:
-            self.plane.poller.timers.set(self, math.inf)
-            self.exchange.on_downstream_drained()
+                self._await_client()
+            exchange.on_downstream_drained()
 
     def on_deadline(self) -> None:
         """Idle, too slow with a head or a body, or not reading its answer."""
@@ -118,7 +111,7 @@ class Http1Connection:
                 exchange.answer(408, side=Side.DOWNSTREAM, error="the body came too slowly")
             else:
                 self._await_client()
-        elif self._closing or self._silent or not self._parser.partial:
+        elif self._silent or not self._parser.partial:
             self.close()
         else:
             self._refuse(BadRequest("the head came too slowly", status=408))
@@ -141,13 +134,13 @@ class Http1Connection:
         stream = self.stream
         buffer = self.plane.buffer
         for _ in range(READS_AT_A_TIME):
-            if not stream.readable or stream.closed:
-                return
-            if self._closing:
-                self._linger(buffer)
+            if not stream.readable or self._closing:
                 return
             exchange = self.exchange
-            if exchange is not None and (exchange.request_done or not exchange.wants_body):
+            if exchange is None:
+                if self._backlog is not None:
+                    return  # what was read before comes first
+            elif exchange.request_done or not exchange.wants_body:
                 return
             left = self._body_left
             if left:
@@ -171,17 +164,15 @@ class Http1Connection:
         """The client has closed its half."""
         exchange = self.exchange
         if exchange is None:
-            if self.stream.unsent and not self.stream.broken:
-                self._closing = True  # what it asked for is still on its way
-            else:
-                self.close()
+            self._leave()  # what it asked for may still be on its way
         elif not exchange.request_done or self.stream.broken:
-            exchange.cancel()
-            self.close()
+            self._lose()
 
     def _relay_body(self, exchange: Exchange, data: memoryview) -> None:
         """Pass on a piece of a body whose end needs no parser."""
         self._body_left -= len(data)
+        if self._too_slow(exchange, len(data)):
+            return
         exchange.on_request_body(data)
         if exchange.finished:
             return
@@ -210,6 +201,8 @@ class Http1Connection:
 
     def _continue(self, exchange: Exchange, items: deque[RequestItem]) -> None:
         """Give a running exchange the next pieces of its body."""
+        if self._too_slow(exchange, sum(len(item) for item in items if isinstance(item, bytes))):
+            return
         while items and not exchange.finished:
             item = items.popleft()
             if item is END:
@@ -248,14 +241,16 @@ class Http1Connection:
 
     def _begin(self, head: RequestHead, following: deque[RequestItem] | None) -> None:
         parser = self._parser
-        if parser.upgraded is not None and not _is_websocket(head):
+        if parser.upgraded is not None and not following and not is_handshake(head):
             # Not an upgrade we take: an ordinary request, and so is what follows it (h2c, D15).
             head.upgrade = None
             following = following if following is not None else deque()
             following.extend(parser.resume_http())
         exchange = Exchange(self.plane, self.listener, self, head, self.peer)
         self.exchange = exchange
+        self._requests_left -= 1
         if not head.complete:
+            self._waited = 0.0
             # What has come of the body goes out with the head.
             while following and not exchange.request_done and not exchange.finished:
                 item = following.popleft()
@@ -283,13 +278,24 @@ class Http1Connection:
         poller = self.plane.poller
         poller.timers.set(self, poller.now + self.listener.idle_timeout)
 
+    def _too_slow(self, exchange: Exchange, size: int) -> bool:
+        """Count what was waited for a piece of the body, and give up on a client that sends far too little (R4)."""
+        rate = self.listener.body_rate
+        if rate:
+            idle_timeout = self.listener.idle_timeout
+            # The deadline was set when the client was asked for this piece.
+            self._waited = waited = self._waited + max(0.0, self.plane.poller.now - (self.deadline - idle_timeout))
+            if waited > BODY_GRACE and exchange.request_bytes + size < rate * waited:
+                exchange.answer(408, side=Side.DOWNSTREAM, error="the body came too slowly")
+                return True
+        return False
+
     def _refuse(self, error: BadRequest) -> None:
         """Answer what is not a request, and close."""
         head, body = error_head(error.status)
-        self._closing = True
         self.stream.write(write_response(head, version=11, no_body=False, close=True) + body)
         self.plane.ledger.refused(self.listener, self.peer, error)
-        self._start_linger()
+        self._say_farewell()
 
     # The responder of the running exchange.
 
@@ -302,72 +308,19 @@ class Http1Connection:
             return True
         return False
 
-    def send_interim(self, exchange: Exchange, head: ResponseHead) -> None:
-        """Pass on an informational response."""
-        self._out.append(write_response(head, version=11, no_body=True, close=False))
-
-    def send_head(self, exchange: Exchange, head: ResponseHead) -> None:
-        """Begin the response."""
-        request = exchange.head
-        no_body = request.method == b"HEAD" or head.status == 204 or head.status == 304
-        unknown_length = head.content_length is None and not no_body
-        self._chunking = unknown_length and request.version == 11
-        close = (
-            not request.keep_alive
-            or not exchange.request_done
-            or self.plane.stopping
-            or self.stream.hangup
-            or (unknown_length and request.version == 10)
-        )
-        self._last = close
-        self._out.append(
-            write_response(
-                head,
-                version=request.version,
-                no_body=no_body,
-                close=close,
-                keep_alive=request.version == 10 and not close,
-            )
-        )
-
-    def send_body(self, data: Data) -> None:
-        """Go on with the response."""
-        if self._chunking:
-            if len(data):
-                self._out += (b"%x\r\n" % len(data), data, b"\r\n")
-        else:
-            self._out.append(data)
-
-    def send_end(self) -> None:
-        """The response is whole."""
-        if self._chunking:
-            self._out.append(b"0\r\n\r\n")
-
-    def flush(self) -> bool:
-        """Send what has been said."""
-        out = self._out
-        if out:
-            self.stream.write_all(out)
-            out.clear()
-        return not self.stream.broken
-
     def done(self, exchange: Exchange) -> None:
         """The response is whole: on to the next request, or close."""
         self.exchange = None
         if self._last or not exchange.request_done:
-            self._closing = True
             if exchange.request_done and self._backlog is None and not self.stream.readable:
-                if not self.stream.unsent:
-                    self._end_quietly()
-                else:
-                    self._await_client()
+                self._leave()
             else:
-                self._start_linger()
+                self._say_farewell()
             return
         poller = self.plane.poller
         poller.timers.set(self, poller.now + self.listener.idle_timeout)
         parser = self._parser
-        if parser.upgraded is not None:
+        if parser.upgraded is not None and not self._backlog:
             self._backlog = deque(parser.resume_http())
         if self._backlog is not None or parser.error is not None:
             poller.soon(self, self._resume)
@@ -384,13 +337,12 @@ class Http1Connection:
         self.exchange = None
         self._out.clear()
         if not self._chunking and self._last:
-            self.listener.forget(self)
             self.stream.reset()
-        else:
-            self.close()
+        self.close()
 
     def read_on(self) -> None:
         """The exchange takes more of the body."""
+        self._await_client()  # until now it was not the client that was waited for
         if self.stream.readable:
             self.plane.poller.soon(self, self.pump)
 
@@ -405,60 +357,48 @@ class Http1Connection:
     # Closing.
 
     def drain(self) -> None:
-        """The proxy stops: close when idle, or after the response that is under way."""
-        if self.exchange is None and not self._closing and not self._parser.partial:
-            self._end_quietly()
+        """End when idle, or after the response that is under way; a request that has arrived is still served."""
+        if self.exchange is None and not self._closing:
+            self.stream.readable = True
+            self.pump()
+            if self.exchange is None and not self._closing and not self._parser.partial:
+                self._leave()
 
-    def _end_quietly(self) -> None:
-        """Close with nothing owed to the client."""
-        self.close()
-
-    def _start_linger(self) -> None:
-        """Take in, and drop, a bounded rest of what the client sends, so that it can read its answer."""
-        self.plane.poller.timers.set(self, self.plane.poller.now + LINGER_SECONDS)
-        self._linger_left = LINGER_BYTES
-        self._backlog = None
-        if not self.stream.unsent:
-            self.stream.end_writes()
-        if self.stream.readable:
-            self.plane.poller.soon(self, self.pump)
-
-    def _linger(self, buffer: memoryview) -> None:
-        stream = self.stream
-        while stream.readable and self._linger_left > 0:
-            got = stream.read_into(buffer)
-            if got == BLOCKED:
-                return
-            if got == 0:
-                if not stream.unsent:
-                    self.close()
-                return
-            self._linger_left -= got
-        if self._linger_left <= 0 and not stream.unsent:
+    def _leave(self) -> None:
+        """Close as soon as what is owed to the client is out."""
+        if self.stream.unsent and not self.stream.broken:
+            self._say_farewell()
+        else:
             self.close()
 
+    def _say_farewell(self) -> None:
+        """Nothing more is served; see `Farewell`."""
+        if not self._closing:
+            self._closing = True
+            self._backlog = None
+            self.deadline = math.inf
+            Farewell(self.plane, self.listener, self.stream).begin(self)
+
+    def give_stream(self) -> Stream:
+        """Give the stream to a tunnel, which takes this connection's place."""
+        self._closing = True
+        self.deadline = math.inf
+        self.exchange = None
+        return self.stream
+
     def _lose(self) -> None:
-        """The connection broke."""
+        """The client is gone."""
         if self.exchange is not None:
             self.exchange.cancel()
         self.close()
 
     def close(self) -> None:
-        """Close at once; idempotent."""
+        """Close at once, whatever is under way; idempotent."""
         self.deadline = math.inf
-        self.exchange = None
-        if not self.stream.closed:
+        exchange, self.exchange = self.exchange, None
+        if not self._closing:
+            self._closing = True
             self.listener.forget(self)
             self.stream.close()
-
-
-def _is_websocket(head: RequestHead) -> bool:
-    """Whether a request is a WebSocket handshake that may be passed on (RFC 6455 4.1; P8)."""
-    key = head.field(b"sec-websocket-key")
-    return (
-        head.upgrade == b"websocket"
-        and head.method == b"GET"
-        and head.field(b"sec-websocket-version") == b"13"
-        and key is not None
-        and len(key) == 24
-    )
+        if exchange is not None:
+            exchange.cancel(error="the connection was closed")

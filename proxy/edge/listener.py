@@ -75,6 +75,7 @@ class Listener:
         "_limit",
         "armed",
         "body_bytes",
+        "body_rate",
         "connections",
         "context",
         "deadline",
@@ -87,6 +88,7 @@ class Listener:
         "plane",
         "ports",
         "redirect",
+        "requests",
         "table",
         "trusted",
     )
@@ -115,6 +117,8 @@ class Listener:
         self.header_timeout = limits.header_timeout
         self.body_bytes = limits.body_bytes
         self.idle_timeout = limits.idle_timeout
+        self.requests = limits.requests_per_connection
+        self.body_rate = limits.body_rate
 
     def start(self) -> None:
         """Accept from now on."""

@@ -112,6 +112,14 @@ Size = Annotated[
 ]
 """Bytes, one or more."""
 
+SizeOrNone = Annotated[
+    int,
+    PlainValidator(_text(parse_size, SIZE_ALLOWED)),
+    PlainSerializer(format_size, return_type=str),
+    WithJsonSchema({"type": "string", "format": "size", "pattern": SIZE_PATTERN}),
+]
+"""Bytes, zero or more."""
+
 UNLIMITED = "unlimited"
 
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from proxy.core.config.fields import (
     Addresses,
     CertificateName,
+    Count,
     FilePath,
     Flag,
     Network,
@@ -17,6 +18,7 @@ from proxy.core.config.fields import (
     Positive,
     Size,
     SizeLimit,
+    SizeOrNone,
     Table,
 )
 
@@ -72,6 +74,16 @@ class LimitsTable(Table):
 
     connections: Positive = 10000
     """Connections at the same time; above that the listener stops accepting until one ends."""
+
+    connections_per_client: Count = 0
+    """Connections of one client address at the same time; one more is closed at once. 0 is unlimited."""
+
+    requests_per_connection: Count = 1000
+    """Requests that one HTTP/1.x connection serves before it is closed in order, as with nginx. 0 is unlimited."""
+
+    body_rate: SizeOrNone = 500
+    """Bytes a second that a request's body must bring on average once ten seconds were spent waiting for it; 408 below
+    that. Time for which the proxy or the backend does not read is not counted. "0B" asks for nothing."""
 
 
 class RedirectScheme(StrEnum):

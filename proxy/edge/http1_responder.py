@@ -1,0 +1,88 @@
+"""The answering half of an HTTP/1.x connection: heads and bodies in the framing that the client understands.
+
+What is said is gathered and leaves with `flush` in one system call.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from proxy.core.forwarding import write_response
+from proxy.core.messages import ResponseHead
+from proxy.edge.stream import Data, Stream
+
+if TYPE_CHECKING:
+    from proxy.edge.dataplane import DataPlane
+    from proxy.edge.exchange import Exchange
+
+NO_LIMIT: Final = 1 << 62
+
+
+class Http1Responder:
+    """Writes responses; the connection is a subclass, because an object of its own would cost a call for each word.
+
+    Args:
+        plane: the data plane.
+        stream: the client.
+        requests: how many are served before the connection is closed; 0 is unlimited.
+    """
+
+    __slots__ = ("_chunking", "_last", "_out", "_requests_left", "plane", "stream")
+
+    def __init__(self, plane: DataPlane, stream: Stream, *, requests: int) -> None:
+        self.plane = plane
+        self.stream = stream
+        self._out: list[Data] = []
+        self._chunking = False
+        self._last = False  # the response under way is the connection's last
+        self._requests_left = requests or NO_LIMIT
+
+    def send_interim(self, exchange: Exchange, head: ResponseHead) -> None:
+        """Pass on an informational response."""
+        self._out.append(write_response(head, version=11, no_body=True, close=False))
+
+    def send_head(self, exchange: Exchange, head: ResponseHead) -> None:
+        """Begin the response."""
+        request = exchange.head
+        no_body = request.method == b"HEAD" or head.status == 204 or head.status == 304
+        unknown_length = head.content_length is None and not no_body
+        self._chunking = unknown_length and request.version == 11
+        close = (
+            not request.keep_alive
+            or not exchange.request_done
+            or self.plane.stopping
+            or self.stream.hangup
+            or self._requests_left <= 0
+            or (unknown_length and request.version == 10)
+        )
+        self._last = close
+        self._out.append(
+            write_response(
+                head,
+                version=request.version,
+                no_body=no_body,
+                close=close,
+                keep_alive=request.version == 10 and not close,
+            )
+        )
+
+    def send_body(self, data: Data) -> None:
+        """Go on with the response."""
+        if self._chunking:
+            if len(data):
+                self._out += (b"%x\r\n" % len(data), data, b"\r\n")
+        else:
+            self._out.append(data)
+
+    def send_end(self) -> None:
+        """The response is whole."""
+        if self._chunking:
+            self._out.append(b"0\r\n\r\n")
+
+    def flush(self) -> bool:
+        """Send what has been said."""
+        out = self._out
+        if out:
+            self.stream.write_all(out)
+            out.clear()
+        return not self.stream.broken
