@@ -1,12 +1,13 @@
-"""HTTP/1.1 requests read from bytes: llhttp does the grammar, this module does what a strict edge adds to it.
+"""HTTP/1.1 requests read from bytes: llhttp reads the heads, this module does what a strict edge adds to it.
 
 Bytes go in by `feed`, a list of items comes out, in order: a head, pieces of its body (`bytes`), then `END`. A head
 without a body has `complete` set and no `END` follows. What was read beyond the first message (pipelining) comes out
 in the same list. An error does not hide what came before it: it is left in `error` once the items that precede it
 are out, and nothing more can be fed.
 
-A long body of known length need not pass through the parser: `detach` gives the number of bytes that are still to
-come, the caller moves them itself, and the next message starts afresh.
+llhttp gets each head by itself, up to the empty line that ends it. Bodies never pass through it: their framing is a
+count, or `proxy.wire.chunked`, which know to the byte where a message ends. A long body of known length need not pass
+through here either: `detach` gives the number of bytes that are still to come, and the caller moves them itself.
 
 References: RFC 9112, RFC 9110; `F` and `L` numbers are rows of the strictness list in docs/reference/strictness.md.
 """
@@ -28,9 +29,17 @@ from proxy.core.messages import (
     parse_tokens,
     valid_host,
 )
+from proxy.wire.chunked import ChunkedReader, ChunkError
+from proxy.wire.request_target import set_target
 
-MAX_LINE_OVERHEAD: Final = 64 * 1024
-"""Bytes of chunk framing (sizes, extensions, trailers) that a body may cost beyond 16 for each of its bytes (F8)."""
+HEAD_END: Final = b"\r\n\r\n"
+
+
+def find_head_end(tail: bytes, data: bytes) -> int:
+    """Where in `data` the head ends that began with what ends in `tail` (its last three bytes); 0 if it does not."""
+    place = (tail + data).find(HEAD_END)
+    return 0 if place < 0 else place + 4 - len(tail)
+
 
 class End:
     """The type of `END`."""
@@ -44,10 +53,8 @@ END: Final = End()
 
 RequestItem = RequestHead | bytes | End
 
-_BAD_TARGET = re.compile(rb"[^!-~]|[#\\]")
 _CODING = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+)*")
-_METHOD = re.compile(rb"(?:\r\n)*[A-Z][A-Z-]{1,23} ")
-_ABSOLUTE = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
+_METHOD = re.compile(rb"[A-Z][A-Z-]{0,23}(?: |$)")
 
 
 class RequestParser:
@@ -59,18 +66,15 @@ class RequestParser:
     """
 
     __slots__ = (
-        "_body",
-        "_done",
-        "_fed",
+        "_chunks",
         "_fields",
-        "_framing",
         "_head",
-        "_head_bytes",
         "_header_bytes",
         "_headers",
         "_items",
         "_left",
         "_parser",
+        "_raw",
         "_special",
         "_url",
         "error",
@@ -83,25 +87,19 @@ class RequestParser:
         self._items: list[RequestItem] = []
         self.error: BadRequest | None = None
         self.upgraded: bytes | None = None
-        self._fed = 0
-        self._restart()
-
-    def _restart(self) -> None:
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: httptools.HttpRequestParser | None = None
         self._head: RequestHead | None = None
         self._fields: list[Field] = []
         self._special: list[Field] | None = None
         self._url = b""
-        self._head_bytes = 0
-        self._body = 0
-        self._framing = 0
+        self._raw = b""
         self._left = 0
-        self._done = False
+        self._chunks: ChunkedReader | None = None
 
     @property
     def partial(self) -> bool:
         """Whether a head has begun and is not complete."""
-        return self._head is None and self._head_bytes > 0
+        return bool(self._raw)
 
     def feed(self, data: bytes | memoryview) -> list[RequestItem]:
         """Read what the client sent next.
@@ -110,44 +108,129 @@ class RequestParser:
         follow its head, and the parser waits for `resume_http` or is thrown away.
         """
         items = self._items = []
-        head_before = self._head
-        self._fed = len(data)
+        rest = memoryview(data)
+        while rest and self.error is None and self.upgraded is None:
+            if self._left:
+                piece = bytes(rest[: self._left])
+                self._left -= len(piece)
+                items.append(piece)
+                if not self._left:
+                    items.append(END)
+                rest = rest[len(piece) :]
+            elif self._chunks is not None:
+                rest = rest[self._read_chunks(self._chunks, rest) :]
+            else:
+                rest = rest[self._read_head(bytes(rest)) :]
+        return items
+
+    def _read_chunks(self, chunks: ChunkedReader, data: memoryview) -> int:
+        pieces: list[memoryview] = []
+        used = len(data)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as error:
-            self._on_upgrade(bytes(data[error.args[0] :]))
+            used = chunks.feed(data, pieces)
+        except ChunkError as error:
+            self.error = BadRequest(str(error))
+        self._items += map(bytes, pieces)
+        if chunks.done:
+            self._items.append(END)
+            self._chunks = None
+        return used
+
+    def _read_head(self, data: bytes) -> int:
+        """Give llhttp a head, or what there is of one.
+
+        Returns:
+            How many bytes were used.
+        """
+        before = self._raw
+        skipped = 0
+        if before:
+            end = find_head_end(before[-3:], data)
+        else:
+            while data.startswith(b"\r\n", skipped):
+                skipped += 2  # empty lines before a request line are nothing (RFC 9112 2.2)
+            if skipped == len(data):
+                return skipped
+            end = data.find(HEAD_END, skipped) + 4
+            if end == 3:
+                end = 0
+        whole = end > 0
+        if whole:
+            head_bytes = len(before) + end - skipped
+        else:
+            end = len(data)
+            self._raw = before + data[skipped:]
+            head_bytes = len(self._raw)
+        self._feed_parser(data[skipped:end] if skipped or end < len(data) else data)
+        if self.error is not None:
+            return end
+        if head_bytes > self._header_bytes:
+            target = self._url or before.partition(b" ")[2].partition(b" ")[0]
+            self.error = BadRequest(
+                "the head is too large", status=414 if len(target) > self._header_bytes // 2 else 431
+            )
+        elif whole:
+            self._on_head(before + data[skipped:end] if before else data[skipped:end], data, end)
+        return end
+
+    def _feed_parser(self, data: bytes) -> None:
+        parser = self._parser
+        if parser is None:
+            parser = self._parser = httptools.HttpRequestParser(self)
+        try:
+            parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.upgraded = b""
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
             self.error = cause if isinstance(cause, BadRequest) else BadRequest("the request cannot be read")
         except httptools.HttpParserError as error:
-            self._on_syntax_error(error, data)
-        head = self._head
-        if head is None:
-            self._head_bytes += len(data)
-            if self.error is None and self._head_bytes > self._header_bytes:
-                long_target = len(self._url) == 0 or len(self._url) > self._header_bytes // 2
-                self.error = BadRequest("the head is too large", status=414 if long_target else 431)
-        elif head.chunked and head is head_before and not self._done:
-            self._count_framing(len(data), items)
-        return items
+            self._on_syntax_error(error, self._raw or data)
 
-    def _on_syntax_error(self, error: httptools.HttpParserError, data: bytes | memoryview) -> None:
+    def _on_head(self, raw: bytes, data: bytes, end: int) -> None:
+        """A head is complete: frame what follows it, and hand it over."""
+        head, self._head = self._head, None
+        self._raw = b""
+        if head is None:
+            self.error = BadRequest("the request cannot be read")
+            return
+        if raw[0] == 13:
+            raw = raw.lstrip(b"\r\n")
+        place = len(head.method) + len(self._url) + 2
+        if raw[place : place + 5] != b"HTTP/":
+            self.error = BadRequest("the request line is not three words with a space between")  # L4
+            return
+        self._fields = []
+        self._special = None
+        self._url = b""
+        if self.upgraded is not None:
+            self.upgraded = data[end:]
+            self._parser = None
+            if head.has_body:
+                # No WebSocket handshake has a body, and no other upgrade is taken (P8, D15).
+                self.error = BadRequest("an upgrade with a body")
+                return
+        if head.chunked:
+            self._chunks = ChunkedReader()
+            self._parser = None
+        elif head.content_length:
+            self._left = head.content_length
+            self._parser = None
+        else:
+            head.complete = True
+            if not head.keep_alive:
+                self._parser = None
+        self._items.append(head)
+
+    def _on_syntax_error(self, error: httptools.HttpParserError, data: bytes) -> None:
         if isinstance(error, httptools.HttpParserInvalidMethodError):
-            known = self._head_bytes or _METHOD.match(data)
-            self.error = BadRequest("the method is not known", status=501 if known else 400)
+            self.error = BadRequest("the method is not known", status=501 if _METHOD.match(data) else 400)
         elif "PRI" in str(error):
             self.error = BadRequest("HTTP/2 is not spoken here", status=505)
-        elif "version" in str(error):
+        elif str(error) == "Invalid HTTP version":
             self.error = BadRequest("the HTTP version is not spoken here", status=505)
         else:
             self.error = BadRequest(f"malformed request: {error}")
-
-    def _count_framing(self, fed: int, items: list[RequestItem]) -> None:
-        body = sum(len(item) for item in items if isinstance(item, bytes))
-        self._framing += fed - body
-        self._body += body
-        if self._framing > MAX_LINE_OVERHEAD + 16 * self._body:
-            self.error = BadRequest("chunk framing outweighs the body")
 
     def detach(self) -> int:
         """Take a counted body out of the parser's hands.
@@ -156,35 +239,23 @@ class RequestParser:
             How many bytes of the current body are still to come, or 0 when the body is chunked or complete. Unless
             it is 0 the caller reads that many bytes past this parser, which then expects the next head.
         """
-        head = self._head
-        if head is None or self._done or head.content_length is None or not self._left:
-            return 0
-        left = self._left
-        self._restart()
+        left, self._left = self._left, 0
         return left
 
     def resume_http(self) -> list[RequestItem]:
         """Go on with HTTP after a request whose upgrade was not taken; gives the items already received."""
         rest, self.upgraded = self.upgraded, None
-        self._restart()
         return self.feed(rest) if rest else []
 
     # Callbacks of httptools, in the order of a message.
 
     def on_url(self, url: bytes) -> None:
-        """A piece of the request target; the first begins a message, and what was kept of the last is dropped."""
-        if self._head is not None:
-            self._head = None
-            self._fields = []
-            self._special = None
-            self._head_bytes = 0
-            self._done = False
+        """A piece of the request target."""
         self._url = self._url + url if self._url else url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One field of the head, or of the trailers, which are dropped (F15)."""
-        if self._head is not None:
-            return
+        """One field, with the white space behind its value still on it."""
+        value = value.rstrip(b" \t")
         lower = name.lower()
         if lower in REQUEST_SPECIAL:
             if self._special is None:
@@ -195,70 +266,24 @@ class RequestParser:
             self._fields.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """The head is complete: check it and hand it over."""
+        """All fields of a head are read: check them."""
         parser = self._parser
+        assert parser is not None
         fields = self._fields
         special = self._special
-        url, self._url = self._url, b""
         head = RequestHead()
         head.method = parser.get_method()
         version = parser.get_http_version()
         head.fields = fields
-        count = len(fields)
-        if special is not None:
-            count += len(special)
-        if count > self._headers:
+        if len(fields) + len(special or ()) > self._headers:
             raise BadRequest("too many fields", status=431)
-        if self._head_bytes + self._fed > self._header_bytes:
-            self._check_size(len(url))
         if version != "1.1":
             if version != "1.0":
                 raise BadRequest("the HTTP version is not spoken here", status=505 if version >= "1.1" else 400)
             head.version = 10
         _set_special(head, special)
-        _set_target(head, url)
+        set_target(head, self._url)
         self._head = head
-        self._body = self._framing = 0
-        self._left = head.content_length or 0
-        self._items.append(head)
-
-    def _check_size(self, url_bytes: int) -> None:
-        """Count a head that may be too large: what was fed need not all belong to it."""
-        size = url_bytes + sum(map(_field_size, self._fields)) + sum(map(_field_size, self._special or ()))
-        if size > self._header_bytes:
-            long_target = url_bytes > self._header_bytes // 2
-            raise BadRequest("the head is too large", status=414 if long_target else 431)
-
-    def on_body(self, body: bytes) -> None:
-        """A piece of the body, without its framing."""
-        if self._left:
-            self._left -= len(body)
-        self._items.append(body)
-
-    def on_message_complete(self) -> None:
-        """The message ends."""
-        head = self._head
-        self._head_bytes = 0
-        self._done = True
-        if head is not None and self._items and self._items[-1] is head:
-            head.complete = True
-        else:
-            self._items.append(END)
-
-    def _on_upgrade(self, rest: bytes) -> None:
-        """Httptools stops at every CONNECT and at every request that asks for an upgrade."""
-        head = self._head
-        self.upgraded = rest
-        if head is None:
-            self.error = BadRequest("the request cannot be read")
-        elif head.has_body:
-            # No WebSocket handshake has a body, and llhttp would not frame it for us (P8, D15).
-            self._items.remove(head)
-            self.error = BadRequest("an upgrade with a body")
-
-
-def _field_size(field: Field) -> int:
-    return len(field[0]) + len(field[1]) + 4
 
 
 def _set_special(head: RequestHead, special: list[Field] | None) -> None:
@@ -325,29 +350,3 @@ def _apply_connection(head: RequestHead, tokens: tuple[bytes, ...], upgrade: byt
         if not nominated.isdisjoint(NOT_NOMINATED):
             raise BadRequest("Connection names a field that is not its own")
         head.fields = [field for field in head.fields if field[0].lower() not in nominated]
-
-
-def _set_target(head: RequestHead, url: bytes) -> None:
-    """Bring the request target into origin form (RFC 9112 3.2), or refuse it (L3 to L6)."""
-    method = head.method
-    if method == b"CONNECT" or method == b"TRACE":
-        raise BadRequest("the method is not allowed here", status=405)
-    if _BAD_TARGET.search(url):
-        raise BadRequest("the request target is malformed")
-    if not url.startswith(b"/"):
-        if url == b"*":
-            if method != b"OPTIONS":
-                raise BadRequest("only OPTIONS may ask for *")
-        else:
-            absolute = _ABSOLUTE.fullmatch(url)
-            if absolute is None or not valid_host(absolute[1]):
-                raise BadRequest("the request target is malformed")
-            if head.host and head.host.lower() != absolute[1].lower():
-                raise BadRequest("the Host differs from the request target")
-            head.host = absolute[1]
-            url = absolute[2]
-            if not url.startswith(b"/"):
-                url = b"*" if not url and method == b"OPTIONS" else b"/" + url
-    head.target = url
-    query = url.find(b"?")
-    head.path = url if query < 0 else url[:query]
