@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from ipaddress import IPv6Address
 
 Field = tuple[bytes, bytes]
 """Name in the sender's spelling, value without surrounding white space."""
@@ -129,7 +130,7 @@ class ResponseHead:
 
 
 _HOST = re.compile(
-    rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9_~!$&'()*+;=%.-]+)(?::([0-9]{1,5}))?",
+    rb"(?:\[([0-9A-Fa-f:.]{2,45})\]|(?:[A-Za-z0-9_~!$&'()*+;=.-]|%[0-9A-Fa-f]{2})+)(?::([0-9]{1,5}))?",
 )
 
 
@@ -137,7 +138,15 @@ _HOST = re.compile(
 def valid_host(host: bytes) -> bool:
     """Whether a `Host` or authority is `uri-host [":" port]` (RFC 9110 7.2, RFC 3986 3.2.2), without userinfo."""
     match = _HOST.fullmatch(host)
-    return match is not None and (match[1] is None or int(match[1]) <= 65535)
+    if match is None or (match[2] is not None and int(match[2]) > 65535):
+        return False
+    if match[1] is None:
+        return True
+    try:
+        IPv6Address(match[1].decode())
+    except ValueError:
+        return False
+    return True
 
 
 @lru_cache(maxsize=256)

@@ -17,9 +17,12 @@ MAX_OVERHEAD: Final = 16 * 1024
 OVERHEAD_RATIO: Final = 16
 
 _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_EXTENSION: Final = rb"(?:[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|\"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*\"))?)*" % (
-    _TOKEN,
-    _TOKEN,
+_EXTENSION: Final = (
+    rb"(?:[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|\"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*\"))?)*"
+    % (
+        _TOKEN,
+        _TOKEN,
+    )
 )
 _SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})%b" % _EXTENSION)
 _TRAILER: Final = re.compile(rb"(%b):[ \t]*([\t -~\x80-\xff]*?)[ \t]*" % _TOKEN)
@@ -92,6 +95,8 @@ class ChunkedReader:
             self._line = line
             if self._after_data and line != b"\r":
                 raise ChunkError("a chunk is longer than its size")
+            if b"\r" in line[:-1]:
+                raise ChunkError("a line of the chunk framing ends without CR LF")
             return len(part)
         self._line = b""
         if not line.endswith(b"\r\n"):

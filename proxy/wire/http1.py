@@ -161,16 +161,15 @@ class RequestParser:
             end = len(data)
             self._raw = before + data[skipped:]
             head_bytes = len(self._raw)
-        self._feed_parser(data[skipped:end] if skipped or end < len(data) else data)
-        if self.error is not None:
-            return end
+        piece = data[skipped:end] if skipped or end < len(data) else data
         if head_bytes > self._header_bytes:
-            target = self._url or before.partition(b" ")[2].partition(b" ")[0]
-            self.error = BadRequest(
-                "the head is too large", status=414 if len(target) > self._header_bytes // 2 else 431
-            )
-        elif whole:
-            self._on_head(before + data[skipped:end] if before else data[skipped:end], data, end)
+            target = (before + piece).partition(b" ")[2].partition(b" ")[0]
+            status = 414 if len(target) > self._header_bytes // 2 else 431
+            self.error = BadRequest("the head is too large", status=status)
+            return end
+        self._feed_parser(piece)
+        if whole and self.error is None:
+            self._on_head(before + piece if before else piece, data, end)
         return end
 
     def _feed_parser(self, data: bytes) -> None:
@@ -200,6 +199,7 @@ class RequestParser:
         if raw[place : place + 5] != b"HTTP/":
             self.error = BadRequest("the request line is not three words with a space between")  # L4
             return
+        proxy_connection = self._special is not None and any(name == b"proxy-connection" for name, _ in self._special)
         self._fields = []
         self._special = None
         self._url = b""
@@ -218,8 +218,8 @@ class RequestParser:
             self._parser = None
         else:
             head.complete = True
-            if not head.keep_alive:
-                self._parser = None
+            if not head.keep_alive or proxy_connection:
+                self._parser = None  # llhttp takes the message for the connection's last
         self._items.append(head)
 
     def _on_syntax_error(self, error: httptools.HttpParserError, data: bytes) -> None:

@@ -12,10 +12,14 @@ import httptools
 
 from proxy.core.errors import UpstreamBroken
 from proxy.core.messages import RESPONSE_SPECIAL, Field, ResponseHead, parse_tokens
-from proxy.wire.http1 import END, End
+from proxy.wire.chunked import ChunkedReader, ChunkError
+from proxy.wire.http1 import END, HEAD_END, End, find_head_end
 
 UNTIL_CLOSE: Final = 1 << 62
 """Given by `ResponseParser.detach` for a body that only the end of the connection ends."""
+
+MAX_HEAD: Final = 256 * 1024
+"""Bytes a backend's head may have."""
 
 ResponseItem = ResponseHead | bytes | End
 
@@ -27,14 +31,15 @@ class ResponseParser:
     """
 
     __slots__ = (
-        "_done",
+        "_chunks",
+        "_ended",
         "_fields",
         "_head",
-        "_head_bytes",
         "_items",
         "_left",
         "_no_body",
         "_parser",
+        "_raw",
         "_reason",
         "_special",
         "error",
@@ -46,50 +51,117 @@ class ResponseParser:
         self.error: UpstreamBroken | None = None
         self.upgraded: bytes | None = None
         self._no_body = False
-        self._restart()
-
-    def _restart(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
+        self._ended = False
+        self._parser: httptools.HttpResponseParser | None = None
         self._head: ResponseHead | None = None
         self._fields: list[Field] = []
         self._special: list[Field] | None = None
         self._reason = b""
-        self._head_bytes = 0
+        self._raw = b""
         self._left = 0
-        self._done = False
+        self._chunks: ChunkedReader | None = None
 
     def expect(self, *, no_body: bool) -> None:
         """Say what was asked: the answer to HEAD has a length and no body, which its bytes do not tell."""
         self._no_body = no_body
+        self._ended = False
 
     def feed(self, data: bytes | memoryview) -> list[ResponseItem]:
         """Read what the backend sent next; see the module for what comes out."""
         items = self._items = []
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as error:
-            self.upgraded = bytes(data[error.args[0] :])
-        except httptools.HttpParserCallbackError as error:
-            cause = error.__context__
-            if isinstance(cause, _Stop):
-                self._end_without_body(bytes(data))
+        rest = memoryview(data)
+        while rest and self.error is None and self.upgraded is None:
+            if self._left:
+                piece = bytes(rest[: self._left])
+                items.append(piece)
+                rest = rest[len(piece) :]
+                if self._left != UNTIL_CLOSE:
+                    self._left -= len(piece)
+                    if not self._left:
+                        self._ended = True
+                        items.append(END)
+            elif self._chunks is not None:
+                rest = rest[self._read_chunks(self._chunks, rest) :]
+            elif self._ended:
+                self.error = UpstreamBroken("the backend said more than it was asked")
             else:
-                self.error = cause if isinstance(cause, UpstreamBroken) else UpstreamBroken("unreadable response")
-        except httptools.HttpParserError as error:
-            self.error = UpstreamBroken(f"malformed response: {error}")
-        if self._head is None and items == []:
-            self._head_bytes += len(data)
-            if self._head_bytes > 256 * 1024:
-                self.error = UpstreamBroken("the response's head is too large")
+                rest = rest[self._read_head(bytes(rest)) :]
         return items
 
-    def _end_without_body(self, data: bytes) -> None:
-        """Start afresh after a head whose body llhttp would wait for; what follows it at once makes it the last."""
-        head = self._head
-        end = data.find(b"\r\n\r\n")
-        if head is not None and 0 <= end < len(data) - 4:
+    def _read_chunks(self, chunks: ChunkedReader, data: memoryview) -> int:
+        pieces: list[memoryview] = []
+        used = len(data)
+        try:
+            used = chunks.feed(data, pieces)
+        except ChunkError as error:
+            self.error = UpstreamBroken(f"malformed response: {error}")
+        self._items += map(bytes, pieces)
+        if chunks.done:
+            self._items.append(END)
+            self._ended = True
+            self._chunks = None
+        return used
+
+    def _read_head(self, data: bytes) -> int:
+        """Give llhttp a head, or what there is of one; returns how many bytes were used."""
+        before = self._raw
+        end = find_head_end(before[-3:], data) if before else data.find(HEAD_END) + 4
+        whole = end > 0 if before else end != 3
+        if not whole:
+            end = len(data)
+            self._raw = before + data
+            if len(self._raw) > MAX_HEAD:
+                self.error = UpstreamBroken("the response's head is too large")
+        parser = self._parser
+        if parser is None:
+            parser = self._parser = httptools.HttpResponseParser(self)
+        try:
+            parser.feed_data(data[:end] if end < len(data) else data)
+        except httptools.HttpParserUpgrade:
+            self.upgraded = data[end:]
+        except httptools.HttpParserCallbackError as error:
+            cause = error.__context__
+            self.error = cause if isinstance(cause, UpstreamBroken) else UpstreamBroken("unreadable response")
+        except httptools.HttpParserError as error:
+            self.error = UpstreamBroken(f"malformed response: {error}")
+        if whole and self.error is None:
+            self._on_head(data, end)
+        return end
+
+    def _on_head(self, data: bytes, end: int) -> None:
+        """A head is complete: frame what follows it, and hand it over."""
+        head, self._head = self._head, None
+        self._raw = b""
+        if head is None:
+            self.error = UpstreamBroken("unreadable response")
+            return
+        self._fields = []
+        self._special = None
+        self._reason = b""
+        status = head.status
+        self._items.append(head)
+        if status < 200:
+            return
+        length = head.content_length
+        if self._no_body or status == 204 or status == 304:
+            head.complete = self._ended = True
+            if length or head.chunked:
+                self._parser = None  # llhttp waits for a body that does not come
+        elif head.chunked:
+            self._chunks = ChunkedReader()
+            self._parser = None
+        elif length is None:
             head.keep_alive = False
-        self._restart()
+            self._left = UNTIL_CLOSE
+            self._parser = None
+        elif not length:
+            head.complete = self._ended = True
+        elif end + length <= len(data) and self._parser is not None and head.keep_alive:
+            self._left = length
+            self._parser.feed_data(data[end : end + length])  # so that it is ready for the next head
+        else:
+            self._left = length
+            self._parser = None
 
     def detach(self) -> int:
         """Take a counted body, or one that the end of the connection ends, out of the parser's hands.
@@ -97,32 +169,16 @@ class ResponseParser:
         Returns:
             Bytes still to come, `UNTIL_CLOSE`, or 0 when the body is chunked or complete.
         """
-        head = self._head
-        if head is None or self._done or head.complete or head.chunked or head.status < 200:
-            return 0
-        left = UNTIL_CLOSE if head.content_length is None else self._left
-        if left:
-            self._restart()
+        left, self._left = self._left, 0
         return left
-
-    def on_message_begin(self) -> None:
-        """A message starts."""
-        if self._head is not None:
-            self._head = None
-            self._fields = []
-            self._special = None
-            self._head_bytes = 0
-            self._done = False
-        self._reason = b""
 
     def on_status(self, reason: bytes) -> None:
         """A piece of the reason phrase."""
         self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One field of the head, or of the trailers, which are dropped (F15)."""
-        if self._head is not None:
-            return
+        """One field, with the white space behind its value still on it."""
+        value = value.rstrip(b" \t")
         lower = name.lower()
         if lower in RESPONSE_SPECIAL:
             if self._special is None:
@@ -135,6 +191,7 @@ class ResponseParser:
     def on_headers_complete(self) -> None:
         """The head is complete: check it and hand it over."""
         parser = self._parser
+        assert parser is not None
         head = ResponseHead()
         head.status = status = parser.get_status_code()
         version = parser.get_http_version()
@@ -151,37 +208,6 @@ class ResponseParser:
         if self._special is not None or head.version == 10:
             _set_response_special(head, self._special)
         self._head = head
-        self._items.append(head)
-        if status < 200:
-            return
-        if self._no_body or status == 204 or status == 304:
-            head.complete = True
-            if head.content_length or head.chunked:
-                # llhttp does not know that no body follows: what it would read next is another response.
-                raise _Stop
-            return
-        if head.content_length is None and not head.chunked:
-            head.keep_alive = False
-        self._left = head.content_length or 0
-
-    def on_body(self, body: bytes) -> None:
-        """A piece of the body, without its framing."""
-        if self._left:
-            self._left -= len(body)
-        self._items.append(body)
-
-    def on_message_complete(self) -> None:
-        """The message ends."""
-        head = self._head
-        self._done = True
-        if head is not None and self._items and self._items[-1] is head:
-            head.complete = True
-        else:
-            self._items.append(END)
-
-
-class _Stop(Exception):  # a jump out of llhttp, not an error
-    """Leaves the parser after a head that llhttp believes to have a body."""
 
 
 def _set_response_special(head: ResponseHead, special: list[Field] | None) -> None:
