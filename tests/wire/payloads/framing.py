@@ -164,7 +164,7 @@ def _chunks() -> list[Refused]:
         "F9 LF after an extension": b"5;a\nhello\r\n0\r\n\r\n",
         "F9 LF after the last chunk": b"5\r\nhello\r\n0\n\r\n",
         "F9 LF at the end": b"5\r\nhello\r\n0\r\n\n",
-        "F9 CR at the end": b"5\r\nhello\r\n0\r\n\rX",
+        "F9 CR at the end": b"5\r\nhello\r\n0\r\n\rX\r\n\r\n",
         "F15 trailer without a colon": b"5\r\nhello\r\n0\r\nX\r\n\r\n",
         "F15 trailer with a space before the colon": b"5\r\nhello\r\n0\r\nX : y\r\n\r\n",
         "F15 trailer with a bare LF": b"5\r\nhello\r\n0\r\nX: y\n\r\n",

@@ -172,7 +172,7 @@ def _sizes() -> list[Refused]:
         Refused(
             row="L10 value without end",
             raw=request()[:-2] + b"X: " + b"a" * 70_000,
-            statuses=(431,),
+            statuses=(400, 431),  # with a request behind it, it is also a head with two Hosts
         ),
         Refused(row="L10 all fields", raw=request(*[b"X: " + b"a" * 1000] * 70), statuses=(431,)),
         Refused(row="L10 101 fields", raw=request(*[b"X: y"] * 100), statuses=(431,)),
