@@ -33,7 +33,7 @@ class AccessLog:
         if target != "off":
             self._lines = LineWriter(
                 STDOUT if target == "-" else Path(target),
-                name="access-log",
+                name="access_log",
                 linger=linger,
                 queue_bytes=queue_bytes,
                 report=self._report,
@@ -50,7 +50,7 @@ class AccessLog:
         return 0 if self._lines is None else self._lines.dropped
 
     def write(self, line: bytes) -> None:
-        """Queue one line, its newline included; dropped and counted when the disk cannot keep up."""
+        """Queue one line or several, their newlines included; dropped and counted when the disk cannot keep up."""
         if self._lines is not None:
             self._lines.write(line)
 

@@ -49,7 +49,7 @@ class LineWriter:
 
         Args:
             target: a path, opened for appending, or a file descriptor that stays the caller's.
-            name: what this is in reports, such as `access-log`.
+            name: what this is in reports, such as `access_log`.
             linger: seconds for which lines gather before a write, so that a busy loop is not
                 interrupted by the thread for every line.
             queue_bytes: how much may wait.
@@ -81,9 +81,9 @@ class LineWriter:
         self._thread: threading.Thread | None = None
 
     def write(self, line: bytes) -> None:
-        """Queue one line, its newline included; never waits."""
+        """Queue one line or several, their newlines included; never waits."""
         if self._closed or self._offered - self._taken > self._limit:
-            self.dropped += 1
+            self.dropped += line.count(b"\n")
             return
         self._pending.append(line)
         self._offered += len(line)
@@ -114,7 +114,7 @@ class LineWriter:
         if self._thread is not None:
             self._thread.join(CLOSE_TIMEOUT)
             if self._thread.is_alive():
-                self.dropped += len(self._pending)
+                self.dropped += sum(line.count(b"\n") for line in tuple(self._pending))
                 self._tell()
                 return  # it is stuck in a write; the descriptor stays with it
         self._tell()
@@ -156,7 +156,7 @@ class LineWriter:
         try:
             self._write_all(data)
         except OSError as error:
-            self._lost += len(batch)
+            self._lost += data.count(b"\n")
             self._failed(str(error))
         else:
             self._failing = None

@@ -38,5 +38,5 @@ def test_dropped_lines_are_logged_with_their_number() -> None:
             access.write(b"line\n")
         access.close()
     assert access.dropped == 3
-    assert {entry["event"] for entry in logs} == {"access-log.failed", "access-log.dropped"}
+    assert {entry["event"] for entry in logs} == {"access_log.failed", "access_log.dropped"}
     assert sum(entry.get("lines", 0) for entry in logs) == 3

@@ -66,7 +66,7 @@ def test_a_stalled_reader_costs_lines_and_not_time() -> None:
     reader, writer = os.pipe()
     capacity = fcntl.fcntl(writer, fcntl.F_GETPIPE_SZ)
     reports = Reports()
-    lines = LineWriter(writer, name="access-log", queue_bytes=1000, report=reports)
+    lines = LineWriter(writer, name="access_log", queue_bytes=1000, report=reports)
     line = b"x" * 999 + b"\n"
     sent = capacity // len(line) + 2000
     for _ in range(sent):  # returns although nobody reads
@@ -92,7 +92,7 @@ def test_a_stalled_reader_costs_lines_and_not_time() -> None:
     os.close(reader)
     assert got.count(line) + got.count(b"again\n") + lines.dropped == sent + later
     event, fields = reports.seen[0]
-    assert event == "access-log.dropped"
+    assert event == "access_log.dropped"
     assert fields["lines"] == fields["total"]
     assert isinstance(fields["lines"], int)
     assert fields["lines"] > 0
@@ -101,7 +101,7 @@ def test_a_stalled_reader_costs_lines_and_not_time() -> None:
 def test_reopening_follows_a_rotation(tmp_path: Path) -> None:
     """After a rename, lines go to a new file of the old name, and none is lost between."""
     path = tmp_path / "access.log"
-    lines = LineWriter(path, name="access-log", linger=0.01)
+    lines = LineWriter(path, name="access_log", linger=0.01)
     lines.write(b"before\n")
     wait_for_content(path, b"before\n")
     path.rename(tmp_path / "access.log.1")
@@ -115,7 +115,7 @@ def test_reopening_follows_a_rotation(tmp_path: Path) -> None:
 def test_reopening_makes_the_file_before_the_next_line(tmp_path: Path) -> None:
     """A log rotator that looks for the new file finds it without traffic."""
     path = tmp_path / "access.log"
-    lines = LineWriter(path, name="access-log")
+    lines = LineWriter(path, name="access_log")
     path.rename(tmp_path / "access.log.1")
     lines.reopen()
     wait_for_content(path, b"")
@@ -143,13 +143,13 @@ def test_a_full_disk_is_counted_and_said_once() -> None:
     """The thread survives it, and the count grows by what was lost."""
     full = os.open("/dev/full", os.O_WRONLY)
     reports = Reports()
-    lines = LineWriter(full, name="access-log", report=reports)
+    lines = LineWriter(full, name="access_log", report=reports)
     for _ in range(10):
         lines.write(b"lost\n")
     lines.close()
     os.close(full)
     assert lines.dropped == 10
-    assert [event for event, _ in reports.seen].count("access-log.failed") == 1
+    assert [event for event, _ in reports.seen].count("access_log.failed") == 1
     assert os.strerror(errno.ENOSPC) in str(reports.seen)
 
 

@@ -1,0 +1,371 @@
+"""The calls of the admin API, one function each.
+
+A call finds its verb, calls it, and writes down what it gave; errors of this program become problems in one
+place. Nothing here waits for the proxy except where the caller asked for it (`wait=true`). No GET changes
+anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from importlib.resources import files
+from typing import Annotated, Any
+
+import trio
+from fastapi import FastAPI, Header, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
+from starlette.exceptions import HTTPException
+from structlog.typing import FilteringBoundLogger
+
+from proxy.control.admin import documents as shape
+from proxy.control.admin.streaming import stream_events
+from proxy.control.admin.verbs import Answer, Verbs
+from proxy.control.metrics import CONTENT_TYPE, Metrics
+from proxy.control.problems import MEDIA_TYPE, ProblemResponse, describe_refusal, problem_of
+from proxy.control.version import program_version
+from proxy.core.config import SupervisedPoolTable
+from proxy.core.errors import ProxyError, UnknownPool, UnknownSlot
+from proxy.core.lifecycle import BackendState, Health
+from proxy.core.report import RolloutReport
+from proxy.core.rollout import Rollout
+
+CLI_AGENT = "hotswap-cli"
+"""How the command line calls itself in `User-Agent`; a rollout's trigger tells it from other callers."""
+
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+Responses = dict[int | str, dict[str, Any]]
+
+
+def answers(status: int, model: Any, *problems: int) -> Responses:
+    """Describe what a call answers, for OpenAPI."""
+    described: Responses = {status: {"model": model}}
+    for problem in problems:
+        described[problem] = {"model": shape.ProblemDocument, "content": {MEDIA_TYPE: {}}}
+    return described
+
+
+def build_application(runtime: Verbs, log: FilteringBoundLogger, *, ending: trio.Event) -> FastAPI:
+    """Make the application over a running proxy.
+
+    Args:
+        runtime: the proxy.
+        log: where calls that change something are told.
+        ending: set when the server is about to end, so that streams end too.
+    """
+    application = FastAPI(
+        title="hotswap admin API",
+        summary="See the proxy, and give it orders.",
+        version=program_version(),
+        openapi_url="/openapi.json",
+        docs_url=None,  # these pages load code from other hosts
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    _describe_problems(application, log)
+    _add_views(application, runtime)
+    _add_rollouts(application, runtime)
+    _add_pool_verbs(application, runtime)
+    _add_process_verbs(application, runtime)
+    _add_observation(application, runtime, ending)
+    application.openapi()  # kept from now on; made at the first call it would stop the traffic for that long
+    return application
+
+
+def _describe_problems(application: FastAPI, log: FilteringBoundLogger) -> None:
+    @application.exception_handler(ProxyError)
+    async def refuse(request: Request, error: Exception) -> Response:
+        assert isinstance(error, ProxyError)
+        log.info("admin.refused", method=request.method, path=request.url.path, detail=error.detail)
+        return problem_of(error)
+
+    @application.exception_handler(HTTPException)
+    async def not_served(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        code = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "bad-request")
+        state = {"method": request.method, "path": request.url.path}
+        detail = f"{request.method} {request.url.path}: {error.detail}"
+        return ProblemResponse(error.status_code, code, detail, state, headers=error.headers)
+
+    @application.exception_handler(RequestValidationError)
+    async def malformed(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        problems = [{"path": ".".join(map(str, one["loc"])), "allowed": one["msg"]} for one in error.errors()]
+        return ProblemResponse(422, "invalid-request", "a parameter is not of its form", {"problems": problems})
+
+    @application.exception_handler(Exception)
+    async def broken(request: Request, error: Exception) -> Response:
+        # Starlette raises it again after this, and `Containment` tells the log.
+        return ProblemResponse(500, "internal", "the call failed inside the proxy; its log says why")
+
+
+# Views.
+
+
+def reports(rollouts: Any) -> list[dict[str, object]]:
+    """Give rollouts as JSON."""
+    return [report(rollout) for rollout in rollouts]
+
+
+def report(rollout: Rollout) -> dict[str, object]:
+    """Give a rollout as JSON, as it is now."""
+    return rollout.report(trio.current_time()).to_json()
+
+
+def find_pool(runtime: Verbs, name: str) -> dict[str, Any]:
+    """Give a pool out of the status.
+
+    Raises:
+        UnknownPool: there is none of this name.
+    """
+    pools: Mapping[str, dict[str, Any]] = runtime.status()["pools"]
+    if name not in pools:
+        raise UnknownPool(name, pools)
+    return pools[name]
+
+
+def find_slot(runtime: Verbs, pool: str, slot: str) -> int:
+    """Read the number of a slot.
+
+    Raises:
+        UnknownPool: there is no such pool.
+        UnknownSlot: it is not a number, or the pool has no slot of this number.
+    """
+    known = [str(one["slot"]) for one in find_pool(runtime, pool)["slots"]]
+    if slot not in known:
+        raise UnknownSlot(slot, known)
+    return int(slot)
+
+
+def detail_of(runtime: Verbs, name: str) -> dict[str, Any]:
+    """Give a pool by itself: as in the status, with its name and timeouts."""
+    table = runtime.config.pools.get(name)
+    timeouts = None
+    if isinstance(table, SupervisedPoolTable):
+        timeouts = {"start": table.start_timeout, "drain": table.drain_timeout, "stop": table.stop_timeout}
+    return {"name": name, **find_pool(runtime, name), "timeouts": timeouts}
+
+
+def unready_reasons(status: Mapping[str, Any]) -> list[str]:
+    """Say, for each pool without a backend that can be claimed, what it has instead."""
+    reasons = []
+    for name, pool in status["pools"].items():
+        backends = [(slot["slot"], backend) for slot in pool["slots"] for backend in slot["backends"]]
+        if any(one["state"] == BackendState.READY and one["health"] == Health.HEALTHY for _, one in backends):
+            continue
+        found = ", ".join(f"slot {slot} is {one['state']} and {one['health']}" for slot, one in backends)
+        reasons.append(f"pool {name} has no backend that can be claimed: {found or 'none is there'}")
+    return reasons
+
+
+def _add_views(application: FastAPI, runtime: Verbs) -> None:
+    @application.get("/v1/status", summary="The state now", responses=answers(200, shape.StatusDocument))
+    async def status() -> Response:
+        return JSONResponse(runtime.status())
+
+    @application.get("/v1/pools/{pool}", summary="One pool now", responses=answers(200, shape.PoolDetailDocument, 404))
+    async def pool_now(pool: str) -> Response:
+        return JSONResponse(detail_of(runtime, pool))
+
+    @application.get(
+        "/v1/rollouts", summary="Rollouts, the newest last", responses=answers(200, shape.RolloutsDocument)
+    )
+    async def rollouts() -> Response:
+        return JSONResponse({"rollouts": reports(runtime.rollouts())})
+
+    @application.get("/v1/rollouts/{rollout}", summary="One rollout", responses=answers(200, RolloutReport, 404))
+    async def rollout_now(rollout: str) -> Response:
+        return JSONResponse(report(runtime.rollout(rollout)))
+
+
+# Reloads.
+
+Agent = Annotated[str, Header(alias="User-Agent", include_in_schema=False)]
+Wait = Annotated[bool, Query(description="answer when it has ended")]
+
+
+def trigger_of(agent: str) -> str:
+    """Tell who asks, by the word that reports use."""
+    return "cli" if agent.startswith(CLI_AGENT) else "api"
+
+
+async def answer_reload(runtime: Verbs, answer: Answer, *, wait: bool, started: int = 202) -> Response:
+    """Write down what became of a reload of several pools; a refusal when nothing at all was accepted."""
+    refusals = {pool: describe_refusal(refused) for pool, refused in answer.refusals.items()}
+    if refusals and not answer.rollouts and not answer.changes:
+        first = next(iter(answer.refusals.values()))
+        return ProblemResponse(first.status, first.code.value, first.detail, {**first.state, "refusals": refusals})
+    if wait:
+        for rollout in answer.rollouts:
+            await runtime.wait_rollout(rollout.id)
+    document = {"rollouts": reports(answer.rollouts), "refusals": refusals, "changes": list(answer.changes)}
+    return JSONResponse(document, status_code=200 if wait or not answer.rollouts else started)
+
+
+def _add_rollouts(application: FastAPI, runtime: Verbs) -> None:
+    @application.post(
+        "/v1/reload",
+        status_code=202,
+        summary="Read the configuration again and replace every supervised backend, as SIGUSR2",
+        responses=answers(202, shape.ReloadDocument, 409),
+    )
+    async def reload_all(wait: Wait = False, agent: Agent = "") -> Response:
+        return await answer_reload(runtime, await runtime.reload_all(trigger=trigger_of(agent)), wait=wait)
+
+    @application.post(
+        "/v1/pools/{pool}/reload",
+        status_code=202,
+        summary="Replace every backend of a pool",
+        responses=answers(202, RolloutReport, 404, 409),
+    )
+    async def reload_pool(pool: str, wait: Wait = False, agent: Agent = "") -> Response:
+        rollout = await runtime.reload_pool(pool, trigger=trigger_of(agent))
+        if wait:
+            rollout = await runtime.wait_rollout(rollout.id)
+        return JSONResponse(report(rollout), status_code=200 if wait else 202)
+
+    @application.post(
+        "/v1/config/reload",
+        summary="Read configuration and certificates again and reopen logs, as SIGHUP",
+        responses=answers(200, shape.ReloadDocument, 409, 422),
+    )
+    async def reread(wait: Wait = False, agent: Agent = "") -> Response:
+        answer = await runtime.reread_configuration(trigger=trigger_of(agent))
+        return await answer_reload(runtime, answer, wait=wait)
+
+
+# Verbs.
+
+
+def _add_pool_verbs(application: FastAPI, runtime: Verbs) -> None:
+    def slot_document(pool: str, number: int) -> Response:
+        slots = find_pool(runtime, pool)["slots"]
+        return JSONResponse({"pool": pool, "slot": next(one for one in slots if one["slot"] == number)})
+
+    @application.post(
+        "/v1/pools/{pool}/slots/{slot}/drain",
+        summary="Take a slot out of rotation; its backend goes on living",
+        responses=answers(200, shape.SlotOrderDocument, 404, 409),
+    )
+    async def drain(pool: str, slot: str) -> Response:
+        number = find_slot(runtime, pool, slot)
+        runtime.drain(pool, number)
+        return slot_document(pool, number)
+
+    @application.post(
+        "/v1/pools/{pool}/slots/{slot}/readmit",
+        summary="Bring a drained slot back into rotation",
+        responses=answers(200, shape.SlotOrderDocument, 404, 409),
+    )
+    async def readmit(pool: str, slot: str) -> Response:
+        number = find_slot(runtime, pool, slot)
+        runtime.readmit(pool, number)
+        return slot_document(pool, number)
+
+    def add(verb: str, summary: str, act: Callable[[str], bool]) -> None:
+        async def change(pool: str) -> Response:
+            return JSONResponse({"pool": pool, "changed": act(pool)})
+
+        application.add_api_route(
+            f"/v1/pools/{{pool}}/{verb}",
+            change,
+            methods=["POST"],
+            name=verb,
+            operation_id=verb,
+            summary=summary,
+            responses=answers(200, shape.ChangeDocument, 404, 409),
+        )
+
+    add("pause", "Hold the requests for a pool", runtime.pause)
+    add("resume", "Let them go on", runtime.resume)
+    add("unlock", "End the lock that a failed rollout left, and fill the slots again", runtime.unlock)
+
+    @application.post(
+        "/v1/pools/{pool}/abort",
+        summary="End the rollout of a pool as soon as that leaves no slot half-way",
+        responses=answers(200, shape.AbortDocument, 404, 409),
+    )
+    async def abort(pool: str) -> Response:
+        return JSONResponse({"pool": pool, "rollout": runtime.abort(pool)})
+
+
+def _add_process_verbs(application: FastAPI, runtime: Verbs) -> None:
+    @application.post(
+        "/v1/takeover",
+        status_code=202,
+        summary="Hand listeners and backends to a new proxy process",
+        responses=answers(202, shape.Document, 409, 501),
+    )
+    async def takeover() -> Response:
+        start: Callable[[], Awaitable[Mapping[str, object]]] | None = getattr(runtime, "start_takeover", None)
+        if start is None:
+            return ProblemResponse(501, "not-implemented", "this version cannot hand over to a new process yet")
+        return JSONResponse(dict(await start()), status_code=202)
+
+    @application.post(
+        "/v1/stop",
+        status_code=202,
+        summary="Stop gracefully, as SIGTERM; a second time, at once",
+        responses=answers(202, shape.StopDocument),
+    )
+    async def stop() -> Response:
+        runtime.stop()
+        return JSONResponse({"stopping": True}, status_code=202)
+
+
+# Observation.
+
+
+def _add_observation(application: FastAPI, runtime: Verbs, ending: trio.Event) -> None:
+    metrics = Metrics(runtime.tally, runtime.status)
+    page = files("proxy.control").joinpath("page.html").read_text(encoding="utf-8")
+
+    @application.get(
+        "/v1/events",
+        summary="Every change of state, as server-sent events",
+        response_class=StreamingResponse,
+        responses={200: {"content": {"text/event-stream": {}}, "description": "Never ends by itself."}},
+    )
+    async def events(
+        last_event_id: Annotated[str | None, Header(description="the last event seen; later ones are given")] = None,
+        after: Annotated[int | None, Query(ge=0, description="the same, for those who cannot set fields")] = None,
+    ) -> Response:
+        if last_event_id is not None and last_event_id.isascii() and last_event_id.isdigit():
+            after = int(last_event_id[:18])
+        return StreamingResponse(
+            stream_events(runtime.events, after, ending=ending),
+            media_type="text/event-stream",
+            headers={"X-Accel-Buffering": "no"},
+        )
+
+    @application.get("/livez", summary="The process answers", responses=answers(200, shape.LivenessDocument))
+    async def livez() -> Response:
+        return JSONResponse({"status": "live"})
+
+    @application.get(
+        "/readyz",
+        summary="Every pool has a backend that can be claimed",
+        responses=answers(200, shape.ReadinessDocument, 503),
+    )
+    async def readyz() -> Response:
+        if runtime.ready():
+            return JSONResponse({"status": "ready"})
+        reasons = unready_reasons(runtime.status()) or ["the proxy is starting or stopping"]
+        return ProblemResponse(503, "not-ready", "; ".join(reasons), {"reasons": reasons})
+
+    @application.get(
+        "/metrics",
+        summary="Prometheus",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {}}, "description": "A scrape."}},
+    )
+    async def scrape() -> Response:
+        return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+    @application.get("/", summary="The dashboard page", response_class=HTMLResponse)
+    async def dashboard() -> Response:
+        return HTMLResponse(page, headers={"Content-Security-Policy": PAGE_POLICY, "X-Frame-Options": "DENY"})

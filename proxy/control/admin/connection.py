@@ -1,0 +1,86 @@
+"""One connection to the admin API: Hypercorn's trio connection, held to HTTP/1.1.
+
+Theory: Hypercorn decides per connection between HTTP/1.1 and HTTP/2, and one malformed HTTP/2 request (0.18)
+raises out of its server and takes every other connection along. Two changes keep it harmless. The protocol
+is always the HTTP/1.1 one, and offers to upgrade are ignored, as RFC 9110 7.8 allows. And whatever a
+connection raises ends that connection, with a line in the log.
+
+This rests on names inside Hypercorn that are not its public interface; `tests/control/test_admin_connection`
+speaks HTTP/2 to it, so that a release which moves them is noticed.
+"""
+
+from __future__ import annotations
+
+import h11
+import trio
+from hypercorn.config import Config
+from hypercorn.events import Event, RawData
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import AppWrapper, ConnectionState
+from hypercorn.utils import parse_socket_addr
+from structlog.typing import FilteringBoundLogger
+
+
+class OnlyHttp11(H11Protocol):
+    """Hypercorn's HTTP/1.1, which stays HTTP/1.1 whatever the client offers."""
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """Ignore `Upgrade: h2c` and the preface of HTTP/2: the application answers both as ordinary requests."""
+
+
+class AdminConnection(TCPServer):
+    """One accepted connection, from the first byte to the last."""
+
+    def __init__(
+        self,
+        app: AppWrapper,
+        config: Config,
+        context: WorkerContext,
+        stream: trio.SocketStream,
+        log: FilteringBoundLogger,
+    ) -> None:
+        # Annotated for TLS alone; without it a plain stream is passed, as Hypercorn itself does.
+        super().__init__(app, config, context, ConnectionState({}), stream)  # type: ignore[arg-type]
+        self._log = log
+
+    async def run(self) -> None:
+        """Serve until either side closes; nothing but cancellation leaves this function."""
+        try:
+            socket = self.stream.socket
+            client = parse_socket_addr(socket.family, socket.getpeername())
+            server = parse_socket_addr(socket.family, socket.getsockname())
+            async with TaskGroup() as tasks:
+                self._task_group = tasks
+                self.protocol = OnlyHttp11(  # type: ignore[assignment]  # in place of the wrapper that switches
+                    self.app,
+                    self.config,
+                    self.context,
+                    tasks,
+                    ConnectionState({}),
+                    False,
+                    client,
+                    server,
+                    self.protocol_send,
+                )
+                await self.protocol.initiate()
+                await self.idle_task.restart(tasks, self._idle_timeout)
+                await self._read_data()
+        except OSError:
+            pass  # the client is gone
+        except Exception as error:
+            self._log.warning("admin.connection_failed", error=repr(error), exc_info=error)
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1.0):
+                await self._close()
+
+    async def protocol_send(self, event: Event) -> None:
+        """Do what the protocol asks of the connection, to its end.
+
+        The end of a streamed response wakes the application's watch for a client that leaves, which cancels the
+        very task that is closing the connection; without the shield it would stay open and unwatched.
+        """
+        with trio.CancelScope(shield=not isinstance(event, RawData)):
+            await super().protocol_send(event)

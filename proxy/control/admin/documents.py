@@ -1,0 +1,158 @@
+"""The shapes of the admin API's answers, for `/openapi.json`.
+
+They describe and do not filter: answers are written from the state itself, so a model that lags behind can
+make the description incomplete, never the answer. `tests/control/test_admin_documents` holds them together.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from proxy.core.lifecycle import BackendState, Health
+from proxy.core.report import RolloutReport
+
+
+class Document(BaseModel):
+    """Answers may gain keys; they do not lose or change them."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class ProblemDocument(Document):
+    """Why something was not done (RFC 9457)."""
+
+    type: str = Field(description="always about:blank; `code` tells problems apart")
+    title: str = Field(description="the phrase of the status")
+    status: int
+    code: str = Field(description="stable word for programs; the refusal codes, and those listed in the reference")
+    detail: str = Field(description="one sentence for people")
+    state: dict[str, object] = Field(description="the facts that were found")
+
+
+class BackendDocument(Document):
+    """What fills a slot."""
+
+    id: int
+    generation: int
+    state: BackendState
+    health: Health
+    in_flight: int
+    connections: int
+    pid: int | None
+    address: str
+
+
+class SlotDocument(Document):
+    """One place in a pool; it holds two backends while one is replaced, and none between crashes."""
+
+    slot: int
+    backends: list[BackendDocument]
+
+
+class PoolDocument(Document):
+    """A pool now."""
+
+    size: int
+    supervised: bool
+    generation: int
+    locked: str | None = Field(description="why, or null")
+    paused: bool
+    held: int = Field(description="requests waiting for a backend")
+    slots: list[SlotDocument]
+    rollout: str | None = Field(description="the id of the one in progress, or null")
+
+
+class Timeouts(Document):
+    """Seconds, from the pool's definition."""
+
+    start: float
+    drain: float
+    stop: float
+
+
+class PoolDetailDocument(PoolDocument):
+    """A pool now, by itself."""
+
+    name: str
+    timeouts: Timeouts | None = Field(description="null for a static pool")
+
+
+class ListenerDocument(Document):
+    """A listener now."""
+
+    bind: list[str]
+    connections: int
+
+
+class StatusDocument(Document):
+    """The proxy now."""
+
+    version: str
+    pid: int
+    started: str
+    config: str
+    pools: dict[str, PoolDocument]
+    listeners: dict[str, ListenerDocument]
+
+
+class RefusalDocument(Document):
+    """Why a pool was left out of a reload."""
+
+    code: str
+    detail: str
+    state: dict[str, object]
+
+
+class ReloadDocument(Document):
+    """What became of a reload."""
+
+    rollouts: list[RolloutReport] = Field(description="accepted, in the order in which they run")
+    refusals: dict[str, RefusalDocument] = Field(description="pools that stay as they are")
+    changes: list[str] = Field(description="what else the configuration changed")
+
+
+class RolloutsDocument(Document):
+    """The rollouts that are remembered, the newest last."""
+
+    rollouts: list[RolloutReport]
+
+
+class SlotOrderDocument(Document):
+    """The slot after the order."""
+
+    pool: str
+    slot: SlotDocument
+
+
+class ChangeDocument(Document):
+    """Whether a verb changed anything."""
+
+    pool: str
+    changed: bool = Field(description="false when it was so already")
+
+
+class AbortDocument(Document):
+    """Which rollout was asked to end."""
+
+    pool: str
+    rollout: str | None = Field(description="null when none was in progress")
+
+
+class StopDocument(Document):
+    """The proxy stops."""
+
+    stopping: Literal[True]
+
+
+class LivenessDocument(Document):
+    """The process answers."""
+
+    status: Literal["live"]
+
+
+class ReadinessDocument(Document):
+    """Every pool has a backend that can be claimed."""
+
+    status: Literal["ready"]

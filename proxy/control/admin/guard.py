@@ -1,0 +1,167 @@
+"""Who may speak to the admin API: not a web page that somebody else's site opened in the operator's browser.
+
+Three checks, each against one way in, in this order:
+
+- **Host** (DNS rebinding): a page from `evil.example` can make that name mean 127.0.0.1 and then speak to us
+  as its own origin. The name it used is in `Host`, so over TCP only loopback names and the address the
+  connection arrived at are served. A Unix socket cannot be reached from a page.
+- **Origin** and **Sec-Fetch-Site** (forged requests): a page may *send* a POST anywhere, it only cannot read
+  the answer. Browsers say where a request comes from; what comes from elsewhere may not change anything.
+- **Token**: with `token_file`, everything but liveness, readiness and the page itself needs it. A request
+  that carries it passes the Host check, for no page can know it.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Collection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from proxy.control.problems import ProblemResponse
+
+OPEN_PATHS = frozenset({"/", "/livez", "/readyz"})
+"""What is answered without the token: it holds no state but "ready or not", and probes send no token."""
+
+READS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+SAME_SITE = frozenset({"same-origin", "none"})
+"""`none` is the operator typing the address."""
+
+
+class TokenFile:
+    """The token that callers have to send, read again whenever the file has changed."""
+
+    def __init__(self, path: Path) -> None:
+        """Read it for the first time.
+
+        Raises:
+            OSError: it cannot be read.
+            ValueError: its first line is empty.
+        """
+        self._path = path
+        self._token, self._stamp = self._read()
+
+    def matches(self, authorization: str) -> bool:
+        """Tell whether an `Authorization` field carries the token; the time taken does not tell how nearly."""
+        self._refresh()
+        scheme, _, given = authorization.partition(" ")
+        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), self._token)
+
+    def _refresh(self) -> None:
+        try:
+            stat = self._path.stat()
+            if (stat.st_mtime_ns, stat.st_ino) != self._stamp:
+                self._token, self._stamp = self._read()
+        except (OSError, ValueError):
+            return  # while it is being replaced the old one holds
+
+    def _read(self) -> tuple[bytes, tuple[int, int]]:
+        with self._path.open("rb") as stream:
+            line = stream.readline(4096).strip()
+            stat = self._path.stat()
+        if not line:
+            raise ValueError(f"{self._path}: the first line is empty; it has to hold the token of the admin API")
+        return line, (stat.st_mtime_ns, stat.st_ino)
+
+
+def host_of(authority: str) -> str:
+    """Give the host of `host:port` without the port, lower-case, brackets removed; "" when it is none."""
+    try:
+        return (urlsplit(f"//{authority}").hostname or "").rstrip(".")
+    except ValueError:
+        return ""
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host can only mean this machine, whatever a name server says."""
+    if host == "localhost" or host.endswith(".localhost"):  # RFC 6761 6.3
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def same_address(one: str, other: str) -> bool:
+    """Tell whether two texts are the same IP address, however written."""
+    try:
+        return ipaddress.ip_address(one) == ipaddress.ip_address(other)
+    except ValueError:
+        return False
+
+
+class Guard:
+    """ASGI middleware with the three checks; what it refuses gets a problem and goes no further."""
+
+    def __init__(self, app: ASGIApp, *, hosts: Collection[str] = (), token: TokenFile | None = None) -> None:
+        """Stand before an application.
+
+        Args:
+            app: what is guarded.
+            hosts: names under which it was told to listen, beside loopback and its addresses.
+            token: what callers have to send; None when nothing is asked of them.
+        """
+        self._app = app
+        self._hosts = frozenset(host.lower() for host in hosts)
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it with the reason why not."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        if scope["type"] == "http":
+            problem = self._judge(scope)
+            if problem is not None:
+                await problem(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _judge(self, scope: Scope) -> ProblemResponse | None:
+        headers = Headers(scope=scope)
+        known = self._token is not None and self._token.matches(headers.get("authorization", ""))
+        if not known and not self._host_allowed(headers.get("host"), scope.get("server")):
+            return ProblemResponse(
+                403,
+                "host-not-allowed",
+                f"this is the admin API of hotswap, and it is not called {headers.get('host')!r}; "
+                "use its address, a loopback name, or the token",
+                {"host": headers.get("host")},
+            )
+        if scope["method"] not in READS and not self._origin_allowed(headers):
+            return ProblemResponse(
+                403,
+                "origin-not-allowed",
+                "a page of another origin may not change anything here",
+                {"origin": headers.get("origin"), "sec_fetch_site": headers.get("sec-fetch-site")},
+            )
+        if self._token is not None and not known and scope["path"] not in OPEN_PATHS:
+            return ProblemResponse(
+                401,
+                "token-required",
+                "send the token of [admin].token_file as Authorization: Bearer",
+                headers={"WWW-Authenticate": 'Bearer realm="hotswap"'},
+            )
+        return None
+
+    def _host_allowed(self, authority: str | None, server: tuple[str, int | None] | None) -> bool:
+        # No browser leaves the field out, and Hypercorn gives no server address for a Unix socket.
+        if server is None or authority is None:
+            return True
+        host = host_of(authority)
+        return is_loopback(host) or host in self._hosts or same_address(host, server[0])
+
+    @staticmethod
+    def _origin_allowed(headers: Headers) -> bool:
+        if headers.get("sec-fetch-site", "same-origin") not in SAME_SITE:
+            return False
+        origin = headers.get("origin")
+        if origin is None:
+            return True
+        scheme, separator, authority = origin.partition("://")
+        return bool(separator) and scheme in {"http", "https"} and authority.lower() == headers.get("host", "").lower()

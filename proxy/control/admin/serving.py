@@ -1,0 +1,141 @@
+"""Serving the admin API: from opened sockets to the end, restarted when it fails.
+
+It starts before anything else and ends last, so that an operator can see a slow start and a slow stop. When
+it is cancelled it accepts nothing more, lets running calls answer for a moment, and then is gone.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+from hypercorn.config import Config
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.utils import wrap_app
+from structlog.typing import FilteringBoundLogger
+
+from proxy.control.admin.application import build_application
+from proxy.control.admin.connection import AdminConnection
+from proxy.control.admin.containment import Containment
+from proxy.control.admin.guard import Guard, TokenFile
+from proxy.control.admin.sockets import AdminSocket, open_admin_sockets
+from proxy.control.admin.verbs import Verbs
+from proxy.core.address import Address, TcpAddress
+
+if TYPE_CHECKING:
+    from hypercorn.typing import AppWrapper
+
+GRACE = 2.0
+"""Seconds that running calls get at the end."""
+
+CONNECTIONS = 256
+"""How many may be open; more are closed unanswered, so that admin traffic never takes the files clients need."""
+
+RESTART_DELAY = 0.1
+LONGEST_RESTART_DELAY = 5.0
+"""Seconds before a server that failed is started again: the first time, and at most."""
+
+
+async def serve_admin(
+    runtime: Verbs, *, task_status: trio.TaskStatus[tuple[Address, ...]] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Serve the admin API on every address of `[admin].bind` until cancelled.
+
+    Args:
+        runtime: the proxy it speaks for.
+        task_status: told the real addresses once calls are answered.
+
+    Raises:
+        OSError: an address or the token file cannot be had; said before anything was served.
+        ValueError: the token file is empty.
+
+    **Cancellation**: running calls have `GRACE` seconds to answer, streams end at once, sockets are removed.
+    """
+    log: FilteringBoundLogger = structlog.get_logger()
+    table = runtime.config.admin
+    token = TokenFile(Path(table.token_file)) if table.token_file else None
+    names = [address.host for address in table.bind if isinstance(address, TcpAddress)]
+    ending = trio.Event()
+    guarded = Guard(build_application(runtime, log, ending=ending), hosts=names, token=token)
+    application = wrap_app(Containment(guarded, log), 0, "asgi")  # type: ignore[arg-type]  # Hypercorn's ASGI types and Starlette's
+    with ExitStack() as stack:
+        sockets = stack.enter_context(open_admin_sockets(table.bind))
+        addresses = tuple(one.address for one in sockets)
+        async with trio.open_nursery() as nursery:
+            server = _Server(application, log)
+            await nursery.start(server.host_connections, ending)
+            log.info("admin.listening", addresses=[str(address) for address in addresses])
+            task_status.started(addresses)
+            try:
+                await _accept_forever(server, sockets, log)
+            finally:
+                stack.close()  # before the grace, or connections would be queued that nobody takes
+                ending.set()
+
+
+async def _accept_forever(server: _Server, sockets: tuple[AdminSocket, ...], log: FilteringBoundLogger) -> None:
+    delay = RESTART_DELAY
+    while True:
+        since = trio.current_time()
+        # Copies: a listener closes its socket when it ends, and these must survive a restart.
+        listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(one.socket.dup())) for one in sockets]
+        try:
+            await trio.serve_listeners(server.handle, listeners, handler_nursery=server.connections)
+        except Exception as error:
+            log.error("admin.restarting", error=repr(error), seconds=delay, exc_info=error)
+        stable = trio.current_time() - since > LONGEST_RESTART_DELAY
+        await trio.sleep(delay)
+        delay = RESTART_DELAY if stable else min(2 * delay, LONGEST_RESTART_DELAY)
+
+
+class _Server:
+    """The accepted connections, which outlive a failed accept loop and, for a moment, the end."""
+
+    connections: trio.Nursery
+
+    def __init__(self, application: AppWrapper, log: FilteringBoundLogger) -> None:
+        self._application = application
+        self._log = log
+        self._config = hypercorn_config()
+        self._context = WorkerContext(None)
+        self._open = 0
+
+    async def host_connections(
+        self, ending: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Let connections live until `GRACE` seconds after the end has begun, whoever is cancelled meanwhile."""
+        async with trio.open_nursery() as nursery:
+            nursery.cancel_scope.shield = True
+            self.connections = nursery
+            task_status.started()
+            await ending.wait()
+            nursery.cancel_scope.deadline = trio.current_time() + GRACE
+            await self._context.terminated.set()
+
+    async def handle(self, stream: trio.SocketStream) -> None:
+        """Serve one connection, unless there are too many."""
+        if self._open >= CONNECTIONS:
+            self._log.warning("admin.connections_exhausted", limit=CONNECTIONS)
+            return
+        self._open += 1
+        try:
+            await AdminConnection(self._application, self._config, self._context, stream, self._log).run()
+        finally:
+            self._open -= 1
+
+
+def hypercorn_config() -> Config:
+    """Configure Hypercorn's connections: bounded, silent, and with our name nowhere."""
+    config = Config()
+    config.accesslog = None
+    # What it has to say comes through the standard library's logging into ours.
+    config.errorlog = logging.getLogger("hypercorn.error")
+    config.include_server_header = False
+    config.h11_max_incomplete_size = 16 * 1024
+    config.keep_alive_timeout = 30.0
+    config.read_timeout = None  # an event stream reads nothing for hours
+    return config

@@ -1,0 +1,113 @@
+"""Where the admin API listens: loopback ports, and Unix sockets that only their owner may open."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from proxy.core.address import Address, TcpAddress, UnixAddress
+
+BACKLOG = 128
+
+OWNER_ONLY = 0o600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminSocket:
+    """A listening socket and the address it really has: the port is never 0 here."""
+
+    socket: socket.socket
+    address: Address
+
+
+@contextmanager
+def open_admin_sockets(addresses: Iterable[Address]) -> Iterator[tuple[AdminSocket, ...]]:
+    """Listen on every address, and close and clean up afterwards.
+
+    Args:
+        addresses: where; port 0 asks the kernel for a port.
+
+    Raises:
+        OSError: one of them cannot be had; the message names it. None is open then.
+    """
+    with ExitStack() as stack:
+        opened = []
+        for address in addresses:
+            match address:
+                case UnixAddress():
+                    opener = _open_unix(address)
+                case TcpAddress():
+                    opener = _open_tcp(address)
+            try:
+                opened.append(stack.enter_context(opener))
+            except OSError as error:
+                reason = error.strerror or str(error)
+                raise OSError(error.errno, f"the admin API cannot listen on {address}: {reason}") from error
+        yield tuple(opened)
+
+
+@contextmanager
+def _open_tcp(address: TcpAddress) -> Iterator[AdminSocket]:
+    family, kind, protocol, _, where = socket.getaddrinfo(
+        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    with socket.socket(family, kind, protocol) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.bind(where)
+        listening.listen(BACKLOG)
+        host, port = listening.getsockname()[:2]
+        yield AdminSocket(socket=listening, address=TcpAddress(host, port))
+
+
+@contextmanager
+def _open_unix(address: UnixAddress) -> Iterator[AdminSocket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+        _clear_stale(address.path)
+        listening.bind(address.path)
+        made = os.stat(address.path)
+        try:
+            # Nobody can connect before `listen`, so there is no moment in which others could.
+            os.chmod(address.path, OWNER_ONLY)
+            listening.listen(BACKLOG)
+            yield AdminSocket(socket=listening, address=address)
+        finally:
+            _remove_own(address.path, made)
+
+
+def _clear_stale(path: str) -> None:
+    """Remove the socket of a process that is gone.
+
+    Raises:
+        OSError: somebody answers there, or it is not a socket.
+    """
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise FileExistsError(errno.EEXIST, "something that is not a socket is there")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knock:
+        knock.setblocking(False)
+        try:
+            knock.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+        except BlockingIOError:
+            pass  # its backlog is full, so it lives
+    raise OSError(errno.EADDRINUSE, "another process answers there")
+
+
+def _remove_own(path: str, made: os.stat_result) -> None:
+    # A successor may have put its own socket there meanwhile; that one stays.
+    with contextlib.suppress(OSError):
+        found = os.lstat(path)
+        if (found.st_dev, found.st_ino) == (made.st_dev, made.st_ino):
+            os.unlink(path)

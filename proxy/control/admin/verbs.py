@@ -1,0 +1,92 @@
+"""What the admin API needs of the running proxy, and nothing more: the verbs and the views."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from proxy.control.events import EventLog
+from proxy.core.config import Configuration
+from proxy.core.identity import RolloutId
+from proxy.core.rollout import Rollout
+from proxy.core.tally import Tally
+
+if TYPE_CHECKING:
+    from proxy.core.errors import Refused
+
+
+class Answer(Protocol):
+    """What became of a reload; see `proxy.control.runtime.ReloadAnswer`."""
+
+    @property
+    def rollouts(self) -> Sequence[Rollout]:
+        """Those accepted, in the order in which they run."""
+
+    @property
+    def refusals(self) -> Mapping[str, Refused]:
+        """Pools that stay as they are, with the reason."""
+
+    @property
+    def changes(self) -> Sequence[str]:
+        """What else the configuration changed, in words."""
+
+
+class Verbs(Protocol):
+    """A running proxy, as `proxy.control.runtime.Runtime` documents it."""
+
+    @property
+    def config(self) -> Configuration:
+        """What is in force."""
+
+    @property
+    def events(self) -> EventLog:
+        """Every change of state."""
+
+    @property
+    def tally(self) -> Tally:
+        """What is counted."""
+
+    async def reload_all(self, *, trigger: str) -> Answer:
+        """Read the configuration again and replace every supervised backend."""
+
+    async def reload_pool(self, pool: str, *, trigger: str) -> Rollout:
+        """Replace every backend of one pool."""
+
+    async def reread_configuration(self, *, trigger: str = ...) -> Answer:
+        """Do what SIGHUP does."""
+
+    async def wait_rollout(self, rollout_id: str) -> Rollout:
+        """Block until a rollout has ended."""
+
+    def rollout(self, rollout_id: str) -> Rollout:
+        """Give a rollout by its id."""
+
+    def rollouts(self) -> Sequence[Rollout]:
+        """Give the rollouts that are remembered, the newest last."""
+
+    def drain(self, pool: str, slot: int) -> None:
+        """Take a slot out of rotation."""
+
+    def readmit(self, pool: str, slot: int) -> None:
+        """Bring it back."""
+
+    def pause(self, pool: str) -> bool:
+        """Hold requests; False when they were held already."""
+
+    def resume(self, pool: str) -> bool:
+        """Let them go on; False when it was not paused."""
+
+    def unlock(self, pool: str) -> bool:
+        """End a lock; False when there was none."""
+
+    def abort(self, pool: str) -> RolloutId | None:
+        """End the pool's rollout early; None when none runs."""
+
+    def ready(self) -> bool:
+        """Tell whether every pool has a backend that can be claimed."""
+
+    def status(self) -> dict[str, Any]:
+        """Give the state now."""
+
+    def stop(self) -> None:
+        """Stop gracefully; a second time, at once."""

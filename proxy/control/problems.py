@@ -1,0 +1,80 @@
+"""What the admin API answers when it does not do what it was asked: problem documents (RFC 9457).
+
+Each has a `code`, the stable word for programs; a `detail`, the sentence for people; and a `state`, the facts
+that were found. Errors of this program know their status and words already; this module only writes them
+down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi.responses import JSONResponse
+
+from proxy.core.errors import MISSING, ConfigError, NotFound, Problem, ProxyError, RefusalCode, Refused, written
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class ProblemResponse(JSONResponse):
+    """An answer whose body is a problem document."""
+
+    media_type = MEDIA_TYPE
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        state: Mapping[str, object] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write it down.
+
+        Args:
+            status: of the answer.
+            code: stable, lower-case, with dashes.
+            detail: one sentence.
+            state: the facts found, ready for JSON.
+            headers: further fields of the answer.
+        """
+        document: dict[str, Any] = {
+            "type": "about:blank",
+            "title": HTTPStatus(status).phrase,
+            "status": status,
+            "code": code,
+            "detail": detail,
+            "state": dict(state or {}),
+        }
+        super().__init__(document, status_code=status, headers=None if headers is None else dict(headers))
+
+
+def describe_problem(problem: Problem) -> dict[str, str | None]:
+    """Give one problem of a configuration as JSON; the value as TOML would write it, null when there is none."""
+    return {
+        "path": problem.path,
+        "value": None if problem.value is MISSING else written(problem.value),
+        "allowed": problem.allowed,
+    }
+
+
+def describe_refusal(refused: Refused) -> dict[str, object]:
+    """Give a refusal as JSON, for answers that hold several."""
+    return {"code": refused.code.value, "detail": refused.detail, "state": refused.state}
+
+
+def problem_of(error: ProxyError) -> ProblemResponse:
+    """Give the answer to an error of this program."""
+    match error:
+        case Refused():
+            return ProblemResponse(error.status, error.code.value, error.detail, error.state)
+        case NotFound():
+            return ProblemResponse(error.status, error.code, error.detail, {"known": list(error.known)})
+        case ConfigError():
+            problems = [describe_problem(problem) for problem in error.problems]
+            return ProblemResponse(error.status, RefusalCode.CONFIG_INVALID.value, error.detail, {"problems": problems})
+        case _:
+            return ProblemResponse(500, "internal", error.detail)

@@ -1,0 +1,138 @@
+"""Who is let in: hosts, origins, tokens."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from proxy.control.admin.guard import TokenFile, host_of, is_loopback
+from tests.support.fake_runtime import CONFIGURATION, FakeProxy, open_fake_proxy
+
+
+@pytest.fixture
+async def proxy() -> AsyncIterator[FakeProxy]:
+    """A fake proxy on a loopback port."""
+    async with open_fake_proxy() as fake:
+        yield fake
+
+
+async def ask(proxy: FakeProxy, method: str, path: str, **fields: str) -> httpx.Response:
+    """Send one request with some fields."""
+    headers = {name.replace("_", "-"): value for name, value in fields.items()}
+    async with httpx.AsyncClient(base_url=proxy.url) as client:
+        return await client.request(method, path, headers=headers)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST:9", "[::1]:9900", "127.0.0.2:80", "a.localhost"])
+async def test_loopback_names_are_served(proxy: FakeProxy, host: str) -> None:
+    """A port that was forwarded is still this machine."""
+    assert (await ask(proxy, "GET", "/v1/status", host=host)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "[::1", "10.0.0.1"]
+)
+async def test_a_name_that_somebody_made_point_here_is_refused(proxy: FakeProxy, host: str) -> None:
+    """DNS rebinding: the page of evil.example must not read the state, not even by GET."""
+    for path in ("/", "/v1/status", "/metrics", "/livez"):
+        response = await ask(proxy, "GET", path, host=host)
+        assert response.status_code == 403
+        assert response.json()["code"] == "host-not-allowed"
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "https://localhost:1", "null", "", "garbage"])
+async def test_a_page_of_another_origin_can_give_no_order(proxy: FakeProxy, origin: str) -> None:
+    """A form of another site must not pause a pool."""
+    response = await ask(proxy, "POST", "/v1/pools/web/pause", origin=origin)
+    assert response.status_code == 403
+    assert response.json()["code"] == "origin-not-allowed"
+    assert not proxy.runtime.pool("web").paused
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+async def test_what_a_browser_says_comes_from_another_site_can_give_no_order(proxy: FakeProxy, site: str) -> None:
+    """Also where it leaves `Origin` out."""
+    response = await ask(proxy, "POST", "/v1/pools/web/pause", sec_fetch_site=site)
+    assert response.status_code == 403
+    assert not proxy.runtime.pool("web").paused
+
+
+async def test_the_page_of_the_proxy_itself_can_give_orders(proxy: FakeProxy) -> None:
+    """Its origin is ours."""
+    response = await ask(proxy, "POST", "/v1/pools/web/pause", origin=proxy.url, sec_fetch_site="same-origin")
+    assert response.status_code == 200
+
+
+async def test_a_stranger_with_an_open_socket_cannot_ask_for_a_websocket(proxy: FakeProxy) -> None:
+    """There is none, and the attempt ends politely."""
+    response = await ask(
+        proxy,
+        "GET",
+        "/v1/status",
+        connection="Upgrade",
+        upgrade="websocket",
+        sec_websocket_key="dGhlIHNhbXBsZSBub25jZQ==",
+        sec_websocket_version="13",
+    )
+    assert response.status_code == 403
+
+
+async def test_with_a_token_every_call_but_probes_and_the_page_needs_it(tmp_path: Path) -> None:
+    """The page holds no state, and probes send no token."""
+    token = tmp_path / "token"
+    token.write_text("s3cret\nanother line\n")
+    text = CONFIGURATION.replace("[admin]", f'[admin]\ntoken_file = "{token}"')
+    async with open_fake_proxy(text) as proxy:
+        for path in ("/livez", "/readyz", "/"):
+            assert (await ask(proxy, "GET", path)).status_code == 200
+        for method, path in (("GET", "/v1/status"), ("GET", "/metrics"), ("POST", "/v1/stop"), ("GET", "/v1/events")):
+            for fields in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Basic s3cret"}):
+                response = await ask(proxy, method, path, **fields)
+                assert response.status_code == 401
+                assert response.json()["code"] == "token-required"
+                assert response.headers["www-authenticate"].startswith("Bearer")
+        assert proxy.runtime.stopping == 0
+        good = {"authorization": "bearer s3cret"}
+        assert (await ask(proxy, "GET", "/v1/status", **good)).status_code == 200
+        # No page can know the token, so the name does not matter then.
+        assert (await ask(proxy, "GET", "/v1/status", host="proxy.internal", **good)).status_code == 200
+        assert (await ask(proxy, "GET", "/v1/status", host="proxy.internal")).status_code == 403
+
+
+async def test_a_token_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
+    """Tokens are changed without a restart; while the file is broken the old one holds."""
+    path = tmp_path / "token"
+    path.write_text("old\n")
+    token = TokenFile(path)
+    assert token.matches("Bearer old")
+    fresh = tmp_path / "fresh"
+    fresh.write_text("new\n")
+    fresh.replace(path)
+    assert not token.matches("Bearer old")
+    assert token.matches("Bearer new")
+    path.unlink()
+    assert token.matches("Bearer new")
+    assert not token.matches("")
+    assert not token.matches("Bearer ")
+    assert not token.matches("Bearer nöt")
+
+
+async def test_an_empty_token_file_is_an_error_and_not_an_open_door(tmp_path: Path) -> None:
+    """Nothing is served with it."""
+    path = tmp_path / "token"
+    path.write_text("\n")
+    with pytest.raises(ValueError, match="first line is empty"):
+        TokenFile(path)
+
+
+def test_hosts_are_read_as_browsers_write_them() -> None:
+    """Ports, brackets, case and a dot at the end do not matter."""
+    assert host_of("LocalHost.:80") == "localhost"
+    assert host_of("[::1]:80") == "::1"
+    assert host_of("a]b") == ""
+    assert is_loopback("127.8.9.1")
+    assert not is_loopback("128.0.0.1")
+    assert not is_loopback("localhost.example")

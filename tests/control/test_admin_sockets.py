@@ -1,0 +1,84 @@
+"""Where the admin API listens."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from proxy.control.admin.sockets import open_admin_sockets
+from proxy.core.address import Address, TcpAddress, UnixAddress
+
+
+def test_every_address_is_opened_and_told_as_it_really_is(tmp_path: Path) -> None:
+    """Port 0 becomes a port."""
+    path = UnixAddress(str(tmp_path / "admin.sock"))
+    with open_admin_sockets([TcpAddress("127.0.0.1", 0), path]) as opened:
+        tcp, unix = opened
+        assert isinstance(tcp.address, TcpAddress)
+        socket.create_connection((tcp.address.host, tcp.address.port)).close()
+        assert unix.address == path
+
+
+def test_a_unix_socket_is_for_its_owner_alone_and_goes_with_us(tmp_path: Path) -> None:
+    """Mode 0600 whatever the umask, and no path is left behind."""
+    path = tmp_path / "admin.sock"
+    before = os.umask(0)
+    try:
+        with open_admin_sockets([UnixAddress(str(path))]):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    finally:
+        os.umask(before)
+    assert not path.exists()
+
+
+def test_the_socket_of_a_process_that_was_killed_is_replaced(tmp_path: Path) -> None:
+    """Nobody has to remove it by hand."""
+    path = tmp_path / "admin.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+        dead.listen()
+    with open_admin_sockets([UnixAddress(str(path))]), socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+
+
+def test_the_socket_of_a_living_process_is_left_alone(tmp_path: Path) -> None:
+    """A second proxy by mistake does not take the first one's operators away."""
+    path = UnixAddress(str(tmp_path / "admin.sock"))
+    with open_admin_sockets([path]):
+        with pytest.raises(OSError, match=r"cannot listen on unix:.*another process answers there"):
+            open_admin_sockets([path]).__enter__()
+        assert Path(path.path).exists()
+
+
+def test_what_is_not_a_socket_is_never_removed(tmp_path: Path) -> None:
+    """A path typed wrongly costs no file."""
+    path = tmp_path / "precious"
+    path.write_text("data")
+    with pytest.raises(OSError, match="not a socket"):
+        open_admin_sockets([UnixAddress(str(path))]).__enter__()
+    assert path.read_text() == "data"
+
+
+def test_the_socket_of_a_successor_is_not_removed(tmp_path: Path) -> None:
+    """Who has the path now keeps it."""
+    path = tmp_path / "admin.sock"
+    with open_admin_sockets([UnixAddress(str(path))]):
+        path.rename(tmp_path / "moved")
+        with socket.socket(socket.AF_UNIX) as successor:
+            successor.bind(str(path))
+    assert path.exists()
+
+
+def test_a_port_in_use_says_which_and_leaves_nothing_open(tmp_path: Path) -> None:
+    """The message names the address."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        path = tmp_path / "admin.sock"
+        addresses: list[Address] = [UnixAddress(str(path)), TcpAddress("127.0.0.1", port)]
+        with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"):
+            open_admin_sockets(addresses).__enter__()
+        assert not path.exists()

@@ -1,0 +1,380 @@
+"""A proxy without processes and sockets: real pools, real rollouts, and a script that says how rollouts go.
+
+It has the verbs of `proxy.control.admin.Verbs`, so the admin API and the command line can be tested in every
+situation without waiting for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import trio
+
+from proxy.control.admin import serve_admin
+from proxy.control.events import EventLog
+from proxy.core.address import Address, TcpAddress
+from proxy.core.config import Configuration, SupervisedPoolTable, parse_configuration
+from proxy.core.errors import (
+    ConfigError,
+    Problem,
+    ProxyError,
+    RefusalCode,
+    Refused,
+    StartFailure,
+    UnknownPool,
+    UnknownRollout,
+    UnknownSlot,
+)
+from proxy.core.identity import RolloutId
+from proxy.core.lifecycle import BackendState, Health
+from proxy.core.pool import Backend, Pool
+from proxy.core.rollout import QueuedSlot, Rollout
+from proxy.core.rollout_events import (
+    AbortRequested,
+    OldDrained,
+    OldExited,
+    ReplacementFailed,
+    ReplacementGone,
+    ReplacementReady,
+    SlotsSeen,
+)
+from proxy.core.strategy import Balance, OnFailure, Strategy
+from proxy.core.tally import Tally
+
+CONFIGURATION = """
+[admin]
+bind = ["127.0.0.1:0"]
+
+[listeners.public]
+bind = ["127.0.0.1:0"]
+
+[[routes]]
+pool = "web"
+
+[pools.web]
+server = "command"
+command = ["serve", "{fd}"]
+drain_timeout = "30s"
+
+[pools.legacy]
+addresses = ["127.0.0.1:1"]
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FakeAnswer:
+    """What became of a reload."""
+
+    rollouts: Sequence[Rollout] = ()
+    refusals: Mapping[str, Refused] = field(default_factory=dict)
+    changes: Sequence[str] = ()
+
+
+class FakeRuntime:
+    """Pools and rollouts that change as the test says.
+
+    Attributes:
+        refusal: raised by every reload while set.
+        broken: raised by every verb while set, as a defect would be.
+        outcome: how the next rollout goes: `done`, `failed`, or `held` until `go_on` is set.
+        go_on: lets a held rollout end.
+        stopping: `stop` was called this often.
+    """
+
+    def __init__(self, nursery: trio.Nursery, text: str = CONFIGURATION) -> None:
+        self.config: Configuration = parse_configuration(text, origin="/nowhere/hotswap.toml")
+        self.events = EventLog()
+        self.tally = Tally()
+        self.refusal: Refused | None = None
+        self.broken: Exception | None = None
+        self.config_problems: tuple[Problem, ...] = ()
+        self.outcome = "done"
+        self.go_on = trio.Event()
+        self.stopping = 0
+        self.triggers: list[str] = []
+        self.cores: dict[str, Pool] = {}
+        self._nursery = nursery
+        self._rollouts: dict[str, Rollout] = {}
+        self._ended: dict[str, trio.Event] = {}
+        for name, table in self.config.pools.items():
+            supervised = isinstance(table, SupervisedPoolTable)
+            size = table.slots(2)
+            pool = Pool(name=name, balance=Balance.LEAST_IN_FLIGHT, size=size, supervised=supervised)
+            for slot in range(size):
+                self.fill(pool, slot, generation=1)
+            self.cores[name] = pool
+
+    @staticmethod
+    def fill(pool: Pool, slot: int, *, generation: int) -> Backend:
+        """Put a ready and healthy backend into a slot."""
+        backend = pool.add(
+            slot=slot,
+            generation=generation,
+            address=TcpAddress("127.0.0.1", 9),
+            now=trio.current_time(),
+            pid=1000 + slot,
+        )
+        pool.move(backend, BackendState.READY, now=trio.current_time())
+        pool.set_health(backend, Health.HEALTHY)
+        return backend
+
+    # Reloads.
+
+    async def reload_all(self, *, trigger: str) -> FakeAnswer:
+        """Reload the supervised pools; the static one is left out."""
+        self.check()
+        rollouts = [await self.reload_pool(n, trigger=trigger) for n, p in self.cores.items() if p.supervised]
+        return FakeAnswer(rollouts=rollouts)
+
+    async def reload_pool(self, pool: str, *, trigger: str) -> Rollout:
+        """Start a rollout that goes as `outcome` says."""
+        core = self.pool(pool)
+        self.check()
+        self.triggers.append(trigger)
+        running = self.running(pool)
+        if running is not None:
+            detail = f"rollout {running.id} of pool {pool} is in progress"
+            raise Refused(RefusalCode.ROLLOUT_IN_PROGRESS, detail, {"pool": pool, "rollout": running.id})
+        if not core.supervised:
+            raise Refused(RefusalCode.NOT_SUPERVISED, f"pool {pool} is static", {"pool": pool})
+        if core.locked is not None:
+            raise Refused(RefusalCode.POOL_LOCKED, f"pool {pool} is locked", {"pool": pool, "locked": core.locked})
+        rollout = Rollout(
+            id=RolloutId(f"r{len(self._rollouts) + 1}"),
+            pool=pool,
+            trigger=trigger,
+            strategy=Strategy.DRAIN_FIRST,
+            on_failure=OnFailure.LOCK,
+            generation=len(self._rollouts) + 2,
+            queue=[QueuedSlot(slot=slot, generation=1) for slot in range(core.size)],
+            size=core.size,
+            started=datetime.now(UTC),
+            now=trio.current_time(),
+        )
+        self._rollouts[rollout.id] = rollout
+        self._ended[rollout.id] = trio.Event()
+        self._nursery.start_soon(self._perform, rollout, core)
+        return rollout
+
+    async def reread_configuration(self, *, trigger: str = "signal") -> FakeAnswer:
+        """Find the problems the test has put in, or nothing changed."""
+        self.check()
+        if self.config_problems:
+            raise ConfigError(self.config_problems)
+        return FakeAnswer(changes=("pool web: hold_limit",))
+
+    def check(self) -> None:
+        """Raise what the test asked for."""
+        if self.broken is not None:
+            raise self.broken
+        if self.refusal is not None:
+            raise self.refusal
+
+    async def _perform(self, rollout: Rollout, core: Pool) -> None:
+        self.events.publish("rollout.started", pool=core.name, rollout=rollout.id)
+        rollout.begin(now=trio.current_time())
+        while rollout.in_progress:
+            every = frozenset(range(core.size))
+            rollout.on(SlotsSeen(ready=every, lost=frozenset()), now=trio.current_time())
+            if rollout.step is None:
+                break
+            slot = rollout.step.slot
+            old = next(one for one in core.backends if one.slot == slot)
+            core.move(old, BackendState.DRAINING, now=trio.current_time())
+            self.events.publish("backend.draining", pool=core.name, slot=slot)
+            if self.outcome == "held":
+                await self.go_on.wait()
+            if self.outcome == "failed":
+                failure = ReplacementFailed(
+                    slot=slot,
+                    reason=StartFailure.EXITED,
+                    detail="it exited with code 1 before it was ready",
+                    output=("Traceback (most recent call last):", "ModuleNotFoundError: No module named 'shop'"),
+                )
+                rollout.on(failure, now=trio.current_time())
+                core.move(old, BackendState.READY, now=trio.current_time())
+                rollout.on(ReplacementGone(slot=slot), now=trio.current_time())
+                core.lock(f"rollout {rollout.id} failed")
+                break
+            rollout.on(ReplacementReady(slot=slot), now=trio.current_time())
+            self.fill(core, slot, generation=rollout.generation)
+            rollout.on(OldDrained(slot=slot), now=trio.current_time())
+            rollout.on(OldExited(slot=slot), now=trio.current_time())
+            core.remove(old)
+        self.events.publish("rollout.ended", pool=core.name, rollout=rollout.id, outcome=rollout.outcome)
+        self._ended[rollout.id].set()
+
+    async def wait_rollout(self, rollout_id: str) -> Rollout:
+        """Wait for its end."""
+        rollout = self.rollout(rollout_id)
+        await self._ended[rollout.id].wait()
+        return rollout
+
+    def rollout(self, rollout_id: str) -> Rollout:
+        """Give one."""
+        if rollout_id not in self._rollouts:
+            raise UnknownRollout(rollout_id, self._rollouts)
+        return self._rollouts[rollout_id]
+
+    def rollouts(self) -> Sequence[Rollout]:
+        """Give all."""
+        return tuple(self._rollouts.values())
+
+    def running(self, pool: str) -> Rollout | None:
+        """Give the one in progress."""
+        return next((r for r in self._rollouts.values() if r.pool == pool and r.in_progress), None)
+
+    # Verbs.
+
+    def pool(self, name: str) -> Pool:
+        """Give a pool."""
+        if name not in self.cores:
+            raise UnknownPool(name, self.cores)
+        return self.cores[name]
+
+    def backend(self, pool: str, slot: int) -> Backend:
+        """Give what fills a slot."""
+        for backend in self.pool(pool).backends:
+            if backend.slot == slot:
+                return backend
+        raise UnknownSlot(slot, range(self.pool(pool).size))
+
+    def drain(self, pool: str, slot: int) -> None:
+        """Drain a slot, unless a rollout runs."""
+        running = self.running(pool)
+        if running is not None:
+            raise Refused(RefusalCode.ROLLOUT_IN_PROGRESS, f"rollout {running.id} runs", {"rollout": running.id})
+        self.pool(pool).move(self.backend(pool, slot), BackendState.DRAINING, now=trio.current_time())
+
+    def readmit(self, pool: str, slot: int) -> None:
+        """Bring it back."""
+        self.pool(pool).move(self.backend(pool, slot), BackendState.READY, now=trio.current_time())
+
+    def pause(self, pool: str) -> bool:
+        """Pause."""
+        core = self.pool(pool)
+        before = core.paused
+        core.pause()
+        return not before
+
+    def resume(self, pool: str) -> bool:
+        """Resume."""
+        core = self.pool(pool)
+        before = core.paused
+        core.resume()
+        return before
+
+    def unlock(self, pool: str) -> bool:
+        """Unlock."""
+        core = self.pool(pool)
+        before = core.locked
+        core.unlock()
+        return before is not None
+
+    def abort(self, pool: str) -> RolloutId | None:
+        """Ask the rollout to end."""
+        self.pool(pool)
+        running = self.running(pool)
+        if running is None:
+            return None
+        running.on(AbortRequested(), now=trio.current_time())
+        return running.id
+
+    def ready(self) -> bool:
+        """Every pool has a claimable backend."""
+        return all(pool.ready_slots() for pool in self.cores.values())
+
+    def status(self) -> dict[str, Any]:
+        """Give the state in the form of the real one."""
+        if self.broken is not None:
+            raise self.broken
+        pools: dict[str, Any] = {}
+        for name, core in self.cores.items():
+            running = self.running(name)
+            pools[name] = {
+                "size": core.size,
+                "supervised": core.supervised,
+                "generation": 1,
+                "locked": core.locked,
+                "paused": core.paused,
+                "compatibility": None,
+                "held": 0,
+                "rollout": None if running is None else running.id,
+                "slots": [
+                    {
+                        "slot": slot.slot,
+                        "backends": [
+                            {
+                                "id": one.id,
+                                "generation": one.generation,
+                                "state": one.state.value,
+                                "health": one.health.value,
+                                "in_flight": one.in_flight,
+                                "connections": 0,
+                                "pid": one.pid,
+                                "address": one.address,
+                                "since": one.since,
+                                "release": "/srv/shop",
+                            }
+                            for one in slot.backends
+                        ],
+                    }
+                    for slot in core.snapshot().slots
+                ],
+            }
+        return {
+            "version": "1.2.3",
+            "pid": 4711,
+            "started": "2025-01-01T00:00:00+00:00",
+            "config": "/nowhere/hotswap.toml",
+            "pools": pools,
+            "listeners": {"public": {"bind": ["127.0.0.1:8443"], "connections": 3}},
+        }
+
+    def stop(self) -> None:
+        """Count it."""
+        self.stopping += 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class FakeProxy:
+    """A fake runtime with its admin API served.
+
+    Attributes:
+        runtime: what it speaks for.
+        addresses: where it answers.
+        scope: cancel it to end the admin API.
+    """
+
+    runtime: FakeRuntime
+    addresses: tuple[Address, ...]
+    scope: trio.CancelScope
+
+    @property
+    def url(self) -> str:
+        """The first address as a URL."""
+        return f"http://{self.addresses[0]}"
+
+
+@asynccontextmanager
+async def open_fake_proxy(text: str = CONFIGURATION) -> AsyncIterator[FakeProxy]:
+    """Serve the admin API of a fake runtime until the block is left."""
+    async with trio.open_nursery() as nursery:
+        runtime = FakeRuntime(nursery, text)
+        scope = trio.CancelScope()
+
+        async def serve(*, task_status: trio.TaskStatus[tuple[Address, ...]] = trio.TASK_STATUS_IGNORED) -> None:
+            with scope:
+                await serve_admin(runtime, task_status=task_status)
+
+        addresses = await nursery.start(serve)
+        yield FakeProxy(runtime=runtime, addresses=addresses, scope=scope)
+        nursery.cancel_scope.cancel()
+
+
+class Defect(ProxyError):
+    """An error nobody foresaw, with a secret in it."""
