@@ -22,6 +22,9 @@ from typing import Final
 MAX_RETRIES: Final = 2
 """Attempts after the first that may count against an exchange."""
 
+RETRY_FIELD: Final = b"x-hotswap-retry"
+"""Marks a request that a proxy may have sent before; the name in lower case."""
+
 BACKOFF_FIRST: Final = 0.025
 BACKOFF_LIMIT: Final = 0.25
 """Upper bounds of the first and of the longest delay, in seconds (the defaults of Envoy)."""

@@ -22,13 +22,13 @@ from proxy.edge.ledger import Ledger
 from proxy.edge.listener import Listener, OpenListener
 from proxy.edge.poller import Poller
 from proxy.edge.timers import TICK
+from proxy.edge.tunnel import CUT
 
 if TYPE_CHECKING:
     from proxy.core.config import PoolTable
     from proxy.core.pool import Backend, Pool
     from proxy.edge.exchange import Exchange
     from proxy.edge.tunnel import Tunnel
-
 
 BUFFER_BYTES: Final = 256 * 1024
 
@@ -136,8 +136,7 @@ class DataPlane:
         listener = self.listeners.pop(name, None)
         if listener is not None:
             listener.close()
-            for connection in tuple(listener.connections):
-                connection.drain()
+            listener.drain_connections()
             if listener.connections:
                 self.closed_listeners = [old for old in self.closed_listeners if old.connections] + [listener]
 
@@ -163,6 +162,29 @@ class DataPlane:
         if gate is not None:
             gate.close()
 
+    def tunnels_to(self, backend: Backend) -> list[Tunnel]:
+        """The tunnels that a backend has."""
+        return [tunnel for exchange, tunnel in self.tunnels.items() if exchange.backend is backend]
+
+    def close_tunnels(self, backend: Backend, *, within: float) -> int:
+        """Have the tunnels to a backend closed in order, spread over a time, so that their clients do not all come
+        back at once. Each gets a close frame (1012, service restart) between two frames, and a moment to answer it.
+
+        Call it when three quarters of a drain are over; `cut` ends what is left.
+
+        Args:
+            backend: the backend.
+            within: seconds in which the last of them begins to close.
+
+        Returns:
+            How many there are; `pool_counts` says how many were closed.
+        """
+        tunnels = self.tunnels_to(backend)
+        now = self.clock()
+        for number, tunnel in enumerate(tunnels):
+            tunnel.leave_at(now + within * number / len(tunnels))
+        return len(tunnels)
+
     def connections_to(self, backend: Backend) -> int:
         """How many connections to a backend are open."""
         gate = self.gates.get(backend.pool)
@@ -179,21 +201,26 @@ class DataPlane:
         upstream = None if gate is None else gate.upstreams.get(backend.id)
         return 0 if upstream is None else upstream.close_idle()
 
-    def cut(self, backend: Backend) -> int:
+    def cut(self, backend: Backend, gate: Gate | None = None) -> int:
         """End by force what is in flight in a backend.
+
+        Args:
+            backend: the backend.
+            gate: its pool's, if that is not among the gates any more.
 
         Returns:
             How many exchanges, tunnels included, were cut.
         """
         count = 0
-        for exchange in tuple(self._exchanges(backend)):
+        for exchange in tuple(self._exchanges(backend, gate)):
             count += 1
             tunnel = self.tunnels.get(exchange)
             if tunnel is not None:
-                self.gates[backend.pool].cut += 1
+                if exchange.gate is not None:
+                    exchange.gate.cut += 1
                 tunnel.cut()
             else:
-                exchange.cut("cut at the end of the drain")
+                exchange.cut(CUT)
         return count
 
     def exchanges_in(self, backend: Backend) -> list[ExchangeView]:
@@ -215,8 +242,8 @@ class DataPlane:
             )
         return views
 
-    def _exchanges(self, backend: Backend) -> Iterator[Exchange]:
-        gate = self.gates.get(backend.pool)
+    def _exchanges(self, backend: Backend, gate: Gate | None = None) -> Iterator[Exchange]:
+        gate = gate or self.gates.get(backend.pool)
         upstream = None if gate is None else gate.upstreams.get(backend.id)
         if upstream is not None:
             for connection in upstream.connections:
@@ -242,17 +269,20 @@ class DataPlane:
     async def drain_downstream(self, *, timeout: float) -> None:
         """Stop accepting, let every exchange end, and close what is idle.
 
-        After `timeout` seconds what is left is closed. **Cancellation** leaves the rest open.
+        Tunnels are told to leave, spread over the last quarter of the time; after `timeout` seconds what is left is
+        closed. **Cancellation** leaves the rest open.
         """
         self.stopping = True
         listeners = [*self.listeners.values(), *self.closed_listeners]
         for listener in listeners:
             listener.close()
+        tunnels = tuple(self.tunnels.values())
+        for number, tunnel in enumerate(tunnels):
+            tunnel.leave_at(self.clock() + timeout * (0.75 + 0.25 * number / len(tunnels)))
         with trio.move_on_after(timeout):
-            while self.tunnels or any(listener.connections for listener in listeners):
+            while any(listener.connections for listener in listeners):
                 for listener in listeners:
-                    for connection in tuple(listener.connections):
-                        connection.drain()
+                    listener.drain_connections()
                 await trio.sleep(TICK)
         for tunnel in tuple(self.tunnels.values()):
             tunnel.cut()

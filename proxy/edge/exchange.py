@@ -13,116 +13,40 @@ from __future__ import annotations
 
 import math
 import random
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from proxy.core.errors import ConnectFailed, Side, UpstreamBroken, UpstreamTimedOut
-from proxy.core.forwarding import Peer, error_head, request_id_of, write_request
-from proxy.core.messages import IDEMPOTENT, Field, RequestHead, ResponseHead
-from proxy.core.retry import Attempt, Ending, Fail, Failure, Retry, Where, backoff, decide, given_up
+from proxy.core.forwarding import error_head, request_id_of, write_request
+from proxy.core.messages import IDEMPOTENT, Field, ResponseHead
+from proxy.core.retry import (
+    RETRY_FIELD,
+    Attempt,
+    Ending,
+    Fail,
+    Failure,
+    Retry,
+    Where,
+    backoff,
+    decide,
+    given_up,
+)
 from proxy.core.routing import RouteMatch
+from proxy.edge.record import Record
+from proxy.edge.replay import Replay
 
 if TYPE_CHECKING:
     from proxy.core.identity import BackendId
-    from proxy.core.pool import Backend
-    from proxy.edge.dataplane import DataPlane
     from proxy.edge.gate import Gate
-    from proxy.edge.listener import Listener
     from proxy.edge.stream import Data
-    from proxy.edge.upstream import Upstream, UpstreamConnection
-
-REPLAY_BYTES: Final = 64 * 1024
-"""How much of a request's body is kept so that it can be sent again (as in Pingora)."""
+    from proxy.edge.upstream import Upstream
+    from proxy.edge.upstream_connection import UpstreamConnection
 
 GONE_STATUS: Final = 499
 """What the record says when the client left before its answer was complete (nginx's number)."""
 
 
-class Responder(Protocol):
-    """The client's side of one exchange."""
-
-    @property
-    def backed_up(self) -> bool:
-        """Whether the client takes no more for now."""
-
-    def send_interim(self, exchange: Exchange, head: ResponseHead) -> None:
-        """Pass on an informational response."""
-
-    def send_head(self, exchange: Exchange, head: ResponseHead) -> None:
-        """Begin the response; goes out with the next `flush`."""
-
-    def send_body(self, data: Data) -> None:
-        """Go on with it; a view is used up by the next `flush`."""
-
-    def send_end(self) -> None:
-        """The response is whole."""
-
-    def flush(self) -> bool:
-        """Send what has been said. False when the client is gone."""
-
-    def done(self, exchange: Exchange) -> None:
-        """The exchange is over and its response whole."""
-
-    def truncate(self, exchange: Exchange) -> None:
-        """The exchange is over and its response is not whole, which the client must be able to see."""
-
-    def read_on(self) -> None:
-        """The exchange takes more of the request's body."""
-
-    def tunnel(self, exchange: Exchange, head: ResponseHead, connection: UpstreamConnection) -> bool:
-        """Turn into a tunnel after this 101. False where the protocol has none."""
-
-
-class Exchange:
-    """See the module.
-
-    `request_done` says that the whole request has come from the client; `upstream` is set while a backend is claimed,
-    `backend` stays the last that was.
-    """
-
-    # What has not happened yet is read from the class: an exchange is made for every request.
-    request_bytes = 0
-    request_id = b""
-    response_timeout = 0.0
-    gate: Gate | None = None
-    pool_name = ""
-    backend: Backend | None = None
-    upstream: Upstream | None = None
-    connection: UpstreamConnection | None = None
-    status = 0
-    response_bytes = 0
-    retries = 0
-    held_at = 0.0
-    held_seconds = 0.0
-    written = 0
-    sent_at = 0.0
-    upstream_seconds = -1.0
-    side: Side | None = None
-    error = ""
-    finished = False
-    tunnelled = False
-    deadline = math.inf
-    armed = math.inf
-    _began = False
-    _sending = False
-    _replay: list[bytes] | None = None
-    _replay_bytes = 0
-    _excluded: tuple[BackendId, ...] = ()
-    _fresh_only = False
-    _in_budget = False
-    _wait = False
-
-    def __init__(
-        self, plane: DataPlane, listener: Listener, responder: Responder, head: RequestHead, peer: Peer
-    ) -> None:
-        self.plane = plane
-        self.listener = listener
-        self.responder = responder
-        self.head = head
-        self.peer = peer
-        self.started = plane.clock()
-        self.request_done = head.complete
-        self.idle_timeout = listener.idle_timeout
-        self._target = head.target
+class Exchange(Record):
+    """See the module; what is known of it is in `Record`."""
 
     # From the client.
 
@@ -135,6 +59,9 @@ class Exchange:
             self.answer(413, side=Side.DOWNSTREAM, error="the body is too large")
             return
         if listener.redirect is not None:
+            if not head.host:
+                self.answer(400, side=Side.DOWNSTREAM, error="no host to redirect to")
+                return
             self.answer(listener.redirect.status, fields=((b"Location", listener.redirect_to(head)),))
             return
         match = self.plane.router.match(head.host, head.path)
@@ -165,11 +92,11 @@ class Exchange:
         if limit is not None and self.request_bytes > limit:
             self.answer(413, side=Side.DOWNSTREAM, error="the body is too large")
             return
+        replay = self._replay
+        if replay is None:
+            replay = self._replay = Replay()
         if not self._sending:
-            if self._replay is None:
-                self._replay = []
-            self._replay.append(bytes(data))
-            self._replay_bytes += size
+            replay.add(data)
             return
         connection = self.connection
         assert connection is not None
@@ -178,14 +105,9 @@ class Exchange:
             connection.stream.write_all([b"%x\r\n" % size, data, b"\r\n"])
         else:
             connection.stream.write(data)
-        if self._replay is not None or self._replay_bytes == 0:
-            self._replay_bytes += size
-            if self._replay_bytes > REPLAY_BYTES:
-                self._replay = None
-            elif self._replay is None:
-                self._replay = [bytes(data)]
-            else:
-                self._replay.append(bytes(data))
+        replay.add_sent(data)
+        if connection.stream.backed_up:
+            connection.await_backend(self.response_timeout)
 
     def on_request_end(self) -> None:
         """The body is complete."""
@@ -194,7 +116,7 @@ class Exchange:
             if self.head.chunked:
                 self.connection.stream.write(b"0\r\n\r\n")
             if not self._began:
-                self.connection.await_response(self.response_timeout)
+                self.connection.await_backend(self.response_timeout)
 
     @property
     def wants_body(self) -> bool:
@@ -251,25 +173,24 @@ class Exchange:
             stream = connection.stream
             pieces: list[Data] = [data]
             if head.chunked:
-                for piece in replay:
+                for piece in replay.pieces:
                     pieces += (b"%x\r\n" % len(piece), piece, b"\r\n")
                 if self.request_done:
                     pieces.append(b"0\r\n\r\n")
             else:
-                pieces += replay
+                pieces += replay.pieces
             stream.write_all(pieces)
-            self.written = len(data) + self._replay_bytes
-            if self._replay_bytes > REPLAY_BYTES:
-                self._replay = None
+            self.written = len(data) + replay.size
+            replay.trim()
         if stream.broken:
             self.written = 0
             connection.fail(UpstreamBroken("the connection takes nothing"))
             return
         self._sending = True
         self.sent_at = self.plane.poller.now
-        if self.request_done:
-            connection.await_response(self.response_timeout)
-        else:
+        if self.request_done or stream.backed_up:
+            connection.await_backend(self.response_timeout)
+        if not self.request_done:
             self.responder.read_on()
 
     def on_upstream_drained(self) -> None:
@@ -292,6 +213,7 @@ class Exchange:
             return
         self.status = head.status
         self._began = True
+        self._replay = None if self.request_done else self._replay
         self.responder.send_head(self, head)
 
     def on_response_body(self, data: Data) -> None:
@@ -386,10 +308,11 @@ class Exchange:
                 reused=reused,
                 request_bytes=self.written,
                 idempotent=self.head.method in IDEMPOTENT,
-                replayable=not taken or (self._replay is not None and self._replay_bytes == taken),
+                replayable=not taken or (self._replay is not None and self._replay.whole),
                 response_bytes=int(responded),
                 sent_bytes=int(self._began),
                 retries=self.retries,
+                marked=self.head.field(RETRY_FIELD) is not None,
             )
         )
         self.error = str(error)
@@ -504,9 +427,9 @@ class Exchange:
             if self.upstream is None:
                 gate.forget(self)
                 self.deadline = math.inf
-        self.plane.ledger.record(self)
         self._release_claim()
         self._replay = None
+        self.plane.ledger.record(self)
 
     def on_deadline(self) -> None:
         """Held for too long, or the pause before a retry is over."""
@@ -522,4 +445,9 @@ class Exchange:
     def on_crash(self, error: Exception) -> None:
         """Contain a defect of ours to this exchange."""
         self.plane.on_crash(error, "exchange")
-        self.answer(500, side=Side.INTERNAL, error="internal error")
+        try:
+            self.answer(500, side=Side.INTERNAL, error="internal error")
+        except Exception as again:  # the last resort is to let go of both sides
+            self.plane.on_crash(again, "exchange")
+            self._finish()
+            self.responder.truncate(self)

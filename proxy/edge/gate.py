@@ -33,19 +33,21 @@ STEP: Final = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolCounts:
-    """How many exchanges of a pool were sent again, held and cut since the proxy started; `longest_hold` in seconds
-    since it was last asked for."""
+    """How many exchanges of a pool were sent again, held and cut since the proxy started, and how many tunnels were
+    closed in order because their backend's time was over; `longest_hold` in seconds since it was last asked for."""
 
     retried: int
     held: int
     cut: int
     longest_hold: float
+    tunnels_closed: int = 0
 
 
 class Gate:
     """The data plane's side of one pool."""
 
     __slots__ = (
+        "_closed",
         "_drained",
         "_stop_observing",
         "armed",
@@ -60,6 +62,7 @@ class Gate:
         "request_duration",
         "retried",
         "table",
+        "tunnels_closed",
         "upstream_duration",
         "upstreams",
     )
@@ -69,7 +72,8 @@ class Gate:
         self.pool = pool
         self.table = table
         self.held: deque[Exchange] = deque()
-        self.held_total = self.retried = self.cut = 0
+        self.held_total = self.retried = self.cut = self.tunnels_closed = 0
+        self._closed = False
         self.longest_hold = 0.0
         self.budget = RetryBudget()
         self.request_duration = plane.tally.request_duration.setdefault(pool.name, Histogram())
@@ -84,7 +88,13 @@ class Gate:
     def counts(self) -> PoolCounts:
         """Totals so far; the longest hold starts anew."""
         longest, self.longest_hold = self.longest_hold, 0.0
-        return PoolCounts(retried=self.retried, held=self.held_total, cut=self.cut, longest_hold=longest)
+        return PoolCounts(
+            retried=self.retried,
+            held=self.held_total,
+            cut=self.cut,
+            longest_hold=longest,
+            tunnels_closed=self.tunnels_closed,
+        )
 
     @property
     def in_flight(self) -> int:
@@ -102,6 +112,9 @@ class Gate:
             The claimed backend's connections, or None when the exchange is held (`Exchange.on_let_in` follows) or
             was turned away (it has answered 503).
         """
+        if self._closed:
+            exchange.turn_away("the pool is gone")
+            return None
         backend = None if self.held else self.pool.claim(excluding)
         if backend is None and excluding and not self.held:
             backend = self.pool.claim()
@@ -142,7 +155,10 @@ class Gate:
             exchange.held_seconds += now - exchange.held_at
             self.longest_hold = max(self.longest_hold, exchange.held_seconds)
             self.plane.poller.timers.set(exchange, math.inf)
-            exchange.on_let_in(self.upstreams[backend.id])
+            try:
+                exchange.on_let_in(self.upstreams[backend.id])
+            except Exception as error:  # contained: the others still want in
+                exchange.on_crash(error)
         self.plane.tally.held[self.pool.name] = len(self.held)
         if self.held:
             match self.pool.outlook():
@@ -154,10 +170,13 @@ class Gate:
                     pass
 
     def _turn_all_away(self) -> None:
-        held, self.held = self.held, deque()
-        for exchange in held:
-            exchange.turn_away("no backend can take the request")
-        self.plane.tally.held[self.pool.name] = 0
+        while self.held:
+            exchange = self.held[0]
+            self.forget(exchange)
+            try:
+                exchange.turn_away("no backend can take the request")
+            except Exception as error:  # contained: the others have to hear of it too
+                exchange.on_crash(error)
 
     def on_deadline(self) -> None:
         """The next held exchanges may go."""
@@ -181,6 +200,8 @@ class Gate:
                 upstream = self.upstreams.pop(backend.id, None)
                 if upstream is not None:
                     upstream.close()
+                for tunnel in self.plane.tunnels_to(backend):
+                    tunnel.end("the backend was removed")
                 self._wake(backend)
             case BackendDrained(backend=backend):
                 self._wake(backend)
@@ -203,10 +224,12 @@ class Gate:
             await event.wait()
 
     def close(self) -> None:
-        """Stop observing, answer what is held, close every connection."""
+        """Stop observing, answer what is held, end what is in flight, close every connection."""
+        self._closed = True
         self._stop_observing()
         self._turn_all_away()
         for upstream in tuple(self.upstreams.values()):
+            self.plane.cut(upstream.backend, self)
             upstream.close()
         self.upstreams.clear()
         for event in self._drained.values():

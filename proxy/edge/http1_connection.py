@@ -25,7 +25,7 @@ from proxy.wire.websocket import is_handshake
 if TYPE_CHECKING:
     from proxy.edge.dataplane import DataPlane
     from proxy.edge.listener import Listener
-    from proxy.edge.upstream import UpstreamConnection
+    from proxy.edge.upstream_connection import UpstreamConnection
 
 BODY_GRACE: Final = 10.0
 """Seconds that may be waited for the pieces of a body, all together, before its rate is looked at (R4)."""

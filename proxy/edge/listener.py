@@ -43,6 +43,9 @@ class Connection(Protocol):
     def close(self) -> None:
         """End at once."""
 
+    def on_crash(self, error: Exception) -> None:
+        """An exception left one of these: log it and end this connection, nothing else."""
+
 
 @dataclass(slots=True, kw_only=True)
 class OpenListener:
@@ -139,6 +142,14 @@ class Listener:
         self.pause()
         self.deadline = math.inf
         self.open_listener.close()
+
+    def drain_connections(self) -> None:
+        """Let every connection end in order; a defect in one of them does not spare the others."""
+        for connection in tuple(self.connections):
+            try:
+                connection.drain()
+            except Exception as error:  # contained: one connection
+                connection.on_crash(error)
 
     def forget(self, connection: Connection) -> None:
         """A connection has ended."""

@@ -2,6 +2,9 @@
 
 Each direction ends by itself: what one side ends is ended towards the other once everything it sent has been passed
 on, and the tunnel is over when both are, or when either breaks, or when nothing moved for the idle timeout.
+
+A backend whose time is over is left in order: at the next end of a frame the client gets a close frame that tells it to
+come back (1012), and a moment to answer it; what the backend still says is dropped.
 """
 
 from __future__ import annotations
@@ -12,32 +15,40 @@ from typing import TYPE_CHECKING, Final
 from proxy.core.errors import Side
 from proxy.edge.poller import GONE
 from proxy.edge.stream import BLOCKED, Stream
+from proxy.wire.websocket import FrameTracker, close_frame
 
 if TYPE_CHECKING:
     from proxy.edge.dataplane import DataPlane
     from proxy.edge.exchange import Exchange
     from proxy.edge.http1_connection import Http1Connection
-    from proxy.edge.upstream import UpstreamConnection
+    from proxy.edge.upstream_connection import UpstreamConnection
 
 READS_AT_A_TIME: Final = 4
-GOING_AWAY: Final = b"\x88\x02\x03\xf4"
-"""A WebSocket close frame with 1012, service restart (RFC 6455 5.5.1, registry of close codes)."""
+GOING_AWAY: Final = 1001
+SERVICE_RESTART: Final = 1012
+"""Codes of close frames (RFC 6455 7.4.1 and the registry)."""
+ECHO_SECONDS: Final = 2.0
+"""How long a client has to answer a close frame, and a backend to finish the frame before it."""
+HALF_SECONDS: Final = 5.0
+"""How long a client may be silent after its backend has closed its half: most have closed all of it."""
+CUT: Final = "cut at the end of the drain"
 
 
 class Tunnel:
-    """Two streams joined, for as long as the claim on the backend lasts."""
+    """Two streams joined, for as long as the claim on the backend lasts; a connection of its listener."""
 
     __slots__ = (
-        "_client",
         "_connection",
         "_exchange",
-        "_from_backend",
-        "_from_client",
+        "_idle_at",
+        "_leave_at",
+        "_leaving",
         "_rest",
         "armed",
         "backend_end",
         "client_end",
         "deadline",
+        "listener",
         "over",
         "plane",
     )
@@ -46,14 +57,17 @@ class Tunnel:
         self, plane: DataPlane, exchange: Exchange, client: Http1Connection, connection: UpstreamConnection
     ) -> None:
         self.plane = plane
+        self.listener = exchange.listener
         self.deadline = self.armed = math.inf
         self.over = False
         self._exchange = exchange
-        self._client = client
         self._connection = connection
+        self._idle_at = self._leave_at = math.inf
+        self._leaving = 0  # the code of the close frame that is due or sent
+        self.listener.replace(client, self)
         backend_stream, self._rest = connection.take_stream()
-        self.client_end = TunnelEnd(self, client.stream)
-        self.backend_end = TunnelEnd(self, backend_stream)
+        self.client_end = TunnelEnd(self, client.give_stream())
+        self.backend_end = BackendEnd(self, backend_stream)
         self.client_end.other = self.backend_end
         self.backend_end.other = self.client_end
 
@@ -63,13 +77,10 @@ class Tunnel:
         Args:
             early: what the client sent behind its request.
         """
-        connection, client = self._connection, self._client
-        connection.exchange = None
+        self._connection.exchange = None
         self.plane.tunnels[self._exchange] = self
         self.client_end.stream.own(self.client_end)
         self.backend_end.stream.own(self.backend_end)
-        client.deadline = math.inf
-        client.exchange = None
         self.client_end.forward(early)
         self.backend_end.forward(self._rest)
         self.touch()
@@ -78,24 +89,60 @@ class Tunnel:
 
     def touch(self) -> None:
         """Something moved."""
-        poller = self.plane.poller
-        poller.timers.set(self, poller.now + self._exchange.idle_timeout)
+        if not self._leaving:
+            poller = self.plane.poller
+            self._idle_at = poller.now + (HALF_SECONDS if self.backend_end.ended else self._exchange.idle_timeout)
+            poller.timers.set(self, min(self._idle_at, self._leave_at))
 
     def on_deadline(self) -> None:
-        """Nothing moved for too long."""
-        self.end("idle for too long")
+        """Nothing moved for too long, or it is time to leave, or leaving took too long."""
+        poller = self.plane.poller
+        if self._leaving:
+            self.end(CUT)
+        elif poller.now >= self._leave_at:
+            self.leave(GOING_AWAY if self.plane.stopping else SERVICE_RESTART)
+        elif poller.now >= self._idle_at:
+            self.end("" if self.backend_end.ended else "idle for too long")
+        else:
+            poller.timers.set(self, min(self._idle_at, self._leave_at))
 
     def on_crash(self, error: Exception) -> None:
         """Contain a defect of ours to this tunnel."""
         self.plane.on_crash(error, "tunnel")
         self.end("internal error")
 
-    def cut(self) -> None:
-        """End by force: the backend's time is over. A WebSocket client is told to come back."""
-        if not self.client_end.stream.unsent:
-            self.client_end.stream.write(GOING_AWAY)
+    # Leaving.
+
+    def leave_at(self, moment: float) -> None:
+        """Leave in order at this moment of the poller's clock, unless told so before."""
+        if not self._leaving and not self.over:
+            self._leave_at = min(self._leave_at, moment)
+            self.plane.poller.timers.set(self, min(self._idle_at, self._leave_at))
+
+    def leave(self, code: int) -> None:
+        """Send a close frame as soon as no other frame is under way, and end when the client has answered it."""
+        if self._leaving or self.over:
+            return
+        self._leaving = code
         self._exchange.side = Side.UPSTREAM
-        self.end("cut at the end of the drain")
+        self.plane.poller.timers.set(self, self.plane.poller.now + ECHO_SECONDS)
+        gate = self._exchange.gate
+        if gate is not None:
+            gate.tunnels_closed += 1
+        self.backend_end.leave(close_frame(code))
+        self.check_over()
+
+    def cut(self) -> None:
+        """End by force: the backend's time is over. The client is told if that is possible at once."""
+        if self.over:
+            return
+        if not self._leaving:
+            self.backend_end.leave(close_frame(SERVICE_RESTART))
+        self._exchange.side = Side.UPSTREAM
+        self.end(CUT)
+
+    def drain(self) -> None:
+        """The listener stops: a tunnel goes on until it is told to leave."""
 
     def check_over(self) -> None:
         """End when both directions have ended."""
@@ -104,11 +151,13 @@ class Tunnel:
             client.stream.broken
             or backend.stream.broken
             or (client.ended and backend.ended and not client.stream.unsent and not backend.stream.unsent)
+            or (self._leaving and backend.silent and (client.ended or backend.ended) and not client.stream.unsent)
         ):
-            self.end()
-        elif backend.ended and not client.stream.unsent:
-            # The backend has left and everything it said is out; nothing the client says can arrive any more.
-            self.end()
+            self.end(CUT if self._leaving else "")
+
+    def close(self) -> None:
+        """End at once; idempotent."""
+        self.end("the connection was closed")
 
     def end(self, error: str = "") -> None:
         """Close both sides and finish the exchange. Once."""
@@ -118,7 +167,8 @@ class Tunnel:
         self.deadline = math.inf
         self.plane.tunnels.pop(self._exchange, None)
         self._connection.close()
-        self._client.close()
+        self.listener.forget(self)
+        self.client_end.stream.close()
         self._exchange.on_tunnel_end(sent=self.backend_end.passed, received=self.client_end.passed, error=error)
 
 
@@ -147,14 +197,19 @@ class TunnelEnd:
         if events & GONE:
             stream.hangup = True
         stream.readable = True
-        if stream.unsent and stream.flush_kept():
-            self.on_drained()
+        unsent = stream.unsent
+        if unsent:
+            if stream.flush_kept():
+                self.on_drained()
+            elif stream.unsent < unsent:
+                self.tunnel.touch()
         self.pump()
 
     def on_drained(self) -> None:
         """What was kept for this side has been sent."""
-        if self.other.ended:
+        if self.other.ended and not self.stream.broken:
             self.stream.end_writes()
+        self.tunnel.touch()
         self.tunnel.check_over()
         self.other.pump()
 
@@ -173,6 +228,7 @@ class TunnelEnd:
                 self.ended = True
                 if not self.other.stream.unsent:
                     self.other.stream.end_writes()
+                tunnel.touch()
                 tunnel.check_over()
                 return
             tunnel.touch()
@@ -185,3 +241,43 @@ class TunnelEnd:
     def on_crash(self, error: Exception) -> None:
         """Contain a defect of ours to this tunnel."""
         self.tunnel.on_crash(error)
+
+
+class BackendEnd(TunnelEnd):
+    """The backend's side: its frames are followed, so that a close frame of ours can end them.
+
+    Attributes:
+        silent: nothing more of the backend's is passed on.
+    """
+
+    __slots__ = ("_farewell", "_frames", "silent")
+
+    def __init__(self, tunnel: Tunnel, stream: Stream) -> None:
+        super().__init__(tunnel, stream)
+        self._frames = FrameTracker()
+        self._farewell = b""
+        self.silent = False
+
+    def leave(self, frame: bytes) -> None:
+        """Put a close frame behind the frame under way, and pass on nothing after it."""
+        self._farewell = frame
+        if self._frames.between_frames:
+            self._say_farewell()
+
+    def forward(self, data: bytes | memoryview) -> None:
+        """Pass bytes of the backend to the client, and follow its frames."""
+        if self.silent:
+            return
+        if self._farewell:
+            data = data[: self._frames.follow(data, stop=True)]
+            super().forward(data)
+            if self._frames.between_frames:
+                self._say_farewell()
+        else:
+            self._frames.follow(data)
+            super().forward(data)
+
+    def _say_farewell(self) -> None:
+        self.silent = True
+        if not self._frames.closed:
+            self.other.stream.write(self._farewell)
