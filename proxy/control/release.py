@@ -20,7 +20,7 @@ import trio
 
 from proxy.control.compatibility import read_compatibility
 from proxy.core.compatibility import Compatibility
-from proxy.core.config import SupervisedPoolTable
+from proxy.core.config import PoolTable, SupervisedPoolTable
 from proxy.core.errors import ConfigError, Problem
 from proxy.core.server import Server
 from proxy.core.strategy import Ready
@@ -97,6 +97,36 @@ async def read_release(
             table.compatibility, directory=directory, environment=variables
         ),
     )
+
+
+async def read_releases(
+    tables: Mapping[str, PoolTable], *, environment: Mapping[str, str]
+) -> dict[str, Release]:
+    """Read what the backends of every supervised pool are started from, all at the same time.
+
+    Args:
+        tables: pools by name.
+        environment: the variables of the proxy.
+
+    Raises:
+        ConfigError: some of it cannot be used; it lists everything.
+    """
+    releases: dict[str, Release] = {}
+    problems: list[Problem] = []
+
+    async def read(name: str, table: SupervisedPoolTable) -> None:
+        try:
+            releases[name] = await read_release(name, table, environment=environment)
+        except ConfigError as error:
+            problems.extend(error.problems)
+
+    async with trio.open_nursery() as nursery:
+        for name, table in tables.items():
+            if isinstance(table, SupervisedPoolTable):
+                nursery.start_soon(read, name, table)
+    if problems:
+        raise ConfigError(problems)
+    return releases
 
 
 def _resolve(

@@ -137,7 +137,7 @@ class Reloader:
 
         **Cancellation**: nothing was changed.
         """
-        pool = self._runtime.pool(name)
+        pool = self._runtime.pools[name]
         marked: dict[str, RolloutId] = {}
         try:
             marked[name] = self._mark(pool)

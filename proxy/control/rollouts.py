@@ -306,7 +306,7 @@ class RolloutRun:
                 # In one go with the look at the scope: what was cancelled before it began starts nothing.
                 await trio.lowlevel.checkpoint()
                 turn.new = pool.launch(slot, generation, pool.release_of(generation), reason)
-                await turn.new.wait_ready()
+                await pool.bring_up(turn.new)
             except StartFailed as failure:
                 self._log.error(
                     "rollout.replacement_failed",

@@ -21,6 +21,7 @@ import structlog
 import trio
 from structlog.typing import FilteringBoundLogger
 
+from proxy.control import rotation
 from proxy.control.access import AccessLog
 from proxy.control.admin import serve_admin
 from proxy.control.configuration import find_configuration, load_configuration
@@ -28,18 +29,20 @@ from proxy.control.events import EventLog
 from proxy.control.listeners import Listeners, Prepared
 from proxy.control.logs import configure_logs
 from proxy.control.notify import ServiceManager
+from proxy.control.pool_set import PoolSet
 from proxy.control.privileges import drop_privileges
-from proxy.control.release import Release, read_release
+from proxy.control.release import Release, read_releases
 from proxy.control.reload import ReloadAnswer, Reloader
 from proxy.control.rollout_book import RolloutBook
 from proxy.control.rollouts import RolloutRun
 from proxy.control.signals import HANDLED, serve_signals
-from proxy.control.static_pool import StaticPool
-from proxy.control.status import VERSION, describe, summarise
+from proxy.control.state_directory import open_state_directory
+from proxy.control.status import describe, summarise
 from proxy.control.supervised_pool import SupervisedPool
 from proxy.control.surroundings import Surroundings
-from proxy.core.config import Configuration, StaticPoolTable, SupervisedPoolTable
-from proxy.core.errors import BackendError, ConfigError, Problem, UnknownPool
+from proxy.control.version import program_version
+from proxy.core.config import Configuration
+from proxy.core.errors import ConfigError, Problem
 from proxy.core.identity import RolloutId
 from proxy.core.pool import CapacityFreed, PoolEvent
 from proxy.core.rollout import Rollout
@@ -49,12 +52,8 @@ from proxy.edge.dataplane import DataPlane
 from proxy.edge.probe import probe
 from proxy.edge.sockets import inherited_sockets
 from proxy.processes.guardian import start_guardian
-from proxy.processes.listening import open_directory, sweep_directory
 
 __all__ = ["ReloadAnswer", "Runtime", "run_proxy"]
-
-AnyPool = SupervisedPool | StaticPool
-
 
 class Runtime:
     """A running proxy; the verbs of admin API and signals.
@@ -86,13 +85,14 @@ class Runtime:
         """
         self.config = config
         self.config_path = config_path
-        self.pools: dict[str, AnyPool] = {}
         self.events = EventLog()
         self.tally = Tally()
         self.started = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         self.booted = False
+        self._serving = False
         self.stopping = False
         self.processors = len(os.sched_getaffinity(0))
+        self.pools = PoolSet(processors=self.processors, observer=self._note_change)
         self.log: FilteringBoundLogger = structlog.get_logger()
         self.plane = DataPlane(
             tally=self.tally, log=self.log, access=access.write if access.enabled else None
@@ -104,7 +104,6 @@ class Runtime:
         self._stop_asked = trio.Event()
         self._end_scope = trio.CancelScope()
         self._boot_scope = trio.CancelScope()
-        self._scopes: dict[AnyPool, trio.CancelScope] = {}
         self._changed = trio.Event()
         self._nursery: trio.Nursery
 
@@ -138,8 +137,8 @@ class Runtime:
 
     async def _boot(self) -> None:
         config, nursery = self.config, self._nursery
-        self.log.info("proxy.starting", version=VERSION, pid=os.getpid(), config=str(self.config_path))
-        state_dir = self._open_state_dir()
+        self.log.info("proxy.starting", version=program_version(), pid=os.getpid(), config=str(self.config_path))
+        state_dir = open_state_directory(config.proxy.state_dir)
         environment = dict(os.environ)
         self.listeners = Listeners(state_dir=state_dir, inherited=inherited_sockets(environment))
         nursery.start_soon(self._manager.serve_watchdog)
@@ -163,50 +162,17 @@ class Runtime:
         )
         nursery.start_soon(guardian.serve)
         await nursery.start(self.plane.serve)
-        releases = await self._read_releases(config)
+        releases = await read_releases(config.pools, environment=self.surroundings.environment)
         self.take_over(config, prepared, releases)
         self.listeners.close_unused()
+        self._serving = True
         nursery.start_soon(self._watch_boot)
-
-    def _open_state_dir(self) -> Path:
-        path = Path(self.config.proxy.state_dir)
-        try:
-            directory = open_directory(path)
-            sweep_directory(directory)
-        except (BackendError, OSError) as error:
-            raise ConfigError(
-                [Problem("proxy.state_dir", str(path), f"a directory for this user alone; {error}")]
-            ) from error
-        return directory
-
-    async def _read_releases(self, config: Configuration) -> dict[str, Release]:
-        """Read what the backends of every pool are started from, all at the same time.
-
-        Raises:
-            ConfigError: some of it cannot be used; it lists everything.
-        """
-        releases: dict[str, Release] = {}
-        problems: list[Problem] = []
-
-        async def read(name: str, table: SupervisedPoolTable) -> None:
-            try:
-                releases[name] = await read_release(name, table, environment=self.surroundings.environment)
-            except ConfigError as error:
-                problems.extend(error.problems)
-
-        async with trio.open_nursery() as nursery:
-            for name, table in config.pools.items():
-                if isinstance(table, SupervisedPoolTable):
-                    nursery.start_soon(read, name, table)
-        if problems:
-            raise ConfigError(problems)
-        return releases
 
     async def _watch_boot(self) -> None:
         """Keep the service manager informed, and tell it once when every pool has been ready."""
         while True:
             self._manager.status(summarise(self))
-            if not self.booted and not self.stopping and all(map(_complete, self.pools.values())):
+            if not self.booted and not self.stopping and self.pools.complete():
                 self.booted = True
                 self.log.info("proxy.ready")
                 self.events.publish("proxy.ready")
@@ -228,25 +194,20 @@ class Runtime:
         for run in self.book.unfinished():
             run.abort("shutting-down")
         await self.plane.drain_downstream(timeout=timeout)
-        pools = tuple(self._scopes)
-        patience = max((pool.table.stop_timeout for pool in pools if isinstance(pool, SupervisedPool)), default=0.0)
-        with trio.move_on_after(patience):
+        with trio.move_on_after(self.pools.stop_patience()):
             for run in self.book.unfinished():
                 await run.ended.wait()
-        async with trio.open_nursery() as nursery:
-            for pool in pools:
-                nursery.start_soon(self._stop_pool, pool, 0.0)
+        await self.pools.stop_all()
         self.log.info("proxy.stopped")
 
-    # Pools come and go.
+    # Taking over a configuration.
 
     def take_over(
         self, config: Configuration, prepared: Prepared, releases: Mapping[str, Release]
     ) -> tuple[str, ...]:
-        """Make a configuration the one in force: listeners, routes, new pools, pools that are gone.
+        """Make a configuration the one in force: new pools, routes, listeners, pools that are gone.
 
-        Supervised pools that exist stay as they are, because their definition changes with a rollout. Nothing
-        in here waits or fails, so no request meets half of it.
+        Nothing in here waits or fails, so no request meets half of it.
 
         Args:
             config: the configuration.
@@ -256,28 +217,14 @@ class Runtime:
         Returns:
             What changed, in words.
         """
-        changes: list[str] = []
-        for name, table in config.pools.items():
-            known = self.pools.get(name)
-            if known is None:
-                pool: AnyPool
-                if isinstance(table, StaticPoolTable):
-                    pool = StaticPool(name, table, self.surroundings)
-                else:
-                    pool = SupervisedPool(name, releases[name], self.surroundings, processors=self.processors)
-                self._start_pool(pool)
-                changes.append(f"pool {name} added")
-            elif isinstance(known, StaticPool) and isinstance(table, StaticPoolTable) and known.table != table:
-                known.reconfigure(table)
-                changes.append(f"pool {name} changed")
+        changes = [*self.pools.take_over(config.pools, releases, self.surroundings, self._nursery)]
         if config.routes != self.config.routes:
             changes.append("routes changed")
         self.plane.set_router(Router(config.routes))
-        changes.extend(self.listeners.commit(prepared, self.plane))
-        for name in [name for name in self.pools if name not in config.pools]:
-            removed = self.pools.pop(name)
-            self._nursery.start_soon(self._remove_pool, removed)
-            changes.append(f"pool {name} removed")
+        changes += self.listeners.commit(prepared, self.plane)
+        changes += self.pools.drop(
+            config.pools, self._nursery, static_drain_timeout=config.proxy.shutdown_timeout
+        )
         self._adopt(config)
         if self.booted:
             self.log.info("config.applied", changes=changes)
@@ -295,39 +242,6 @@ class Runtime:
             if wanted != kept:
                 self.log.warning("config.needs_restart", table=name, detail="it takes effect at the next start")
         self.config = config.model_copy(update={"proxy": process, "admin": current.admin})
-
-    def _start_pool(self, pool: AnyPool) -> None:
-        self.pools[pool.name] = pool
-        self._scopes[pool] = trio.CancelScope()
-        # Before the routes name it: a request for it is held from now on.
-        self.plane.add_pool(pool.core, pool.table)
-        pool.core.observe(self._note_change)
-        self._nursery.start_soon(self._serve_pool, pool)
-
-    async def _serve_pool(self, pool: AnyPool) -> None:
-        try:
-            with self._scopes[pool]:
-                await pool.serve()
-        except Exception as error:
-            pool.log.error("pool.crashed", exc_info=error)
-
-    async def _stop_pool(self, pool: AnyPool, drain_timeout: float) -> None:
-        try:
-            await pool.stop(drain_timeout=drain_timeout)
-        except Exception as error:
-            pool.log.error("pool.crashed", exc_info=error)
-        finally:
-            self._scopes[pool].cancel()
-
-    async def _remove_pool(self, pool: AnyPool) -> None:
-        longest = pool.table.drain_timeout if isinstance(pool, SupervisedPool) else self.config.proxy.shutdown_timeout
-        pool.log.info("pool.removing")
-        await self._stop_pool(pool, longest)
-        del self._scopes[pool]
-        if pool.name not in self.pools:
-            self.plane.drop_pool(pool.name)
-        pool.log.info("pool.removed")
-        self.events.publish("pool.removed", pool=pool.name)
 
     def start_rollouts(self, runs: Sequence[RolloutRun]) -> None:
         """Perform rollouts one after the other, from now on."""
@@ -405,24 +319,14 @@ class Runtime:
         Raises:
             UnknownPool: there is none of this name.
         """
-        self.pool(pool)
+        found = self.pools[pool]
         for run in self.book.unfinished():
-            if run.rollout.pool == pool:
+            if run.rollout.pool == found.name:
                 run.abort()
                 return run.rollout.id
         return None
 
     # Verbs about pools.
-
-    def pool(self, name: str) -> AnyPool:
-        """Give a pool.
-
-        Raises:
-            UnknownPool: there is none of this name.
-        """
-        if name not in self.pools:
-            raise UnknownPool(name, self.pools)
-        return self.pools[name]
 
     def drain(self, pool: str, slot: int) -> None:
         """Take the backend of a slot out of rotation and leave it running.
@@ -431,7 +335,7 @@ class Runtime:
             UnknownPool, UnknownSlot: there is none.
             Refused: a rollout is in progress, or no other backend could be claimed then.
         """
-        self.pool(pool).drain_slot(slot)
+        self.pools[pool].drain_slot(slot)
 
     def readmit(self, pool: str, slot: int) -> None:
         """Bring a drained backend back into rotation; nothing happens when it is there.
@@ -440,7 +344,7 @@ class Runtime:
             UnknownPool, UnknownSlot: there is none.
             Refused: a rollout is in progress, or the slot has no backend that is ready.
         """
-        self.pool(pool).readmit_slot(slot)
+        self.pools[pool].readmit_slot(slot)
 
     def pause(self, pool: str) -> bool:
         """Hold the requests for a pool; False when they were held already.
@@ -448,12 +352,8 @@ class Runtime:
         Raises:
             UnknownPool: there is none of this name.
         """
-        found = self.pool(pool)
-        if found.core.paused:
-            return False
-        found.core.pause()
-        found.log.info("pool.paused")
-        return True
+        found = self.pools[pool]
+        return rotation.pause(found.core, found.log)
 
     def resume(self, pool: str) -> bool:
         """Let the requests for a pool go on; False when it was not paused.
@@ -461,12 +361,8 @@ class Runtime:
         Raises:
             UnknownPool: there is none of this name.
         """
-        found = self.pool(pool)
-        if not found.core.paused:
-            return False
-        found.core.resume()
-        found.log.info("pool.resumed")
-        return True
+        found = self.pools[pool]
+        return rotation.resume(found.core, found.log)
 
     def unlock(self, pool: str) -> bool:
         """End the lock that a failed rollout left, and fill the slots again; False when there was none.
@@ -474,15 +370,14 @@ class Runtime:
         Raises:
             UnknownPool: there is none of this name.
         """
-        found = self.pool(pool)
+        found = self.pools[pool]
         return isinstance(found, SupervisedPool) and found.unlock()
 
     # Views.
 
     def ready(self) -> bool:
         """Tell whether it has started and every pool has a backend that can be claimed."""
-        serves = hasattr(self, "surroundings") and self.pools.keys() >= self.config.pools.keys()
-        return serves and not self.stopping and all(pool.core.ready_slots() for pool in self.pools.values())
+        return self._serving and not self.stopping and self.pools.ready()
 
     def status(self) -> dict[str, Any]:
         """Give the state now, ready for JSON."""
@@ -501,11 +396,6 @@ class Runtime:
         self.stopping = True
         self._stop_asked.set()
         self._boot_scope.cancel()
-
-
-def _complete(pool: AnyPool) -> bool:
-    """Tell whether a pool has finished booting; static addresses that are down are somebody else's."""
-    return pool.full if isinstance(pool, SupervisedPool) else pool.judged
 
 
 def _read_configuration(config_path: Path | str | None) -> tuple[Path, Configuration]:

@@ -11,13 +11,15 @@ from collections.abc import Awaitable, Callable
 import trio
 from structlog.typing import FilteringBoundLogger
 
+from proxy.control import rotation
 from proxy.control.announcements import Announcer
+from proxy.control.entries import Entries
 from proxy.control.probing import serve_probes
 from proxy.control.surroundings import Surroundings
 from proxy.core.address import Address
 from proxy.core.backend import Backend
 from proxy.core.config import StaticPoolTable
-from proxy.core.errors import RefusalCode, Refused, UnknownSlot
+from proxy.core.errors import UnknownSlot
 from proxy.core.lifecycle import BackendState, Health
 from proxy.core.pool import BackendDrained, Pool, PoolEvent
 
@@ -27,7 +29,7 @@ class StaticPool:
 
     Attributes:
         name: its name.
-        core: its backends as the data plane sees them.
+        core, entries: its backends, as the data plane sees them and as they are changed here.
         table: its definition.
         generation: 1; nothing here is ever rolled.
         stopping: it is being ended.
@@ -51,6 +53,7 @@ class StaticPool:
             max_in_flight=table.max_in_flight,
         )
         self.core.observe(Announcer(surroundings.events, self.log))
+        self.entries = Entries(self.core, self.log)
 
     @property
     def judged(self) -> bool:
@@ -108,17 +111,8 @@ class StaticPool:
             UnknownSlot: there is no such slot.
             Refused: no other backend could be claimed then.
         """
-        backend = self._backend_in(number)
-        if backend.state is BackendState.DRAINING:
-            return
-        if not any(other.claimable for other in self.core.backends if other is not backend):
-            raise Refused(
-                RefusalCode.NOT_READY,
-                f"no other backend of pool {self.name} can be claimed; to hold its requests: hotswap pause {self.name}",
-                {"pool": self.name, "slot": number, "ready": len(self.core.ready_slots())},
-            )
-        self.log.info("backend.draining", slot=number, by="operator")
-        self._tell(lambda: self.core.move(backend, BackendState.DRAINING, now=trio.current_time()))
+        if rotation.drain(self._backend_in(number), self.entries):
+            self.log.info("backend.draining", slot=number, by="operator")
 
     def readmit_slot(self, number: int) -> None:
         """Bring a drained backend back into rotation; nothing happens when it is there.
@@ -126,10 +120,8 @@ class StaticPool:
         Raises:
             UnknownSlot: there is no such slot.
         """
-        backend = self._backend_in(number)
-        if backend.state is BackendState.DRAINING:
+        if rotation.readmit(self._backend_in(number), self.entries):
             self.log.info("backend.readmitted", slot=number, by="operator")
-            self._tell(lambda: self.core.move(backend, BackendState.READY, now=trio.current_time()))
 
     def _backend_in(self, number: int) -> Backend:
         for backend in reversed(self.core.backends):
@@ -138,7 +130,7 @@ class StaticPool:
         raise UnknownSlot(number, range(self.core.size))
 
     def _add(self, slot: int, address: Address) -> None:
-        self._tell(
+        self.entries.tell(
             lambda: self.core.add(
                 slot=slot,
                 generation=self.generation,
@@ -175,7 +167,7 @@ class StaticPool:
         stop_observing = self.core.observe(note)
         try:
             if backend.state is BackendState.READY:
-                self._tell(lambda: self.core.move(backend, BackendState.DRAINING, now=trio.current_time()))
+                self.entries.move(backend, BackendState.DRAINING)
             with trio.move_on_after(self.table.hold_timeout if drain_timeout is None else drain_timeout):
                 if backend.in_flight:
                     await drained.wait()
@@ -186,12 +178,4 @@ class StaticPool:
             self.log.warning("backend.drain_timed_out", slot=backend.slot, cut=plane.cut(backend))
         plane.close_idle(backend)
         self._probing.pop(backend).cancel()
-        if backend in self.core.backends:
-            self._tell(lambda: self.core.remove(backend))
-
-    def _tell(self, change: Callable[[], object]) -> None:
-        """Change the pool; an observer that fails is broken, and the change was made."""
-        try:
-            change()
-        except ExceptionGroup as faults:
-            self.log.error("pool.observer_crashed", exc_info=faults)
+        self.entries.remove(backend)

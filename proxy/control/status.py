@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from proxy.control.supervised_pool import SupervisedPool
+from proxy.control.version import program_version
 
 if TYPE_CHECKING:
     from proxy.control.runtime import Runtime
     from proxy.control.static_pool import StaticPool
     from proxy.core.backend import Backend
 
-try:
-    VERSION = version("hotswap")
-except PackageNotFoundError:
-    # Run from a directory that was never installed.
-    VERSION = "0+unknown"
-
-
 def describe(runtime: Runtime) -> dict[str, Any]:
     """Give the state now, ready for JSON."""
     return {
-        "version": VERSION,
+        "version": program_version(),
         "pid": os.getpid(),
         "started": runtime.started,
         "config": str(runtime.config_path),

@@ -1,15 +1,12 @@
-"""A pool whose processes are ours: filled at boot, refilled after a crash, ended in order.
+"""A pool whose processes are ours: filled at boot, refilled after a crash, rolled, ended in order.
 
-Theory. A slot is filled by a task of its own (`_fill`), which starts a backend, waits for it, and tries again
-after a growing wait when it did not become ready; it ends when the slot is filled. A crash of a backend that
-was ready starts such a task again, always from the release of the slot, which is that of the backend that
-became ready last: so a crash in the middle of a deploy brings no half-new code in. There is never more than
-one such task for a slot, and none while the pool is locked, while it stops, or while a rollout fills the slot
-itself.
+Theory. A respawn is always started from the release of its slot, which is that of the backend that became
+ready last: so a crash in the middle of a deploy brings no half-new code in. Nothing is respawned while the
+pool is locked, while it stops, or while a rollout fills the slot itself.
 
 Everything that decides here is plain code without an await, so a crash, a trigger and an operator can come in
 the same instant in any order. What a backend does can end a task here, never more than that: each contains
-what is raised in it.
+what is raised in it. How slots are filled is `filling`, how backends end is `ending`.
 """
 
 from __future__ import annotations
@@ -20,27 +17,25 @@ from typing import TYPE_CHECKING
 import trio
 from structlog.typing import FilteringBoundLogger
 
+from proxy.control import rotation
 from proxy.control.announcements import Announcer
+from proxy.control.ending import discard, end_in_order, give_up, let_go, retire
+from proxy.control.entries import Entries
+from proxy.control.filling import Filler
 from proxy.control.release import Release
 from proxy.control.slot import Slot
 from proxy.control.supervised_backend import ExitReason, StartReason, SupervisedBackend, launch_backend
 from proxy.control.surroundings import Surroundings
-from proxy.core.backend import Backend
+from proxy.core.backoff import Backoff
 from proxy.core.config import SupervisedPoolTable
-from proxy.core.errors import BackendError, RefusalCode, Refused, StartFailed, UnknownSlot
-from proxy.core.hope import CRASH_LOOP
+from proxy.core.errors import RefusalCode, Refused, StartFailed, StartFailure, UnknownSlot
 from proxy.core.identity import RolloutId
-from proxy.core.lifecycle import BackendState, Health
-from proxy.core.pool import BackendDrained, BackendMoved, Pool, PoolEvent
+from proxy.core.lifecycle import BackendState
+from proxy.core.pool import Pool
 from proxy.processes.supervisor import Exit, Stopped
 
 if TYPE_CHECKING:
     from proxy.control.rollouts import RolloutRun
-
-DISCONNECT_TIMEOUT = 5.0
-"""Seconds until connections to a backend that is to be stopped are cut, when closing them does not end them."""
-
-IN_ROTATION_OR_COMING = frozenset({BackendState.STARTING, BackendState.READY, BackendState.DRAINING})
 
 
 class SupervisedPool:
@@ -48,12 +43,12 @@ class SupervisedPool:
 
     Attributes:
         name: its name.
-        core: its backends as the data plane sees them.
         release: what its backends are started from; the one of the last rollout that was done.
         generation: the number of that rollout; 1 after boot.
         slots: what is known of each slot, by number.
         members: every backend with a process, old and new.
         run: the rollout that is being performed, or None.
+        core, entries: its backends, as the data plane sees them and as they are changed here.
         marked: id of the rollout that has been asked for and is being checked, or waits for its turn.
         stopping: its backends are being ended; nothing is started any more.
     """
@@ -92,6 +87,8 @@ class SupervisedPool:
             max_in_flight=table.max_in_flight,
         )
         self.core.observe(Announcer(surroundings.events, self.log))
+        self.entries = Entries(self.core, self.log)
+        self._filler = Filler(self)
 
     @property
     def table(self) -> SupervisedPoolTable:
@@ -137,78 +134,19 @@ class SupervisedPool:
         except Exception as error:
             self.log.error("task.crashed", task=work.__qualname__, exc_info=error)
 
-    # Slots are filled.
+    # Backends come.
 
     def refill(self, reason: StartReason) -> None:
         """Start a backend for each slot that has none and is not being filled."""
-        for number in range(self.core.size):
-            if number not in self.slots:
-                self.slots[number] = Slot(number=number, generation=self.generation, release=self.release)
-            filled = any(
-                member.backend.slot == number and member.backend.state in IN_ROTATION_OR_COMING
-                for member in self.members
-            )
-            if not filled:
-                self._start_filling(self.slots[number], reason)
+        self._filler.fill_all(reason)
 
-    def _start_filling(self, slot: Slot, reason: StartReason, *, wait: float = 0.0) -> None:
-        if slot.filling is not None or self.stopping or self._nursery is None:
-            return
-        slot.filling = trio.CancelScope()
-        slot.sleeping = wait > 0
-        self.spawn_task(self._fill, slot, reason, wait, slot.filling)
-
-    async def _fill(self, slot: Slot, reason: StartReason, wait: float, scope: trio.CancelScope) -> None:
-        try:
-            with scope:
-                await trio.sleep(wait)
-                while not await self._try_to_fill(slot, reason):
-                    reason = StartReason.CRASH
-                    slot.sleeping = True
-                    await trio.sleep(slot.backoff.wait(self.surroundings.jitter()))
-        finally:
-            if slot.filling is scope:
-                slot.filling = None
-                slot.sleeping = False
-
-    async def _try_to_fill(self, slot: Slot, reason: StartReason) -> bool:
-        """Start one backend for a slot; True when there is nothing left to be done for it."""
-        if self.core.locked is not None or self.stopping:
-            self._clear_placeholder(slot)
-            return True
-        slot.sleeping = False
-        self._clear_placeholder(slot)
-        member: SupervisedBackend | None = None
-        try:
-            member = self.launch(slot.number, slot.generation, slot.release, reason)
-            await member.wait_ready()
-        except StartFailed as failure:
-            assert member is not None
-            await self.discard(member, failure, into_backoff=slot)
-        except BackendError as error:
-            self.log.error("backend.not_started", slot=slot.number, detail=error.detail)
-        except Exception as error:
-            self.log.error("backend.start_crashed", slot=slot.number, exc_info=error)
-            if member is not None:
-                await self.discard(member, into_backoff=slot)
-        except BaseException:
-            # Cancelled: nobody wants it any more.
-            if member is not None:
-                self.let_go(member)
-            raise
-        else:
-            self.admit(member)
-            return True
-        slot.backoff = slot.backoff.after_crash(ready_for=0.0)
-        failed = next(seen.failed_starts for seen in self.core.snapshot().slots if seen.slot == slot.number)
-        if failed == CRASH_LOOP:
-            self.log.error(
-                "slot.crash_looping",
-                slot=slot.number,
-                failed_starts=failed,
-                detail="requests are no longer held for it; it is tried again with growing waits",
-            )
-        return False
+    def clear_slot(self, number: int) -> None:
+        """End every attempt to fill a slot: a respawn that waits, a process that is still starting."""
+        if number in self.slots:
+            self._filler.leave(self.slots[number])
+        for member in self.members:
+            if member.backend.slot == number and member.backend.state is BackendState.STARTING:
+                let_go(member, self.entries)
 
     def launch(
         self, slot: int, generation: int, release: Release, reason: StartReason
@@ -227,30 +165,32 @@ class SupervisedPool:
         self.spawn_task(self._attend, member)
         return member
 
+    async def bring_up(self, member: SupervisedBackend) -> None:
+        """Block until a backend that was launched is ready; admit it right after this.
+
+        Raises:
+            StartFailed: it did not become ready; it is left as it is.
+        """
+        await member.wait_ready()
+        if member not in self.members:
+            # It answered and died in the same instant, and its death was noted while it was still starting.
+            raise StartFailed(
+                StartFailure.EXITED,
+                f"{member.process.exit} as soon as it was ready",
+                member.process.output_lines(),
+            )
+
     def admit(self, member: SupervisedBackend) -> None:
         """Make a backend that is ready claimable; its release is the slot's from now on."""
         backend = member.backend
         slot = self.slots[backend.slot]
         slot.generation, slot.release = backend.generation, member.release
         member.ready_at = trio.current_time()
-        self._tell(lambda: self.core.set_health(backend, Health.HEALTHY))
-        self._move(backend, BackendState.READY)
+        self.entries.admit(backend)
         member.log.info("backend.ready", seconds=round(member.ready_at - member.started, 3))
         self.spawn_task(member.serve_probes, self.core)
 
-    def clear_slot(self, number: int) -> None:
-        """End every attempt to fill a slot: a respawn that waits, a process that is still starting."""
-        slot = self.slots[number]
-        if slot.filling is not None:
-            slot.filling.cancel()
-            slot.filling = None
-            slot.sleeping = False
-        self._clear_placeholder(slot)
-        for member in self.members:
-            if member.backend.slot == number and member.backend.state is BackendState.STARTING:
-                self.let_go(member)
-
-    # Backends end.
+    # Backends go.
 
     async def _attend(self, member: SupervisedBackend) -> None:
         ended = await member.serve()
@@ -278,14 +218,13 @@ class SupervisedPool:
             self._note_crash(member, ended)
             return
         member.log.info("backend.exited", reason=reason.value, exit=str(ended))
+        # One that was starting, or had failed to, belongs to whoever waits for it.
         if backend.state is BackendState.STOPPING:
-            self._move(backend, BackendState.STOPPED)
-            self._remove(backend)
+            self.entries.bury(backend)
 
     def _note_crash(self, member: SupervisedBackend, ended: Exit) -> None:
         backend = member.backend
-        slot = self.slots.get(backend.slot)
-        run = self.run
+        slot, run = self.slots.get(backend.slot), self.run
         respawn = run is None or run.rollout.respawned_by_supervisor(backend.slot, backend.generation)
         member.log.error(
             "backend.crashed",
@@ -293,118 +232,50 @@ class SupervisedPool:
             in_flight=backend.in_flight,
             output=list(member.process.output_lines()[-5:]),
         )
-        self._move(backend, BackendState.STOPPED)
+        self.entries.move(backend, BackendState.STOPPED)
         if slot is None or self.stopping or not respawn:
-            self._remove(backend)
+            self.entries.remove(backend)
         elif self.core.locked is not None:
-            self._remove(backend)
+            self.entries.remove(backend)
             member.log.error(
                 "backend.not_respawned",
                 locked=self.core.locked,
                 detail=f"the pool is locked; once repaired: hotswap unlock {self.name}",
             )
         else:
-            ready_for = trio.current_time() - (member.ready_at or trio.current_time())
-            slot.backoff = slot.backoff.after_crash(ready_for=ready_for)
-            self._into_backoff(slot, backend)
-            self._start_filling(
-                slot, StartReason.CRASH, wait=slot.backoff.wait(self.surroundings.jitter())
-            )
+            now = trio.current_time()
+            self._filler.fill_after_crash(slot, backend, ready_for=now - (member.ready_at or now))
         if run is not None:
             run.note_exit(backend)
 
-    def let_go(self, member: SupervisedBackend) -> None:
-        """End at once a backend that nothing was ever sent to, because it is no longer wanted."""
-        member.expect(ExitReason.DISCARDED)
-        if member.backend.state is BackendState.STARTING:
-            self._move(member.backend, BackendState.STOPPING)
-        member.process.kill()
-        if not member.alive and member not in self.members:
-            self._bury(member.backend)
-
-    async def discard(
-        self, member: SupervisedBackend, failure: StartFailed | None = None, *, into_backoff: Slot | None = None
-    ) -> None:
-        """End a backend that did not become ready, and reap it.
-
-        Args:
-            member: the backend; it must be starting.
-            failure: why, for the log.
-            into_backoff: the slot that shows it until its next start; None: it is forgotten.
-
-        **Cancellation**: it is killed and forgotten; its end is noted whenever it comes.
-        """
-        backend = member.backend
-        member.expect(ExitReason.START_FAILED)
-        if backend.state is BackendState.STARTING:
-            self._move(backend, BackendState.FAILED)
-        if failure is not None:
-            member.log.error(
-                "backend.failed",
-                reason=failure.reason.value,
-                detail=failure.detail,
-                output=list(failure.output),
-            )
-        try:
-            member.process.kill()
-            await member.process.stop(stop_timeout=0.0)
-            if into_backoff is not None and self.core.locked is None and not self.stopping:
-                self._into_backoff(into_backoff, backend)
-                return
-        finally:
-            if into_backoff is None or into_backoff.placeholder is not backend:
-                self._bury(backend)
-
     def drain(self, member: SupervisedBackend) -> None:
         """Let nothing new be claimed for a backend; what is in flight goes on."""
-        self._move(member.backend, BackendState.DRAINING)
+        self.entries.move(member.backend, BackendState.DRAINING)
 
     def readmit(self, member: SupervisedBackend) -> bool:
         """Make a draining backend claimable again; False when it has died meanwhile."""
-        if not member.alive or member.backend.state is not BackendState.DRAINING:
-            return False
-        self._move(member.backend, BackendState.READY)
-        return True
+        return member.alive and rotation.readmit(member.backend, self.entries)
 
     def give_up(self, member: SupervisedBackend) -> None:
-        """Note that a draining backend is about to be stopped, so that its end is no crash."""
-        member.expect(ExitReason.STOPPED)
-        member.stop_probes()
-        if member.backend.state is BackendState.DRAINING:
-            self._move(member.backend, BackendState.STOPPING)
+        """Note that a draining backend is about to be retired, so that its end is no crash."""
+        give_up(member, self.entries)
 
     async def retire(self, member: SupervisedBackend) -> Stopped:
         """Close every connection to a drained backend, ask it to stop, and kill it after its `stop_timeout`.
 
-        Exchanges that are still in flight have `DISCONNECT_TIMEOUT` seconds, then they are cut.
-
         **Cancellation**: it may live on.
         """
-        self.give_up(member)
-        await member.wait_probed()
-        await self._disconnect(member)
-        stop_timeout = member.release.table.stop_timeout
-        member.log.info("backend.stopping", stop_timeout=stop_timeout)
-        member.process.terminate()
-        with trio.move_on_after(stop_timeout):
-            return Stopped(exit=await member.process.wait_exit(), killed=False)
-        member.expect(ExitReason.KILLED)
-        member.log.warning("backend.killed", detail=f"it did not end within {stop_timeout:g} s")
-        stopped = await member.process.stop(stop_timeout=0.0)
-        return Stopped(exit=stopped.exit, killed=True)
+        return await retire(member, self.entries, self.surroundings.plane)
 
-    async def _disconnect(self, member: SupervisedBackend) -> None:
-        plane, backend = self.surroundings.plane, member.backend
-        pause = 0.001
-        with trio.move_on_after(DISCONNECT_TIMEOUT):
-            while True:
-                plane.close_idle(backend)
-                if plane.connections_to(backend) == 0 or not member.alive:
-                    return
-                await trio.sleep(pause)
-                pause = min(2 * pause, 0.05)
-        cut = plane.cut(backend)
-        member.log.warning("backend.connections_cut", exchanges=cut)
+    async def discard(self, member: SupervisedBackend) -> None:
+        """End a backend that did not become ready, reap it and forget it.
+
+        **Cancellation**: it is killed and forgotten; its end is noted whenever it comes.
+        """
+        try:
+            await discard(member, self.entries)
+        finally:
+            self.entries.bury(member.backend)
 
     async def stop(self, *, drain_timeout: float) -> None:
         """End every backend in order; nothing is started any more.
@@ -416,66 +287,34 @@ class SupervisedPool:
         """
         self.stopping = True
         for slot in self.slots.values():
-            if slot.filling is not None:
-                slot.filling.cancel()
-            self._clear_placeholder(slot)
+            self._filler.leave(slot)
         async with trio.open_nursery() as nursery:
             for member in tuple(self.members):
                 nursery.start_soon(self._contain, self._end, member, drain_timeout)
 
     async def _end(self, member: SupervisedBackend, drain_timeout: float) -> None:
+        plane = self.surroundings.plane
         match member.backend.state:
             case BackendState.READY | BackendState.DRAINING:
-                await self.end_in_order(member, drain_timeout=drain_timeout)
-            case BackendState.STARTING:
-                self.let_go(member)
-                await member.process.stop(stop_timeout=0.0)
+                timeout = min(drain_timeout, member.release.table.drain_timeout)
+                await end_in_order(member, self.entries, plane, drain_timeout=timeout)
             case BackendState.STOPPING if member.ending is ExitReason.STOPPED:
                 # Whoever was about to end it may have been cancelled in the middle of it.
                 await self.retire(member)
             case _:
-                member.process.kill()
+                let_go(member, self.entries)
                 await member.process.stop(stop_timeout=0.0)
-
-    async def end_in_order(self, member: SupervisedBackend, *, drain_timeout: float) -> None:
-        """Drain a backend, cut what is left after a while, and retire it."""
-        if member.backend.state is BackendState.READY:
-            self.drain(member)
-        if not await self._wait_drained(member, min(drain_timeout, member.release.table.drain_timeout)):
-            cut = self.surroundings.plane.cut(member.backend)
-            member.log.warning("backend.drain_timed_out", cut=cut)
-        if member.alive:
-            await self.retire(member)
-
-    async def _wait_drained(self, member: SupervisedBackend, timeout: float) -> bool:
-        backend = member.backend
-        ended = trio.Event()
-
-        def note(event: PoolEvent) -> None:
-            if isinstance(event, BackendDrained | BackendMoved) and event.backend is backend:
-                ended.set()
-
-        stop_observing = self.core.observe(note)
-        try:
-            with trio.move_on_after(timeout):
-                if backend.in_flight:
-                    await ended.wait()
-        finally:
-            stop_observing()
-        return backend.in_flight == 0 or not member.alive
 
     # Verbs.
 
     def member_in(self, slot: int, generation: int | None = None) -> SupervisedBackend | None:
         """Give the backend that serves or drains in a slot, the newest if there are two."""
-        found = None
-        for member in self.members:
+        for member in reversed(self.members):
             backend = member.backend
-            if backend.slot != slot or generation not in (None, backend.generation):
-                continue
-            if backend.state in (BackendState.READY, BackendState.DRAINING):
-                found = member
-        return found
+            serves = backend.state in (BackendState.READY, BackendState.DRAINING)
+            if serves and backend.slot == slot and generation in (None, backend.generation):
+                return member
+        return None
 
     def drain_slot(self, number: int) -> None:
         """Take the backend of a slot out of rotation and leave it running, until it is readmitted.
@@ -487,17 +326,8 @@ class SupervisedPool:
             Refused: a rollout is in progress, or no other backend could be claimed then.
         """
         member = self._operable(number)
-        if member.backend.state is BackendState.DRAINING:
-            return
-        others = [other for other in self.core.backends if other.claimable and other is not member.backend]
-        if not others:
-            raise Refused(
-                RefusalCode.NOT_READY,
-                f"no other backend of pool {self.name} can be claimed; to hold its requests: hotswap pause {self.name}",
-                self._state(number),
-            )
-        member.log.info("backend.draining", by="operator")
-        self.drain(member)
+        if rotation.drain(member.backend, self.entries):
+            member.log.info("backend.draining", by="operator")
 
     def readmit_slot(self, number: int) -> None:
         """Bring the drained backend of a slot back into rotation; nothing happens when it is there.
@@ -513,42 +343,23 @@ class SupervisedPool:
     def _operable(self, number: int) -> SupervisedBackend:
         if not 0 <= number < self.core.size:
             raise UnknownSlot(number, range(self.core.size))
+        state = {**rotation.describe_slot(self.core, number), "rollout": self.rollout_id}
         if self.stopping:
-            raise Refused(RefusalCode.SHUTTING_DOWN, "the proxy is shutting down", self._state(number))
+            raise Refused(RefusalCode.SHUTTING_DOWN, "the proxy is shutting down", state)
         if self.rollout_id is not None:
-            raise Refused(
-                RefusalCode.ROLLOUT_IN_PROGRESS,
-                f"rollout {self.rollout_id} of pool {self.name} is in progress",
-                self._state(number),
-            )
+            detail = f"rollout {self.rollout_id} of pool {self.name} is in progress"
+            raise Refused(RefusalCode.ROLLOUT_IN_PROGRESS, detail, state)
         member = self.member_in(number)
         if member is None or not member.alive:
-            raise Refused(
-                RefusalCode.NOT_READY,
-                f"slot {number} of pool {self.name} has no backend that is ready",
-                self._state(number),
-            )
+            detail = f"slot {number} of pool {self.name} has no backend that is ready"
+            raise Refused(RefusalCode.NOT_READY, detail, state)
         return member
-
-    def _state(self, number: int) -> dict[str, object]:
-        return {
-            "pool": self.name,
-            "slot": number,
-            "slots": self.core.size,
-            "ready": len(self.core.ready_slots()),
-            "rollout": self.rollout_id,
-            "states": [
-                backend.state.value for backend in self.core.backends if backend.slot == number
-            ],
-        }
 
     def lock(self, reason: str) -> None:
         """Lock the pool: reloads are refused, and nothing that dies is respawned."""
         self.core.lock(reason)
         for slot in self.slots.values():
-            if slot.filling is not None and slot.sleeping:
-                slot.filling.cancel()
-                self._clear_placeholder(slot)
+            self._filler.leave(slot, only_waiting=True)
         self.log.error(
             "pool.locked", reason=reason, detail=f"reloads are refused; once repaired: hotswap unlock {self.name}"
         )
@@ -560,7 +371,7 @@ class SupervisedPool:
         self.core.unlock()
         self.log.info("pool.unlocked")
         for slot in self.slots.values():
-            slot.backoff = type(slot.backoff)()
+            slot.backoff = Backoff()
         self.refill(StartReason.REFILL)
         return True
 
@@ -605,37 +416,3 @@ class SupervisedPool:
         for member in tuple(self.members):
             if member.backend.slot == number:
                 self.spawn_task(self._end, member, member.release.table.drain_timeout)
-
-    # The pool's entries.
-
-    def _move(self, backend: Backend, state: BackendState) -> None:
-        self._tell(lambda: self.core.move(backend, state, now=trio.current_time()))
-
-    def _remove(self, backend: Backend) -> None:
-        if backend in self.core.backends:
-            self._tell(lambda: self.core.remove(backend))
-
-    def _tell(self, change: Callable[[], None]) -> None:
-        """Change the pool; an observer that fails is broken, and the change was made."""
-        try:
-            change()
-        except ExceptionGroup as faults:
-            self.log.error("pool.observer_crashed", exc_info=faults)
-
-    def _bury(self, backend: Backend) -> None:
-        """Forget a backend that is dead or as good as dead."""
-        if backend.state in (BackendState.FAILED, BackendState.STOPPING, BackendState.BACKOFF):
-            self._move(backend, BackendState.STOPPED)
-        self._remove(backend)
-
-    def _into_backoff(self, slot: Slot, backend: Backend) -> None:
-        self._clear_placeholder(slot)
-        backend.pid = None
-        self._move(backend, BackendState.BACKOFF)
-        slot.placeholder = backend
-
-    def _clear_placeholder(self, slot: Slot) -> None:
-        backend, slot.placeholder = slot.placeholder, None
-        if backend is not None:
-            self._bury(backend)
-
