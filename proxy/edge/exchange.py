@@ -12,40 +12,23 @@ out. Every exchange ends in `_finish`, once, where the claim is released and the
 from __future__ import annotations
 
 import math
-import random
 from typing import TYPE_CHECKING, Final
 
-from proxy.core.errors import ConnectFailed, Side, UpstreamBroken, UpstreamTimedOut
+from proxy.core.errors import Side, UpstreamBroken
 from proxy.core.forwarding import error_head, request_id_of, write_request
-from proxy.core.messages import IDEMPOTENT, Field, ResponseHead
-from proxy.core.retry import (
-    RETRY_FIELD,
-    Attempt,
-    Ending,
-    Fail,
-    Failure,
-    Retry,
-    Where,
-    backoff,
-    decide,
-    given_up,
-)
+from proxy.core.messages import Field, ResponseHead
 from proxy.core.routing import RouteMatch
-from proxy.edge.record import Record
+from proxy.edge.attempts import Attempts
 from proxy.edge.replay import Replay
 
 if TYPE_CHECKING:
-    from proxy.core.identity import BackendId
-    from proxy.edge.gate import Gate
     from proxy.edge.stream import Data
-    from proxy.edge.upstream import Upstream
-    from proxy.edge.upstream_connection import UpstreamConnection
 
 GONE_STATUS: Final = 499
 """What the record says when the client left before its answer was complete (nginx's number)."""
 
 
-class Exchange(Record):
+class Exchange(Attempts):
     """See the module; what is known of it is in `Record`."""
 
     # From the client.
@@ -135,26 +118,6 @@ class Exchange(Record):
             self._finish()
 
     # To and from the backend.
-
-    def on_let_in(self, upstream: Upstream) -> None:
-        """The gate has claimed a backend for this exchange, which it held."""
-        self._attempt(upstream)
-
-    def _attempt(self, upstream: Upstream) -> None:
-        self.upstream = upstream
-        self.backend = upstream.backend
-        head = self.head
-        connection = None if self._fresh_only else upstream.take(careful=head.method not in IDEMPOTENT)
-        if connection is None:
-            try:
-                connection = upstream.connect()
-            except ConnectFailed as error:
-                self._failed(Failure.NOT_CONNECTED, error, reused=False, responded=False)
-                return
-        self.connection = connection
-        connection.carry(self, head)
-        if not connection.connecting:
-            self.on_connected()
 
     def on_connected(self) -> None:
         """Send the request's head and what has come of its body, in one go."""
@@ -281,86 +244,6 @@ class Exchange(Record):
 
     # Ends.
 
-    def on_upstream_failed(
-        self, connection: UpstreamConnection, error: ConnectFailed | UpstreamBroken | UpstreamTimedOut
-    ) -> None:
-        """The connection to the backend failed and is closed."""
-        self.connection = None
-        if isinstance(error, ConnectFailed):
-            failure = Failure.NOT_CONNECTED
-            self.written = 0
-        elif isinstance(error, UpstreamTimedOut):
-            failure = Failure.TIMED_OUT
-        else:
-            failure = Failure.BROKEN
-        self._failed(failure, error, reused=not connection.fresh, responded=connection.received)
-
-    def _failed(self, failure: Failure, error: Exception, *, reused: bool, responded: bool) -> None:
-        if self.finished:
-            return
-        gate, backend = self.gate, self.backend
-        assert gate is not None
-        assert backend is not None
-        taken = self.request_bytes
-        verdict = decide(
-            Attempt(
-                failure=failure,
-                reused=reused,
-                request_bytes=self.written,
-                idempotent=self.head.method in IDEMPOTENT,
-                replayable=not taken or (self._replay is not None and self._replay.whole),
-                response_bytes=int(responded),
-                sent_bytes=int(self._began),
-                retries=self.retries,
-                marked=self.head.field(RETRY_FIELD) is not None,
-            )
-        )
-        self.error = str(error)
-        self.side = Side.UPSTREAM
-        self._sending = False
-        self._release_claim()
-        if isinstance(verdict, Retry) and verdict.counted and self.written and not self._in_budget:
-            # A retry of what was never written costs no backend anything, and needs no place in the budget.
-            if gate.budget.claim(gate.in_flight):
-                self._in_budget = True
-            else:
-                verdict = given_up(verdict)
-        match verdict:
-            case Retry(where=where, counted=counted):
-                self._retry(gate, backend.id, failure, where, counted=counted)
-            case Fail(ending=Ending.TRUNCATE | Ending.ABANDON):
-                self._finish()
-                self.responder.truncate(self)
-            case Fail(status=status):
-                self.answer(status or 502, side=Side.UPSTREAM, error=self.error)
-
-    def _retry(self, gate: Gate, backend: BackendId, failure: Failure, where: Where, *, counted: bool) -> None:
-        self.retries += counted
-        gate.retried += 1
-        self.plane.tally.retries[self.pool_name, failure.value] += 1
-        self.written = 0
-        self._fresh_only = where is not Where.NEXT_CONNECTION
-        if where is Where.OTHER_BACKEND:
-            self._excluded = (*self._excluded, backend)
-            if gate.only_excluded(self._excluded):
-                # No other one: the same again, but not at once.
-                self._wait = True
-                self.plane.poller.timers.set(self, self.plane.poller.now + backoff(self.retries, random.random))
-                return
-        self._admit_again()
-
-    def _admit_again(self) -> None:
-        assert self.gate is not None
-        upstream = self.gate.admit(self, self._excluded)
-        if upstream is not None:
-            self._attempt(upstream)
-
-    def turn_away(self, why: str) -> None:
-        """No backend takes it: 503 with a time to come back."""
-        self.plane.poller.timers.set(self, math.inf)
-        seconds = random.randint(1, 5)  # spread, so that those turned away together do not return together
-        self.answer(503, side=Side.UPSTREAM, error=why, fields=((b"Retry-After", b"%d" % seconds),))
-
     def cut(self, why: str) -> None:
         """End by force: the backend's time is over."""
         if self.finished:
@@ -371,8 +254,7 @@ class Exchange(Record):
         self.side = Side.UPSTREAM
         self.error = why
         if self._began:
-            self._finish()
-            self.responder.truncate(self)
+            self._break_off()
         else:
             self.answer(503, side=Side.UPSTREAM, error=why, fields=((b"Retry-After", b"1"),))
 
@@ -384,8 +266,7 @@ class Exchange(Record):
         self.error = error
         self._drop_connection()
         if self._began:
-            self._finish()
-            self.responder.truncate(self)
+            self._break_off()
             return
         head, body = error_head(status, fields)
         self.status = status
@@ -403,17 +284,10 @@ class Exchange(Record):
         else:
             responder.truncate(self)
 
-    def _drop_connection(self) -> None:
-        connection, self.connection = self.connection, None
-        self._sending = False
-        if connection is not None:
-            connection.exchange = None
-            connection.close()
-
-    def _release_claim(self) -> None:
-        upstream, self.upstream = self.upstream, None
-        if upstream is not None and self.gate is not None:
-            self.gate.pool.release(upstream.backend)
+    def _break_off(self) -> None:
+        """End in the middle of the response, in a way that the client can see."""
+        self._finish()
+        self.responder.truncate(self)
 
     def _finish(self) -> None:
         """Release what is claimed and write the record. Runs once for each exchange."""
@@ -431,17 +305,6 @@ class Exchange(Record):
         self._replay = None
         self.plane.ledger.record(self)
 
-    def on_deadline(self) -> None:
-        """Held for too long, or the pause before a retry is over."""
-        if self.finished:
-            return
-        if self._wait:
-            self._wait = False
-            self._admit_again()
-        elif self.gate is not None:
-            self.gate.forget(self)
-            self.turn_away("no backend in time")
-
     def on_crash(self, error: Exception) -> None:
         """Contain a defect of ours to this exchange."""
         self.plane.on_crash(error, "exchange")
@@ -449,5 +312,4 @@ class Exchange(Record):
             self.answer(500, side=Side.INTERNAL, error="internal error")
         except Exception as again:  # the last resort is to let go of both sides
             self.plane.on_crash(again, "exchange")
-            self._finish()
-            self.responder.truncate(self)
+            self._break_off()

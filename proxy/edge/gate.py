@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from proxy.core.identity import BackendId
     from proxy.core.pool import Backend, Pool
     from proxy.edge.dataplane import DataPlane
-    from proxy.edge.exchange import Exchange
+    from proxy.edge.attempts import Attempts
 
 STEP: Final = 64
 """Held exchanges let go at once; the next go at the next tick."""
@@ -71,7 +71,7 @@ class Gate:
         self.plane = plane
         self.pool = pool
         self.table = table
-        self.held: deque[Exchange] = deque()
+        self.held: deque[Attempts] = deque()
         self.held_total = self.retried = self.cut = self.tunnels_closed = 0
         self._closed = False
         self.longest_hold = 0.0
@@ -105,11 +105,11 @@ class Gate:
         """Whether every claimable backend is among those an exchange has failed with; true when there is none."""
         return all(backend.id in excluding for backend in self.pool.backends if backend.claimable)
 
-    def admit(self, exchange: Exchange, excluding: Collection[BackendId] = ()) -> Upstream | None:
+    def admit(self, exchange: Attempts, excluding: Collection[BackendId] = ()) -> Upstream | None:
         """Claim a backend for an exchange, or hold it; one step, without a gap between choosing and counting.
 
         Returns:
-            The claimed backend's connections, or None when the exchange is held (`Exchange.on_let_in` follows) or
+            The claimed backend's connections, or None when the exchange is held (`Attempts.on_let_in` follows) or
             was turned away (it has answered 503).
         """
         if self._closed:
@@ -133,7 +133,7 @@ class Gate:
             self._let_in_soon()
         return None
 
-    def forget(self, exchange: Exchange) -> None:
+    def forget(self, exchange: Attempts) -> None:
         """A held exchange has ended for another reason."""
         try:
             self.held.remove(exchange)
