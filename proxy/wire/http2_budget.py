@@ -1,0 +1,65 @@
+"""What a client may cost that is of use to nobody: one budget for each connection, for every kind of flood.
+
+Each frame that carries nothing takes from it, dearer ones more; time and useful traffic give back. A client that runs
+out is told ENHANCE_YOUR_CALM and cut off (RFC 9113 10.5; HAProxy calls them glitches; D8, D9, D12). A single budget
+cannot be gone around by mixing kinds.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+POINTS: Final = 2000
+"""What a connection begins with, and the most it can have."""
+POINTS_A_SECOND: Final = 200
+
+
+class Cost(IntEnum):
+    """Points a frame takes; negative ones are given back."""
+
+    IDLE_FRAME = 2
+    """PRIORITY, an unknown frame, WINDOW_UPDATE, a frame for a stream that has ended, a tiny piece of a head."""
+    ANSWERED_FRAME = 8
+    """SETTINGS or PING: they make us write."""
+    EMPTY_FRAME = 20
+    """DATA or CONTINUATION with nothing in it: there is no reason to send one."""
+    REFUSED = 10
+    """A stream beyond those allowed."""
+    RESET = 20
+    """A request that was started in vain: reset by the client, or made by it to be reset by us."""
+    EXCHANGE = -10
+    """A response was completed."""
+    DATA_SENT = -6
+    """A DATA frame went to the client, who may answer with two WINDOW_UPDATEs."""
+
+
+class Budget:
+    """The points of one connection. `exhausted` stays true."""
+
+    __slots__ = ("_points", "_since", "exhausted")
+
+    def __init__(self, now: float) -> None:
+        self._points = float(POINTS)
+        self._since = now
+        self.exhausted = False
+
+    def take(self, cost: int) -> bool:
+        """Take points, or give them back.
+
+        Returns:
+            Whether that was too many.
+        """
+        points = self._points - cost
+        if points > POINTS:
+            points = POINTS
+        self._points = points
+        if points < 0:
+            self.exhausted = True
+        return self.exhausted
+
+    def pass_time(self, now: float) -> None:
+        """Give back what time gives back; called before what was read at that time is looked at."""
+        if now > self._since:
+            self._points = min(POINTS, self._points + (now - self._since) * POINTS_A_SECOND)
+            self._since = now

@@ -1,0 +1,209 @@
+"""Field lists of HTTP/2 turned into heads and back, with every rule of RFC 9113 section 8 that a peer can break.
+
+A `MalformedRequest` ends its stream with PROTOCOL_ERROR (RFC 9113 8.1.1). A plain `BadRequest` is understood and not
+served: it is answered with its status. Nothing that passes here can mean another thing in HTTP/1.1: names are tokens,
+values hold no line ends, the target is checked as in HTTP/1.1 (`D` numbers: the strictness list).
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import secrets
+from typing import Final
+
+from proxy.core.errors import BadRequest
+from proxy.core.messages import FORWARDED_FIELDS, REQUEST_SPECIAL, Field, RequestHead, ResponseHead, valid_host
+from proxy.wire.request_target import set_target
+
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
+_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+FORBIDDEN: Final = frozenset(
+    (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade", b"http2-settings")
+)
+"""Fields of HTTP/1.1 connections (RFC 9113 8.2.2); a request that has one is malformed."""
+
+_NO_TRAILERS: Final = REQUEST_SPECIAL | {b"authorization", b"cookie", b"set-cookie"}
+
+
+class MalformedRequest(BadRequest):
+    """Not a request of HTTP/2."""
+
+
+def read_request(fields: list[Field], *, ended: bool, max_fields: int) -> RequestHead:
+    """Make a head of the fields of a request.
+
+    An extended CONNECT (RFC 8441) comes out as the HTTP/1.1 upgrade that asks a backend for the same.
+
+    Args:
+        fields: as decoded.
+        ended: END_STREAM came with them.
+        max_fields: limit on their number.
+
+    Raises:
+        MalformedRequest: reset the stream.
+        BadRequest: answer with its status.
+    """
+    head = RequestHead()
+    head.version = 20
+    pseudo: dict[bytes, bytes] = {}
+    regular: list[Field] = []
+    cookies: list[bytes] | None = None
+    host: bytes | None = None
+    for field in fields:
+        name, value = field
+        if _CONTROL.search(value) or value != value.strip(b" \t"):
+            raise MalformedRequest("a field value is malformed")
+        if name.startswith(b":"):
+            if regular or cookies or host is not None or name in pseudo:
+                raise MalformedRequest("a pseudo-header field is misplaced or doubled")
+            if name not in _PSEUDO:
+                raise MalformedRequest("a pseudo-header field is not known")
+            pseudo[name] = value
+        elif not _NAME.fullmatch(name):
+            raise MalformedRequest("a field name is malformed")
+        elif name in REQUEST_SPECIAL:
+            if name == b"host":
+                if host is not None:
+                    raise MalformedRequest("Host is doubled")
+                host = value
+            _set_special(head, name, value)
+            regular = regular or _SEEN
+        elif name == b"cookie":
+            if cookies is None:
+                cookies = []
+            cookies.append(value)
+        elif b"_" not in name:
+            if regular is _SEEN or not regular:
+                regular = []
+            regular.append(field)
+    if len(fields) > max_fields + 4:
+        raise BadRequest("too many fields", status=431)
+    if regular is _SEEN:
+        regular = []
+    if cookies is not None:
+        # One field in HTTP/1.1 (RFC 9113 8.2.3).
+        regular.append((b"cookie", b"; ".join(cookies)))
+    head.fields = regular
+    _set_pseudo(head, pseudo, host, ended=ended)
+    if ended:
+        head.complete = True
+        if head.content_length:
+            raise MalformedRequest("the request ends before its Content-Length")
+    elif head.content_length is None and not head.complete:
+        head.chunked = True
+    return head
+
+
+_PSEUDO: Final = frozenset((b":method", b":path", b":scheme", b":authority", b":protocol"))
+_SEEN: Final[list[Field]] = [(b"", b"")]
+"""Stands for regular fields of which none is kept so far."""
+
+
+def _set_special(head: RequestHead, name: bytes, value: bytes) -> None:
+    if name in FORBIDDEN:
+        raise MalformedRequest("a field of HTTP/1.1 connections")
+    if name == b"te":
+        if value.lower() != b"trailers":
+            raise MalformedRequest("TE says more than trailers")
+        head.te_trailers = True
+    elif name == b"content-length":
+        if head.content_length is not None or len(value) > 18 or not value.isdigit():
+            raise MalformedRequest("the Content-Length is not one number")
+        head.content_length = int(value)
+    elif name == b"expect":
+        if value.lower() != b"100-continue":
+            raise BadRequest("the expectation cannot be met", status=417)
+        head.expect_continue = True
+    elif name in FORWARDED_FIELDS:
+        if head.forwarded is None:
+            head.forwarded = []
+        head.forwarded.append((name, value))
+
+
+def _set_pseudo(head: RequestHead, pseudo: dict[bytes, bytes], host: bytes | None, *, ended: bool) -> None:
+    method = pseudo.get(b":method")
+    path = pseudo.get(b":path")
+    authority = pseudo.get(b":authority")
+    protocol = pseudo.get(b":protocol")
+    if method is None or not _METHOD.fullmatch(method):
+        raise MalformedRequest("the method is missing or malformed")
+    if method == b"CONNECT" and protocol is None:
+        if path is not None or b":scheme" in pseudo or not authority:
+            raise MalformedRequest("a CONNECT with a path")
+        head.method = method
+        raise BadRequest("the method is not allowed here", status=405)
+    if not path or pseudo.get(b":scheme") not in (b"http", b"https"):
+        raise MalformedRequest("a pseudo-header field is missing or malformed")
+    head.host = authority if authority is not None else host or b""
+    if not valid_host(head.host):
+        raise MalformedRequest("the authority is missing or malformed")
+    if host is not None and host.lower() != head.host.lower():
+        raise BadRequest("the Host differs from the authority")
+    head.method = method
+    if protocol is not None:
+        _set_protocol(head, method, protocol, ended=ended)
+    if not path.startswith(b"/") and not (path == b"*" and method == b"OPTIONS"):
+        raise MalformedRequest("the path is malformed")
+    try:
+        set_target(head, path)
+    except BadRequest as error:
+        if error.status == 400:
+            raise MalformedRequest(error.detail) from None
+        raise
+
+
+def _set_protocol(head: RequestHead, method: bytes, protocol: bytes, *, ended: bool) -> None:
+    """Turn an extended CONNECT into the handshake a backend knows (RFC 8441 5; P8)."""
+    if method != b"CONNECT" or ended:
+        raise MalformedRequest("a protocol without a CONNECT that stays open")
+    if protocol.lower() != b"websocket":
+        raise BadRequest("the protocol is not known here", status=501)
+    if head.field(b"sec-websocket-version") != b"13":
+        raise BadRequest("only version 13 of WebSocket is spoken here")
+    if head.content_length is not None:
+        raise MalformedRequest("a CONNECT with a Content-Length")
+    head.method = b"GET"
+    head.upgrade = b"websocket"
+    head.complete = True  # what follows belongs to the tunnel
+    key = base64.b64encode(secrets.token_bytes(16))
+    fields = [field for field in head.fields if field[0] != b"sec-websocket-key"]
+    head.fields = [*fields, (b"sec-websocket-key", key)]
+
+
+def check_trailers(fields: list[Field]) -> None:
+    """Check the fields behind a request's body, which are not forwarded (F15).
+
+    Raises:
+        MalformedRequest: reset the stream.
+    """
+    for name, value in fields:
+        if not _NAME.fullmatch(name) or name in FORBIDDEN:
+            raise MalformedRequest("a trailer field is malformed")
+        if _CONTROL.search(value) or value != value.strip(b" \t"):
+            raise MalformedRequest("a trailer value is malformed")
+
+
+_STATUSES: Final = {status: (b":status", b"%d" % status) for status in range(100, 600)}
+
+
+def write_response(head: ResponseHead, *, status: int | None = None) -> list[Field]:
+    """The fields of a response; connection fields are not among those of a head (D7).
+
+    Args:
+        head: the backend's, or our own.
+        status: instead of the head's.
+    """
+    code = status or head.status
+    fields = [_STATUSES.get(code) or (b":status", b"%d" % code)]
+    fields += [(name.lower(), value) for name, value in head.fields]
+    if head.content_length is not None and code >= 200 and code != 204:
+        fields.append((b"content-length", b"%d" % head.content_length))
+    return fields
+
+
+def write_trailers(fields: list[Field]) -> list[Field]:
+    """The fields of trailers, without those that belong to heads (F15)."""
+    return [(lower, value) for name, value in fields if (lower := name.lower()) not in _NO_TRAILERS]
