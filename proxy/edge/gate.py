@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from proxy.core.config import PoolTable
     from proxy.core.identity import BackendId
     from proxy.core.pool import Backend, Pool
-    from proxy.edge.dataplane import DataPlane
     from proxy.edge.attempts import Attempts
+    from proxy.edge.dataplane import DataPlane
 
 STEP: Final = 64
 """Held exchanges let go at once; the next go at the next tick."""
