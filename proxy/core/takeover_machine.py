@@ -1,0 +1,123 @@
+"""What both sides of a takeover are: a table, the state they are in, and the moment at which it has lasted too long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Generic, TypeVar
+
+StateT = TypeVar("StateT", bound=StrEnum)
+EventT = TypeVar("EventT", bound=StrEnum)
+CommandT = TypeVar("CommandT", bound=StrEnum)
+
+
+@dataclass(frozen=True, slots=True)
+class Row(Generic[StateT, EventT, CommandT]):
+    """One transition: in this state, on this event, go there and have this done, in this order.
+
+    A row that stays in its state leaves the deadline as it is, unless it `extends`.
+    """
+
+    state: StateT
+    event: EventT
+    then: StateT
+    commands: tuple[CommandT, ...]
+    extends: bool = False
+
+
+Table = Mapping[tuple[StateT, EventT], Row[StateT, EventT, CommandT]]
+
+
+def table(rows: Iterable[Row[StateT, EventT, CommandT]]) -> Table[StateT, EventT, CommandT]:
+    """Make a table of rows, no two of which may be for one state and event."""
+    every = tuple(rows)
+    found = {(row.state, row.event): row for row in every}
+    if len(found) != len(every):
+        raise AssertionError("two rows for one state and event")
+    return MappingProxyType(found)
+
+
+class UnexpectedInTakeover(Exception):
+    """A side was told what its table does not know in this state."""
+
+    def __init__(self, state: StrEnum, event: StrEnum) -> None:
+        super().__init__(f"in the state {state} of a takeover, {event} cannot happen")
+
+
+class Machine(Generic[StateT, EventT, CommandT]):
+    """One side of a takeover.
+
+    Attributes:
+        state: where it is.
+        deadline: when the state has lasted too long, on the caller's clock in seconds; None: never.
+        failed_in: the state in which it was given up; None while it was not.
+        reason: why it was given up, in words; empty while it was not.
+    """
+
+    def __init__(
+        self,
+        rows: Table[StateT, EventT, CommandT],
+        start: StateT,
+        *,
+        ends: frozenset[StateT],
+        failures: frozenset[StateT],
+        deadlines: Mapping[StateT, float],
+        now: float,
+    ) -> None:
+        """Begin.
+
+        Args:
+            rows: the table.
+            start: the state to begin in.
+            ends: states without a way out.
+            failures: states that are only entered when the takeover is given up.
+            deadlines: seconds that a state may last.
+            now: the time, in seconds.
+        """
+        self._rows = rows
+        self._ends = ends
+        self._failures = failures
+        self._deadlines = deadlines
+        self.state = start
+        self.failed_in: StateT | None = None
+        self.reason = ""
+        self.deadline: float | None = None
+        self._arm(now)
+
+    @property
+    def ended(self) -> bool:
+        """Nothing can happen to it any more."""
+        return self.state in self._ends
+
+    def knows(self, event: EventT) -> bool:
+        """Tell whether the event has a row in the present state."""
+        return (self.state, event) in self._rows
+
+    def on(self, event: EventT, *, now: float, detail: str = "") -> tuple[CommandT, ...]:
+        """Take an event in and give what is to be done about it, in this order.
+
+        Args:
+            event: what happened.
+            now: when, in seconds.
+            detail: more about it, in words; kept as the reason if it is why the takeover is given up.
+
+        Raises:
+            UnexpectedInTakeover: there is no row for it; nothing was changed.
+        """
+        row = self._rows.get((self.state, event))
+        if row is None:
+            raise UnexpectedInTakeover(self.state, event)
+        if row.then in self._failures and self.failed_in is None:
+            self.failed_in = self.state
+            self.reason = detail or event.value
+        moved = row.then is not self.state
+        self.state = row.then
+        if moved or row.extends:
+            self._arm(now)
+        return row.commands
+
+    def _arm(self, now: float) -> None:
+        seconds = self._deadlines.get(self.state)
+        self.deadline = None if seconds is None else now + seconds

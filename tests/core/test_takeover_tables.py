@@ -1,0 +1,197 @@
+"""Both sides of a takeover, pair by pair: what each state does on each event, and what no state does."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from proxy.core.takeover_machine import Row, UnexpectedInTakeover, table
+from proxy.core.takeover_new import (
+    NEW_DEADLINES,
+    NEW_ENDS,
+    NEW_TABLE,
+    WE_OWN,
+    NewCommand,
+    NewEvent,
+    NewState,
+    new_side,
+)
+from proxy.core.takeover_old import (
+    OLD_DEADLINES,
+    OLD_ENDS,
+    OLD_FAILURES,
+    OLD_TABLE,
+    OWNED_BY_US,
+    WE_ACCEPT,
+    OldCommand,
+    OldEvent,
+    OldState,
+    old_side,
+)
+
+BEFORE_COMMIT = (
+    OldState.GREETING,
+    OldState.LISTENERS,
+    OldState.STATE,
+    OldState.BACKENDS,
+    OldState.PREPARING,
+    OldState.CHANGES,
+)
+
+
+@pytest.mark.parametrize(("state", "event"), list(product(OldState, OldEvent)))
+def test_every_pair_of_the_old_side_is_a_row_or_an_error(state, event) -> None:
+    """A row goes where it says; a missing one changes nothing."""
+    machine = old_side(now=0.0, start=state)
+    row = OLD_TABLE.get((state, event))
+    if row is None:
+        assert not machine.knows(event)
+        with pytest.raises(UnexpectedInTakeover):
+            machine.on(event, now=1.0)
+        assert machine.state is state
+        return
+    assert machine.on(event, now=1.0) == row.commands
+    assert machine.state is row.then
+    assert machine.ended is (row.then in OLD_ENDS)
+
+
+@pytest.mark.parametrize(("state", "event"), list(product(NewState, NewEvent)))
+def test_every_pair_of_the_new_side_is_a_row_or_an_error(state, event) -> None:
+    """A row goes where it says; a missing one changes nothing."""
+    machine = new_side(now=0.0)
+    machine.state = state
+    row = NEW_TABLE.get((state, event))
+    if row is None:
+        with pytest.raises(UnexpectedInTakeover):
+            machine.on(event, now=1.0)
+        assert machine.state is state
+        return
+    assert machine.on(event, now=1.0) == row.commands
+    assert machine.state is row.then
+
+
+def test_the_old_side_survives_whatever_the_new_one_does() -> None:
+    """In every state before the drain, death, silence and a broken channel all have an answer."""
+    for state in set(OldState) - OLD_ENDS - {OldState.PREFLIGHT}:
+        assert (state, OldEvent.PEER_DIED) in OLD_TABLE, state
+        assert (state, OldEvent.DEADLINE_PASSED) in OLD_TABLE, state
+        assert (state, OldEvent.CHANNEL_BROKEN) in OLD_TABLE, state
+        assert (state, OldEvent.STOP_ASKED) in OLD_TABLE, state
+        assert state in OLD_DEADLINES
+
+
+def test_the_new_side_survives_whatever_the_old_one_does() -> None:
+    """In every state death and a broken channel have an answer, and every state but ownership ends by itself."""
+    for state in set(NewState) - NEW_ENDS:
+        assert (state, NewEvent.PEER_DIED) in NEW_TABLE, state
+        assert (state, NewEvent.CHANNEL_BROKEN) in NEW_TABLE, state
+        assert ((state, NewEvent.DEADLINE_PASSED) in NEW_TABLE) is (state in NEW_DEADLINES), state
+
+
+def test_before_the_commit_a_failure_changes_nothing() -> None:
+    """The old side accepts and owns throughout, and its rows command nothing that touches clients or backends."""
+    harmless = {OldCommand.KILL_NEW, OldCommand.SEND_REFUSE, OldCommand.REPORT_FAILURE}
+    for (state, _event), row in OLD_TABLE.items():
+        if row.then in (OldState.ABORTING, OldState.ABORTED, OldState.REFUSED):
+            assert set(row.commands) <= harmless, row
+            assert state in WE_ACCEPT & OWNED_BY_US
+
+
+def test_backends_return_only_when_the_new_process_is_gone() -> None:
+    """Whatever takes them back, it is its death that allows it."""
+    for row in OLD_TABLE.values():
+        if OldCommand.TAKE_BACK in row.commands:
+            assert row.event is OldEvent.PEER_DIED
+            assert row.then is OldState.RETURNED
+
+
+def test_our_hands_are_off_the_backends_before_commit_is_said() -> None:
+    """LET_GO stands before SEND_COMMIT, in the only row that has either."""
+    (row,) = [row for row in OLD_TABLE.values() if OldCommand.SEND_COMMIT in row.commands]
+    assert row.commands.index(OldCommand.LET_GO) < row.commands.index(OldCommand.SEND_COMMIT)
+    assert row.then is OldState.COMMITTED
+
+
+def test_accepting_ends_only_on_the_word_of_the_new_side() -> None:
+    """And begins again in every row that leaves probation backwards."""
+    for row in OLD_TABLE.values():
+        if OldCommand.STOP_ACCEPTING in row.commands:
+            assert row.event is OldEvent.LIVE_RECEIVED
+        if row.state not in WE_ACCEPT and row.then in WE_ACCEPT:
+            assert row.commands[0] is OldCommand.ACCEPT_AGAIN
+
+
+def test_listeners_close_and_the_service_manager_is_told_only_after_probation() -> None:
+    """Until then everything could return."""
+    for row in OLD_TABLE.values():
+        if OldCommand.CLOSE_LISTENERS in row.commands or OldCommand.TELL_MAINPID in row.commands:
+            assert row.state is OldState.PROBATION
+            assert row.then is OldState.DRAINING
+            assert row.commands[0] is OldCommand.SEND_RELEASED
+
+
+def test_every_takeover_is_reported_once() -> None:
+    """On each way out: a failure when it enters an end that is one, a success when probation is over."""
+    for row in OLD_TABLE.values():
+        failed = row.then in OLD_ENDS & OLD_FAILURES and row.state not in OLD_ENDS
+        assert (OldCommand.REPORT_FAILURE in row.commands) is failed, row
+        assert (OldCommand.REPORT_SUCCESS in row.commands) is (
+            row.state is OldState.PROBATION and row.then is OldState.DRAINING
+        ), row
+
+
+def test_the_new_side_serves_exactly_when_it_owns() -> None:
+    """It begins with SERVE, and nothing but the end of the process takes it away."""
+    for row in NEW_TABLE.values():
+        assert (NewCommand.SERVE in row.commands) is (row.state not in WE_OWN and row.then in WE_OWN), row
+        assert row.state not in WE_OWN or row.then in WE_OWN, row
+
+
+def test_empty_slots_are_filled_only_when_nothing_can_be_taken_back() -> None:
+    """SETTLE is commanded once, on entering ownership for good."""
+    settled = {NewState.OWNER, NewState.ALONE}
+    for row in NEW_TABLE.values():
+        assert (NewCommand.SETTLE in row.commands) is (row.state not in settled and row.then in settled), row
+
+
+def test_the_reason_is_what_went_wrong_first() -> None:
+    """Everything that follows from it does not overwrite it."""
+    machine = old_side(now=0.0, start=OldState.BACKENDS)
+    machine.on(OldEvent.NAK_RECEIVED, now=1.0, detail="no room for descriptors")
+    machine.on(OldEvent.CHANNEL_BROKEN, now=1.0, detail="the channel was closed")
+    machine.on(OldEvent.PEER_DIED, now=2.0, detail="exit code 1")
+    assert machine.ended
+    assert (machine.failed_in, machine.reason) == (OldState.BACKENDS, "no room for descriptors")
+
+
+def test_a_success_has_no_reason() -> None:
+    """Probation that is over is no failure."""
+    machine = old_side(now=0.0, start=OldState.PROBATION, probation=1.0, drain=4.0)
+    assert machine.deadline == 1.0
+    machine.on(OldEvent.DEADLINE_PASSED, now=1.0)
+    assert (machine.failed_in, machine.reason, machine.deadline) == (None, "", 5.0)
+
+
+def test_progress_gives_more_time_and_other_news_does_not() -> None:
+    """PREPARED has 60 s from the last PROGRESS; a hurry does not lengthen the drain."""
+    machine = old_side(now=0.0, start=OldState.PREPARING)
+    machine.on(OldEvent.PROGRESS_RECEIVED, now=50.0)
+    assert machine.deadline == 110.0
+    machine = old_side(now=0.0, start=OldState.DRAINING)
+    machine.on(OldEvent.HURRY_RECEIVED, now=50.0)
+    assert machine.deadline == 330.0
+
+
+def test_ends_have_no_deadline() -> None:
+    """Nothing is waited for any more."""
+    machine = old_side(now=0.0, start=OldState.GREETING)
+    machine.on(OldEvent.PEER_DIED, now=1.0)
+    assert machine.deadline is None
+
+
+def test_two_rows_for_one_pair_are_refused() -> None:
+    """A table with a contradiction is not made."""
+    row = Row(OldState.GREETING, OldEvent.PEER_DIED, OldState.ABORTED, (OldCommand.KILL_NEW,))
+    with pytest.raises(AssertionError, match="two rows"):
+        table((row, row))
