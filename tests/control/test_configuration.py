@@ -273,7 +273,7 @@ class TestCertificates:
         assert "without password" in found["listeners.public.tls.certificates[0].key"]
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in CONF.glob("*.toml")))
+@pytest.mark.parametrize("name", sorted(str(path.relative_to(CONF)) for path in CONF.glob("**/*.toml")))
 def test_every_example_loads_once_its_files_are_there(name, tmp_path):
     """An example names files of its user; given those, nothing is wrong with it."""
     file = Path(shutil.copy(CONF / name, tmp_path))
