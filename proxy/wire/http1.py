@@ -33,6 +33,7 @@ from proxy.wire.chunked import ChunkedReader, ChunkError
 from proxy.wire.request_target import set_target
 
 HEAD_END: Final = b"\r\n\r\n"
+_CR: Final = 0x0D
 
 
 def find_head_end(tail: bytes, data: bytes) -> int:
@@ -74,6 +75,7 @@ class RequestParser:
         "_items",
         "_left",
         "_parser",
+        "_proxy_connection",
         "_raw",
         "_special",
         "_url",
@@ -93,6 +95,7 @@ class RequestParser:
         self._special: list[Field] | None = None
         self._url = b""
         self._raw = b""
+        self._proxy_connection = False  # seen in a head of this connection; llhttp takes it for Connection
         self._left = 0
         self._chunks: ChunkedReader | None = None
 
@@ -108,6 +111,14 @@ class RequestParser:
         follow its head, and the parser waits for `resume_http` or is thrown away.
         """
         items = self._items = []
+        if not self._raw and not self._left and self._chunks is None:
+            # The common case, one head and nothing else, without the bookkeeping of the others.
+            raw = bytes(data)
+            if raw.find(HEAD_END) + 4 == len(raw) <= self._header_bytes and raw[0] != _CR:
+                self._feed_parser(raw)
+                if self.error is None:
+                    self._on_head(raw, raw, len(raw))
+                return items
         rest = memoryview(data)
         while rest and self.error is None and self.upgraded is None:
             if self._left:
@@ -193,13 +204,12 @@ class RequestParser:
         if head is None:
             self.error = BadRequest("the request cannot be read")
             return
-        if raw[0] == 13:
+        if raw[0] == _CR:
             raw = raw.lstrip(b"\r\n")
         place = len(head.method) + len(self._url) + 2
         if raw[place : place + 5] != b"HTTP/":
             self.error = BadRequest("the request line is not three words with a space between")  # L4
             return
-        proxy_connection = self._special is not None and any(name == b"proxy-connection" for name, _ in self._special)
         self._fields = []
         self._special = None
         self._url = b""
@@ -218,7 +228,7 @@ class RequestParser:
             self._parser = None
         else:
             head.complete = True
-            if not head.keep_alive or proxy_connection:
+            if not head.keep_alive or self._proxy_connection:
                 self._parser = None  # llhttp takes the message for the connection's last
         self._items.append(head)
 
@@ -262,6 +272,8 @@ class RequestParser:
                 self._special = [(lower, value)]
             else:
                 self._special.append((lower, value))
+            if lower == b"proxy-connection":
+                self._proxy_connection = True
         elif b"_" not in name:  # CGI and WSGI fold "-" and "_" into one name (P4)
             self._fields.append((name, value))
 
