@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import MutableMapping
 
 import structlog
 from structlog.typing import FilteringBoundLogger, WrappedLogger
 
 from proxy.control.lines import LineWriter
+from proxy.core.printable import escape_controls
 
 STDERR = 2
-
-# What a terminal would obey instead of show: C0 and C1 controls, apart from tab and newline.
-CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class LogStream:
@@ -64,10 +61,10 @@ class Forward(logging.Handler):
 def show_controls(
     logger: WrappedLogger, method: str, event: MutableMapping[str, object]
 ) -> MutableMapping[str, object]:
-    r"""Write control characters as `\xNN`: a backend or a client must not paint the operator's terminal."""
+    """Write control characters of every text as escapes."""
     for key, value in event.items():
         if isinstance(value, str):
-            event[key] = CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", value)
+            event[key] = escape_controls(value)
     return event
 
 

@@ -1,0 +1,15 @@
+"""The command line, the top floor: every verb an operator types.
+
+`hotswap run` is the proxy itself; all other verbs speak to a running one over its admin API, so they need
+nothing of it but an address. Data goes to standard output, everything else to standard error; the exit code says
+how it went (`proxy.cli.exits`).
+
+`endpoint` finds the proxy, `client` speaks to it, `following` watches a rollout, `terminal` prints; the commands
+are in `running`, `watching`, `reloading` and `ordering`, and `starter` writes a first configuration.
+"""
+
+from __future__ import annotations
+
+from proxy.cli.group import main
+
+__all__ = ["main"]

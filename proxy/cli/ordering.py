@@ -1,0 +1,112 @@
+"""Verbs that give the running proxy one order, and say what became of it."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from proxy.cli.client import AdminClient, Json, Problem, ProxyLost, path_of
+from proxy.cli.speaking import speaks
+from proxy.cli.terminal import put_json, tell
+
+POOL = click.argument("pool")
+SLOT = click.argument("slot", type=click.IntRange(min=0))
+
+POLL = 0.1
+"""Seconds between two looks at a proxy that stops."""
+
+
+def _order(client: AdminClient, *parts: object) -> Json:
+    return client.post(path_of("v1", *parts))
+
+
+@click.command()
+@POOL
+@SLOT
+@speaks
+def drain(client: AdminClient, pool: str, slot: int) -> None:
+    """Take SLOT of POOL out of rotation; its backend goes on living."""
+    answer = _order(client, "pools", pool, "slots", slot, "drain")
+    for backend in answer["slot"]["backends"]:
+        tell(f"pool {pool} slot {slot}: {backend['state']}, {backend['in_flight']} in flight")
+
+
+@click.command()
+@POOL
+@SLOT
+@speaks
+def readmit(client: AdminClient, pool: str, slot: int) -> None:
+    """Bring a drained SLOT of POOL back into rotation."""
+    answer = _order(client, "pools", pool, "slots", slot, "readmit")
+    for backend in answer["slot"]["backends"]:
+        tell(f"pool {pool} slot {slot}: {backend['state']}, {backend['health']}")
+
+
+@click.command()
+@POOL
+@speaks
+def pause(client: AdminClient, pool: str) -> None:
+    """Hold the requests for POOL until resume."""
+    changed = _order(client, "pools", pool, "pause")["changed"]
+    tell(f"pool {pool}: requests are held" if changed else f"pool {pool}: was paused already")
+
+
+@click.command()
+@POOL
+@speaks
+def resume(client: AdminClient, pool: str) -> None:
+    """Let the held requests for POOL go on."""
+    changed = _order(client, "pools", pool, "resume")["changed"]
+    tell(f"pool {pool}: requests go on" if changed else f"pool {pool}: was not paused")
+
+
+@click.command()
+@POOL
+@speaks
+def unlock(client: AdminClient, pool: str) -> None:
+    """End the lock that a failed rollout left on POOL, and fill its slots again."""
+    changed = _order(client, "pools", pool, "unlock")["changed"]
+    tell(f"pool {pool}: unlocked" if changed else f"pool {pool}: was not locked")
+
+
+@click.command()
+@POOL
+@speaks
+def abort(client: AdminClient, pool: str) -> None:
+    """End the rollout of POOL as soon as that leaves no slot half-way."""
+    rollout = _order(client, "pools", pool, "abort")["rollout"]
+    if rollout is None:
+        tell(f"pool {pool}: no rollout is in progress")
+    else:
+        tell(f"pool {pool}: rollout {rollout} ends as soon as no slot is half-way")
+
+
+@click.command()
+@speaks
+def takeover(client: AdminClient) -> None:
+    """Hand listeners and backends to a new proxy process."""
+    put_json(_order(client, "takeover"))
+
+
+@click.command()
+@speaks
+def stop(client: AdminClient) -> None:
+    """Stop the proxy gracefully, and wait until it is gone."""
+    before = client.get("/v1/status")
+    _order(client, "stop")
+    tell(f"proxy {before['pid']} stops: it finishes its exchanges, then its backends end")
+    while _still_there(client, before):
+        time.sleep(POLL)  # noqa: TID251  # nothing else runs in this process
+    tell(f"proxy {before['pid']} is gone")
+
+
+def _still_there(client: AdminClient, before: Json) -> bool:
+    """Tell whether the same process answers, and not nobody or a successor."""
+    try:
+        now = client.get("/v1/status")
+    except ProxyLost:
+        return False
+    except Problem as problem:
+        return problem.status >= 500
+    return all(now.get(key) == before.get(key) for key in ("pid", "started"))

@@ -1,0 +1,98 @@
+"""Verbs that need no running proxy: the proxy itself, and what is said about its configuration."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from proxy.cli.exits import CommandError, ExitCode, invalid
+from proxy.cli.starter import Starter, detect_starter, write_starter
+from proxy.cli.terminal import put, put_json, tell
+from proxy.control.version import program_version
+from proxy.core.errors import ConfigError
+
+CONFIG = click.argument("config", required=False, metavar="[CONFIG]", type=click.Path(path_type=Path))
+
+
+@click.command()
+@CONFIG
+def run(config: Path | None) -> None:
+    """Run the proxy until it is stopped.
+
+    CONFIG defaults to hotswap.toml in the working directory, then /etc/hotswap/hotswap.toml.
+
+    SIGUSR2 reloads, SIGHUP re-reads the configuration, SIGTERM stops gracefully; a second SIGTERM stops at once.
+    """
+    # Here and not above: the other verbs have no use for a whole proxy, and start in half the time.
+    import trio
+
+    from proxy.control.runtime import run_proxy
+
+    try:
+        code = trio.run(run_proxy, config)
+    except ConfigError as error:
+        raise invalid(error) from None
+    sys.exit(code)
+
+
+@click.command()
+@CONFIG
+def check(config: Path | None) -> None:
+    """Say everything that is wrong with a configuration, without starting anything."""
+    from proxy.control.configuration import find_configuration, load_configuration
+
+    try:
+        path = find_configuration() if config is None else config
+        loaded = load_configuration(path)
+    except ConfigError as error:
+        raise invalid(error) from None
+    counts = ((loaded.listeners, "listener"), (loaded.routes, "route"), (loaded.pools, "pool"))
+    words = [f"{len(things)} {noun}{'' if len(things) == 1 else 's'}" for things, noun in counts]
+    tell(f"{path}: good; {', '.join(words)}")
+
+
+@click.command()
+@click.argument("path", default="hotswap.toml", metavar="[PATH]", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--app", metavar="MODULE:ATTRIBUTE", help="What the server imports. Default: found in the directory.")
+@click.option("--server", metavar="NAME", help="Default: one that is installed and speaks what the app speaks.")
+@click.option("--force", is_flag=True, help="Overwrite PATH if it exists.")
+def init(path: Path, app: str | None, server: str | None, force: bool) -> None:
+    """Write a commented configuration for the app in this directory."""
+    found = detect_starter(path.absolute().parent, app=app, server=server)
+    if isinstance(found, Starter):
+        starter = found
+    elif sys.stdin.isatty():
+        for name in found:
+            tell(f"found: {name}")
+        chosen = click.prompt("The app (MODULE:ATTRIBUTE)", default=found[0] if found else None, err=True)
+        again = detect_starter(path.absolute().parent, app=chosen, server=server)
+        assert isinstance(again, Starter), "an app was named"
+        starter = again
+    elif found:
+        raise CommandError(ExitCode.USAGE, f"there are several apps here: {', '.join(found)}", "name one by --app")
+    else:
+        raise CommandError(ExitCode.USAGE, "no app was found here", "name it by --app, such as shop.asgi:app")
+    try:
+        write_starter(path, starter, force=force)
+    except FileExistsError:
+        raise CommandError(ExitCode.FAILED, f"{path} exists already", "overwrite it by --force") from None
+    except OSError as error:
+        raise CommandError(ExitCode.FAILED, f"{path} cannot be written: {error.strerror}") from None
+    tell(f"written: {path} for {starter.app} under {starter.server}")
+    tell(f"next: hotswap check {path}, then hotswap run {path}")
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of the configuration, for editors."""
+    from proxy.core.config import configuration_schema
+
+    put_json(configuration_schema())
+
+
+@click.command()
+def version() -> None:
+    """Print the version."""
+    put(f"hotswap {program_version()}")

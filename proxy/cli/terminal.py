@@ -1,0 +1,59 @@
+"""Printing: data to standard output, everything else to standard error, colour only for a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from proxy.core.printable import escape_controls
+
+WIDE = 1000
+"""Columns assumed where nobody looks: what is piped into another program is never cut or wrapped."""
+
+
+def output() -> Console:
+    """Give standard output."""
+    return _console(stderr=False)
+
+
+def messages() -> Console:
+    """Give standard error."""
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
+    # Decided here and not by FORCE_COLOR and the like: the contract says no colour off a terminal.
+    return Console(
+        file=stream,
+        force_terminal=terminal,
+        no_color=True if not terminal else None,
+        width=None if terminal else WIDE,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=True,
+    )
+
+
+def tell(message: str) -> None:
+    """Print a message for a person on standard error; control characters of others are made visible."""
+    messages().print(Text(escape_controls(message)))
+
+
+def put(line: str) -> None:
+    """Print a line of data on standard output."""
+    output().print(Text(escape_controls(line)))
+
+
+def put_json(document: Any, *, indent: int | None = 2) -> None:
+    """Print data as JSON on standard output; with `indent=None` on one line."""
+    # Not by rich: JSON is for programs, and what they read is not wrapped, coloured or escaped.
+    sys.stdout.write(json.dumps(document, indent=indent, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
