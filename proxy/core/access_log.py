@@ -24,36 +24,15 @@ _SECRETS: Final = re.compile(
     rb"|signature|session(?:id)?|sid|x-amz-(?:signature|credential|security-token))=)[^&;]*",
     re.IGNORECASE,
 )
-_VERSIONS: Final = {10: "1.0", 11: "1.1", 20: "2"}
+_VERSIONS: Final = {10: b"1.0", 11: b"1.1", 20: b"2"}
 _QUESTION_MARK: Final = 0x3F
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
-
-_KEPT_TEXTS: Final = 16384
-
-
-class _Digits(dict[int | None, str]):
-    """Texts of numbers seen before: a lookup costs a third of formatting the number again."""
-
-    def __missing__(self, number: int | None) -> str:
-        text = "null" if number is None else str(number)
-        if len(self) < _KEPT_TEXTS:
-            self[number] = text
-        return text
-
-
-class _Milliseconds(dict[float, str]):
-    """The same for durations: whole microseconds to milliseconds with three decimals."""
-
-    def __missing__(self, microseconds: float) -> str:
-        text = f"{microseconds / 1000:.3f}"
-        if len(self) < _KEPT_TEXTS:
-            self[microseconds] = text
-        return text
-
-
-_DIGITS: Final = _Digits()
-_MILLISECONDS: Final = _Milliseconds()
+_LINE: Final = (
+    b'{"time":"%b","listener":"%b","client":"%b","method":"%b","host":"%b","target":"%b","version":"%b"'
+    b',"status":%d,"request_bytes":%d,"response_bytes":%d,"duration":%.3f,"pool":"%b","slot":%b,"generation":%b'
+    b',"upstream_duration":%b,"retries":%d,"held":%.3f,"request_id":"%b","side":"%b","error":"%b"}\n'
+)
 
 
 def json_time(seconds: int) -> str:
@@ -118,30 +97,34 @@ def json_line(
     """
     if _QUESTION_MARK in target:
         target = _SECRETS.sub(rb"\1***", target)
+    told_client = client.encode("utf-8", "backslashreplace")
     # The client's address is its own word when a trusted proxy passes it on.
-    if (method + host + target + request_id + client.encode()).translate(None, _SAFE):
-        client = _json_escape(client.encode("utf-8", "backslashreplace"))
-        told_method, told_host, told_target, told_id = (
-            _json_escape(part) for part in (method, host, target, request_id)
+    if (method + host + target + request_id + told_client).translate(None, _SAFE):
+        told_client, method, host, target, request_id = map(
+            _json_escape, (told_client, method, host, target, request_id)
         )
-    else:
-        told_method = method.decode()
-        told_host = host.decode()
-        told_target = target.decode()
-        told_id = request_id.decode()
-    if error:
-        error = _json_escape(error.encode("utf-8", "backslashreplace"))
-    upstream = "null" if upstream_duration is None else _MILLISECONDS[upstream_duration * 1e6 // 1]
-    return (
-        f'{{"time":"{time}","listener":"{listener}","client":"{client}","method":"{told_method}"'
-        f',"host":"{told_host}","target":"{told_target}","version":"{_VERSIONS.get(version, "?")}"'
-        f',"status":{_DIGITS[status]},"request_bytes":{_DIGITS[request_bytes]}'
-        f',"response_bytes":{_DIGITS[response_bytes]},"duration":{_MILLISECONDS[duration * 1e6 // 1]}'
-        f',"pool":"{pool}","slot":{_DIGITS[slot]},"generation":{_DIGITS[generation]}'
-        f',"upstream_duration":{upstream},"retries":{_DIGITS[retries]}'
-        f',"held":{_MILLISECONDS[held * 1e6 // 1]},"request_id":"{told_id}"'
-        f',"side":"{side}","error":"{error}"}}\n'
-    ).encode()
+    return _LINE % (
+        time.encode(),
+        listener.encode(),
+        told_client,
+        method,
+        host,
+        target,
+        _VERSIONS.get(version, b"?"),
+        status,
+        request_bytes,
+        response_bytes,
+        duration * 1000,
+        pool.encode(),
+        b"null" if slot is None else b"%d" % slot,
+        b"null" if generation is None else b"%d" % generation,
+        b"null" if upstream_duration is None else b"%.3f" % (upstream_duration * 1000),
+        retries,
+        held * 1000,
+        request_id,
+        side.encode(),
+        _json_escape(error.encode("utf-8", "backslashreplace")) if error else b"",
+    )
 
 
 def combined_line(
@@ -172,7 +155,7 @@ def combined_line(
     if method:
         if _QUESTION_MARK in target:
             target = _SECRETS.sub(rb"\1***", target)
-        request = b"%b %b HTTP/%b" % (method, target, _VERSIONS.get(version, str(version)).encode())
+        request = b"%b %b HTTP/%b" % (method, target, _VERSIONS.get(version, b"%d" % version))
     referer = referer or b"-"
     user_agent = user_agent or b"-"
     if _QUESTION_MARK in referer:
@@ -191,9 +174,9 @@ def combined_line(
     )
 
 
-def _json_escape(value: bytes) -> str:
+def _json_escape(value: bytes) -> bytes:
     # Bytes that are not UTF-8 become the text \xff. DEL is printable to JSON and a control to terminals.
-    return dumps(value.decode("utf-8", "backslashreplace"))[1:-1].replace("\x7f", "\\u007f")
+    return dumps(value.decode("utf-8", "backslashreplace"))[1:-1].replace("\x7f", "\\u007f").encode()
 
 
 def _hex_escape(value: bytes) -> bytes:

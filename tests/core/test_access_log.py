@@ -145,11 +145,3 @@ def test_secrets_of_the_query_are_not_logged(target: bytes, logged: str) -> None
 def test_times_are_utc() -> None:
     """ISO 8601, whole seconds."""
     assert json_time(1735787045) == "2025-01-02T03:04:05Z"
-
-
-def test_kept_texts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Numbers beyond the bound are formatted each time, and just as well."""
-    monkeypatch.setattr(access_log, "_KEPT_TEXTS", 0)
-    for number in (17, 123_456_789_012):
-        told = json.loads(line(response_bytes=number, duration=number / 1000))
-        assert (told["response_bytes"], told["duration"]) == (number, number)
