@@ -31,6 +31,11 @@ GONE_STATUS: Final = 499
 class Exchange(Attempts):
     """See the module; what is known of it is in `Record`."""
 
+    @property
+    def upgrading(self) -> bool:
+        """Whether the request asks for a tunnel, so that what follows its head is not a body."""
+        return self.head.upgrade is not None
+
     # From the client.
 
     def start(self) -> None:

@@ -7,6 +7,7 @@ import ssl
 from typing import TYPE_CHECKING
 
 from proxy.edge.http1_connection import Http1Connection
+from proxy.edge.http2_connection import Http2Connection
 from proxy.edge.poller import READ
 from proxy.edge.stream import TlsStream
 
@@ -73,7 +74,11 @@ class Handshake:
             self.close()
             return
         self.deadline = math.inf
-        connection = Http1Connection(self.plane, self.listener, stream, self.peer)
+        connection: Http1Connection | Http2Connection
+        if stream.sock.selected_alpn_protocol() == "h2":
+            connection = Http2Connection(self.plane, self.listener, stream, self.peer)
+        else:
+            connection = Http1Connection(self.plane, self.listener, stream, self.peer)
         self.listener.replace(self, connection)
         stream.own(connection)
         stream.readable = True

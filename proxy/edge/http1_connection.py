@@ -16,10 +16,11 @@ from proxy.core.messages import RequestHead, ResponseHead
 from proxy.edge.exchange import Exchange
 from proxy.edge.farewell import Farewell
 from proxy.edge.http1_responder import Http1Responder
+from proxy.edge.http2_connection import Http2Connection
 from proxy.edge.poller import GONE
 from proxy.edge.stream import BLOCKED, Stream
 from proxy.edge.tunnel import Tunnel
-from proxy.wire.http1 import END, RequestItem, RequestParser
+from proxy.wire.http1 import END, HTTP2_HEAD, RequestItem, RequestParser
 from proxy.wire.websocket import is_handshake
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Http1Connection(Http1Responder):
 
     __slots__ = (
         "_backlog",
+        "_begun",
         "_body_left",
         "_closing",
         "_parser",
@@ -60,6 +62,7 @@ class Http1Connection(Http1Responder):
         self._body_left = 0
         self._closing = False  # nothing more is served; the stream is closed, or is another's
         self._silent = True
+        self._begun = False  # a request has been
         self._waited = 0.0  # seconds that the client took for pieces of the body under way
 
     def open(self) -> None:
@@ -184,6 +187,8 @@ class Http1Connection(Http1Responder):
 
     def _take(self, items: list[RequestItem]) -> None:
         """Serve what was read, or put it by until its turn comes."""
+        if self._parser.http2 is not None and self._become_http2(self._parser.http2):
+            return
         exchange = self.exchange
         if self._backlog is not None:
             self._backlog.extend(items)
@@ -198,6 +203,18 @@ class Http1Connection(Http1Responder):
             self._next()
             return
         self._continue(exchange, deque(items))
+
+    def _become_http2(self, rest: bytes) -> bool:
+        """Serve a client that knew in advance that HTTP/2 is spoken here (RFC 9113 3.3)."""
+        if not self.listener.http2 or self.stream.scheme != b"http" or self._begun:
+            return False
+        self._closing = True
+        self.deadline = math.inf
+        connection = Http2Connection(self.plane, self.listener, self.stream, self.peer)
+        self.listener.replace(self, connection)
+        self.stream.own(connection)
+        connection.open(HTTP2_HEAD + rest)
+        return True
 
     def _continue(self, exchange: Exchange, items: deque[RequestItem]) -> None:
         """Give a running exchange the next pieces of its body."""
@@ -248,6 +265,7 @@ class Http1Connection(Http1Responder):
             following.extend(parser.resume_http())
         exchange = Exchange(self.plane, self.listener, self, head, self.peer)
         self.exchange = exchange
+        self._begun = True
         self._requests_left -= 1
         if not head.complete:
             self._waited = 0.0

@@ -85,6 +85,7 @@ class Listener:
         "header_bytes",
         "header_timeout",
         "headers",
+        "http2",
         "idle_timeout",
         "name",
         "open_listener",
@@ -120,6 +121,7 @@ class Listener:
         self.header_timeout = limits.header_timeout
         self.body_bytes = limits.body_bytes
         self.idle_timeout = limits.idle_timeout
+        self.http2 = table.http2
         self.requests = limits.requests_per_connection
         self.body_rate = limits.body_rate
 

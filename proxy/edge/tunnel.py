@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from proxy.edge.dataplane import DataPlane
     from proxy.edge.exchange import Exchange
     from proxy.edge.http1_connection import Http1Connection
+    from proxy.edge.http2_channel import Http2Channel
+    from proxy.edge.http2_stream import Http2Stream
     from proxy.edge.upstream_connection import UpstreamConnection
 
 READS_AT_A_TIME: Final = 4
@@ -54,7 +56,11 @@ class Tunnel:
     )
 
     def __init__(
-        self, plane: DataPlane, exchange: Exchange, client: Http1Connection, connection: UpstreamConnection
+        self,
+        plane: DataPlane,
+        exchange: Exchange,
+        client: Http1Connection | Http2Stream,
+        connection: UpstreamConnection,
     ) -> None:
         self.plane = plane
         self.listener = exchange.listener
@@ -179,7 +185,7 @@ class TunnelEnd:
 
     other: TunnelEnd
 
-    def __init__(self, tunnel: Tunnel, stream: Stream) -> None:
+    def __init__(self, tunnel: Tunnel, stream: Stream | Http2Channel) -> None:
         self.tunnel = tunnel
         self.stream = stream
         self.ended = False

@@ -33,6 +33,8 @@ from proxy.wire.chunked import ChunkedReader, ChunkError
 from proxy.wire.request_target import set_target
 
 HEAD_END: Final = b"\r\n\r\n"
+HTTP2_HEAD: Final = b"PRI * HTTP/2.0\r\n\r\n"
+"""What a client's connection of HTTP/2 begins with, made so that it looks like a head (RFC 9113 3.4)."""
 _CR: Final = 0x0D
 
 
@@ -80,6 +82,7 @@ class RequestParser:
         "_special",
         "_url",
         "error",
+        "http2",
         "upgraded",
     )
 
@@ -89,6 +92,7 @@ class RequestParser:
         self._items: list[RequestItem] = []
         self.error: BadRequest | None = None
         self.upgraded: bytes | None = None
+        self.http2: bytes | None = None  # what follows the head with which HTTP/2 begins
         self._parser: httptools.HttpRequestParser | None = None
         self._head: RequestHead | None = None
         self._fields: list[Field] = []
@@ -177,6 +181,10 @@ class RequestParser:
             target = (before + piece).partition(b" ")[2].partition(b" ")[0]
             status = 414 if len(target) > self._header_bytes // 2 else 431
             self.error = BadRequest("the head is too large", status=status)
+            return end
+        if whole and (before + piece if before else piece) == HTTP2_HEAD:
+            self.http2 = data[end:]
+            self.error = BadRequest("HTTP/2 is not spoken here", status=505)
             return end
         self._feed_parser(piece)
         if whole and self.error is None:

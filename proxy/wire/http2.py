@@ -550,6 +550,10 @@ class Http2Session:
             self.error = detail
             self._out.append(frames.write_goaway(self._machine.highest_inbound_stream_id, code))
 
+    def give_up(self, code: int, detail: str) -> None:
+        """End the connection for a reason of our own."""
+        self._fail(code, detail)
+
     def _break_stream(self, stream_id: int, code: int, detail: str) -> None:
         """A stream error (RFC 9113 5.4.2): the client made us reset it, so it costs what its own reset would."""
         self.budget.take(Cost.RESET)
