@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core import access_log
 from proxy.core.access_log import combined_line, combined_time, json_line, json_time
 
 
