@@ -145,8 +145,8 @@ class ResponseParser:
         length = head.content_length
         if self._no_body or status == 204 or status == 304:
             head.complete = self._ended = True
-            if length or head.chunked:
-                self._parser = None  # llhttp waits for a body that does not come
+            if length != 0 or head.chunked:
+                self._parser = None  # llhttp waits for a body, or the end of the connection, that does not come
         elif head.chunked:
             self._chunks = ChunkedReader()
             self._parser = None
