@@ -28,6 +28,7 @@ from proxy.control.configuration import find_configuration, load_configuration
 from proxy.control.events import EventLog
 from proxy.control.listeners import Listeners, Prepared
 from proxy.control.logs import configure_logs
+from proxy.control.memory import settle_memory
 from proxy.control.notify import ServiceManager
 from proxy.control.pool_set import PoolSet
 from proxy.control.privileges import drop_privileges
@@ -174,6 +175,7 @@ class Runtime:
             self._manager.status(summarise(self))
             if not self.booted and not self.stopping and self.pools.complete():
                 self.booted = True
+                settle_memory()
                 self.log.info("proxy.ready")
                 self.events.publish("proxy.ready")
                 self._manager.status(summarise(self))
