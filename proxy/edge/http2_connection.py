@@ -42,7 +42,6 @@ class Http2Connection:
         "_goaway_at",
         "_head_by",
         "_idle_at",
-        "_served",
         "_stall_at",
         "armed",
         "deadline",
@@ -68,7 +67,6 @@ class Http2Connection:
         self._dirty = False
         self._closing = False
         self._draining = 0  # 1: the first GOAWAY is out, 2: the second
-        self._served = 0
         self._head_by = now + listener.header_timeout
         self._idle_at = now + listener.idle_timeout
         self._stall_at = math.inf
@@ -163,7 +161,6 @@ class Http2Connection:
                         stream = streams[stream_id] = Http2Stream(self, stream_id)
                         stream.begin(head)
                         starting.append(stream)
-                        self._served += 1
                     case Refused(stream_id=stream_id, error=error):
                         stream = streams[stream_id] = Http2Stream(self, stream_id)
                         stream.refuse(error)
@@ -206,8 +203,6 @@ class Http2Connection:
         if session.has_output:
             self.mark()
         self._rearm()
-        if not self._draining and 0 < self.listener.requests <= self._served:
-            self.drain()
 
     def _rearm(self) -> None:
         deadline = min(self._head_by, self._stall_at, self._goaway_at)

@@ -314,6 +314,9 @@ class Http2Session:
                 return
             self._settled = True
         self.budget.take(Cost.ANSWERED_FRAME)
+        if flags & frames.ACK and len(frame) > frames.HEADER_BYTES:
+            self._fail(ErrorCodes.FRAME_SIZE_ERROR, "an acknowledgement says nothing else")
+            return
         self._pass_on(frame)
 
     def _on_window_update(self, stream_id: int, payload: bytes) -> None:

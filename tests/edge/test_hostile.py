@@ -48,7 +48,7 @@ def assert_quiet(running: Running, backend: RecordingBackend) -> None:
 @pytest.mark.parametrize("case", [case for case in REFUSED if not case.by_route], ids=lambda case: case.row)
 async def test_hostile_bytes_are_answered_and_closed(case: Refused) -> None:
     """One answer with the right status, the connection ends, and the backend has seen no request."""
-    async with open_recording_backend() as (backend, address), open_plane(address) as running:
+    async with open_recording_backend() as (backend, address), open_plane(address, http2=False) as running:
         for pieces in pieces_of(case.raw):
             answers = await send_and_read(running.port, pieces)
             assert [answer.status for answer in answers] == [answers[0].status]

@@ -1,0 +1,705 @@
+"""HTTP/2 without I/O: what a peer can break of RFC 9113 sections 3.4 to 8.3, broken with raw frames, and floods."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from h2.errors import ErrorCodes
+from hyperframe.frame import DataFrame, GoAwayFrame, PingFrame, PriorityFrame, SettingsFrame, WindowUpdateFrame
+
+from proxy.core.messages import RequestHead
+from proxy.wire.http2 import (
+    CONNECTION_WINDOW,
+    MAX_STREAMS,
+    Begun,
+    Body,
+    Ended,
+    Http2Session,
+    Item,
+    Opened,
+    Refused,
+    Reset,
+)
+from tests.support.http2_frames import GET, POST, PREFACE, Fields, FrameReader, FrameWriter, raw_frame
+
+PROTOCOL_ERROR = ErrorCodes.PROTOCOL_ERROR
+FLOW_CONTROL_ERROR = ErrorCodes.FLOW_CONTROL_ERROR
+FRAME_SIZE_ERROR = ErrorCodes.FRAME_SIZE_ERROR
+STREAM_CLOSED = ErrorCodes.STREAM_CLOSED
+COMPRESSION_ERROR = ErrorCodes.COMPRESSION_ERROR
+CALM = ErrorCodes.ENHANCE_YOUR_CALM
+
+
+class Talk:
+    """A session, past its greeting, and a peer that says what a test wants."""
+
+    def __init__(self, *, greet: bool = True, header_bytes: int = 16384, headers: int = 20) -> None:
+        self.session = Http2Session(header_bytes=header_bytes, headers=headers, now=0.0)
+        self.write = FrameWriter()
+        self.read = FrameReader()
+        self.items: list[Item] = []
+        if greet:
+            self.say(PREFACE + self.write.settings() + raw_frame(4, 1, 0))
+
+    def say(self, *frames: bytes, now: float = 0.0) -> list[Item]:
+        """Say it, and read the answer."""
+        items = []
+        for frame in frames:
+            if self.session.error is None:
+                items += self.session.feed(frame, now)
+        self.items += items
+        self.hear()
+        return items
+
+    def hear(self) -> None:
+        """Read what the session has to say."""
+        self.read.feed(b"".join(bytes(piece) for piece in self.session.take_output()))
+
+    def begun(self) -> list[RequestHead]:
+        """Heads of the requests so far."""
+        return [item.head for item in self.items if isinstance(item, Begun)]
+
+    @property
+    def failed(self) -> int | None:
+        """Code with which the connection was ended."""
+        if self.session.error is None:
+            return None
+        return self.read.goaways()[-1][1]
+
+
+def fields_of(base: Fields = GET, *more: tuple[bytes, bytes], **changed: bytes | None) -> list[tuple[bytes, bytes]]:
+    """A request's fields with pseudo-header fields changed, or without those that are None."""
+    fields = []
+    for name, value in base:
+        key = name[1:].decode()
+        new = changed.pop(key) if key in changed else value
+        if new is not None:
+            fields.append((name, new))
+    fields += [(b":" + name.encode(), value) for name, value in changed.items() if value is not None]
+    return fields + list(more)
+
+
+# What is right.
+
+
+def test_a_request_becomes_a_head() -> None:
+    """The authority is the host, cookies are one field, fields of our own kind are set apart."""
+    talk = Talk()
+    talk.say(
+        talk.write.headers(
+            1,
+            fields_of(
+                GET,
+                (b"cookie", b"a=1"),
+                (b"accept", b"*/*"),
+                (b"cookie", b"b=2"),
+                (b"te", b"trailers"),
+                (b"x-forwarded-for", b"6.6.6.6"),
+                (b"x_trick", b"1"),
+                (b"proxy", b"evil"),
+                path=b"/a?b",
+            ),
+        )
+    )
+    (head,) = talk.begun()
+    assert (head.method, head.target, head.path, head.host, head.version) == (
+        b"GET",
+        b"/a?b",
+        b"/a",
+        b"example.org",
+        20,
+    )
+    assert head.fields == [(b"accept", b"*/*"), (b"cookie", b"a=1; b=2")]
+    assert head.forwarded == [(b"x-forwarded-for", b"6.6.6.6")]
+    assert head.complete
+    assert head.te_trailers
+    assert not head.chunked
+    assert talk.session.error is None
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 100])
+def test_bytes_may_come_in_any_pieces(size: int) -> None:
+    """A whole conversation cut anywhere gives the same items."""
+    talk = Talk(greet=False)
+    write = talk.write
+    raw = PREFACE + write.settings({4: 100}) + raw_frame(4, 1, 0) + write.headers(1, POST, end=False)
+    raw += write.data(1, b"hello", padding=3) + write.data(1, b" world", end=True) + write.headers(3)
+    talk.say(*(raw[place : place + size] for place in range(0, len(raw), size)))
+    kinds = [type(item) for item in talk.items if not isinstance(item, Opened)]
+    assert kinds == [Begun, Body, Body, Ended, Begun]
+    assert b"".join(item.data for item in talk.items if isinstance(item, Body)) == b"hello world"
+    assert talk.begun()[0].chunked
+
+
+def test_a_head_may_come_in_pieces() -> None:
+    """CONTINUATION frames complete it."""
+    talk = Talk()
+    talk.say(*talk.write.cut_headers(1, fields_of(GET, (b"accept", b"*/*" * 50)), [10, 20]))
+    assert talk.begun()[0].complete
+
+
+def test_unknown_frames_and_flags_are_ignored() -> None:
+    """RFC 9113 4.1 and 5.5."""
+    talk = Talk()
+    talk.say(raw_frame(0xFA, 0xFF, 7, b"?"), raw_frame(0xA, 0, 0, b"alt"), talk.write.settings({0xF00: 9}))
+    talk.say(raw_frame(1, 0x5 | 0xC2 & ~0x8, 1, talk.write.block(GET)))
+    assert len(talk.begun()) == 1
+    assert talk.session.error is None
+
+
+def test_priorities_are_ignored() -> None:
+    """In HEADERS and on their own, on streams open, idle and closed (RFC 9113 5.3.2)."""
+    talk = Talk()
+    talk.say(PriorityFrame(5, depends_on=3).serialize())
+    talk.say(raw_frame(1, 0x25, 1, b"\x80\x00\x00\x00\x10" + talk.write.block(GET)))
+    talk.say(PriorityFrame(1).serialize())
+    assert len(talk.begun()) == 1
+
+
+def test_pings_and_settings_are_answered() -> None:
+    """With the same eight bytes, and with an acknowledgement (RFC 9113 6.5.3 and 6.7)."""
+    talk = Talk()
+    talk.say(PingFrame(0, b"12345678").serialize())
+    pongs = [frame for frame in talk.read.frames if isinstance(frame, PingFrame)]
+    assert [(frame.opaque_data, "ACK" in frame.flags) for frame in pongs] == [(b"12345678", True)]
+    acks = [frame for frame in talk.read.frames if isinstance(frame, SettingsFrame) and "ACK" in frame.flags]
+    assert len(acks) == 1
+
+
+def test_trailers_are_checked_and_dropped() -> None:
+    """They end the stream."""
+    talk = Talk()
+    talk.say(talk.write.headers(1, POST, end=False), talk.write.data(1, b"x"), talk.write.headers(1, [(b"a", b"b")]))
+    assert [type(item) for item in talk.items[-3:]] == [Begun, Body, Ended]
+
+
+def test_an_extended_connect_becomes_an_upgrade() -> None:
+    """RFC 8441: GET with a key of ours, and what follows is not its body."""
+    talk = Talk()
+    fields = fields_of(
+        GET,
+        (b"sec-websocket-version", b"13"),
+        (b"sec-websocket-key", b"theirs"),
+        method=b"CONNECT",
+        protocol=b"websocket",
+    )
+    talk.say(talk.write.headers(1, fields, end=False))
+    (head,) = talk.begun()
+    assert (head.method, head.upgrade, head.complete, head.chunked) == (b"GET", b"websocket", True, False)
+    keys = [value for name, value in head.fields if name == b"sec-websocket-key"]
+    assert len(keys) == 1
+    assert len(keys[0]) == 24
+
+
+def test_repeated_requests_come_from_one_block() -> None:
+    """What is remembered of a block is forgotten when the table changes under it."""
+    talk = Talk()
+    for stream_id in (1, 3, 5):
+        talk.say(talk.write.headers(stream_id, fields_of(GET, (b"x-a", b"1"))))
+    talk.say(talk.write.headers(7, fields_of(GET, (b"x-a", b"2"))))
+    for stream_id in (9, 11):
+        talk.say(talk.write.headers(stream_id, fields_of(GET, (b"x-a", b"1"))))
+    assert [head.field(b"x-a") for head in talk.begun()] == [b"1", b"1", b"1", b"2", b"1", b"1"]
+
+
+# Malformed requests: the stream is reset, the connection goes on (RFC 9113 8.1.1).
+
+MALFORMED: dict[str, Fields] = {
+    "8.2.1 upper case": fields_of(GET, (b"Accept", b"x")),
+    "8.2.1 space in a name": fields_of(GET, (b"a b", b"x")),
+    "8.2.1 colon in a name": fields_of(GET, (b"a:b", b"x")),
+    "8.2.1 empty name": fields_of(GET, (b"", b"x")),
+    "8.2.1 non-ASCII name": fields_of(GET, (b"\xc3\xa9", b"x")),
+    "8.2.1 NUL in a value": fields_of(GET, (b"a", b"x\0y")),
+    "8.2.1 CR in a value": fields_of(GET, (b"a", b"x\ry")),
+    "8.2.1 LF in a value": fields_of(GET, (b"a", b"x\r\nHost: evil")),
+    "8.2.1 space before a value": fields_of(GET, (b"a", b" x")),
+    "8.2.1 tab behind a value": fields_of(GET, (b"a", b"x\t")),
+    "D1 control byte in a value": fields_of(GET, (b"a", b"x\x01y")),
+    "D1 DEL in a value": fields_of(GET, (b"a", b"x\x7f")),
+    "8.2.2 connection": fields_of(GET, (b"connection", b"close")),
+    "8.2.2 keep-alive": fields_of(GET, (b"keep-alive", b"timeout=5")),
+    "8.2.2 proxy-connection": fields_of(GET, (b"proxy-connection", b"close")),
+    "8.2.2 transfer-encoding": fields_of(POST, (b"transfer-encoding", b"chunked")),
+    "8.2.2 upgrade": fields_of(GET, (b"upgrade", b"h2c")),
+    "8.2.2 te": fields_of(GET, (b"te", b"gzip")),
+    "8.2.2 te with more": fields_of(GET, (b"te", b"trailers, gzip")),
+    "8.3 pseudo behind regular": [*GET[:3], (b"a", b"b"), GET[3]],
+    "8.3 unknown pseudo": fields_of(GET, extra=b"x"),
+    "8.3 response pseudo": fields_of(GET, status=b"200"),
+    "8.3 doubled method": [*GET, (b":method", b"GET")],
+    "8.3 doubled path": [*GET, (b":path", b"/")],
+    "8.3.1 no method": fields_of(GET, method=None),
+    "8.3.1 no scheme": fields_of(GET, scheme=None),
+    "8.3.1 no path": fields_of(GET, path=None),
+    "8.3.1 empty path": fields_of(GET, path=b""),
+    "D1 path with space": fields_of(GET, path=b"/a b"),
+    "D1 path with tab": fields_of(GET, path=b"/a\tb"),
+    "D1 path with fragment": fields_of(GET, path=b"/a#b"),
+    "D1 path not ASCII": fields_of(GET, path=b"/\xff\xc3\xa9"),
+    "D1 path without slash": fields_of(GET, path=b"a/b"),
+    "D1 path is absolute": fields_of(GET, path=b"http://evil.example/"),
+    "D1 star with GET": fields_of(GET, path=b"*"),
+    "D1 path with CRLF": fields_of(GET, path=b"/ HTTP/1.1\r\nHost: evil\r\n\r\n"),
+    "D1 empty method": fields_of(GET, method=b""),
+    "D1 method with space": fields_of(GET, method=b"GET /x"),
+    "D1 method with control byte": fields_of(GET, method=b"GE\x01T"),
+    "D1 scheme": fields_of(GET, scheme=b"https://evil/"),
+    "D1 scheme ftp": fields_of(GET, scheme=b"ftp"),
+    "D1 authority with userinfo": fields_of(GET, authority=b"a@example.org"),
+    "D1 authority with space": fields_of(GET, authority=b"a b"),
+    "D1 authority with slash": fields_of(GET, authority=b"a/b"),
+    "D1 empty authority": fields_of(GET, authority=b""),
+    "D1 no authority": fields_of(GET, authority=None),
+    "D1 two hosts": fields_of(GET, (b"host", b"example.org"), (b"host", b"example.org")),
+    "D3 content-length and no body": fields_of(POST, (b"content-length", b"5")),
+    "D3 two content-lengths": fields_of(POST, (b"content-length", b"0"), (b"content-length", b"0")),
+    "D3 content-length list": fields_of(POST, (b"content-length", b"0, 0")),
+    "D3 signed content-length": fields_of(POST, (b"content-length", b"+0")),
+    "8.5 CONNECT with path": fields_of(GET, method=b"CONNECT"),
+    "8441 protocol without CONNECT": fields_of(GET, protocol=b"websocket"),
+    "8441 protocol that ends": fields_of(
+        GET, (b"sec-websocket-version", b"13"), method=b"CONNECT", protocol=b"websocket"
+    ),
+}
+
+
+@pytest.mark.parametrize("row", MALFORMED)
+def test_a_malformed_request_ends_its_stream_only(row: str) -> None:
+    """RST_STREAM PROTOCOL_ERROR, nothing to forward, and the next request is served."""
+    talk = Talk()
+    talk.say(talk.write.headers(1, MALFORMED[row]), talk.write.headers(3))
+    assert talk.read.resets() == {1: PROTOCOL_ERROR}
+    assert [item.stream_id for item in talk.items if isinstance(item, Begun)] == [3]
+    assert talk.session.error is None
+
+
+REFUSED: dict[str, tuple[int, Fields]] = {
+    "D2 host differs": (400, fields_of(GET, (b"host", b"evil.example"))),
+    "L6 CONNECT": (405, [(b":method", b"CONNECT"), (b":authority", b"example.org:443")]),
+    "L6 TRACE": (405, fields_of(GET, method=b"TRACE")),
+    "F17 expectation": (417, fields_of(GET, (b"expect", b"a miracle"))),
+    "R1 fields": (431, fields_of(GET, *((b"a%d" % number, b"x") for number in range(21)))),
+}
+
+
+@pytest.mark.parametrize("row", REFUSED)
+def test_a_request_that_is_understood_and_not_served_has_a_status(row: str) -> None:
+    """It is answered, not reset."""
+    status, fields = REFUSED[row]
+    talk = Talk()
+    items = talk.say(talk.write.headers(1, fields))
+    assert [(item.stream_id, item.error.status) for item in items if isinstance(item, Refused)] == [(1, status)]
+    assert talk.read.resets() == {}
+
+
+def test_an_unknown_protocol_is_not_implemented() -> None:
+    """RFC 8441 5: another protocol than websocket; RFC 6455 4.4: another version."""
+    talk = Talk()
+    connect = fields_of(GET, (b"sec-websocket-version", b"13"), method=b"CONNECT", protocol=b"connect-udp")
+    old = fields_of(GET, (b"sec-websocket-version", b"8"), method=b"CONNECT", protocol=b"websocket")
+    items = talk.say(talk.write.headers(1, connect, end=False), talk.write.headers(3, old, end=False))
+    assert [item.error.status for item in items if isinstance(item, Refused)] == [501, 400]
+
+
+@pytest.mark.parametrize("sent", [[b"12345", b"6"], [b"1234"], [b""]], ids=["more", "less", "nothing"])
+def test_a_body_of_another_length_than_announced_is_reset(sent: list[bytes]) -> None:
+    """RFC 9113 8.1.1 (D3)."""
+    talk = Talk()
+    talk.say(talk.write.headers(1, fields_of(POST, (b"content-length", b"5")), end=False))
+    talk.say(*(talk.write.data(1, data, end=data is sent[-1]) for data in sent))
+    assert talk.read.resets() == {1: PROTOCOL_ERROR}
+    assert not any(isinstance(item, Ended) for item in talk.items)
+    assert isinstance(talk.items[-1], Reset)
+
+
+@pytest.mark.parametrize(
+    ("trailers", "end"),
+    [
+        ([(b":path", b"/")], True),
+        ([(b"A", b"b")], True),
+        ([(b"a", b"b\n")], True),
+        ([(b"connection", b"close")], True),
+        ([(b"a", b"b")], False),
+    ],
+    ids=["pseudo", "upper case", "line end", "connection", "not the end"],
+)
+def test_malformed_trailers_reset_the_stream(trailers: Fields, end: bool) -> None:
+    """RFC 9113 8.1."""
+    talk = Talk()
+    talk.say(talk.write.headers(1, POST, end=False), talk.write.headers(1, trailers, end=end))
+    assert talk.read.resets() == {1: PROTOCOL_ERROR}
+
+
+def test_trailers_before_the_announced_end_reset_the_stream() -> None:
+    """The body is shorter than its Content-Length."""
+    talk = Talk()
+    talk.say(talk.write.headers(1, fields_of(POST, (b"content-length", b"5")), end=False))
+    talk.say(talk.write.headers(1, [(b"a", b"b")]))
+    assert talk.read.resets() == {1: PROTOCOL_ERROR}
+
+
+# Stream errors of frames.
+
+
+def test_frames_behind_the_end_of_a_stream_are_stream_errors() -> None:
+    """RFC 9113 5.1, half-closed (remote): STREAM_CLOSED."""
+    for late in ("data", "headers"):
+        talk = Talk()
+        talk.say(talk.write.headers(1))
+        talk.say(talk.write.data(1, b"x") if late == "data" else talk.write.headers(1))
+        assert talk.read.resets() == {1: STREAM_CLOSED}
+        assert talk.session.error is None
+
+
+def test_a_window_of_a_stream_opens_by_something_and_not_too_far() -> None:
+    """RFC 9113 6.9 and 6.9.1."""
+    talk = Talk()
+    talk.say(talk.write.headers(1), talk.write.headers(3))
+    talk.say(raw_frame(8, 0, 1, bytes(4)), talk.write.window(3, 2**31 - 1))
+    assert talk.read.resets() == {1: PROTOCOL_ERROR, 3: FLOW_CONTROL_ERROR}
+    assert talk.session.error is None
+
+
+def test_more_than_a_streams_window_is_a_stream_error() -> None:
+    """RFC 9113 6.9.1: one stream must not take what others are owed."""
+    talk = Talk()
+    talk.say(talk.write.headers(1, POST, end=False))
+    for _ in range(5):
+        talk.say(talk.write.data(1, bytes(16384)))
+    assert talk.read.resets() == {1: FLOW_CONTROL_ERROR}
+
+
+def test_frames_for_a_stream_that_we_reset_are_ignored() -> None:
+    """They were under way (RFC 9113 5.4.2)."""
+    talk = Talk()
+    talk.say(talk.write.headers(1, POST, end=False))
+    talk.session.reset(1, ErrorCodes.INTERNAL_ERROR)
+    talk.say(
+        talk.write.data(1, b"x"), talk.write.window(1, 5), talk.write.headers(1, [(b"a", b"b")]), talk.write.reset(1)
+    )
+    assert talk.session.error is None
+    assert list(talk.read.resets()) == [1]
+
+
+def test_a_stream_beyond_the_limit_is_refused() -> None:
+    """REFUSED_STREAM says that it was not started (RFC 9113 8.7), and one that has ended makes room."""
+    talk = Talk()
+    for number in range(MAX_STREAMS + 1):
+        talk.say(talk.write.headers(2 * number + 1))
+    beyond = 2 * MAX_STREAMS + 1
+    assert talk.read.resets() == {beyond: ErrorCodes.REFUSED_STREAM}
+    assert len(talk.begun()) == MAX_STREAMS
+    talk.session.send_head(1, [(b":status", b"200")], end=True)
+    talk.session.release(1)
+    talk.say(talk.write.headers(beyond + 2))
+    assert len(talk.begun()) == MAX_STREAMS + 1
+
+
+# Connection errors.
+
+
+def _connection_errors() -> Iterator[tuple[str, ErrorCodes, list[bytes]]]:
+    write = FrameWriter()
+    head = FrameWriter().headers(1)
+    open_head = FrameWriter().headers(1, POST, end=False)
+    half = FrameWriter().cut_headers(1, GET, [3])[0]
+    yield "4.2 oversize DATA", FRAME_SIZE_ERROR, [open_head, raw_frame(0, 0, 1, bytes(16385))]
+    yield "4.2 oversize HEADERS", FRAME_SIZE_ERROR, [raw_frame(1, 4, 1, bytes(16385))]
+    yield "4.3 unreadable block", COMPRESSION_ERROR, [raw_frame(1, 5, 1, b"\xff\xff\xff\xff\xff\xff")]
+    yield "4.3 no such entry", COMPRESSION_ERROR, [raw_frame(1, 5, 1, b"\xc0")]
+    yield "4.3 entry 0", COMPRESSION_ERROR, [raw_frame(1, 5, 1, b"\x80")]
+    yield "4.3 truncated string", COMPRESSION_ERROR, [raw_frame(1, 5, 1, b"\x40\x0aabc")]
+    yield "4.3 table too large", COMPRESSION_ERROR, [raw_frame(1, 5, 1, b"\x3f\xff\xff\x03")]
+    yield "4.3 table update behind a field", COMPRESSION_ERROR, [raw_frame(1, 5, 1, b"\x82\x20")]
+    yield "4.3 unreadable trailers", COMPRESSION_ERROR, [open_head, raw_frame(1, 5, 1, b"\x80")]
+    yield "4.3 DATA inside of a head", PROTOCOL_ERROR, [half, write.data(1, b"x")]
+    yield "4.3 PING inside of a head", PROTOCOL_ERROR, [half, raw_frame(6, 0, 0, bytes(8))]
+    yield "4.3 unknown frame inside of a head", PROTOCOL_ERROR, [half, raw_frame(0xFA, 0, 0)]
+    yield "4.3 HEADERS inside of a head", PROTOCOL_ERROR, [half, head]
+    yield "5.1 DATA on an idle stream", PROTOCOL_ERROR, [write.data(1, b"x")]
+    yield "5.1 RST_STREAM on an idle stream", PROTOCOL_ERROR, [write.reset(1)]
+    yield "5.1 WINDOW_UPDATE on an idle stream", PROTOCOL_ERROR, [write.window(1, 1)]
+    yield "5.1 CONTINUATION on an idle stream", PROTOCOL_ERROR, [raw_frame(9, 4, 1)]
+    yield "5.1 HEADERS after a reset", STREAM_CLOSED, [head, write.reset(1), FrameWriter().headers(1)]
+    yield "5.1 DATA after a reset", STREAM_CLOSED, [open_head, write.reset(1), write.data(1, b"x")]
+    yield "5.1.1 even stream", PROTOCOL_ERROR, [FrameWriter().headers(2)]
+    yield "5.1.1 lower stream", STREAM_CLOSED, [FrameWriter().headers(5), FrameWriter().headers(3)]
+    yield "6.1 DATA on stream 0", PROTOCOL_ERROR, [raw_frame(0, 0, 0, b"x")]
+    yield "6.1 padding beyond DATA", PROTOCOL_ERROR, [open_head, raw_frame(0, 8, 1, b"\x05abc")]
+    yield "6.1 padded DATA without a length", PROTOCOL_ERROR, [open_head, raw_frame(0, 8, 1)]
+    yield "6.2 HEADERS on stream 0", PROTOCOL_ERROR, [raw_frame(1, 5, 0, b"\x82")]
+    yield "6.2 padding beyond HEADERS", PROTOCOL_ERROR, [raw_frame(1, 0xD, 1, b"\x09\x82\x84")]
+    yield "6.2 HEADERS without their priority", FRAME_SIZE_ERROR, [raw_frame(1, 0x25, 1, b"\x00")]
+    yield "6.3 PRIORITY on stream 0", PROTOCOL_ERROR, [raw_frame(2, 0, 0, bytes(5))]
+    yield "6.3 PRIORITY of four bytes", FRAME_SIZE_ERROR, [raw_frame(2, 0, 1, bytes(4))]
+    yield "6.4 RST_STREAM on stream 0", PROTOCOL_ERROR, [raw_frame(3, 0, 0, bytes(4))]
+    yield "6.4 RST_STREAM of three bytes", FRAME_SIZE_ERROR, [head, raw_frame(3, 0, 1, bytes(3))]
+    yield "6.5 SETTINGS ACK with a payload", FRAME_SIZE_ERROR, [raw_frame(4, 1, 0, bytes(6))]
+    yield "6.5 SETTINGS on a stream", PROTOCOL_ERROR, [raw_frame(4, 0, 1)]
+    yield "6.5 SETTINGS of five bytes", FRAME_SIZE_ERROR, [raw_frame(4, 0, 0, bytes(5))]
+    yield "6.5.2 ENABLE_PUSH 2", PROTOCOL_ERROR, [raw_frame(4, 0, 0, b"\x00\x02\x00\x00\x00\x02")]
+    yield "6.5.2 window too large", FLOW_CONTROL_ERROR, [raw_frame(4, 0, 0, b"\x00\x04\x80\x00\x00\x00")]
+    yield "6.5.2 frames too small", PROTOCOL_ERROR, [raw_frame(4, 0, 0, b"\x00\x05\x00\x00\x3f\xff")]
+    yield "6.5.2 frames too large", PROTOCOL_ERROR, [raw_frame(4, 0, 0, b"\x00\x05\x01\x00\x00\x00")]
+    yield "6.6 PUSH_PROMISE", PROTOCOL_ERROR, [head, raw_frame(5, 4, 1, b"\x00\x00\x00\x02\x82")]
+    yield "6.7 PING on a stream", PROTOCOL_ERROR, [raw_frame(6, 0, 1, bytes(8))]
+    yield "6.7 PING of seven bytes", FRAME_SIZE_ERROR, [raw_frame(6, 0, 0, bytes(7))]
+    yield "6.8 GOAWAY on a stream", PROTOCOL_ERROR, [raw_frame(7, 0, 1, bytes(8))]
+    yield "6.8 GOAWAY too short", FRAME_SIZE_ERROR, [raw_frame(7, 0, 0, bytes(7))]
+    yield "6.9 WINDOW_UPDATE of 0", PROTOCOL_ERROR, [raw_frame(8, 0, 0, bytes(4))]
+    yield "6.9 WINDOW_UPDATE of three bytes", FRAME_SIZE_ERROR, [raw_frame(8, 0, 0, bytes(3))]
+    yield "6.9.1 the connection's window", FLOW_CONTROL_ERROR, [write.window(0, 2**31 - 1)]
+    window = raw_frame(4, 0, 0, b"\x00\x04\x7f\xff\xff\xff")
+    yield "6.9.2 SETTINGS overflow a window", FLOW_CONTROL_ERROR, [head, write.window(1, 100000), window]
+    yield "6.10 CONTINUATION on stream 0", PROTOCOL_ERROR, [raw_frame(9, 4, 0)]
+    yield "6.10 CONTINUATION of another stream", PROTOCOL_ERROR, [half, raw_frame(9, 4, 3, b"\x82")]
+    yield "6.10 CONTINUATION behind a whole head", PROTOCOL_ERROR, [head, raw_frame(9, 4, 1, b"\x82")]
+
+
+CONNECTION_ERRORS = {row: (code, raw) for row, code, raw in _connection_errors()}
+
+
+@pytest.mark.parametrize("row", CONNECTION_ERRORS)
+def test_a_broken_connection_is_told_so(row: str) -> None:
+    """GOAWAY with the right code, and nothing more is read."""
+    code, raw = CONNECTION_ERRORS[row]
+    talk = Talk()
+    talk.say(*raw)
+    assert talk.failed == code
+    assert len(talk.read.goaways()) == 1
+
+
+@pytest.mark.parametrize(
+    "greeting",
+    [
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
+        PREFACE + FrameWriter().headers(1),
+        PREFACE + raw_frame(4, 1, 0),
+        PREFACE + raw_frame(6, 0, 0, bytes(8)),
+    ],
+    ids=["HTTP/1.1", "not quite", "HEADERS first", "ACK first", "PING first"],
+)
+def test_a_connection_begins_with_preface_and_settings(greeting: bytes) -> None:
+    """RFC 9113 3.4."""
+    talk = Talk(greet=False)
+    talk.say(greeting)
+    assert talk.failed == PROTOCOL_ERROR
+    assert not talk.begun()
+
+
+def test_a_client_that_says_goodbye_keeps_its_streams() -> None:
+    """RFC 9113 6.8: GOAWAY ends no stream."""
+    talk = Talk()
+    talk.say(talk.write.headers(1, POST, end=False), GoAwayFrame(0, last_stream_id=0).serialize())
+    talk.say(talk.write.data(1, b"x", end=True))
+    talk.session.send_head(1, [(b":status", b"200")], end=True)
+    talk.hear()
+    assert talk.read.ended(1)
+    assert talk.session.error is None
+
+
+# Windows.
+
+
+def test_a_body_waits_for_the_windows() -> None:
+    """Nothing is sent beyond the stream's or the connection's window, padding and settings included."""
+    talk = Talk(greet=False)
+    talk.say(PREFACE + talk.write.settings({4: 10}))
+    talk.say(talk.write.headers(1))
+    session = talk.session
+    session.send_head(1, [(b":status", b"200")])
+    assert session.send_body(1, b"x" * 100, end=True) == 10
+    assert session.send_body(1, b"x" * 90, end=True) == 0
+    talk.say(talk.write.settings({4: 5}))
+    talk.say(talk.write.window(1, 5))
+    assert session.send_body(1, b"x" * 90, end=True) == 0
+    items = talk.say(talk.write.window(1, 50))
+    assert [item.stream_id for item in items if isinstance(item, Opened)] == [1]
+    assert session.send_body(1, b"x" * 90, end=True) == 50
+    talk.say(talk.write.settings({4: 65535}))
+    assert session.send_body(1, b"x" * 40, end=True) == 40
+    talk.hear()
+    assert talk.read.bodies[1] == b"x" * 100
+    assert talk.read.ended(1)
+
+
+def test_the_connections_window_is_for_all_streams() -> None:
+    """65,535 bytes until the client gives more."""
+    talk = Talk(greet=False)
+    talk.say(PREFACE + talk.write.settings({4: 1 << 20}), talk.write.headers(1), talk.write.headers(3))
+    session = talk.session
+    for stream_id in (1, 3):
+        session.send_head(stream_id, [(b":status", b"200")])
+    assert session.send_body(1, bytes(60000)) == 60000
+    assert session.send_body(3, bytes(60000)) == 5535
+    talk.say(talk.write.window(0, 1000))
+    assert session.send_body(3, bytes(60000)) == 1000
+    talk.hear()
+    assert max(frame.body_len for frame in talk.read.frames if isinstance(frame, DataFrame)) <= 16384
+
+
+def test_a_stream_is_credited_when_its_body_has_gone_on() -> None:
+    """The connection at once, so that one stream that waits does not stop the others."""
+    talk = Talk()
+    talk.say(talk.write.headers(1, POST, end=False))
+    for _ in range(3):
+        talk.say(talk.write.data(1, bytes(16384)))
+    assert [frame for frame in talk.read.frames if isinstance(frame, WindowUpdateFrame) and frame.stream_id] == []
+    talk.session.credit(1, 3 * 16384)
+    talk.hear()
+    updates = [frame for frame in talk.read.frames if isinstance(frame, WindowUpdateFrame) and frame.stream_id == 1]
+    assert sum(frame.window_increment for frame in updates) == 3 * 16384
+
+
+def test_the_connections_window_is_given_back_whatever_becomes_of_the_stream() -> None:
+    """Bodies for streams that are gone must not use it up."""
+    talk = Talk()
+    talk.say(talk.write.headers(1, POST, end=False))
+    talk.session.reset(1, ErrorCodes.CANCEL)
+    sent = 0
+    while sent < 3 * CONNECTION_WINDOW:
+        talk.say(talk.write.data(1, bytes(16384)))
+        sent += 16384
+    assert talk.session.error is None
+    updates = [frame for frame in talk.read.frames if isinstance(frame, WindowUpdateFrame)]
+    assert sum(frame.window_increment for frame in updates if not frame.stream_id) > 3 * CONNECTION_WINDOW - 65535
+
+
+# The end.
+
+
+def test_a_drain_takes_two_steps() -> None:
+    """First a GOAWAY that refuses nothing, then the truth; what comes later is refused."""
+    talk = Talk()
+    talk.say(talk.write.headers(1))
+    talk.session.begin_goaway()
+    talk.hear()
+    talk.say(talk.write.headers(3))
+    ping = next(frame for frame in talk.read.frames if isinstance(frame, PingFrame))
+    items = talk.say(PingFrame(0, ping.opaque_data, flags=["ACK"]).serialize())
+    assert [type(item).__name__ for item in items] == ["Answered"]
+    talk.session.finish_goaway()
+    talk.say(talk.write.headers(5))
+    assert talk.read.goaways() == [(2**31 - 1, 0), (3, 0)]
+    assert talk.read.resets() == {5: ErrorCodes.REFUSED_STREAM}
+    assert len(talk.begun()) == 2
+
+
+def test_a_response_before_the_end_of_its_request_gives_the_rest_up() -> None:
+    """RST_STREAM with NO_ERROR behind a whole response (RFC 9113 8.1)."""
+    talk = Talk()
+    talk.say(talk.write.headers(1, POST, end=False))
+    talk.session.send_head(1, [(b":status", b"413")], end=True)
+    talk.session.release(1)
+    talk.hear()
+    assert talk.read.resets() == {1: ErrorCodes.NO_ERROR}
+    talk.say(talk.write.data(1, b"x"))
+    assert talk.session.error is None
+
+
+# Floods: bounded work, then ENHANCE_YOUR_CALM.
+
+
+def _floods() -> Iterator[tuple[str, list[bytes]]]:
+    write = FrameWriter()
+    get = FrameWriter()
+    first = get.headers(1)
+    yield "D12 PING", [raw_frame(6, 0, 0, bytes(8)) * 20000]
+    yield "D12 PING ACK", [raw_frame(6, 1, 0, bytes(8)) * 20000]
+    yield "D12 SETTINGS", [raw_frame(4, 0, 0, b"\x00\x03\x00\x00\x00\x64") * 20000]
+    yield "D12 empty SETTINGS", [raw_frame(4, 0, 0) * 20000]
+    yield "D12 PRIORITY", [PriorityFrame(1, depends_on=3).serialize() * 20000]
+    yield "D12 unknown frames", [raw_frame(0xFA, 0, 0) * 20000]
+    yield "D12 WINDOW_UPDATE", [write.window(0, 1) * 20000]
+    yield "D12 empty DATA", [FrameWriter().headers(1, POST, end=False), write.data(1) * 20000]
+    yield "D12 GOAWAY", [GoAwayFrame(0).serialize() * 20000]
+    yield "D8 rapid reset", [first + b"".join(get.headers(n) + write.reset(n) for n in range(3, 20003, 2))]
+    yield "D14 streams beyond the limit", [first + b"".join(get.headers(n) for n in range(3, 20003, 2))]
+    yield "D10 CONTINUATION", [FrameWriter().cut_headers(1, GET, [3])[0], raw_frame(9, 0, 1, b"\x82") * 20000]
+    yield "D10 empty CONTINUATION", [FrameWriter().cut_headers(1, GET, [3])[0], raw_frame(9, 0, 1) * 20000]
+    yield "D10 large CONTINUATION", [FrameWriter().cut_headers(1, GET, [3])[0], raw_frame(9, 0, 1, bytes(8000)) * 3]
+    bomb = b"\x40\x01a\x7f\x81\x1e" + b"x" * 4000 + b"\xbe" * 10000
+    yield "D11 HPACK bomb", [raw_frame(1, 5, 1, bomb)]
+    late = [first, get.headers(3)]
+    yield (
+        "D9 windows of 0",
+        [
+            *late,
+            b"".join(get.headers(n) + raw_frame(8, 0, n, bytes(4)) for n in range(3, 20003, 2)),
+        ],
+    )
+    yield (
+        "D9 windows that overflow",
+        [
+            first,
+            b"".join(get.headers(n) + write.window(n, 2**31 - 1) for n in range(3, 20003, 2)),
+        ],
+    )
+    closed = FrameWriter()
+    yield (
+        "D9 DATA behind the end",
+        [
+            b"".join(closed.headers(n) + write.data(n, b"x") for n in range(1, 20001, 2)),
+        ],
+    )
+    malformed = FrameWriter()
+    yield "D9 malformed", [b"".join(malformed.headers(n, [(b":x", b"y")]) for n in range(1, 20001, 2))]
+
+
+FLOODS = dict(_floods())
+
+
+@pytest.mark.parametrize("row", FLOODS)
+def test_a_flood_is_cut_short(row: str) -> None:
+    """ENHANCE_YOUR_CALM, few requests begun, little to say, and the work is done in a moment."""
+    talk = Talk()
+    before = time.perf_counter()
+    items = 0
+    said = 0
+    for raw in FLOODS[row]:
+        for place in range(0, len(raw), 65536):
+            if talk.session.error is None:
+                for item in talk.session.feed(raw[place : place + 65536], 0.0):
+                    items += isinstance(item, Begun)
+                    if isinstance(item, Reset):
+                        talk.session.release(item.stream_id)
+                said += sum(map(len, output := talk.session.take_output()))
+                talk.read.feed(b"".join(bytes(piece) for piece in output))
+    assert talk.failed == CALM
+    assert items <= 2 * MAX_STREAMS
+    assert said < 32768
+    assert time.perf_counter() - before < 2.0  # seconds, on any machine; a few milliseconds are usual
+
+
+def test_a_stream_that_we_were_made_to_reset_counts_until_it_is_released() -> None:
+    """CVE-2025-8671: resetting makes no room for another request."""
+    talk = Talk()
+    for number in range(90):
+        stream_id = 2 * number + 1
+        talk.say(talk.write.headers(stream_id), talk.write.data(stream_id, b"x"), now=10.0 * number)
+    assert talk.session.error is None
+    assert talk.session.busy == 90
+    for number in range(90, 110):
+        talk.say(talk.write.headers(2 * number + 1), now=2000.0)
+    assert len(talk.begun()) == MAX_STREAMS
+    talk.session.release(1)
+    talk.say(talk.write.headers(301))
+    assert len(talk.begun()) == MAX_STREAMS + 1
+
+
+def test_a_busy_honest_client_is_not_taken_for_a_flood() -> None:
+    """Thousands of exchanges in no time, with a ping and two window updates for each response."""
+    talk = Talk()
+    for number in range(3000):
+        stream_id = 2 * number + 1
+        talk.say(talk.write.headers(stream_id), raw_frame(6, 0, 0, bytes(8)))
+        talk.session.send_head(stream_id, [(b":status", b"200")])
+        talk.session.send_body(stream_id, b"hello", end=True)
+        talk.session.release(stream_id)
+        talk.say(talk.write.window(0, 5), talk.write.window(stream_id, 5))
+    assert talk.session.error is None
+    assert talk.session.busy == 0
