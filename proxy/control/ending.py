@@ -15,6 +15,7 @@ import trio
 from proxy.control.entries import Entries
 from proxy.control.supervised_backend import ExitReason, SupervisedBackend
 from proxy.control.surroundings import Plane
+from proxy.core.backend import Backend
 from proxy.core.errors import StartFailed
 from proxy.core.lifecycle import BackendState
 from proxy.core.pool import BackendDrained, BackendMoved, PoolEvent
@@ -58,6 +59,31 @@ async def _wait_drained(member: SupervisedBackend, entries: Entries, timeout: fl
     return backend.in_flight == 0 or not member.alive
 
 
+async def wait_unused(backend: Backend, entries: Entries, plane: Plane, *, timeout: float) -> None:
+    """Block until nothing is in flight in a draining backend and no connection to it is open.
+
+    Args:
+        backend: the backend; nothing new may be claimed for it.
+        entries: of its pool.
+        plane: who uses it.
+        timeout: seconds for what is in flight; what is left then is cut.
+    """
+    pause = 0.001
+    with trio.move_on_after(timeout):
+        while backend.in_flight:
+            await trio.sleep(pause)
+            pause = min(2 * pause, 0.05)
+    if backend.in_flight:
+        plane.cut(backend)
+    with trio.move_on_after(DISCONNECT_TIMEOUT):
+        while True:
+            plane.close_idle(backend)
+            if plane.connections_to(backend) == 0:
+                return
+            await trio.sleep(pause)
+    plane.cut(backend)
+
+
 def give_up(member: SupervisedBackend, entries: Entries) -> None:
     """Note that a backend is about to be stopped, so that its end from here on is no crash."""
     member.expect(ExitReason.STOPPED)
@@ -77,6 +103,7 @@ async def retire(member: SupervisedBackend, entries: Entries, plane: Plane) -> S
     """
     give_up(member, entries)
     await member.wait_probed()
+    await member.wait_released(timeout=member.release.table.drain_timeout)
     await _disconnect(member, plane)
     stop_timeout = member.release.table.stop_timeout
     member.log.info("backend.stopping", stop_timeout=stop_timeout)
@@ -92,14 +119,18 @@ async def retire(member: SupervisedBackend, entries: Entries, plane: Plane) -> S
 async def _disconnect(member: SupervisedBackend, plane: Plane) -> None:
     backend = member.backend
     pause = 0.001
-    with trio.move_on_after(DISCONNECT_TIMEOUT):
-        while True:
-            plane.close_idle(backend)
-            if plane.connections_to(backend) == 0 or not member.alive:
-                return
-            await trio.sleep(pause)
-            pause = min(2 * pause, 0.05)
-    member.log.warning("backend.connections_cut", exchanges=plane.cut(backend))
+    try:
+        with trio.move_on_after(DISCONNECT_TIMEOUT):
+            while True:
+                plane.close_idle(backend)
+                if plane.connections_to(backend) == 0 or not member.alive:
+                    return
+                await trio.sleep(pause)
+                pause = min(2 * pause, 0.05)
+        member.log.warning("backend.connections_cut", exchanges=plane.cut(backend))
+    except Exception as error:
+        # A defect of ours must not leave a process that nobody uses and nobody ends.
+        member.log.error("backend.disconnect_crashed", exc_info=error)
 
 
 async def discard(

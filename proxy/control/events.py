@@ -10,7 +10,7 @@ else.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
@@ -113,7 +113,11 @@ def utc_now() -> str:
 
 
 class EventLog:
-    """Numbers, keeps and hands out events."""
+    """Numbers, keeps and hands out events.
+
+    Attributes:
+        silent: another process goes on with the numbers, so nothing is recorded here.
+    """
 
     def __init__(
         self,
@@ -133,12 +137,19 @@ class EventLog:
         self._queue = queue
         self._now = now
         self._last = 0
+        self.silent = False
         self._subscriptions: set[Subscription] = set()
 
     @property
     def last_id(self) -> int:
         """The number of the newest event; 0 before the first."""
         return self._last
+
+    def restore(self, last: int, events: Iterable[Event]) -> None:
+        """Go on where the log of another process stood, so that those who come back miss nothing."""
+        self._last = last
+        self._ring.clear()
+        self._ring.extend(events)
 
     @property
     def subscribers(self) -> int:
@@ -155,6 +166,8 @@ class EventLog:
         Returns:
             The number of the event.
         """
+        if self.silent:
+            return self._last
         self._last += 1
         event = Event(id=self._last, at=self._now(), kind=kind, fields=fields)
         self._ring.append(event)

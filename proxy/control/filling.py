@@ -72,7 +72,7 @@ class Filler:
             self._show_empty(slot)
 
     def _start(self, slot: Slot, reason: StartReason, *, wait: float) -> None:
-        if slot.filling is not None or self._pool.stopping:
+        if slot.filling is not None or self._pool.stopping or self._pool.frozen:
             return
         slot.filling = trio.CancelScope()
         slot.sleeping = wait > 0

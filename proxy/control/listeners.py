@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from proxy.core.address import Address, UnixAddress
+from proxy.core.address import Address, TcpAddress, UnixAddress
 from proxy.core.config import ListenerTable
 from proxy.core.errors import ConfigError, Problem
 from proxy.edge.dataplane import DataPlane
@@ -39,23 +39,104 @@ class Prepared:
         close_all(self.bound, remove_paths=True)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandedSocket:
+    """A listening socket on its way from one proxy process to the next.
+
+    Attributes:
+        listener: whose it was.
+        asked: the address that the configuration had for it; its port may be 0.
+        socket: the socket.
+        owned: the path of a Unix socket is ours to remove.
+    """
+
+    listener: str
+    asked: Address
+    socket: socket.socket
+    owned: bool
+
+
+class _Kept:
+    """Open sockets by the addresses that they were opened for; each is given away once.
+
+    A port that the kernel chose (0 in the configuration) is kept for the listener that has it and for no other.
+    """
+
+    def __init__(self, opened: Iterable[OpenListener]) -> None:
+        self._own: dict[tuple[str, Address], list[socket.socket]] = {}
+        self._any: dict[Address, socket.socket] = {}
+        for listener in opened:
+            for address, sock in zip(listener.table.bind, listener.sockets, strict=True):
+                self._own.setdefault((listener.name, address), []).append(sock)
+                if not (isinstance(address, TcpAddress) and address.port == 0):
+                    self._any[address] = sock
+
+    def add(self, handed: HandedSocket) -> None:
+        """Put in one that came from the process before this one."""
+        self._own.setdefault((handed.listener, handed.asked), []).append(handed.socket)
+        if not (isinstance(handed.asked, TcpAddress) and handed.asked.port == 0):
+            self._any[handed.asked] = handed.socket
+
+    def take(self, name: str, address: Address) -> socket.socket | None:
+        """Give the socket that a listener can go on with at an address, if there is one."""
+        own = self._own.get((name, address))
+        if own:
+            return own.pop(0)
+        return self._any.pop(address, None)
+
+
 class Listeners:
     """Every public listener of the proxy."""
 
-    def __init__(self, *, state_dir: Path, inherited: Iterable[socket.socket] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        state_dir: Path,
+        inherited: Iterable[socket.socket] = (),
+        handed: Iterable[HandedSocket] = (),
+    ) -> None:
         """Begin with none.
 
         Args:
             state_dir: where the development authority is kept.
             inherited: listening sockets from the service manager, used instead of binding where they match.
+            handed: those of the proxy process before this one, used likewise.
         """
         self._state_dir = state_dir
         self._inherited = list(inherited)
+        self._handed = list(handed)
         self._open: dict[str, OpenListener] = {}
+        self._disowned: dict[str, bool] = {}
+        self._taken: set[socket.socket] = set()
 
     def bound(self, name: str) -> tuple[Address, ...]:
         """Give where a listener really listens, with the ports that the kernel chose."""
         return self._open[name].addresses if name in self._open else ()
+
+    def hand_over(self) -> list[HandedSocket]:
+        """Give every open socket, for another process; they stay open and ours."""
+        return [
+            HandedSocket(listener=opened.name, asked=asked, socket=sock, owned=opened.owned)
+            for opened in self._open.values()
+            for asked, sock in zip(opened.table.bind, opened.sockets, strict=True)
+        ]
+
+    def disown(self) -> None:
+        """Leave the paths of Unix sockets to the process that took over."""
+        for opened in self._open.values():
+            self._disowned[opened.name] = opened.owned
+            opened.owned = False
+
+    def reclaim(self) -> None:
+        """Remove them at the end again, because that process is gone."""
+        for name, owned in self._disowned.items():
+            if name in self._open:
+                self._open[name].owned = owned
+        self._disowned.clear()
+
+    def unclaimed(self) -> list[str]:
+        """Give the addresses that were handed to us and that no listener of ours asked for."""
+        return [f"{handed.listener} {handed.asked}" for handed in self._handed if handed.socket not in self._taken]
 
     def prepare(self, tables: Mapping[str, ListenerTable]) -> Prepared:
         """Bind what is new and read certificates; blocks, and changes nothing that serves.
@@ -66,11 +147,10 @@ class Listeners:
         problems: list[Problem] = []
         bound: list[socket.socket] = []
         listeners: list[OpenListener] = []
-        there = {
-            address: sock
-            for opened in self._open.values()
-            for address, sock in zip(opened.table.bind, opened.sockets, strict=True)
-        }
+        kept = _Kept(self._open.values())
+        for handed in self._handed:
+            kept.add(handed)
+        handed_owned = {handed.socket: handed.owned for handed in self._handed}
         for name, table in tables.items():
             context = None
             if table.tls is not None:
@@ -86,14 +166,15 @@ class Listeners:
             sockets: list[socket.socket] = []
             owned = True
             for index, address in enumerate(table.bind):
-                known = there.get(address)
+                known = kept.take(name, address)
                 inherited = None if known is not None else take_matching(self._inherited, address)
                 if known is not None:
                     sockets.append(known)
+                    self._taken.add(known)
+                    owned = owned and handed_owned.get(known, True)
                 elif inherited is not None:
                     owned = False
                     sockets.append(inherited)
-                    there[address] = inherited
                 else:
                     try:
                         sockets.append(bind(address, where=f"listeners.{name}.bind[{index}]"))
@@ -103,7 +184,6 @@ class Listeners:
             previous = self._open.get(name)
             if previous is not None and list(previous.sockets) == sockets:
                 owned = previous.owned
-                sockets = list(previous.sockets)
             listeners.append(
                 OpenListener(name=name, table=table, sockets=tuple(sockets), context=context, owned=owned)
             )
@@ -147,6 +227,11 @@ class Listeners:
         """Close inherited sockets that no listener asked for."""
         close_all(self._inherited, remove_paths=False)
         self._inherited.clear()
+        unclaimed = [handed for handed in self._handed if handed.socket not in self._taken]
+        close_all([handed.socket for handed in unclaimed if handed.owned], remove_paths=True)
+        close_all([handed.socket for handed in unclaimed if not handed.owned], remove_paths=False)
+        self._handed.clear()
+        self._taken.clear()
 
     def _moved(self, wanted: Mapping[str, OpenListener]) -> dict[socket.socket, socket.socket]:
         """Copy each socket that goes on under a listener that is made anew; a copy shares the kernel's queue."""

@@ -17,7 +17,11 @@ import trio
 
 
 class ServiceManager:
-    """The other end of `NOTIFY_SOCKET`; speaking to it does nothing when there is none."""
+    """The other end of `NOTIFY_SOCKET`; speaking to it does nothing when there is none.
+
+    Attributes:
+        silent: another process is the main one, so this one must say nothing.
+    """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         """Find it.
@@ -29,6 +33,7 @@ class ServiceManager:
         # A leading @ stands for the NUL of the abstract namespace.
         self._address = f"\0{path[1:]}" if path.startswith("@") else path
         self._status = ""
+        self.silent = False
         self._ready = False
         interval = environment.get("WATCHDOG_USEC", "")
         meant = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
@@ -49,6 +54,14 @@ class ServiceManager:
         if self._ready:
             self._send("READY=1")
 
+    def hand_over(self, pid: int) -> None:
+        """Say that another process is the main one from now on, and that it serves; nothing is said afterwards.
+
+        In one message, so that there is no moment without a main process.
+        """
+        self._send(f"MAINPID={pid}", "READY=1")
+        self.silent = True
+
     def stopping(self) -> None:
         """Say that the proxy ends."""
         self._send("STOPPING=1")
@@ -66,7 +79,7 @@ class ServiceManager:
             await trio.sleep(self.watchdog / 2)
 
     def _send(self, *assignments: str) -> None:
-        if not self._address:
+        if not self._address or self.silent:
             return
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as out:
             out.sendto("\n".join(assignments).encode("utf-8", "replace"), self._address)

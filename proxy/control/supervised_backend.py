@@ -56,6 +56,7 @@ class SupervisedBackend:
         ready_at: when it became ready, on trio's clock; None before.
         ending: why its end is expected; None while it is not.
         drain_deadline: when a rollout gives up waiting for its last exchange, on trio's clock; None while none does.
+        handed_over: a new proxy process looks after it; here it is only waited for.
         log: bound to pool, slot, generation and pid.
     """
 
@@ -76,6 +77,8 @@ class SupervisedBackend:
         self.drain_deadline: float | None = None
         self.log = log
         self._surroundings = surroundings
+        self.handed_over = False
+        self._turn = trio.CancelScope()
         self._probing = trio.CancelScope()
         self._probed = trio.Event()
         self._probed.set()
@@ -90,6 +93,16 @@ class SupervisedBackend:
         if self.ending is None or ending is ExitReason.KILLED:
             self.ending = ending
 
+    def hand_over(self) -> None:
+        """Leave it to a new proxy process from now on: no output is read here any more, and no message."""
+        self.handed_over = True
+        self._turn.cancel()
+
+    def take_back(self) -> None:
+        """Look after it again."""
+        self.handed_over = False
+        self._turn.cancel()
+
     async def serve(self) -> Exit | None:
         """Look after the process until it is gone.
 
@@ -98,6 +111,19 @@ class SupervisedBackend:
 
         **Cancellation**: the process lives on.
         """
+        while not self.process.ended:
+            with trio.CancelScope() as self._turn:
+                await (self.process.watch() if self.handed_over else self._serve())
+            if not self._turn.cancelled_caught:
+                break
+        ended = self.process.exit
+        predecessor = self._surroundings.predecessor
+        if ended == Exit() and predecessor is not None:
+            # Its parent is the process before this one, and alone was told.
+            return await predecessor.exit_of(self.process.pid) or ended
+        return ended
+
+    async def _serve(self) -> None:
         try:
             await self.process.serve()
         except Exception as error:
@@ -108,7 +134,16 @@ class SupervisedBackend:
                 await self.process.serve()
             except Exception as again:
                 self.log.error("backend.supervision_crashed", exc_info=again)
-        return self.process.exit
+
+    async def wait_released(self, *, timeout: float) -> None:
+        """Block until the proxy process before this one, if it still serves, holds no connection to it.
+
+        Args:
+            timeout: seconds that its exchanges have; then it cuts them.
+        """
+        predecessor = self._surroundings.predecessor
+        if predecessor is not None:
+            await predecessor.release(self.process.pid, timeout=timeout)
 
     async def wait_ready(self) -> None:
         """Block until it is ready by the rules of its release.

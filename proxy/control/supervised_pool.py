@@ -11,7 +11,7 @@ what is raised in it. How slots are filled is `filling`, how backends end is `en
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import trio
@@ -19,13 +19,15 @@ from structlog.typing import FilteringBoundLogger
 
 from proxy.control import rotation
 from proxy.control.announcements import Announcer
-from proxy.control.ending import discard, end_in_order, give_up, let_go, retire
+from proxy.control.ending import discard, end_in_order, give_up, let_go, retire, wait_unused
 from proxy.control.entries import Entries
 from proxy.control.filling import Filler
 from proxy.control.release import Release
 from proxy.control.slot import Slot
 from proxy.control.supervised_backend import ExitReason, StartReason, SupervisedBackend, launch_backend
 from proxy.control.surroundings import Surroundings
+from proxy.core.address import Address
+from proxy.core.backend import Backend
 from proxy.core.backoff import Backoff
 from proxy.core.config import SupervisedPoolTable
 from proxy.core.errors import RefusalCode, Refused, StartFailed, StartFailure, UnknownSlot
@@ -51,6 +53,8 @@ class SupervisedPool:
         core, entries: its backends, as the data plane sees them and as they are changed here.
         marked: id of the rollout that has been asked for and is being checked, or waits for its turn.
         stopping: its backends are being ended; nothing is started any more.
+        frozen: another proxy process may own its backends, so nothing is started for now.
+        handed_over: another proxy process does own them; they are used here, and nothing is done to them.
     """
 
     def __init__(
@@ -72,11 +76,14 @@ class SupervisedPool:
         self.run: RolloutRun | None = None
         self.marked: RolloutId | None = None
         self.stopping = False
+        self.frozen = False
+        self.handed_over = False
         self.log: FilteringBoundLogger = surroundings.log.bind(pool=name)
         self.surroundings = surroundings
         self._processors = processors
         self._releases = {1: release}
         self._newest = 1
+        self.on_handed_over_exit: Callable[[int, Exit], None] | None = None
         self._nursery: trio.Nursery | None = None
         table = release.table
         self.core = Pool(
@@ -114,13 +121,18 @@ class SupervisedPool:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 self.surroundings.plane.add_pool(self.core, self.table)
+                for member in self.members:
+                    self._look_after(member)
                 self.refill(StartReason.BOOT)
                 task_status.started()
                 await trio.sleep_forever()
         finally:
             self.stopping = True
             for member in self.members:
-                member.process.kill()
+                if member.handed_over:
+                    member.process.release_handles()
+                else:
+                    member.process.kill()
             self._nursery = None
 
     def spawn_task(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
@@ -187,6 +199,8 @@ class SupervisedPool:
         slot.generation, slot.release = backend.generation, member.release
         member.ready_at = trio.current_time()
         self.entries.admit(backend)
+        if self.surroundings.predecessor is not None:
+            self.surroundings.predecessor.note_added(backend)
         member.log.info("backend.ready", seconds=round(member.ready_at - member.started, 3))
         self.spawn_task(member.serve_probes, self.core)
 
@@ -195,12 +209,22 @@ class SupervisedPool:
     async def _attend(self, member: SupervisedBackend) -> None:
         ended = await member.serve()
         self.members.remove(member)
+        if self.surroundings.predecessor is not None:
+            self.surroundings.predecessor.note_gone(member.process.pid)
         self._note_exit(member, ended or Exit())
 
     def _note_exit(self, member: SupervisedBackend, ended: Exit) -> None:
         backend = member.backend
         member.stop_probes()
-        self.surroundings.plane.close_idle(backend)
+        try:
+            self.surroundings.plane.close_idle(backend)
+        except Exception as error:
+            member.log.error("backend.disconnect_crashed", exc_info=error)
+        if member.handed_over:
+            self._note_gone(backend)
+            if self.on_handed_over_exit is not None:
+                self.on_handed_over_exit(member.process.pid, ended)
+            return
         crashed = member.ending is None and backend.state in (BackendState.READY, BackendState.DRAINING)
         reason = ExitReason.CRASHED if crashed else member.ending or ExitReason.START_FAILED
         self.surroundings.tally.backend_exits[self.name, reason.value] += 1
@@ -247,6 +271,130 @@ class SupervisedPool:
             self._filler.fill_after_crash(slot, backend, ready_for=now - (member.ready_at or now))
         if run is not None:
             run.note_exit(backend)
+
+    # Another proxy process takes over, or has been before us.
+
+    def restore(
+        self, *, generation: int, newest: int, releases: Mapping[int, Release], slots: Iterable[Slot]
+    ) -> None:
+        """Go on where the proxy process before this one stood; before `serve`."""
+        self.generation, self._newest = generation, newest
+        self._releases = dict(releases)
+        self.slots = {slot.number: slot for slot in slots}
+
+    @property
+    def newest(self) -> int:
+        """The highest generation that was given to a rollout."""
+        return self._newest
+
+    @property
+    def releases(self) -> Mapping[int, Release]:
+        """The releases that something can be started from, by generation."""
+        return dict(self._releases)
+
+    def take_in(self, member: SupervisedBackend) -> None:
+        """Look after a backend that is there already, from `serve` on."""
+        self.members.append(member)
+        if self._nursery is not None:
+            self._look_after(member)
+
+    def _look_after(self, member: SupervisedBackend) -> None:
+        self.spawn_task(self._attend, member)
+        if member.backend.state in (BackendState.READY, BackendState.DRAINING):
+            self.spawn_task(member.serve_probes, self.core)
+
+    def serving_members(self) -> list[SupervisedBackend]:
+        """Give the living backends that serve, or drain by order of an operator."""
+        serving = (BackendState.READY, BackendState.DRAINING)
+        return [member for member in self.members if member.alive and member.backend.state in serving]
+
+    def hand_over(self) -> None:
+        """Keep our hands off the backends from now on: they belong to another proxy process.
+
+        What is still starting is ended. Requests for a slot without a backend are held, because the other
+        process fills it.
+        """
+        self.frozen = True
+        for slot in self.slots.values():
+            self._filler.leave(slot)
+        for member in tuple(self.members):
+            if member.backend.state is BackendState.STARTING:
+                let_go(member, self.entries)
+        for member in self.serving_members():
+            member.hand_over()
+        self.handed_over = True
+        self._expect_empty_slots()
+
+    def take_back(self) -> None:
+        """Look after the backends again, because the other process is gone."""
+        self.frozen = self.handed_over = False
+        for member in self.members:
+            if member.handed_over:
+                member.take_back()
+        for backend in tuple(self.core.backends):
+            # What the other process started died with it.
+            if all(member.backend is not backend for member in self.members):
+                self._note_gone(backend)
+        self.refill(StartReason.REFILL)
+
+    def thaw(self) -> None:
+        """Fill the slots that are empty: nobody else owns them any more."""
+        self.frozen = False
+        self.refill(StartReason.REFILL)
+
+    def follow_added(self, *, slot: int, generation: int, address: Address, pid: int) -> None:
+        """Use a backend that the process which took over has started."""
+        self.entries.tell(
+            lambda: self.core.add(
+                slot=slot, generation=generation, address=address, pid=pid, now=trio.current_time()
+            )
+        )
+        self.entries.admit(self.core.backends[-1])
+
+    def follow_gone(self, pid: int) -> None:
+        """Forget a backend that has ended under the process which took over."""
+        for backend in tuple(self.core.backends):
+            if backend.pid == pid and all(member.backend is not backend for member in self.members):
+                self._note_gone(backend)
+
+    async def follow_release(self, pid: int, *, timeout: float) -> bool:
+        """Finish with a backend that the process which took over wants to end.
+
+        Args:
+            pid: the backend.
+            timeout: seconds for what is in flight; what is left then is cut.
+
+        Returns:
+            Whether it was one of this pool.
+        """
+        backend = next((backend for backend in self.core.backends if backend.pid == pid), None)
+        if backend is None:
+            return False
+        if backend.state is BackendState.READY:
+            self.entries.move(backend, BackendState.DRAINING)
+        member = next((member for member in self.members if member.backend is backend), None)
+        if member is not None:
+            member.stop_probes()
+        await wait_unused(backend, self.entries, self.surroundings.plane, timeout=timeout)
+        if member is not None:
+            await member.wait_probed()
+        self._expect_empty_slots()
+        return True
+
+    def _note_gone(self, backend: Backend) -> None:
+        self.surroundings.plane.close_idle(backend)
+        self.entries.bury(backend)
+        self._expect_empty_slots()
+
+    def _expect_empty_slots(self) -> None:
+        if self.handed_over:
+            used = {
+                backend.slot
+                for backend in self.core.backends
+                if backend.state in (BackendState.READY, BackendState.STARTING)
+            }
+            for number in set(range(self.core.size)) - used:
+                self.entries.tell(lambda number=number: self.core.expect(number))  # type: ignore[misc]
 
     def drain(self, member: SupervisedBackend) -> None:
         """Let nothing new be claimed for a backend; what is in flight goes on."""

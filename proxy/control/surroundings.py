@@ -11,6 +11,7 @@ from typing import Protocol
 from structlog.typing import FilteringBoundLogger
 
 from proxy.control.events import EventLog
+from proxy.control.predecessor import Predecessor
 from proxy.core.address import Address
 from proxy.core.backend import Backend
 from proxy.core.config import HealthTable, PoolTable
@@ -83,6 +84,7 @@ class Surroundings:
         sockets: the directory for the sockets of backends, from `proxy.processes.listening.open_directory`.
         environment: the variables this process was started with.
         jitter: gives random numbers from 0 up to 1.
+        predecessor: the proxy process before this one, which may still use the same backends; None in tests.
     """
 
     plane: Plane
@@ -94,3 +96,4 @@ class Surroundings:
     sockets: Path
     environment: Mapping[str, str] = field(repr=False)
     jitter: Callable[[], float] = random.random
+    predecessor: Predecessor | None = None

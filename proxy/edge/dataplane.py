@@ -7,6 +7,7 @@ claimed. It never starts, stops or judges a backend.
 from __future__ import annotations
 
 import os
+import random
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -18,17 +19,18 @@ import trio
 from proxy.core.routing import Router
 from proxy.core.tally import Tally
 from proxy.edge.gate import Gate, PoolCounts
+from proxy.edge.handshake import Handshake
+from proxy.edge.http1_connection import Http1Connection
 from proxy.edge.ledger import Ledger
 from proxy.edge.listener import Listener, OpenListener
 from proxy.edge.poller import Poller
 from proxy.edge.timers import TICK
-from proxy.edge.tunnel import CUT
+from proxy.edge.tunnel import CUT, Tunnel
 
 if TYPE_CHECKING:
     from proxy.core.config import PoolTable
     from proxy.core.pool import Backend, Pool
     from proxy.edge.exchange import Exchange
-    from proxy.edge.tunnel import Tunnel
 
 BUFFER_BYTES: Final = 256 * 1024
 
@@ -92,6 +94,7 @@ class DataPlane:
         self.closed_listeners: list[Listener] = []
         self.tunnels: dict[Exchange, Tunnel] = {}
         self.stopping = False
+        self.handed_over = False
         self._request_prefix = secrets.token_hex(6).encode()
         self._requests = 0
         self.poller.turn_ends.append(self.ledger.flush)
@@ -289,6 +292,75 @@ class DataPlane:
         for listener in listeners:
             for connection in tuple(listener.connections):
                 connection.close()
+
+    # Another proxy process takes over.
+
+    def suspend(self) -> None:
+        """Accept nothing more; the queues are somebody else's, and each answer is the last of its connection."""
+        self.stopping = self.handed_over = True
+        for listener in self.listeners.values():
+            listener.pause()
+
+    def resume(self) -> None:
+        """Accept again, and let connections be used again."""
+        self.stopping = self.handed_over = False
+        for listener in self.listeners.values():
+            listener.start()
+
+    def connection_count(self) -> int:
+        """How many clients are connected."""
+        return sum(len(listener.connections) for listener in (*self.listeners.values(), *self.closed_listeners))
+
+    async def wait_left(self, *, timeout: float, hurry: trio.Event) -> None:
+        """Let the clients of a suspended data plane finish, until none is left.
+
+        HTTP/1.1 learns of it from its next answer, HTTP/2 at once. Idle connections are closed, and tunnels told to
+        leave, spread over the last quarter of the time, so that not all of them come back in one instant.
+
+        Args:
+            timeout: seconds; what is left then stays.
+            hurry: when set, idle connections are closed and tunnels told to leave at once.
+
+        **Cancellation** leaves the rest open.
+        """
+        began = self.clock()
+        due: dict[object, float] = {}
+        while True:
+            connections = [
+                connection
+                for listener in (*self.listeners.values(), *self.closed_listeners)
+                for connection in tuple(listener.connections)
+            ]
+            if not connections or self.clock() - began > timeout:
+                return
+            now = self.clock()
+            for connection in connections:
+                if isinstance(connection, Http1Connection | Tunnel):
+                    at = due.setdefault(connection, began + timeout * (0.75 + 0.25 * random.random()))
+                    if not hurry.is_set() and now < at:
+                        continue
+                    if isinstance(connection, Tunnel):
+                        connection.leave_at(now)
+                    else:
+                        connection.drain()
+                elif not isinstance(connection, Handshake):
+                    # HTTP/2 hears of it once, and finishes what it began.
+                    connection.drain()
+            await trio.sleep(TICK)
+
+    def cut_clients(self) -> int:
+        """Close every client connection; tunnels are told why.
+
+        Returns:
+            How many there were.
+        """
+        count = self.connection_count()
+        for tunnel in tuple(self.tunnels.values()):
+            tunnel.cut()
+        for listener in (*self.listeners.values(), *self.closed_listeners):
+            for connection in tuple(listener.connections):
+                connection.close()
+        return count
 
     # For the parts.
 

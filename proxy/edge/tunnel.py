@@ -106,7 +106,8 @@ class Tunnel:
         if self._leaving:
             self.end(CUT)
         elif poller.now >= self._leave_at:
-            self.leave(GOING_AWAY if self.plane.stopping else SERVICE_RESTART)
+            ends = self.plane.stopping and not self.plane.handed_over
+            self.leave(GOING_AWAY if ends else SERVICE_RESTART)
         elif poller.now >= self._idle_at:
             self.end("" if self.backend_end.ended else "idle for too long")
         else:

@@ -6,6 +6,9 @@ guardian: it holds one end of a pipe, the proxy the other, and the kernel closes
 dies. What is said on the pipe, and what follows when it closes, is in `proxy.processes.guard`, the program
 that the guardian runs.
 
+A takeover needs no second guardian: the pipe is handed to the new proxy, so the guardian acts only when both
+proxies are dead, and the new one replaces it by one of its own (`renew`) when nothing can return any more.
+
 The guardian has its own session, so that signals to the proxy's group or terminal do not reach it. Should it
 die itself, `serve` starts another one that knows the same groups.
 """
@@ -36,15 +39,19 @@ class Guardian:
         pid: its process id; 0 while there is none.
     """
 
-    def __init__(self) -> None:
-        """Start the guardian.
+    def __init__(self, pipe: int | None = None) -> None:
+        """Start the guardian, or speak to one that another proxy started.
+
+        Args:
+            pipe: the writing end of the pipe of a guardian that runs; taken over.
 
         Raises:
             OSError: the system has no process or pipe left.
         """
         self._groups: dict[int, int] = {}
         self._dismissed = False
-        self.pid, self._pipe = _spawn()
+        self._shared = pipe is not None
+        self.pid, self._pipe = (0, pipe) if pipe is not None else _spawn()
 
     @property
     def watched(self) -> frozenset[int]:
@@ -70,6 +77,46 @@ class Guardian:
                 os.write(self._pipe, guard.FAREWELL)
         self._close()
 
+    @property
+    def pipe(self) -> int:
+        """The end that speaks to it, to hand it over; ownership stays here."""
+        return self._pipe
+
+    def share(self) -> None:
+        """Leave it to another proxy that has the pipe too: nothing is said and nothing is replaced from now on."""
+        self._shared = True
+
+    def reclaim(self) -> None:
+        """Look after it again, because the other proxy is gone. `serve` goes on."""
+        self._shared = False
+
+    def abandon(self) -> None:
+        """Close our end without a word: the other proxy that has the pipe looks after it."""
+        self._shared = self._dismissed = True
+        self._close()
+
+    def renew(self) -> None:
+        """Replace a guardian that another proxy started by one of our own, which watches the same groups.
+
+        Raises:
+            OSError: the system has no process or pipe left; the other one goes on.
+        """
+        theirs = self._pipe
+        pid, self._pipe = _spawn()
+        self.pid, self._shared = pid, False
+        for group, start in self._groups.items():
+            self._tell(b"watch %d %d\n" % (group, start))
+        with suppress(OSError):
+            os.write(theirs, guard.FAREWELL)
+        os.close(theirs)
+
+    def reap(self) -> None:
+        """Let the kernel forget a guardian that another proxy has sent away."""
+        if self.pid:
+            with suppress(OSError):
+                if os.waitpid(self.pid, os.WNOHANG)[0]:
+                    self.pid = 0
+
     def alive(self) -> bool:
         """Whether the guardian still holds its end of the pipe."""
         if self._pipe < 0:
@@ -84,7 +131,7 @@ class Guardian:
         **Cancellation**: nothing changes; the guardian goes on watching.
         """
         while not self._dismissed:
-            if not self.alive():
+            if not self._shared and not self.alive():
                 self._replace()
             await trio.sleep(_RESTART_PAUSE)
 
@@ -96,7 +143,8 @@ class Guardian:
             os.write(self._pipe, line)
         except OSError:
             # It died, or was stopped for so long that the pipe is full.
-            self._replace()
+            if not self._shared:
+                self._replace()
 
     def _replace(self) -> None:
         """Start another guardian that knows the same groups. The old one must not act on its closed pipe."""

@@ -189,6 +189,11 @@ class BackendProcess:
         return self._exit
 
     @property
+    def ended(self) -> bool:
+        """It is gone, and everything that follows from that has been done."""
+        return self._ended.is_set()
+
+    @property
     def handles(self) -> ProcessHandles:
         """What another proxy needs to look after it; valid while it lives. Ownership stays here."""
         return ProcessHandles(
@@ -224,6 +229,20 @@ class BackendProcess:
         finally:
             self._close()
             self._ended.set()
+
+    async def watch(self) -> None:
+        """Only wait until the process is gone and reap it, while another proxy does all the rest.
+
+        **Cancellation**: nothing has changed; `serve` may be called again.
+        """
+        await trio.lowlevel.wait_readable(self._pidfd)
+        self._exit = _reap(self._pidfd)
+        self._close_ours()
+        self._ended.set()
+
+    def release_handles(self) -> None:
+        """Close our copies of the handles of a process that another proxy looks after for good."""
+        self._close_ours()
 
     async def wait_exit(self) -> Exit:
         """Block until the process is gone and its last output has been relayed."""
@@ -316,14 +335,21 @@ class BackendProcess:
             self._guardian.forget(self.pid)
 
     def _close(self) -> None:
+        self._close_ours()
+        if self._notify is not None:
+            self._notify.close()
+        remove_path(self.address)
+
+    def _close_ours(self) -> None:
+        # What has a path keeps it: somebody else may listen there.
         if self._pidfd >= 0:
+            trio.lowlevel.notify_closing(self._pidfd)
             os.close(self._pidfd)
             self._pidfd = -1
         if self._relay is not None:
             self._relay.close()
         if self._notify is not None:
-            self._notify.close()
-        remove_path(self.address)
+            self._notify.socket.close()
 
     async def _serve_notifications(self, notify: NotifySocket) -> None:
         while True:

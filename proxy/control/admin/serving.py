@@ -22,7 +22,7 @@ from proxy.control.admin.application import build_application
 from proxy.control.admin.connection import AdminConnection
 from proxy.control.admin.containment import Containment
 from proxy.control.admin.guard import Guard, TokenFile
-from proxy.control.admin.sockets import AdminSocket, open_admin_sockets
+from proxy.control.admin.sockets import AdminDoor, AdminSocket, open_admin_sockets
 from proxy.control.admin.verbs import Verbs
 from proxy.core.address import Address, TcpAddress
 
@@ -41,12 +41,16 @@ LONGEST_RESTART_DELAY = 5.0
 
 
 async def serve_admin(
-    runtime: Verbs, *, task_status: trio.TaskStatus[tuple[Address, ...]] = trio.TASK_STATUS_IGNORED
+    runtime: Verbs,
+    door: AdminDoor | None = None,
+    *,
+    task_status: trio.TaskStatus[tuple[Address, ...]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve the admin API on every address of `[admin].bind` until cancelled.
 
     Args:
         runtime: the proxy it speaks for.
+        door: whether it accepts, and with which sockets; None: it does, with its own.
         task_status: told the real addresses once calls are answered.
 
     Raises:
@@ -63,7 +67,8 @@ async def serve_admin(
     guarded = Guard(build_application(runtime, log, ending=ending), hosts=names, token=token)
     application = wrap_app(Containment(guarded, log), 0, "asgi")  # type: ignore[arg-type]  # Hypercorn's ASGI types and Starlette's
     with ExitStack() as stack:
-        sockets = stack.enter_context(open_admin_sockets(table.bind))
+        door = door or AdminDoor()
+        sockets = stack.enter_context(open_admin_sockets(table.bind, door))
         addresses = tuple(one.address for one in sockets)
         async with trio.open_nursery() as nursery:
             server = _Server(application, log)
@@ -71,20 +76,25 @@ async def serve_admin(
             log.info("admin.listening", addresses=[str(address) for address in addresses])
             task_status.started(addresses)
             try:
-                await _accept_forever(server, sockets, log)
+                await _accept_forever(server, sockets, door, log)
             finally:
                 stack.close()  # before the grace, or connections would be queued that nobody takes
                 ending.set()
 
 
-async def _accept_forever(server: _Server, sockets: tuple[AdminSocket, ...], log: FilteringBoundLogger) -> None:
+async def _accept_forever(
+    server: _Server, sockets: tuple[AdminSocket, ...], door: AdminDoor, log: FilteringBoundLogger
+) -> None:
     delay = RESTART_DELAY
     while True:
+        await door.wait_open()
         since = trio.current_time()
         # Copies: a listener closes its socket when it ends, and these must survive a restart.
         listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(one.socket.dup())) for one in sockets]
         try:
-            await trio.serve_listeners(server.handle, listeners, handler_nursery=server.connections)
+            with trio.CancelScope() as door.accepting:
+                await trio.serve_listeners(server.handle, listeners, handler_nursery=server.connections)
+            continue
         except Exception as error:
             log.error("admin.restarting", error=repr(error), seconds=delay, exc_info=error)
         stable = trio.current_time() - since > LONGEST_RESTART_DELAY

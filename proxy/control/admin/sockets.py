@@ -7,9 +7,11 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+
+import trio
 
 from proxy.core.address import Address, TcpAddress, UnixAddress
 
@@ -26,22 +28,64 @@ class AdminSocket:
     address: Address
 
 
+class AdminDoor:
+    """Whether the admin API takes new connections, and whose its sockets are, while a process takes over.
+
+    Attributes:
+        sockets: what it listens on, once it does.
+        asked: the addresses of the configuration for them, in the same order.
+        inherited: sockets from the process before this one, by the address that was asked for there.
+        handed_over: the paths of Unix sockets belong to another process.
+    """
+
+    def __init__(self, *, inherited: Mapping[Address, socket.socket] | None = None, closed: bool = False) -> None:
+        """Begin open, or closed: listening, and leaving whoever comes in the kernel's queue."""
+        self.sockets: tuple[AdminSocket, ...] = ()
+        self.asked: tuple[Address, ...] = ()
+        self.inherited = dict(inherited or {})
+        self.handed_over = False
+        self.accepting = trio.CancelScope()
+        self._opened = trio.Event()
+        if not closed:
+            self._opened.set()
+
+    def open(self) -> None:
+        """Accept from now on."""
+        self._opened.set()
+
+    def close(self) -> None:
+        """Accept nothing from now on; connections that exist go on."""
+        self._opened = trio.Event()
+        self.accepting.cancel()
+
+    async def wait_open(self) -> None:
+        """Block until it is open."""
+        await self._opened.wait()
+
+
 @contextmanager
-def open_admin_sockets(addresses: Iterable[Address]) -> Iterator[tuple[AdminSocket, ...]]:
+def open_admin_sockets(
+    addresses: Iterable[Address], door: AdminDoor | None = None
+) -> Iterator[tuple[AdminSocket, ...]]:
     """Listen on every address, and close and clean up afterwards.
 
     Args:
         addresses: where; port 0 asks the kernel for a port.
+        door: what is known of a process before or after this one.
 
     Raises:
         OSError: one of them cannot be had; the message names it. None is open then.
     """
+    door = door or AdminDoor()
     with ExitStack() as stack:
         opened = []
-        for address in addresses:
+        door.asked = tuple(addresses)
+        for address in door.asked:
             match address:
+                case _ if address in door.inherited:
+                    opener = _adopt(door.inherited.pop(address), address, door)
                 case UnixAddress():
-                    opener = _open_unix(address)
+                    opener = _open_unix(address, door)
                 case TcpAddress():
                     opener = _open_tcp(address)
             try:
@@ -49,7 +93,23 @@ def open_admin_sockets(addresses: Iterable[Address]) -> Iterator[tuple[AdminSock
             except OSError as error:
                 reason = error.strerror or str(error)
                 raise OSError(error.errno, f"the admin API cannot listen on {address}: {reason}") from error
-        yield tuple(opened)
+        door.sockets = tuple(opened)
+        yield door.sockets
+
+
+@contextmanager
+def _adopt(listening: socket.socket, address: Address, door: AdminDoor) -> Iterator[AdminSocket]:
+    with listening:
+        if isinstance(address, UnixAddress):
+            made = os.stat(address.path)
+            try:
+                yield AdminSocket(socket=listening, address=address)
+            finally:
+                if not door.handed_over:
+                    _remove_own(address.path, made)
+        else:
+            host, port = listening.getsockname()[:2]
+            yield AdminSocket(socket=listening, address=TcpAddress(host, port))
 
 
 @contextmanager
@@ -68,7 +128,7 @@ def _open_tcp(address: TcpAddress) -> Iterator[AdminSocket]:
 
 
 @contextmanager
-def _open_unix(address: UnixAddress) -> Iterator[AdminSocket]:
+def _open_unix(address: UnixAddress, door: AdminDoor) -> Iterator[AdminSocket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
         _clear_stale(address.path)
         listening.bind(address.path)
@@ -79,7 +139,8 @@ def _open_unix(address: UnixAddress) -> Iterator[AdminSocket]:
             listening.listen(BACKLOG)
             yield AdminSocket(socket=listening, address=address)
         finally:
-            _remove_own(address.path, made)
+            if not door.handed_over:
+                _remove_own(address.path, made)
 
 
 def _clear_stale(path: str) -> None:
