@@ -7,6 +7,9 @@ continued (RFC 7239 8.1).
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final
 
 from proxy.core.messages import Field, RequestHead, ResponseHead
@@ -37,6 +40,9 @@ REASONS: Final = {
 """Reason phrases of the answers that the proxy gives itself."""
 
 
+_FOR: Final = re.compile(rb'(?:^|;)[ \t]*for="?([^";]*)', re.IGNORECASE)
+
+
 class Peer:
     """Who is at the client's end of one connection, as far as a backend should believe.
 
@@ -45,28 +51,49 @@ class Peer:
         scheme: b"http" or b"https".
         port: port of the listener the client reached.
         trusted: whether the forwarded fields it sends are believed.
+        proxies: networks of those whose word about who came to them is believed too.
     """
 
-    __slots__ = ("_block", "_host", "address", "node", "port", "scheme", "trusted")
+    __slots__ = ("_block", "_host", "_proxies", "address", "node", "port", "scheme", "trusted")
 
-    def __init__(self, *, address: str, scheme: bytes, port: int, trusted: bool) -> None:
+    def __init__(
+        self,
+        *,
+        address: str,
+        scheme: bytes,
+        port: int,
+        trusted: bool,
+        proxies: Sequence[IPv4Network | IPv6Network] = (),
+    ) -> None:
         self.address = address.encode("ascii", "replace")
         self.node = b'"[%b]"' % self.address if b":" in self.address else self.address
         self.scheme = scheme
         self.port = b"%d" % port
         self.trusted = trusted
+        self._proxies = proxies
         self._host: bytes | None = None
         self._block = b""
 
     def client_of(self, head: RequestHead) -> bytes:
-        """The address of the client itself: the last that a trusted peer names, else the peer's own."""
-        if self.trusted and head.forwarded is not None:
-            for name, value in head.forwarded:
-                if name == b"x-forwarded-for":
-                    first = value.split(b",", 1)[0].strip()
-                    if first:
-                        return first
-        return self.address
+        """The address of the client itself: the right-most that no trusted proxy has, else the peer's own.
+
+        What stands further left was written by whoever that is, who may have written anything.
+        """
+        if not self.trusted or head.forwarded is None:
+            return self.address
+        client = self.address
+        for hop in reversed(_hops(head.forwarded)):
+            client = hop
+            if not self._is_proxy(hop):
+                break
+        return client
+
+    def _is_proxy(self, hop: bytes) -> bool:
+        try:
+            address = ip_address(hop.decode("ascii"))
+        except ValueError:
+            return False  # "unknown", or a name of a proxy's own
+        return any(address in network for network in self._proxies)
 
     def lines(self, head: RequestHead) -> bytes:
         """The forwarded fields of a request, as lines of its head."""
@@ -101,6 +128,21 @@ class Peer:
         own = self._element(head.host)
         lines += (b"\r\nForwarded: ", elements + b", " + own if elements else own, b"\r\n")
         return b"".join(lines)
+
+
+def _hops(forwarded: list[Field]) -> list[bytes]:
+    """The addresses that proxies told, in the order in which they told them; `X-Forwarded-For` before `Forwarded`."""
+    chain = [hop for name, value in forwarded if name == b"x-forwarded-for" for hop in value.split(b",")]
+    if not chain:
+        elements = [part for name, value in forwarded if name == b"forwarded" for part in value.split(b",")]
+        chain = [match[1] for element in elements if (match := _FOR.search(element)) is not None]
+    return [host for hop in chain if (host := _without_port(hop.strip(b' \t"')))]
+
+
+def _without_port(hop: bytes) -> bytes:
+    if hop.startswith(b"["):
+        return hop[1 : hop.find(b"]")] if b"]" in hop else hop
+    return hop.partition(b":")[0] if hop.count(b":") == 1 else hop
 
 
 def request_id_of(head: RequestHead, peer: Peer) -> bytes | None:

@@ -82,4 +82,7 @@ class Handshake:
         self.listener.replace(self, connection)
         stream.own(connection)
         stream.readable = True
-        connection.open()
+        try:
+            connection.open()
+        except Exception as error:  # contained here: this object is no connection any more
+            connection.on_crash(error)

@@ -10,6 +10,7 @@ import errno
 import math
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -20,6 +21,7 @@ from proxy.core.routing import bare_host
 from proxy.edge.handshake import Handshake
 from proxy.edge.http1_connection import Http1Connection
 from proxy.edge.poller import ACCEPT, READ
+from proxy.edge.preamble import Preamble
 from proxy.edge.sockets import address_of, close_all
 from proxy.edge.stream import Stream, TlsStream
 
@@ -60,10 +62,11 @@ class OpenListener:
     context: ssl.SSLContext | None
     owned: bool = True
 
-    @property
-    def addresses(self) -> tuple[Address, ...]:
-        """Where it listens, with the ports the kernel chose."""
-        return tuple(address_of(sock) for sock in self.sockets)
+    addresses: tuple[Address, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Note where it listens, with the ports the kernel chose, for as long as anybody asks."""
+        self.addresses = tuple(address_of(sock) for sock in self.sockets)
 
     def close(self) -> None:
         """Close the sockets."""
@@ -75,7 +78,11 @@ class Listener:
 
     __slots__ = (
         "_accepting",
+        "_client_of",
+        "_clients",
         "_limit",
+        "_paused",
+        "_per_client",
         "armed",
         "body_bytes",
         "body_rate",
@@ -105,6 +112,9 @@ class Listener:
         self.ports: dict[int, socket.socket] = {sock.fileno(): sock for sock in listener.sockets}
         self.deadline = self.armed = math.inf
         self._accepting = False
+        self._paused = False  # descriptors ran out, and that has been said
+        self._clients: Counter[str] = Counter()  # connections of each client, and
+        self._client_of: dict[Connection, str] = {}  # whose they are; both only where their number is limited
         self.configure(listener)
 
     def configure(self, listener: OpenListener) -> None:
@@ -116,6 +126,7 @@ class Listener:
         self.trusted = table.trusted_proxies
         limits = table.limits
         self._limit = limits.connections
+        self._per_client = limits.connections_per_client
         self.header_bytes = limits.header_bytes
         self.headers = limits.headers
         self.header_timeout = limits.header_timeout
@@ -156,6 +167,8 @@ class Listener:
     def forget(self, connection: Connection) -> None:
         """A connection has ended."""
         self.connections.discard(connection)
+        if self._client_of:
+            self._leave(connection)
         self._count()
         if not self._accepting and self.deadline == math.inf and len(self.connections) < self._limit:
             self._resume()
@@ -164,6 +177,16 @@ class Listener:
         """A connection has got its protocol."""
         self.connections.discard(old)
         self.connections.add(new)
+        host = self._client_of.pop(old, None)
+        if host is not None:
+            self._client_of[new] = host
+
+    def _leave(self, connection: Connection) -> None:
+        host = self._client_of.pop(connection, None)
+        if host is not None:
+            self._clients[host] -= 1
+            if not self._clients[host]:
+                del self._clients[host]
 
     def redirect_to(self, head: RequestHead) -> bytes:
         """Where the bounce listener sends a request: the same host and path."""
@@ -204,11 +227,14 @@ class Listener:
                     break
                 except OSError as error:
                     if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                        self.plane.log.warning("listener.paused", listener=self.name, error=error.strerror)
+                        if not self._paused:
+                            self._paused = True
+                            self.plane.log.warning("listener.paused", listener=self.name, error=error.strerror)
                         self.pause()
                         self.plane.poller.timers.set(self, self.plane.poller.now + PAUSE)
                         return
                     continue  # that client has left already
+                self._paused = False
                 self.accept(client, sock, address)
 
     def on_deadline(self) -> None:
@@ -223,40 +249,78 @@ class Listener:
         """Begin to serve one client."""
         try:
             client.setblocking(False)
-            if client.family != socket.AF_UNIX:
+            host, port = "", 0
+            if isinstance(address, tuple):
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            peer = self._peer(sock, address)
-            context = self.context
-            if context is None:
-                self._serve_plain(client, peer)
+                host = str(address[0]).partition("%")[0].removeprefix("::ffff:")
+                port = sock.getsockname()[1]
+            if not self.table.proxy_protocol:
+                self.admit(client, host, port)
+            elif host and self.trusted and not self._trusts(host):
+                self.plane.log.debug("proxy_protocol.refused", listener=self.name, client=host)
+                client.close()
             else:
-                wrapped = context.wrap_socket(client, server_side=True, do_handshake_on_connect=False)
-                handshake = Handshake(self.plane, self, wrapped, peer)
-                self.connections.add(handshake)
+                preamble = Preamble(self.plane, self, client, told_by=host, port=port)
+                self.connections.add(preamble)
                 self._count()
-                handshake.open()
+                preamble.open()
         except OSError:
             client.close()
 
-    def _serve_plain(self, client: socket.socket, peer: Peer) -> None:
+    def admit(self, client: socket.socket, host: str, port: int, *, instead_of: Connection | None = None) -> None:
+        """Serve a client whose address is known.
+
+        Args:
+            client: its socket.
+            host: its address; empty for a Unix socket.
+            port: of the listener.
+            instead_of: the connection it was until now.
+        """
+        connection: Handshake | Http1Connection | None = None
+        try:
+            if self._per_client and host and self._clients[host] >= self._per_client:
+                self.plane.log.debug("listener.client_refused", listener=self.name, client=host)
+                client.close()
+                return
+            connection = self._begin(client, self._peer(host, port))
+            self.connections.add(connection)
+            if self._per_client and host:
+                self._clients[host] += 1
+                self._client_of[connection] = host
+        except OSError:
+            client.close()
+        finally:
+            if instead_of is not None:
+                self.connections.discard(instead_of)
+            self._count()
+        if connection is not None:
+            try:
+                connection.open()
+            except Exception as error:  # contained: whoever accepts goes on
+                connection.on_crash(error)
+
+    def _begin(self, client: socket.socket, peer: Peer) -> Handshake | Http1Connection:
         poller = self.plane.poller
+        context = self.context
+        if context is not None:
+            wrapped = context.wrap_socket(client, server_side=True, do_handshake_on_connect=False)
+            return Handshake(self.plane, self, wrapped, peer)
         stream = Stream(client, poller, None)  # type: ignore[arg-type]  # owned by the next line
         connection = Http1Connection(self.plane, self, stream, peer)
         stream.owner = connection
-        self.connections.add(connection)
-        self._count()
         poller.watch(stream.fd, connection, READ)
-        connection.open()
+        return connection
 
-    def _peer(self, sock: socket.socket, address: object) -> Peer:
+    def _trusts(self, host: str) -> bool:
+        return any(ip_address(host) in network for network in self.trusted)
+
+    def _peer(self, host: str, port: int) -> Peer:
         scheme = b"http" if self.context is None else b"https"
-        if not isinstance(address, tuple):
-            return Peer(address="unknown", scheme=scheme, port=0, trusted=True)
-        host = str(address[0]).partition("%")[0]
-        if host.startswith("::ffff:"):
-            host = host.removeprefix("::ffff:")
-        trusted = bool(self.trusted) and any(ip_address(host) in network for network in self.trusted)
-        return Peer(address=host, scheme=scheme, port=sock.getsockname()[1], trusted=trusted)
+        if not host:
+            # Who may open the path of a Unix socket was chosen by its permissions, and is believed.
+            return Peer(address="unknown", scheme=scheme, port=port, trusted=True, proxies=self.trusted)
+        trusted = bool(self.trusted) and self._trusts(host)
+        return Peer(address=host, scheme=scheme, port=port, trusted=trusted, proxies=self.trusted)
 
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
