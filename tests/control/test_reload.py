@@ -1,0 +1,342 @@
+"""Triggers: which of them lead to rollouts, which are refused, and that a refusal changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from proxy.core.errors import ConfigError, RefusalCode, Refused, UnknownPool
+from proxy.core.rollout import Rollout
+from proxy.core.rollout_commands import Outcome
+from tests.support.pools import command_pool, listeners, table
+from tests.support.runtime_stage import RunningRuntime, open_runtime
+
+STATIC = '[pools.legacy]\naddresses = ["127.0.0.1:9"]\n'
+
+
+def web(directory: Path, *command: str, **settings: Any) -> str:
+    """A listener, a route and a pool "web" of two plain backends."""
+    return listeners() + command_pool(directory, *(command or ("backends.plain",)), **settings)
+
+
+async def rolled(running: RunningRuntime, pool: str = "web") -> Rollout:
+    """Roll one pool to the end."""
+    rollout = await running.runtime.reload_pool(pool, trigger="test")
+    return await running.runtime.wait_rollout(rollout.id)
+
+
+async def refused(running: RunningRuntime, pool: str = "web") -> Refused:
+    """Trigger, be refused, and see that nothing has changed and that it was counted."""
+    before, starts = running.generations(), dict(running.runtime.tally.backend_starts)
+    with pytest.raises(Refused) as refusal:
+        await running.runtime.reload_pool(pool, trigger="test")
+    assert running.generations() == before
+    assert running.runtime.tally.backend_starts == starts
+    assert running.runtime.tally.rollout_refusals[pool, refusal.value.code.value] >= 1
+    assert running.kinds()[-1] == "rollout.refused"
+    return refusal.value
+
+
+async def test_a_pool_is_rolled_and_the_rollout_is_remembered(tmp_path):
+    """The answer comes at once, the end later."""
+    async with open_runtime(web(tmp_path), tmp_path) as running:
+        rollout = await running.runtime.reload_pool("web", trigger="api")
+        assert rollout.in_progress
+        assert await running.runtime.wait_rollout("r1") is rollout
+        assert rollout.outcome is Outcome.DONE
+        assert running.runtime.rollouts() == (rollout,)
+        assert running.generations() == [2, 2]
+        assert (await rolled(running)).id == "r2"
+
+
+async def test_two_triggers_in_the_same_instant_are_one_rollout_and_one_refusal(tmp_path):
+    """The refusal names the rollout that the other one leads to, though it has not begun yet."""
+    async with open_runtime(web(tmp_path), tmp_path) as running:
+        rollouts: list[Rollout] = []
+        refusals: list[Refused] = []
+
+        async def trigger() -> None:
+            try:
+                rollouts.append(await running.runtime.reload_pool("web", trigger="test"))
+            except Refused as refusal:
+                refusals.append(refusal)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(trigger)
+        assert len(rollouts) == 1
+        assert [refusal.code for refusal in refusals] == [RefusalCode.ROLLOUT_IN_PROGRESS] * 4
+        assert {refusal.state["rollout"] for refusal in refusals} == {rollouts[0].id}
+        await running.runtime.wait_rollout(rollouts[0].id)
+        assert running.generations() == [2, 2]
+
+
+async def test_a_trigger_that_is_given_up_while_files_are_read_leaves_no_mark(tmp_path):
+    """Cancelled in the middle of the command that tells the number."""
+    slow = {"command": ["sleep", "5"]}
+    async with open_runtime(web(tmp_path), tmp_path) as running:
+        running.write(web(tmp_path, compatibility=slow))
+        with trio.move_on_after(0.3):
+            await running.runtime.reload_pool("web", trigger="test")
+        running.write(web(tmp_path))
+        assert (await rolled(running)).outcome is Outcome.DONE
+
+
+async def test_a_static_pool_is_not_rolled(tmp_path):
+    """not-supervised, and an unknown pool is unknown."""
+    async with open_runtime(web(tmp_path) + STATIC, tmp_path, booted=False) as running:
+        await running.wait(lambda: running.generations() == [1, 1] if "web" in running.runtime.pools else False)
+        with pytest.raises(Refused) as refusal:
+            await running.runtime.reload_pool("legacy", trigger="test")
+        assert refusal.value.code is RefusalCode.NOT_SUPERVISED
+        with pytest.raises(UnknownPool):
+            await running.runtime.reload_pool("nothing", trigger="test")
+
+
+async def test_a_pool_of_one_slot_is_rolled_under_surge_only(tmp_path):
+    """And the strategy that counts is the one in the file now."""
+    async with open_runtime(web(tmp_path, size=1), tmp_path) as running:
+        assert (await refused(running)).code is RefusalCode.POOL_TOO_SMALL
+        running.write(web(tmp_path, size=1, strategy="surge"))
+        assert (await rolled(running)).outcome is Outcome.DONE
+        assert running.generations() == [2]
+
+
+async def test_a_store_for_one_process_refuses_rollouts(tmp_path):
+    """Until the file says that it is shared."""
+    async with open_runtime(web(tmp_path, storage={"shared": False}), tmp_path) as running:
+        assert (await refused(running)).code is RefusalCode.STORAGE_EXCLUSIVE
+        running.write(web(tmp_path))
+        assert (await rolled(running)).outcome is Outcome.DONE
+
+
+async def test_a_locked_pool_refuses_until_it_is_unlocked(tmp_path):
+    """Also when the file has been repaired meanwhile."""
+    async with open_runtime(web(tmp_path), tmp_path) as running:
+        running.write(web(tmp_path, "backends.faulty", "dies-at-start", "--seconds", "0"))
+        assert (await rolled(running)).outcome is Outcome.FAILED
+        running.write(web(tmp_path))
+        assert (await refused(running)).code is RefusalCode.POOL_LOCKED
+        assert running.runtime.unlock("web")
+        assert (await rolled(running)).outcome is Outcome.DONE
+
+
+async def test_a_trigger_while_a_slot_is_not_ready_is_refused(tmp_path):
+    """A drained slot counts as not ready."""
+    async with open_runtime(web(tmp_path), tmp_path) as running:
+        running.runtime.drain("web", 0)
+        assert (await refused(running)).code is RefusalCode.NOT_READY
+        running.runtime.readmit("web", 0)
+        assert (await rolled(running)).outcome is Outcome.DONE
+
+
+async def test_a_trigger_while_the_pools_boot_is_refused(tmp_path):
+    """not-ready, for the signal too."""
+    config = web(tmp_path, "backends.plain", "--boot-seconds", "60")
+    async with open_runtime(config, tmp_path, booted=False) as running:
+        await running.wait(lambda: running.kinds().count("backend.added") == 2)
+        with pytest.raises(Refused) as refusal:
+            await running.runtime.reload_all(trigger="signal")
+        assert refusal.value.code is RefusalCode.NOT_READY
+
+
+@pytest.mark.parametrize("kind", ["file", "command"])
+async def test_another_compatibility_number_is_refused_whichever_is_the_greater(tmp_path, kind):
+    """It is read anew at each trigger, and the old number lets a rollout pass again."""
+    epoch = tmp_path / "EPOCH"
+    epoch.write_text("5\n", encoding="utf-8")
+    how = {"file": "EPOCH"} if kind == "file" else {"command": ["cat", "EPOCH"]}
+    async with open_runtime(web(tmp_path, compatibility=how), tmp_path) as running:
+        for other in ("4", "6"):
+            epoch.write_text(f"{other}\n", encoding="utf-8")
+            assert (await refused(running)).code is RefusalCode.COMPATIBILITY_MISMATCH
+        epoch.unlink()
+        assert (await refused(running)).code is RefusalCode.COMPATIBILITY_UNREADABLE
+        epoch.write_text("5\n", encoding="utf-8")
+        assert (await rolled(running)).outcome is Outcome.DONE
+
+
+async def test_the_number_is_read_where_the_new_code_will_run(tmp_path):
+    """A link that was moved to incompatible code is noticed."""
+    for name, number in (("one", "1"), ("two", "2"), ("three", "1")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "EPOCH").write_text(number, encoding="utf-8")
+    current = tmp_path / "current"
+    current.symlink_to("one")
+    async with open_runtime(web(current, compatibility={"file": "EPOCH"}), tmp_path) as running:
+        for name in ("two", "three"):
+            current.unlink()
+            current.symlink_to(name)
+            if name == "two":
+                assert (await refused(running)).code is RefusalCode.COMPATIBILITY_MISMATCH
+        assert (await rolled(running)).outcome is Outcome.DONE
+        releases = {backend["release"] for slot in slots(running) for backend in slot["backends"]}
+        assert releases == {str(tmp_path / "three")}
+
+
+def slots(running: RunningRuntime) -> list[dict[str, list[dict[str, object]]]]:
+    """The slots of "web" in the status."""
+    found = running.runtime.status()["pools"]["web"]["slots"]
+    assert isinstance(found, list)
+    return found
+
+
+async def test_a_file_with_mistakes_refuses_a_reload_and_changes_nothing(tmp_path):
+    """All problems are in the detail; a repaired file works."""
+    async with open_runtime(web(tmp_path), tmp_path) as running:
+        running.write(web(tmp_path, size=0, balance="by-hand"))
+        refusal = await refused(running)
+        assert refusal.code is RefusalCode.CONFIG_INVALID
+        assert "pools.web.size" in refusal.detail
+        assert "pools.web.balance" in refusal.detail
+        with pytest.raises(Refused) as of_all:
+            await running.runtime.reload_all(trigger="signal")
+        assert of_all.value.code is RefusalCode.CONFIG_INVALID
+        running.write(web(tmp_path))
+        assert (await rolled(running)).outcome is Outcome.DONE
+
+
+async def test_rereading_a_file_with_mistakes_raises_every_problem_and_changes_nothing(tmp_path):
+    """As SIGHUP and POST /v1/config/reload need it."""
+    async with open_runtime(web(tmp_path), tmp_path) as running:
+        running.write(web(tmp_path, size=0, balance="by-hand"))
+        with pytest.raises(ConfigError) as failure:
+            await running.runtime.reread_configuration()
+        assert len(failure.value.problems) == 2
+        assert running.generations() == [1, 1]
+        running.write("this is no TOML")
+        with pytest.raises(ConfigError):
+            await running.runtime.reread_configuration()
+
+
+async def test_rereading_rolls_only_what_has_changed(tmp_path):
+    """An unchanged file rolls nothing."""
+    async with open_runtime(web(tmp_path), tmp_path) as running:
+        answer = await running.runtime.reread_configuration()
+        assert (answer.rollouts, answer.changes) == ((), ())
+        running.write(web(tmp_path, max_in_flight=7))
+        answer = await running.runtime.reread_configuration()
+        assert [rollout.pool for rollout in answer.rollouts] == ["web"]
+        await running.runtime.wait_rollout(answer.rollouts[0].id)
+        assert running.runtime.pools["web"].core.max_in_flight == 7
+        assert (await running.runtime.reread_configuration()).rollouts == ()
+
+
+async def test_a_configuration_that_changes_a_pool_which_cannot_be_rolled_is_not_taken_over(tmp_path):
+    """Not even the rest of it."""
+    async with open_runtime(web(tmp_path), tmp_path) as running:
+        running.runtime.drain("web", 0)
+        more = table("listeners.more", {"bind": ["127.0.0.1:0"]})
+        running.write(web(tmp_path, max_in_flight=7) + more)
+        for reload in (running.runtime.reread_configuration, running.runtime.reload_all):
+            with pytest.raises(Refused) as refusal:
+                await reload(trigger="signal")
+            assert refusal.value.code is RefusalCode.NOT_READY
+        assert "more" not in running.runtime.config.listeners
+        assert running.runtime.listeners.bound("more") == ()
+
+
+async def test_every_supervised_pool_is_rolled_one_after_the_other(tmp_path):
+    """Static pools are left alone, and both rollouts are in the answer."""
+    second = command_pool(tmp_path, "backends.plain").replace("[pools.web]", "[pools.api]")
+    async with open_runtime(web(tmp_path) + second, tmp_path) as running:
+        answer = await running.runtime.reload_all(trigger="signal")
+        assert [rollout.pool for rollout in answer.rollouts] == ["web", "api"]
+        with pytest.raises(Refused) as refusal:
+            await running.runtime.reload_pool("api", trigger="test")
+        assert refusal.value.state["rollout"] == answer.rollouts[1].id
+        for rollout in answer.rollouts:
+            await running.runtime.wait_rollout(rollout.id)
+        order = [str(event.fields["pool"]) for event in running.runtime.events.recent() if event.kind == "rollout.step"]
+        assert order == sorted(order, reverse=True)
+
+
+async def test_a_pool_that_is_refused_and_has_not_changed_does_not_hold_the_others_up(tmp_path):
+    """The answer names it."""
+    second = command_pool(tmp_path, "backends.plain").replace("[pools.web]", "[pools.api]")
+    async with open_runtime(web(tmp_path) + second, tmp_path) as running:
+        running.runtime.drain("web", 0)
+        answer = await running.runtime.reload_all(trigger="signal")
+        assert [rollout.pool for rollout in answer.rollouts] == ["api"]
+        assert answer.refusals["web"].code is RefusalCode.NOT_READY
+        await running.runtime.wait_rollout(answer.rollouts[0].id)
+
+
+async def test_a_rollout_that_fails_aborts_those_behind_it(tmp_path):
+    """What broke in the first pool of a deploy is likely to break in the next."""
+    second = command_pool(tmp_path, "backends.plain").replace("[pools.web]", "[pools.api]")
+    async with open_runtime(web(tmp_path) + second, tmp_path) as running:
+        running.write(web(tmp_path, "backends.faulty", "dies-at-start", "--seconds", "0") + second)
+        answer = await running.runtime.reload_all(trigger="signal")
+        ended = [await running.runtime.wait_rollout(rollout.id) for rollout in answer.rollouts]
+        assert [rollout.outcome for rollout in ended] == [Outcome.FAILED, Outcome.ABORTED]
+        assert running.generations("api") == [1, 1]
+        assert running.runtime.pools["api"].core.locked is None
+
+
+@pytest.mark.parametrize("verb", ["reload_all", "reread_configuration"])
+async def test_pools_and_listeners_come_and_go_with_the_configuration(tmp_path, verb):
+    """New ones serve, those that are gone end, and what stays keeps its port."""
+    second = command_pool(tmp_path, "backends.plain").replace("[pools.web]", "[pools.api]")
+    more = table("listeners.more", {"bind": ["127.0.0.1:0"]}) + '[[routes]]\npath = "/whoami"\npool = "api"\n'
+    async with open_runtime(web(tmp_path), tmp_path) as running:
+        port = running.target().address
+        running.write(web(tmp_path) + more + second + STATIC)
+        answer = await getattr(running.runtime, verb)(trigger="signal")
+        assert {"pool api added", "listener more opened", "pool legacy added", "routes changed"} <= set(answer.changes)
+        await running.wait(lambda: running.generations("api") == [1, 1])
+        response = await running.fetch("/whoami", listener="more")
+        assert response.json()["pool"] == "api"
+        for rollout in answer.rollouts:
+            await running.runtime.wait_rollout(rollout.id)
+        running.write(web(tmp_path))
+        answer = await getattr(running.runtime, verb)(trigger="signal")
+        assert {"pool api removed", "listener more closed", "pool legacy removed"} <= set(answer.changes)
+        await running.wait(lambda: running.kinds().count("pool.removed") == 2)
+        for rollout in answer.rollouts:
+            await running.runtime.wait_rollout(rollout.id)
+        assert running.target().address == port
+        assert (await running.fetch("/whoami")).json()["pool"] == "web"
+        assert set(running.runtime.plane.gates) == {"web"}
+
+
+async def test_a_listener_that_cannot_be_opened_changes_nothing(tmp_path):
+    """The port in use is named."""
+    async with open_runtime(web(tmp_path), tmp_path) as running:
+        taken = running.target().address
+        assert isinstance(taken, tuple)
+        more = table("listeners.more", {"bind": [f"127.0.0.1:{taken[1]}"]})
+        running.write(web(tmp_path, max_in_flight=7) + more)
+        with pytest.raises(ConfigError, match=str(taken[1])):
+            await running.runtime.reread_configuration()
+        with pytest.raises(Refused) as refusal:
+            await running.runtime.reload_all(trigger="signal")
+        assert refusal.value.code is RefusalCode.CONFIG_INVALID
+        assert running.generations() == [1, 1]
+
+
+async def test_a_pool_cannot_become_another_kind_under_its_name(tmp_path):
+    """What is in flight in the one could not end in the other."""
+    async with open_runtime(web(tmp_path), tmp_path) as running:
+        running.write(listeners() + '[pools.web]\naddresses = ["127.0.0.1:9"]\n')
+        with pytest.raises(ConfigError, match="another kind of pool"):
+            await running.runtime.reread_configuration()
+
+
+async def test_a_static_pool_takes_over_changed_addresses(tmp_path):
+    """An address that stays is kept, with its health."""
+    async with open_runtime(web(tmp_path) + STATIC, tmp_path, booted=False) as running:
+        await running.wait(lambda: "web" in running.runtime.pools and running.generations() == [1, 1])
+        core = running.runtime.pools["legacy"].core
+        kept = core.backends[0]
+        running.write(web(tmp_path) + STATIC.replace('["127.0.0.1:9"]', '["127.0.0.1:9", "127.0.0.1:11"]'))
+        answer = await running.runtime.reread_configuration()
+        assert answer.changes == ("pool legacy changed",)
+        assert core.backends[0] is kept
+        assert [str(backend.address) for backend in core.backends] == ["127.0.0.1:9", "127.0.0.1:11"]
+        running.write(web(tmp_path) + STATIC.replace(":9", ":12"))
+        await running.runtime.reread_configuration()
+        await running.wait(lambda: [str(backend.address) for backend in core.backends] == ["127.0.0.1:12"])

@@ -1,0 +1,224 @@
+"""A supervised pool with real processes: filled, refilled, drained, locked, ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from proxy.core.errors import RefusalCode, Refused, UnknownSlot
+from proxy.core.lifecycle import BackendState, Health
+from proxy.core.pool import Outlook
+from tests.support.hotswap import wait_gone
+from tests.support.pool_stage import Stage, open_pool, supervised_table
+
+
+def kill(stage: Stage, slot: int) -> int:
+    """SIGKILL the backend of a slot; gives its process id."""
+    member = stage.pool.member_in(slot)
+    assert member is not None
+    os.kill(member.process.pid, signal.SIGKILL)
+    return member.process.pid
+
+
+async def test_every_slot_is_filled_at_boot_with_generation_1(tmp_path):
+    """The slots are filled in parallel, and each start is counted with its reason."""
+    async with open_pool(supervised_table(tmp_path, size=3)) as stage:
+        backends = stage.pool.core.backends
+        assert sorted((backend.slot, backend.generation) for backend in backends) == [(0, 1), (1, 1), (2, 1)]
+        assert stage.surroundings.tally.backend_starts == {("web", "boot"): 3}
+        assert all(backend.health is Health.HEALTHY for backend in backends)
+
+
+async def test_a_crashed_backend_is_respawned_in_its_slot(tmp_path):
+    """The other slot is not touched, and the death is logged as an error with its process id and how it ended."""
+    async with open_pool(supervised_table(tmp_path)) as stage:
+        before = stage.pids()
+        killed = kill(stage, 1)
+        await stage.wait(lambda: stage.pids().get(1, killed) != killed)
+        assert stage.pids()[0] == before[0]
+        assert stage.surroundings.tally.backend_exits == {("web", "crashed"): 1}
+        assert stage.surroundings.tally.backend_starts["web", "crash"] == 1
+        (record,) = stage.logged("backend.crashed")
+        assert (record["level"], record["pid"], record["exit"]) == ("error", killed, "killed by SIGKILL")
+
+
+async def test_a_slot_between_crash_and_respawn_is_shown_as_backoff(tmp_path):
+    """Nobody has to guess why a slot has no process."""
+    async with open_pool(supervised_table(tmp_path)) as stage:
+        kill(stage, 0)
+        await stage.wait(lambda: "backend.backoff" in stage.kinds())
+        await stage.wait_full()
+        assert [backend.state for backend in stage.pool.core.backends] == [BackendState.READY] * 2
+
+
+async def test_a_respawn_takes_the_release_that_the_slot_was_started_from(tmp_path):
+    """A link that moved on since the boot brings no new code into a respawn."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "current").symlink_to("one")
+    async with open_pool(supervised_table(tmp_path / "current")) as stage:
+        (tmp_path / "current").unlink()
+        (tmp_path / "current").symlink_to("two")
+        killed = kill(stage, 0)
+        await stage.wait(lambda: stage.pids().get(0, killed) != killed)
+        member = stage.pool.member_in(0)
+        assert member is not None
+        assert os.readlink(f"/proc/{member.process.pid}/cwd") == str(tmp_path / "one")
+
+
+async def test_a_backend_that_never_becomes_ready_is_tried_again_with_growing_waits(tmp_path):
+    """After three failures nothing is held for the pool any more, and it is said loudly."""
+    table = supervised_table(tmp_path, "backends.faulty", "dies-at-start", "--seconds", "0", size=1)
+    async with open_pool(table, full=False) as stage:
+        await stage.wait(lambda: stage.pool.core.outlook() is Outlook.HOPELESS)
+        await stage.wait(lambda: len(stage.logged("slot.crash_looping")) == 1)
+        assert stage.surroundings.tally.backend_starts["web", "crash"] >= 2
+        assert stage.surroundings.tally.backend_exits.keys() == {("web", "start-failed")}
+        assert "faulty: cannot find the table of orders" in stage.logged("backend.failed")[0]["output"]
+
+
+async def test_a_program_that_does_not_exist_leaves_the_pool_trying(tmp_path):
+    """It is a failed start like any other."""
+    table = supervised_table(tmp_path, size=1, command=[str(tmp_path / "nothing")])
+    async with open_pool(table, full=False) as stage:
+        await stage.wait(lambda: len(stage.logged("backend.failed")) >= 2)
+        assert stage.logged("backend.failed")[0]["reason"] == "exited"
+
+
+async def test_an_unhealthy_backend_is_left_alive_out_of_rotation(tmp_path):
+    """It comes back by itself when its probes pass again."""
+    table = supervised_table(tmp_path, health={"interval": "50ms", "timeout": "100ms", "unhealthy_after": 2})
+    async with open_pool(table) as stage:
+        member = stage.pool.member_in(0)
+        assert member is not None
+        os.kill(member.process.pid, signal.SIGSTOP)
+        await stage.wait(lambda: stage.ready == {1})
+        assert member.backend.state is BackendState.READY
+        assert stage.surroundings.tally.health_checks["web", "fail"] >= 2
+        os.kill(member.process.pid, signal.SIGCONT)
+        await stage.wait_full()
+        assert stage.pool.member_in(0) is member
+        assert len(stage.logged("backend.unhealthy")) == 1
+
+
+async def test_a_locked_pool_respawns_nothing_until_it_is_unlocked(tmp_path):
+    """Each death is an error with the advice; unlock refills the pool."""
+    async with open_pool(supervised_table(tmp_path)) as stage:
+        stage.pool.lock("rollout r1 failed")
+        killed = kill(stage, 0)
+        await wait_gone(killed)
+        await stage.wait(lambda: len(stage.pool.core.backends) == 1)
+        (record,) = stage.logged("backend.not_respawned")
+        assert record["level"] == "error"
+        assert "hotswap unlock web" in record["detail"]
+        assert stage.pool.unlock()
+        await stage.wait_full()
+        assert stage.surroundings.tally.backend_starts["web", "refill"] == 1
+        assert not stage.pool.unlock()
+
+
+async def test_a_lock_ends_a_respawn_that_waits_and_an_unlock_in_the_same_instant_begins_another(tmp_path):
+    """The attempt that is on its way out does not stand in the way of the next one."""
+    async with open_pool(supervised_table(tmp_path)) as stage:
+        kill(stage, 0)
+        await stage.wait(lambda: "backend.backoff" in stage.kinds())
+        stage.pool.lock("for the test")
+        assert stage.pool.unlock()
+        await stage.wait_full()
+        assert len(stage.pool.members) == 2
+
+
+async def test_an_operator_drains_a_backend_and_readmits_it(tmp_path):
+    """It stays alive, and nothing new is claimed for it."""
+    async with open_pool(supervised_table(tmp_path)) as stage:
+        before = stage.pids()
+        stage.pool.drain_slot(0)
+        assert stage.ready == {1}
+        stage.pool.drain_slot(0)
+        stage.pool.readmit_slot(0)
+        assert stage.ready == {0, 1}
+        assert stage.pids() == before
+
+
+async def test_the_last_backend_that_can_be_claimed_is_not_drained(tmp_path):
+    """Its requests would be answered 503 at once; the answer says what to do instead."""
+    async with open_pool(supervised_table(tmp_path)) as stage:
+        stage.pool.drain_slot(0)
+        with pytest.raises(Refused, match="hotswap pause web") as refused:
+            stage.pool.drain_slot(1)
+        assert refused.value.code is RefusalCode.NOT_READY
+        assert stage.ready == {1}
+
+
+async def test_a_slot_that_does_not_exist_is_unknown(tmp_path):
+    """Slots are numbered from 0 to size - 1."""
+    async with open_pool(supervised_table(tmp_path)) as stage:
+        for number in (-1, 2):
+            with pytest.raises(UnknownSlot):
+                stage.pool.drain_slot(number)
+
+
+async def test_a_drained_backend_that_dies_is_respawned_in_rotation(tmp_path):
+    """The drain was about that process."""
+    async with open_pool(supervised_table(tmp_path)) as stage:
+        stage.pool.drain_slot(0)
+        kill(stage, 0)
+        await stage.wait_full()
+
+
+async def test_stopping_ends_every_backend_in_order(tmp_path):
+    """They are asked, they end by themselves, and none is respawned."""
+    async with open_pool(supervised_table(tmp_path)) as stage:
+        await stage.pool.stop(drain_timeout=1)
+        await stage.wait(lambda: not stage.pool.core.backends)
+        assert stage.surroundings.tally.backend_exits == {("web", "stopped"): 2}
+        assert stage.pool.members == []
+
+
+async def test_stopping_waits_for_what_is_in_flight_and_then_cuts_it(tmp_path):
+    """A drain is an act with a deadline."""
+    async with open_pool(supervised_table(tmp_path)) as stage:
+        backend = stage.plane.claim(stage.pool.core, 0)
+        await stage.pool.stop(drain_timeout=0.2)
+        assert stage.plane.totals.cut == 1
+        assert backend.in_flight == 0
+        assert stage.surroundings.tally.backend_exits == {("web", "stopped"): 2}
+
+
+async def test_stopping_while_backends_boot_kills_them(tmp_path):
+    """Nothing was ever sent to them."""
+    async with open_pool(supervised_table(tmp_path, "backends.plain", "--boot-seconds", "60"), full=False) as stage:
+        await stage.wait(lambda: len(stage.pool.members) == 2)
+        pids = [member.process.pid for member in stage.pool.members]
+        await stage.pool.stop(drain_timeout=0)
+        for pid in pids:
+            await wait_gone(pid)
+        await stage.wait(lambda: not stage.pool.core.backends)
+        assert stage.surroundings.tally.backend_exits == {("web", "discarded"): 2}
+
+
+async def test_a_backend_that_ignores_sigterm_is_killed_after_stop_timeout(tmp_path):
+    """The kill is logged as a kill."""
+    table = supervised_table(tmp_path, "backends.faulty", "ignores-sigterm", stop_timeout="200ms")
+    async with open_pool(table) as stage:
+        await stage.pool.stop(drain_timeout=0)
+        assert stage.surroundings.tally.backend_exits == {("web", "killed"): 2}
+        assert len(stage.logged("backend.killed")) == 2
+
+
+async def test_cancelling_the_pool_leaves_no_process(tmp_path):
+    """Cancellation is force."""
+    async with open_pool(supervised_table(tmp_path)) as stage:
+        pids = [member.process.pid for member in stage.pool.members]
+    for pid in pids:
+        await wait_gone(pid)
+
+
+async def test_output_of_any_kind_hurts_nobody(tmp_path: Path):
+    """Megabytes, bytes that are no text, lines without an end."""
+    async with open_pool(supervised_table(tmp_path, "backends.faulty", "huge-output", size=1)) as stage:
+        await stage.wait_full()
+        assert len(stage.pool.members) == 1

@@ -1,0 +1,256 @@
+"""A supervised or static pool without the rest of the proxy: real processes behind a data plane that relays nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+import trio
+
+from proxy.control.events import EventLog
+from proxy.control.release import read_release
+from proxy.control.rollouts import RolloutRun
+from proxy.control.supervised_pool import SupervisedPool
+from proxy.control.surroundings import Surroundings
+from proxy.core.backend import Backend
+from proxy.core.config import PoolTable, SupervisedPoolTable
+from proxy.core.identity import BackendId, RolloutId
+from proxy.core.pool import Pool
+from proxy.core.rollout import QueuedSlot, Rollout, plan_queue
+from proxy.core.tally import Tally
+from proxy.edge.probe import probe
+from proxy.processes.listening import open_directory
+from tests.support.hotswap import REPOSITORY
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a pool has counted."""
+
+    retried: int = 0
+    held: int = 0
+    cut: int = 0
+    longest_hold: float = 0.0
+
+
+@dataclass(slots=True)
+class StillPlane:
+    """A data plane that relays nothing: connections and exchanges are what a test says.
+
+    `idle` are open connections by backend; `taken` are exchanges a test has claimed and not released; `defective`
+    makes what it is asked for raise.
+    """
+
+    tables: dict[str, PoolTable] = field(default_factory=dict)
+    idle: dict[BackendId, int] = field(default_factory=dict)
+    taken: list[tuple[Pool, Backend]] = field(default_factory=list)
+    pools: dict[str, Pool] = field(default_factory=dict)
+    totals: Totals = field(default_factory=Totals)
+    defective: bool = False
+
+    def add_pool(self, pool: Pool, table: PoolTable) -> None:
+        """Know a pool."""
+        self.pools[pool.name] = pool
+        self.tables[pool.name] = table
+
+    def drop_pool(self, name: str) -> None:
+        """Forget it."""
+        del self.pools[name], self.tables[name]
+
+    def connections_to(self, backend: Backend) -> int:
+        """Idle ones, and one for each exchange."""
+        return self.idle.get(backend.id, 0) + sum(taken is backend for _, taken in self.taken)
+
+    def close_idle(self, backend: Backend) -> int:
+        """Close the idle ones."""
+        if self.defective:
+            raise ZeroDivisionError
+        return self.idle.pop(backend.id, 0)
+
+    def cut(self, backend: Backend) -> int:
+        """End the exchanges."""
+        ended = [(pool, taken) for pool, taken in self.taken if taken is backend]
+        self.taken = [(pool, taken) for pool, taken in self.taken if taken is not backend]
+        for pool, taken in ended:
+            pool.release(taken)
+        self.totals.cut += len(ended)
+        return len(ended)
+
+    def pool_counts(self, _name: str) -> Totals:
+        """Give the totals."""
+        if self.defective:
+            raise ZeroDivisionError
+        return Totals(self.totals.retried, self.totals.held, self.totals.cut)
+
+    def claim(self, pool: Pool, slot: int) -> Backend:
+        """Put an exchange in flight in the backend of a slot."""
+        others = [backend.id for backend in pool.backends if backend.slot != slot]
+        backend = pool.claim(others)
+        assert backend is not None
+        self.taken.append((pool, backend))
+        return backend
+
+    def finish(self, backend: Backend) -> None:
+        """Let one exchange of a backend end."""
+        entry = next(entry for entry in self.taken if entry[1] is backend)
+        self.taken.remove(entry)
+        entry[0].release(backend)
+
+
+@dataclass(slots=True, kw_only=True)
+class Stage:
+    """One pool that runs.
+
+    Attributes:
+        pool: it.
+        plane: what it speaks to.
+        surroundings: the same and the rest.
+        log: what was logged, newest last.
+    """
+
+    pool: SupervisedPool
+    plane: StillPlane
+    surroundings: Surroundings
+    log: list[dict[str, Any]]
+
+    def kinds(self) -> list[str]:
+        """The kinds of every event so far."""
+        return [event.kind for event in self.surroundings.events.recent()]
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """The records of one name."""
+        return [record for record in self.log if record["event"] == event]
+
+    def pids(self) -> dict[int, int | None]:
+        """Process ids by slot, of backends in rotation."""
+        return {
+            backend.slot: backend.pid for backend in self.pool.core.backends if backend.slot in self.ready
+        }
+
+    @property
+    def ready(self) -> frozenset[int]:
+        """Slots with a backend that can be claimed."""
+        return self.pool.core.ready_slots()
+
+    async def wait(self, condition: Callable[[], bool]) -> None:
+        """Block until a condition holds; it is looked at whenever an event was published."""
+        with self.surroundings.events.subscribe() as events:
+            while not condition():
+                await events.next_event()
+
+    async def wait_full(self) -> None:
+        """Block until every slot is ready."""
+        await self.wait(lambda: self.pool.full)
+
+    async def plan(self, table: SupervisedPoolTable | None = None) -> RolloutRun:
+        """Prepare a rollout to the release that the table describes now; its slots go from 0 on."""
+        pool = self.pool
+        table = table or pool.table
+        release = await read_release(pool.name, table, environment=self.surroundings.environment)
+        queue = [
+            QueuedSlot(slot=number, generation=slot.generation) for number, slot in sorted(pool.slots.items())
+        ]
+        rollout = Rollout(
+            id=RolloutId("r1"),
+            pool=pool.name,
+            trigger="test",
+            strategy=table.rollout.strategy,
+            on_failure=table.rollout.on_failure,
+            generation=pool.next_generation(release),
+            queue=plan_queue(queue, table.rollout.order.OLDEST_FIRST, lambda _: None),
+            size=pool.core.size,
+            started=datetime.now(UTC),
+            now=trio.current_time(),
+        )
+        return RolloutRun(pool, rollout)
+
+    async def roll(self, table: SupervisedPoolTable | None = None) -> Rollout:
+        """Roll the pool and give the rollout when it has ended."""
+        run = await self.plan(table)
+        await run.perform()
+        return run.rollout
+
+
+def supervised_table(directory: Path, *command: str, **settings: object) -> SupervisedPoolTable:
+    """A pool of `python -m COMMAND` with short times; `settings` are keys of the table."""
+    values: dict[str, object] = {
+        "server": "command",
+        "command": [sys.executable, "-m", *(command or ("backends.plain",))],
+        "directory": str(directory),
+        "size": 2,
+        "environment": {"PYTHONPATH": str(REPOSITORY)},
+        "health": {"interval": "100ms"},
+        "start_timeout": "10s",
+        "drain_timeout": "10s",
+        "stop_timeout": "10s",
+    }
+    return SupervisedPoolTable.model_validate(values | settings)
+
+
+@contextmanager
+def captured_log() -> Iterator[tuple[Any, list[dict[str, Any]]]]:
+    """A log and what was written to it."""
+    records: list[dict[str, Any]] = []
+
+    def keep(_logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        records.append({"level": method, **event})
+        raise structlog.DropEvent
+
+    everything = structlog.make_filtering_bound_logger(0)
+    yield structlog.wrap_logger(None, processors=[keep], wrapper_class=everything), records
+
+
+@asynccontextmanager
+async def open_surroundings(plane: StillPlane) -> AsyncIterator[tuple[Surroundings, list[dict[str, Any]]]]:
+    """Everything that a pool needs, with real probes and processes and jitter that is always 0."""
+    # Not pytest's own directory: paths of Unix sockets have to be short.
+    sockets = open_directory(Path(tempfile.mkdtemp(prefix="hotswap-")))
+    try:
+        with captured_log() as (log, records):
+            yield (
+                Surroundings(
+                    plane=plane,
+                    probe=probe,
+                    events=EventLog(),
+                    tally=Tally(),
+                    log=log,
+                    guardian=None,
+                    sockets=sockets,
+                    environment=dict(os.environ),
+                    jitter=lambda: 0.0,
+                ),
+                records,
+            )
+    finally:
+        shutil.rmtree(sockets)
+
+
+@asynccontextmanager
+async def open_pool(table: SupervisedPoolTable, *, full: bool = True) -> AsyncIterator[Stage]:
+    """Run a supervised pool "web" while the block runs; with `full`, the block begins when every slot is ready."""
+    plane = StillPlane()
+    async with open_surroundings(plane) as (surroundings, log), trio.open_nursery() as nursery:
+        release = await read_release("web", table, environment=surroundings.environment)
+        pool = SupervisedPool("web", release, surroundings, processors=2)
+        stage = Stage(pool=pool, plane=plane, surroundings=surroundings, log=log)
+        await nursery.start(pool.serve)
+        if full:
+            await stage.wait_full()
+        try:
+            yield stage
+        finally:
+            with trio.move_on_after(5) as patience:
+                patience.shield = True
+                for member in pool.members:
+                    member.process.kill()
+                await pool.stop(drain_timeout=0)
+            nursery.cancel_scope.cancel()
