@@ -11,11 +11,11 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
 
+from proxy.core.exchange_view import ExchangeView
 from proxy.core.routing import Router
 from proxy.core.tally import Tally
 from proxy.edge.gate import Gate, PoolCounts
@@ -30,6 +30,7 @@ from proxy.edge.tunnel import CUT, Tunnel
 if TYPE_CHECKING:
     from proxy.core.config import PoolTable
     from proxy.core.pool import Backend, Pool
+    from proxy.core.traffic import Served
     from proxy.edge.exchange import Exchange
 
 BUFFER_BYTES: Final = 256 * 1024
@@ -46,21 +47,6 @@ class Log(Protocol):
 
     def error(self, event: str, **fields: Any) -> Any:
         """A defect."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExchangeView:
-    """An exchange in flight, as an operator is told of it.
-
-    `age` is in seconds; `request_bytes` and `response_bytes` are those of the bodies so far.
-    """
-
-    request_line: str
-    client: str
-    age: float
-    request_bytes: int
-    response_bytes: int
-    tunnel: bool
 
 
 class DataPlane:
@@ -116,7 +102,10 @@ class DataPlane:
                 tunnel.end("the proxy stopped")
             for gate in self.gates.values():
                 gate.close()
-            self.ledger.flush()
+            try:
+                self.ledger.flush()
+            except Exception as error:  # the rest is to be closed all the same
+                self.on_crash(error, "access log")
             self.poller.close()
 
     # Listeners and routes.
@@ -266,6 +255,10 @@ class DataPlane:
         """What a pool has counted since the proxy started."""
         gate = self.gates.get(name)
         return PoolCounts(retried=0, held=0, cut=0, longest_hold=0.0) if gate is None else gate.counts()
+
+    def served(self) -> dict[str, Served]:
+        """What each generation of each pool has served since its pool was added; the counts go on changing."""
+        return {name: gate.served for name, gate in self.gates.items()}
 
     # Stopping.
 

@@ -18,6 +18,7 @@ import trio
 from proxy.core.pool import BackendAdded, BackendDrained, BackendRemoved, Outlook, PoolEvent
 from proxy.core.retry import RetryBudget
 from proxy.core.tally import Histogram
+from proxy.core.traffic import Served
 from proxy.edge.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Gate:
         "pool",
         "request_duration",
         "retried",
+        "served",
         "table",
         "tunnels_closed",
         "upstream_duration",
@@ -78,6 +80,7 @@ class Gate:
         self.budget = RetryBudget()
         self.request_duration = plane.tally.request_duration.setdefault(pool.name, Histogram())
         self.upstream_duration = plane.tally.upstream_duration.setdefault(pool.name, Histogram())
+        self.served = Served()
         self.deadline = self.armed = math.inf
         self.upstreams: dict[BackendId, Upstream] = {}
         self._drained: dict[BackendId, trio.Event] = {}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.core.access_log import json_line, json_time
 from proxy.core.tally import DURATION_BOUNDS, Tally
+from proxy.core.traffic import BUCKETS, COARSE, FINE_BOUNDS, NO_GENERATION
 
 if TYPE_CHECKING:
     from proxy.core.errors import BadRequest
@@ -29,6 +30,9 @@ class _Methods(dict[bytes, str]):
 
 
 _METHODS: Final = _Methods()
+
+TUNNEL: Final = 101
+"""The status of what became a tunnel: how long one lasts says nothing about how fast its backend is."""
 
 
 class Ledger:
@@ -63,8 +67,13 @@ class Ledger:
         if gate is not None:
             # As `Histogram.observe`, spelled out: two calls less on the path of every request.
             histogram = gate.request_duration
-            histogram.counts[bisect_left(DURATION_BOUNDS, duration)] += 1
+            bucket = bisect_left(FINE_BOUNDS, duration)
+            histogram.counts[COARSE[bucket]] += 1
             histogram.total += duration
+            if status != TUNNEL:
+                server = exchange.backend
+                counts = gate.served[NO_GENERATION if server is None else server.generation]
+                counts[bucket if status < 500 else bucket + BUCKETS] += 1
         upstream = exchange.upstream_seconds
         if upstream >= 0 and gate is not None:
             histogram = gate.upstream_duration
@@ -122,10 +131,11 @@ class Ledger:
 
     def flush(self) -> None:
         """Hand on what was gathered; at the end of each turn of the poller."""
-        if self._lines and self._sink is not None:
-            self._sink(b"".join(self._lines))
-            self._lines.clear()
         self._stamp = ""
+        if self._lines and self._sink is not None:
+            data = b"".join(self._lines)
+            self._lines.clear()  # first, so that a sink that fails does not make them pile up
+            self._sink(data)
 
     def _now(self) -> str:
         second = int(time.time())  # noqa: TID251  # people read the access log by the calendar
