@@ -64,12 +64,13 @@ class Line:
 
     async def read_exactly(self, size: int) -> bytes:
         """So many bytes; fails when the other side ends before."""
-        while len(self.unread) < size:
-            data = await self.stream.receive_some(65536)
-            assert data, f"ended after {self.unread!r}"
-            self.unread += data
-        data, self.unread = self.unread[:size], self.unread[size:]
-        return data
+        data = bytearray(self.unread)
+        while len(data) < size:
+            piece = await self.stream.receive_some(65536)
+            assert piece, f"ended after {len(data)} bytes: {bytes(data[:200])!r}"
+            data += piece
+        self.unread = bytes(data[size:])
+        return bytes(data[:size])
 
     async def read_until(self, end: bytes) -> bytes:
         """Everything up to and with some bytes."""
