@@ -23,6 +23,7 @@ from proxy.core.errors import ConfigError
 VARIABLE = "HOTSWAP_ADMIN"
 TOKEN_VARIABLE = "HOTSWAP_ADMIN_TOKEN_FILE"
 DEFAULT_PORT = 9900
+DEFAULT_SOURCE = "the default of [admin].bind (no configuration was found)"
 ALLOWED = "http://HOST[:PORT] or unix:/path"
 
 
@@ -34,11 +35,13 @@ class Endpoint:
         addresses: its admin API; the first that answers is used.
         token: what it wants to be sent, or None.
         source: where this was found, for messages.
+        assumed: nothing said where it is, so it is looked for at the default.
     """
 
     addresses: tuple[Address, ...]
     token: str | None
     source: str
+    assumed: bool = False
 
 
 def parse_admin_url(text: str) -> Address:
@@ -88,13 +91,14 @@ def find_endpoint(
                 raise CommandError(ExitCode.USAGE, f"{source} is {text!r}: {error}") from None
             return Endpoint(addresses=(address,), token=_read_token(token_file), source=source)
     table, source = _admin_table(config)
+    assumed = source is DEFAULT_SOURCE
     if token_file is None and table.token_file:
         token_file = Path(table.token_file)
     addresses = tuple(_reachable(address) for address in table.bind)
     if any(isinstance(address, TcpAddress) and address.port == 0 for address in addresses):
         hint = f"say where it is by --admin or ${VARIABLE}; the proxy logs it as admin.listening"
         raise CommandError(ExitCode.USAGE, f"{source} leaves the port of the admin API to the system", hint)
-    return Endpoint(addresses=addresses, token=_read_token(token_file), source=source)
+    return Endpoint(addresses=addresses, token=_read_token(token_file), source=source, assumed=assumed)
 
 
 def _admin_table(config: Path | None) -> tuple[AdminTable, str]:
@@ -102,7 +106,7 @@ def _admin_table(config: Path | None) -> tuple[AdminTable, str]:
     try:
         path = find_configuration() if config is None else config
     except ConfigError:
-        return AdminTable(), "the default of [admin].bind (no configuration was found)"
+        return AdminTable(), DEFAULT_SOURCE
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         given = document.get("admin", {})

@@ -64,9 +64,9 @@ def old_backend(step: Json, pool: Json) -> Json | None:
 
 
 def detail_of(step: Json, pool: Json) -> str:
-    """Say how many are in flight and how much of the drain is left, as long as that is what is waited for."""
+    """Say how many are in flight and how much of the drain is left, as long as there is anything in flight."""
     old = old_backend(step, pool)
-    if old is None or old["state"] != "draining":
+    if old is None or old["state"] != "draining" or not old["in_flight"]:
         return ""
     words = f"{old['in_flight']} in flight"
     left = old.get("drain_left")

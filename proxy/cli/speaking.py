@@ -11,6 +11,7 @@ import click
 
 from proxy.cli.client import AdminClient, Problem, ProxyLost, translate
 from proxy.cli.endpoint import VARIABLE, Options, note_option
+from proxy.cli.terminal import tell
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,6 +50,10 @@ def speaks(command: Callable[Concatenate[AdminClient, P], R]) -> Callable[P, R]:
     @wraps(command)
     def speaking(*arguments: P.args, **options: P.kwargs) -> R:
         client = AdminClient(click.get_current_context().ensure_object(Options).endpoint())
+        if client.endpoint.assumed:
+            # It may be somebody else's: whoever gives an order shall see whom he gave it to.
+            where = " or ".join(str(address) for address in client.endpoint.addresses)
+            tell(f"no configuration was found here; speaking to the proxy at {where}")
         try:
             return command(client, *arguments, **options)
         except (ProxyLost, Problem) as error:

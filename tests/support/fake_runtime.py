@@ -42,6 +42,7 @@ from proxy.core.rollout_events import (
     ReplacementReady,
     SlotsSeen,
 )
+from proxy.core.step_table import StepState
 from proxy.core.strategy import Balance, OnFailure, Strategy
 from proxy.core.tally import Tally
 
@@ -81,6 +82,7 @@ class FakeRuntime:
         refusal: raised by every reload while set.
         broken: raised by every verb while set, as a defect would be.
         outcome: how the next rollout goes: `done`, `failed`, or `held` until `go_on` is set.
+        asked_for_rollout: somebody looked at a rollout this often.
         go_on: lets a held rollout end.
         stopping: `stop` was called this often.
     """
@@ -96,6 +98,7 @@ class FakeRuntime:
         self.go_on = trio.Event()
         self.stopping = 0
         self.triggers: list[str] = []
+        self.asked_for_rollout = 0
         self.cores: dict[str, Pool] = {}
         self._nursery = nursery
         self._rollouts: dict[str, Rollout] = {}
@@ -188,6 +191,10 @@ class FakeRuntime:
             self.events.publish("backend.draining", pool=core.name, slot=slot)
             if self.outcome == "held":
                 await self.go_on.wait()
+            if rollout.step is not None and rollout.step.state is StepState.ABORTING:
+                core.move(old, BackendState.READY, now=trio.current_time())
+                rollout.on(ReplacementGone(slot=slot), now=trio.current_time())
+                break
             if self.outcome == "failed":
                 failure = ReplacementFailed(
                     slot=slot,
@@ -216,6 +223,7 @@ class FakeRuntime:
 
     def rollout(self, rollout_id: str) -> Rollout:
         """Give one."""
+        self.asked_for_rollout += 1
         if rollout_id not in self._rollouts:
             raise UnknownRollout(rollout_id, self._rollouts)
         return self._rollouts[rollout_id]
@@ -223,6 +231,10 @@ class FakeRuntime:
     def rollouts(self) -> Sequence[Rollout]:
         """Give all."""
         return tuple(self._rollouts.values())
+
+    def forget_rollouts(self) -> None:
+        """Know none any more, as after a restart."""
+        self._rollouts.clear()
 
     def running(self, pool: str) -> Rollout | None:
         """Give the one in progress."""
@@ -301,12 +313,15 @@ class FakeRuntime:
                 "generation": 1,
                 "locked": core.locked,
                 "paused": core.paused,
+                "outlook": core.outlook().value,
                 "compatibility": None,
                 "held": 0,
                 "rollout": None if running is None else running.id,
                 "slots": [
                     {
                         "slot": slot.slot,
+                        "hopeful": slot.hopeful,
+                        "failed_starts": slot.failed_starts,
                         "backends": [
                             {
                                 "id": one.id,
@@ -317,8 +332,10 @@ class FakeRuntime:
                                 "connections": 0,
                                 "pid": one.pid,
                                 "address": one.address,
-                                "since": one.since,
-                                "release": "/srv/shop",
+                                "since": "2025-01-01T00:00:00.000Z",
+                                "release": "/srv/shop" if core.supervised else None,
+                                "status": "",
+                                "drain_left": 12.0 if one.state is BackendState.DRAINING else None,
                             }
                             for one in slot.backends
                         ],
@@ -331,6 +348,8 @@ class FakeRuntime:
             "pid": 4711,
             "started": "2025-01-01T00:00:00+00:00",
             "config": "/nowhere/hotswap.toml",
+            "ready": self.ready(),
+            "stopping": self.stopping > 0,
             "pools": pools,
             "listeners": {"public": {"bind": ["127.0.0.1:8443"], "connections": 3}},
         }

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from proxy.core.lifecycle import BackendState, Health
+from proxy.core.pool_snapshot import Outlook
 from proxy.core.report import RolloutReport
 
 
@@ -42,12 +43,18 @@ class BackendDocument(Document):
     connections: int
     pid: int | None
     address: str
+    since: str = Field(description="when it came into this state")
+    release: str | None = Field(description="the resolved directory it was started in; null in a static pool")
+    status: str = Field(description="what it said by STATUS=")
+    drain_left: float | None = Field(description="seconds until its drain times out, or null")
 
 
 class SlotDocument(Document):
     """One place in a pool; it holds two backends while one is replaced, and none between crashes."""
 
     slot: int
+    hopeful: bool = Field(description="a backend that can be claimed is there or is coming")
+    failed_starts: int = Field(description="in a row")
     backends: list[BackendDocument]
 
 
@@ -59,6 +66,8 @@ class PoolDocument(Document):
     generation: int
     locked: str | None = Field(description="why, or null")
     paused: bool
+    outlook: Outlook = Field(description="what a request can hope for now")
+    compatibility: str | None
     held: int = Field(description="requests waiting for a backend")
     slots: list[SlotDocument]
     rollout: str | None = Field(description="the id of the one in progress, or null")
@@ -93,6 +102,8 @@ class StatusDocument(Document):
     pid: int
     started: str
     config: str
+    ready: bool = Field(description="as /readyz")
+    stopping: bool
     pools: dict[str, PoolDocument]
     listeners: dict[str, ListenerDocument]
 

@@ -1,0 +1,97 @@
+"""How the command line finds the proxy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from proxy.cli.endpoint import find_endpoint, parse_admin_url
+from proxy.cli.exits import CommandError
+from proxy.core.address import Address, TcpAddress, UnixAddress
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("http://127.0.0.1:9900", TcpAddress("127.0.0.1", 9900)),
+        ("http://proxy.internal/", TcpAddress("proxy.internal", 9900)),
+        ("http://[::1]:80", TcpAddress("::1", 80)),
+        ("unix:/run/admin.sock", UnixAddress("/run/admin.sock")),
+        ("unix:///run/admin.sock", UnixAddress("/run/admin.sock")),
+        ("unix:admin.sock", UnixAddress("admin.sock")),
+    ],
+)
+def test_both_forms_are_read(text: str, address: Address) -> None:
+    """As people write them."""
+    assert parse_admin_url(text) == address
+
+
+@pytest.mark.parametrize(
+    "text", ["127.0.0.1:9900", "https://a", "http://", "http://a:x", "http://a/v1", "unix:", "ftp://a"]
+)
+def test_anything_else_says_what_is_allowed(text: str) -> None:
+    """A mistake is a usage error."""
+    with pytest.raises(CommandError) as caught:
+        find_endpoint(text, None, None, environ={})
+    assert caught.value.exit_code == 2
+
+
+def write(directory: Path, text: str) -> Path:
+    """Write a configuration that is wrong apart from its admin table."""
+    path = directory / "hotswap.toml"
+    path.write_text(text + "\n[pools.web]\nsize = -1\n")
+    return path
+
+
+def test_the_option_comes_before_the_environment_before_the_configuration(tmp_path: Path) -> None:
+    """The order of the contract."""
+    path = write(tmp_path, '[admin]\nbind = ["127.0.0.1:3"]')
+    environ = {"HOTSWAP_ADMIN": "http://127.0.0.1:2"}
+    assert find_endpoint("http://127.0.0.1:1", path, None, environ=environ).addresses == (TcpAddress("127.0.0.1", 1),)
+    assert find_endpoint(None, None, None, environ=environ).addresses == (TcpAddress("127.0.0.1", 2),)
+    assert find_endpoint(None, path, None, environ={}).addresses == (TcpAddress("127.0.0.1", 3),)
+
+
+def test_a_configuration_named_on_the_command_line_comes_before_the_environment(tmp_path: Path) -> None:
+    """What was typed now beats what was exported some day."""
+    path = write(tmp_path, '[admin]\nbind = ["127.0.0.1:3"]')
+    environ = {"HOTSWAP_ADMIN": "http://127.0.0.1:2"}
+    assert find_endpoint(None, path, None, environ=environ).addresses == (TcpAddress("127.0.0.1", 3),)
+
+
+def test_every_address_is_tried_and_the_wildcard_means_loopback(tmp_path: Path) -> None:
+    """Nobody connects to 0.0.0.0."""
+    path = write(tmp_path, '[admin]\nbind = ["0.0.0.0:1", "[::]:2", "unix:/run/a"]')
+    found = find_endpoint(None, path, None, environ={}).addresses
+    assert found == (TcpAddress("127.0.0.1", 1), TcpAddress("::1", 2), UnixAddress("/run/a"))
+
+
+def test_without_any_configuration_the_default_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy of `make demo` is found from anywhere."""
+    monkeypatch.chdir(tmp_path)
+    if Path("/etc/hotswap/hotswap.toml").exists():
+        pytest.skip("this machine has a configuration of its own")
+    assert find_endpoint(None, None, None, environ={}).addresses == (TcpAddress("127.0.0.1", 9900),)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[admin]\nbind = ["127.0.0.1:0"]', "leaves the port"),
+        ("[admin]\nbind = [1]", "cannot be used"),
+        ("[admin", "cannot be read"),
+    ],
+)
+def test_an_admin_table_that_is_no_use_is_exit_code_2(tmp_path: Path, text: str, words: str) -> None:
+    """And says what to do."""
+    with pytest.raises(CommandError, match=words) as caught:
+        find_endpoint(None, write(tmp_path, text), None, environ={})
+    assert caught.value.exit_code == 2
+
+
+def test_a_token_that_cannot_be_read_is_exit_code_1(tmp_path: Path) -> None:
+    """It is there for somebody else."""
+    with pytest.raises(CommandError, match="cannot be read") as caught:
+        find_endpoint("http://127.0.0.1:1", None, tmp_path / "none", environ={})
+    assert caught.value.exit_code == 1

@@ -1,0 +1,31 @@
+"""The reference of the command line says what the commands say."""
+
+from __future__ import annotations
+
+import click
+
+from proxy.cli import main
+from tests.support.command_line_reference import PAGE, write_page
+
+CONTRACT = set(
+    ("run", "check", "init", "status", "reload", "drain", "readmit", "pause", "resume", "unlock", "abort")
+    + ("events", "takeover", "stop", "version", "schema")
+)
+
+
+def test_the_page_is_not_stale() -> None:
+    """`python -m tests.support.command_line_reference` writes it anew."""
+    assert PAGE.read_text(encoding="utf-8") == write_page(), "run python -m tests.support.command_line_reference"
+
+
+def test_every_verb_that_was_promised_is_there() -> None:
+    """And nothing hidden beside them."""
+    assert set(main.commands) == CONTRACT
+
+
+def test_every_verb_and_option_has_a_sentence() -> None:
+    """Help is complete."""
+    for command in main.commands.values():
+        assert command.help
+        for parameter in command.params:
+            assert not isinstance(parameter, click.Option) or parameter.help

@@ -1,0 +1,121 @@
+"""`hotswap status` and `hotswap events`."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+
+from tests.support.command_line import cli, command, environment, on_terminal
+from tests.support.fake_runtime import FakeProxy, open_fake_proxy
+
+
+@pytest.fixture
+async def proxy() -> AsyncIterator[FakeProxy]:
+    """A fake proxy whose admin API answers."""
+    async with open_fake_proxy() as fake:
+        yield fake
+
+
+async def test_status_shows_every_backend_in_a_line(proxy: FakeProxy) -> None:
+    """Readable without colour, not cut, and easy to grep."""
+    proxy.runtime.pool("web").lock("rollout r1 failed: \x1b[31mexited")
+    result = await cli("status", "--admin", proxy.url)
+    assert result.code == 0
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert [
+        "pool",
+        "slot",
+        "gen",
+        "state",
+        "health",
+        "in",
+        "flight",
+        "conns",
+        "pid",
+        "address",
+        "since",
+        "release",
+    ] in lines
+    rows = [line[:6] for line in lines if line[0] in {"web", "legacy"}]
+    assert rows == [
+        ["web", "0", "1", "ready", "healthy", "0"],
+        ["web", "1", "1", "ready", "healthy", "0"],
+        ["legacy", "0", "1", "ready", "healthy", "0"],
+    ]
+    assert "pool web: 2 of 2 slots ready, generation 1, LOCKED: rollout r1 failed: \\x1b[31mexited" in result.stdout
+    assert "pool legacy: 1 of 1 slots ready, static" in result.stdout
+    assert "listener public: 127.0.0.1:8443, 3 connections" in result.stdout
+    assert "\x1b" not in result.stdout
+    assert result.stderr == ""
+
+
+async def test_status_as_json_is_what_the_api_gives(proxy: FakeProxy) -> None:
+    """Stable, on stdout, nothing else."""
+    result = await cli("status", "--json", "--admin", proxy.url)
+    assert result.document == proxy.runtime.status()
+
+
+async def test_status_has_colour_on_a_terminal(proxy: FakeProxy) -> None:
+    """And only there."""
+    code, text = await on_terminal("status", "--admin", proxy.url)
+    assert code == 0
+    assert "\x1b[32mready" in text
+
+
+async def test_watching_shows_a_state_after_the_other(proxy: FakeProxy) -> None:
+    """One JSON line each time, until interrupted."""
+    process = await trio.lowlevel.open_process(
+        command("status", "--watch", "--json", "--admin", proxy.url), stdout=-1, stderr=-1, env=environment()
+    )
+    assert process.stdout is not None
+    lines = bytearray()
+    async for chunk in process.stdout:
+        lines.extend(chunk)
+        if lines.count(b"\n") == 1:
+            proxy.runtime.pause("web")
+        if lines.count(b"\n") >= 2:
+            break
+    process.send_signal(signal.SIGINT)
+    await process.wait()
+    first, second = (json.loads(line) for line in lines.splitlines()[:2])
+    assert not first["pools"]["web"]["paused"]
+    assert second["pools"]["web"]["paused"]
+
+
+async def test_events_are_shown_as_they_happen_and_again_after_a_restart(proxy: FakeProxy) -> None:
+    """From a number on, one a line, as text or as JSON."""
+    events = proxy.runtime.events
+    events.publish("backend.ready", pool="web", slot=0, detail="\x07")
+    for options in ([], ["--json"]):
+        process = await trio.lowlevel.open_process(
+            command("events", "--after", "0", *options, "--admin", proxy.url), stdout=-1, stderr=-1, env=environment()
+        )
+        assert process.stdout is not None
+        shown = bytearray()
+        async for chunk in process.stdout:
+            shown.extend(chunk)
+            if shown.count(b"\n") == 1 and not options:
+                events.publish("backend.drained", pool="web", slot=1)
+            if shown.count(b"\n") == 2:
+                break
+        process.send_signal(signal.SIGINT)
+        await process.wait()
+        lines = shown.decode().splitlines()
+        if options:
+            assert [json.loads(line)["kind"] for line in lines] == ["backend.ready", "backend.drained"]
+        else:
+            assert lines[0].split(" ", 1)[1] == r"backend.ready pool=web slot=0 detail=\x07"
+            assert lines[1].endswith("backend.drained pool=web slot=1")
+
+
+async def test_events_of_a_proxy_that_is_not_there_is_an_error() -> None:
+    """1, at once."""
+    async with open_fake_proxy() as gone:
+        url = gone.url
+    result = await cli("events", "--admin", url)
+    assert result.code == 1
+    assert "no proxy can be reached" in result.stderr

@@ -1,0 +1,100 @@
+"""Write docs/reference/cli.md from the commands, so that it cannot say what the program does not do.
+
+`python -m tests.support.command_line_reference` writes it; a test fails while the file is stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from proxy.cli import main as hotswap
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
+
+# ruff: noqa: E501  # rows of tables and sentences of prose stand on one line each
+HEAD = """\
+# Command line
+
+<!-- Written from the commands by tests/support/command_line_reference.py; edit those. -->
+
+`hotswap VERB [OPTIONS]`, or `python -m proxy.cli VERB [OPTIONS]`.
+Data goes to standard output, everything else to standard error.
+There is colour on a terminal only, and none with `NO_COLOR`.
+What `--json` prints gains keys over time and loses none.
+
+## Exit codes
+
+| code | means |
+|---|---|
+| 0 | done |
+| 1 | failed, or the proxy cannot be reached |
+| 2 | usage or configuration error: every problem in the file at once, each with its key path, value and what is allowed |
+| 3 | refused; the reason code is printed, as `refused: CODE: why` (the codes are in [admin-api.md](admin-api.md#refusals)) |
+| 4 | the rollout started and failed, or was aborted; what failed is printed, with the last lines of the backend's output |
+
+## Finding the proxy
+
+Verbs that speak to a running proxy have three options for it:
+
+| option | means |
+|---|---|
+"""
+
+AFTER = """\
+
+The order is: `--admin`, a file named by `--config`, `$HOTSWAP_ADMIN`, then the `[admin]` table of the configuration that `run` would use.
+When there is no configuration either, the default of `[admin].bind` is tried.
+Of several addresses the first that answers is used.
+Only the `[admin]` table is read, so a mistake elsewhere in the file does not hide the proxy.
+"""
+
+
+def write_page() -> str:
+    """Give the page."""
+    context = click.Context(hotswap, info_name="hotswap")
+    shared = shared_options(hotswap.commands["status"])
+    parts = [HEAD, *(option_row(option) for option in shared), AFTER]
+    for name in hotswap.list_commands(context):
+        parts.extend(_command(name, hotswap.commands[name], context))
+    return "".join(parts)
+
+
+def shared_options(command: click.Command) -> list[click.Option]:
+    """Give the options that say where the proxy is."""
+    names = {"admin", "config", "token_file"}
+    return [one for one in command.params if isinstance(one, click.Option) and one.name in names]
+
+
+def option_row(option: click.Option) -> str:
+    """Give an option as a row of a table."""
+    names = ", ".join(option.opts)
+    names += f" {option.metavar}" if option.metavar else ""
+    return f"| `{names}` | {option.help} |\n"
+
+
+def _command(name: str, command: click.Command, parent: click.Context) -> Iterator[str]:
+    context = click.Context(command, info_name=name, parent=parent)
+    usage = " ".join(command.collect_usage_pieces(context))
+    yield f"\n## hotswap {name}\n\n```\nhotswap {name} {usage}\n```\n\n"
+    yield "\n\n".join(" ".join(part.split()) for part in (command.help or "").split("\n\n")) + "\n"
+    shared = shared_options(command)
+    own = [one for one in command.params if isinstance(one, click.Option) and one not in shared]
+    if own:
+        yield "\n| option | means |\n|---|---|\n"
+        yield from map(option_row, own)
+    if shared:
+        yield "\nIt speaks to a running proxy: [`--admin`, `--config`, `--token-file`](#finding-the-proxy).\n"
+
+
+def main() -> None:
+    """Write the page."""
+    PAGE.parent.mkdir(parents=True, exist_ok=True)
+    PAGE.write_text(write_page(), encoding="utf-8")
+    print(f"written: {PAGE}")
+
+
+if __name__ == "__main__":
+    main()
