@@ -21,14 +21,12 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from proxy.control.compatibility import read_compatibility
 from proxy.control.configuration import load_configuration
 from proxy.control.listeners import Prepared
-from proxy.control.release import Release, read_release
+from proxy.control.offer import Offer, read_offer
 from proxy.control.rollouts import RolloutRun
 from proxy.control.static_pool import StaticPool
 from proxy.control.supervised_pool import SupervisedPool
-from proxy.core.compatibility import Compatibility
 from proxy.core.config import Configuration, StaticPoolTable, SupervisedPoolTable
 from proxy.core.errors import MISSING, ConfigError, Problem, RefusalCode, Refused
 from proxy.core.identity import RolloutId
@@ -53,23 +51,6 @@ class ReloadAnswer:
     rollouts: tuple[Rollout, ...] = ()
     refusals: Mapping[str, Refused] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
-    """What a pool would be rolled to.
-
-    Attributes:
-        table: its definition.
-        release: what its backends would be started from; None when that cannot be found out.
-        compatibility: the number of that release.
-        problems: what is wrong with it.
-    """
-
-    table: SupervisedPoolTable
-    release: Release | None
-    compatibility: Compatibility | None
-    problems: tuple[Problem, ...] = ()
 
 
 class Reloader:
@@ -142,6 +123,7 @@ class Reloader:
         try:
             marked[name] = self._mark(pool)
             assert isinstance(pool, SupervisedPool), "static pools are refused"
+            environment = self._runtime.surroundings.environment
             async with self._turn:
                 config, problems = await self._load()
                 table = None if config is None else config.pools.get(name)
@@ -151,7 +133,7 @@ class Reloader:
                     problems = (Problem(f"pools.{name}", found, allowed),)
                 if not isinstance(table, SupervisedPoolTable):
                     table = pool.table
-                offer = await self._read_offer(pool.name, table, problems)
+                offer = await read_offer(pool.name, table, problems, environment=environment)
                 refusal = self._check(pool, offer)
                 if refusal is not None:
                     raise self._tell(pool.name, refusal)
@@ -264,23 +246,6 @@ class Reloader:
         )
         return (None if problems else config), problems
 
-    async def _read_offer(
-        self, name: str, table: SupervisedPoolTable, problems: tuple[Problem, ...] = ()
-    ) -> Offer:
-        environment = self._runtime.surroundings.environment
-        try:
-            release = await read_release(name, table, environment=environment)
-        except ConfigError as error:
-            number = await read_compatibility(
-                table.compatibility, directory=table.directory, environment=environment
-            )
-            return Offer(
-                table=table, release=None, compatibility=number, problems=(*problems, *error.problems)
-            )
-        return Offer(
-            table=table, release=release, compatibility=release.compatibility, problems=problems
-        )
-
     # Act.
 
     def _changed(self, config: Configuration) -> list[SupervisedPool]:
@@ -316,6 +281,7 @@ class Reloader:
             Refused: a pool cannot be rolled, or (without `strict`) the configuration cannot be used.
         """
         runtime = self._runtime
+        environment = runtime.surroundings.environment
         wanted = config.pools if config is not None else {}
         offers: dict[str, Offer] = {}
         for name in marked:
@@ -324,9 +290,9 @@ class Reloader:
             table = wanted.get(name, pool.table)
             if config is None or name in wanted:
                 assert isinstance(table, SupervisedPoolTable), "a pool of another kind is a problem"
-                offers[name] = await self._read_offer(name, table)
+                offers[name] = await read_offer(name, table, environment=environment)
         new = {
-            name: await self._read_offer(name, table)
+            name: await read_offer(name, table, environment=environment)
             for name, table in wanted.items()
             if name not in runtime.pools and isinstance(table, SupervisedPoolTable)
         }

@@ -13,17 +13,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import assert_never
 
 import trio
 
+from proxy.control.cutting import cut_exchanges
 from proxy.control.supervised_backend import StartReason, SupervisedBackend
 from proxy.control.supervised_pool import SupervisedPool
+from proxy.control.turn import Turn
 from proxy.core.backend import Backend
 from proxy.core.errors import BackendError, StartFailed, StartFailure
+from proxy.core.exchange_view import SHOWN
+from proxy.core.lifecycle import BackendState
 from proxy.core.pool import BackendDrained, CapacityFreed, PoolEvent
-from proxy.core.report import ExchangeCounts
 from proxy.core.rollout import Role, Rollout
 from proxy.core.rollout_commands import (
     AbortStep,
@@ -55,33 +57,7 @@ from proxy.core.rollout_events import (
     SlotsSeen,
     WaitTimedOut,
 )
-from proxy.core.step import Step
 from proxy.core.step_table import StepState
-
-
-# Not frozen: it is filled in while the turn lasts.
-@dataclass(slots=True, kw_only=True, eq=False)
-class Turn:
-    """What is at hand while one slot is replaced.
-
-    Attributes:
-        step: the core's view of it.
-        old: the backend that goes; None when there is none.
-        new: its replacement, once it is spawned.
-        starting: ends the wait for the replacement.
-        in_flight: exchanges in the old backend when it began to drain.
-        cut: exchanges that were ended by force.
-        retried, held: the pool's totals when the turn began.
-    """
-
-    step: Step
-    old: SupervisedBackend | None
-    new: SupervisedBackend | None = None
-    starting: trio.CancelScope
-    in_flight: int = 0
-    cut: int = 0
-    retried: int
-    held: int
 
 
 class RolloutRun:
@@ -140,6 +116,16 @@ class RolloutRun:
         """Ask it to end: at once where that costs nothing, else after the slot at hand."""
         self._log.warning("rollout.abort_requested", reason=reason)
         self._take_in(AbortRequested(reason=reason))
+
+    def look_at_drain(self) -> None:
+        """Note in the step at hand what its drain waits for, as it is now."""
+        turn = self._turn
+        if turn is None or turn.old is None or turn.cut or turn.step.ended:
+            return
+        backend = turn.old.backend
+        draining = backend.state is BackendState.DRAINING and backend.in_flight
+        views = self._surroundings.plane.exchanges_in(backend) if draining else []
+        turn.step.waited_for = tuple(views[:SHOWN])
 
     def note_exit(self, backend: Backend) -> None:
         """Take in that a backend died which nobody had told to go."""
@@ -331,10 +317,12 @@ class RolloutRun:
     def _cut_old(self) -> None:
         turn = self._at_hand
         if turn.old is not None:
-            cut = self._surroundings.plane.cut(turn.old.backend)
+            around, old = self._surroundings, turn.old
+            cut, views = cut_exchanges(
+                old.backend, around.plane, old.log, around.events, event="backend.drain_timed_out"
+            )
             turn.cut += cut
-            if cut:
-                turn.old.log.warning("backend.drain_timed_out", cut=cut)
+            turn.step.waited_for = tuple(views)
 
     def _retire_old(self, slot: int) -> None:
         old = self._at_hand.old
@@ -365,15 +353,10 @@ class RolloutRun:
 
     def _end_turn(self, slot: int, event: str) -> None:
         turn, self._turn = self._at_hand, None
-        counts = self._surroundings.plane.pool_counts(self._pool.name)
-        exchanges = ExchangeCounts(
-            drained=max(0, turn.in_flight - turn.cut),
-            retried=counts.retried - turn.retried,
-            held=counts.held - turn.held,
-            cut=turn.cut,
-            longest_delay=counts.longest_hold if counts.held > turn.held else 0.0,
-        )
+        exchanges = turn.counts(self._surroundings.plane.pool_counts(self._pool.name))
         self.rollout.count(slot, exchanges)
+        if not turn.cut:
+            turn.step.waited_for = ()
         report = turn.step.report(trio.current_time())
         self._log.info(
             event,
@@ -415,6 +398,9 @@ class RolloutRun:
             )
             pool.refill(StartReason.REFILL)
         pool.forget_releases()
+        document = report.to_json()
+        self._log.info("rollout.report", report=document)
+        self._publish("rollout.report", report=document)
         self._publish(
             f"rollout.{outcome}",
             outcome=outcome.value,

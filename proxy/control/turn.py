@@ -1,0 +1,52 @@
+"""One slot's turn in a rollout that is performed: the backends at hand, and what is counted meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import trio
+
+from proxy.control.supervised_backend import SupervisedBackend
+from proxy.control.surroundings import Counts
+from proxy.core.report import ExchangeCounts
+from proxy.core.step import Step
+
+
+# Not frozen: it is filled in while the turn lasts.
+@dataclass(slots=True, kw_only=True, eq=False)
+class Turn:
+    """What is at hand while one slot is replaced.
+
+    Attributes:
+        step: the core's view of it.
+        old: the backend that goes; None when there is none.
+        new: its replacement, once it is spawned.
+        starting: ends the wait for the replacement.
+        in_flight: exchanges in the old backend when it began to drain.
+        cut: exchanges that were ended by force.
+        retried, held: the pool's totals when the turn began.
+    """
+
+    step: Step
+    old: SupervisedBackend | None
+    new: SupervisedBackend | None = None
+    starting: trio.CancelScope
+    in_flight: int = 0
+    cut: int = 0
+    retried: int
+    held: int
+
+    def counts(self, totals: Counts) -> ExchangeCounts:
+        """Give what became of the exchanges that this turn touched.
+
+        Args:
+            totals: the pool's, now.
+        """
+        held = totals.held - self.held
+        return ExchangeCounts(
+            drained=max(0, self.in_flight - self.cut),
+            retried=totals.retried - self.retried,
+            held=held,
+            cut=self.cut,
+            longest_delay=totals.longest_hold if held else 0.0,
+        )
