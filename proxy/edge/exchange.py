@@ -227,12 +227,14 @@ class Exchange(Attempts):
             connection.fail(UpstreamBroken("the backend switched to a protocol that was not asked for"))
             return
         self.status = 101
-        self._began = True
         self.connection = None
         self.tunnelled = True
-        if not self.responder.tunnel(self, head, connection):
+        if self.responder.tunnel(self, head, connection):
+            self._began = True
+        else:
             self.connection = connection
-            connection.fail(UpstreamBroken("no tunnel is possible here"))
+            self.tunnelled = False
+            connection.fail(UpstreamBroken("the backend's handshake is not one"))
 
     def on_tunnel_end(self, *, sent: int, received: int, error: str = "") -> None:
         """The tunnel this exchange became has ended.

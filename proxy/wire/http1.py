@@ -182,10 +182,6 @@ class RequestParser:
             status = 414 if len(target) > self._header_bytes // 2 else 431
             self.error = BadRequest("the head is too large", status=status)
             return end
-        if whole and (before + piece if before else piece) == HTTP2_HEAD:
-            self.http2 = data[end:]
-            self.error = BadRequest("HTTP/2 is not spoken here", status=505)
-            return end
         self._feed_parser(piece)
         if whole and self.error is None:
             self._on_head(before + piece if before else piece, data, end)
@@ -210,7 +206,11 @@ class RequestParser:
         head, self._head = self._head, None
         self._raw = b""
         if head is None:
-            self.error = BadRequest("the request cannot be read")
+            if raw == HTTP2_HEAD:
+                self.http2 = data[end:]
+                self.error = BadRequest("HTTP/2 is not spoken here", status=505)
+            else:
+                self.error = BadRequest("the request cannot be read")
             return
         if raw[0] == _CR:
             raw = raw.lstrip(b"\r\n")
