@@ -1,0 +1,143 @@
+"""Listeners are opened, kept, moved and closed without a port ever being shut in between."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from proxy.control.listeners import Listeners
+from proxy.core.address import TcpAddress
+from proxy.core.config import ListenerTable
+from proxy.core.errors import ConfigError
+from proxy.core.tally import Tally
+from proxy.edge.dataplane import DataPlane
+from tests.support.plane import KeptLog
+
+
+def tables(**bind: str | list[str]) -> dict[str, ListenerTable]:
+    """Plain listeners by name."""
+    return {
+        name: ListenerTable.model_validate({"bind": [addresses] if isinstance(addresses, str) else addresses})
+        for name, addresses in bind.items()
+    }
+
+
+@asynccontextmanager
+async def open_stage(tmp_path: Path, *inherited: socket.socket) -> AsyncIterator[tuple[Listeners, DataPlane, Any]]:
+    """Listeners, a data plane that serves them, and what takes a set of tables over."""
+    listeners = Listeners(state_dir=tmp_path, inherited=inherited)
+    plane = DataPlane(tally=Tally(), log=KeptLog())
+
+    def take_over(wanted: dict[str, ListenerTable]) -> tuple[str, ...]:
+        return listeners.commit(listeners.prepare(wanted), plane)
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(plane.serve)
+        yield listeners, plane, take_over
+        nursery.cancel_scope.cancel()
+
+
+def free_port() -> int:
+    """A port nobody listens on at the moment."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def knock(address: object) -> bool:
+    """Whether somebody listens."""
+    assert isinstance(address, TcpAddress)
+    with socket.socket() as caller:
+        return caller.connect_ex((address.host, address.port)) == 0
+
+
+async def test_two_listeners_on_ports_of_the_kernels_choice_have_a_port_each(tmp_path):
+    """Port 0 is an address that never is the same as another one."""
+    async with open_stage(tmp_path) as (listeners, _plane, take_over):
+        take_over(tables(a="127.0.0.1:0"))
+        (kept,) = listeners.bound("a")
+        assert take_over(tables(a="127.0.0.1:0", b="127.0.0.1:0")) == ("listener b opened",)
+        assert listeners.bound("a") == (kept,)
+        assert listeners.bound("b") != (kept,)
+
+
+async def test_an_unchanged_listener_is_not_mentioned(tmp_path):
+    """Nothing changed, nothing is said."""
+    async with open_stage(tmp_path) as (_listeners, _plane, take_over):
+        take_over(tables(a="127.0.0.1:0"))
+        assert take_over(tables(a="127.0.0.1:0")) == ()
+
+
+async def test_a_listener_that_gains_an_address_keeps_the_old_one_open(tmp_path):
+    """A connection that waits in the kernel's queue meanwhile is served."""
+    port = free_port()
+    async with open_stage(tmp_path) as (listeners, plane, take_over):
+        take_over(tables(a=f"127.0.0.1:{port}"))
+        with socket.create_connection(("127.0.0.1", port)) as waiting:
+            changes = take_over(tables(a=[f"127.0.0.1:{port}", "127.0.0.1:0"]))
+            assert changes == ("listener a has other addresses",)
+            waiting.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            stream = trio.SocketStream(trio.socket.from_stdlib_socket(waiting))
+            assert (await stream.receive_some(4096)).startswith(b"HTTP/1.1 404")
+        assert all(knock(address) for address in listeners.bound("a"))
+        assert set(plane.listeners) == {"a"}
+
+
+async def test_an_address_may_move_to_a_listener_of_another_name(tmp_path):
+    """The socket goes with it."""
+    port = free_port()
+    async with open_stage(tmp_path) as (listeners, plane, take_over):
+        take_over(tables(a=f"127.0.0.1:{port}"))
+        assert set(take_over(tables(b=f"127.0.0.1:{port}"))) == {"listener a closed", "listener b opened"}
+        assert set(plane.listeners) == {"b"}
+        assert knock(listeners.bound("b")[0])
+
+
+async def test_a_listener_that_is_gone_refuses(tmp_path):
+    """Its port is closed, and its Unix socket removed."""
+    path = tmp_path / "public.sock"
+    async with open_stage(tmp_path) as (listeners, _plane, take_over):
+        take_over(tables(a="127.0.0.1:0", b=f"unix:{path}"))
+        (address,) = listeners.bound("a")
+        assert path.is_socket()
+        take_over({})
+        assert not knock(address)
+        assert not path.exists()
+
+
+async def test_what_cannot_be_opened_is_told_at_once_and_nothing_changes(tmp_path):
+    """Every problem, and what was bound for nothing is closed again."""
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        taken = [f"127.0.0.1:{sock.getsockname()[1]}" for sock in (one, two)]
+        port = free_port()
+        async with open_stage(tmp_path) as (listeners, plane, take_over):
+            take_over(tables(a="127.0.0.1:0"))
+            with pytest.raises(ConfigError) as failure:
+                take_over(tables(b=taken[0], c=taken[1], d=f"127.0.0.1:{port}"))
+            problems = failure.value.problems
+            assert [problem.path for problem in problems] == ["listeners.b.bind[0]", "listeners.c.bind[0]"]
+            assert set(plane.listeners) == {"a"}
+            assert knock(listeners.bound("a")[0])
+            assert not knock(TcpAddress("127.0.0.1", port))
+
+
+async def test_an_inherited_socket_is_used_instead_of_binding(tmp_path):
+    """Its queue of waiting connections is served."""
+    inherited = socket.create_server(("127.0.0.1", 0))
+    inherited.setblocking(False)
+    port = inherited.getsockname()[1]
+    unused = socket.create_server(("127.0.0.1", 0))
+    with socket.create_connection(("127.0.0.1", port)) as waiting:
+        async with open_stage(tmp_path, inherited, unused) as (listeners, _plane, take_over):
+            take_over(tables(a=f"127.0.0.1:{port}"))
+            listeners.close_unused()
+            assert unused.fileno() == -1
+            waiting.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            stream = trio.SocketStream(trio.socket.from_stdlib_socket(waiting))
+            assert (await stream.receive_some(4096)).startswith(b"HTTP/1.1 404")
