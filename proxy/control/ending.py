@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import trio
 
+from proxy.control.cutting import cut_exchanges
 from proxy.control.entries import Entries
 from proxy.control.supervised_backend import ExitReason, SupervisedBackend
 from proxy.control.surroundings import Plane
@@ -36,7 +37,7 @@ async def end_in_order(
     if backend.state is BackendState.READY:
         entries.move(backend, BackendState.DRAINING)
     if not await _wait_drained(member, entries, drain_timeout):
-        member.log.warning("backend.drain_timed_out", cut=plane.cut(backend))
+        cut_exchanges(backend, plane, member.log, event="backend.drain_timed_out")
     if member.alive:
         await retire(member, entries, plane)
 
@@ -127,7 +128,7 @@ async def _disconnect(member: SupervisedBackend, plane: Plane) -> None:
                     return
                 await trio.sleep(pause)
                 pause = min(2 * pause, 0.05)
-        member.log.warning("backend.connections_cut", exchanges=plane.cut(backend))
+        cut_exchanges(backend, plane, member.log, event="backend.connections_cut")
     except Exception as error:
         # A defect of ours must not leave a process that nobody uses and nobody ends.
         member.log.error("backend.disconnect_crashed", exc_info=error)

@@ -13,7 +13,7 @@ from proxy.core.identity import RolloutId
 from proxy.core.rollout import Rollout
 from proxy.core.rollout_commands import Outcome
 
-REMEMBERED = 100
+REMEMBERED = 20
 """How many rollouts are kept, the running ones among them; the oldest that have ended are forgotten."""
 
 
@@ -25,13 +25,24 @@ class RolloutBook:
         self._runs: dict[RolloutId, RolloutRun] = {}
         self._last = 0
 
+    @property
+    def last(self) -> int:
+        """The number of the last id that was given."""
+        return self._last
+
+    def restore(self, last: int) -> None:
+        """Go on behind the ids of another process."""
+        self._last = last
+
     def next_id(self) -> RolloutId:
         """Give an id that no rollout of this process had."""
         self._last += 1
         return RolloutId(f"r{self._last}")
 
     def rollouts(self) -> Sequence[Rollout]:
-        """Give those that are remembered, the newest last."""
+        """Give those that are remembered, the newest last, and what they wait for."""
+        for run in self._runs.values():
+            run.look_at_drain()
         return tuple(run.rollout for run in self._runs.values())
 
     def find(self, rollout_id: str) -> RolloutRun:
@@ -43,6 +54,7 @@ class RolloutBook:
         run = self._runs.get(RolloutId(rollout_id))
         if run is None:
             raise UnknownRollout(rollout_id, self._runs)
+        run.look_at_drain()
         return run
 
     def unfinished(self) -> Sequence[RolloutRun]:

@@ -23,8 +23,6 @@ from proxy.control.supervised_pool import SupervisedPool
 from proxy.control.turn import Turn
 from proxy.core.backend import Backend
 from proxy.core.errors import BackendError, StartFailed, StartFailure
-from proxy.core.exchange_view import SHOWN
-from proxy.core.lifecycle import BackendState
 from proxy.core.pool import BackendDrained, CapacityFreed, PoolEvent
 from proxy.core.rollout import Role, Rollout
 from proxy.core.rollout_commands import (
@@ -119,13 +117,8 @@ class RolloutRun:
 
     def look_at_drain(self) -> None:
         """Note in the step at hand what its drain waits for, as it is now."""
-        turn = self._turn
-        if turn is None or turn.old is None or turn.cut or turn.step.ended:
-            return
-        backend = turn.old.backend
-        draining = backend.state is BackendState.DRAINING and backend.in_flight
-        views = self._surroundings.plane.exchanges_in(backend) if draining else []
-        turn.step.waited_for = tuple(views[:SHOWN])
+        if self._turn is not None:
+            self._turn.look_at_drain(self._surroundings.plane)
 
     def note_exit(self, backend: Backend) -> None:
         """Take in that a backend died which nobody had told to go."""
@@ -318,11 +311,9 @@ class RolloutRun:
         turn = self._at_hand
         if turn.old is not None:
             around, old = self._surroundings, turn.old
-            cut, views = cut_exchanges(
-                old.backend, around.plane, old.log, around.events, event="backend.drain_timed_out"
+            turn.note_cut(
+                *cut_exchanges(old.backend, around.plane, old.log, around.events, event="backend.drain_timed_out")
             )
-            turn.cut += cut
-            turn.step.waited_for = tuple(views)
 
     def _retire_old(self, slot: int) -> None:
         old = self._at_hand.old

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from proxy.control.process_facts import read_process
 from proxy.control.supervised_pool import SupervisedPool
 from proxy.control.version import program_version
+from proxy.core.exchange_view import tell_exchanges
+from proxy.core.lifecycle import BackendState
 
 if TYPE_CHECKING:
     from proxy.control.runtime import Runtime
@@ -70,6 +73,8 @@ def _backend(runtime: Runtime, pool: SupervisedPool | StaticPool, backend: Backe
     if isinstance(pool, SupervisedPool):
         member = next((member for member in pool.members if member.backend is backend), None)
     deadline = None if member is None else member.drain_deadline
+    facts = None if backend.pid is None else read_process(backend.pid)
+    leaving = backend.state in (BackendState.DRAINING, BackendState.STOPPING) and backend.in_flight
     return {
         "id": backend.id,
         "generation": backend.generation,
@@ -80,9 +85,12 @@ def _backend(runtime: Runtime, pool: SupervisedPool | StaticPool, backend: Backe
         "pid": backend.pid,
         "address": str(backend.address),
         "since": _wall_clock(backend.since - now),
+        "uptime": None if facts is None else round(facts.uptime, 1),
+        "memory": None if facts is None else facts.memory,
         "release": None if member is None else member.release.directory,
         "status": "" if member is None else member.process.status,
         "drain_left": None if deadline is None else round(max(0.0, deadline - now), 3),
+        "waiting_for": tell_exchanges(runtime.plane.exchanges_in(backend)) if leaving else [],
     }
 
 

@@ -15,6 +15,7 @@ from proxy.control.predecessor import Predecessor
 from proxy.core.address import Address
 from proxy.core.backend import Backend
 from proxy.core.config import HealthTable, PoolTable
+from proxy.core.exchange_view import ExchangeView
 from proxy.core.health import ProbeResult
 from proxy.core.pool import Pool
 from proxy.core.tally import Tally
@@ -65,6 +66,9 @@ class Plane(Protocol):
 
     def cut(self, backend: Backend) -> int:
         """End by force what is left for a backend; gives how many exchanges."""
+
+    def exchanges_in(self, backend: Backend) -> list[ExchangeView]:
+        """Name what is in flight for a backend, the oldest first."""
 
     def pool_counts(self, name: str) -> Counts:
         """Give the totals of a pool."""

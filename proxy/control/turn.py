@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import trio
 
 from proxy.control.supervised_backend import SupervisedBackend
-from proxy.control.surroundings import Counts
+from proxy.control.surroundings import Counts, Plane
+from proxy.core.exchange_view import SHOWN, ExchangeView
+from proxy.core.lifecycle import BackendState
 from proxy.core.report import ExchangeCounts
 from proxy.core.step import Step
 
@@ -35,6 +38,19 @@ class Turn:
     cut: int = 0
     retried: int
     held: int
+
+    def note_cut(self, cut: int, views: Sequence[ExchangeView]) -> None:
+        """Count exchanges that were cut, and keep what the oldest of them were for the report."""
+        self.cut += cut
+        self.step.waited_for += tuple(views)
+
+    def look_at_drain(self, plane: Plane) -> None:
+        """Note in the step what its drain waits for, as it is now; nothing when something was cut already."""
+        if self.old is None or self.cut or self.step.ended:
+            return
+        backend = self.old.backend
+        draining = backend.state is BackendState.DRAINING and backend.in_flight
+        self.step.waited_for = tuple(plane.exchanges_in(backend)[:SHOWN]) if draining else ()
 
     def counts(self, totals: Counts) -> ExchangeCounts:
         """Give what became of the exchanges that this turn touched.

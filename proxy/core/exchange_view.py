@@ -17,7 +17,7 @@ class ExchangeView:
     """What it is, whose it is, and how far it came.
 
     Attributes:
-        request_line: method and target.
+        request_line: method and target, as `shorten` gives them.
         client: address of the client.
         age: seconds since its first byte.
         request_bytes: of the body, so far.
@@ -35,7 +35,7 @@ class ExchangeView:
     def to_json(self) -> dict[str, object]:
         """Give it as plain JSON values; the keys are the names of the fields."""
         return {
-            "request_line": shorten(self.request_line),
+            "request_line": self.request_line,
             "client": self.client,
             "age": round(self.age, 3),
             "request_bytes": self.request_bytes,

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
+from proxy.core.exchange_view import ExchangeView
 from proxy.core.identity import RolloutId
 from proxy.core.rollout_commands import Outcome
 from proxy.core.step_table import StepState
@@ -50,6 +51,22 @@ class PhaseSeconds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseOffsets:
+    """When the phases of a slot's turn began, in seconds after the beginning of the rollout; None: not yet, or
+    never.
+
+    Attributes:
+        turn: the turn itself.
+        starting, draining, stopping: as in `PhaseSeconds`.
+    """
+
+    turn: float | None = None
+    starting: float | None = None
+    draining: float | None = None
+    stopping: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SlotReport:
     """One slot's turn.
 
@@ -60,7 +77,9 @@ class SlotReport:
         old_generation: what it held before.
         new_generation: what it was to hold.
         seconds: how long the phases took.
+        offsets: when they began.
         exchanges: what became of the exchanges.
+        waited_for: what its drain waits for, the oldest first; after its end, what was cut.
         killed: the old process took SIGKILL.
         reason: why it failed, in one word; None if it did not.
         detail: the same in a sentence.
@@ -72,7 +91,9 @@ class SlotReport:
     old_generation: int
     new_generation: int
     seconds: PhaseSeconds = field(default_factory=PhaseSeconds)
+    offsets: PhaseOffsets = field(default_factory=PhaseOffsets)
     exchanges: ExchangeCounts = field(default_factory=ExchangeCounts)
+    waited_for: tuple[ExchangeView, ...] = ()
     killed: bool = False
     reason: str | None = None
     detail: str = ""

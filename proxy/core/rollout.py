@@ -383,6 +383,6 @@ class Rollout:
             seconds=(now if self._ended is None else self._ended) - self._began,
             rolled_back=self.rolled_back,
             locked=self.locked,
-            slots=tuple(step.report(now) for step in (*self.steps, *self._queue, *self._untouched)),
+            slots=tuple(step.report(now, origin=self._began) for step in (*self.steps, *self._queue, *self._untouched)),
             output=self.output,
         )

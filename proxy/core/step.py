@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from proxy.core.report import ExchangeCounts, PhaseSeconds, SlotReport
+from proxy.core.exchange_view import ExchangeView
+from proxy.core.report import ExchangeCounts, PhaseOffsets, PhaseSeconds, SlotReport
 from proxy.core.rollout_commands import (
     AdmitReplacement,
     DrainOld,
@@ -35,6 +36,10 @@ class Span:
         if self.began is not None and self.ended is None:
             self.ended = now
 
+    def offset(self, origin: float) -> float | None:
+        """Give the seconds from a moment to its beginning; None before that."""
+        return None if self.began is None else self.began - origin
+
     def seconds(self, now: float) -> float:
         """Give its length in seconds; 0 before it has begun."""
         if self.began is None:
@@ -54,6 +59,7 @@ class Step:
         state: where it is.
         old_gone: there is no old backend (any more) that could be readmitted.
         counts: what became of the exchanges; set by whoever counts them.
+        waited_for: what its drain waits for, or what was cut; set by whoever knows.
         failure: why the replacement failed, if it did.
         killed: the old process took SIGKILL.
     """
@@ -73,6 +79,7 @@ class Step:
         "slot",
         "state",
         "strategy",
+        "waited_for",
     )
 
     def __init__(
@@ -94,6 +101,7 @@ class Step:
         self.old_gone = old_gone
         self.state = StepState.PENDING
         self.counts = ExchangeCounts()
+        self.waited_for: tuple[ExchangeView, ...] = ()
         self.failure: ReplacementFailed | None = None
         self.killed = False
         self._whole = Span()
@@ -166,8 +174,13 @@ class Step:
             return SpawnReplacement(slot=self.slot, generation=self.new_generation)
         return command(slot=self.slot)  # type: ignore[call-arg]  # every other one has a slot and nothing else
 
-    def report(self, now: float) -> SlotReport:
-        """Give the turn so far, or to its end."""
+    def report(self, now: float, *, origin: float = 0.0) -> SlotReport:
+        """Give the turn so far, or to its end.
+
+        Args:
+            now: the time, on the clock of the events.
+            origin: the moment from which offsets are counted, on the same clock.
+        """
         return SlotReport(
             slot=self.slot,
             state=self.state,
@@ -180,7 +193,14 @@ class Step:
                 stopping=self._stopping.seconds(now),
                 total=self._whole.seconds(now),
             ),
+            offsets=PhaseOffsets(
+                turn=self._whole.offset(origin),
+                starting=self._starting.offset(origin),
+                draining=self._draining.offset(origin),
+                stopping=self._stopping.offset(origin),
+            ),
             exchanges=self.counts,
+            waited_for=self.waited_for,
             killed=self.killed,
             reason=None if self.failure is None else self.failure.reason.value,
             detail="" if self.failure is None else self.failure.detail,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
 
-from proxy.core.exchange_view import ExchangeView
+from proxy.core.exchange_view import ExchangeView, shorten
 from proxy.core.routing import Router
 from proxy.core.tally import Tally
 from proxy.edge.gate import Gate, PoolCounts
@@ -224,7 +224,7 @@ class DataPlane:
             head = exchange.head
             views.append(
                 ExchangeView(
-                    request_line=f"{head.method.decode()} {head.target.decode('ascii', 'replace')}",
+                    request_line=shorten(f"{head.method.decode()} {head.target.decode('ascii', 'replace')}"),
                     client=exchange.peer.client_of(head).decode("ascii", "replace"),
                     age=now - exchange.started,
                     request_bytes=exchange.request_bytes if tunnel is None else tunnel.client_end.passed,

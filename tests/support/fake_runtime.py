@@ -16,6 +16,7 @@ import trio
 
 from proxy.control.admin import serve_admin
 from proxy.control.events import EventLog
+from proxy.control.traffic import TrafficRecorder
 from proxy.core.address import Address, TcpAddress
 from proxy.core.config import Configuration, SupervisedPoolTable, parse_configuration
 from proxy.core.errors import (
@@ -45,6 +46,7 @@ from proxy.core.rollout_events import (
 from proxy.core.step_table import StepState
 from proxy.core.strategy import Balance, OnFailure, Strategy
 from proxy.core.tally import Tally
+from proxy.core.traffic import Served
 
 CONFIGURATION = """
 [admin]
@@ -91,6 +93,8 @@ class FakeRuntime:
         self.config: Configuration = parse_configuration(text, origin="/nowhere/hotswap.toml")
         self.events = EventLog()
         self.tally = Tally()
+        self.served: dict[str, Served] = {}
+        self.traffic = TrafficRecorder(lambda: self.served)
         self.refusal: Refused | None = None
         self.broken: Exception | None = None
         self.config_problems: tuple[Problem, ...] = ()

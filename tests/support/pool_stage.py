@@ -23,6 +23,7 @@ from proxy.control.supervised_pool import SupervisedPool
 from proxy.control.surroundings import Surroundings
 from proxy.core.backend import Backend
 from proxy.core.config import PoolTable, SupervisedPoolTable
+from proxy.core.exchange_view import ExchangeView
 from proxy.core.identity import BackendId, RolloutId
 from proxy.core.pool import Pool
 from proxy.core.rollout import QueuedSlot, Rollout, plan_queue
@@ -75,6 +76,13 @@ class StillPlane:
         if self.defective:
             raise ZeroDivisionError
         return self.idle.pop(backend.id, 0)
+
+    def exchanges_in(self, backend: Backend) -> list[ExchangeView]:
+        """Name them, as if each were the same request."""
+        view = ExchangeView(
+            request_line="GET /slow", client="192.0.2.1", age=1.5, request_bytes=0, response_bytes=4096, tunnel=False
+        )
+        return [view for _, taken in self.taken if taken is backend]
 
     def cut(self, backend: Backend) -> int:
         """End the exchanges."""

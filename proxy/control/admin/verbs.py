@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy.control.events import EventLog
+from proxy.control.traffic import TrafficRecorder
 from proxy.core.config import Configuration
 from proxy.core.identity import RolloutId
 from proxy.core.rollout import Rollout
@@ -45,6 +46,10 @@ class Verbs(Protocol):
     @property
     def tally(self) -> Tally:
         """What is counted."""
+
+    @property
+    def traffic(self) -> TrafficRecorder:
+        """The last minutes of what was served."""
 
     async def reload_all(self, *, trigger: str) -> Answer:
         """Read the configuration again and replace every supervised backend."""
