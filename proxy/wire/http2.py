@@ -639,7 +639,7 @@ class Http2Session:
                 out.append(piece)
         stream.outbound_flow_control_window -= room
         machine.outbound_flow_control_window -= room
-        self.budget.take(Cost.DATA_SENT)
+        self.budget.take(Cost.DATA_SENT * (1 + room // frames.MAX_FRAME))
         if end:
             self._end_local(stream)
         return room
