@@ -311,7 +311,7 @@ class UpstreamConnection:
             self.close()
         elif self.stream.unsent:
             self.fail(UpstreamTimedOut("the backend does not take the request"))
-        elif self.exchange.downstream_backed_up or not self.exchange.request_done:
+        elif self.paused or not self.exchange.request_done:
             self.await_backend(self.exchange.idle_timeout)  # the client is slow, not the backend
         else:
             self.fail(UpstreamTimedOut("the backend took too long to go on"))
