@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import time
+from urllib.parse import urlencode
 
 import click
 
 from proxy.cli.client import AdminClient, Json, Problem, ProxyLost, path_of
+from proxy.cli.endpoint import Options
 from proxy.cli.speaking import speaks
 from proxy.cli.terminal import put_json, tell
 
@@ -15,6 +19,9 @@ SLOT = click.argument("slot", type=click.IntRange(min=0))
 
 POLL = 0.1
 """Seconds between two looks at a proxy that stops."""
+
+TAKEOVER_TIMEOUT = 900.0
+"""Seconds after which a takeover has ended in one way or the other, however long its preparation and probation."""
 
 
 def _order(client: AdminClient, *parts: object) -> Json:
@@ -83,10 +90,35 @@ def abort(client: AdminClient, pool: str) -> None:
 
 
 @click.command()
+@click.option("--executable", metavar="PATH", help="The new hotswap or its interpreter. Default: as it runs now.")
+@click.option("--probation", default="10s", show_default=True, help="While everything returns if the new process dies.")
+@click.option("--drain-timeout", default="300s", show_default=True, help="For the clients of the old process.")
+@click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
 @speaks
-def takeover(client: AdminClient) -> None:
-    """Hand listeners and backends to a new proxy process."""
-    put_json(_order(client, "takeover"))
+def takeover(
+    client: AdminClient,
+    executable: str | None,
+    probation: str,
+    drain_timeout: str,
+    as_json: bool,
+) -> None:
+    """Replace the proxy itself by a new process, without losing a connection, and wait for the result.
+
+    The new process gets the listening sockets and the living backends; the old one lets its clients finish. If the
+    new one dies within the probation, everything returns. With --config, it runs another configuration.
+    """
+    query = {"probation": probation, "drain_timeout": drain_timeout}
+    if executable is not None:
+        # A name is looked up here, where the operator typed it.
+        query["executable"] = os.path.abspath(shutil.which(executable) or executable)
+    config = click.get_current_context().ensure_object(Options).config
+    if config is not None:
+        query["config"] = str(config.absolute())
+    answer = client.post(f"{path_of('v1', 'takeover')}?{urlencode(query)}", timeout=TAKEOVER_TIMEOUT)
+    if as_json:
+        put_json(answer)
+    else:
+        tell(f"process {answer['pid']} (generation {answer['generation']}, version {answer['version']}) has taken over")
 
 
 @click.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
@@ -18,7 +19,10 @@ CONFIG = click.argument("config", required=False, metavar="[CONFIG]", type=click
 
 @click.command()
 @CONFIG
-def run(config: Path | None) -> None:
+@click.option("--attach", is_flag=True, help="Take over from the proxy that runs with the same state_dir.")
+@click.option("--takeover-fd", type=int, hidden=True)
+@click.option("--handoff-info", is_flag=True, hidden=True)
+def run(config: Path | None, attach: bool, takeover_fd: int | None, handoff_info: bool) -> None:
     """Run the proxy until it is stopped.
 
     CONFIG defaults to hotswap.toml in the working directory, then /etc/hotswap/hotswap.toml.
@@ -29,11 +33,20 @@ def run(config: Path | None) -> None:
     import trio
 
     from proxy.control.runtime import run_proxy
+    from proxy.control.succession import CouldNotTakeOver
 
+    if handoff_info:
+        from proxy.control.configuration import find_configuration
+        from proxy.control.handoff import describe_handoff
+
+        put_json(describe_handoff(find_configuration() if config is None else config))
+        return
     try:
-        code = trio.run(run_proxy, config)
+        code = trio.run(partial(run_proxy, config, old=takeover_fd, attach=attach))
     except ConfigError as error:
         raise invalid(error) from None
+    except CouldNotTakeOver as error:
+        raise CommandError(ExitCode.FAILED, error.detail) from None
     sys.exit(code)
 
 

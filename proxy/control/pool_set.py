@@ -111,6 +111,10 @@ class PoolSet(Mapping[str, AnyPool]):
             nursery.start_soon(self._remove, self._pools.pop(name), static_drain_timeout)
         return tuple(f"pool {name} removed" for name in gone)
 
+    def take_in(self, pool: AnyPool, nursery: trio.Nursery) -> None:
+        """Start a pool that was made for backends which are there already."""
+        self._start(pool, nursery)
+
     async def stop_all(self) -> None:
         """End every backend, those of pools that are on their way out too; nothing in flight is waited for."""
         async with trio.open_nursery() as nursery:

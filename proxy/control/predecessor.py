@@ -17,7 +17,7 @@ from structlog.typing import FilteringBoundLogger
 from proxy.control.channel import Channel
 from proxy.core.backend import Backend
 from proxy.processes.supervisor import Exit
-from proxy.wire.handover import FrameType, HandoverBroken
+from proxy.wire.handover import Frame, FrameType, HandoverBroken
 
 EXIT_PATIENCE = 1.0
 """Seconds to wait for the word of the parent on how a backend ended."""
@@ -75,6 +75,10 @@ class Predecessor:
         """Tell it that a backend has ended."""
         if pid is not None:
             self._send(FrameType.BACKEND_GONE, pid=pid)
+
+    def pass_on(self, frame: Frame) -> None:
+        """Tell it what was told to us."""
+        self._send(frame.type, **frame.body)
 
     def hurry(self) -> None:
         """Ask it to let its clients go."""

@@ -149,6 +149,9 @@ class Reloader:
         runtime = self._runtime
         if runtime.stopping:
             raise self._tell("", Refused(RefusalCode.SHUTTING_DOWN, "the proxy is shutting down", {}))
+        if runtime.taken_over:
+            detail = "a new proxy process is taking over; ask it afterwards"
+            raise self._tell("", Refused(RefusalCode.TAKEOVER_IN_PROGRESS, detail, {}))
 
     def _mark(self, pool: SupervisedPool | StaticPool) -> RolloutId:
         """Refuse a trigger, or reserve the pool for the rollout that it leads to.
@@ -197,6 +200,7 @@ class Reloader:
                 ready=len(core.ready_slots()),
                 strategy=Strategy.DRAIN_FIRST,
                 shutting_down=runtime.stopping,
+                takeover_in_progress=runtime.taken_over,
             )
         return TriggerState(
             pool=pool.name,
@@ -207,6 +211,7 @@ class Reloader:
             locked=core.locked,
             rollout=pool.rollout_id,
             shutting_down=runtime.stopping or pool.stopping,
+            takeover_in_progress=runtime.taken_over,
             running=pool.release.compatibility,
         )
 

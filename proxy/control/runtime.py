@@ -12,6 +12,7 @@ async; each answers only when it is decided.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,8 @@ from structlog.typing import FilteringBoundLogger
 from proxy.control import rotation
 from proxy.control.access import AccessLog
 from proxy.control.admin import serve_admin
+from proxy.control.admin.sockets import AdminDoor
+from proxy.control.channel import peer_of
 from proxy.control.configuration import find_configuration, load_configuration
 from proxy.control.events import EventLog
 from proxy.control.listeners import Listeners, Prepared
@@ -31,6 +34,7 @@ from proxy.control.logs import configure_logs
 from proxy.control.memory import settle_memory
 from proxy.control.notify import ServiceManager
 from proxy.control.pool_set import PoolSet
+from proxy.control.predecessor import Predecessor
 from proxy.control.privileges import drop_privileges
 from proxy.control.release import Release, read_releases
 from proxy.control.reload import ReloadAnswer, Reloader
@@ -39,11 +43,17 @@ from proxy.control.rollouts import RolloutRun
 from proxy.control.signals import HANDLED, serve_signals
 from proxy.control.state_directory import open_state_directory
 from proxy.control.status import describe, summarise
+from proxy.control.succession import CouldNotTakeOver, Succession
 from proxy.control.supervised_pool import SupervisedPool
 from proxy.control.surroundings import Surroundings
+from proxy.control.takeover import Takeover
+from proxy.control.takeover_order import TakeoverOrder, TakeoverResult
+from proxy.control.takeovers import call, open_inherited, serve_calls, start_takeover
+from proxy.control.traffic import TrafficRecorder
 from proxy.control.version import program_version
+from proxy.core.address import Address
 from proxy.core.config import Configuration
-from proxy.core.errors import ConfigError, Problem
+from proxy.core.errors import ConfigError, Problem, ProxyError, RefusalCode, Refused
 from proxy.core.identity import RolloutId
 from proxy.core.pool import CapacityFreed, PoolEvent
 from proxy.core.rollout import Rollout
@@ -52,7 +62,7 @@ from proxy.core.tally import Tally
 from proxy.edge.dataplane import DataPlane
 from proxy.edge.probe import probe
 from proxy.edge.sockets import inherited_sockets
-from proxy.processes.guardian import start_guardian
+from proxy.processes.guardian import Guardian, start_guardian
 
 __all__ = ["ReloadAnswer", "Runtime", "run_proxy"]
 
@@ -70,19 +80,35 @@ class Runtime:
         stopping: it ends; nothing is started any more.
         processors: how many this process may use.
         log: for what belongs to no pool.
+        incarnation: number of this process among those that took over from each other; 1 for the first.
+        takeover: the takeover by which this process is replaced, while there is one.
+        settling: this process has taken over, and everything could still return.
+        predecessor: the process before this one, for as long as it serves clients.
+        manager, guardian, admin_door, nursery: what a takeover needs to reach.
         plane, listeners, book, surroundings: its parts.
+        traffic: the last minutes of what was served.
     """
 
     surroundings: Surroundings
     listeners: Listeners
+    guardian: Guardian
+    nursery: trio.Nursery
 
-    def __init__(self, config_path: Path, config: Configuration, *, access: AccessLog) -> None:
+    def __init__(
+        self,
+        config_path: Path,
+        config: Configuration,
+        *,
+        access: AccessLog,
+        old: socket.socket | None = None,
+    ) -> None:
         """Make it, inside trio; nothing runs before `serve`.
 
         Args:
             config_path: the file the configuration came from, read again by reloads.
             config: the configuration to begin with.
             access: the access log.
+            old: connected to the process to take over from; None: there is none.
         """
         self.config = config
         self.config_path = config_path
@@ -98,15 +124,23 @@ class Runtime:
         self.plane = DataPlane(
             tally=self.tally, log=self.log, access=access.write if access.enabled else None
         )
+        self.traffic = TrafficRecorder(self.plane.served)
         self.book = RolloutBook(self.log)
         self._access = access
-        self._manager = ServiceManager(os.environ)
+        self._old = old
+        self.incarnation = 1
+        self.takeover: Takeover | None = None
+        self.settling = False
+        self.predecessor = Predecessor(self.log)
+        self.manager = ServiceManager(os.environ)
+        self.admin_door = AdminDoor()
+        self._departed = False
+        self._settled = trio.Event()
         self._reloader = Reloader(self)
         self._stop_asked = trio.Event()
         self._end_scope = trio.CancelScope()
         self._boot_scope = trio.CancelScope()
         self._changed = trio.Event()
-        self._nursery: trio.Nursery
 
     # From boot to end.
 
@@ -118,16 +152,16 @@ class Runtime:
 
         **Cancellation** ends everything at once; backends are killed.
         """
-        failure: ConfigError | None = None
+        failure: ProxyError | None = None
         with trio.open_signal_receiver(*HANDLED) as signals:
             async with trio.open_nursery() as nursery:
-                self._nursery = nursery
+                self.nursery = nursery
                 nursery.start_soon(serve_signals, signals, self, self.log)
                 try:
                     with self._boot_scope:
-                        await self._boot()
+                        await (self._boot() if self._old is None else self._succeed(self._old))
                         await self._stop_asked.wait()
-                except ConfigError as error:
+                except (ConfigError, CouldNotTakeOver) as error:
                     failure = error
                 else:
                     with self._end_scope:
@@ -137,20 +171,36 @@ class Runtime:
             raise failure
 
     async def _boot(self) -> None:
-        config, nursery = self.config, self._nursery
+        config, nursery = self.config, self.nursery
         self.log.info("proxy.starting", version=program_version(), pid=os.getpid(), config=str(self.config_path))
         state_dir = open_state_directory(config.proxy.state_dir)
         environment = dict(os.environ)
         self.listeners = Listeners(state_dir=state_dir, inherited=inherited_sockets(environment))
-        nursery.start_soon(self._manager.serve_watchdog)
-        try:
-            await nursery.start(serve_admin, self)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise ConfigError([Problem("admin", str(config.admin.bind), reason)]) from error
+        nursery.start_soon(self.manager.serve_watchdog)
+        await self.open_admin({})
         prepared = self.listeners.prepare(config.listeners)
         identity = drop_privileges(config.proxy.user, state_dir=state_dir)
-        guardian = start_guardian()
+        self.surround(start_guardian(), state_dir, environment | dict(identity))
+        await nursery.start(self.plane.serve)
+        nursery.start_soon(self.traffic.serve, self.log)
+        releases = await read_releases(config.pools, environment=self.surroundings.environment)
+        self.take_over(config, prepared, releases)
+        self.listeners.close_unused()
+        self._serving = True
+        nursery.start_soon(self._watch_boot)
+        nursery.start_soon(serve_calls, self, state_dir)
+
+    def surround(
+        self, guardian: Guardian, state_dir: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """Make what pools need of this process.
+
+        Args:
+            guardian: ends the backends should it die.
+            state_dir: the directory for their sockets.
+            environment: their variables; None: those of this process.
+        """
+        self.guardian = guardian
         self.surroundings = Surroundings(
             plane=self.plane,
             probe=probe,
@@ -159,27 +209,118 @@ class Runtime:
             log=self.log,
             guardian=guardian,
             sockets=state_dir,
-            environment=environment | dict(identity),
+            environment=dict(os.environ) if environment is None else environment,
+            predecessor=self.predecessor,
         )
-        nursery.start_soon(guardian.serve)
-        await nursery.start(self.plane.serve)
-        releases = await read_releases(config.pools, environment=self.surroundings.environment)
-        self.take_over(config, prepared, releases)
-        self.listeners.close_unused()
+        self.nursery.start_soon(guardian.serve)
+
+    async def open_admin(self, inherited: Mapping[Address, socket.socket]) -> None:
+        """Listen for the admin API, and serve it at once unless its sockets come from another process.
+
+        Raises:
+            ConfigError: an address or the token file cannot be had.
+        """
+        if self._old is not None:
+            self.admin_door = AdminDoor(inherited=inherited, closed=True)
+        try:
+            await self.nursery.start(serve_admin, self, self.admin_door)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise ConfigError([Problem("admin", str(self.config.admin.bind), reason)]) from error
+
+    # Taking over from another process, and being replaced by one.
+
+    async def _succeed(self, old: socket.socket) -> None:
+        """Take over from the process at the other end, and serve.
+
+        Raises:
+            CouldNotTakeOver: it did not come to that; nothing was changed.
+        """
+        self.manager.silent = True
+        self.log.info(
+            "proxy.succeeding", version=program_version(), pid=os.getpid(), config=str(self.config_path)
+        )
+        try:
+            await self.nursery.start(self._follow_old, old, os.pidfd_open(peer_of(old).pid))
+        except OSError as error:
+            raise CouldNotTakeOver(f"{error.strerror or error}") from error
+
+    async def _follow_old(
+        self, old: socket.socket, pidfd: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        try:
+            await Succession(self, old, old_pidfd=pidfd).run(task_status=task_status)
+        finally:
+            trio.lowlevel.notify_closing(pidfd)
+            os.close(pidfd)
+
+    def go_live(self, prepared: Prepared, releases: Mapping[str, Release]) -> None:
+        """Serve what was taken over: new pools, routes, and listeners, which accept from here on."""
+        config = self.config
+        self.pools.take_over(config.pools, releases, self.surroundings, self.nursery)
+        for pool in self.pools.values():
+            if isinstance(pool, SupervisedPool):
+                # Nothing is started that would have to be ended again if everything returned.
+                pool.frozen = True
+        self.plane.set_router(Router(config.routes))
+        self.listeners.commit(prepared, self.plane)
         self._serving = True
-        nursery.start_soon(self._watch_boot)
+        self.nursery.start_soon(self.traffic.serve, self.log)
+        self.nursery.start_soon(self._watch_boot)
+
+    def settle(self) -> None:
+        """Everything is ours for good: start what is missing, end what is not wanted any more."""
+        self.settling = False
+        self.manager.silent = False
+        self.nursery.start_soon(self.manager.serve_watchdog)
+        self.admin_door.borrowed = False
+        self.listeners.close_unused()
+        self.pools.drop(
+            self.config.pools, self.nursery, static_drain_timeout=self.config.proxy.shutdown_timeout
+        )
+        for pool in self.pools.values():
+            if isinstance(pool, SupervisedPool):
+                pool.thaw()
+        self.nursery.start_soon(serve_calls, self, self.surroundings.sockets)
+        self._settled.set()
+        self._note_change()
+
+    @property
+    def taken_over(self) -> bool:
+        """A takeover is going on, so nothing else may begin."""
+        return self.takeover is not None or self.settling
+
+    def depart(self) -> None:
+        """End, because another process has everything."""
+        self._departed = True
+        self._stop_asked.set()
+
+    async def start_takeover(self, order: TakeoverOrder | None = None) -> TakeoverResult:
+        """Hand everything to a new process; see `proxy.control.takeovers.start_takeover`.
+
+        Raises:
+            Refused: it was not begun; nothing was changed.
+            TakeoverFailed: it was given up; everything is as before.
+        """
+        return await start_takeover(self, order or TakeoverOrder())
+
+    def _refuse_while_taken_over(self) -> None:
+        if self.taken_over:
+            raise Refused(
+                RefusalCode.TAKEOVER_IN_PROGRESS, "a new proxy process is taking over; ask it afterwards", {}
+            )
 
     async def _watch_boot(self) -> None:
         """Keep the service manager informed, and tell it once when every pool has been ready."""
         while True:
-            self._manager.status(summarise(self))
+            self.manager.status(summarise(self))
             if not self.booted and not self.stopping and self.pools.complete():
                 self.booted = True
                 settle_memory()
                 self.log.info("proxy.ready")
                 self.events.publish("proxy.ready")
-                self._manager.status(summarise(self))
-                self._manager.ready()
+                self.manager.status(summarise(self))
+                self.manager.ready()
             self._changed = trio.Event()
             await self._changed.wait()
 
@@ -188,10 +329,19 @@ class Runtime:
             self._changed.set()
 
     async def _end(self) -> None:
+        if self.takeover is not None:
+            self.takeover.ask_stop()
+            await self.takeover.ended.wait()
+        if self._departed:
+            self.log.info("proxy.departed", detail="another process has everything")
+            return
+        if self.settling:
+            await self._settled.wait()
+        self.predecessor.hurry()
         timeout = self.config.proxy.shutdown_timeout
         self.log.info("proxy.stopping", shutdown_timeout=timeout)
         self.events.publish("proxy.stopping")
-        self._manager.stopping()
+        self.manager.stopping()
         self._note_change()
         for run in self.book.unfinished():
             run.abort("shutting-down")
@@ -219,13 +369,13 @@ class Runtime:
         Returns:
             What changed, in words.
         """
-        changes = [*self.pools.take_over(config.pools, releases, self.surroundings, self._nursery)]
+        changes = [*self.pools.take_over(config.pools, releases, self.surroundings, self.nursery)]
         if config.routes != self.config.routes:
             changes.append("routes changed")
         self.plane.set_router(Router(config.routes))
         changes += self.listeners.commit(prepared, self.plane)
         changes += self.pools.drop(
-            config.pools, self._nursery, static_drain_timeout=config.proxy.shutdown_timeout
+            config.pools, self.nursery, static_drain_timeout=config.proxy.shutdown_timeout
         )
         self._adopt(config)
         if self.booted:
@@ -248,7 +398,7 @@ class Runtime:
     def start_rollouts(self, runs: Sequence[RolloutRun]) -> None:
         """Perform rollouts one after the other, from now on."""
         if runs:
-            self.book.start(runs, self._nursery)
+            self.book.start(runs, self.nursery)
             self._note_change()
 
     # Verbs that reload.
@@ -262,11 +412,11 @@ class Runtime:
         Raises:
             Refused: nothing was changed.
         """
-        self._manager.reloading()
+        self.manager.reloading()
         try:
             return await self._reloader.reload_all(trigger=trigger)
         finally:
-            self._manager.reloaded()
+            self.manager.reloaded()
 
     async def reload_pool(self, pool: str, *, trigger: str) -> Rollout:
         """Replace every backend of one pool, by its definition in the file as it is now.
@@ -285,11 +435,11 @@ class Runtime:
             Refused: a pool that changed cannot be replaced now; nothing was changed.
         """
         self._access.reopen()
-        self._manager.reloading()
+        self.manager.reloading()
         try:
             return await self._reloader.reread(trigger=trigger)
         finally:
-            self._manager.reloaded()
+            self.manager.reloaded()
 
     # Rollouts.
 
@@ -337,6 +487,7 @@ class Runtime:
             UnknownPool, UnknownSlot: there is none.
             Refused: a rollout is in progress, or no other backend could be claimed then.
         """
+        self._refuse_while_taken_over()
         self.pools[pool].drain_slot(slot)
 
     def readmit(self, pool: str, slot: int) -> None:
@@ -346,6 +497,7 @@ class Runtime:
             UnknownPool, UnknownSlot: there is none.
             Refused: a rollout is in progress, or the slot has no backend that is ready.
         """
+        self._refuse_while_taken_over()
         self.pools[pool].readmit_slot(slot)
 
     def pause(self, pool: str) -> bool:
@@ -353,7 +505,9 @@ class Runtime:
 
         Raises:
             UnknownPool: there is none of this name.
+            Refused: a takeover is in progress.
         """
+        self._refuse_while_taken_over()
         found = self.pools[pool]
         return rotation.pause(found.core, found.log)
 
@@ -362,7 +516,9 @@ class Runtime:
 
         Raises:
             UnknownPool: there is none of this name.
+            Refused: a takeover is in progress.
         """
+        self._refuse_while_taken_over()
         found = self.pools[pool]
         return rotation.resume(found.core, found.log)
 
@@ -373,6 +529,7 @@ class Runtime:
             UnknownPool: there is none of this name.
         """
         found = self.pools[pool]
+        self._refuse_while_taken_over()
         return isinstance(found, SupervisedPool) and found.unlock()
 
     # Views.
@@ -406,19 +563,29 @@ def _read_configuration(config_path: Path | str | None) -> tuple[Path, Configura
     return path, load_configuration(path)
 
 
-async def run_proxy(config_path: Path | str | None = None) -> int:
+async def run_proxy(
+    config_path: Path | str | None = None, *, old: int | None = None, attach: bool = False
+) -> int:
     """Run a proxy until it is stopped.
 
     Args:
         config_path: the configuration; None looks where `find_configuration` does.
+        old: descriptor of a channel to the process to take over from.
+        attach: take over from the process that runs with the same state directory.
 
     Returns:
         The exit code of the process.
 
     Raises:
         ConfigError: it cannot start with this configuration.
+        CouldNotTakeOver: it was started to take over, and that did not come about.
     """
     path, config = _read_configuration(config_path)
+    channel = None
+    if old is not None:
+        channel = open_inherited(old)
+    elif attach:
+        channel = call(Path(config.proxy.state_dir))
     stream = configure_logs(level=config.proxy.log_level.value, log_format=config.proxy.log_format.value)
     try:
         try:
@@ -428,7 +595,7 @@ async def run_proxy(config_path: Path | str | None = None) -> int:
                 [Problem("proxy.access_log", config.proxy.access_log, f"a file that can be written; {error.strerror}")]
             ) from error
         try:
-            await Runtime(path, config, access=access).serve()
+            await Runtime(path, config, access=access, old=channel).serve()
         finally:
             access.close()
     finally:

@@ -6,7 +6,7 @@ backend; drain, readmit and pause work as for supervised pools, and reloads are 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 import trio
 from structlog.typing import FilteringBoundLogger
@@ -45,6 +45,8 @@ class StaticPool:
         self.surroundings = surroundings
         self._nursery: trio.Nursery | None = None
         self._probing: dict[Backend, trio.CancelScope] = {}
+        self._healths: dict[str, str] = {}
+        self._drained: frozenset[str] = frozenset()
         self.core = Pool(
             name=name,
             balance=table.balance,
@@ -72,6 +74,16 @@ class StaticPool:
                 await trio.sleep_forever()
         finally:
             self._nursery = None
+
+    def restore(self, healths: Mapping[str, str], *, drained: Collection[str]) -> None:
+        """Begin with the verdicts of the process before this one; before `serve`.
+
+        Args:
+            healths: verdicts by address.
+            drained: addresses that an operator has taken out of rotation.
+        """
+        self._healths = dict(healths)
+        self._drained = frozenset(drained)
 
     def reconfigure(self, table: StaticPoolTable) -> None:
         """Take over a changed definition: addresses that stay are kept, those that go end what is in flight."""
@@ -136,9 +148,12 @@ class StaticPool:
                 generation=self.generation,
                 address=address,
                 state=BackendState.READY,
+                health=Health(self._healths.get(str(address), Health.UNKNOWN)),
                 now=trio.current_time(),
             )
         )
+        if str(address) in self._drained:
+            self.entries.move(self.core.backends[-1], BackendState.DRAINING)
         self._start_probing(self.core.backends[-1])
 
     def _start_probing(self, backend: Backend) -> None:

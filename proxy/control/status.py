@@ -28,6 +28,9 @@ def describe(runtime: Runtime) -> dict[str, Any]:
         "config": str(runtime.config_path),
         "ready": runtime.ready(),
         "stopping": runtime.stopping,
+        "generation": runtime.incarnation,
+        "takeover": _takeover(runtime),
+        "predecessors": runtime.predecessor.depth,
         "pools": {name: _pool(runtime, pool) for name, pool in runtime.pools.items()},
         "listeners": {
             name: {
@@ -37,6 +40,12 @@ def describe(runtime: Runtime) -> dict[str, Any]:
             for name in runtime.config.listeners
         },
     }
+
+
+def _takeover(runtime: Runtime) -> str | None:
+    if runtime.takeover is not None:
+        return runtime.takeover.state.value
+    return "probation" if runtime.settling else None
 
 
 def _pool(runtime: Runtime, pool: SupervisedPool | StaticPool) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class Machine(Generic[StateT, EventT, CommandT]):
         self._rows = rows
         self._ends = ends
         self._failures = failures
-        self._deadlines = deadlines
+        self._deadlines = dict(deadlines)
         self.state = start
         self.failed_in: StateT | None = None
         self.reason = ""
@@ -94,6 +94,10 @@ class Machine(Generic[StateT, EventT, CommandT]):
     def knows(self, event: EventT) -> bool:
         """Tell whether the event has a row in the present state."""
         return (self.state, event) in self._rows
+
+    def allow(self, state: StateT, seconds: float) -> None:
+        """Let a state that is still to come last this long."""
+        self._deadlines[state] = seconds
 
     def on(self, event: EventT, *, now: float, detail: str = "") -> tuple[CommandT, ...]:
         """Take an event in and give what is to be done about it, in this order.

@@ -92,7 +92,7 @@ _ROWS = (
     _row(_S.BACKENDS, _E.SET_COMPLETE, _S.PREPARING, _C.PREPARE),
     *(
         _row(state, _E.FAILED, _S.LEFT, _C.SEND_NAK, _C.LEAVE)
-        for state in (_S.LISTENERS, _S.BACKENDS, _S.PREPARING, _S.PREPARED)
+        for state in (_S.GREETING, _S.LISTENERS, _S.BACKENDS, _S.PREPARING, _S.PREPARED)
     ),
     _row(_S.PREPARING, _E.PREPARED, _S.PREPARED, _C.SEND_PREPARED),
     _row(_S.PREPARED, _E.BACKEND_RECEIVED, _S.PREPARED, _C.SEND_ACK, extends=True),

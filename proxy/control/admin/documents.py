@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from proxy.core.exchange_view import ExchangeView
 from proxy.core.lifecycle import BackendState, Health
 from proxy.core.pool_snapshot import Outlook
 from proxy.core.report import RolloutReport
@@ -47,6 +48,9 @@ class BackendDocument(Document):
     release: str | None = Field(description="the resolved directory it was started in; null in a static pool")
     status: str = Field(description="what it said by STATUS=")
     drain_left: float | None = Field(description="seconds until its drain times out, or null")
+    uptime: float | None = Field(description="seconds since its process was started; null in a static pool")
+    memory: int | None = Field(description="resident bytes of its process and those that it started, or null")
+    waiting_for: list[ExchangeView] = Field(description="what its drain waits for, the oldest ten")
 
 
 class SlotDocument(Document):
@@ -104,6 +108,9 @@ class StatusDocument(Document):
     config: str
     ready: bool = Field(description="as /readyz")
     stopping: bool
+    generation: int = Field(description="number of this process among those that took over from each other")
+    takeover: str | None = Field(description="where the takeover of this process is, while there is one")
+    predecessors: int = Field(description="processes before this one that still serve clients")
     pools: dict[str, PoolDocument]
     listeners: dict[str, ListenerDocument]
 
@@ -130,6 +137,29 @@ class RolloutsDocument(Document):
     rollouts: list[RolloutReport]
 
 
+TrafficRow = tuple[int, int, int, float, float]
+"""Tick, requests, errors (5xx), and the seconds within which half and all but a hundredth of them were served."""
+
+
+class PoolTrafficDocument(Document):
+    """What a pool has served; ticks without traffic have no row."""
+
+    samples: list[TrafficRow] = Field(description="of the whole pool: [tick, requests, errors, p50, p99]")
+    generations: dict[str, list[TrafficRow]] = Field(
+        description="the same by generation; 0 stands for what no backend has taken"
+    )
+
+
+class TrafficDocument(Document):
+    """The last minutes of traffic."""
+
+    tick: int = Field(description="number of the newest tick; it starts anew with each proxy process")
+    at: str = Field(description="when that was")
+    interval: float = Field(description="seconds from tick to tick")
+    kept: int = Field(description="how many ticks back samples are kept")
+    pools: dict[str, PoolTrafficDocument]
+
+
 class SlotOrderDocument(Document):
     """The slot after the order."""
 
@@ -149,6 +179,15 @@ class AbortDocument(Document):
 
     pool: str
     rollout: str | None = Field(description="null when none was in progress")
+
+
+class TakeoverDocument(Document):
+    """The new process has everything."""
+
+    outcome: Literal["done"]
+    generation: int = Field(description="number of the process that serves now, counted from the first")
+    pid: int
+    version: str
 
 
 class StopDocument(Document):

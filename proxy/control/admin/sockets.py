@@ -35,7 +35,8 @@ class AdminDoor:
         sockets: what it listens on, once it does.
         asked: the addresses of the configuration for them, in the same order.
         inherited: sockets from the process before this one, by the address that was asked for there.
-        handed_over: the paths of Unix sockets belong to another process.
+        handed_over: the paths of Unix sockets belong to the process after this one.
+        borrowed: those of inherited sockets still belong to the process before this one.
     """
 
     def __init__(self, *, inherited: Mapping[Address, socket.socket] | None = None, closed: bool = False) -> None:
@@ -44,6 +45,7 @@ class AdminDoor:
         self.asked: tuple[Address, ...] = ()
         self.inherited = dict(inherited or {})
         self.handed_over = False
+        self.borrowed = bool(self.inherited)
         self.accepting = trio.CancelScope()
         self._opened = trio.Event()
         if not closed:
@@ -105,7 +107,7 @@ def _adopt(listening: socket.socket, address: Address, door: AdminDoor) -> Itera
             try:
                 yield AdminSocket(socket=listening, address=address)
             finally:
-                if not door.handed_over:
+                if not door.handed_over and not door.borrowed:
                     _remove_own(address.path, made)
         else:
             host, port = listening.getsockname()[:2]

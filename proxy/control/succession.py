@@ -1,0 +1,456 @@
+"""The new side of a takeover: what `proxy.core.takeover_new` commands is done here.
+
+Until the old side says COMMIT nothing here is ours: we hold copies of descriptors, have pools in which nothing
+runs, and may leave at any moment without a trace, because what was received is closed by the end of the process
+and nothing was said to any backend. With COMMIT everything happens in one step without waiting: pools go to
+work, listeners accept, and LIVE is said.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from proxy.control.adoption import Adopted, adopt_backend
+from proxy.control.channel import Channel, Received, is_dead, unseal
+from proxy.control.fault import fault
+from proxy.control.handoff import own_handoff_info
+from proxy.control.handover_state import (
+    OWN_COUNTS,
+    HandoverState,
+    SupervisedState,
+    add_tally,
+    read_state,
+)
+from proxy.control.listeners import HandedSocket, Listeners, Prepared
+from proxy.control.release import Release, read_releases
+from proxy.control.static_pool import StaticPool
+from proxy.control.supervised_pool import SupervisedPool
+from proxy.control.version import program_version
+from proxy.core.address import Address, parse_address
+from proxy.core.config import StaticPoolTable
+from proxy.core.errors import BackendError, ConfigError, ProxyError
+from proxy.core.lifecycle import BackendState, Health
+from proxy.core.takeover_new import NewCommand, NewEvent, NewState, new_side
+from proxy.edge.sockets import matches
+from proxy.processes.guardian import Guardian
+from proxy.processes.listening import open_directory
+from proxy.processes.supervisor import Exit
+from proxy.wire.handover import FrameType, HandoverBroken
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from proxy.control.runtime import Runtime
+
+PROGRESS_INTERVAL: Final = 2.0
+"""Seconds between two words to the old side that the preparation goes on."""
+
+PROBES: Final = 3
+"""How often a backend is asked, that the old side finds healthy, before it is called bad."""
+
+_HEARD: Final = {
+    FrameType.WELCOME: NewEvent.WELCOMED,
+    FrameType.REFUSE: NewEvent.REFUSED,
+    FrameType.LISTENER: NewEvent.LISTENER_RECEIVED,
+    FrameType.STATE: NewEvent.STATE_RECEIVED,
+    FrameType.BACKEND: NewEvent.BACKEND_RECEIVED,
+    FrameType.COMMIT: NewEvent.COMMIT_RECEIVED,
+    FrameType.RELEASED: NewEvent.RELEASED_RECEIVED,
+    FrameType.BYE: NewEvent.BYE_RECEIVED,
+}
+
+
+class CouldNotTakeOver(ProxyError):
+    """This process leaves: the old one goes on, or is gone with too little handed over."""
+
+
+_Event = tuple[NewEvent, str, Received | None]
+
+
+class Succession:
+    """One takeover, seen from the process that comes."""
+
+    def __init__(self, runtime: Runtime, sock: socket.socket, *, old_pidfd: int) -> None:
+        """Make it.
+
+        Args:
+            runtime: the proxy; nothing of it runs yet.
+            sock: connected to the old process.
+            old_pidfd: of the old process.
+        """
+        self._runtime = runtime
+        self._log = runtime.log
+        self._channel = Channel(sock)
+        self._old_pidfd = old_pidfd
+        self._probation = 10.0
+        self._handed: list[HandedSocket] = []
+        self._admin: dict[Address, socket.socket] = {}
+        self._expected: set[int] = set()
+        self._received: set[int] = set()
+        self._adopted: list[Adopted] = []
+        self._pools: dict[str, SupervisedPool] = {}
+        self._releases: Mapping[str, Release] = {}
+        self._prepared: Prepared | None = None
+        self._state: HandoverState
+        self._machine = new_side(now=trio.current_time())
+        self._send_events, self._events = trio.open_memory_channel[_Event](1000)
+        self._acks: deque[int] = deque()
+        self._live = trio.Event()
+        self._left = False
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Take over, and go on until the old process is gone; started once this process serves.
+
+        Raises:
+            CouldNotTakeOver: it did not come to that.
+
+        **Cancellation**: the old process is left alone.
+        """
+        machine = self._machine
+        try:
+            self._channel.send(FrameType.HELLO, {**own_handoff_info().to_json(), "pid": os.getpid()})
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._serve_channel)
+                nursery.start_soon(self._wait_death)
+                while not machine.ended:
+                    self._handle(*await self._next_event())
+                    if machine.state in (NewState.PROBATION, NewState.ALONE) and not self._live.is_set():
+                        self._live.set()
+                        task_status.started()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._runtime.predecessor.end()
+            self._channel.close()
+        if self._left:
+            raise CouldNotTakeOver(
+                f"this process does not take over: {machine.reason} (in the state {machine.failed_in})"
+            )
+        self._log.info("takeover.predecessor_gone")
+        self._runtime.events.publish("takeover.ended")
+
+    async def _next_event(self) -> _Event:
+        deadline = self._machine.deadline
+        with trio.CancelScope(deadline=float("inf") if deadline is None else deadline):
+            return await self._events.receive()
+        return NewEvent.DEADLINE_PASSED, "the old process took too long", None
+
+    def _note(self, event: NewEvent, detail: str = "", received: Received | None = None) -> None:
+        with suppress(trio.WouldBlock, trio.BrokenResourceError):
+            self._send_events.send_nowait((event, detail, received))
+
+    def _handle(self, event: NewEvent, detail: str, received: Received | None) -> None:
+        machine = self._machine
+        before = machine.state
+        if not machine.knows(event):
+            if received is None:
+                return
+            received.descriptors.close()
+            event, detail, received = NewEvent.CHANNEL_BROKEN, f"{event} cannot come in the state {before}", None
+        problem = "" if received is None else self._take(event, received)
+        if problem:
+            event, detail = NewEvent.FAILED, problem
+        commands = machine.on(event, now=trio.current_time(), detail=detail)
+        if machine.state is not before:
+            self._log.debug("takeover.moved", state=machine.state.value, because=event.value, detail=detail)
+        fault(f"new:{machine.state}")
+        for command in commands:
+            self._do(command, detail)
+        if machine.state is NewState.BACKENDS and self._expected <= self._received:
+            self._handle(NewEvent.SET_COMPLETE, "", None)
+
+    # What is received.
+
+    async def _serve_channel(self) -> None:
+        try:
+            while True:
+                self._hear(await self._channel.receive())
+        except HandoverBroken as error:
+            # Its death says more than the end of the channel, which follows from it.
+            with trio.move_on_after(0.5):
+                while not is_dead(self._old_pidfd):
+                    await trio.sleep(0.01)
+                return
+            self._note(NewEvent.CHANNEL_BROKEN, error.detail)
+
+    async def _wait_death(self) -> None:
+        await trio.lowlevel.wait_readable(self._old_pidfd)
+        # What it sent before it died comes first.
+        await trio.sleep(0.01)
+        self._note(NewEvent.PEER_DIED, "the old process ended")
+
+    def _hear(self, received: Received) -> None:
+        frame, predecessor = received.frame, self._runtime.predecessor
+        match frame.type:
+            case FrameType.BACKEND_RELEASED:
+                predecessor.hear_released(frame.number("pid"))
+            case FrameType.BACKEND_EXIT:
+                code, number = frame.body.get("code"), frame.body.get("signal")
+                if isinstance(code, int) or isinstance(number, int):
+                    predecessor.hear_exit(frame.number("pid"), Exit(code=code, signal=number))
+            case FrameType.TERMINATE:
+                # It was told to stop, and means both of us.
+                if not self._runtime.stopping:
+                    self._runtime.stop()
+            case FrameType.DRAINING:
+                predecessor.hear_draining(frame.body)
+                self._add_counts(received)
+            case kind if kind in _HEARD:
+                self._note(_HEARD[kind], str(frame.body.get("reason", "")), received)
+            case kind:
+                received.descriptors.close()
+                self._note(NewEvent.CHANNEL_BROKEN, f"a {kind} frame is not the old side's to send")
+
+    def _take(self, event: NewEvent, received: Received) -> str:
+        """Take what came with an event; gives what is wrong with it, empty when nothing is."""
+        frame = received.frame
+        try:
+            with received.descriptors:
+                match event:
+                    case NewEvent.WELCOMED:
+                        self._take_welcome(received)
+                    case NewEvent.LISTENER_RECEIVED:
+                        self._acks.append(frame.seq)
+                        self._take_listener(received)
+                    case NewEvent.STATE_RECEIVED:
+                        self._acks.append(frame.seq)
+                        self._take_state(received)
+                    case NewEvent.BACKEND_RECEIVED:
+                        self._acks.append(frame.seq)
+                        self._take_backend(received)
+                    case NewEvent.COMMIT_RECEIVED:
+                        self._take_commit(received)
+                    case NewEvent.BYE_RECEIVED:
+                        self._add_counts(received)
+        except (ProxyError, OSError, KeyError, ValueError, TypeError) as error:
+            self._log.error("takeover.not_understood", frame=frame.type.value, exc_info=error)
+            return f"a {frame.type} frame: {error}"
+        return ""
+
+    def _take_welcome(self, received: Received) -> None:
+        frame = received.frame
+        self._runtime.incarnation = frame.number("generation") + 1
+        self._runtime.log = self._log = self._log.bind(takeover=self._runtime.incarnation)
+        probation = frame.body.get("probation")
+        if isinstance(probation, int | float):
+            self._probation = float(probation)
+        # What has begun has the deadline that the old side means.
+        self._machine.allow(NewState.PROBATION, self._probation + 20.0)
+
+    def _take_listener(self, received: Received) -> None:
+        frame = received.frame
+        sock = socket.socket(fileno=received.descriptors.take())
+        try:
+            asked = parse_address(frame.text("asked"))
+            if sock.type != socket.SOCK_STREAM or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                raise HandoverBroken(f"{asked} is no listening socket")
+            port = getattr(asked, "port", None)
+            if port != 0 and not matches(sock, asked):
+                raise HandoverBroken(f"the socket for {asked} listens on {sock.getsockname()}")
+            sock.setblocking(False)
+        except BaseException:
+            sock.close()
+            raise
+        if frame.text("role") == "admin":
+            self._admin[asked] = sock
+        else:
+            owned = bool(frame.body.get("owned"))
+            self._handed.append(HandedSocket(listener=frame.text("name"), asked=asked, socket=sock, owned=owned))
+
+    def _take_state(self, received: Received) -> None:
+        self._state = read_state(unseal(received.descriptors.take()))
+        guardian = Guardian(received.descriptors.take())
+        runtime = self._runtime
+        self._expected = {int(pid) for pid in received.frame.body["backends"]}
+        runtime.surround(guardian, self._open_state_dir())
+        for name, state in self._state.supervised.items():
+            pool = SupervisedPool(name, state.release, runtime.surroundings, processors=runtime.processors)
+            pool.frozen = True
+            _restore(pool, state)
+            self._pools[name] = pool
+
+    def _open_state_dir(self) -> Path:
+        # It is not swept: what the old process has just bound does not listen yet.
+        from pathlib import Path
+
+        return open_directory(Path(self._runtime.config.proxy.state_dir))
+
+    def _take_backend(self, received: Received) -> None:
+        self._received.add(received.frame.number("pid"))
+        if received.frame.body.get("gone"):
+            return
+        pool = self._pools[received.frame.text("pool")]
+        self._adopted.append(adopt_backend(pool, received, self._runtime.surroundings))
+
+    def _take_commit(self, received: Received) -> None:
+        """Bring what we know up to date: the old side went on living since it sent it."""
+        self._state = read_state(unseal(received.descriptors.take()))
+        for name, state in self._state.supervised.items():
+            if name in self._pools:
+                _restore(self._pools[name], state)
+        told = {int(one["pid"]): one for one in received.frame.body["backends"]}
+        for adopted in self._adopted:
+            word = told.get(adopted.member.process.pid)
+            if word is None:
+                adopted.discard()
+                continue
+            adopted.settle(BackendState(word["state"]), Health(word["health"]))
+        self._adopted = [adopted for adopted in self._adopted if adopted.member.process.pid in told]
+
+    def _add_counts(self, received: Received) -> None:
+        with received.descriptors:
+            try:
+                grown = unseal(received.descriptors.take())
+                add_tally(self._runtime.tally, grown, leave_out=OWN_COUNTS)
+            except HandoverBroken as error:
+                self._log.warning("takeover.counts_lost", detail=error.detail)
+
+    # Commands.
+
+    def _do(self, command: NewCommand, detail: str) -> None:
+        try:
+            self._perform(command, detail)
+        except HandoverBroken as error:
+            self._note(NewEvent.CHANNEL_BROKEN, error.detail)
+
+    def _perform(self, command: NewCommand, detail: str) -> None:
+        match command:
+            case NewCommand.SEND_ACK:
+                self._channel.send(FrameType.ACK, {"seq": self._acks.popleft()})
+            case NewCommand.PREPARE:
+                self._nursery.start_soon(self._prepare)
+            case NewCommand.SEND_NAK:
+                self._channel.send(FrameType.NAK, {"reason": detail})
+            case NewCommand.SEND_PREPARED:
+                unclaimed = self._runtime.listeners.unclaimed()
+                if unclaimed:
+                    self._log.warning("takeover.unclaimed", listeners=unclaimed)
+                self._channel.send(FrameType.PREPARED, {"unclaimed": unclaimed})
+            case NewCommand.SERVE:
+                self._serve()
+            case NewCommand.SEND_LIVE:
+                self._channel.send(FrameType.LIVE)
+            case NewCommand.SETTLE:
+                self._settle()
+            case NewCommand.LEAVE:
+                self._leave()
+
+    async def _prepare(self) -> None:
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._tell_progress)
+                await self._make_ready()
+                nursery.cancel_scope.cancel()
+        except* (ProxyError, OSError, ValueError) as group:
+            first: BaseException = group
+            while isinstance(first, BaseExceptionGroup):
+                first = first.exceptions[0]
+            self._note(NewEvent.FAILED, str(first) or repr(first))
+        else:
+            self._note(NewEvent.PREPARED)
+
+    async def _tell_progress(self) -> None:
+        while True:
+            await trio.sleep(PROGRESS_INTERVAL)
+            with suppress(HandoverBroken):
+                self._channel.send(FrameType.PROGRESS)
+
+    async def _make_ready(self) -> None:
+        runtime = self._runtime
+        tables = runtime.config.pools
+        for name, table in tables.items():
+            other = name in (self._state.static if not isinstance(table, StaticPoolTable) else self._state.supervised)
+            if other:
+                raise CouldNotTakeOver(f"pool {name} is of another kind in the new configuration")
+        runtime.listeners = Listeners(
+            state_dir=runtime.surroundings.sockets, handed=self._handed
+        )
+        self._prepared = runtime.listeners.prepare(runtime.config.listeners)
+        await runtime.open_admin(self._admin)
+        new = {name: table for name, table in tables.items() if name not in self._pools}
+        self._releases = await read_releases(new, environment=runtime.surroundings.environment)
+        await runtime.nursery.start(runtime.plane.serve)
+        async with trio.open_nursery() as nursery:
+            for adopted in self._adopted:
+                nursery.start_soon(self._check, adopted)
+
+    async def _check(self, adopted: Adopted) -> None:
+        """Ask a backend ourselves; one that the old side finds healthy and we cannot reach is a reason to give up."""
+        if adopted.state is not BackendState.READY or adopted.health is not Health.HEALTHY:
+            return
+        table = adopted.member.release.table.health
+        for attempt in range(PROBES):
+            result = await self._runtime.surroundings.probe(
+                adopted.member.backend.address, table, pool=adopted.pool.name
+            )
+            if result.ok or is_dead(adopted.member.process.handles.pidfd):
+                return
+            if attempt + 1 < PROBES:
+                await trio.sleep(table.interval / PROBES)
+        raise BackendError(
+            f"the backend in slot {adopted.member.backend.slot} of pool {adopted.pool.name} is healthy for the old "
+            f"process and not for this one: {result.detail}"
+        )
+
+    def _serve(self) -> None:
+        """Accept, and own everything. Nothing in here waits."""
+        runtime, state = self._runtime, self._state
+        assert self._prepared is not None
+        runtime.events.restore(state.last_event, state.events)
+        runtime.book.restore(state.last_rollout)
+        add_tally(runtime.tally, state.tally)
+        runtime.settling = True
+        runtime.predecessor.begin(self._channel)
+        for adopted in self._adopted:
+            # Without a last word of the old side, what it said first holds.
+            adopted.settle(adopted.state, adopted.health)
+        for pool in self._pools.values():
+            runtime.pools.take_in(pool, runtime.nursery)
+        runtime.go_live(self._prepared, self._releases)
+        for name, static in state.static.items():
+            found = runtime.pools.get(name)
+            if isinstance(found, StaticPool):
+                found.restore(static.healths, drained=static.drained)
+                if static.paused:
+                    found.core.pause()
+        runtime.admin_door.open()
+        runtime.events.publish("takeover.live", pid=os.getpid(), version=program_version())
+        self._log.info("takeover.live", backends=len(self._adopted), probation=self._probation)
+
+    def _settle(self) -> None:
+        """Nothing can return any more."""
+        runtime = self._runtime
+        try:
+            runtime.guardian.renew()
+        except OSError as error:
+            self._log.error("takeover.guardian_not_renewed", detail=str(error))
+        runtime.settle()
+        runtime.tally.takeovers["done"] += 1
+        runtime.events.publish("takeover.done", pid=os.getpid(), generation=runtime.incarnation)
+        self._log.info("takeover.done", generation=runtime.incarnation)
+
+    def _leave(self) -> None:
+        self._left = True
+        if self._prepared is not None:
+            self._prepared.discard()
+
+
+def _restore(pool: SupervisedPool, state: SupervisedState) -> None:
+    pool.restore(
+        generation=state.generation, newest=state.newest, releases=state.releases, slots=state.slots
+    )
+    pool.release = state.release
+    if state.locked is not None:
+        pool.core.lock(state.locked)
+    if state.paused:
+        pool.core.pause()
+
+
+__all__ = ["ConfigError", "CouldNotTakeOver", "Succession"]
