@@ -44,19 +44,12 @@ class Http1Connection(Http1Responder):
         "_parser",
         "_silent",
         "_waited",
-        "armed",
-        "deadline",
-        "exchange",
-        "listener",
         "peer",
     )
 
     def __init__(self, plane: DataPlane, listener: Listener, stream: Stream, peer: Peer) -> None:
-        super().__init__(plane, stream, requests=listener.requests)
-        self.listener = listener
+        super().__init__(plane, listener, stream)
         self.peer = peer
-        self.exchange: Exchange | None = None
-        self.deadline = self.armed = math.inf
         self._parser = RequestParser(header_bytes=listener.header_bytes, headers=listener.headers)
         self._backlog: deque[RequestItem] | None = None
         self._body_left = 0
@@ -291,11 +284,6 @@ class Http1Connection(Http1Responder):
             self._await_client()
         exchange.start()
 
-    def _await_client(self) -> None:
-        """The client has so long for the next piece of its body."""
-        poller = self.plane.poller
-        poller.timers.set(self, poller.now + self.listener.idle_timeout)
-
     def _too_slow(self, exchange: Exchange, size: int) -> bool:
         """Count what was waited for a piece of the body, and give up on a client that sends far too little (R4)."""
         rate = self.listener.body_rate
@@ -316,15 +304,6 @@ class Http1Connection(Http1Responder):
         self._say_farewell()
 
     # The responder of the running exchange.
-
-    @property
-    def backed_up(self) -> bool:
-        """Whether the client takes no more for now."""
-        if self.stream.backed_up:
-            if self.deadline == math.inf:
-                self._await_client()
-            return True
-        return False
 
     def done(self, exchange: Exchange) -> None:
         """The response is whole: on to the next request, or close."""
@@ -349,14 +328,6 @@ class Http1Connection(Http1Responder):
         self._next()
         if self.exchange is None:
             self.pump()
-
-    def truncate(self, exchange: Exchange) -> None:
-        """The response is not whole: end the connection so that this shows."""
-        self.exchange = None
-        self._out.clear()
-        if not self._chunking and self._last:
-            self.stream.reset()
-        self.close()
 
     def read_on(self) -> None:
         """The exchange takes more of the body."""

@@ -5,6 +5,7 @@ What is said is gathered and leaves with `flush` in one system call.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from proxy.core.forwarding import write_response
@@ -14,6 +15,7 @@ from proxy.edge.stream import Data, Stream
 if TYPE_CHECKING:
     from proxy.edge.dataplane import DataPlane
     from proxy.edge.exchange import Exchange
+    from proxy.edge.listener import Listener
 
 NO_LIMIT: Final = 1 << 62
 
@@ -23,19 +25,67 @@ class Http1Responder:
 
     Args:
         plane: the data plane.
+        listener: whose client it is.
         stream: the client.
-        requests: how many are served before the connection is closed; 0 is unlimited.
     """
 
-    __slots__ = ("_chunking", "_last", "_out", "_requests_left", "plane", "stream")
+    __slots__ = (
+        "_chunking",
+        "_last",
+        "_out",
+        "_requests_left",
+        "armed",
+        "deadline",
+        "exchange",
+        "listener",
+        "plane",
+        "stream",
+    )
 
-    def __init__(self, plane: DataPlane, stream: Stream, *, requests: int) -> None:
+    def __init__(self, plane: DataPlane, listener: Listener, stream: Stream) -> None:
         self.plane = plane
+        self.listener = listener
         self.stream = stream
+        self.exchange: Exchange | None = None
+        self.deadline = self.armed = math.inf
         self._out: list[Data] = []
         self._chunking = False
         self._last = False  # the response under way is the connection's last
-        self._requests_left = requests or NO_LIMIT
+        self._requests_left = listener.requests or NO_LIMIT
+
+    def on_deadline(self) -> None:
+        """The client took too long."""
+        raise NotImplementedError
+
+    def on_crash(self, error: Exception) -> None:
+        """Contain a defect of ours to this connection."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close at once, whatever is under way; idempotent."""
+        raise NotImplementedError
+
+    def _await_client(self) -> None:
+        """The client has so long to take, or to send, its next byte."""
+        poller = self.plane.poller
+        poller.timers.set(self, poller.now + self.listener.idle_timeout)
+
+    @property
+    def backed_up(self) -> bool:
+        """Whether the client takes no more for now."""
+        if self.stream.backed_up:
+            if self.deadline == math.inf:
+                self._await_client()
+            return True
+        return False
+
+    def truncate(self, exchange: Exchange) -> None:
+        """The response is not whole: end the connection so that this shows."""
+        self.exchange = None
+        self._out.clear()
+        if not self._chunking and self._last:
+            self.stream.reset()
+        self.close()
 
     def send_interim(self, exchange: Exchange, head: ResponseHead) -> None:
         """Pass on an informational response."""

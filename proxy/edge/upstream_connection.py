@@ -269,6 +269,7 @@ class UpstreamConnection:
         if error is not None:
             self._ruined = True
             if not ended:
+                exchange.flush()  # what came before is good, and begins an answer that will visibly break off
                 self.fail(error)
                 return
         if ended:
