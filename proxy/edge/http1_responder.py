@@ -9,10 +9,12 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from proxy.core.forwarding import write_response
-from proxy.core.messages import ResponseHead
+from proxy.core.messages import Field, ResponseHead
 from proxy.edge.stream import Data, Stream
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from proxy.edge.dataplane import DataPlane
     from proxy.edge.exchange import Exchange
     from proxy.edge.listener import Listener
@@ -123,6 +125,9 @@ class Http1Responder:
                 self._out += (b"%x\r\n" % len(data), data, b"\r\n")
         else:
             self._out.append(data)
+
+    def send_trailers(self, fields: Sequence[Field]) -> None:
+        """Dropped: hardly a client of HTTP/1.1 looks for them, and leaving them out is always allowed (F15)."""
 
     def send_end(self) -> None:
         """The response is whole."""

@@ -20,11 +20,13 @@ from proxy.core.forwarding import error_head
 from proxy.edge.exchange import Exchange
 from proxy.edge.http2_channel import Http2Channel
 from proxy.edge.tunnel import Tunnel
-from proxy.wire.http2_fields import write_response
+from proxy.wire.http2_fields import write_response, write_trailers
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from proxy.core.errors import BadRequest
-    from proxy.core.messages import RequestHead, ResponseHead
+    from proxy.core.messages import Field, RequestHead, ResponseHead
     from proxy.edge.http2_connection import Http2Connection
     from proxy.edge.stream import Data
     from proxy.edge.upstream_connection import UpstreamConnection
@@ -47,6 +49,7 @@ class Http2Stream:
     _muted = False  # what comes of the response is dropped: it was answered otherwise
     _over = False
     _held: Data | None = None
+    _trailers: list[Field] | None = None
     _kept: deque[Data] | None = None
     _inbox: deque[bytes] | None = None
     _inbox_ended = False
@@ -242,11 +245,23 @@ class Http2Stream:
                 self.put(held)
             self._held = data
 
+    def send_trailers(self, fields: Sequence[Field]) -> None:
+        """Kept until what comes before them is out."""
+        if not self._ended:
+            self._trailers = write_trailers(fields)
+
     def send_end(self) -> None:
         """The response is whole."""
         if not self._ended:
             held, self._held = self._held, None
-            self.put(b"" if held is None else held, end=True)
+            if not self._trailers:
+                self.put(b"" if held is None else held, end=True)
+                return
+            if held is not None:
+                self.put(held)
+            self._ended = True
+            if not self._kept:
+                self.session.send_head(self.stream_id, self._trailers, end=True)
 
     def flush(self) -> bool:
         """Send what has been said, with what other streams say in this turn."""
@@ -283,12 +298,15 @@ class Http2Stream:
             progress = False
             while kept:
                 data = kept[0]
-                sent = self.session.send_body(self.stream_id, data, end=self._ended and len(kept) == 1)
+                end = self._ended and len(kept) == 1 and not self._trailers
+                sent = self.session.send_body(self.stream_id, data, end=end)
                 progress = progress or sent > 0
                 if sent < len(data):
                     kept[0] = memoryview(data)[sent:]
                     break
                 kept.popleft()
+            if not kept and self._trailers:
+                self.session.send_head(self.stream_id, self._trailers, end=True)
             if progress:
                 self.connection.mark()
                 poller = self.plane.poller

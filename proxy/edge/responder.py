@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from proxy.core.messages import ResponseHead
+    from collections.abc import Sequence
+
+    from proxy.core.messages import Field, ResponseHead
     from proxy.edge.exchange import Exchange
     from proxy.edge.stream import Data
     from proxy.edge.upstream_connection import UpstreamConnection
@@ -26,6 +28,9 @@ class Responder(Protocol):
 
     def send_body(self, data: Data) -> None:
         """Go on with it; a view is used up by the next `flush`."""
+
+    def send_trailers(self, fields: Sequence[Field]) -> None:
+        """The fields that came behind the body, of which those go on that the protocol can carry; before the end."""
 
     def send_end(self) -> None:
         """The response is whole."""

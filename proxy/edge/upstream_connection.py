@@ -257,6 +257,8 @@ class UpstreamConnection:
                 exchange.on_response_body(item)
             elif isinstance(item, End):
                 ended = True
+                if item.trailers:
+                    exchange.responder.send_trailers(item.trailers)
             elif item.status < 200 and item.status != 101:
                 exchange.on_interim(item)
             else:

@@ -15,6 +15,7 @@ References: RFC 9112, RFC 9110; `F` and `L` numbers are rows of the strictness l
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 import httptools
@@ -45,14 +46,19 @@ def find_head_end(tail: bytes, data: bytes) -> int:
 
 
 class End:
-    """The type of `END`."""
+    """The end of a body: `END`, or one with trailers, names in lower case."""
+
+    __slots__ = ("trailers",)
+
+    def __init__(self, trailers: Sequence[Field] = ()) -> None:
+        self.trailers = trailers
 
     def __repr__(self) -> str:
         return "END"
 
 
 END: Final = End()
-"""The item that ends a body."""
+"""The item that ends a body without trailers."""
 
 RequestItem = RequestHead | bytes | End
 

@@ -97,7 +97,7 @@ class ResponseParser:
             self.error = UpstreamBroken(f"malformed response: {error}")
         self._items += map(bytes, pieces)
         if chunks.done:
-            self._items.append(END)
+            self._items.append(End(chunks.trailers) if chunks.trailers else END)
             self._ended = True
             self._chunks = None
         return used

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import re
 import secrets
+from collections.abc import Sequence
 from typing import Final
 
 from proxy.core.errors import BadRequest
@@ -204,6 +205,6 @@ def write_response(head: ResponseHead, *, status: int | None = None) -> list[Fie
     return fields
 
 
-def write_trailers(fields: list[Field]) -> list[Field]:
+def write_trailers(fields: Sequence[Field]) -> list[Field]:
     """The fields of trailers, without those that belong to heads (F15)."""
     return [(lower, value) for name, value in fields if (lower := name.lower()) not in _NO_TRAILERS]

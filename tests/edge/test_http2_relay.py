@@ -142,7 +142,7 @@ async def test_what_one_turn_brings_leaves_in_one_write():
         before = len(client.read.frames)
         await client.take()
         frames = client.read.frames[before:]
-        assert [type(frame) for frame in frames] == [HeadersFrame, DataFrame]
+        assert [frame.type for frame in frames] == [HeadersFrame.type, DataFrame.type]
         assert client.read.ended(1)
 
 
@@ -303,7 +303,7 @@ async def test_answers_without_a_body_end_with_their_head():
             await client.wait_end(stream_id)
             assert client.answer(stream_id) == (status, b"")
             frames = [frame for frame in client.read.frames if frame.stream_id == stream_id]
-            assert [type(frame) for frame in frames] == [HeadersFrame]
+            assert [frame.type for frame in frames] == [HeadersFrame.type]
 
 
 async def test_informational_responses_are_passed_on():
@@ -321,6 +321,22 @@ async def test_informational_responses_are_passed_on():
         await line.send(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK)
         await client.wait_end(1)
         assert [client.status(1, number) for number in range(3)] == [100, 103, 200]
+
+
+@pytest.mark.parametrize("settings", [None, {4: 2}], ids=["at once", "through a window"])
+async def test_trailers_of_a_chunked_answer_are_passed_on(settings: dict[int, int] | None):
+    """They end the stream; fields that belong to heads are not among them (F15)."""
+    async with open_stage() as stage:
+        client = await connect_http2(stage, settings=settings)
+        await client.request(1)
+        await stage.backend.serve_one(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n"
+            b"Grpc-Status: 0\r\nContent-Length: 9\r\nSet-Cookie: x\r\n\r\n"
+        )
+        await client.wait_end(1)
+        assert client.read.fields[1][1:] == [[(b"grpc-status", b"0")]]
+        assert client.answer(1) == (200, b"hello")
+        assert client.read.ended(1)
 
 
 # Failures.
