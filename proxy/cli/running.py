@@ -29,18 +29,18 @@ def run(config: Path | None, attach: bool, takeover_fd: int | None, handoff_info
 
     SIGUSR2 reloads, SIGHUP re-reads the configuration, SIGTERM stops gracefully; a second SIGTERM stops at once.
     """
+    if handoff_info:
+        from proxy.control.configuration import find_configuration
+        from proxy.control.handoff_info import describe_handoff
+
+        put_json(describe_handoff(find_configuration() if config is None else config))
+        return
     # Here and not above: the other verbs have no use for a whole proxy, and start in half the time.
     import trio
 
     from proxy.control.runtime import run_proxy
     from proxy.control.succession import CouldNotTakeOver
 
-    if handoff_info:
-        from proxy.control.configuration import find_configuration
-        from proxy.control.handoff import describe_handoff
-
-        put_json(describe_handoff(find_configuration() if config is None else config))
-        return
     try:
         code = trio.run(partial(run_proxy, config, old=takeover_fd, attach=attach))
     except ConfigError as error:

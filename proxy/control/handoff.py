@@ -1,4 +1,4 @@
-"""What a version of the program says of itself before it is trusted with a takeover, and how it is asked.
+"""How the new code on disk is asked about itself before it is trusted with a takeover, and how it is started.
 
 The new code is asked on disk, in a process of its own that does nothing else: `hotswap run --handoff-info`
 prints one JSON object with its three version numbers and with everything that is wrong with the configuration.
@@ -16,9 +16,8 @@ from pathlib import Path
 
 import trio
 
-from proxy.control.configuration import load_configuration
-from proxy.control.version import program_version
-from proxy.core.errors import ConfigError, RefusalCode, Refused
+from proxy.control.handoff_info import own_handoff_info
+from proxy.core.errors import RefusalCode, Refused
 from proxy.core.takeover_versions import Disagreement, HandoffInfo, HandoffUnreadable, agree, parse_handoff_info
 
 MAX_ANSWER_BYTES = 1 << 20
@@ -26,21 +25,6 @@ KILL_PATIENCE = 2.0
 
 NOT_INHERITED = frozenset({"LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_PID"})
 """Variables that speak to this process alone."""
-
-
-def own_handoff_info() -> HandoffInfo:
-    """Give what this version says of itself."""
-    return HandoffInfo(version=program_version())
-
-
-def describe_handoff(config: Path) -> dict[str, object]:
-    """Give what `--handoff-info` prints: versions, and what is wrong with a configuration."""
-    problems: list[str] = []
-    try:
-        load_configuration(config)
-    except ConfigError as error:
-        problems = [str(problem) for problem in error.problems]
-    return {**own_handoff_info().to_json(), "problems": problems}
 
 
 def new_command(executable: str | None) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ import trio
 from proxy.control.adoption import Adopted, adopt_backend
 from proxy.control.channel import Channel, Received, is_dead, unseal
 from proxy.control.fault import fault
-from proxy.control.handoff import own_handoff_info
+from proxy.control.handoff_info import own_handoff_info
 from proxy.control.handover_state import (
     OWN_COUNTS,
     HandoverState,
@@ -115,6 +115,7 @@ class Succession:
         """
         machine = self._machine
         try:
+            fault(f"new:{machine.state}")
             self._channel.send(FrameType.HELLO, {**own_handoff_info().to_json(), "pid": os.getpid()})
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery

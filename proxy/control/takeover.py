@@ -23,7 +23,8 @@ from proxy.control.admin.sockets import AdminSocket
 from proxy.control.channel import Channel, Received, is_dead, open_pair, seal
 from proxy.control.fault import fault
 from proxy.control.following import Following
-from proxy.control.handoff import ask_new_version, new_command, new_environment, own_handoff_info
+from proxy.control.handoff import ask_new_version, new_command, new_environment
+from proxy.control.handoff_info import own_handoff_info
 from proxy.control.handover_state import since, write_state, write_tally
 from proxy.control.static_pool import StaticPool
 from proxy.control.supervised_backend import SupervisedBackend
@@ -149,7 +150,7 @@ class Takeover:
         deadline = self._machine.deadline
         with trio.CancelScope(deadline=float("inf") if deadline is None else deadline):
             return await self._events.receive()
-        return OldEvent.DEADLINE_PASSED, f"{self._machine.state} took too long", None
+        return OldEvent.DEADLINE_PASSED, f"the time for {self._machine.state} is over", None
 
     def _note(self, event: OldEvent, detail: str = "", received: Received | None = None) -> None:
         with suppress(trio.WouldBlock, trio.BrokenResourceError):

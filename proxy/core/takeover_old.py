@@ -186,8 +186,9 @@ OLD_ENDS = frozenset({_S.REFUSED, _S.ABORTED, _S.RETURNED, _S.GONE})
 
 OLD_DEADLINES: Mapping[OldState, float] = MappingProxyType(
     {
-        _S.PREFLIGHT: 10.0,
-        _S.GREETING: 5.0,
+        # An interpreter that imports a web framework on a busy machine needs its time.
+        _S.PREFLIGHT: 30.0,
+        _S.GREETING: 30.0,
         _S.LISTENERS: 10.0,
         _S.STATE: 10.0,
         _S.BACKENDS: 10.0,

@@ -8,35 +8,33 @@ anything.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from importlib.resources import files
+from pathlib import Path
 from typing import Annotated, Any
 
 import trio
 from fastapi import FastAPI, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 from structlog.typing import FilteringBoundLogger
 
 from proxy.control.admin import documents as shape
+from proxy.control.admin.page import add_page
 from proxy.control.admin.streaming import stream_events
 from proxy.control.admin.verbs import Answer, Verbs
 from proxy.control.metrics import CONTENT_TYPE, Metrics
 from proxy.control.problems import MEDIA_TYPE, ProblemResponse, describe_refusal, problem_of
+from proxy.control.takeover_order import TakeoverFailed, TakeoverOrder, TakeoverResult
 from proxy.control.version import program_version
 from proxy.core.config import SupervisedPoolTable
 from proxy.core.errors import ProxyError, UnknownPool, UnknownSlot
 from proxy.core.lifecycle import BackendState, Health
+from proxy.core.quantities import parse_duration
 from proxy.core.report import RolloutReport
 from proxy.core.rollout import Rollout
 
 CLI_AGENT = "hotswap-cli"
 """How the command line calls itself in `User-Agent`; a rollout's trigger tells it from other callers."""
-
-PAGE_POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -72,6 +70,7 @@ def build_application(runtime: Verbs, log: FilteringBoundLogger, *, ending: trio
     _add_pool_verbs(application, runtime)
     _add_process_verbs(application, runtime)
     _add_observation(application, runtime, ending)
+    add_page(application)
     application.openapi()  # kept from now on; made at the first call it would stop the traffic for that long
     return application
 
@@ -296,15 +295,38 @@ def _add_pool_verbs(application: FastAPI, runtime: Verbs) -> None:
 def _add_process_verbs(application: FastAPI, runtime: Verbs) -> None:
     @application.post(
         "/v1/takeover",
-        status_code=202,
-        summary="Hand listeners and backends to a new proxy process",
-        responses=answers(202, shape.Document, 409, 501),
+        summary="Hand listeners and backends to a new proxy process, and wait for the result",
+        responses=answers(200, shape.TakeoverDocument, 403, 409, 422, 500, 501),
     )
-    async def takeover() -> Response:
-        start: Callable[[], Awaitable[Mapping[str, object]]] | None = getattr(runtime, "start_takeover", None)
+    async def takeover(
+        request: Request,
+        executable: Annotated[str | None, Query(description="the new hotswap, or its interpreter")] = None,
+        config: Annotated[str | None, Query(description="path of the new configuration")] = None,
+        probation: Annotated[str, Query(description="while everything returns if the new process dies")] = "10s",
+        drain_timeout: Annotated[str, Query(description="for clients of the old process")] = "300s",
+    ) -> Response:
+        start: Callable[[TakeoverOrder], Awaitable[TakeoverResult]] | None = getattr(runtime, "start_takeover", None)
         if start is None:
-            return ProblemResponse(501, "not-implemented", "this version cannot hand over to a new process yet")
-        return JSONResponse(dict(await start()), status_code=202)
+            return ProblemResponse(501, "not-implemented", "this proxy cannot hand over to a new process")
+        named = executable is not None or config is not None
+        if named and request.scope.get("server") is not None and not runtime.config.admin.token_file:
+            # Over TCP, every user of this machine could have any program run in the name of this one.
+            detail = "a program or a file can be named over a Unix socket, or with a token, and not otherwise"
+            return ProblemResponse(403, "not-over-this-address", detail)
+        try:
+            order = TakeoverOrder(
+                executable=executable,
+                config=None if config is None else Path(config),
+                probation=parse_duration(probation),
+                drain_timeout=parse_duration(drain_timeout),
+            )
+        except ValueError as error:
+            return ProblemResponse(422, "invalid-request", f"probation and drain_timeout: {error}")
+        try:
+            result = await start(order)
+        except TakeoverFailed as failed:
+            return ProblemResponse(500, "takeover-failed", str(failed), failed.result.to_json())
+        return JSONResponse(result.to_json())
 
     @application.post(
         "/v1/stop",
@@ -322,7 +344,16 @@ def _add_process_verbs(application: FastAPI, runtime: Verbs) -> None:
 
 def _add_observation(application: FastAPI, runtime: Verbs, ending: trio.Event) -> None:
     metrics = Metrics(runtime.tally, runtime.status)
-    page = files("proxy.control").joinpath("page.html").read_text(encoding="utf-8")
+
+    @application.get(
+        "/v1/traffic",
+        summary="Requests, errors and latency of the last minutes, by pool and generation",
+        responses=answers(200, shape.TrafficDocument),
+    )
+    async def traffic(
+        after: Annotated[int, Query(ge=0, description="only samples later than this tick")] = 0,
+    ) -> Response:
+        return JSONResponse(runtime.traffic.tell(after))
 
     @application.get(
         "/v1/events",
@@ -365,7 +396,3 @@ def _add_observation(application: FastAPI, runtime: Verbs, ending: trio.Event) -
     )
     async def scrape() -> Response:
         return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE})
-
-    @application.get("/", summary="The dashboard page", response_class=HTMLResponse)
-    async def dashboard() -> Response:
-        return HTMLResponse(page, headers={"Content-Security-Policy": PAGE_POLICY, "X-Frame-Options": "DENY"})
