@@ -117,6 +117,7 @@ async def test_a_refusal_lists_the_problems_of_a_configuration(proxy: FakeProxy)
 async def test_a_proxy_behind_a_unix_socket_with_a_token(tmp_path: Path) -> None:
     """Named by the option or found through the configuration, which knows the token file too."""
     (tmp_path / "token").write_text("s3cret\n")
+    (tmp_path / "token").chmod(0o600)
     path = tmp_path / "admin.sock"
     text = CONFIGURATION.replace("[admin]", '[admin]\ntoken_file = "token"').replace("127.0.0.1:0", f"unix:{path}", 1)
     (tmp_path / "hotswap.toml").write_text(text)

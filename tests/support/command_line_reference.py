@@ -81,7 +81,8 @@ def _command(name: str, command: click.Command, parent: click.Context) -> Iterat
     yield f"\n## hotswap {name}\n\n```\nhotswap {name} {usage}\n```\n\n"
     yield "\n\n".join(" ".join(part.split()) for part in (command.help or "").split("\n\n")) + "\n"
     shared = shared_options(command)
-    own = [one for one in command.params if isinstance(one, click.Option) and one not in shared]
+    options = [one for one in command.params if isinstance(one, click.Option) and not one.hidden]
+    own = [one for one in options if one not in shared]
     if own:
         yield "\n| option | means |\n|---|---|\n"
         yield from map(option_row, own)

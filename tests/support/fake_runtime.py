@@ -340,6 +340,9 @@ class FakeRuntime:
                                 "release": "/srv/shop" if core.supervised else None,
                                 "status": "",
                                 "drain_left": 12.0 if one.state is BackendState.DRAINING else None,
+                                "uptime": 90.0 if core.supervised else None,
+                                "memory": 48 * 1024 * 1024 if core.supervised else None,
+                                "waiting_for": [],
                             }
                             for one in slot.backends
                         ],
@@ -354,6 +357,9 @@ class FakeRuntime:
             "config": "/nowhere/hotswap.toml",
             "ready": self.ready(),
             "stopping": self.stopping > 0,
+            "generation": 1,
+            "takeover": None,
+            "predecessors": 0,
             "pools": pools,
             "listeners": {"public": {"bind": ["127.0.0.1:8443"], "connections": 3}},
         }

@@ -1,0 +1,89 @@
+"""The command line and the admin API against a proxy that really runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter
+
+from proxy.control.admin import documents
+from proxy.core.report import RolloutReport
+from tests.support.hotswap import run_hotswap
+
+CONFIGURATION = f"""
+[listeners.public]
+bind = ["127.0.0.1:0"]
+
+[[routes]]
+pool = "web"
+
+[pools.web]
+server = "command"
+command = ["{sys.executable}", "-m", "backends.plain", "--boot-seconds", "1.5"]
+directory = "{Path(__file__).parents[2]}"
+"""
+
+
+@pytest.mark.fail_after(60)
+async def test_a_day_of_an_operator(tmp_path: Path) -> None:
+    """Look, replace, take out and bring back, make a mistake, repair it, and stop."""
+    async with run_hotswap(CONFIGURATION, tmp_path, stop=False) as hotswap:
+        looked = await hotswap.command("status", "--json")
+        documents.StatusDocument.model_validate(json.loads(looked.stdout))
+        assert "pool web: 2 of 2 slots ready, generation 1" in (await hotswap.command("status")).stdout
+
+        reloaded = await hotswap.command("reload", "--json")
+        assert reloaded.code == 0, reloaded.stderr
+        (report,) = json.loads(reloaded.stdout)["rollouts"]
+        TypeAdapter(RolloutReport).validate_python(report)
+        assert (report["outcome"], report["trigger"]) == ("done", "cli")
+        assert report["slots"][1]["state"] == "done"
+
+        assert (await hotswap.command("drain", "web", "0")).code == 0
+        alone = await hotswap.command("drain", "web", "1")
+        assert alone.code == 3, "the last one that can be claimed stays"
+        assert (await hotswap.command("readmit", "web", "0")).code == 0
+
+        hotswap.config.write_text(hotswap.config.read_text() + "sizee = 3\n")
+        checked = await hotswap.command("check", str(hotswap.config))
+        refused = await hotswap.command("reload")
+        assert (checked.code, refused.code) == (2, 3)
+        assert "refused: config-invalid" in refused.stderr
+        assert "pools.web.sizee" in checked.stderr
+        assert "pools.web.sizee" in refused.stderr
+
+        hotswap.config.write_text(hotswap.config.read_text().replace("sizee = 3\n", ""))
+        assert (await hotswap.command("reload", "web", "--no-wait")).code == 0
+        running = await hotswap.command("reload", "web")
+        assert (running.code, "refused: rollout-in-progress" in running.stderr) == (3, True)
+
+        stopped = await hotswap.command("stop")
+        assert stopped.code == 0
+        assert stopped.stderr.endswith(" is gone\n")
+        assert await hotswap.process.wait() == 0
+        gone = await hotswap.command("status")
+        assert gone.code == 1
+
+
+@pytest.mark.fail_after(60)
+async def test_a_rollout_that_fails_leaves_a_pool_that_can_be_repaired(tmp_path: Path) -> None:
+    """Exit code 4 with the last lines, then `unlock`."""
+    new_code = tmp_path / "new_code.py"
+    new_code.write_text("from backends.plain import main\nmain()\n")
+    config = CONFIGURATION.replace('"-m", "backends.plain", "--boot-seconds", "1.5"', f'"{new_code}"')
+    environment = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    async with run_hotswap(config, tmp_path, environment=environment) as hotswap:
+        new_code.write_text("import sys\nsys.exit('the catalogue \\x1b[31mis empty')\n")
+        failed = await hotswap.command("reload")
+        assert failed.code == 4
+        assert r"  the catalogue \x1b[31mis empty" in failed.stderr
+        assert "hotswap unlock web" in failed.stderr
+        assert "LOCKED" in (await hotswap.command("status")).stdout
+        locked = await hotswap.command("reload")
+        assert (locked.code, "refused: pool-locked" in locked.stderr) == (3, True)
+        new_code.write_text("from backends.plain import main\nmain()\n")
+        assert (await hotswap.command("unlock", "web")).code == 0
+        assert (await hotswap.command("reload")).code == 0
