@@ -28,6 +28,8 @@ READ_BYTES: Final = 64 * 1024
 READS_AT_A_TIME: Final = 4
 UNREAD_LIMIT: Final = 2 * HIGH_WATER
 """Unsent bytes above which nothing more is read: a client that makes us answer must take the answers (D12)."""
+FLUSH_BYTES: Final = 64 * 1024
+"""Of bodies, that are not kept back until the end of the turn."""
 GOAWAY_SECONDS: Final = 1.0
 """How long the client has to answer the ping that goes with the first GOAWAY."""
 
@@ -217,7 +219,7 @@ class Http2Connection:
 
     def mark(self) -> None:
         """There is something to send: once, at the end of what is ready now."""
-        if self.session.holds_views:
+        if self.session.output_bytes > FLUSH_BYTES:
             self.flush()
         elif not self._dirty:
             self._dirty = True
@@ -225,8 +227,10 @@ class Http2Connection:
 
     def credit(self, stream_id: int, size: int) -> None:
         """Bytes of a request's body have gone on."""
-        self.session.credit(stream_id, size)
-        self.mark()
+        session = self.session
+        session.credit(stream_id, size)
+        if session.has_output:
+            self.mark()
 
     def flush(self) -> None:
         """Send what there is to send."""

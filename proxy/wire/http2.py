@@ -37,10 +37,16 @@ MAX_STREAMS: Final = 100
 STREAM_WINDOW: Final = 64 * 1024 - 1
 CONNECTION_WINDOW: Final = 1024 * 1024
 """What a client may send before it is told to go on (D14)."""
+GROWTH: Final = 192 * 1024
+GROWING_STREAMS: Final = 4
+"""A body that has been flowing gets so much more window, as long as not more streams of the connection have it: 64 KiB
+are too little for an upload from far away, and too much to be given to every stream."""
 REMEMBERED: Final = 256
 """Streams that we reset and for which frames may still be under way."""
 SMALL: Final = 64
 """Bytes below which a piece of a head, that is not its last, costs."""
+DATA_BYTES: Final = frames.MAX_FRAME - frames.HEADER_BYTES
+"""Of a body in one frame, so that a frame fills one record of TLS."""
 DRAIN_PING: Final = b"draining"
 
 Data = bytes | bytearray | memoryview
@@ -53,6 +59,7 @@ class Stream:
     """
 
     __slots__ = (
+        "grown",
         "inbound",
         "left",
         "local_ended",
@@ -67,6 +74,7 @@ class Stream:
         self.outbound_flow_control_window = window
         self.max_outbound_frame_size = frames.MAX_FRAME
         self.inbound: WindowManager | None = None  # made with the first DATA
+        self.grown = False
         self.left: int | None = None  # of a body of known length
         self.remote_ended = False
         self.local_ended = False
@@ -155,6 +163,7 @@ class Http2Session:
         "_busy",
         "_decoder",
         "_encoder",
+        "_grown",
         "_header_bytes",
         "_headers",
         "_heads",
@@ -169,7 +178,7 @@ class Http2Session:
         "_streams",
         "budget",
         "error",
-        "holds_views",
+        "output_bytes",
     )
 
     def __init__(self, *, header_bytes: int, headers: int, now: float) -> None:
@@ -199,6 +208,7 @@ class Http2Session:
         self._heads: dict[tuple[bytes, bool], tuple[list[Field], RequestHead]] = {}
         self._items: list[Item] = []
         self._out: list[Data] = [machine.data_to_send()]
+        self._grown = 0
         self._rest = b""
         self._preface_left = frames.PREFACE
         self._settled = False  # the client's first SETTINGS came
@@ -208,7 +218,7 @@ class Http2Session:
         self._last_taken = frames.MAX_STREAM  # streams above are not taken any more
         self.budget = Budget(now)
         self.error: str | None = None
-        self.holds_views = False
+        self.output_bytes = 0  # of bodies that wait to be taken
 
     # What the client said.
 
@@ -353,7 +363,7 @@ class Http2Session:
             self._fail(ErrorCodes.FRAME_SIZE_ERROR, "RST_STREAM has four bytes")
         elif not stream_id or self._is_idle(stream_id):
             self._fail(ErrorCodes.PROTOCOL_ERROR, "a stream is reset that never was")
-        elif self._streams.pop(stream_id, None) is None:
+        elif not self._drop(stream_id):
             self.budget.take(Cost.IDLE_FRAME)
         else:
             self.budget.take(Cost.RESET)
@@ -418,7 +428,7 @@ class Http2Session:
         stream.remote_ended = True
         self._items.append(Ended(stream.stream_id))
         if stream.local_ended:
-            del self._streams[stream.stream_id]
+            self._drop(stream.stream_id)
 
     def _on_headers(self, flags: int, stream_id: int, payload: bytes) -> None:
         if not stream_id % 2:
@@ -542,6 +552,14 @@ class Http2Session:
         else:
             self._fail(ErrorCodes.STREAM_CLOSED, "a frame on a stream that is closed")
 
+    def _drop(self, stream_id: int) -> bool:
+        """Forget a stream; says whether there was one."""
+        stream = self._streams.pop(stream_id, None)
+        if stream is None:
+            return False
+        self._grown -= stream.grown
+        return True
+
     def _is_idle(self, stream_id: int) -> bool:
         return stream_id % 2 == 0 or stream_id > self._machine.highest_inbound_stream_id
 
@@ -571,9 +589,9 @@ class Http2Session:
     # What we say.
 
     def take_output(self) -> list[Data]:
-        """What is to be sent; views among it are only good until their owner uses the buffer again."""
+        """What is to be sent."""
         out, self._out = self._out, []
-        self.holds_views = False
+        self.output_bytes = 0
         return out
 
     @property
@@ -605,7 +623,7 @@ class Http2Session:
 
         Args:
             stream_id: the stream.
-            data: a view is kept as it is until the output is taken; then `holds_views` is set.
+            data: copied as far as it goes.
             end: the body ends with it, if all of it goes.
 
         Returns:
@@ -627,19 +645,15 @@ class Http2Session:
             if room <= 0:
                 return 0
         out = self._out
-        if size <= frames.MAX_FRAME and room == size:
-            out.append(frames.write_data_header(stream_id, size, end=end))
-            out.append(bytes(data))
-        else:
-            view = memoryview(data)
-            self.holds_views = True
-            for place in range(0, room, frames.MAX_FRAME):
-                piece = view[place : min(place + frames.MAX_FRAME, room)]
-                out.append(frames.write_data_header(stream_id, len(piece), end=end and place + len(piece) == room))
-                out.append(piece)
+        view = data if room == size <= DATA_BYTES else memoryview(data)
+        for place in range(0, room, DATA_BYTES):
+            piece = view[place : min(place + DATA_BYTES, room)]
+            header = frames.write_data_header(stream_id, len(piece), end=end and place + len(piece) == room)
+            out.append(b"".join((header, piece)))
+        self.output_bytes += room
         stream.outbound_flow_control_window -= room
         machine.outbound_flow_control_window -= room
-        self.budget.take(Cost.DATA_SENT * (1 + room // frames.MAX_FRAME))
+        self.budget.take(Cost.DATA_SENT * (1 + room // DATA_BYTES))
         if end:
             self._end_local(stream)
         return room
@@ -648,20 +662,26 @@ class Http2Session:
         stream.local_ended = True
         self.budget.take(Cost.EXCHANGE)
         if stream.remote_ended:
-            del self._streams[stream.stream_id]
+            self._drop(stream.stream_id)
 
     def credit(self, stream_id: int, size: int) -> None:
         """Bytes of a request's body have gone on: the client may send as many more."""
         stream = self._streams.get(stream_id)
         if stream is None or stream.inbound is None or stream.remote_ended:
             return
-        increment = stream.inbound.process_bytes(size)
+        window = stream.inbound
+        increment = window.process_bytes(size) or 0
+        if increment and not stream.grown and self._grown < GROWING_STREAMS:
+            stream.grown = True
+            self._grown += 1
+            window.window_opened(GROWTH)
+            increment += GROWTH
         if increment:
             self._out.append(frames.write_window_update(stream_id, increment))
 
     def reset(self, stream_id: int, code: int) -> None:
         """Reset a stream, if it is still there."""
-        if self._streams.pop(stream_id, None) is not None:
+        if self._drop(stream_id):
             self._remember(stream_id)
             self._out.append(frames.write_reset(stream_id, code))
 

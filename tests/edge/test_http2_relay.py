@@ -21,6 +21,7 @@ from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, WindowUpdateF
 from proxy.core.config import TlsTable
 from proxy.edge.http2_connection import Http2Connection
 from proxy.edge.tls import development_authority, open_context
+from proxy.wire.http2 import GROWTH, STREAM_WINDOW
 from tests.support.http2_client import Http2Client, connect_http2
 from tests.support.http2_frames import GET, POST, PREFACE, raw_frame
 from tests.support.stage import OK, Line, Stage, open_stage
@@ -196,7 +197,7 @@ async def test_a_large_body_goes_up_as_the_backend_takes_it():
             await upload.send()
         assert upload.sent < size  # the backend reads nothing, so the client had to stop
         (connection,) = connections_of(stage)
-        assert sum(map(len, connection.streams[1]._inbox or ())) <= 65535
+        assert sum(map(len, connection.streams[1]._inbox or ())) <= STREAM_WINDOW + GROWTH
         async with trio.open_nursery() as nursery:
             nursery.start_soon(upload.send)
             await line.read_exactly(size)

@@ -12,6 +12,8 @@ from hyperframe.frame import DataFrame, GoAwayFrame, PingFrame, PriorityFrame, S
 from proxy.core.messages import RequestHead
 from proxy.wire.http2 import (
     CONNECTION_WINDOW,
+    GROWING_STREAMS,
+    GROWTH,
     MAX_STREAMS,
     Begun,
     Body,
@@ -552,7 +554,26 @@ def test_a_stream_is_credited_when_its_body_has_gone_on() -> None:
     talk.session.credit(1, 3 * 16384)
     talk.hear()
     updates = [frame for frame in talk.read.frames if isinstance(frame, WindowUpdateFrame) and frame.stream_id == 1]
-    assert sum(frame.window_increment for frame in updates) == 3 * 16384
+    assert sum(frame.window_increment for frame in updates) == 3 * 16384 + GROWTH
+
+
+def test_a_body_that_flows_gets_more_window_and_gives_it_back() -> None:
+    """Few streams at a time, so that a client cannot make us keep much."""
+    talk = Talk()
+    streams = range(1, 2 * GROWING_STREAMS + 3, 2)
+
+    def opened(stream_id: int) -> int:
+        talk.say(talk.write.headers(stream_id, POST, end=False))
+        for _ in range(3):
+            talk.say(talk.write.data(stream_id, bytes(16384)))
+        talk.session.credit(stream_id, 3 * 16384)
+        talk.hear()
+        updates = [frame for frame in talk.read.frames if isinstance(frame, WindowUpdateFrame)]
+        return sum(frame.window_increment for frame in updates if frame.stream_id == stream_id)
+
+    assert [opened(stream_id) - 3 * 16384 for stream_id in streams] == [*[GROWTH] * GROWING_STREAMS, 0]
+    talk.say(talk.write.reset(1))
+    assert opened(101) == 3 * 16384 + GROWTH
 
 
 def test_the_connections_window_is_given_back_whatever_becomes_of_the_stream() -> None:
