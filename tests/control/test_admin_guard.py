@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
+from importlib.resources import files
 from pathlib import Path
 
 import httpx
 import pytest
 
 from proxy.control.admin.guard import TokenFile, host_of, is_loopback
+from proxy.control.admin.page import PAGE_FILES
 from tests.support.fake_runtime import CONFIGURATION, FakeProxy, open_fake_proxy
 
 
@@ -84,9 +87,10 @@ async def test_with_a_token_every_call_but_probes_and_the_page_needs_it(tmp_path
     """The page holds no state, and probes send no token."""
     token = tmp_path / "token"
     token.write_text("s3cret\nanother line\n")
+    token.chmod(0o600)
     text = CONFIGURATION.replace("[admin]", f'[admin]\ntoken_file = "{token}"')
     async with open_fake_proxy(text) as proxy:
-        for path in ("/livez", "/readyz", "/"):
+        for path in ("/livez", "/readyz", "/", "/page/page.js", "/page/page.css"):
             assert (await ask(proxy, "GET", path)).status_code == 200
         for method, path in (("GET", "/v1/status"), ("GET", "/metrics"), ("POST", "/v1/stop"), ("GET", "/v1/events")):
             for fields in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Basic s3cret"}):
@@ -106,10 +110,12 @@ async def test_a_token_file_is_read_again_when_it_changes(tmp_path: Path) -> Non
     """Tokens are changed without a restart; while the file is broken the old one holds."""
     path = tmp_path / "token"
     path.write_text("old\n")
+    path.chmod(0o600)
     token = TokenFile(path)
     assert token.matches("Bearer old")
     fresh = tmp_path / "fresh"
     fresh.write_text("new\n")
+    fresh.chmod(0o600)
     fresh.replace(path)
     assert not token.matches("Bearer old")
     assert token.matches("Bearer new")
@@ -124,8 +130,84 @@ async def test_an_empty_token_file_is_an_error_and_not_an_open_door(tmp_path: Pa
     """Nothing is served with it."""
     path = tmp_path / "token"
     path.write_text("\n")
+    path.chmod(0o600)
     with pytest.raises(ValueError, match="first line is empty"):
         TokenFile(path)
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o604, 0o660, 0o601])
+async def test_a_token_that_others_can_read_or_change_is_an_error(tmp_path: Path, mode: int) -> None:
+    """It is no secret then, and nothing is served with it; a file that is opened later on is not believed either."""
+    path = tmp_path / "token"
+    path.write_text("s3cret\n")
+    path.chmod(mode)
+    with pytest.raises(PermissionError, match=f"mode {mode:04o} lets others"):
+        TokenFile(path)
+    path.chmod(0o640)
+    token = TokenFile(path)
+    fresh = tmp_path / "fresh"
+    fresh.write_text("new\n")
+    fresh.chmod(mode)
+    fresh.replace(path)
+    assert token.matches("Bearer s3cret")
+    assert not token.matches("Bearer new")
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain", "application/json-seq", ""],
+)
+async def test_what_a_form_of_any_site_can_send_is_no_order(proxy: FakeProxy, media_type: str) -> None:
+    """Such requests go out without being asked about; JSON does not."""
+    response = await ask(proxy, "POST", "/v1/pools/web/pause", content_type=media_type)
+    assert response.status_code == 415
+    assert response.json()["code"] == "not-json"
+    assert not proxy.runtime.pool("web").paused
+
+
+async def test_an_order_may_come_with_a_small_body_of_json_and_no_other(proxy: FakeProxy) -> None:
+    """It is not read; a long one, or one of unknown length, is refused before it comes."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"{}"
+
+    async with httpx.AsyncClient(base_url=proxy.url) as client:
+        path = "/v1/pools/web/pause"
+        assert (await client.post(path, json={})).status_code == 200
+        assert (await client.post(path, headers={"Content-Type": "application/json; charset=utf-8"})).status_code == 200
+        too_large = await client.post(path, json="x" * 70_000)
+        assert (too_large.status_code, too_large.json()["code"]) == (413, "body-too-large")
+        endless = await client.post(path, content=chunks(), headers={"Content-Type": "application/json"})
+        assert (endless.status_code, endless.json()["code"]) == (411, "length-required")
+
+
+async def test_the_page_allows_a_browser_nothing_but_its_own_files(proxy: FakeProxy) -> None:
+    """No inline script or style, nothing from elsewhere, no frame around it, no text that becomes markup."""
+    page = await ask(proxy, "GET", "/")
+    policy = dict(directive.split(" ", 1) for directive in page.headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == policy["img-src"] == "'self'"
+    assert policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == "'none'"
+    assert policy["require-trusted-types-for"] == "'script'"
+    assert "unsafe" not in page.headers["content-security-policy"]
+    assert page.headers["x-frame-options"] == "DENY"
+    assert page.headers["referrer-policy"] == "no-referrer"
+    assert "http" not in page.text.replace("http-equiv", "")
+    assert " style=" not in page.text
+    assert "<script>" not in page.text
+    for name in PAGE_FILES:
+        asset = await ask(proxy, "GET", f"/page/{name}")
+        assert asset.status_code == 200
+        assert asset.headers["x-content-type-options"] == "nosniff"
+        assert asset.headers["cross-origin-resource-policy"] == "same-origin"
+        elsewhere = re.findall(r"https?://[^\s\"']+", asset.text)
+        assert set(elsewhere) <= {"http://www.w3.org/2000/svg"}
+
+
+def test_every_file_of_the_page_is_served() -> None:
+    """One that is added to the folder is added to the list."""
+    folder = files("proxy.control").joinpath("page")
+    assert {one.name for one in folder.iterdir()} == {*PAGE_FILES, "index.html"}
 
 
 def test_hosts_are_read_as_browsers_write_them() -> None:

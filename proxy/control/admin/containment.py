@@ -7,8 +7,13 @@ from structlog.typing import FilteringBoundLogger
 
 from proxy.control.problems import ProblemResponse
 
-ALWAYS = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
-"""Fields of every answer: it is the state of a moment, and is what it says it is."""
+ALWAYS = [
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+]
+"""Fields of every answer: it is the state of a moment, is what it says it is, and no page of others may embed it."""
 
 
 class Containment:

@@ -1,20 +1,24 @@
 """Who may speak to the admin API: not a web page that somebody else's site opened in the operator's browser.
 
-Three checks, each against one way in, in this order:
+Four checks, each against one way in, in this order:
 
 - **Host** (DNS rebinding): a page from `evil.example` can make that name mean 127.0.0.1 and then speak to us
   as its own origin. The name it used is in `Host`, so over TCP only loopback names and the address the
   connection arrived at are served. A Unix socket cannot be reached from a page.
 - **Origin** and **Sec-Fetch-Site** (forged requests): a page may *send* a POST anywhere, it only cannot read
   the answer. Browsers say where a request comes from; what comes from elsewhere may not change anything.
+- **Body**: what a form can send without asking (RFC 9110, Fetch "simple" requests) is no order: a body is JSON or there
+  is none, and it is small.
 - **Token**: with `token_file`, everything but liveness, readiness and the page itself needs it. A request
   that carries it passes the Host check, for no page can know it.
 """
 
 from __future__ import annotations
 
+import errno
 import hmac
 import ipaddress
+import os
 from collections.abc import Collection
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,10 +26,17 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from proxy.control.admin.page import PAGE_FILES
 from proxy.control.problems import ProblemResponse
 
-OPEN_PATHS = frozenset({"/", "/livez", "/readyz"})
+OPEN_PATHS = frozenset({"/", "/livez", "/readyz", *(f"/page/{name}" for name in PAGE_FILES)})
 """What is answered without the token: it holds no state but "ready or not", and probes send no token."""
+
+MOST_BODY = 64 * 1024
+"""Bytes a body may have. No call reads one; clients that send an empty object are not to be refused for it."""
+
+MOST_TOKEN_MODE = 0o640
+"""What may be allowed to owner, group and others on the file of the token."""
 
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -40,7 +51,7 @@ class TokenFile:
         """Read it for the first time.
 
         Raises:
-            OSError: it cannot be read.
+            OSError: it cannot be read, or others than its owner and group can.
             ValueError: its first line is empty.
         """
         self._path = path
@@ -63,7 +74,13 @@ class TokenFile:
     def _read(self) -> tuple[bytes, tuple[int, int]]:
         with self._path.open("rb") as stream:
             line = stream.readline(4096).strip()
-            stat = self._path.stat()
+            stat = os.fstat(stream.fileno())
+        if stat.st_mode & 0o777 & ~MOST_TOKEN_MODE:
+            raise PermissionError(
+                errno.EACCES,
+                f"mode {stat.st_mode & 0o777:04o} lets others read or change it; chmod 600 it",
+                str(self._path),
+            )
         if not line:
             raise ValueError(f"{self._path}: the first line is empty; it has to hold the token of the admin API")
         return line, (stat.st_mtime_ns, stat.st_ino)
@@ -95,8 +112,25 @@ def same_address(one: str, other: str) -> bool:
         return False
 
 
+def _judge_body(headers: Headers) -> ProblemResponse | None:
+    media_type = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        return ProblemResponse(
+            415,
+            "not-json",
+            f"an order has a body of application/json or none, not of {media_type}",
+            {"content_type": headers.get("content-type")},
+        )
+    if "transfer-encoding" in headers:
+        return ProblemResponse(411, "length-required", "a body has to say its length")
+    length = headers.get("content-length", "0")
+    if not length.isdecimal() or int(length[:20]) > MOST_BODY:
+        return ProblemResponse(413, "body-too-large", f"a body may have {MOST_BODY} bytes", {"content_length": length})
+    return None
+
+
 class Guard:
-    """ASGI middleware with the three checks; what it refuses gets a problem and goes no further."""
+    """ASGI middleware with the four checks; what it refuses gets a problem and goes no further."""
 
     def __init__(self, app: ASGIApp, *, hosts: Collection[str] = (), token: TokenFile | None = None) -> None:
         """Stand before an application.
@@ -140,6 +174,8 @@ class Guard:
                 "a page of another origin may not change anything here",
                 {"origin": headers.get("origin"), "sec_fetch_site": headers.get("sec-fetch-site")},
             )
+        if scope["method"] not in READS and (problem := _judge_body(headers)) is not None:
+            return problem
         if self._token is not None and not known and scope["path"] not in OPEN_PATHS:
             return ProblemResponse(
                 401,

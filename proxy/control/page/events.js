@@ -1,0 +1,60 @@
+// Events: the recent ones as a list, and the important ones as sentences for those who listen to the page.
+
+import { h } from "/page/element.js";
+import { clock } from "/page/words.js";
+
+const KEPT = 200;
+const SHOWN = 80;
+const UNSHOWN = new Set(["rollout.report"]);
+const PLAIN = new Set(["id", "at", "kind", "pool", "slot", "generation", "backend", "pid", "rollback", "report", "exchanges"]);
+
+export class Events {
+  constructor() {
+    this.list = [];
+  }
+
+  // Take an event in; false when it was known, as after a reconnection.
+  add(event) {
+    if (event.id === undefined || this.list.some((known) => known.id === event.id && known.at === event.at)) return false;
+    this.list.push(event);
+    if (this.list.length > KEPT) this.list.shift();
+    return true;
+  }
+
+  view() {
+    const shown = this.list.filter((event) => !UNSHOWN.has(event.kind)).slice(-SHOWN).reverse();
+    return [h("h2", { id: "events-title" }, "Events"),
+      h("ol", { tabindex: "0", "aria-label": "Recent events, the newest first" }, shown.map((event) =>
+        h("li", { "data-key": `${event.id}-${event.at}`, class: weight(event) },
+          h("time", { datetime: event.at }, clock(event.at)), h("b", {}, event.kind), h("span", {}, about(event)))))];
+  }
+}
+
+function weight({ kind, health }) {
+  if (/failed|locked|hopeless|crash|timed_out/.test(kind) || health === "unhealthy") return "heavy";
+  return /started|done|aborted|unlocked|paused|resumed|ready|stopping/.test(kind) ? "middle" : "light";
+}
+
+function about(event) {
+  const where = [event.pool, event.slot !== undefined ? `slot ${event.slot}` : null,
+    event.generation !== undefined ? `gen ${event.generation}` : null].filter((word) => word !== null && word !== undefined);
+  const rest = Object.entries(event).filter(([key, value]) => !PLAIN.has(key) && value !== null && value !== "" && value !== false)
+    .map(([key, value]) => `${key} ${Array.isArray(value) ? value.join("; ") : value}`);
+  return [...where, ...rest].join(", ");
+}
+
+// What is said aloud; null for what is not worth interrupting for.
+export function spoken(event) {
+  const { kind, pool, slot, rollout } = event;
+  switch (kind) {
+    case "rollout.started": return `Rollout ${rollout} of ${pool} has started`;
+    case "rollout.slot_done": return `Slot ${slot} of ${pool} was replaced`;
+    case "rollout.slot_failed": return `Slot ${slot} of ${pool} was not replaced`;
+    case "rollout.done": return `Rollout ${rollout} of ${pool} is done`;
+    case "rollout.failed": return `Rollout ${rollout} of ${pool} failed: ${event.detail}`;
+    case "rollout.aborted": return `Rollout ${rollout} of ${pool} was aborted`;
+    case "pool.locked": case "pool.unlocked": case "pool.paused": case "pool.resumed": case "pool.hopeless":
+      return `${pool} is ${kind.split(".")[1]}`;
+    default: return null;
+  }
+}
