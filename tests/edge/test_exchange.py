@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 import trio
 
@@ -233,6 +235,8 @@ async def test_a_slow_client_gets_its_last_answer_whole():
         line = await stage.backend.accept()
         await line.read_head()
         await client.send(b"\r\n")  # something of it is still to be read when the answer is over
+        http = next(iter(stage.plane.listeners["public"].connections))
+        http.stream.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)  # type: ignore[attr-defined]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(line.send, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
             await client.read_head()
