@@ -172,8 +172,7 @@ def splits_response(choices: Choices) -> None:
 
     def split(exchange: Exchange) -> None:
         whole = (
-            exchange.head("Transfer-Encoding: chunked", "X-Split: yes")
-            + b"5;ext=1\r\nhello\r\n0\r\nX-End: 1\r\n\r\n"
+            exchange.head("Transfer-Encoding: chunked", "X-Split: yes") + b"5;ext=1\r\nhello\r\n0\r\nX-End: 1\r\n\r\n"
         )
         for position in range(len(whole)):
             exchange.send(whole[position : position + 1])

@@ -38,9 +38,7 @@ def answer(exchange: Exchange) -> None:
         case "/echo":
             exchange.respond(exchange.body(), content_type="application/octet-stream")
         case "/headers":
-            exchange.respond_json(
-                {"method": exchange.method, "target": exchange.target, "headers": exchange.headers}
-            )
+            exchange.respond_json({"method": exchange.method, "target": exchange.target, "headers": exchange.headers})
         case "/stream":
             _stream(
                 exchange,

@@ -105,9 +105,7 @@ class Store:
 
     async def delete_note(self, number: int) -> bool:
         """Forget a note; False if there is none with that number."""
-        changed = await self._run(
-            lambda: self._db.execute("DELETE FROM notes WHERE id = ?", (number,)).rowcount
-        )
+        changed = await self._run(lambda: self._db.execute("DELETE FROM notes WHERE id = ?", (number,)).rowcount)
         return changed > 0
 
     async def record(self, identity: str) -> int:
@@ -140,9 +138,7 @@ class Store:
 
     def _connect(self) -> None:
         # autocommit: each statement here is a transaction of its own
-        connection = sqlite3.connect(
-            self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
-        )
+        connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         # Going to WAL and making tables take the lock of the whole file, and SQLite does not apply its busy
         # timeout to all of it: two backends booting at once would fail without this loop.
         deadline = time.monotonic() + BUSY_TIMEOUT

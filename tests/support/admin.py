@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ class Admin:
         """Ask for a rollout of one pool."""
         return await self.call("POST", f"/v1/pools/{pool}/reload" + ("?wait=true" if wait else ""))
 
-    async def events(self, *, after: int | None = None) -> AsyncIterator[AdminEvent]:
+    async def events(self, *, after: int | None = None) -> AsyncGenerator[AdminEvent]:
         """Every event from now on, or from behind a number; ends when the proxy ends the stream."""
         async with open_connection(self._target) as connection:
             headers = [("Accept", "text/event-stream")]
@@ -68,22 +69,24 @@ class Admin:
             await connection.send_end()
             status, _ = await connection.head()
             assert status == 200, status
-            async for event in _parse_events(connection):
-                yield event
+            async with aclosing(_parse_events(connection)) as events:
+                async for event in events:
+                    yield event
 
 
-async def _parse_events(connection: Connection) -> AsyncIterator[AdminEvent]:
+async def _parse_events(connection: Connection) -> AsyncGenerator[AdminEvent]:
     buffer = b""
-    async for piece in connection.pieces():
-        buffer = (buffer + piece).replace(b"\r\n", b"\n")
-        while b"\n\n" in buffer:
-            block, _, buffer = buffer.partition(b"\n\n")
-            fields: dict[str, str] = {}
-            for line in block.decode().splitlines():
-                name, _, value = line.partition(":")
-                if name:
-                    fields[name] = value.removeprefix(" ")
-            if "data" in fields:
-                data = json.loads(fields["data"])
-                kind = fields.get("event") or str(data.get("kind", ""))
-                yield AdminEvent(number=int(fields.get("id") or 0), kind=kind, data=data)
+    async with aclosing(connection.pieces()) as pieces:
+        async for piece in pieces:
+            buffer = (buffer + piece).replace(b"\r\n", b"\n")
+            while b"\n\n" in buffer:
+                block, _, buffer = buffer.partition(b"\n\n")
+                fields: dict[str, str] = {}
+                for line in block.decode().splitlines():
+                    name, _, value = line.partition(":")
+                    if name:
+                        fields[name] = value.removeprefix(" ")
+                if "data" in fields:
+                    data = json.loads(fields["data"])
+                    kind = fields.get("event") or str(data.get("kind", ""))
+                    yield AdminEvent(number=int(fields.get("id") or 0), kind=kind, data=data)

@@ -11,7 +11,7 @@ import json
 import select
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,7 +174,7 @@ class Connection:
                 return event.status_code, fields
             assert isinstance(event, h11.InformationalResponse), event
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    async def pieces(self) -> AsyncGenerator[bytes]:
         """The response body as it arrives."""
         while isinstance(event := await self._next(), h11.Data):
             yield bytes(event.data)

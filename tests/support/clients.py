@@ -33,7 +33,7 @@ class Client(ABC):
     """
 
     kind = ""
-    pace = 0.02
+    pace = 0.04
 
     def __init__(self, target: Target, count: Count, *, name: str) -> None:
         self.target = target
@@ -64,7 +64,10 @@ class Client(ABC):
         connection = self._connection
         if connection is None:
             return await self.fresh()
-        if not connection.reusable or await connection.ended():
+        if not connection.reusable:
+            self.count.announced += 1
+            return await self.fresh()
+        if await connection.ended():
             self.count.ended += 1
             return await self.fresh()
         return connection

@@ -1,7 +1,7 @@
 """A hotswap that really runs: started from a configuration, asked, signalled, stopped, and read line by line.
 
 `run_hotswap` writes the configuration, starts `python -m proxy.cli run` as a process of its own, waits until
-`/readyz` says yes, and at the end of its block stops it by SIGTERM and expects exit code 0. Ports are the
+every slot is ready, and at the end of its block stops it by SIGTERM and expects exit code 0. Ports are the
 system's choice (`bind = ["127.0.0.1:0"]`) and are learned from the status. When the block fails, what the
 proxy wrote is shown.
 """
@@ -25,6 +25,9 @@ from tests.support.admin import Admin, AdminEvent
 from tests.support.client import Response, Target, fetch
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+
+PROGRAM = (sys.executable, "-m", "proxy.cli")
+"""The command `hotswap`, as it is run from a checkout."""
 
 READY_TIMEOUT = 20.0
 """Seconds from the start of the process until `/readyz`."""
@@ -134,7 +137,7 @@ class Hotswap:
         """Run `hotswap` with these arguments; it finds this proxy by `$HOTSWAP_ADMIN`."""
         environment = {**_environment(), "HOTSWAP_ADMIN": f"unix:{self.admin.path}", "NO_COLOR": "1"}
         done = await trio.run_process(
-            [sys.executable, "-m", "proxy.cli", *arguments],
+            [*PROGRAM, *arguments],
             cwd=self.directory,
             env=environment,
             capture_stdout=True,
@@ -178,7 +181,7 @@ class Hotswap:
             nursery.cancel_scope.cancel()
 
     async def wait_ready(self) -> None:
-        """Block until `/readyz` says yes.
+        """Block until `/readyz` says yes and every slot of every pool can be claimed.
 
         Raises:
             AssertionError: The process ended before.
@@ -188,11 +191,19 @@ class Hotswap:
             while True:
                 assert self.process.poll() is None, f"ended with {self.process.returncode} before it was ready"
                 try:
-                    if await self.admin.ready():
+                    if await self.admin.ready() and await self.full():
                         return
                 except (OSError, trio.BrokenResourceError):
                     pass  # it does not listen yet
                 await self.wait_more()
+
+    async def full(self) -> bool:
+        """Whether every slot of every pool has a backend that can be claimed."""
+        return all(
+            any(one["state"] == "ready" and one["health"] == "healthy" for one in slot["backends"])
+            for pool in (await self.status())["pools"].values()
+            for slot in pool["slots"]
+        )
 
     # The end
 
@@ -254,7 +265,7 @@ async def run_hotswap(
     config = directory / "hotswap.toml"
     config.write_text(complete_configuration(config_text, directory), encoding="utf-8")
     process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "proxy.cli", "run", str(config)],
+        [*PROGRAM, "run", str(config)],
         cwd=directory,
         env={**_environment(), **(environment or {})},
         stdin=subprocess.DEVNULL,

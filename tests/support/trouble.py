@@ -80,14 +80,16 @@ class Delay:
 class Count:
     """What the clients of one kind lived through.
 
-    `done` counts exchanges that were right in every respect; `connections` those that were opened; `ended`
-    how often the other side closed a connection between exchanges, as the protocol allows; `generations` are
-    those of the backends that said who they are.
+    `done` counts exchanges that were right in every respect; `connections` those that were opened; `announced`
+    how often a response said that it was the last on its connection; `ended` how often the other side closed an idle
+    connection unannounced, which the protocol allows and which is a race; `generations` are those of the backends that
+    said who they are.
     """
 
     kind: str
     done: int = 0
     connections: int = 0
+    announced: int = 0
     ended: int = 0
     troubles: Counter[Trouble] = field(default_factory=Counter)
     details: list[str] = field(default_factory=list)
@@ -103,13 +105,10 @@ class Count:
         if len(self.details) < DETAILS:
             self.details.append(f"{self.kind} at {at:.3f}: {kind}: {type(error).__name__}: {error}")
 
-    def slowest(self, *, since: float = float("-inf"), until: float = float("inf")) -> float:
-        """The longest delay that began in this time, in seconds; 0.0 if there was none."""
-        return max((delay.seconds for delay in self.delays if since <= delay.began < until), default=0.0)
-
     def __str__(self) -> str:
+        slowest = max((delay.seconds for delay in self.delays), default=0.0)
         troubles = ", ".join(f"{kind} {self.troubles[kind]}" for kind in Trouble)
         return (
-            f"{self.kind:24} done {self.done:5}  connections {self.connections:4}  ended {self.ended:2}  "
-            f"slowest {self.slowest():.3f} s  {troubles}"
+            f"{self.kind:26} done {self.done:5}  connections {self.connections:4}  announced {self.announced}  "
+            f"ended {self.ended}  slowest {slowest:.3f} s  {troubles}"
         )
