@@ -10,6 +10,7 @@ import trio
 from proxy.control.supervised_backend import SupervisedBackend
 from proxy.control.surroundings import Counts, Plane
 from proxy.core.exchange_view import SHOWN, ExchangeView
+from proxy.core.identity import RolloutId
 from proxy.core.lifecycle import BackendState
 from proxy.core.report import ExchangeCounts
 from proxy.core.step import Step
@@ -39,10 +40,22 @@ class Turn:
     retried: int
     held: int
 
+    def enter(self, rollout: RolloutId) -> None:
+        """Have the lines about the old backend carry the rollout's id; those about the new one do from the start."""
+        if self.old is not None:
+            self.old.enter(rollout)
+
+    def leave(self) -> None:
+        """Have no more lines about either carry it: the turn is over."""
+        for member in (self.old, self.new):
+            if member is not None:
+                member.leave()
+
     def note_cut(self, cut: int, views: Sequence[ExchangeView]) -> None:
         """Count exchanges that were cut, and keep what the oldest of them were for the report."""
+        known = self.step.waited_for if self.cut else ()
         self.cut += cut
-        self.step.waited_for += tuple(views)
+        self.step.waited_for = (*known, *views)
 
     def look_at_drain(self, plane: Plane) -> None:
         """Note in the step what its drain waits for, as it is now; nothing when something was cut already."""

@@ -6,7 +6,7 @@ import { clock } from "/page/words.js";
 const KEPT = 200;
 const SHOWN = 80;
 const UNSHOWN = new Set(["rollout.report"]);
-const PLAIN = new Set(["id", "at", "kind", "pool", "slot", "generation", "backend", "pid", "rollback", "report", "exchanges"]);
+const PLAIN = new Set(["id", "at", "kind", "pool", "slot", "generation", "backend", "pid", "before", "state", "rollback", "report", "exchanges"]);
 
 export class Events {
   constructor() {
@@ -40,6 +40,8 @@ function about(event) {
     event.generation !== undefined ? `gen ${event.generation}` : null].filter((word) => word !== null && word !== undefined);
   const rest = Object.entries(event).filter(([key, value]) => !PLAIN.has(key) && value !== null && value !== "" && value !== false)
     .map(([key, value]) => `${key} ${Array.isArray(value) ? value.join("; ") : value}`);
+  // The kind of a backend's event is the state it came to; of a rollout's step the state is the news.
+  if (event.kind === "rollout.step") rest.unshift(event.state);
   return [...where, ...rest].join(", ");
 }
 

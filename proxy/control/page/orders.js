@@ -83,7 +83,7 @@ export class Orders {
     const answer = this.answers.get(pool);
     if (!answer) return h("div", { class: "answer", "data-key": "answer", role: "status" });
     return h("div", { class: answer.code ? "answer refused" : "answer", "data-key": "answer", role: "status" },
-      h("p", {}, answer.code && ["Refused: ", h("code", {}, answer.code), ". "], answer.text),
+      h("p", {}, answer.code && ["Refused, ", h("code", {}, answer.code), ": "], answer.text),
       answer.code && problems(answer.state),
       h("button", { type: "button", "data-dismiss": pool, "aria-label": "Dismiss this answer" }, "×"));
   }

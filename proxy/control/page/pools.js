@@ -3,11 +3,12 @@
 import { h } from "/page/element.js";
 import { bytes, count, span, state, whole } from "/page/words.js";
 import { charts } from "/page/chart.js";
-import { running } from "/page/rollouts.js";
+import { running, summary } from "/page/rollouts.js";
 import { waiting } from "/page/waiting.js";
 
 const COLUMNS = ["slot", "generation", "state", "health", "in flight", "connections", "uptime", "memory", "process", ""];
 const NUMERIC = new Set(["slot", "generation", "in flight", "connections", "uptime", "memory"]);
+const RECENT = 20000; // milliseconds that the end of a rollout is told above its pool
 const MEANT = { connections: "conns", generation: "gen" };
 
 const path = (...parts) => ["/v1/pools", ...parts.map(encodeURIComponent)].join("/");
@@ -24,11 +25,11 @@ export function pool(name, now, { orders, traffic, rollouts }) {
       h("p", { class: "facts" }, facts(now).map((fact) => h("span", {}, fact))),
       h("div", { class: "orders" }, buttons(name, now, orders))),
     orders.answer(name),
-    notices(name, now, known, orders),
+    notices(now, known, traffic.now),
     rollout && running(rollout, now, orders.button("Abort", path(name, "abort"),
       { pool: name, ask: `End ${rollout.id} early?`, label: `Abort rollout ${rollout.id} of ${name}` })),
     slots(name, now, rollout, orders),
-    traffic.now !== null && charts(name, traffic.series(name), traffic.now, bands, now.generation));
+    traffic.now !== null && charts(traffic.series(name), traffic.now, bands, rollout?.generation ?? now.generation));
 }
 
 function facts(now) {
@@ -54,10 +55,13 @@ function buttons(name, now, orders) {
   ];
 }
 
-function notices(name, now, known, orders) {
+function notices(now, known, moment) {
+  const last = known.at(-1);
+  const fresh = last && last.outcome !== "running" && moment - Date.parse(last.started) - 1000 * last.seconds < RECENT;
   const failed = known.findLast((rollout) => rollout.outcome === "failed");
   const hopeless = !now.slots.some((slot) => slot.backends.some(serves)) && now.outlook === "hopeless";
   return h("div", { "data-key": "notices" },
+    fresh && h("div", { class: "notice plain", "data-key": last.id }, h("p", {}, state(last.outcome, summary(last)))),
     now.locked !== null && h("div", { class: "notice bad", "data-key": "locked" },
       h("p", {}, state("locked", "Locked"), `: ${now.locked}. `,
         "Reloads are refused and crashed backends stay down. Repair the release, then unlock."),

@@ -27,16 +27,27 @@ const LEGEND = [["serve", "old serves"], ["drain", "drains"], ["idle", "drained"
 
 // The panel of a rollout in progress.
 export function running(rollout, pool, abort) {
-  const forward = rollout.slots.filter((slot) => !slot.rollback);
-  const done = forward.filter((slot) => slot.state === "done").length;
+  const { all, done } = sums(rollout);
   return h("section", { class: "rollout", "data-key": `rollout-${rollout.id}`, "aria-label": `Rollout ${rollout.id}` },
     h("header", {},
       h("h3", {}, state("running", `Rollout ${rollout.id}`)),
       h("p", { class: "facts" }, h("span", {}, `to generation ${rollout.generation}`), h("span", {}, rollout.strategy),
-        h("span", {}, `by ${rollout.trigger}`), h("span", {}, `${done} of ${count(forward.length, "slot")} replaced`),
+        h("span", {}, `by ${rollout.trigger}`), h("span", {}, `${done} of ${count(all, "slot")} replaced`),
         h("span", {}, seconds(rollout.seconds))),
       h("div", { class: "orders" }, abort)),
     drawing(rollout, pool));
+}
+
+// How one ended, in a line.
+export function summary(rollout) {
+  const { all, done, cut } = sums(rollout);
+  return `Rollout ${rollout.id} ${rollout.outcome}: ${done} of ${count(all, "slot")} replaced in ${seconds(rollout.seconds)}, ${cut} cut`;
+}
+
+function sums({ slots }) {
+  const forward = slots.filter((slot) => !slot.rollback);
+  return { all: forward.length, done: forward.filter((slot) => slot.state === "done").length,
+    cut: slots.reduce((total, slot) => total + slot.exchanges.cut, 0) };
 }
 
 // The reports, the newest first.
@@ -47,14 +58,12 @@ export function reports(rollouts) {
 }
 
 function report(rollout) {
-  const forward = rollout.slots.filter((slot) => !slot.rollback);
-  const done = forward.filter((slot) => slot.state === "done").length;
-  const sum = (key) => rollout.slots.reduce((total, slot) => total + slot.exchanges[key], 0);
+  const { all, done, cut } = sums(rollout);
   return h("details", { class: "report", "data-key": rollout.id },
     h("summary", {},
       h("span", { class: "id" }, rollout.id), h("span", { class: "of" }, rollout.pool), state(rollout.outcome),
-      h("span", {}, `${done} of ${count(forward.length, "slot")}`), h("span", { class: "number" }, seconds(rollout.seconds)),
-      h("span", { class: "number" }, `${sum("cut")} cut`), h("time", { datetime: rollout.started }, clock(rollout.started))),
+      h("span", { class: "count" }, `${done} of ${count(all, "slot")}`),
+      h("span", { class: "number" }, seconds(rollout.seconds)), h("span", { class: "number" }, `${cut} cut`), h("time", { datetime: rollout.started }, clock(rollout.started))),
     rollout.reason && h("p", { class: "reason" }, h("code", {}, rollout.reason), `: ${rollout.detail}.`,
       rollout.rolled_back ? " The slots are back at the release before." : "", rollout.locked ? " The pool was locked." : ""),
     rollout.output.length > 0 && h("pre", { tabindex: "0", "aria-label": "last lines of the backend" }, rollout.output.join("\n")),
@@ -85,12 +94,14 @@ function drawing(rollout, pool) {
   const slots = rollout.slots.filter((slot) => live || slot.offsets.turn !== null);
   if (!slots.length) return null;
   const end = rollout.seconds;
-  const axis = live ? Math.max(5, end * 1.2, deadline(rollout, pool) ?? 0) : Math.max(end, 0.1);
+  const axis = live ? Math.max(5, end * 1.2, 1.02 * (deadline(rollout, pool) ?? 0)) : Math.max(end, 0.1);
   return h("div", { class: "drawing", "data-key": "drawing" },
     slots.map((slot) => turn(slot, rollout, pool, end, axis, live)),
     h("div", { class: "turn scale", "aria-hidden": "true" }, h("span", {}), h("svg", { height: 16 }, ticks(axis)), h("span", {})),
     h("p", { class: "legend", "aria-hidden": "true" }, LEGEND.map(([kind, word]) =>
-      h("span", {}, h("svg", { width: 18, height: 8 }, hatch(`legend-${rollout.id}`), bar(kind, 0, 1, 1, 0, `legend-${rollout.id}`)), ` ${word}`))));
+      h("span", {}, h("svg", { width: 18, height: 8 }, hatch(`legend-${rollout.id}`), bar(kind, 0, 1, 1, 0, `legend-${rollout.id}`)), ` ${word}`)),
+      live && h("span", {}, h("svg", { width: 18, height: 8 }, h("line", { class: "left", x1: 0, x2: 16, y1: 4, y2: 4 }),
+        h("line", { class: "limit", x1: 16, x2: 16, y1: 0, y2: 8 })), " what is left is cut")));
 }
 
 const backendOf = (slot, pool) => pool?.slots.find((one) => one.slot === slot.slot)?.backends
@@ -114,7 +125,8 @@ function turn(slot, rollout, pool, end, axis, live) {
   return h("div", { class: `turn ${slot.state}`, "data-key": key },
     h("span", { class: "which" }, h("b", {}, `slot ${slot.slot}`), ` ${slot.old_generation} → ${slot.new_generation}${slot.rollback ? ", back" : ""}`),
     h("svg", { height: 22, role: "img", "aria-label": `slot ${slot.slot}: ${words(slot, pool)}` }, hatch(id), bars,
-      limit !== null && h("line", { class: "limit", x1: part(limit / axis), x2: part(limit / axis), y1: 0, y2: 10 })),
+      limit !== null && [h("line", { class: "left", x1: part(end / axis), x2: part(limit / axis), y1: 5, y2: 5 }),
+        h("line", { class: "limit", x1: part(limit / axis), x2: part(limit / axis), y1: 0, y2: 10 })]),
     h("span", { class: "words" }, words(slot, pool)));
 }
 
