@@ -145,6 +145,22 @@ def _without_port(hop: bytes) -> bytes:
     return hop.partition(b":")[0] if hop.count(b":") == 1 else hop
 
 
+def forwards_left(head: RequestHead) -> bool:
+    """Count `Max-Forwards` down, where a request has it (RFC 9110 7.6.2; P6).
+
+    Returns:
+        Whether the request may be forwarded; otherwise it is for the proxy itself.
+    """
+    value = head.field(b"max-forwards")
+    if value is None or not value.isdigit() or len(value) > 18:
+        return True
+    left = int(value)
+    if left:
+        told = b"%d" % (left - 1)
+        head.fields = [(name, told if name.lower() == b"max-forwards" else value) for name, value in head.fields]
+    return left > 0
+
+
 def request_id_of(head: RequestHead, peer: Peer) -> bytes | None:
     """The request id that a trusted peer gave, or None."""
     if peer.trusted and head.forwarded is not None:

@@ -15,7 +15,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from proxy.core.errors import Side, UpstreamBroken
-from proxy.core.forwarding import error_head, request_id_of, write_request
+from proxy.core.forwarding import error_head, forwards_left, request_id_of, write_request
 from proxy.core.messages import Field, ResponseHead
 from proxy.core.routing import RouteMatch
 from proxy.edge.attempts import Attempts
@@ -51,6 +51,9 @@ class Exchange(Attempts):
                 self.answer(400, side=Side.DOWNSTREAM, error="no host to redirect to")
                 return
             self.answer(listener.redirect.status, fields=((b"Location", listener.redirect_to(head)),))
+            return
+        if head.method == b"OPTIONS" and not forwards_left(head):
+            self.answer(200)
             return
         match = self.plane.router.match(head.host, head.path)
         if not isinstance(match, RouteMatch):

@@ -6,22 +6,23 @@ between two of them when a backend's time is over.
 
 from __future__ import annotations
 
+import re
+
 from proxy.core.messages import RequestHead
 
+_KEY = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==")
+"""Sixteen bytes in base64."""
 _OPCODE_CLOSE = 0x8
 _WIDE_LENGTHS = {126: 2, 127: 8}
 
 
 def is_handshake(head: RequestHead) -> bool:
     """Whether a request is an HTTP/1.1 handshake that may be passed on (RFC 6455 4.1; P8)."""
-    key = head.field(b"sec-websocket-key")
-    return (
-        head.upgrade == b"websocket"
-        and head.method == b"GET"
-        and head.field(b"sec-websocket-version") == b"13"
-        and key is not None
-        and len(key) == 24
-    )
+    if head.upgrade != b"websocket" or head.method != b"GET":
+        return False
+    keys = [value for name, value in head.fields if name.lower() == b"sec-websocket-key"]
+    versions = [value for name, value in head.fields if name.lower() == b"sec-websocket-version"]
+    return versions == [b"13"] and len(keys) == 1 and _KEY.fullmatch(keys[0]) is not None
 
 
 def close_frame(code: int) -> bytes:
