@@ -176,6 +176,7 @@ class RolloutRun:
                 retried=counts.retried,
                 held=counts.held,
             )
+            self._turn.enter(self.rollout.id)
             self._told = None
             self._log.info("rollout.slot_started", slot=step.slot, rollback=step.rollback)
         if step.state is not self._told:
@@ -284,7 +285,8 @@ class RolloutRun:
             try:
                 # In one go with the look at the scope: what was cancelled before it began starts nothing.
                 await trio.lowlevel.checkpoint()
-                turn.new = pool.launch(slot, generation, pool.release_of(generation), reason)
+                release = pool.release_of(generation)
+                turn.new = pool.launch(slot, generation, release, reason, rollout=self.rollout.id)
                 await pool.bring_up(turn.new)
             except StartFailed as failure:
                 self._log.error(
@@ -344,6 +346,7 @@ class RolloutRun:
 
     def _end_turn(self, slot: int, event: str) -> None:
         turn, self._turn = self._at_hand, None
+        turn.leave()
         exchanges = turn.counts(self._surroundings.plane.pool_counts(self._pool.name))
         self.rollout.count(slot, exchanges)
         if not turn.cut:
@@ -374,6 +377,8 @@ class RolloutRun:
         self._surroundings.tally.observe(self._surroundings.tally.rollout_duration, pool.name, report.seconds)
         pool.run = None
         pool.marked = None
+        if self._turn is not None:
+            self._turn.leave()
         if outcome is Outcome.DONE:
             pool.pin(rollout.generation)
             self._log.info("rollout.done", generation=rollout.generation, seconds=round(report.seconds, 3))

@@ -12,6 +12,7 @@ from proxy.control.release import Release
 from proxy.control.surroundings import Surroundings
 from proxy.core.backend import Backend
 from proxy.core.health import ProbeResult
+from proxy.core.identity import RolloutId
 from proxy.core.pool import Pool
 from proxy.processes.listening import open_backend_socket
 from proxy.processes.spawn import spawn_backend
@@ -57,7 +58,7 @@ class SupervisedBackend:
         ending: why its end is expected; None while it is not.
         drain_deadline: when a rollout gives up waiting for its last exchange, on trio's clock; None while none does.
         handed_over: a new proxy process looks after it; here it is only waited for.
-        log: bound to pool, slot, generation and pid.
+        log: bound to pool, slot, generation and pid, and to the rollout as long as it has a part in one.
     """
 
     def __init__(
@@ -87,6 +88,14 @@ class SupervisedBackend:
     def alive(self) -> bool:
         """Its process has not ended."""
         return self.process.exit is None
+
+    def enter(self, rollout: RolloutId) -> None:
+        """Have every line about it carry the id of a rollout, what it writes itself included, until `leave`."""
+        self.log = self.log.bind(rollout=rollout)
+
+    def leave(self) -> None:
+        """Have no line carry it any more."""
+        self.log = self.log.try_unbind("rollout")
 
     def expect(self, ending: ExitReason) -> None:
         """Note why its end is expected; the first reason stays, but for a stop that takes a kill."""
@@ -172,9 +181,9 @@ class SupervisedBackend:
             with self._probing:
                 # Backends that became ready together are not probed in the same instant for ever.
                 first_after = health.interval * (0.5 + 0.5 * self._surroundings.jitter())
-                await serve_probes(
-                    pool, self.backend, health, self._surroundings, self.log, first_after=first_after
-                )
+                # It is probed for longer than its part in a rollout lasts.
+                log = self.log.try_unbind("rollout")
+                await serve_probes(pool, self.backend, health, self._surroundings, log, first_after=first_after)
         finally:
             self._probed.set()
 
@@ -208,12 +217,13 @@ def launch_backend(
     """
     plan = release.plan(pool=pool.name, slot=slot, generation=generation)
     bound = log.bind(slot=slot, generation=generation)
+    member: SupervisedBackend | None = None
     listening = open_backend_socket(
         plan.listen, directory=surroundings.sockets, name=plan.name, transport=plan.transport
     )
 
     def relay(line: str) -> None:
-        bound.info("backend.output", line=line)
+        (bound if member is None else member.log).info("backend.output", line=line)
 
     process = spawn_backend(
         plan,
@@ -235,4 +245,5 @@ def launch_backend(
         # An observer is broken; the entry was made before it was told, and the process exists.
         log.error("pool.observer_crashed", exc_info=faults)
         backend = pool.backends[-1]
-    return SupervisedBackend(backend, process, release, surroundings, bound.bind(pid=process.pid))
+    member = SupervisedBackend(backend, process, release, surroundings, bound.bind(pid=process.pid))
+    return member

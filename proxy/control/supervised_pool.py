@@ -161,9 +161,15 @@ class SupervisedPool:
                 let_go(member, self.entries)
 
     def launch(
-        self, slot: int, generation: int, release: Release, reason: StartReason
+        self,
+        slot: int,
+        generation: int,
+        release: Release,
+        reason: StartReason,
+        *,
+        rollout: RolloutId | None = None,
     ) -> SupervisedBackend:
-        """Start a backend and look after it.
+        """Start a backend, for a rollout or for none, and look after it.
 
         Raises:
             BackendError: it could not be started.
@@ -171,6 +177,8 @@ class SupervisedPool:
         member = launch_backend(
             self.core, release, self.surroundings, self.log, slot=slot, generation=generation
         )
+        if rollout is not None:
+            member.enter(rollout)
         self.members.append(member)
         self.surroundings.tally.backend_starts[self.name, reason.value] += 1
         member.log.info("backend.starting", reason=reason.value, directory=release.directory)

@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import structlog
 import trio
 
 from proxy.core.config import SupervisedPoolTable
@@ -321,10 +322,16 @@ async def test_a_changed_size_takes_effect_with_the_rollout(tmp_path):
 
 
 async def test_progress_is_told_with_the_id_of_the_rollout(tmp_path):
-    """Every line about it carries the id, and every step is an event."""
+    """Every line about it and about the backends at hand carries the id, later ones do not; every step is an event."""
     async with open_pool(supervised_table(tmp_path)) as stage:
         await stage.roll()
+        turn = ["backend.draining", "backend.starting", "backend.ready", "backend.stopping", "backend.exited"]
+        told = [record for record in stage.log if record["event"] in turn and record.get("reason") != "boot"]
+        rolling = [record["event"] for record in told if record.get("rollout") == "r1"]
+        assert rolling == 2 * turn
+        assert all("rollout" not in structlog.get_context(member.log) for member in stage.pool.members)
         names = [record["event"] for record in stage.log if record.get("rollout") == "r1"]
+        names = [name for name in names if name.startswith("rollout.")]
         assert names[:6] == [
             "rollout.started",
             "rollout.slot_started",
