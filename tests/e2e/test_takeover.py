@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
+import subprocess
 import sys
+import sysconfig
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -16,10 +19,10 @@ from tests.support.certificates import issue_certificate
 from tests.support.chain import Chain, run_chain
 from tests.support.client import open_connection
 from tests.support.clients import SHORT_KINDS
-from tests.support.hotswap import living, wait_gone
+from tests.support.hotswap import REPOSITORY, living, wait_gone
 from tests.support.load import run_load
 from tests.support.pools import demo_pool, listeners
-from tests.support.trouble import CutShort
+from tests.support.trouble import CutShort, Trouble
 
 TAKEOVERS = 20
 
@@ -62,25 +65,41 @@ async def serves(chain: Chain) -> None:
 
 
 @pytest.mark.alone
-@pytest.mark.fail_after(240)
-async def test_twenty_takeovers_in_a_row_cost_no_client_anything(tmp_path: Path) -> None:
-    """Every kind of client, plain and TLS: no failure of any kind, each POST once, the same backends throughout.
-
-    A rollout before and one after show that generations go on; the kernel dropped nothing, every process of the
-    chain has as many descriptors as the others, and no child is left unreaped.
-    """
+@pytest.mark.fail_after(120)
+async def test_a_takeover_costs_no_client_of_any_kind_anything(tmp_path: Path) -> None:
+    """Uploads, downloads, event streams, WebSockets and short exchanges, plain and TLS: no failure of any kind."""
     certificates = issue_certificate(tmp_path)
     async with run_chain(listeners(certificates) + demo_pool(tmp_path), tmp_path) as chain:
         hotswap = chain.hotswap
-        assert (await hotswap.rollout())["generation"] == 2
-        before = await chain.backends()
-        counters = kernel_counters()
         targets = {
             "plain": await hotswap.target("public"),
             "tls": await hotswap.target("secure", tls=certificates.trusting),
         }
-        open_files = []
         async with run_load(targets) as load:
+            await load.wait_turns(1)
+            for _ in range(2):
+                await chain.take_over()
+                await load.wait_turns(1)
+                await chain.wait_alone()
+        load.assert_unharmed()
+        load.assert_ledger(tmp_path / "notes.sqlite3")
+
+
+@pytest.mark.alone
+@pytest.mark.fail_after(200)
+async def test_twenty_takeovers_in_a_row_cost_no_client_anything(tmp_path: Path) -> None:
+    """No failure of any kind, each POST once, the same backends throughout.
+
+    A rollout before and one after show that generations go on; the kernel dropped nothing, every process of the
+    chain has as many descriptors as the others, and no child is left unreaped.
+    """
+    async with run_chain(listeners() + demo_pool(tmp_path), tmp_path) as chain:
+        hotswap = chain.hotswap
+        assert (await hotswap.rollout())["generation"] == 2
+        before = await chain.backends()
+        counters = kernel_counters()
+        open_files = []
+        async with run_load({"plain": await hotswap.target()}, kinds=SHORT_KINDS) as load:
             await load.wait_turns(1)
             for number in range(TAKEOVERS):
                 result = await chain.take_over()
@@ -101,8 +120,15 @@ async def test_twenty_takeovers_in_a_row_cost_no_client_anything(tmp_path: Path)
         assert set((await chain.backends()).values()) == {3}
         assert not set(await chain.backends()) & set(before)
         metrics = await hotswap.admin.metrics()
-        assert f'hotswap_takeovers_total{{outcome="done"}} {TAKEOVERS}' in metrics
-        assert 'hotswap_rollouts_total{outcome="done",pool="web"} 2' in metrics or "hotswap_rollouts_total" in metrics
+        # Each process went on where the one before it stood.
+        assert f'hotswap_takeovers_total{{outcome="done"}} {TAKEOVERS}.0' in metrics
+        assert 'hotswap_rollouts_total{pool="web",outcome="done"} 2.0' in metrics
+        answered = sum(
+            float(line.rpartition(" ")[2])
+            for line in metrics.splitlines()
+            if line.startswith('hotswap_requests_total{') and 'code="200"' in line
+        )
+        assert answered >= load.done
 
 
 @pytest.mark.fail_after(90)
@@ -111,7 +137,9 @@ async def test_connections_in_the_queue_are_answered_by_the_new_process(tmp_path
     config = listeners().replace("[[routes]]", "[listeners.public.limits]\nconnections = 4\n[[routes]]")
     async with run_chain(config + demo_pool(tmp_path), tmp_path) as chain:
         hotswap = chain.hotswap
-        host, port = (await hotswap.target()).address
+        address = (await hotswap.target()).address
+        assert isinstance(address, tuple)
+        host, port = address
         with ExitStack() as stack:
             held = [stack.enter_context(socket.create_connection((host, port))) for _ in range(4)]
             for one in held:
@@ -140,7 +168,7 @@ async def test_a_new_process_that_dies_at_any_step_costs_nothing(tmp_path: Path)
         files = []
         target = await hotswap.target()
         for place in places:
-            async with run_load({"plain": target}, kinds=SHORT_KINDS) as load:
+            async with run_load({place: target}, kinds=SHORT_KINDS) as load:
                 await load.wait_turns(1)
                 executable = chain.faulty(f"new:{place}")
                 problem = await chain.fail_over(executable=executable)
@@ -158,6 +186,34 @@ async def test_a_new_process_that_dies_at_any_step_costs_nothing(tmp_path: Path)
         await chain.take_over()
         assert await chain.backends() == backends
         await serves(chain)
+
+
+@pytest.mark.fail_after(60)
+async def test_a_new_process_that_dies_in_probation_gives_everything_back(tmp_path: Path) -> None:
+    """Only what was in it at that moment may fail: nobody is refused, and the old process has the backends again."""
+    async with run_chain(listeners() + demo_pool(tmp_path), tmp_path) as chain:
+        hotswap = chain.hotswap
+        old, backends = await chain.serving(), await chain.backends()
+        problems = []
+
+        async def order() -> None:
+            problems.append(await chain.fail_over(probation="20s"))
+
+        async with run_load({"plain": await hotswap.target()}, kinds=SHORT_KINDS) as load:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(order)
+                while (new := await chain.serving()) == old:
+                    await trio.sleep(0.05)
+                await load.wait_turns(2)
+                assert load.troubles == 0, load.table()
+                os.kill(new, signal.SIGKILL)
+            await load.wait_turns(3)
+        assert load.troubles <= len(SHORT_KINDS), load.table()
+        assert load.troubles_of([Trouble.REFUSED, Trouble.TIMEOUT, Trouble.SERVER_ERROR]) == 0, load.table()
+        assert problems[0]["state"]["step"] == "probation"
+        assert problems[0]["state"]["generation"] == 3
+        assert (await chain.serving(), await chain.backends()) == (old, backends)
+        assert (await hotswap.rollout())["generation"] == 2
 
 
 @pytest.mark.fail_after(60)
@@ -260,7 +316,7 @@ async def test_a_process_that_comes_by_itself_takes_over_through_the_path(tmp_pa
         process = await trio.lowlevel.open_process(
             [sys.executable, "-m", "proxy.cli", "run", "--attach", str(hotswap.config)],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
             stdout=2,
         )
         try:
@@ -341,3 +397,76 @@ async def test_a_backend_that_crashes_is_seen_by_the_new_process_with_its_status
         while second in await chain.backends() or len(await chain.backends()) < 2:
             await trio.sleep(0.05)
         await serves(chain)
+
+
+@pytest.mark.fail_after(60)
+async def test_a_new_process_that_falls_silent_after_the_commit_is_ended(tmp_path: Path) -> None:
+    """It owns the backends and does not say that it accepts: it is killed, and everything returns."""
+    async with run_chain(listeners() + demo_pool(tmp_path), tmp_path) as chain:
+        old, backends = await chain.serving(), await chain.backends()
+        async with run_load({"plain": await chain.hotswap.target()}, kinds=SHORT_KINDS) as load:
+            problem = await chain.fail_over(executable=chain.faulty("new:probation", "stop"))
+            await load.wait_turns(2)
+        load.assert_unharmed()
+        assert problem["state"]["step"] == "committed", problem
+        assert (await chain.serving(), await chain.backends()) == (old, backends)
+        assert (await chain.hotswap.rollout())["generation"] == 2
+
+
+@pytest.mark.fail_after(60)
+async def test_the_service_manager_hears_of_the_new_process_only_after_probation(tmp_path: Path) -> None:
+    """RELOADING, then MAINPID and READY in one message from the old one; READY alone when it failed; no STOPPING."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+        async with run_chain(listeners() + demo_pool(tmp_path), tmp_path, environment=environment) as chain:
+            await chain.fail_over(executable=chain.faulty("new:prepared"))
+            failed = _messages(manager)
+            new = (await chain.take_over())["pid"]
+            await chain.wait_alone()
+            done = _messages(manager)
+        assert [message[0] for message in failed if message[0] != "READY=1"] == ["RELOADING=1"]
+        assert failed[-1] == ["READY=1"]
+        assert done[0][0] == "RELOADING=1"
+        assert [f"MAINPID={new}", "READY=1"] in done
+        assert not [message for message in failed + done if "STOPPING=1" in message]
+
+
+def _messages(manager: socket.socket) -> list[list[str]]:
+    found = []
+    with suppress(BlockingIOError):
+        while True:
+            found.append(manager.recv(4096).decode().split("\n"))
+    return [message for message in found if not message[0].startswith("STATUS=")]
+
+
+@pytest.mark.fail_after(90)
+async def test_one_installed_version_takes_over_from_another(tmp_path: Path) -> None:
+    """The new one lives in a virtual environment of its own."""
+    venv = tmp_path / "new"
+    await trio.to_thread.run_sync(_install, venv)
+    async with run_chain(listeners() + demo_pool(tmp_path), tmp_path) as chain:
+        backends = await chain.backends()
+        async with run_load({"plain": await chain.hotswap.target()}, kinds=SHORT_KINDS) as load:
+            await load.wait_turns(1)
+            command = f'exec {venv}/bin/python -m proxy.cli "$@"'
+            executable = chain.script("new-hotswap", "unset PYTHONPATH", last=command)
+            result = await chain.take_over(executable=executable)
+            await load.wait_turns(2)
+        load.assert_unharmed()
+        assert result["version"] == "9.9"
+        assert (await chain.hotswap.status())["version"] == "9.9"
+        assert await chain.backends() == backends
+
+
+def _install(venv: Path) -> None:
+    """Make a virtual environment with this program as version 9.9, and with the libraries of the present one."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+    (packages,) = venv.glob("lib/python*/site-packages")
+    for name in ("proxy", "backends"):
+        shutil.copytree(REPOSITORY / name, packages / name, ignore=shutil.ignore_patterns("__pycache__"))
+    information = packages / "hotswap-9.9.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: hotswap\nVersion: 9.9\n", encoding="utf-8")
+    (packages / "libraries.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")

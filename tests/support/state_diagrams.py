@@ -6,12 +6,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from proxy.core.lifecycle import TRANSITIONS, BackendState
 from proxy.core.step_table import ENDS, TABLES, Row, StepState
 from proxy.core.strategy import Strategy
+from proxy.core.takeover_machine import Row as TakeoverRow
+from proxy.core.takeover_new import NEW_DEADLINES, NEW_ENDS, NEW_TABLE, NewState
+from proxy.core.takeover_old import OLD_DEADLINES, OLD_ENDS, OLD_TABLE, OldState
+
+AnyRow = TakeoverRow[Any, Any, Any]
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "state-machines.md"
 
@@ -95,12 +102,72 @@ def tabulate_step(rows: Iterable[Row]) -> Iterator[str]:
         yield f"| `{row.state}` | {words(row.event)} | `{row.then}` | {commands or 'nothing'} |"
 
 
+TAKEOVERS = """\
+## A takeover
+
+Each side has a table of its own; [why it is like this](../explanation/takeover.md).
+The drawings leave out what comes too late to matter, and the deaths and broken channels that end most states in the
+same way; the tables have everything.
+"""
+
+
+def draw_takeover(rows: Iterable[AnyRow], start: StrEnum, ends: Iterable[StrEnum]) -> Iterator[str]:
+    """Give the lines of the drawing of one side of a takeover."""
+    yield "```mermaid"
+    yield "stateDiagram-v2"
+    yield f"    [*] --> {start}"
+    labels: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        if row.then is not row.state:
+            orders = ", ".join(command.value for command in row.commands)
+            labels.setdefault((row.state, row.then, orders), []).append(row.event.value)
+    for (state, then, orders), events in labels.items():
+        when = " or ".join(events)
+        yield f"    {state} --> {then}: {when} / {orders}" if orders else f"    {state} --> {then}: {when}"
+    for end in sorted(ends):
+        yield f"    {end} --> [*]"
+    yield "```"
+
+
+def tabulate_takeover(rows: Iterable[AnyRow]) -> Iterator[str]:
+    """Give the lines of the table of one side of a takeover."""
+    yield "| in | when | go to | and |"
+    yield "|---|---|---|---|"
+    ordered = list(rows)
+    order = list(type(ordered[0].state))
+    for row in sorted(ordered, key=lambda row: order.index(row.state)):
+        commands = ", ".join(command.value for command in row.commands)
+        yield f"| `{row.state}` | {row.event.value} | `{row.then}` | {commands or 'nothing'} |"
+
+
+def tabulate_deadlines(deadlines: Mapping[StrEnum, float]) -> Iterator[str]:
+    """Give the lines of the table of how long states may last."""
+    yield "| state | seconds |"
+    yield "|---|---|"
+    for state, seconds in deadlines.items():
+        yield f"| `{state}` | {seconds:g} |"
+
+
+def write_takeovers() -> Iterator[str]:
+    """Give the part of the page about takeovers."""
+    yield TAKEOVERS
+    sides: tuple[tuple[str, Mapping[object, AnyRow], StrEnum, Iterable[StrEnum], Mapping[Any, float]], ...] = (
+        ("the old process", OLD_TABLE, OldState.PREFLIGHT, OLD_ENDS, OLD_DEADLINES),  # type: ignore[arg-type]
+        ("the new process", NEW_TABLE, NewState.GREETING, NEW_ENDS, NEW_DEADLINES),  # type: ignore[arg-type]
+    )
+    for name, table, start, ends, deadlines in sides:
+        rows = list(table.values())
+        yield from (f"### {name}", "", *draw_takeover(rows, start, ends), "", *tabulate_takeover(rows), "")
+        yield from ("How long a state may last:", "", *tabulate_deadlines(deadlines), "")
+
+
 def write_page() -> str:
     """Give the whole page."""
     lines = [HEAD, *draw_lifecycle(), "", STEPS]
     for strategy, table in TABLES.items():
         rows = list(table.values())
         lines += [f"### {strategy}", "", INTROS[strategy], "", *draw_step(rows), "", *tabulate_step(rows), ""]
+    lines += write_takeovers()
     return "\n".join(lines).rstrip() + "\n"
 
 
