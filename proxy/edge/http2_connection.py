@@ -44,9 +44,11 @@ class Http2Connection:
         "_goaway_at",
         "_head_by",
         "_idle_at",
+        "_partial",
         "_stall_at",
         "armed",
         "deadline",
+        "hungry",
         "listener",
         "peer",
         "plane",
@@ -64,10 +66,12 @@ class Http2Connection:
         self.deadline = self.armed = math.inf
         self.streams: dict[int, Http2Stream] = {}
         self.waiting: set[Http2Stream] = set()  # for the socket to take more
+        self.hungry: dict[Http2Stream, None] = {}  # for windows; who has just had some stands at the end
         now = plane.poller.now
         self.session = Http2Session(header_bytes=listener.header_bytes, headers=listener.headers, now=now)
         self._dirty = False
         self._closing = False
+        self._partial = 1  # the number of the head that the client owes the rest of
         self._draining = 0  # 1: the first GOAWAY is out, 2: the second
         self._head_by = now + listener.header_timeout
         self._idle_at = now + listener.idle_timeout
@@ -109,7 +113,7 @@ class Http2Connection:
         waiting, self.waiting = self.waiting, set()
         for stream in waiting:
             try:
-                stream.on_window()
+                stream.on_drained()
             except Exception as error:  # contained: one stream
                 stream.on_crash(error)
 
@@ -118,7 +122,7 @@ class Http2Connection:
         now = self.plane.poller.now
         if now >= self._stall_at:
             self.close()
-        elif self.session.partial and now >= self._head_by:
+        elif now >= self._head_by:
             self.session.give_up(ErrorCodes.ENHANCE_YOUR_CALM, "the head came too slowly")
             self._fail()
         elif now >= self._goaway_at:
@@ -138,23 +142,31 @@ class Http2Connection:
     def pump(self) -> None:
         """Read what is there."""
         stream = self.stream
-        buffer = self.plane.buffer[:READ_BYTES]
+        buffer = self.plane.buffer
         for _ in range(READS_AT_A_TIME):
-            if self._closing or not stream.readable or stream.unsent > UNREAD_LIMIT:
+            if self._closing or stream.unsent > UNREAD_LIMIT:
                 return
-            got = stream.read_into(buffer)
-            if got == BLOCKED:
-                return
+            filled = 0
+            got = BLOCKED
+            while stream.readable and filled < READ_BYTES:  # over TLS one read is one record
+                got = stream.read_into(buffer[filled:READ_BYTES])
+                if got <= 0:
+                    break
+                filled += got
+            if filled:
+                self._take(self.session.feed(buffer[:filled], self.plane.poller.now))
             if got == 0:
                 self.close()
                 return
-            self._take(self.session.feed(buffer[:got], self.plane.poller.now))
+            if not stream.readable:
+                return
         self.plane.poller.soon(self, self.pump)
 
     def _take(self, items: list[Item]) -> None:
         """Do what the client asked for."""
         streams = self.streams
         starting: list[Http2Stream] = []
+        opened = False
         for item in items:
             stream = streams.get(item.stream_id) if not isinstance(item, Answered) else None
             try:
@@ -173,8 +185,7 @@ class Http2Connection:
                         if stream is not None:
                             stream.on_end()
                     case Opened(stream_id=0):
-                        for waiting in tuple(streams.values()):
-                            waiting.on_window()
+                        opened = True
                     case Opened():
                         if stream is not None:
                             stream.on_window()
@@ -189,6 +200,8 @@ class Http2Connection:
                 if stream is None:
                     raise
                 stream.on_crash(error)
+        if opened and self.hungry:
+            self._feed_hungry()
         for stream in starting:
             try:
                 stream.start()
@@ -198,13 +211,24 @@ class Http2Connection:
         if session.error is not None:
             self._fail()
             return
-        if session.partial:
-            self._head_by = min(self._head_by, self.plane.poller.now + self.listener.header_timeout)
-        else:
-            self._head_by = math.inf
+        partial = session.partial
+        if partial != self._partial:
+            self._partial = partial
+            self._head_by = self.plane.poller.now + self.listener.header_timeout if partial else math.inf
         if session.has_output:
             self.mark()
         self._rearm()
+
+    def _feed_hungry(self) -> None:
+        """The connection's window has opened: share it, one stream after the other."""
+        for stream in tuple(self.hungry):
+            if self.session.window <= 0:
+                break
+            del self.hungry[stream]
+            try:
+                stream.on_window()
+            except Exception as error:  # contained: one stream
+                stream.on_crash(error)
 
     def _rearm(self) -> None:
         deadline = min(self._head_by, self._stall_at, self._goaway_at)
@@ -252,6 +276,7 @@ class Http2Connection:
         self.session.release(stream.stream_id)
         self.streams.pop(stream.stream_id, None)
         self.waiting.discard(stream)
+        self.hungry.pop(stream, None)
         if not self.streams and not self._closing:
             self._idle_at = self.plane.poller.now + self.listener.idle_timeout
             self._rearm()

@@ -122,16 +122,25 @@ class Http2Stream:
         self._lose()
 
     def on_window(self) -> None:
-        """The client takes more, or the connection does."""
-        if self._send_kept() and not self._over:
-            exchange = self.exchange
-            if self.channel is not None:
-                self.channel.on_drained()
-            elif exchange is not None:
-                self._await_body()
-                exchange.on_downstream_drained()
+        """The client takes more."""
+        if self._kept:
+            if self._send_kept():
+                self.on_drained()
             else:
-                self._finish()
+                self.connection.hungry[self] = None
+
+    def on_drained(self) -> None:
+        """What was kept is out, here or in the socket: go on with what has to wait for that."""
+        if self._over or self._kept:
+            return
+        exchange = self.exchange
+        if self.channel is not None:
+            self.channel.on_drained()
+        elif exchange is not None:
+            self._await_body()
+            exchange.on_downstream_drained()
+        else:
+            self._finish()
 
     def _deliver(self) -> None:
         """Give the exchange what has come, as far as it takes it."""
@@ -284,6 +293,7 @@ class Http2Stream:
             data = memoryview(data)[sent:]
             if kept is None:
                 kept = self._kept = deque()
+            self.connection.hungry[self] = None
             self.plane.poller.timers.set(self, self.plane.poller.now + self.connection.listener.idle_timeout)
         kept.append(bytes(data))
 

@@ -22,8 +22,9 @@ from proxy.core.messages import Field
 
 FIELD_OVERHEAD: Final = 32
 """What each field counts beyond its bytes, in tables and in list sizes (RFC 7541 4.1)."""
-BLOCKS: Final = 64
-"""Whole blocks remembered for each connection and direction."""
+BLOCKS: Final = 32
+BLOCK_BYTES: Final = 2048
+"""How many whole blocks are remembered for each connection and direction, and how large, decoded."""
 
 _STATIC: Final = HeaderTable.STATIC_TABLE
 _STATIC_LENGTH: Final = len(_STATIC)
@@ -109,7 +110,7 @@ class FieldDecoder(Decoder):
         self._assert_valid_table_size()
         if changed:
             self._blocks.clear()
-        elif len(block) <= 256:
+        elif size <= BLOCK_BYTES:
             if len(self._blocks) >= BLOCKS:
                 self._blocks.clear()
             self._blocks[block] = fields
@@ -169,7 +170,7 @@ class FieldEncoder:
         for field in fields:
             self._write_field(block, field)
         encoded = bytes(block)
-        if inserted == self._inserted:
+        if inserted == self._inserted and sum(len(name) + len(value) for name, value in key) <= BLOCK_BYTES:
             if len(self._blocks) >= BLOCKS:
                 self._blocks.clear()
             self._blocks[key] = encoded

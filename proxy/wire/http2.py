@@ -48,6 +48,10 @@ SMALL: Final = 64
 DATA_BYTES: Final = frames.MAX_FRAME - frames.HEADER_BYTES
 """Of a body in one frame, so that a frame fills one record of TLS."""
 DRAIN_PING: Final = b"draining"
+KEPT_HEADS: Final = 32
+KEPT_HEAD_BYTES: Final = 2048
+"""How many heads are remembered, and how large, for requests that come again."""
+_OF_HEADS: Final = (frames.HEADERS, frames.CONTINUATION)
 
 Data = bytes | bytearray | memoryview
 
@@ -167,6 +171,7 @@ class Http2Session:
         "_header_bytes",
         "_headers",
         "_heads",
+        "_heads_read",
         "_items",
         "_last_taken",
         "_machine",
@@ -206,6 +211,7 @@ class Http2Session:
         self._header_bytes = header_bytes
         self._headers = headers
         self._heads: dict[tuple[bytes, bool], tuple[list[Field], RequestHead]] = {}
+        self._heads_read = 0
         self._items: list[Item] = []
         self._out: list[Data] = [machine.data_to_send()]
         self._grown = 0
@@ -223,9 +229,17 @@ class Http2Session:
     # What the client said.
 
     @property
-    def partial(self) -> bool:
-        """Whether the client owes the rest of its preface or of a head."""
-        return not self._settled or self._block is not None
+    def partial(self) -> int:
+        """The number of the head whose rest the client owes, counting its preface as one; 0 when it owes none."""
+        rest = self._rest
+        if not self._settled or self._block is not None or (len(rest) > 3 and rest[3] in _OF_HEADS):
+            return self._heads_read + 1
+        return 0
+
+    @property
+    def window(self) -> int:
+        """How much the client takes on all streams together."""
+        return self._machine.outbound_flow_control_window
 
     def feed(self, data: Data, now: float) -> list[Item]:
         """Read what the client sent next."""
@@ -323,6 +337,7 @@ class Http2Session:
                 self._fail(ErrorCodes.PROTOCOL_ERROR, "the first frame is not SETTINGS")
                 return
             self._settled = True
+            self._heads_read += 1
         self.budget.take(Cost.ANSWERED_FRAME)
         if flags & frames.ACK and len(frame) > frames.HEADER_BYTES:
             self._fail(ErrorCodes.FRAME_SIZE_ERROR, "an acknowledgement says nothing else")
@@ -472,6 +487,7 @@ class Http2Session:
 
     def _on_block(self, flags: int, stream_id: int, block: bytes) -> None:
         """A whole field block; it is decoded whatever becomes of it, because later ones build on it."""
+        self._heads_read += 1
         try:
             fields = self._decoder.read(block)
         except OversizedHeaderListError:
@@ -533,8 +549,8 @@ class Http2Session:
                 self._busy.add(stream_id)
                 self._items.append(Refused(stream_id, error))
                 return
-            if head.upgrade is None and len(block) <= 256:
-                if len(self._heads) >= 64:
+            if head.upgrade is None and sum(len(name) + len(value) for name, value in fields) <= KEPT_HEAD_BYTES:
+                if len(self._heads) >= KEPT_HEADS:
                     self._heads.clear()
                 self._heads[block, ended] = (fields, head)
         stream.remote_ended = ended

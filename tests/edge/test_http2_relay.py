@@ -7,6 +7,7 @@ import hashlib
 import re
 import ssl
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import h2.config
@@ -37,6 +38,15 @@ def connections_of(stage: Stage) -> list[Http2Connection]:
         for connection in stage.plane.listeners["public"].connections
         if isinstance(connection, Http2Connection)
     ]
+
+
+async def wait_for_clients(stage: Stage, count: int) -> list[Http2Connection]:
+    """Clients whose settings have been read."""
+    while True:
+        known = connections_of(stage)
+        if len(known) == count and not any(connection.session.partial for connection in known):
+            return known
+        await trio.sleep(0.002)
 
 
 async def send_until_stopped(line: Line) -> int:
@@ -284,6 +294,33 @@ async def test_a_client_that_never_reads_is_given_up():
         assert line is not None
 
 
+def received(client: Http2Client, size: int) -> bool:
+    """Whether so much of bodies has come, and not more."""
+    return sum(map(len, client.read.bodies.values())) == size
+
+
+async def test_a_small_window_is_shared_by_all_streams():
+    """No stream takes all of the connection's window for itself."""
+    body = bytes(40_000)
+    async with open_stage() as stage:
+        client = await connect_http2(stage, opens=False)
+        (connection,) = await wait_for_clients(stage, 1)
+        connection.session._machine.outbound_flow_control_window = 0
+        streams = range(1, 11, 2)
+        for stream_id in streams:
+            await client.request(stream_id)
+            if stream_id == 1:
+                line = await stage.backend.accept()
+            await line.read_head()
+            await line.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+            await client.wait(partial(client.read.fields.get, stream_id))
+        for number in range(1, 3 * len(streams) + 1):
+            await client.send(client.write.window(0, 10_000))
+            await client.wait(partial(received, client, 10_000 * number))
+        got = [len(client.read.bodies[stream_id]) for stream_id in streams]
+        assert max(got) - min(got) <= 10_000
+
+
 async def test_answers_without_a_body_end_with_their_head():
     """HEAD, 204, 304 and an empty one (P7)."""
     answers = {
@@ -517,7 +554,7 @@ async def test_an_idle_client_is_told_and_left():
         await stage.wait_connections(0)
 
 
-@pytest.mark.parametrize("what", ["preface", "settings", "head"])
+@pytest.mark.parametrize("what", ["preface", "settings", "head", "frame"])
 async def test_a_head_has_its_time(what: str):
     """The preface, the first SETTINGS, and a head with its CONTINUATION frames (D10)."""
     async with open_stage() as stage:
@@ -526,6 +563,9 @@ async def test_a_head_has_its_time(what: str):
             await client.send(PREFACE[:20])
         elif what == "settings":
             await client.send(PREFACE)
+        elif what == "frame":
+            await client.greet()
+            await client.send(client.write.headers(1)[:12])
         else:
             await client.greet()
             for frame in client.write.cut_headers(1, GET, [2, 1])[:2]:

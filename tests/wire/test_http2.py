@@ -10,6 +10,7 @@ from h2.errors import ErrorCodes
 from hyperframe.frame import DataFrame, GoAwayFrame, PingFrame, PriorityFrame, SettingsFrame, WindowUpdateFrame
 
 from proxy.core.messages import RequestHead
+from proxy.wire.http1 import RequestParser
 from proxy.wire.http2 import (
     CONNECTION_WINDOW,
     GROWING_STREAMS,
@@ -24,6 +25,7 @@ from proxy.wire.http2 import (
     Refused,
     Reset,
 )
+from proxy.wire.http2_fields import METHODS
 from tests.support.http2_frames import GET, POST, PREFACE, Fields, FrameReader, FrameWriter, raw_frame
 
 PROTOCOL_ERROR = ErrorCodes.PROTOCOL_ERROR
@@ -283,6 +285,7 @@ REFUSED: dict[str, tuple[int, Fields]] = {
     "L6 CONNECT": (405, [(b":method", b"CONNECT"), (b":authority", b"example.org:443")]),
     "L6 TRACE": (405, fields_of(GET, method=b"TRACE")),
     "F17 expectation": (417, fields_of(GET, (b"expect", b"a miracle"))),
+    "F17 method": (501, fields_of(GET, method=b"BREW")),
     "R1 fields": (431, fields_of(GET, *((b"a%d" % number, b"x") for number in range(21)))),
 }
 
@@ -295,6 +298,18 @@ def test_a_request_that_is_understood_and_not_served_has_a_status(row: str) -> N
     items = talk.say(talk.write.headers(1, fields))
     assert [(item.stream_id, item.error.status) for item in items if isinstance(item, Refused)] == [(1, status)]
     assert talk.read.resets() == {}
+
+
+def test_methods_are_those_of_http_1() -> None:
+    """Whatever one version serves, the other does."""
+    for method in METHODS - {b"CONNECT", b"TRACE"}:
+        parser = RequestParser(header_bytes=1000, headers=10)
+        parser.feed(b"%b / HTTP/1.1\r\nHost: x\r\n\r\n" % method)
+        assert parser.error is None, method
+    parser = RequestParser(header_bytes=1000, headers=10)
+    parser.feed(b"BREW / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert parser.error is not None
+    assert parser.error.status == 501
 
 
 def test_an_unknown_protocol_is_not_implemented() -> None:
