@@ -28,9 +28,9 @@ from proxy.edge.record import Record
 
 if TYPE_CHECKING:
     from proxy.core.identity import BackendId
+    from proxy.edge.carrier import Carrier
     from proxy.edge.gate import Gate
     from proxy.edge.upstream import Upstream
-    from proxy.edge.upstream_connection import UpstreamConnection
 
 
 class Attempts(Record):
@@ -75,7 +75,7 @@ class Attempts(Record):
             self.on_connected()
 
     def on_upstream_failed(
-        self, connection: UpstreamConnection, error: ConnectFailed | UpstreamBroken | UpstreamTimedOut
+        self, connection: Carrier, error: ConnectFailed | UpstreamBroken | UpstreamTimedOut
     ) -> None:
         """The connection to the backend failed and is closed."""
         self.connection = None
@@ -84,6 +84,8 @@ class Attempts(Record):
             self.written = 0
         elif isinstance(error, UpstreamTimedOut):
             failure = Failure.TIMED_OUT
+        elif error.retry_safe:
+            failure = Failure.NOT_PROCESSED
         else:
             failure = Failure.BROKEN
         self._failed(failure, error, reused=not connection.fresh, responded=connection.received)

@@ -238,9 +238,7 @@ class DataPlane:
         gate = gate or self.gates.get(backend.pool)
         upstream = None if gate is None else gate.upstreams.get(backend.id)
         if upstream is not None:
-            for connection in upstream.connections:
-                if connection.exchange is not None:
-                    yield connection.exchange
+            yield from upstream.exchanges()
         for exchange in self.tunnels:
             if exchange.backend is backend:
                 yield exchange

@@ -14,12 +14,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from proxy.core.config.pools import Protocol
 from proxy.core.errors import Side, UpstreamBroken
-from proxy.core.forwarding import error_head, forwards_left, request_id_of, write_request
+from proxy.core.forwarding import error_head, forwards_left, request_id_of
 from proxy.core.messages import Field, ResponseHead
 from proxy.core.routing import RouteMatch
 from proxy.edge.attempts import Attempts
 from proxy.edge.replay import Replay
+from proxy.edge.upstream_connection import UpstreamConnection
 
 if TYPE_CHECKING:
     from proxy.edge.stream import Data
@@ -63,7 +65,7 @@ class Exchange(Attempts):
                 self.answer(400, side=Side.DOWNSTREAM, error=match.value)
             return
         if match.strip:
-            self._target = match.rewrite(head.target)
+            self.target = match.rewrite(head.target)
         self.pool_name = match.pool
         gate = self.gate = self.plane.gates.get(match.pool)
         if gate is None:
@@ -71,6 +73,9 @@ class Exchange(Attempts):
             return
         self.request_id = request_id_of(head, self.peer) or self.plane.next_request_id()
         self.response_timeout = gate.table.response_timeout
+        if head.upgrade is not None and gate.table.protocol is Protocol.H2C:
+            self.answer(501, side=Side.INTERNAL, error="tunnels to backends of HTTP/2 are not supported")
+            return
         upstream = gate.admit(self)
         if upstream is not None:
             self._attempt(upstream)
@@ -92,20 +97,16 @@ class Exchange(Attempts):
         connection = self.connection
         assert connection is not None
         self.written += size
-        if self.head.chunked:
-            connection.stream.write_all([b"%x\r\n" % size, data, b"\r\n"])
-        else:
-            connection.stream.write(data)
+        connection.send_body(data)
         replay.add_sent(data)
-        if connection.stream.backed_up:
+        if connection.backed_up:
             connection.await_backend(self.response_timeout)
 
     def on_request_end(self) -> None:
         """The body is complete."""
         self.request_done = True
         if self._sending and self.connection is not None:
-            if self.head.chunked:
-                self.connection.stream.write(b"0\r\n\r\n")
+            self.connection.send_end()
             if not self._began:
                 self.connection.await_backend(self.response_timeout)
 
@@ -113,7 +114,7 @@ class Exchange(Attempts):
     def wants_body(self) -> bool:
         """Whether more of the body can be taken now; `Responder.read_on` says when it can again."""
         if self._sending and self.connection is not None:
-            return not self.connection.stream.backed_up
+            return not self.connection.backed_up
         return False
 
     def cancel(self, status: int = GONE_STATUS, error: str = "the client went away") -> None:
@@ -131,35 +132,16 @@ class Exchange(Attempts):
         """Send the request's head and what has come of its body, in one go."""
         connection = self.connection
         assert connection is not None
-        head = self.head
-        data = write_request(head, self.peer, target=self._target, request_id=self.request_id, retried=self.retries > 0)
         replay = self._replay
-        if replay is None:
-            if self.request_done and head.chunked:
-                data += b"0\r\n\r\n"
-            stream = connection.stream
-            stream.write(data)
-            self.written = len(data)
-        else:
-            stream = connection.stream
-            pieces: list[Data] = [data]
-            if head.chunked:
-                for piece in replay.pieces:
-                    pieces += (b"%x\r\n" % len(piece), piece, b"\r\n")
-                if self.request_done:
-                    pieces.append(b"0\r\n\r\n")
-            else:
-                pieces += replay.pieces
-            stream.write_all(pieces)
-            self.written = len(data) + replay.size
+        self.written = connection.send_request(self, self.request_id, replay)
+        if replay is not None:
             replay.trim()
-        if stream.broken:
-            self.written = 0
+        if not self.written:
             connection.fail(UpstreamBroken("the connection takes nothing"))
             return
         self._sending = True
         self.sent_at = self.plane.poller.now
-        if self.request_done or stream.backed_up:
+        if self.request_done or connection.backed_up:
             connection.await_backend(self.response_timeout)
         if not self.request_done:
             self.responder.read_on()
@@ -225,7 +207,7 @@ class Exchange(Attempts):
     def _switch(self, head: ResponseHead) -> None:
         """The backend agrees to another protocol."""
         connection = self.connection
-        assert connection is not None
+        assert isinstance(connection, UpstreamConnection)  # no other gives a 101
         if self.head.upgrade is None or head.upgrade != self.head.upgrade:
             connection.fail(UpstreamBroken("the backend switched to a protocol that was not asked for"))
             return

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from proxy.core.identity import BackendId
     from proxy.core.messages import RequestHead
     from proxy.core.pool import Backend
+    from proxy.edge.carrier import Carrier
     from proxy.edge.dataplane import DataPlane
     from proxy.edge.gate import Gate
     from proxy.edge.listener import Listener
     from proxy.edge.replay import Replay
     from proxy.edge.responder import Responder
     from proxy.edge.upstream import Upstream
-    from proxy.edge.upstream_connection import UpstreamConnection
 
 
 class Record:
@@ -35,7 +35,7 @@ class Record:
     pool_name = ""
     backend: Backend | None = None
     upstream: Upstream | None = None
-    connection: UpstreamConnection | None = None
+    connection: Carrier | None = None
     status = 0
     response_bytes = 0
     retries = 0
@@ -69,4 +69,4 @@ class Record:
         self.started = plane.clock()
         self.request_done = head.complete
         self.idle_timeout = listener.idle_timeout
-        self._target = head.target
+        self.target = head.target

@@ -16,8 +16,11 @@ from proxy.core.errors import ConnectFailed, UpstreamBroken
 from proxy.edge.upstream_connection import UpstreamConnection
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from proxy.core.pool import Backend
     from proxy.edge.dataplane import DataPlane
+    from proxy.edge.exchange import Exchange
 
 QUIET: Final = 0.5
 """Seconds of idleness after which a connection is looked at before it is used, whatever it is to carry."""
@@ -65,17 +68,26 @@ class Upstream:
         Raises:
             ConnectFailed: it failed at once.
         """
-        try:
-            sock = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        except OSError as error:
-            raise ConnectFailed(f"no socket for {self.backend.address}: {error.strerror}") from error
-        connection = UpstreamConnection(self, sock)
+        connection = UpstreamConnection(self, self._open_socket())
         try:
             connection.connect(self._address)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _open_socket(self) -> socket.socket:
+        try:
+            sock = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        except OSError as error:
+            raise ConnectFailed(f"no socket for {self.backend.address}: {error.strerror}") from error
+        return sock
+
+    def exchanges(self) -> Iterator[Exchange]:
+        """What is in flight, tunnels not included."""
+        for connection in self.connections:
+            if connection.exchange is not None:
+                yield connection.exchange
 
     def close_idle(self) -> int:
         """Close every idle connection.

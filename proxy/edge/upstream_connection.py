@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import math
-import os
 import socket
 from typing import TYPE_CHECKING, Final
 
 from proxy.core.errors import ConnectFailed, UpstreamBroken, UpstreamTimedOut
-from proxy.edge.poller import GONE, READ, READ_WRITE
+from proxy.core.forwarding import write_request
+from proxy.edge.connector import Connector
+from proxy.edge.poller import GONE
 from proxy.edge.stream import BLOCKED, Stream
 from proxy.wire.http1 import End
 from proxy.wire.http1_response import UNTIL_CLOSE, ResponseParser
@@ -17,57 +17,42 @@ from proxy.wire.http1_response import UNTIL_CLOSE, ResponseParser
 if TYPE_CHECKING:
     from proxy.core.messages import RequestHead, ResponseHead
     from proxy.edge.exchange import Exchange
+    from proxy.edge.replay import Replay
+    from proxy.edge.stream import Data
     from proxy.edge.upstream import Upstream
 
 IDLE: Final = 4.0
 """Seconds an idle connection is kept: under the 5 s after which common servers close it themselves."""
-CONNECT_TIMEOUT: Final = 5.0
 READS_AT_A_TIME: Final = 8
 """Reads of one connection before the others get their turn: at most 2 MiB."""
-FULL_BACKLOG_PAUSE: Final = 0.005
-"""Seconds until a Unix connect is tried again whose listener's queue was full (EAGAIN, reference: takeover M21)."""
 
 
-class UpstreamConnection:
+class UpstreamConnection(Connector):
     """One connection to a backend, carrying one exchange at a time."""
 
     __slots__ = (
         "_body_left",
-        "_destination",
         "_parser",
         "_response",
         "_ruined",
-        "armed",
-        "connecting",
-        "deadline",
         "exchange",
         "fresh",
-        "give_up_at",
         "idle_since",
         "paused",
-        "plane",
         "received",
-        "stream",
-        "upstream",
     )
 
     def __init__(self, upstream: Upstream, sock: socket.socket) -> None:
-        self.upstream = upstream
-        self.plane = upstream.plane
-        self.stream = Stream(sock, upstream.plane.poller, self)
+        super().__init__(upstream, sock)
         self.exchange: Exchange | None = None
-        self.connecting = False
         self.fresh = True
         self.received = False
         self.paused = False  # until the client takes more
         self.idle_since = 0.0
-        self.give_up_at = math.inf
-        self.deadline = self.armed = math.inf
         self._parser = ResponseParser()
         self._response: ResponseHead | None = None
         self._body_left = 0
         self._ruined = False
-        self._destination: str | tuple[str, int] = ""
 
     # Connecting.
 
@@ -77,48 +62,73 @@ class UpstreamConnection:
         Raises:
             ConnectFailed: it failed at once.
         """
-        self._destination = address
-        self.give_up_at = self.plane.poller.now + CONNECT_TIMEOUT
-        if self.stream.sock.family != socket.AF_UNIX:
-            self.stream.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.upstream.connections.add(self)
-        self._try_to_connect(first=True)
+        super().connect(address)
 
-    def _try_to_connect(self, *, first: bool) -> None:
-        poller = self.plane.poller
-        code = self.stream.sock.connect_ex(self._destination)
-        if code == 0:
-            poller.watch(self.stream.fd, self, READ)
-            self.connecting = False
-            self.stream.readable = False
-        elif code == errno.EINPROGRESS:
-            self.connecting = True
-            poller.watch(self.stream.fd, self, READ_WRITE)
-            poller.timers.set(self, self.give_up_at)
-        elif code == errno.EAGAIN and poller.now < self.give_up_at:
-            self.connecting = True
-            poller.timers.set(self, poller.now + FULL_BACKLOG_PAUSE)
-        else:
-            raise ConnectFailed(f"connect to {self.upstream.backend.address}: {os.strerror(code)}")
-        if not first and not self.connecting:
-            self._connected()
-
-    def _connected(self) -> None:
-        self.connecting = False
-        self.plane.poller.timers.set(self, math.inf)
+    def on_connected(self) -> None:
+        """There is a connection, for the exchange that waits for it."""
         if self.exchange is not None:
             self.exchange.on_connected()
 
     # Carrying an exchange.
 
     def carry(self, exchange: Exchange, head: RequestHead) -> None:
-        """Take an exchange; what it writes to `stream` is its request."""
+        """Take an exchange."""
         self.exchange = exchange
         self.received = False
         self.paused = False
         self._response = None
         self._body_left = 0
         self._parser.expect(no_body=head.method == b"HEAD")
+
+    @property
+    def backed_up(self) -> bool:
+        """Whether the backend takes no more of the body for now."""
+        return self.stream.backed_up
+
+    def send_request(self, exchange: Exchange, request_id: bytes, replay: Replay | None) -> int:
+        """Send the head and what has come of the body, in one go.
+
+        Returns:
+            How many bytes were written; 0 when the connection takes nothing.
+        """
+        head = exchange.head
+        data = write_request(
+            head, exchange.peer, target=exchange.target, request_id=request_id, retried=exchange.retries > 0
+        )
+        size = len(data)
+        stream = self.stream
+        if replay is None:
+            if exchange.request_done and head.chunked:
+                data += b"0\r\n\r\n"
+                size += 5
+            stream.write(data)
+        else:
+            pieces: list[Data] = [data]
+            if head.chunked:
+                for piece in replay.pieces:
+                    pieces += (b"%x\r\n" % len(piece), piece, b"\r\n")
+                if exchange.request_done:
+                    pieces.append(b"0\r\n\r\n")
+            else:
+                pieces += replay.pieces
+            stream.write_all(pieces)
+            size += replay.size
+        return 0 if stream.broken else size
+
+    def send_body(self, data: Data) -> None:
+        """Go on with the body."""
+        assert self.exchange is not None
+        if self.exchange.head.chunked:
+            self.stream.write_all([b"%x\r\n" % len(data), data, b"\r\n"])
+        else:
+            self.stream.write(data)
+
+    def send_end(self) -> None:
+        """The body is complete."""
+        assert self.exchange is not None
+        if self.exchange.head.chunked:
+            self.stream.write(b"0\r\n\r\n")
 
     def await_backend(self, seconds: float) -> None:
         """Give the backend so long to take, or to send, its next byte; 0 is for ever."""
@@ -176,12 +186,7 @@ class UpstreamConnection:
         if events & GONE:
             stream.hangup = True
         if self.connecting:
-            code = stream.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if code:
-                self.fail(ConnectFailed(f"connect to {self.upstream.backend.address}: {os.strerror(code)}"))
-                return
-            self.plane.poller.rewatch(stream.fd, self, READ)
-            self._connected()
+            self._end_connecting()
             return
         stream.readable = True
         exchange = self.exchange
@@ -199,9 +204,6 @@ class UpstreamConnection:
             self.close()
             return
         self.pump()
-
-    def on_drained(self) -> None:
-        """What was kept back has been sent."""
 
     def pump(self) -> None:
         """Read the response as far as it goes and the client takes it."""
@@ -301,13 +303,7 @@ class UpstreamConnection:
     def on_deadline(self) -> None:
         """Idle for too long, or the backend took too long."""
         if self.connecting:
-            if self.plane.poller.now < self.give_up_at:
-                try:
-                    self._try_to_connect(first=False)
-                except ConnectFailed as error:
-                    self.fail(error)
-            else:
-                self.fail(ConnectFailed(f"connect to {self.upstream.backend.address}: timed out"))
+            self._go_on_connecting()
         elif self.exchange is None:
             if self in self.upstream.idle:
                 self.upstream.idle.remove(self)

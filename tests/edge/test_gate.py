@@ -209,7 +209,7 @@ async def test_an_exchange_with_a_defect_does_not_keep_the_others_waiting():
         await second.send(GET)
         await stage.wait_held(2)
         broken = stage.plane.gates["web"].held[0]
-        broken._target = None  # type: ignore[assignment]  # what no code should ever do
+        broken.target = None  # type: ignore[assignment]  # what no code should ever do
         stage.pool.move(backend.member, BackendState.READY, now=0.0)
         stage.pool.set_health(backend.member, Health.HEALTHY)
         assert (await first.read_response())[0].startswith(b"HTTP/1.1 500 ")
