@@ -230,7 +230,7 @@ def write_tally(tally: Tally) -> dict[str, Any]:
         if isinstance(series, Counter):
             written[field.name] = [[list(_labels(key)), count] for key, count in series.items()]
         else:
-            written[field.name] = [[[key], one.counts, one.total] for key, one in series.items()]
+            written[field.name] = [[[key], list(one.counts), one.total] for key, one in series.items()]
     return written
 
 

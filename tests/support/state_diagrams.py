@@ -134,7 +134,8 @@ def tabulate_takeover(rows: Iterable[AnyRow]) -> Iterator[str]:
     yield "| in | when | go to | and |"
     yield "|---|---|---|---|"
     ordered = list(rows)
-    order = list(type(ordered[0].state))
+    states: Any = type(ordered[0].state)
+    order = list(states)
     for row in sorted(ordered, key=lambda row: order.index(row.state)):
         commands = ", ".join(command.value for command in row.commands)
         yield f"| `{row.state}` | {row.event.value} | `{row.then}` | {commands or 'nothing'} |"
@@ -151,9 +152,9 @@ def tabulate_deadlines(deadlines: Mapping[StrEnum, float]) -> Iterator[str]:
 def write_takeovers() -> Iterator[str]:
     """Give the part of the page about takeovers."""
     yield TAKEOVERS
-    sides: tuple[tuple[str, Mapping[object, AnyRow], StrEnum, Iterable[StrEnum], Mapping[Any, float]], ...] = (
-        ("the old process", OLD_TABLE, OldState.PREFLIGHT, OLD_ENDS, OLD_DEADLINES),  # type: ignore[arg-type]
-        ("the new process", NEW_TABLE, NewState.GREETING, NEW_ENDS, NEW_DEADLINES),  # type: ignore[arg-type]
+    sides: tuple[tuple[str, Mapping[Any, Any], StrEnum, Iterable[StrEnum], Mapping[Any, float]], ...] = (
+        ("the old process", OLD_TABLE, OldState.PREFLIGHT, OLD_ENDS, OLD_DEADLINES),
+        ("the new process", NEW_TABLE, NewState.GREETING, NEW_ENDS, NEW_DEADLINES),
     )
     for name, table, start, ends, deadlines in sides:
         rows = list(table.values())
