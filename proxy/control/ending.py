@@ -36,7 +36,12 @@ async def end_in_order(
     backend = member.backend
     if backend.state is BackendState.READY:
         entries.move(backend, BackendState.DRAINING)
-    if not await _wait_drained(member, entries, drain_timeout):
+    last_quarter = drain_timeout / 4
+    drained = await _wait_drained(member, entries, drain_timeout - last_quarter)
+    if not drained:
+        plane.close_tunnels(backend, within=last_quarter)
+        drained = await _wait_drained(member, entries, last_quarter)
+    if not drained:
         cut_exchanges(backend, plane, member.log, event="backend.drain_timed_out")
     if member.alive:
         await retire(member, entries, plane)

@@ -175,6 +175,7 @@ class RolloutRun:
                 starting=trio.CancelScope(),
                 retried=counts.retried,
                 held=counts.held,
+                tunnels_closed=counts.tunnels_closed,
             )
             self._turn.enter(self.rollout.id)
             self._told = None
@@ -273,8 +274,12 @@ class RolloutRun:
         self._start(self._alarm_drain, slot, drain_timeout)
 
     async def _alarm_drain(self, slot: int, drain_timeout: float) -> None:
-        step = self._at_hand.step
-        await trio.sleep(drain_timeout)
+        step, old = self._at_hand.step, self._at_hand.old
+        last_quarter = drain_timeout / 4
+        await trio.sleep(drain_timeout - last_quarter)
+        if self.rollout.step is step and old is not None and old.alive:
+            self._surroundings.plane.close_tunnels(old.backend, within=last_quarter)
+        await trio.sleep(last_quarter)
         if self.rollout.step is step:
             self._take_in(DrainTimedOut(slot=slot))
 

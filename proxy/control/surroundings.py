@@ -45,6 +45,10 @@ class Counts(Protocol):
         """Exchanges that were ended by force."""
 
     @property
+    def tunnels_closed(self) -> int:
+        """Tunnels that were closed in order, because their backend's time was nearly over."""
+
+    @property
     def longest_hold(self) -> float:
         """The longest wait of any, in seconds, since this was last asked for."""
 
@@ -66,6 +70,9 @@ class Plane(Protocol):
 
     def cut(self, backend: Backend) -> int:
         """End by force what is left for a backend; gives how many exchanges."""
+
+    def close_tunnels(self, backend: Backend, *, within: float) -> int:
+        """Have the tunnels to a backend closed in order, spread over so many seconds; gives how many there are."""
 
     def exchanges_in(self, backend: Backend) -> list[ExchangeView]:
         """Name what is in flight for a backend, the oldest first."""

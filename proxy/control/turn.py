@@ -28,7 +28,7 @@ class Turn:
         starting: ends the wait for the replacement.
         in_flight: exchanges in the old backend when it began to drain.
         cut: exchanges that were ended by force.
-        retried, held: the pool's totals when the turn began.
+        retried, held, tunnels_closed: the pool's totals when the turn began.
     """
 
     step: Step
@@ -39,6 +39,7 @@ class Turn:
     cut: int = 0
     retried: int
     held: int
+    tunnels_closed: int
 
     def enter(self, rollout: RolloutId) -> None:
         """Have the lines about the old backend carry the rollout's id; those about the new one do from the start."""
@@ -77,5 +78,6 @@ class Turn:
             retried=totals.retried - self.retried,
             held=held,
             cut=self.cut,
+            tunnels_closed=totals.tunnels_closed - self.tunnels_closed,
             longest_delay=totals.longest_hold if held else 0.0,
         )

@@ -22,6 +22,7 @@ class ExchangeCounts:
         retried: were sent to another backend, because the first one could not take them.
         held: waited until something was claimable.
         cut: were ended by force, at the deadline of the drain or by the death of the backend.
+        tunnels_closed: tunnels (WebSockets) among the drained that were closed in order in its last quarter.
         longest_delay: the longest time that any of them waited for the rollout's sake, in seconds.
     """
 
@@ -29,6 +30,7 @@ class ExchangeCounts:
     retried: int = 0
     held: int = 0
     cut: int = 0
+    tunnels_closed: int = 0
     longest_delay: float = 0.0
 
 

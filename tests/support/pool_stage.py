@@ -41,6 +41,7 @@ class Totals:
     held: int = 0
     cut: int = 0
     longest_hold: float = 0.0
+    tunnels_closed: int = 0
 
 
 @dataclass(slots=True)
@@ -76,6 +77,10 @@ class StillPlane:
         if self.defective:
             raise ZeroDivisionError
         return self.idle.pop(backend.id, 0)
+
+    def close_tunnels(self, backend: Backend, *, within: float) -> int:
+        """There are none."""
+        return 0
 
     def exchanges_in(self, backend: Backend) -> list[ExchangeView]:
         """Name them, as if each were the same request."""

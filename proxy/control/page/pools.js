@@ -57,7 +57,7 @@ function buttons(name, now, orders) {
 
 function notices(now, known, moment) {
   const last = known.at(-1);
-  const fresh = last && last.outcome !== "running" && moment - Date.parse(last.started) - 1000 * last.seconds < RECENT;
+  const fresh = last && last.outcome !== "running" && !last.locked && moment - Date.parse(last.started) - 1000 * last.seconds < RECENT;
   const failed = known.findLast((rollout) => rollout.outcome === "failed");
   const hopeless = !now.slots.some((slot) => slot.backends.some(serves)) && now.outlook === "hopeless";
   return h("div", { "data-key": "notices" },

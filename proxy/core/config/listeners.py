@@ -81,7 +81,7 @@ class LimitsTable(Table):
     requests_per_connection: Count = 1000
     """Requests that one HTTP/1.x connection serves before it is closed in order, as with nginx. 0 is unlimited."""
 
-    body_rate: SizeOrNone = 500
+    body_rate: SizeOrNone = 0
     """Bytes a second that a request's body must bring on average once ten seconds were spent waiting for it; 408 below
     that. Time for which the proxy or the backend does not read is not counted. "0B" asks for nothing."""
 
