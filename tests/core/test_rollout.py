@@ -518,6 +518,8 @@ def test_the_report_tells_the_whole_and_each_slot_in_plain_json():
             "tunnels_closed": 0,
             "longest_delay": 0.2,
         },
+        "offsets": {"turn": 1.0, "starting": 1.0, "draining": 1.0, "stopping": 3.0},
+        "waited_for": [],
         "killed": False,
         "reason": None,
         "detail": "",
