@@ -15,7 +15,7 @@ CONF = Path(__file__).parents[2] / "conf"
 _NAME = re.compile(r"hotswap_[a-z_]+(?=[{\[ )])")
 
 
-STATUS = {"pools": {}, "listeners": {}}
+STATUS: dict[str, dict[str, object]] = {"pools": {}, "listeners": {}}
 
 
 def _known(name: str) -> bool:
