@@ -28,12 +28,14 @@ export class Orders {
       "data-ask": ask,
       "aria-label": armed ? null : label,
       class: armed ? "armed" : kind,
-      disabled: this.busy.has(path) || this.connection.state !== "live",
+      // Not disabled: that would take the focus away from whoever pressed it.
+      "aria-disabled": this.busy.has(path) || this.connection.state !== "live" ? "true" : null,
     }, armed ? ask : text);
   }
 
   press(button) {
     const { path, pool, ask } = button.dataset;
+    if (button.getAttribute("aria-disabled") === "true") return;
     if (path === undefined) {
       this.dismiss(button.dataset.dismiss);
     } else if (ask && this.armed !== path) {

@@ -1,0 +1,213 @@
+"""The page in a real browser: through a rollout, a failed one and a lost proxy, on every kind of screen."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.support.browser import DESKTOP, PHONE, Browser, open_browser
+from tests.support.fake_runtime import CONFIGURATION, open_fake_proxy
+from tests.support.hotswap import Hotswap, run_hotswap
+from tests.support.pools import demo_pool, listeners
+from tests.support.releases import Releases
+
+pytestmark = pytest.mark.fail_after(120)
+
+ESCAPE, TAB, ENTER = "\ue00c", "\ue004", "\ue007"
+
+SCREENS = pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+SCHEMES = pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+
+
+@asynccontextmanager
+async def open_page(
+    tmp_path: Path, *, size: tuple[int, int] = DESKTOP, dark: bool = False
+) -> AsyncIterator[tuple[Hotswap, Browser, Releases]]:
+    """Run a proxy with two demo apps and look at its page."""
+    releases = Releases(tmp_path)
+    releases.deploy()
+    admin = f'[admin]\nbind = ["127.0.0.1:0", "unix:{tmp_path}/admin.sock"]\n'
+    pool = demo_pool(tmp_path, app="shop:app", directory=releases.current)
+    async with (
+        open_browser(size=size, dark=dark) as browser,
+        run_hotswap(admin + listeners() + pool, tmp_path) as hotswap,
+    ):
+        address = json.loads(await hotswap.wait_line("admin.listening"))["addresses"][0]
+        await browser.open(f"http://{address}/")
+        await browser.wait("document.querySelectorAll('.slots .ready').length === 2")
+        yield hotswap, browser, releases
+
+
+async def assert_fits(browser: Browser) -> None:
+    """Nothing sticks out of the screen to the right."""
+    width, room = await browser.ask(
+        "const root = document.documentElement; return [root.scrollWidth, root.clientWidth]"
+    )
+    assert width <= room
+
+
+async def assert_no_complaints(browser: Browser) -> None:
+    """No script has failed and the policy has refused nothing."""
+    complaints = await browser.complaints()
+    # A refusal of the proxy is a 409, which the console notes whatever the page does.
+    assert [one for one in complaints if "409" not in one] == []
+
+
+@SCREENS
+@SCHEMES
+async def test_a_rollout_is_drawn_as_it_happens(tmp_path: Path, size: tuple[int, int], dark: bool) -> None:
+    """Slot by slot, with what holds its drain and how long that may take; at the end there is its report."""
+    async with open_page(tmp_path, size=size, dark=dark) as (hotswap, browser, _), trio.open_nursery() as nursery:
+        ground = await browser.ask("return getComputedStyle(document.documentElement).backgroundColor")
+        assert (sum(map(int, ground.removeprefix("rgb(").rstrip(")").split(","))) < 200) is dark
+        for _ in range(2):
+            nursery.start_soon(hotswap.fetch, "/slow?seconds=5")
+        while sum([backend["in_flight"] for backend in await hotswap.backends()]) < 2:
+            await trio.sleep(0.02)
+        await browser.press("Reload web")
+        await browser.wait("document.querySelector('.pool .answer')?.textContent.includes('Accepted: rollout r1')")
+        draining = "document.querySelector('.turn.draining .words')?.textContent"
+        await browser.wait(f"{draining}?.match(/1 in flight, .* s left/)")
+        await browser.wait("document.querySelector('.slots .draining')")
+        assert "GET /slow?seconds=5 from 127.0.0.1" in await browser.text()
+        assert await browser.ask("return document.querySelectorAll('.turn.pending').length") == 1
+        assert await browser.ask("return document.querySelectorAll('.turn.draining rect.fresh').length") == 1
+        assert await browser.ask("return document.title") == "▸ web · hotswap"
+        await assert_fits(browser)
+        await browser.wait("document.querySelector('.report .done')")
+        assert await browser.ask("return document.getElementById('news').textContent") == "Rollout r1 of web is done"
+        await browser.ask("document.querySelector('.report').open = true")
+        text = await browser.text()
+        assert "2 of 2 slots" in text
+        assert "1 → 2" in text
+        assert "longest delay" in text
+        await browser.wait(
+            "[...document.querySelectorAll('td[data-label=gen]')].every((one) => one.textContent === '2')"
+        )
+        await assert_fits(browser)
+        await assert_no_complaints(browser)
+
+
+@SCREENS
+async def test_a_failed_rollout_says_why_and_what_is_refused_now(tmp_path: Path, size: tuple[int, int]) -> None:
+    """With the last words of the backend, the code of the refusal, and the button that ends it."""
+    async with open_page(tmp_path, size=size, dark=True) as (_, browser, releases):
+        releases.deploy("import a_module_that_nobody_wrote\n")
+        await browser.press("Reload web")
+        await browser.wait("document.querySelector('.notice.bad')?.textContent.includes('Locked')")
+        await browser.wait("document.querySelector('.report .failed')")
+        await browser.press("Reload web")
+        await browser.wait("document.querySelector('.answer.refused code')?.textContent === 'pool-locked'")
+        await browser.ask("document.querySelector('.report').open = true")
+        assert "a_module_that_nobody_wrote" in await browser.text()
+        await assert_fits(browser)
+        await browser.press("Unlock web")
+        await browser.wait("!document.querySelector('.notice.bad')")
+        await browser.wait("document.querySelectorAll('.slots .ready').length === 2")
+        await assert_no_complaints(browser)
+
+
+async def test_orders_that_hold_traffic_up_ask_once_more_and_tell_what_they_did(tmp_path: Path) -> None:
+    """Pause and drain want a second press; Escape takes the first one back."""
+    async with open_page(tmp_path) as (hotswap, browser, _):
+        await browser.press("Pause web")
+        await browser.wait("document.querySelector('button.armed')?.textContent === 'Hold requests for web?'")
+        await browser.keys(ESCAPE)
+        await browser.wait("!document.querySelector('button.armed')")
+        assert not (await hotswap.pool())["paused"]
+        await browser.press("Pause web")
+        await browser.press("Hold requests for web?")
+        await browser.wait("document.querySelector('.notice.warn')?.textContent.includes('Paused')")
+        assert (await hotswap.pool())["paused"]
+        await browser.press("Resume web")
+        await browser.wait("!document.querySelector('.notice.warn')")
+        await browser.press("Drain slot 0 of web")
+        await browser.press("Drain slot 0?")
+        await browser.wait("document.querySelector('.slots .draining')")
+        await browser.press("Drain slot 1 of web")
+        await browser.press("Drain slot 1?")
+        await browser.wait("document.querySelector('.answer.refused')")
+        await browser.press("Readmit slot 0 of web")
+        await browser.wait("document.querySelectorAll('.slots .ready').length === 2")
+
+
+async def test_everything_can_be_reached_by_keyboard_and_keeps_the_focus(tmp_path: Path) -> None:
+    """The focus can be seen, and a page that changes under it does not take it away."""
+    async with open_page(tmp_path) as (_, browser, _):
+        names = []
+        for _ in range(7):
+            await browser.keys(TAB)
+            name, outline = await browser.ask(
+                "const one = document.activeElement; return [one.getAttribute('aria-label') ?? one.textContent, "
+                "getComputedStyle(one).outlineStyle]"
+            )
+            assert outline == "solid"
+            names.append(name)
+        assert names[:4] == ["Skip to the pools", "Reload every pool", "Reload web", "Pause web"]
+        assert names[4:6] == ["Drain slot 0 of web", "Drain slot 1 of web"]
+        await browser.ask("document.querySelector('[aria-label=\"Reload web\"]').focus()")
+        await browser.keys(ENTER)
+        await browser.wait("document.querySelector('.report .done')", seconds=40)
+        assert await browser.ask("return document.activeElement.getAttribute('aria-label')") == "Reload web"
+        unnamed = await browser.ask(
+            "return [...document.querySelectorAll('button, [role=img], table')].filter((one) => "
+            "!(one.getAttribute('aria-label') ?? one.caption?.textContent ?? one.textContent)).length"
+        )
+        assert unnamed == 0
+        assert await browser.ask("return document.querySelectorAll('[role=status], [role=alert]').length") >= 3
+
+
+async def test_a_lost_proxy_is_admitted_and_found_again(tmp_path: Path) -> None:
+    """It says of when the picture is, allows no orders, and goes on by itself."""
+    async with open_page(tmp_path) as (hotswap, browser, _):
+        hotswap.signal(signal.SIGSTOP)
+        try:
+            await browser.wait("document.querySelector('#lost .notice')?.textContent.includes('Connection lost')")
+            assert await browser.ask("return document.title") == "✕ hotswap"
+            assert await browser.ask(
+                "return document.querySelectorAll('#pools button:not([aria-disabled])').length === 0"
+            )
+            assert await browser.ask("return document.querySelectorAll('.slots .ready').length") == 2
+        finally:
+            hotswap.signal(signal.SIGCONT)
+        await browser.wait("!document.querySelector('#lost .notice')", seconds=30)
+        await browser.wait("document.querySelector('.link').textContent.includes('live')")
+        await browser.press("Reload web")
+        await browser.wait("document.querySelector('.report .done')", seconds=40)
+
+
+async def test_with_a_token_the_page_asks_for_it(tmp_path: Path) -> None:
+    """A wrong one is asked for again; the right one is sent with every call, the stream of events among them."""
+    token = tmp_path / "token"
+    token.write_text("s3cret\n")
+    token.chmod(0o600)
+    text = CONFIGURATION.replace("[admin]", f'[admin]\ntoken_file = "{token}"')
+    async with open_browser() as browser, open_fake_proxy(text) as proxy:
+        await browser.open(proxy.url)
+        for given in ("wrong", "s3cret"):
+            await browser.wait("document.getElementById('token').open")
+            await browser.ask("document.getElementById('token-value').focus()")
+            await browser.keys(given, ENTER)
+        await browser.wait("document.querySelector('.pool')")
+        await browser.wait("document.querySelector('.link').textContent.includes('live')")
+        proxy.runtime.events.publish("pool.paused", pool="web")
+        await browser.wait("document.getElementById('events').textContent.includes('pool.paused')")
+        assert not await browser.ask("return document.getElementById('token').open")
+
+
+async def test_what_backends_and_clients_say_stays_text(tmp_path: Path) -> None:
+    """Markup in a reason, an event or a request line is shown, not obeyed."""
+    async with open_browser() as browser, open_fake_proxy() as proxy:
+        proxy.runtime.pool("web").lock("<img src=x onerror='document.title=1'><b>bold</b>")
+        proxy.runtime.events.publish("pool.locked", pool="web", reason="<script>document.title=2</script>")
+        await browser.open(proxy.url)
+        await browser.wait("document.querySelector('.notice.bad')?.textContent.includes('<b>bold</b>')")
+        await browser.wait("document.getElementById('events').textContent.includes('<script>')")
+        assert await browser.ask("return document.querySelectorAll('#pools img, b b, #events script').length") == 0
+        assert await browser.ask("return document.title") == "hotswap"
