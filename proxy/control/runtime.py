@@ -43,6 +43,7 @@ from proxy.control.rollouts import RolloutRun
 from proxy.control.signals import HANDLED, serve_signals
 from proxy.control.state_directory import open_state_directory
 from proxy.control.status import describe, summarise
+from proxy.control.stub import be_stub, write_pid
 from proxy.control.succession import CouldNotTakeOver, Succession
 from proxy.control.supervised_pool import SupervisedPool
 from proxy.control.surroundings import Surroundings
@@ -76,6 +77,7 @@ class Runtime:
         events: every change of state.
         tally: what is counted.
         started: when the process started, ISO 8601 in UTC.
+        serving: there are pools, and listeners that accept.
         booted: every pool has been ready.
         stopping: it ends; nothing is started any more.
         processors: how many this process may use.
@@ -84,6 +86,7 @@ class Runtime:
         takeover: the takeover by which this process is replaced, while there is one.
         settling: this process has taken over, and everything could still return.
         predecessor: the process before this one, for as long as it serves clients.
+        successor: the process that has everything now; 0 while there is none.
         manager, guardian, admin_door, nursery: what a takeover needs to reach.
         plane, listeners, book, surroundings: its parts.
         traffic: the last minutes of what was served.
@@ -116,7 +119,7 @@ class Runtime:
         self.tally = Tally()
         self.started = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         self.booted = False
-        self._serving = False
+        self.serving = False
         self.stopping = False
         self.processors = len(os.sched_getaffinity(0))
         self.pools = PoolSet(processors=self.processors, observer=self._note_change)
@@ -135,6 +138,7 @@ class Runtime:
         self.manager = ServiceManager(os.environ)
         self.admin_door = AdminDoor()
         self._departed = False
+        self.successor = 0
         self._settled = trio.Event()
         self._reloader = Reloader(self)
         self._stop_asked = trio.Event()
@@ -186,7 +190,7 @@ class Runtime:
         releases = await read_releases(config.pools, environment=self.surroundings.environment)
         self.take_over(config, prepared, releases)
         self.listeners.close_unused()
-        self._serving = True
+        self.serving = True
         nursery.start_soon(self._watch_boot)
         nursery.start_soon(serve_calls, self, state_dir)
 
@@ -264,7 +268,7 @@ class Runtime:
                 pool.frozen = True
         self.plane.set_router(Router(config.routes))
         self.listeners.commit(prepared, self.plane)
-        self._serving = True
+        self.serving = True
         self.nursery.start_soon(self.traffic.serve, self.log)
         self.nursery.start_soon(self._watch_boot)
 
@@ -282,6 +286,7 @@ class Runtime:
             if isinstance(pool, SupervisedPool):
                 pool.thaw()
         self.nursery.start_soon(serve_calls, self, self.surroundings.sockets)
+        write_pid(self.surroundings.sockets)
         self._settled.set()
         self._note_change()
 
@@ -290,9 +295,10 @@ class Runtime:
         """A takeover is going on, so nothing else may begin."""
         return self.takeover is not None or self.settling
 
-    def depart(self) -> None:
+    def depart(self, successor: int) -> None:
         """End, because another process has everything."""
         self._departed = True
+        self.successor = successor
         self._stop_asked.set()
 
     async def start_takeover(self, order: TakeoverOrder | None = None) -> TakeoverResult:
@@ -536,7 +542,7 @@ class Runtime:
 
     def ready(self) -> bool:
         """Tell whether it has started and every pool has a backend that can be claimed."""
-        return self._serving and not self.stopping and self.pools.ready()
+        return self.serving and not self.stopping and self.pools.ready()
 
     def status(self) -> dict[str, Any]:
         """Give the state now, ready for JSON."""
@@ -595,9 +601,13 @@ async def run_proxy(
                 [Problem("proxy.access_log", config.proxy.access_log, f"a file that can be written; {error.strerror}")]
             ) from error
         try:
-            await Runtime(path, config, access=access, old=channel).serve()
+            runtime = Runtime(path, config, access=access, old=channel)
+            await runtime.serve()
         finally:
             access.close()
     finally:
         stream.close()
+    if runtime.successor and os.getpid() == 1:
+        # Nothing else is left in this process, so nobody minds that it blocks.
+        return be_stub(runtime.surroundings.sockets, runtime.successor)
     return 0

@@ -111,12 +111,20 @@ class Takeover:
         return self._machine.state
 
     @property
+    def successor(self) -> int:
+        """The process id of the new process."""
+        return self._pid
+
+    @property
     def given_away(self) -> bool:
         """The backends are not ours at the moment."""
         return self._following.active
 
     def ask_stop(self) -> None:
         """The proxy is to stop: end it, one way or the other."""
+        if os.getpid() == 1 and self.state is OldState.DRAINING:
+            # Whoever stops a container can reach its first process only.
+            self._signal(signal.SIGTERM)
         self._note(OldEvent.STOP_ASKED, "the proxy was told to stop")
 
     async def run(self, caller: int | None = None) -> None:

@@ -67,7 +67,7 @@ async def _perform(runtime: Runtime, takeover: Takeover, caller: int | None) -> 
     except Exception as error:
         runtime.log.error("takeover.crashed", exc_info=error)
     if takeover.state is OldState.GONE:
-        runtime.depart()
+        runtime.depart(takeover.successor)
     elif not takeover.given_away:
         runtime.takeover = None
 

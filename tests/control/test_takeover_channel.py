@@ -81,8 +81,10 @@ async def test_too_low_a_limit_of_open_files_is_an_error_and_leaks_nothing() -> 
     ours.send(FrameType.BACKEND, {}, (null,) * 20)
     before = open_files()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 4, hard))
+    taken = {int(name) for name in os.listdir("/proc/self/fd")}
+    # So low that nine numbers are free below it.
+    limit = next(limit for limit in range(1000) if limit - len({one for one in taken if one < limit}) == 9)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
     try:
         with pytest.raises(HandoverBroken, match="RLIMIT_NOFILE"):
             await theirs.receive()
