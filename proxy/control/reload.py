@@ -118,6 +118,7 @@ class Reloader:
 
         **Cancellation**: nothing was changed.
         """
+        self._refuse_at_the_beginning(name)
         pool = self._runtime.pools[name]
         marked: dict[str, RolloutId] = {}
         try:
@@ -152,6 +153,12 @@ class Reloader:
         if runtime.taken_over:
             detail = "a new proxy process is taking over; ask it afterwards"
             raise self._tell("", Refused(RefusalCode.TAKEOVER_IN_PROGRESS, detail, {}))
+        self._refuse_at_the_beginning()
+
+    def _refuse_at_the_beginning(self, pool: str = "") -> None:
+        """Refuse before there are pools: a trigger must not get in between what is read and what is set up."""
+        if not self._runtime.serving:
+            raise self._tell(pool, Refused(RefusalCode.NOT_READY, "the proxy is still starting", {}))
 
     def _mark(self, pool: SupervisedPool | StaticPool) -> RolloutId:
         """Refuse a trigger, or reserve the pool for the rollout that it leads to.
