@@ -23,14 +23,14 @@ REMINDER = 60.0
 
 
 async def probe_once(
-    backend: Backend, health: HealthTable, surroundings: Surroundings, log: FilteringBoundLogger
+    backend: Backend, health: HealthTable, surroundings: Surroundings, log: FilteringBoundLogger, *, h2c: bool = False
 ) -> ProbeResult:
     """Check a backend once and count the result; never raises.
 
     **Cancellation**: nothing is counted.
     """
     try:
-        result = await surroundings.probe(backend.address, health, pool=backend.pool)
+        result = await surroundings.probe(backend.address, health, pool=backend.pool, h2c=h2c)
     except Exception as error:
         # A defect of ours in the probe must neither end the probing nor make a backend look well.
         log.error("probe.crashed", exc_info=error)
@@ -47,6 +47,7 @@ async def serve_probes(
     log: FilteringBoundLogger,
     *,
     first_after: float,
+    h2c: bool = False,
 ) -> None:
     """Check a backend periodically until cancelled.
 
@@ -57,6 +58,7 @@ async def serve_probes(
         surroundings: what probes and counts.
         log: bound to the backend.
         first_after: seconds until the first check.
+        h2c: whether the backend speaks HTTP/2.
 
     **Cancellation**: the verdict stays as it is; a check that is under way is closed.
     """
@@ -66,7 +68,7 @@ async def serve_probes(
     reminded = 0.0
     await trio.sleep(first_after)
     while True:
-        result = await probe_once(backend, health, surroundings, log)
+        result = await probe_once(backend, health, surroundings, log, h2c=h2c)
         before = backend.health
         after = verdict.observe(result.ok)
         now = trio.current_time()

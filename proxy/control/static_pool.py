@@ -19,6 +19,7 @@ from proxy.control.surroundings import Surroundings
 from proxy.core.address import Address
 from proxy.core.backend import Backend
 from proxy.core.config import StaticPoolTable
+from proxy.core.config.pools import Protocol
 from proxy.core.errors import UnknownSlot
 from proxy.core.lifecycle import BackendState, Health
 from proxy.core.pool import BackendDrained, Pool, PoolEvent
@@ -168,7 +169,13 @@ class StaticPool:
         log = self.log.bind(slot=backend.slot, address=str(backend.address))
         with scope:
             await serve_probes(
-                self.core, backend, self.table.health, self.surroundings, log, first_after=0.0
+                self.core,
+                backend,
+                self.table.health,
+                self.surroundings,
+                log,
+                first_after=0.0,
+                h2c=self.table.protocol is Protocol.H2C,
             )
 
     async def _leave(self, backend: Backend, drain_timeout: float | None = None) -> None:

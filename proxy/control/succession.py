@@ -35,6 +35,7 @@ from proxy.control.supervised_pool import SupervisedPool
 from proxy.control.version import program_version
 from proxy.core.address import Address, parse_address
 from proxy.core.config import StaticPoolTable
+from proxy.core.config.pools import Protocol
 from proxy.core.errors import BackendError, ConfigError, ProxyError
 from proxy.core.lifecycle import BackendState, Health
 from proxy.core.takeover_new import NewCommand, NewEvent, NewState, new_side
@@ -386,10 +387,11 @@ class Succession:
         """Ask a backend ourselves; one that the old side finds healthy and we cannot reach is a reason to give up."""
         if adopted.state is not BackendState.READY or adopted.health is not Health.HEALTHY:
             return
+        h2c = adopted.member.release.table.protocol is Protocol.H2C
         table = adopted.member.release.table.health
         for attempt in range(PROBES):
             result = await self._runtime.surroundings.probe(
-                adopted.member.backend.address, table, pool=adopted.pool.name
+                adopted.member.backend.address, table, pool=adopted.pool.name, h2c=h2c
             )
             if result.ok or is_dead(adopted.member.process.handles.pidfd):
                 return

@@ -11,6 +11,7 @@ from proxy.control.probing import probe_once, serve_probes
 from proxy.control.release import Release
 from proxy.control.surroundings import Surroundings
 from proxy.core.backend import Backend
+from proxy.core.config.pools import Protocol
 from proxy.core.health import ProbeResult
 from proxy.core.identity import RolloutId
 from proxy.core.pool import Pool
@@ -169,7 +170,11 @@ class SupervisedBackend:
         )
 
     async def _probe(self) -> ProbeResult:
-        return await probe_once(self.backend, self.release.table.health, self._surroundings, self.log)
+        return await probe_once(self.backend, self.release.table.health, self._surroundings, self.log, h2c=self._h2c)
+
+    @property
+    def _h2c(self) -> bool:
+        return self.release.table.protocol is Protocol.H2C
 
     async def serve_probes(self, pool: Pool) -> None:
         """Check its health periodically until `stop_probes`."""
@@ -183,7 +188,9 @@ class SupervisedBackend:
                 first_after = health.interval * (0.5 + 0.5 * self._surroundings.jitter())
                 # It is probed for longer than its part in a rollout lasts.
                 log = self.log.try_unbind("rollout")
-                await serve_probes(pool, self.backend, health, self._surroundings, log, first_after=first_after)
+                await serve_probes(
+                    pool, self.backend, health, self._surroundings, log, first_after=first_after, h2c=self._h2c
+                )
         finally:
             self._probed.set()
 

@@ -25,7 +25,9 @@ from proxy.processes.guardian import Guardian
 class Probe(Protocol):
     """One health check."""
 
-    def __call__(self, address: Address, health: HealthTable, *, pool: str) -> Awaitable[ProbeResult]:
+    def __call__(
+        self, address: Address, health: HealthTable, *, pool: str, h2c: bool = False
+    ) -> Awaitable[ProbeResult]:
         """Check an address within the table's timeout; never raises."""
 
 

@@ -13,6 +13,9 @@ from proxy.edge.poller import READ, READ_WRITE
 from proxy.edge.stream import Stream
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from proxy.edge.exchange import Exchange
     from proxy.edge.upstream import Upstream
 
 CONNECT_TIMEOUT: Final = 5.0
@@ -89,6 +92,10 @@ class Connector:
                 self.fail(error)
         else:
             self.fail(ConnectFailed(f"connect to {self.upstream.backend.address}: timed out"))
+
+    def exchanges(self) -> Iterator[Exchange]:
+        """What it carries."""
+        raise NotImplementedError
 
     def on_connected(self) -> None:
         """There is a connection."""

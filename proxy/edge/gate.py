@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from proxy.core.config.pools import Protocol
 from proxy.core.pool import BackendAdded, BackendDrained, BackendRemoved, Outlook, PoolEvent
 from proxy.core.retry import RetryBudget
 from proxy.core.tally import Histogram
 from proxy.core.traffic import Served
+from proxy.edge.h2c_upstream import H2cUpstream
 from proxy.edge.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -85,8 +87,12 @@ class Gate:
         self.upstreams: dict[BackendId, Upstream] = {}
         self._drained: dict[BackendId, trio.Event] = {}
         for backend in pool.backends:
-            self.upstreams[backend.id] = Upstream(plane, backend)
+            self.upstreams[backend.id] = self._upstream_to(backend)
         self._stop_observing = pool.observe(self._on_pool_event)
+
+    def _upstream_to(self, backend: Backend) -> Upstream:
+        kind = H2cUpstream if self.table.protocol is Protocol.H2C else Upstream
+        return kind(self.plane, backend)
 
     def counts(self) -> PoolCounts:
         """Totals so far; the longest hold starts anew."""
@@ -198,7 +204,7 @@ class Gate:
     def _on_pool_event(self, event: PoolEvent) -> None:
         match event:
             case BackendAdded(backend=backend):
-                self.upstreams[backend.id] = Upstream(self.plane, backend)
+                self.upstreams[backend.id] = self._upstream_to(backend)
             case BackendRemoved(backend=backend):
                 upstream = self.upstreams.pop(backend.id, None)
                 if upstream is not None:

@@ -20,6 +20,7 @@ import trio
 from proxy.core.address import Address, TcpAddress, UnixAddress
 from proxy.core.config.pools import HealthTable
 from proxy.core.health import ProbeResult
+from proxy.edge.probe_http2 import ProbeFailed, ask_http2
 
 MAX_HEAD_BYTES: Final = 65536
 """A head longer than this is no answer to a health check."""
@@ -33,10 +34,6 @@ _LAST_BYTES_TIMEOUT: Final = 0.05
 """Seconds to let the backend send the body: one that is cut off in the middle of its answer logs an error."""
 
 _LAST_BYTES: Final = 65536
-
-
-class _Failed(Exception):
-    """The probe's own way out; its text is the detail."""
 
 
 class _Answer:
@@ -59,13 +56,14 @@ class _Answer:
         self.complete = self.status is not None
 
 
-async def probe(address: Address, health: HealthTable, *, pool: str) -> ProbeResult:
+async def probe(address: Address, health: HealthTable, *, pool: str, h2c: bool = False) -> ProbeResult:
     """Check a backend once. Never raises; takes at most `health.timeout` seconds and a little.
 
     Args:
         address: where the backend listens.
         health: what to ask for and what to expect.
         pool: name of the backend's pool, sent as the Host where the table names none.
+        h2c: ask over HTTP/2, with prior knowledge.
 
     **Cancellation**: the connection is closed.
     """
@@ -75,17 +73,20 @@ async def probe(address: Address, health: HealthTable, *, pool: str) -> ProbeRes
             connection = await _connect(address)
             with connection:
                 step = "request"
-                await _send(connection, _request(health, pool))
-                step = "answer"
-                answer = await _receive_head(connection)
-                status = answer.status
-                assert status is not None
-                with trio.move_on_after(_LAST_BYTES_TIMEOUT):
-                    await _receive_rest(connection, answer)
+                if h2c:
+                    status = await ask_http2(connection, health, pool)
+                else:
+                    await _send(connection, _request(health, pool))
+                    step = "answer"
+                    answer = await _receive_head(connection)
+                    assert answer.status is not None
+                    status = answer.status
+                    with trio.move_on_after(_LAST_BYTES_TIMEOUT):
+                        await _receive_rest(connection, answer)
     except trio.TooSlowError:
         within = f"within {health.timeout:g} s"
         return ProbeResult(ok=False, detail=f"no connection {within}" if step == "connect" else f"no answer {within}")
-    except _Failed as failure:
+    except ProbeFailed as failure:
         return ProbeResult(ok=False, detail=str(failure))
     except OSError as error:
         return ProbeResult(ok=False, detail=f"{step} failed: {_describe(error)}")
@@ -151,11 +152,11 @@ async def _receive_head(connection: trio.socket.SocketType) -> _Answer:
     while answer.status is None:
         data = await connection.recv(_READ_BYTES)
         if not data:
-            raise _Failed("closed without an answer" if received == 0 else "closed in the middle of the head")
+            raise ProbeFailed("closed without an answer" if received == 0 else "closed in the middle of the head")
         received += len(data)
         _feed(answer, data)
         if answer.status is None and received > MAX_HEAD_BYTES:
-            raise _Failed(f"a head longer than {MAX_HEAD_BYTES} bytes")
+            raise ProbeFailed(f"a head longer than {MAX_HEAD_BYTES} bytes")
     return answer
 
 
@@ -167,7 +168,7 @@ async def _receive_rest(connection: trio.socket.SocketType, answer: _Answer) -> 
             if not data:
                 return
             _feed(answer, data)
-        except (OSError, _Failed):
+        except (OSError, ProbeFailed):
             # The status is known; whatever is wrong with the body is not the probe's business.
             return
         received += len(data)
@@ -180,7 +181,7 @@ def _feed(answer: _Answer, data: bytes) -> None:
         pass
     except httptools.HttpParserError as error:
         if answer.status is None:
-            raise _Failed(f"not an answer in HTTP/1.1: {error}") from error
+            raise ProbeFailed(f"not an answer in HTTP/1.1: {error}") from error
 
 
 def _describe(error: OSError) -> str:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from proxy.core.pool import Backend
+    from proxy.edge.carrier import Carrier
+    from proxy.edge.connector import Connector
     from proxy.edge.dataplane import DataPlane
     from proxy.edge.exchange import Exchange
 
@@ -35,7 +37,7 @@ class Upstream:
         self.plane = plane
         self.backend = backend
         self.idle: list[UpstreamConnection] = []
-        self.connections: set[UpstreamConnection] = set()
+        self.connections: set[Connector] = set()
         self._family: int
         self._address: str | tuple[str, int]
         match backend.address:
@@ -45,7 +47,7 @@ class Upstream:
                 self._family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
                 self._address = (address.host, address.port)
 
-    def take(self, *, careful: bool) -> UpstreamConnection | None:
+    def take(self, *, careful: bool) -> Carrier | None:
         """Take an idle connection that is fit for a request, the most recently used first.
 
         Args:
@@ -62,7 +64,7 @@ class Upstream:
             connection.close()
         return None
 
-    def connect(self) -> UpstreamConnection:
+    def connect(self) -> Carrier:
         """Begin a new connection; the exchange it is given to hears of its success or failure.
 
         Raises:
@@ -86,8 +88,7 @@ class Upstream:
     def exchanges(self) -> Iterator[Exchange]:
         """What is in flight, tunnels not included."""
         for connection in self.connections:
-            if connection.exchange is not None:
-                yield connection.exchange
+            yield from connection.exchanges()
 
     def close_idle(self) -> int:
         """Close every idle connection.

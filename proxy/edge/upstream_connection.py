@@ -15,6 +15,8 @@ from proxy.wire.http1 import End
 from proxy.wire.http1_response import UNTIL_CLOSE, ResponseParser
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from proxy.core.messages import RequestHead, ResponseHead
     from proxy.edge.exchange import Exchange
     from proxy.edge.replay import Replay
@@ -64,6 +66,11 @@ class UpstreamConnection(Connector):
         """
         self.upstream.connections.add(self)
         super().connect(address)
+
+    def exchanges(self) -> Iterator[Exchange]:
+        """The one it carries, if any."""
+        if self.exchange is not None:
+            yield self.exchange
 
     def on_connected(self) -> None:
         """There is a connection, for the exchange that waits for it."""

@@ -31,8 +31,10 @@ async def probe_for(
     if observer is not None:
         pool.observe(observer)
 
-    async def probe(address: Address, health: HealthTable, *, pool: str) -> ProbeResult:
-        assert (address, health) == (backend.address, HEALTH)
+    async def probe(
+        address: Address, health: HealthTable, *, pool: str, h2c: bool = False
+    ) -> ProbeResult:
+        assert (address, health, h2c) == (backend.address, HEALTH, False)
         await trio.lowlevel.checkpoint()
         answer = next(answers)
         if isinstance(answer, Exception):

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from proxy.edge.poller import READ
+from proxy.edge.upstream_connection import UpstreamConnection
 from tests.support.stage import GET, OK, Stage, open_stage
 
 pytestmark = pytest.mark.fail_after(10)
@@ -76,6 +77,7 @@ async def test_a_defect_in_a_response_is_answered_not_retried():
         line = await stage.backend.accept()
         await line.read_head()
         connection = next(iter(stage.plane.gates["web"].upstreams[stage.backend.member.id].connections))
+        assert isinstance(connection, UpstreamConnection)
         assert connection.exchange is not None
 
         def boom(*_anything: object) -> None:
