@@ -43,6 +43,8 @@ suite: $(VENV)/installed-for-test
 
 docs: $(VENV)/installed-for-test
 	$(BIN)/python -m tests.support.configuration_reference
+	$(BIN)/python -m tests.support.command_line_reference
+	$(BIN)/python -m tests.support.state_diagrams
 
 bench: $(VENV)/installed-for-test
 	$(BIN)/python -m tests.bench

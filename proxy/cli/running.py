@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,8 @@ def run(config: Path | None, attach: bool, takeover_fd: int | None, handoff_info
 
         put_json(describe_handoff(find_configuration() if config is None else config))
         return
+    # A trigger that comes before the proxy can take it is lost, and does not end it.
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     # Here and not above: the other verbs have no use for a whole proxy, and start in half the time.
     import trio
 
