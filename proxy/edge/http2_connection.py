@@ -17,7 +17,8 @@ from proxy.edge.farewell import Farewell
 from proxy.edge.http2_stream import Http2Stream
 from proxy.edge.poller import GONE
 from proxy.edge.stream import BLOCKED, HIGH_WATER, Stream
-from proxy.wire.http2 import Answered, Begun, Body, Ended, Http2Session, Item, Opened, Refused, Reset
+from proxy.wire.http2 import Http2Session
+from proxy.wire.http2_items import Answered, Begun, Body, Ended, Item, Opened, Refused, Reset
 
 if TYPE_CHECKING:
     from proxy.edge.dataplane import DataPlane

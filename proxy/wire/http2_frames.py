@@ -31,6 +31,8 @@ PRIORITIZED: Final = 0x20
 
 MAX_FRAME: Final = 16384
 """Bytes of a frame's payload, both ways: what every peer must take, and all that we take."""
+FIRST_WINDOW: Final = 65535
+"""Bytes that a connection takes before anything was said about it (RFC 9113 6.9.2)."""
 MAX_WINDOW: Final = (1 << 31) - 1
 MAX_STREAM: Final = (1 << 31) - 1
 

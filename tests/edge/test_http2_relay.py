@@ -22,7 +22,7 @@ from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, WindowUpdateF
 from proxy.core.config import TlsTable
 from proxy.edge.http2_connection import Http2Connection
 from proxy.edge.tls import development_authority, open_context
-from proxy.wire.http2 import GROWTH, STREAM_WINDOW
+from proxy.wire.http2_writer import GROWTH, STREAM_WINDOW
 from tests.support.http2_client import Http2Client, connect_http2
 from tests.support.http2_frames import GET, POST, PREFACE, raw_frame
 from tests.support.stage import OK, Line, Stage, open_stage

@@ -8,24 +8,16 @@ from collections.abc import Iterator
 import pytest
 from h2.errors import ErrorCodes
 from hyperframe.frame import DataFrame, GoAwayFrame, PingFrame, PriorityFrame, SettingsFrame, WindowUpdateFrame
+from hypothesis import given
+from hypothesis import strategies as st
 
+from proxy.core.forwarding import Peer, write_request
 from proxy.core.messages import RequestHead
 from proxy.wire.http1 import RequestParser
-from proxy.wire.http2 import (
-    CONNECTION_WINDOW,
-    GROWING_STREAMS,
-    GROWTH,
-    MAX_STREAMS,
-    Begun,
-    Body,
-    Ended,
-    Http2Session,
-    Item,
-    Opened,
-    Refused,
-    Reset,
-)
+from proxy.wire.http2 import Http2Session
 from proxy.wire.http2_fields import METHODS
+from proxy.wire.http2_items import Begun, Body, Ended, Item, Opened, Refused, Reset
+from proxy.wire.http2_writer import CONNECTION_WINDOW, GROWING_STREAMS, GROWTH, MAX_STREAMS
 from tests.support.http2_frames import GET, POST, PREFACE, Fields, FrameReader, FrameWriter, raw_frame
 
 PROTOCOL_ERROR = ErrorCodes.PROTOCOL_ERROR
@@ -739,3 +731,46 @@ def test_a_busy_honest_client_is_not_taken_for_a_flood() -> None:
         talk.say(talk.write.window(0, 5), talk.write.window(stream_id, 5))
     assert talk.session.error is None
     assert talk.session.busy == 0
+
+
+# Whatever comes.
+
+_FRAMES = st.builds(
+    raw_frame,
+    st.integers(0, 11),
+    st.integers(0, 255),
+    st.integers(0, 9),
+    st.one_of(st.binary(max_size=40), st.sampled_from([FrameWriter().block(GET), FrameWriter().block(POST), bytes(8)])),
+)
+
+
+@given(st.lists(_FRAMES, max_size=30), st.integers(1, 50))
+def test_no_frames_make_the_session_fail(sent: list[bytes], size: int) -> None:
+    """Any kinds, flags, streams and payloads: items and answers that are well-formed, and never an exception."""
+    talk = Talk()
+    raw = b"".join(sent)
+    talk.say(*(raw[place : place + size] for place in range(0, len(raw), size)))
+    for item in talk.items:
+        if isinstance(item, Begun):
+            assert item.head.target.startswith(b"/")
+            talk.session.send_head(item.stream_id, [(b":status", b"200")])
+            talk.session.send_body(item.stream_id, b"hello", end=True)
+            talk.session.release(item.stream_id)
+    talk.hear()
+    assert len(talk.read.goaways()) == (talk.session.error is not None)
+
+
+@given(st.lists(st.tuples(st.binary(max_size=12), st.binary(max_size=12)), max_size=6))
+def test_no_fields_can_inject_into_http_1(more: list[tuple[bytes, bytes]]) -> None:
+    """Whatever passes is read by llhttp as one request with the same method, target, host and fields."""
+    talk = Talk()
+    talk.say(talk.write.headers(1, [*GET, *more]))
+    for head in talk.begun():
+        peer = Peer(address="192.0.2.1", scheme=b"https", port=443, trusted=False)
+        raw = write_request(head, peer, target=head.target, request_id=b"1")
+        parser = RequestParser(header_bytes=65536, headers=100)
+        (read,) = parser.feed(raw)
+        assert parser.error is None
+        assert isinstance(read, RequestHead)
+        assert (read.method, read.target, read.host) == (head.method, head.target, head.host)
+        assert [(name.lower(), value) for name, value in read.fields] == head.fields

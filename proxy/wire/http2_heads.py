@@ -1,0 +1,193 @@
+"""Heads as they come in over HTTP/2: put together, decoded, and checked; the session builds on it.
+
+A field block is decoded whatever becomes of its stream, because later ones build on it. Heads that come again are not
+built again.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from h2.errors import ErrorCodes
+from hpack.exceptions import HPACKError, OversizedHeaderListError
+
+from proxy.core.errors import BadRequest
+from proxy.core.messages import Field, RequestHead
+from proxy.wire import http2_frames as frames
+from proxy.wire.http2_budget import Cost
+from proxy.wire.http2_fields import MalformedRequest, check_trailers, read_request
+from proxy.wire.http2_items import Begun, Ended, Item, Refused, Reset
+from proxy.wire.http2_writer import MAX_STREAMS, Http2Writer, Stream
+
+SMALL: Final = 64
+"""Bytes below which a piece of a head, that is not its last, costs."""
+KEPT_HEADS: Final = 32
+KEPT_HEAD_BYTES: Final = 2048
+"""How many heads are remembered, and how large, for requests that come again."""
+
+
+class Http2Heads(Http2Writer):
+    """See the module.
+
+    Args:
+        header_bytes: limit on the fields of one request, compressed and decoded.
+        headers: limit on their number.
+        now: the time, in seconds of any beginning.
+    """
+
+    __slots__ = (
+        "_block",
+        "_block_flags",
+        "_block_stream",
+        "_header_bytes",
+        "_headers",
+        "_heads",
+        "_heads_read",
+        "_items",
+    )
+
+    def __init__(self, *, header_bytes: int, headers: int, now: float) -> None:
+        super().__init__(header_bytes=header_bytes, now=now)
+        self._header_bytes = header_bytes
+        self._headers = headers
+        self._heads: dict[tuple[bytes, bool], tuple[list[Field], RequestHead]] = {}
+        self._heads_read = 0
+        self._items: list[Item] = []
+        self._block: bytearray | None = None
+        self._block_stream = 0
+        self._block_flags = 0
+
+    def _on_headers(self, flags: int, stream_id: int, payload: bytes) -> None:
+        if not stream_id % 2:
+            self._fail(ErrorCodes.PROTOCOL_ERROR, "a request on a stream that is not the client's")
+            return
+        if flags & (frames.PADDED | frames.PRIORITIZED):
+            padding = payload[0] if flags & frames.PADDED and payload else 0
+            start = bool(flags & frames.PADDED) + 5 * bool(flags & frames.PRIORITIZED)
+            if len(payload) < start:
+                self._fail(ErrorCodes.FRAME_SIZE_ERROR, "HEADERS are too short")
+                return
+            if padding > len(payload) - start:
+                self._fail(ErrorCodes.PROTOCOL_ERROR, "more padding than frame")
+                return
+            payload = payload[start : len(payload) - padding]
+        if flags & frames.END_HEADERS:
+            self._on_block(flags, stream_id, payload)
+            return
+        self._block = bytearray(payload)
+        self._block_stream = stream_id
+        self._block_flags = flags
+        self._count_piece(len(payload))
+
+    def _on_continuation(self, flags: int, payload: bytes) -> None:
+        block = self._block
+        if block is None:
+            self._fail(ErrorCodes.PROTOCOL_ERROR, "CONTINUATION of nothing")
+            return
+        block += payload
+        if len(block) > self._header_bytes:
+            self._fail(ErrorCodes.ENHANCE_YOUR_CALM, "the head is too large")
+        elif flags & frames.END_HEADERS:
+            self._block = None
+            self._on_block(self._block_flags, self._block_stream, bytes(block))
+        else:
+            self._count_piece(len(payload))
+
+    def _count_piece(self, length: int) -> None:
+        if length < SMALL:
+            self.budget.take(Cost.IDLE_FRAME if length else Cost.EMPTY_FRAME)
+
+    def _on_block(self, flags: int, stream_id: int, block: bytes) -> None:
+        """A whole field block; it is decoded whatever becomes of it, because later ones build on it."""
+        self._heads_read += 1
+        try:
+            fields = self._decoder.read(block)
+        except OversizedHeaderListError:
+            self._fail(ErrorCodes.ENHANCE_YOUR_CALM, "the fields are too large together")
+            return
+        except (HPACKError, IndexError) as error:
+            self._fail(ErrorCodes.COMPRESSION_ERROR, f"unreadable fields: {error}")
+            return
+        ended = bool(flags & frames.END_STREAM)
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            self._on_trailers(stream, fields, ended=ended)
+        elif not self._is_idle(stream_id):
+            self._on_late_frame(stream_id, None)
+        else:
+            self._begin(stream_id, fields, block, ended=ended)
+
+    def _on_trailers(self, stream: Stream, fields: list[Field], *, ended: bool) -> None:
+        stream_id = stream.stream_id
+        if stream.remote_ended:
+            self._on_late_frame(stream_id, stream)
+            return
+        try:
+            if not ended:
+                raise MalformedRequest("trailers that do not end the stream")
+            if stream.left:
+                raise MalformedRequest("the body is shorter than its Content-Length")
+            check_trailers(fields)
+        except MalformedRequest as error:
+            self._break_stream(stream_id, ErrorCodes.PROTOCOL_ERROR, error.detail)
+            return
+        self._end_remote(stream)
+
+    def _begin(self, stream_id: int, fields: list[Field], block: bytes, *, ended: bool) -> None:
+        machine = self._machine
+        machine.highest_inbound_stream_id = stream_id
+        if stream_id > self._last_taken or len(self._busy) >= MAX_STREAMS:
+            self._remember(stream_id)
+            self._out.append(frames.write_reset(stream_id, ErrorCodes.REFUSED_STREAM))
+            self.budget.take(Cost.REFUSED)
+            return
+        stream = Stream(stream_id, machine.remote_settings.initial_window_size)
+        known = self._heads.get((block, ended))
+        if known is not None and known[0] is fields:
+            head = known[1]
+        else:
+            try:
+                head = read_request(fields, ended=ended, max_fields=self._headers)
+            except MalformedRequest as error:
+                self._remember(stream_id)
+                self._out.append(frames.write_reset(stream_id, ErrorCodes.PROTOCOL_ERROR))
+                self._items.append(Reset(stream_id, error.detail))
+                self.budget.take(Cost.RESET)
+                return
+            except BadRequest as error:
+                self.budget.take(Cost.REFUSED)
+                stream.remote_ended = ended
+                self._streams[stream_id] = stream
+                self._busy.add(stream_id)
+                self._items.append(Refused(stream_id, error))
+                return
+            if head.upgrade is None and sum(len(name) + len(value) for name, value in fields) <= KEPT_HEAD_BYTES:
+                if len(self._heads) >= KEPT_HEADS:
+                    self._heads.clear()
+                self._heads[block, ended] = (fields, head)
+        stream.remote_ended = ended
+        stream.left = head.content_length
+        self._streams[stream_id] = stream
+        self._busy.add(stream_id)
+        self._items.append(Begun(stream_id, head))
+
+    def _on_late_frame(self, stream_id: int, stream: Stream | None) -> None:
+        """DATA or HEADERS on a stream whose client has ended it, or that is gone (RFC 9113 5.1)."""
+        if stream is not None:
+            self._break_stream(stream_id, ErrorCodes.STREAM_CLOSED, "more after the end of the stream")
+        elif stream_id in self._reset:
+            self.budget.take(Cost.IDLE_FRAME)  # it was under way when we reset the stream
+        else:
+            self._fail(ErrorCodes.STREAM_CLOSED, "a frame on a stream that is closed")
+
+    def _end_remote(self, stream: Stream) -> None:
+        stream.remote_ended = True
+        self._items.append(Ended(stream.stream_id))
+        if stream.local_ended:
+            self._drop(stream.stream_id)
+
+    def _break_stream(self, stream_id: int, code: int, detail: str) -> None:
+        """A stream error (RFC 9113 5.4.2): the client made us reset it, so it costs what its own reset would."""
+        self.budget.take(Cost.RESET)
+        self.reset(stream_id, code)
+        self._items.append(Reset(stream_id, detail))

@@ -1,0 +1,73 @@
+"""What comes out of an HTTP/2 connection, in the order in which the client said it."""
+
+from __future__ import annotations
+
+from proxy.core.errors import BadRequest
+from proxy.core.messages import RequestHead
+
+
+class Begun:
+    """A request came."""
+
+    __slots__ = ("head", "stream_id")
+
+    def __init__(self, stream_id: int, head: RequestHead) -> None:
+        self.stream_id = stream_id
+        self.head = head
+
+
+class Refused:
+    """A request came that is to be answered with the error's status, and goes no further."""
+
+    __slots__ = ("error", "stream_id")
+
+    def __init__(self, stream_id: int, error: BadRequest) -> None:
+        self.stream_id = stream_id
+        self.error = error
+
+
+class Body:
+    """A piece of a request's body; to be credited once it has gone on."""
+
+    __slots__ = ("data", "stream_id")
+
+    def __init__(self, stream_id: int, data: bytes) -> None:
+        self.stream_id = stream_id
+        self.data = data
+
+
+class Ended:
+    """A request's body is complete."""
+
+    __slots__ = ("stream_id",)
+
+    def __init__(self, stream_id: int) -> None:
+        self.stream_id = stream_id
+
+
+class Reset:
+    """A stream is gone: the client reset it, or broke a rule and was told."""
+
+    __slots__ = ("detail", "stream_id")
+
+    def __init__(self, stream_id: int, detail: str) -> None:
+        self.stream_id = stream_id
+        self.detail = detail
+
+
+class Opened:
+    """The client takes more: on one stream, or, with stream 0, on any."""
+
+    __slots__ = ("stream_id",)
+
+    def __init__(self, stream_id: int) -> None:
+        self.stream_id = stream_id
+
+
+class Answered:
+    """The ping of `ping` came back."""
+
+    __slots__ = ()
+
+
+Item = Begun | Refused | Body | Ended | Reset | Opened | Answered
