@@ -18,6 +18,7 @@ from rich.text import Text
 
 from proxy.cli.client import AdminClient, Json, Problem, ProxyLost, path_of
 from proxy.cli.terminal import messages, tell
+from proxy.cli.waiting import oldest_words
 
 POLL = 0.2
 """Seconds between two looks."""
@@ -64,13 +65,15 @@ def old_backend(step: Json, pool: Json) -> Json | None:
 
 
 def detail_of(step: Json, pool: Json) -> str:
-    """Say how many are in flight and how much of the drain is left, as long as there is anything in flight."""
+    """Say what is in flight, how much of the drain is left and what it waits for; "" when nothing is in flight."""
     old = old_backend(step, pool)
     if old is None or old["state"] != "draining" or not old["in_flight"]:
         return ""
     words = f"{old['in_flight']} in flight"
     left = old.get("drain_left")
-    return words if left is None else f"{words}, {max(0.0, float(left)):.0f} s left"
+    words = words if left is None else f"{words}, {max(0.0, float(left)):.0f} s left"
+    oldest = oldest_words(old)
+    return f"{words}; {oldest}" if oldest else words
 
 
 def step_words(step: Json, pool: Json, strategy: str) -> str:

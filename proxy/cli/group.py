@@ -7,6 +7,7 @@ import click
 from proxy.cli.endpoint import Options, note_option
 from proxy.cli.ordering import abort, drain, pause, readmit, resume, stop, takeover, unlock
 from proxy.cli.reloading import reload
+from proxy.cli.reporting import rollouts
 from proxy.cli.running import check, init, run, schema, version
 from proxy.cli.watching import events, status
 
@@ -40,6 +41,7 @@ for command in (
     init,
     status,
     reload,
+    rollouts,
     drain,
     readmit,
     pause,

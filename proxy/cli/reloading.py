@@ -11,6 +11,7 @@ from proxy.cli.exits import CommandError, ExitCode
 from proxy.cli.following import follow, open_progress, summary
 from proxy.cli.speaking import speaks
 from proxy.cli.terminal import put, put_json, tell
+from proxy.cli.waiting import cut_lines
 
 EVERY = "*"
 """The key of a refusal that is about no pool in particular."""
@@ -73,6 +74,7 @@ def reload(client: AdminClient, pools: tuple[str, ...], no_wait: bool, as_json: 
         _tell_lines(problem_line(problem) for problem in refusal.get("state", {}).get("problems", ()))
         tell("  nothing was changed" if pool == EVERY else f"  pool {pool} is as it was")
     for report in found.reports.values():
+        _tell_lines(cut_lines(report))
         _tell_failure(report)
     click.get_current_context().exit(int(found.code))
 

@@ -16,6 +16,7 @@ from rich.text import Text
 from proxy.cli.client import AdminClient, Json, ProxyLost
 from proxy.cli.speaking import speaks
 from proxy.cli.terminal import output, put, put_json, tell
+from proxy.cli.waiting import waiting_lines
 from proxy.core.printable import escape_controls
 
 WATCH_INTERVAL = 1.0
@@ -80,6 +81,7 @@ def render_status(document: Json) -> RenderableType:
         parts.append(Text(f"listener {name}: {where}, {counted(listener['connections'], 'connection')}"))
     parts += [pool_line(name, pool) for name, pool in document["pools"].items()]
     parts.append(_backends(document))
+    parts += [Text(escape_controls(line), style="yellow") for line in waiting_lines(document)]
     return Group(*parts)
 
 

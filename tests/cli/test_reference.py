@@ -8,7 +8,7 @@ from proxy.cli import main
 from tests.support.command_line_reference import PAGE, write_page
 
 CONTRACT = """
-run check init status reload drain readmit pause resume unlock abort events takeover stop version schema
+run check init status reload rollouts drain readmit pause resume unlock abort events takeover stop version schema
 """
 
 
