@@ -14,6 +14,7 @@ from h2.errors import ErrorCodes
 from proxy.core.errors import BadRequest
 from proxy.core.forwarding import Peer
 from proxy.edge.farewell import Farewell
+from proxy.edge.http2_responder import Http2Responder
 from proxy.edge.http2_stream import Http2Stream
 from proxy.edge.poller import GONE
 from proxy.edge.stream import BLOCKED, HIGH_WATER, Stream
@@ -66,8 +67,8 @@ class Http2Connection:
         self.peer = peer
         self.deadline = self.armed = math.inf
         self.streams: dict[int, Http2Stream] = {}
-        self.waiting: set[Http2Stream] = set()  # for the socket to take more
-        self.hungry: dict[Http2Stream, None] = {}  # for windows; who has just had some stands at the end
+        self.waiting: set[Http2Responder] = set()  # for the socket to take more
+        self.hungry: dict[Http2Responder, None] = {}  # for windows; who has just had some stands at the end
         now = plane.poller.now
         self.session = Http2Session(header_bytes=listener.header_bytes, headers=listener.headers, now=now)
         self._dirty = False

@@ -1,8 +1,7 @@
 """One stream of an HTTP/2 client: the responder of one exchange, or one end of a tunnel.
 
-Backpressure, both ways. What the client's windows do not take is kept, at most one read of the backend, and the backend
-is not read meanwhile. What the client sends before the backend takes it waits in `_inbox`, at most a stream's window,
-because the window is opened again only by what has gone on.
+What the client sends before the backend takes it waits in `_inbox`, at most a stream's window, because the window is
+opened again only by what has gone on.
 """
 
 from __future__ import annotations
@@ -19,16 +18,13 @@ from proxy.core.errors import Side
 from proxy.core.forwarding import error_head
 from proxy.edge.exchange import Exchange
 from proxy.edge.http2_channel import Http2Channel
+from proxy.edge.http2_responder import Http2Responder
 from proxy.edge.tunnel import Tunnel
-from proxy.wire.http2_fields import write_response, write_trailers
+from proxy.wire.http2_fields import write_response
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from proxy.core.errors import BadRequest
-    from proxy.core.messages import Field, RequestHead, ResponseHead
-    from proxy.edge.http2_connection import Http2Connection
-    from proxy.edge.stream import Data
+    from proxy.core.messages import RequestHead, ResponseHead
     from proxy.edge.upstream_connection import UpstreamConnection
 
 BODY_GRACE: Final = 10.0
@@ -36,32 +32,19 @@ BODY_GRACE: Final = 10.0
 _WEBSOCKET_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
-class Http2Stream:
+class Http2Stream(Http2Responder):
     """See the module. It is over, and released, when its exchange has ended and what is kept is out."""
 
     # As in Exchange: what has not happened yet is read from the class.
     exchange: Exchange | None = None
     channel: Http2Channel | None = None
-    deadline = math.inf
-    armed = math.inf
     _started = False
-    _ended = False  # the last byte of the response has gone or is kept
-    _muted = False  # what comes of the response is dropped: it was answered otherwise
     _over = False
-    _held: Data | None = None
-    _trailers: list[Field] | None = None
-    _kept: deque[Data] | None = None
     _inbox: deque[bytes] | None = None
     _inbox_ended = False
     _uncredited = 0
     _asked_at = math.inf
     _waited = 0.0
-
-    def __init__(self, connection: Http2Connection, stream_id: int) -> None:
-        self.connection = connection
-        self.plane = connection.plane
-        self.session = connection.session
-        self.stream_id = stream_id
 
     def begin(self, head: RequestHead) -> None:
         """A request came; `start` follows when everything that came with it has been read."""
@@ -213,120 +196,6 @@ class Http2Stream:
         self._lose()
 
     # The responder of the exchange.
-
-    @property
-    def backed_up(self) -> bool:
-        """Whether the client takes no more for now."""
-        if self._kept:
-            return True
-        connection = self.connection
-        if connection.stream.backed_up:
-            connection.waiting.add(self)
-            return True
-        return False
-
-    def send_interim(self, exchange: Exchange, head: ResponseHead) -> None:
-        """Pass on an informational response."""
-        self.session.send_head(self.stream_id, write_response(head))
-
-    def send_head(self, exchange: Exchange, head: ResponseHead) -> None:
-        """Begin the response."""
-        status = head.status
-        if exchange.upgrading and 200 <= status < 300:
-            # To an extended CONNECT it would say that the tunnel is open (RFC 8441 5).
-            exchange.status = 502
-            exchange.error = "the backend did not switch to WebSocket"
-            exchange.side = Side.UPSTREAM
-            head, body = error_head(502)
-            self.session.send_head(self.stream_id, write_response(head))
-            self.session.send_body(self.stream_id, body, end=True)
-            self._ended = self._muted = True
-            return
-        no_body = status == 204 or status == 304 or head.content_length == 0 or exchange.head.method == b"HEAD"
-        self._ended = no_body
-        self.session.send_head(self.stream_id, write_response(head), end=no_body)
-
-    def send_body(self, data: Data) -> None:
-        """Go on with the response; the last piece is held so that the end can go with it."""
-        if not self._ended:
-            held = self._held
-            if held is not None:
-                self.put(held)
-            self._held = data
-
-    def send_trailers(self, fields: Sequence[Field]) -> None:
-        """Kept until what comes before them is out."""
-        if not self._ended:
-            self._trailers = write_trailers(fields)
-
-    def send_end(self) -> None:
-        """The response is whole."""
-        if not self._ended:
-            held, self._held = self._held, None
-            if not self._trailers:
-                self.put(b"" if held is None else held, end=True)
-                return
-            if held is not None:
-                self.put(held)
-            self._ended = True
-            if not self._kept:
-                self.session.send_head(self.stream_id, self._trailers, end=True)
-
-    def flush(self) -> bool:
-        """Send what has been said, with what other streams say in this turn."""
-        held, self._held = self._held, None
-        if held is not None:
-            self.put(held)
-        connection = self.connection
-        connection.mark()
-        return not connection.stream.broken
-
-    def put(self, data: Data, *, end: bool = False) -> None:
-        """Send a piece of the body, or keep what the windows do not take."""
-        if end:
-            self._ended = True
-        kept = self._kept
-        if not kept:
-            sent = self.session.send_body(self.stream_id, data, end=end)
-            if sent == len(data) and (sent or end):
-                return
-            data = memoryview(data)[sent:]
-            if kept is None:
-                kept = self._kept = deque()
-            self.connection.hungry[self] = None
-            self.plane.poller.timers.set(self, self.plane.poller.now + self.connection.listener.idle_timeout)
-        kept.append(bytes(data))
-
-    def _send_kept(self) -> bool:
-        """Send what was kept.
-
-        Returns:
-            Whether nothing is kept any more.
-        """
-        kept = self._kept
-        if kept:
-            progress = False
-            while kept:
-                data = kept[0]
-                end = self._ended and len(kept) == 1 and not self._trailers
-                sent = self.session.send_body(self.stream_id, data, end=end)
-                progress = progress or sent > 0
-                if sent < len(data):
-                    kept[0] = memoryview(data)[sent:]
-                    break
-                kept.popleft()
-            if not kept and self._trailers:
-                self.session.send_head(self.stream_id, self._trailers, end=True)
-            if progress:
-                self.connection.mark()
-                poller = self.plane.poller
-                poller.timers.set(self, poller.now + self.connection.listener.idle_timeout if kept else math.inf)
-        return not kept
-
-    @property
-    def kept_bytes(self) -> int:
-        """Bytes that wait for the client's windows."""
-        return sum(map(len, self._kept)) if self._kept else 0
 
     def done(self, exchange: Exchange) -> None:
         """The exchange is over and its response whole."""
