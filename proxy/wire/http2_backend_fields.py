@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from proxy.core.errors import UpstreamBroken
-from proxy.core.forwarding import Peer
+from proxy.core.forwarding import REASONS, Peer
 from proxy.core.messages import RESPONSE_SPECIAL, Field, RequestHead, ResponseHead
 
 _NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
@@ -76,6 +76,7 @@ def read_response(fields: Sequence[Field], *, ended: bool, bodiless: bool) -> Re
         else:
             head.fields.append((name, value.strip(b" \t")))
     status = head.status
+    head.reason = REASONS.get(status, b"")
     if status < 100 or status == 101:
         raise UpstreamBroken(f"status {status}")
     if status < 200:

@@ -1,0 +1,206 @@
+"""Backends of HTTP/2, driven by hand: what a refused stream, a farewell, a full window and a reset come to."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import h2.config
+import h2.connection
+import h2.events
+import trio
+from h2.errors import ErrorCodes
+
+from proxy.core.address import TcpAddress
+from proxy.core.config import StaticPoolTable
+from proxy.core.config.pools import Protocol
+from proxy.wire.http2_client import STREAM_WINDOW
+from tests.support.plane import Running, open_plane
+
+POST = b"POST /work HTTP/1.1\r\nHost: example.org\r\nContent-Length: 4\r\n\r\nwork"
+GET = b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"
+
+
+class Backend:
+    """The server's end of one connection."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.stream = stream
+        self.machine = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding=None))
+        self.machine.initiate_connection()
+        self.events: list[h2.events.Event] = []
+
+    async def flush(self) -> None:
+        """Send what was said."""
+        await self.stream.send_all(self.machine.data_to_send())
+
+    async def wait(self, kind: type[h2.events.Event]) -> h2.events.Event:
+        """The next event of a kind; those before it are dropped."""
+        while True:
+            while self.events:
+                event = self.events.pop(0)
+                if isinstance(event, kind):
+                    return event
+            await self.flush()
+            data = await self.stream.receive_some(65536)
+            assert data, f"the proxy closed before {kind.__name__}"
+            self.events += self.machine.receive_data(data)
+            await self.flush()
+
+    async def request(self) -> int:
+        """The next request; gives its stream."""
+        event = await self.wait(h2.events.RequestReceived)
+        assert isinstance(event, h2.events.RequestReceived)
+        assert event.stream_id is not None
+        return event.stream_id
+
+    async def answer(self, stream_id: int, body: bytes = b"ok") -> None:
+        """Answer with 200."""
+        length = b"%d" % len(body)
+        self.machine.send_headers(stream_id, [(b":status", b"200"), (b"content-length", length)])
+        self.machine.send_data(stream_id, body, end_stream=True)
+        await self.flush()
+
+
+class Ends:
+    """Sockets of a test, which are closed with it."""
+
+    def __init__(self, running: Running, listener: trio.SocketListener) -> None:
+        self.listener = listener
+        self.port = running.port
+        self.opened: list[trio.SocketStream] = []
+
+    async def connect(self) -> trio.SocketStream:
+        """Another client."""
+        self.opened.append(await trio.open_tcp_stream("127.0.0.1", self.port))
+        return self.opened[-1]
+
+    async def accept(self) -> Backend:
+        """The backend's end of the next connection."""
+        self.opened.append(await self.listener.accept())
+        return Backend(self.opened[-1])
+
+
+@asynccontextmanager
+async def open_stage() -> AsyncIterator[tuple[Running, trio.SocketStream, Ends]]:
+    """A proxy, a client of HTTP/1.1, and what else is needed."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    address = TcpAddress("127.0.0.1", listener.socket.getsockname()[1])
+    async with listener, open_plane(address) as running:
+        running.plane.drop_pool("web")
+        running.plane.add_pool(running.pool, StaticPoolTable(addresses=(address,), protocol=Protocol.H2C))
+        ends = Ends(running, listener)
+        try:
+            yield running, await ends.connect(), ends
+            assert running.log.defects == []
+        finally:
+            for stream in ends.opened:
+                stream.socket.close()
+
+
+async def read_status(client: trio.SocketStream) -> bytes:
+    """The status line of the next answer."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        piece = await client.receive_some(65536)
+        assert piece
+        data += piece
+    return data.partition(b"\r\n")[0]
+
+
+async def test_a_refused_stream_is_sent_again_whatever_the_method():
+    """REFUSED_STREAM says that nothing was done, so even a POST goes again, marked, and is answered once."""
+    async with open_stage() as (running, client, ends):
+        await client.send_all(POST)
+        backend = await ends.accept()
+        backend.machine.reset_stream(await backend.request(), ErrorCodes.REFUSED_STREAM)
+        await backend.flush()
+        again = await ends.accept()
+        await again.answer(await again.request())
+        assert await read_status(client) == b"HTTP/1.1 200 OK"
+        assert running.plane.gates["web"].retried == 1
+
+
+async def test_a_stream_above_the_last_of_a_goaway_goes_to_another_connection():
+    """The backend says up to where it began; what is above goes elsewhere, what is below is answered where it is."""
+    async with open_stage() as (_, client, ends):
+        other = await ends.connect()
+        await client.send_all(POST)
+        backend = await ends.accept()
+        first = await backend.request()
+        await other.send_all(POST)
+        assert await backend.request() > first
+        backend.machine.close_connection(last_stream_id=first)
+        await backend.flush()
+        second = await ends.accept()
+        await second.answer(await second.request())
+        assert await read_status(other) == b"HTTP/1.1 200 OK"
+        fields = bytes((0x88,))  # :status 200, from the static table
+        await backend.stream.send_all(len(fields).to_bytes(3, "big") + b"\x01\x05" + first.to_bytes(4, "big") + fields)
+        assert await read_status(client) == b"HTTP/1.1 200 OK"
+
+
+async def test_a_post_that_was_reset_is_not_sent_again():
+    """Any other reset may have come after the work was done."""
+    async with open_stage() as (running, client, ends):
+        await client.send_all(POST)
+        backend = await ends.accept()
+        backend.machine.reset_stream(await backend.request(), ErrorCodes.INTERNAL_ERROR)
+        await backend.flush()
+        assert await read_status(client) == b"HTTP/1.1 502 Bad Gateway"
+        assert running.plane.gates["web"].retried == 0
+
+
+async def test_a_client_that_goes_away_resets_its_stream_and_no_other():
+    """The backend hears of it; the connection goes on."""
+    async with open_stage() as (_, client, ends):
+        other = await ends.connect()
+        await client.send_all(GET)
+        backend = await ends.accept()
+        await backend.request()
+        await other.send_all(GET)
+        second = await backend.request()
+        await client.aclose()
+        await backend.wait(h2.events.StreamReset)
+        await backend.answer(second)
+        assert await read_status(other) == b"HTTP/1.1 200 OK"
+
+
+async def test_a_slow_client_stops_its_stream_and_no_other():
+    """What waits here is at most a stream's window; another exchange of the same connection passes."""
+    async with open_stage() as (running, client, ends):
+        other = await ends.connect()
+        await client.send_all(GET)
+        backend = await ends.accept()
+        slow = await backend.request()
+        backend.machine.send_headers(slow, [(b":status", b"200")])
+        sent = 0
+        with trio.move_on_after(2):
+            while True:
+                room = min(backend.machine.local_flow_control_window(slow), 16384)
+                if room:
+                    backend.machine.send_data(slow, bytes(room))
+                    sent += room
+                    await backend.flush()
+                else:
+                    with trio.fail_after(0.5) if sent < STREAM_WINDOW else trio.move_on_after(0.5) as waited:
+                        await backend.wait(h2.events.WindowUpdated)
+                    if waited.cancelled_caught:
+                        break
+        assert backend.machine.local_flow_control_window(slow) == 0, "the client took everything"
+        (connection,) = running.plane.gates["web"].upstreams[running.pool.backends[0].id].connections
+        (exchange,) = connection.exchanges()
+        assert exchange.connection is not None
+        assert exchange.connection.paused
+        await other.send_all(GET)
+        await backend.answer(await backend.request())
+        assert await read_status(other) == b"HTTP/1.1 200 OK"
+
+
+async def test_a_backend_that_does_not_speak_http2_is_answered_for():
+    """What it says is not taken for anything."""
+    async with open_stage() as (_, client, ends):
+        await client.send_all(POST)
+        backend = await ends.accept()
+        await backend.stream.send_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        assert await read_status(client) == b"HTTP/1.1 502 Bad Gateway"
