@@ -264,11 +264,13 @@ class FakeRuntime:
         running = self.running(pool)
         if running is not None:
             raise Refused(RefusalCode.ROLLOUT_IN_PROGRESS, f"rollout {running.id} runs", {"rollout": running.id})
-        self.pool(pool).move(self.backend(pool, slot), BackendState.DRAINING, now=trio.current_time())
+        if self.backend(pool, slot).state is BackendState.READY:
+            self.pool(pool).move(self.backend(pool, slot), BackendState.DRAINING, now=trio.current_time())
 
     def readmit(self, pool: str, slot: int) -> None:
         """Bring it back."""
-        self.pool(pool).move(self.backend(pool, slot), BackendState.READY, now=trio.current_time())
+        if self.backend(pool, slot).state is BackendState.DRAINING:
+            self.pool(pool).move(self.backend(pool, slot), BackendState.READY, now=trio.current_time())
 
     def pause(self, pool: str) -> bool:
         """Pause."""

@@ -7,7 +7,7 @@ anything.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,16 +22,14 @@ from proxy.control.admin import documents as shape
 from proxy.control.admin.page import add_page
 from proxy.control.admin.streaming import stream_events
 from proxy.control.admin.verbs import Answer, Verbs
+from proxy.control.admin.views import detail_of, find_pool, find_slot, report, reports, unready_reasons
 from proxy.control.metrics import CONTENT_TYPE, Metrics
 from proxy.control.problems import MEDIA_TYPE, ProblemResponse, describe_refusal, problem_of
 from proxy.control.takeover_order import TakeoverFailed, TakeoverOrder, TakeoverResult
 from proxy.control.version import program_version
-from proxy.core.config import SupervisedPoolTable
-from proxy.core.errors import ProxyError, UnknownPool, UnknownSlot
-from proxy.core.lifecycle import BackendState, Health
+from proxy.core.errors import ProxyError
 from proxy.core.quantities import parse_duration
 from proxy.core.report import RolloutReport
-from proxy.core.rollout import Rollout
 
 CLI_AGENT = "hotswap-cli"
 """How the command line calls itself in `User-Agent`; a rollout's trigger tells it from other callers."""
@@ -39,9 +37,18 @@ CLI_AGENT = "hotswap-cli"
 Responses = dict[int | str, dict[str, Any]]
 
 
-def answers(status: int, model: Any, *problems: int) -> Responses:
-    """Describe what a call answers, for OpenAPI."""
+def answers(status: int, model: Any, *problems: int, also: int | None = None) -> Responses:
+    """Describe what a call answers, for OpenAPI.
+
+    Args:
+        status: when it was done.
+        model: the shape of the answer.
+        problems: the statuses of what can be wrong.
+        also: another status with the same shape.
+    """
     described: Responses = {status: {"model": model}}
+    if also is not None:
+        described[also] = {"model": model}
     for problem in problems:
         described[problem] = {"model": shape.ProblemDocument, "content": {MEDIA_TYPE: {}}}
     return described
@@ -105,62 +112,6 @@ def _describe_problems(application: FastAPI, log: FilteringBoundLogger) -> None:
 # Views.
 
 
-def reports(rollouts: Any) -> list[dict[str, object]]:
-    """Give rollouts as JSON."""
-    return [report(rollout) for rollout in rollouts]
-
-
-def report(rollout: Rollout) -> dict[str, object]:
-    """Give a rollout as JSON, as it is now."""
-    return rollout.report(trio.current_time()).to_json()
-
-
-def find_pool(runtime: Verbs, name: str) -> dict[str, Any]:
-    """Give a pool out of the status.
-
-    Raises:
-        UnknownPool: there is none of this name.
-    """
-    pools: Mapping[str, dict[str, Any]] = runtime.status()["pools"]
-    if name not in pools:
-        raise UnknownPool(name, pools)
-    return pools[name]
-
-
-def find_slot(runtime: Verbs, pool: str, slot: str) -> int:
-    """Read the number of a slot.
-
-    Raises:
-        UnknownPool: there is no such pool.
-        UnknownSlot: it is not a number, or the pool has no slot of this number.
-    """
-    known = [str(one["slot"]) for one in find_pool(runtime, pool)["slots"]]
-    if slot not in known:
-        raise UnknownSlot(slot, known)
-    return int(slot)
-
-
-def detail_of(runtime: Verbs, name: str) -> dict[str, Any]:
-    """Give a pool by itself: as in the status, with its name and timeouts."""
-    table = runtime.config.pools.get(name)
-    timeouts = None
-    if isinstance(table, SupervisedPoolTable):
-        timeouts = {"start": table.start_timeout, "drain": table.drain_timeout, "stop": table.stop_timeout}
-    return {"name": name, **find_pool(runtime, name), "timeouts": timeouts}
-
-
-def unready_reasons(status: Mapping[str, Any]) -> list[str]:
-    """Say, for each pool without a backend that can be claimed, what it has instead."""
-    reasons = []
-    for name, pool in status["pools"].items():
-        backends = [(slot["slot"], backend) for slot in pool["slots"] for backend in slot["backends"]]
-        if any(one["state"] == BackendState.READY and one["health"] == Health.HEALTHY for _, one in backends):
-            continue
-        found = ", ".join(f"slot {slot} is {one['state']} and {one['health']}" for slot, one in backends)
-        reasons.append(f"pool {name} has no backend that can be claimed: {found or 'none is there'}")
-    return reasons
-
-
 def _add_views(application: FastAPI, runtime: Verbs) -> None:
     @application.get("/v1/status", summary="The state now", responses=answers(200, shape.StatusDocument))
     async def status() -> Response:
@@ -210,7 +161,7 @@ def _add_rollouts(application: FastAPI, runtime: Verbs) -> None:
         "/v1/reload",
         status_code=202,
         summary="Read the configuration again and replace every supervised backend, as SIGUSR2",
-        responses=answers(202, shape.ReloadDocument, 409),
+        responses=answers(202, shape.ReloadDocument, 409, 422, also=200),
     )
     async def reload_all(wait: Wait = False, agent: Agent = "") -> Response:
         return await answer_reload(runtime, await runtime.reload_all(trigger=trigger_of(agent)), wait=wait)
@@ -219,7 +170,7 @@ def _add_rollouts(application: FastAPI, runtime: Verbs) -> None:
         "/v1/pools/{pool}/reload",
         status_code=202,
         summary="Replace every backend of a pool",
-        responses=answers(202, RolloutReport, 404, 409),
+        responses=answers(202, RolloutReport, 404, 409, 422, also=200),
     )
     async def reload_pool(pool: str, wait: Wait = False, agent: Agent = "") -> Response:
         rollout = await runtime.reload_pool(pool, trigger=trigger_of(agent))
@@ -230,7 +181,7 @@ def _add_rollouts(application: FastAPI, runtime: Verbs) -> None:
     @application.post(
         "/v1/config/reload",
         summary="Read configuration and certificates again and reopen logs, as SIGHUP",
-        responses=answers(200, shape.ReloadDocument, 409, 422),
+        responses=answers(200, shape.ReloadDocument, 409, 422, also=202),
     )
     async def reread(wait: Wait = False, agent: Agent = "") -> Response:
         answer = await runtime.reread_configuration(trigger=trigger_of(agent))
@@ -348,7 +299,7 @@ def _add_observation(application: FastAPI, runtime: Verbs, ending: trio.Event) -
     @application.get(
         "/v1/traffic",
         summary="Requests, errors and latency of the last minutes, by pool and generation",
-        responses=answers(200, shape.TrafficDocument),
+        responses=answers(200, shape.TrafficDocument, 422),
     )
     async def traffic(
         after: Annotated[int, Query(ge=0, description="only samples later than this tick")] = 0,
