@@ -164,6 +164,9 @@ class RequestParser:
             How many bytes were used.
         """
         before = self._raw
+        if before == b"\r":  # perhaps the beginning of an empty line
+            self._raw = b""
+            return self._read_head(before + data) - 1
         skipped = 0
         if before:
             end = find_head_end(before[-3:], data)
@@ -172,6 +175,9 @@ class RequestParser:
                 skipped += 2  # empty lines before a request line are nothing (RFC 9112 2.2)
             if skipped == len(data):
                 return skipped
+            if data[skipped:] == b"\r":
+                self._raw = b"\r"
+                return len(data)
             end = data.find(HEAD_END, skipped) + 4
             if end == 3:
                 end = 0
