@@ -101,6 +101,44 @@ async def test_what_is_in_flight_at_the_drain_deadline_is_cut_and_counted(tmp_pa
         report = rollout.report(trio.current_time())
         assert rollout.outcome is Outcome.DONE
         assert (report.slots[0].exchanges.drained, report.slots[0].exchanges.cut) == (0, 1)
+        cut, other = sorted(report.slots, key=lambda slot: -slot.exchanges.cut)
+        assert [view.request_line for view in cut.waited_for] == ["GET /slow"]
+        assert other.waited_for == ()
+        (told,) = stage.logged("backend.drain_timed_out")
+        assert told["cut"] == 1
+        assert [one["client"] for one in told["exchanges"]] == ["192.0.2.1"]
+        (published,) = [e for e in stage.surroundings.events.recent() if e.kind == "backend.drain_timed_out"]
+        assert published.fields["exchanges"] == told["exchanges"]
+
+
+async def test_while_it_drains_the_report_names_what_is_waited_for(tmp_path):
+    """As it is at the moment of the question; a drain that has ended by itself waited for nothing."""
+    async with open_pool(supervised_table(tmp_path)) as stage, trio.open_nursery() as nursery:
+        backend = stage.plane.claim(stage.pool.core, 0)
+        run = await stage.plan()
+        nursery.start_soon(run.perform)
+        await stage.wait(lambda: state_of(stage, 0, 2) is BackendState.READY)
+        run.look_at_drain()
+        (view,) = run.rollout.report(trio.current_time()).slots[0].waited_for
+        assert (view.request_line, view.age) == ("GET /slow", 1.5)
+        stage.plane.finish(backend)
+        await run.ended.wait()
+        assert all(slot.waited_for == () for slot in run.rollout.report(trio.current_time()).slots)
+
+
+async def test_the_report_is_one_event_of_the_log_and_of_the_stream(tmp_path):
+    """Phases lie within the rollout, and who reads the line needs nothing else."""
+    async with open_pool(supervised_table(tmp_path)) as stage:
+        rollout = await stage.roll()
+        (line,) = stage.logged("rollout.report")
+        (event,) = [one for one in stage.surroundings.events.recent() if one.kind == "rollout.report"]
+        assert event.fields["report"] == line["report"]
+        report = line["report"]
+        assert (report["id"], report["outcome"], len(report["slots"])) == (rollout.id, "done", 2)
+        for slot in report["slots"]:
+            for phase in ("starting", "draining", "stopping"):
+                begun, took = slot["offsets"][phase], slot["seconds"][phase]
+                assert slot["offsets"]["turn"] <= begun <= begun + took <= report["seconds"] + 0.001
 
 
 async def test_idle_connections_are_closed_before_the_stop_signal(tmp_path):
