@@ -41,7 +41,8 @@ class HealthTable(Table):
     """The health check: one GET from time to time, and how many of them make a verdict."""
 
     path: Target = "/healthz"
-    """What is asked for."""
+    """What is asked for. With `protocol = "h2c"`, `/grpc.health.v1.Health/Check` is called as gRPC's health
+    service."""
 
     interval: Period = 2.0
     """From the end of one probe to the next; while a backend starts, probes are more frequent at first."""
