@@ -24,13 +24,17 @@ from tests.support.shop import BROKEN, PLAIN, program, run_shop, waits_for
 EPOCH: dict[str, Any] = {"compatibility": {"file": "RESTART_EPOCH"}}
 """Settings of a pool with a magic number."""
 
-WRITES_WHEN_A_REQUEST_ENDS = """
+HOLDS_A_REQUEST = """
+import asyncio, pathlib
 from backends.demo import app as demo
 
 async def app(scope, receive, send):
-    await demo(scope, receive, send)
-    if scope.get("path") == "/slow":
-        print("shop: request ended", flush=True)
+    if scope.get("path") != "/held":
+        return await demo(scope, receive, send)
+    while not pathlib.Path(GATE).exists():
+        await asyncio.sleep(0.01)
+    await demo({**scope, "path": "/ledger"}, receive, send)
+    print("shop: request ended", flush=True)
 """
 
 READY_LATE = """
@@ -106,6 +110,7 @@ async def test_row_1_sigusr2_to_the_proxy_starts_one_rollout_and_is_harmless_to_
         os.killpg(booting, signal.SIGUSR2)
         gate.touch()
         events = await shop.told("rollout.done")
+        await shop.wait_record("rollout.done")
         new = await shop.pids()
         assert booting in new.values()
         assert not set(old.values()) & set(new.values())
@@ -306,19 +311,22 @@ async def test_row_10_a_worker_drains_in_order(
 
 async def test_row_11_the_database_closes_behind_the_last_request(tmp_path: Path):
     """Also when the proxy's patience is over and it has told the backend to stop with a request inside."""
-    settings: dict[str, Any] = {"app": "shop:app", "drain_timeout": "200ms"}
-    async with run_shop(tmp_path, WRITES_WHEN_A_REQUEST_ENDS, **settings) as shop:
+    gate = tmp_path / "gate"
+    source = HOLDS_A_REQUEST.replace("GATE", repr(str(gate)))
+    async with run_shop(tmp_path, source, app="shop:app", drain_timeout="200ms") as shop:
         answers: list[Response] = []
         async with trio.open_nursery() as nursery:
 
             async def ask() -> None:
-                answers.append(await shop.hotswap.fetch("/slow?seconds=1.5"))
+                answers.append(await shop.hotswap.fetch("/held"))
 
             nursery.start_soon(ask)
             slot = (await shop.in_flight())["slot"]
-            report = await shop.roll()
-        assert report["outcome"] == "done"
+            rollout = await shop.begin()
         assert [answer.status for answer in answers] == [503]
+        await shop.wait_record("backend.output", slot=slot, generation=1, line="INFO:     Shutting down")
+        gate.touch()
+        assert (await shop.finished(rollout))["outcome"] == "done"
         said = [line.partition(" (")[0] for line in shop.output(slot=slot, generation=1)]
         order = ["shop: request ended", "demo: last request done", "demo: database closed"]
         assert [line for line in said if line in order] == order
@@ -334,6 +342,7 @@ async def test_row_12_under_stop_first_the_old_one_is_gone_before_the_new_one_st
         shop.releases.deploy(program("plain", first=tells.format("two")))
         shop.signal()
         events = await shop.told("rollout.done")
+        await shop.wait_record("rollout.done")
         for slot in (0, 1):
             life = [
                 (event.kind, event.data["generation"])
@@ -461,7 +470,9 @@ async def test_row_18_otherwise_whatever_crashes_is_respawned(tmp_path: Path):
             killed.append(victim)
             await shop.full(without=killed)
         assert await shop.generations() == {0: 1, 1: 1}
-        assert len(shop.records("backend.starting", reason="crash")) == 3
+        while len(started := shop.records("backend.starting", reason="crash")) < 3:
+            await shop.hotswap.wait_more()
+        assert [record["slot"] for record in started] == [0, 1, 0]
 
 
 async def test_row_19_the_log_says_all_of_it_at_the_right_level(tmp_path: Path):

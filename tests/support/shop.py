@@ -76,7 +76,7 @@ class Shop:
 
     async def roll(self, pool: str = "web") -> Json:
         """Start a rollout, which must be accepted, wait until it has ended, and give its report."""
-        return await self.hotswap.rollout(pool)
+        return await self._logged(await self.hotswap.rollout(pool))
 
     async def refusal(self, pool: str = "web") -> Json:
         """Ask for a rollout, which must be refused, and give the problem; its `code` says why."""
@@ -92,11 +92,16 @@ class Shop:
 
     async def refused_signal(self) -> Json:
         """Send SIGUSR2, which must be refused, and give the line of the log about it; its `code` says why."""
-        before = len(self.records("rollout.refused"))
+        received = len(self.records("signal.received"))
         self.signal()
-        while len(found := self.records("rollout.refused")) == before:
+        while True:
+            # The log is in order, so what is refused behind the signal's own line is the signal.
+            signals = 0
+            for record in self.hotswap.records():
+                signals += record.get("event") == "signal.received"
+                if signals > received and record.get("event") == "rollout.refused":
+                    return record
             await self.hotswap.wait_more()
-        return found[-1]
 
     # What is told
 
@@ -141,7 +146,12 @@ class Shop:
     async def finished(self, rollout: str) -> Json:
         """The report of a rollout, when it has ended."""
         await self.hotswap.wait_until(lambda: self._ended(rollout))
-        return await self.report(rollout)
+        return await self._logged(await self.report(rollout))
+
+    async def _logged(self, report: Json) -> Json:
+        """The same report, when the log has been read to the end of that rollout."""
+        await self.wait_record(f"rollout.{report['outcome']}", rollout=report["id"])
+        return report
 
     async def _ended(self, rollout: str) -> bool:
         return bool((await self.report(rollout))["outcome"] != "running")
@@ -169,9 +179,21 @@ class Shop:
         """Block until every slot of every pool can be claimed, and none of these processes is in one."""
 
         async def settled() -> bool:
-            return await self.hotswap.full() and not set(without) & set((await self.pids()).values())
+            # Both questions of one and the same status: a death may come in between.
+            pools = (await self.hotswap.status())["pools"].values()
+            slots = [slot["backends"] for pool in pools for slot in pool["slots"]]
+            gone = all(backend["pid"] not in without for backends in slots for backend in backends)
+            return gone and all(any(map(ready, backends)) for backends in slots)
 
         await self.hotswap.wait_until(settled)
+
+    async def all_in_flight(self, pool: str = "web") -> None:
+        """Block until there is something inside each backend."""
+
+        async def inside() -> bool:
+            return all(backend["in_flight"] for backend in await self.backends(pool))
+
+        await self.hotswap.wait_until(inside)
 
     async def in_flight(self, number: int = 1, pool: str = "web") -> Json:
         """A backend with so many exchanges inside, which is waited for."""
