@@ -36,7 +36,7 @@ from proxy.wire.request_target import set_target
 HEAD_END: Final = b"\r\n\r\n"
 HTTP2_HEAD: Final = b"PRI * HTTP/2.0\r\n\r\n"
 """What a client's connection of HTTP/2 begins with, made so that it looks like a head (RFC 9113 3.4)."""
-_CR: Final = 0x0D
+_LINE_END: Final = b"\r\n"
 
 
 def find_head_end(tail: bytes, data: bytes) -> int:
@@ -124,7 +124,7 @@ class RequestParser:
         if not self._raw and not self._left and self._chunks is None:
             # The common case, one head and nothing else, without the bookkeeping of the others.
             raw = bytes(data)
-            if raw.find(HEAD_END) + 4 == len(raw) <= self._header_bytes and raw[0] != _CR:
+            if 0 < raw.find(HEAD_END) == len(raw) - 4 < self._header_bytes - 3 and raw[0] not in _LINE_END:
                 self._feed_parser(raw)
                 if self.error is None:
                     self._on_head(raw, raw, len(raw))
@@ -171,12 +171,15 @@ class RequestParser:
         if before:
             end = find_head_end(before[-3:], data)
         else:
-            while data.startswith(b"\r\n", skipped):
+            while data.startswith(_LINE_END, skipped):
                 skipped += 2  # empty lines before a request line are nothing (RFC 9112 2.2)
             if skipped == len(data):
                 return skipped
             if data[skipped:] == b"\r":
                 self._raw = b"\r"
+                return len(data)
+            if data[skipped] in _LINE_END:
+                self.error = BadRequest("a line ends without CR LF")  # F10
                 return len(data)
             end = data.find(HEAD_END, skipped) + 4
             if end == 3:
@@ -224,8 +227,6 @@ class RequestParser:
             else:
                 self.error = BadRequest("the request cannot be read")
             return
-        if raw[0] == _CR:
-            raw = raw.lstrip(b"\r\n")
         place = len(head.method) + len(self._url) + 2
         if raw[place : place + 5] != b"HTTP/":
             self.error = BadRequest("the request line is not three words with a space between")  # L4
