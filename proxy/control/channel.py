@@ -141,9 +141,7 @@ class Channel:
             if self._socket.fileno() < 0:
                 raise ChannelClosed("the channel is closed")
             try:
-                packet, ancillary, flags, _ = self._socket.recvmsg(
-                    MAX_FRAME_BYTES + 1, room, socket.MSG_CMSG_CLOEXEC
-                )
+                packet, ancillary, flags, _ = self._socket.recvmsg(MAX_FRAME_BYTES + 1, room, socket.MSG_CMSG_CLOEXEC)
                 break
             except BlockingIOError:
                 try:
@@ -168,9 +166,7 @@ class Channel:
                 raise HandoverBroken(f"a packet is longer than {MAX_FRAME_BYTES} bytes")
             if not packet:
                 raise ChannelClosed("the other side has closed the channel")
-            return Received(
-                frame=self._reader.decode(packet, descriptors=len(numbers)), descriptors=descriptors
-            )
+            return Received(frame=self._reader.decode(packet, descriptors=len(numbers)), descriptors=descriptors)
         except BaseException:
             descriptors.close()
             raise

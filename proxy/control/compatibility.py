@@ -49,9 +49,7 @@ async def read_compatibility(
     if table is None:
         return None
     if table.command:
-        return await trio.to_thread.run_sync(
-            run_command, table.command, directory, environment, abandon_on_cancel=True
-        )
+        return await trio.to_thread.run_sync(run_command, table.command, directory, environment, abandon_on_cancel=True)
     with trio.move_on_after(FILE_TIMEOUT):
         path = os.path.join(directory, table.file)
         return await trio.to_thread.run_sync(read_file, path, abandon_on_cancel=True)

@@ -26,9 +26,7 @@ DISCONNECT_TIMEOUT = 5.0
 """Seconds until connections to a backend that is to be stopped are cut, when closing them does not end them."""
 
 
-async def end_in_order(
-    member: SupervisedBackend, entries: Entries, plane: Plane, *, drain_timeout: float
-) -> None:
+async def end_in_order(member: SupervisedBackend, entries: Entries, plane: Plane, *, drain_timeout: float) -> None:
     """Drain a backend, cut what is left after a while, and retire it.
 
     **Cancellation**: it may live on, and nothing new is claimed for it.
@@ -139,9 +137,7 @@ async def _disconnect(member: SupervisedBackend, plane: Plane) -> None:
         member.log.error("backend.disconnect_crashed", exc_info=error)
 
 
-async def discard(
-    member: SupervisedBackend, entries: Entries, failure: StartFailed | None = None
-) -> None:
+async def discard(member: SupervisedBackend, entries: Entries, failure: StartFailed | None = None) -> None:
     """End a backend that did not become ready, and reap it; its entry stays, as failed.
 
     **Cancellation**: it is killed, and its end is noted whenever it comes.

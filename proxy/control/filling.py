@@ -38,9 +38,7 @@ class Filler:
         for number in range(pool.core.size):
             if number not in pool.slots:
                 pool.slots[number] = Slot(number=number, generation=pool.generation, release=pool.release)
-            filled = any(
-                member.backend.slot == number and member.backend.state in FILLING for member in pool.members
-            )
+            filled = any(member.backend.slot == number and member.backend.state in FILLING for member in pool.members)
             if not filled:
                 self._start(pool.slots[number], reason, wait=0.0)
 
@@ -130,9 +128,7 @@ class Filler:
         return False
 
     def _note_crash_loop(self, slot: Slot) -> None:
-        failed = next(
-            seen.failed_starts for seen in self._pool.core.snapshot().slots if seen.slot == slot.number
-        )
+        failed = next(seen.failed_starts for seen in self._pool.core.snapshot().slots if seen.slot == slot.number)
         if failed == CRASH_LOOP:
             self._pool.log.error(
                 "slot.crash_looping",

@@ -184,9 +184,7 @@ class Listeners:
             previous = self._open.get(name)
             if previous is not None and list(previous.sockets) == sockets:
                 owned = previous.owned
-            listeners.append(
-                OpenListener(name=name, table=table, sockets=tuple(sockets), context=context, owned=owned)
-            )
+            listeners.append(OpenListener(name=name, table=table, sockets=tuple(sockets), context=context, owned=owned))
         prepared = Prepared(listeners=tuple(listeners), bound=tuple(bound))
         if problems:
             prepared.discard()

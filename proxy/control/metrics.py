@@ -44,9 +44,7 @@ def histogram(name: str, text: str, label: str, series: Mapping[str, Histogram])
     family = HistogramMetricFamily(f"hotswap_{name}", text, labels=[label])
     bounds = [*(str(bound) for bound in DURATION_BOUNDS), "+Inf"]
     for value, one in sorted(series.items()):
-        family.add_metric(
-            [value], buckets=list(zip(bounds, accumulate(one.counts), strict=True)), sum_value=one.total
-        )
+        family.add_metric([value], buckets=list(zip(bounds, accumulate(one.counts), strict=True)), sum_value=one.total)
     return family
 
 
@@ -60,9 +58,7 @@ class HotswapCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Give every family of a scrape."""
         tally, status = self._tally, self._status()
-        yield counter(
-            "requests", "Exchanges answered.", ("listener", "pool", "method", "code"), tally.requests
-        )
+        yield counter("requests", "Exchanges answered.", ("listener", "pool", "method", "code"), tally.requests)
         yield histogram(
             "request_duration_seconds",
             "From the first byte of a request to the last byte of its response.",
@@ -80,9 +76,7 @@ class HotswapCollector(Collector):
         yield counter("backend_exits", "Backends that ended.", ("pool", "reason"), tally.backend_exits)
         yield counter("rollouts", "Rollouts that ended.", ("pool", "outcome"), tally.rollouts)
         yield counter("rollout_refusals", "Reloads refused.", ("pool", "code"), tally.rollout_refusals)
-        yield histogram(
-            "rollout_duration_seconds", "From trigger to end of a rollout.", "pool", tally.rollout_duration
-        )
+        yield histogram("rollout_duration_seconds", "From trigger to end of a rollout.", "pool", tally.rollout_duration)
         yield counter("retries", "Exchanges sent to another backend.", ("pool", "reason"), tally.retries)
         yield self._held(status)
         yield counter("health_checks", "Probes of backends.", ("pool", "result"), tally.health_checks)
@@ -109,9 +103,7 @@ class HotswapCollector(Collector):
 
     @staticmethod
     def _held(status: Mapping[str, Any]) -> Metric:
-        family = GaugeMetricFamily(
-            "hotswap_held_requests", "Requests waiting for a backend.", labels=["pool"]
-        )
+        family = GaugeMetricFamily("hotswap_held_requests", "Requests waiting for a backend.", labels=["pool"])
         for name, pool in status["pools"].items():
             family.add_metric([name], pool["held"])
         return family

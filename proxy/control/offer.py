@@ -50,8 +50,6 @@ async def read_offer(
         release = await read_release(name, table, environment=environment)
     except ConfigError as error:
         # The refusals about the number come before those about the rest, so it is looked for all the same.
-        number = await read_compatibility(
-            table.compatibility, directory=table.directory, environment=environment
-        )
+        number = await read_compatibility(table.compatibility, directory=table.directory, environment=environment)
         return Offer(table=table, release=None, compatibility=number, problems=(*problems, *error.problems))
     return Offer(table=table, release=release, compatibility=release.compatibility, problems=problems)

@@ -84,9 +84,7 @@ class PoolSet(Mapping[str, AnyPool]):
                     self._start(StaticPool(name, table, surroundings), nursery)
                 else:
                     release = releases[name]
-                    self._start(
-                        SupervisedPool(name, release, surroundings, processors=self._processors), nursery
-                    )
+                    self._start(SupervisedPool(name, release, surroundings, processors=self._processors), nursery)
                 changes.append(f"pool {name} added")
             elif isinstance(known, StaticPool) and isinstance(table, StaticPoolTable) and known.table != table:
                 known.reconfigure(table)
@@ -130,9 +128,7 @@ class PoolSet(Mapping[str, AnyPool]):
 
     def complete(self) -> bool:
         """Tell whether all have finished booting; static addresses that are down are somebody else's."""
-        return all(
-            pool.full if isinstance(pool, SupervisedPool) else pool.judged for pool in self._pools.values()
-        )
+        return all(pool.full if isinstance(pool, SupervisedPool) else pool.judged for pool in self._pools.values())
 
     def ready(self) -> bool:
         """Tell whether each has a backend that can be claimed."""

@@ -70,9 +70,7 @@ class Release:
         )
 
 
-async def read_release(
-    pool: str, table: SupervisedPoolTable, *, environment: Mapping[str, str]
-) -> Release:
+async def read_release(pool: str, table: SupervisedPoolTable, *, environment: Mapping[str, str]) -> Release:
     """Resolve and read what backends of a pool would be started from now.
 
     Args:
@@ -85,23 +83,17 @@ async def read_release(
 
     **Cancellation**: a file or command that is still being read is left to its own deadline.
     """
-    directory, variables = await trio.to_thread.run_sync(
-        _resolve, pool, table, environment, abandon_on_cancel=True
-    )
+    directory, variables = await trio.to_thread.run_sync(_resolve, pool, table, environment, abandon_on_cancel=True)
     return Release(
         table=table,
         directory=directory,
         environment=variables,
         recipe=recipe(_resolve_programs(table)),
-        compatibility=await read_compatibility(
-            table.compatibility, directory=directory, environment=variables
-        ),
+        compatibility=await read_compatibility(table.compatibility, directory=directory, environment=variables),
     )
 
 
-async def read_releases(
-    tables: Mapping[str, PoolTable], *, environment: Mapping[str, str]
-) -> dict[str, Release]:
+async def read_releases(tables: Mapping[str, PoolTable], *, environment: Mapping[str, str]) -> dict[str, Release]:
     """Read what the backends of every supervised pool are started from, all at the same time.
 
     Args:
@@ -129,9 +121,7 @@ async def read_releases(
     return releases
 
 
-def _resolve(
-    pool: str, table: SupervisedPoolTable, environment: Mapping[str, str]
-) -> tuple[str, dict[str, str]]:
+def _resolve(pool: str, table: SupervisedPoolTable, environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     try:
         directory = os.path.realpath(table.directory, strict=True)
     except OSError as error:

@@ -227,9 +227,7 @@ class Reloader:
         runtime = self._runtime
         runtime.tally.rollout_refusals[pool, refusal.code.value] += 1
         runtime.log.warning("rollout.refused", pool=pool, code=refusal.code.value, detail=refusal.detail)
-        runtime.events.publish(
-            "rollout.refused", pool=pool, code=refusal.code.value, detail=refusal.detail
-        )
+        runtime.events.publish("rollout.refused", pool=pool, code=refusal.code.value, detail=refusal.detail)
         return refusal
 
     def _unusable(self, problems: tuple[Problem, ...]) -> ConfigError:
@@ -335,9 +333,7 @@ class Reloader:
             if prepared is not None:
                 prepared.discard()
         runtime.start_rollouts(runs)
-        return ReloadAnswer(
-            rollouts=tuple(run.rollout for run in runs), refusals=dict(refusals), changes=changes
-        )
+        return ReloadAnswer(rollouts=tuple(run.rollout for run in runs), refusals=dict(refusals), changes=changes)
 
     def _judge(
         self,

@@ -302,15 +302,11 @@ class RolloutRun:
                     output=list(failure.output),
                 )
                 self._take_in(
-                    ReplacementFailed(
-                        slot=slot, reason=failure.reason, detail=failure.detail, output=failure.output
-                    )
+                    ReplacementFailed(slot=slot, reason=failure.reason, detail=failure.detail, output=failure.output)
                 )
             except BackendError as error:
                 self._log.error("rollout.replacement_failed", slot=slot, detail=error.detail)
-                self._take_in(
-                    ReplacementFailed(slot=slot, reason=StartFailure.CANNOT_SERVE, detail=error.detail)
-                )
+                self._take_in(ReplacementFailed(slot=slot, reason=StartFailure.CANNOT_SERVE, detail=error.detail))
             else:
                 self._take_in(ReplacementReady(slot=slot))
 

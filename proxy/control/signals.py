@@ -37,9 +37,7 @@ class Verbs(Protocol):
         """Stop, at once when asked twice."""
 
 
-async def serve_signals(
-    signals: AsyncIterator[int], verbs: Verbs, log: FilteringBoundLogger
-) -> None:
+async def serve_signals(signals: AsyncIterator[int], verbs: Verbs, log: FilteringBoundLogger) -> None:
     """Carry signals out until cancelled; a verb that takes its time does not delay the next signal.
 
     Args:

@@ -90,9 +90,7 @@ class StaticPool:
         """Take over a changed definition: addresses that stay are kept, those that go end what is in flight."""
         probed_alike = table.health == self.table.health
         self.table = table
-        self.core.reconfigure(
-            balance=table.balance, size=len(table.addresses), max_in_flight=table.max_in_flight
-        )
+        self.core.reconfigure(balance=table.balance, size=len(table.addresses), max_in_flight=table.max_in_flight)
         self.surroundings.plane.add_pool(self.core, table)
         wanted = dict(enumerate(table.addresses))
         for backend in tuple(self.core.backends):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from proxy.control.static_pool import StaticPool
     from proxy.core.backend import Backend
 
+
 def describe(runtime: Runtime) -> dict[str, Any]:
     """Give the state now, ready for JSON."""
     return {

@@ -116,8 +116,7 @@ class Router:
                 host = b"" if name == "*" else bare_host(name.encode())
                 hosts.setdefault(host, {}).setdefault(prefix, _Prefix(prefix, prefix + b"/", match))
         ordered = {
-            host: tuple(sorted(table.values(), key=lambda entry: -len(entry.prefix)))
-            for host, table in hosts.items()
+            host: tuple(sorted(table.values(), key=lambda entry: -len(entry.prefix))) for host, table in hosts.items()
         }
         self._any = ordered.pop(b"", ())
         # ".example.org": the star is gone, the dot stays, so that a suffix test respects labels.

@@ -58,9 +58,7 @@ ABILITIES: Mapping[Server, Abilities] = MappingProxyType(
             interfaces=(Interface.WSGI, Interface.ASGI), listens=(Listen.FD, Listen.UNIX, Listen.TCP)
         ),
         # granian's command line takes no file descriptor (granian#786).
-        Server.GRANIAN: Abilities(
-            interfaces=(Interface.ASGI, Interface.WSGI), listens=(Listen.UNIX, Listen.TCP)
-        ),
+        Server.GRANIAN: Abilities(interfaces=(Interface.ASGI, Interface.WSGI), listens=(Listen.UNIX, Listen.TCP)),
         # Neither does that of waitress.
         Server.WAITRESS: Abilities(interfaces=(Interface.WSGI,), listens=(Listen.UNIX, Listen.TCP)),
         Server.DAPHNE: Abilities(interfaces=(Interface.ASGI,), listens=(Listen.FD, Listen.UNIX, Listen.TCP)),

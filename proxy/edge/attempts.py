@@ -74,9 +74,7 @@ class Attempts(Record):
         if not connection.connecting:
             self.on_connected()
 
-    def on_upstream_failed(
-        self, connection: Carrier, error: ConnectFailed | UpstreamBroken | UpstreamTimedOut
-    ) -> None:
+    def on_upstream_failed(self, connection: Carrier, error: ConnectFailed | UpstreamBroken | UpstreamTimedOut) -> None:
         """The connection to the backend failed and is closed."""
         self.connection = None
         if isinstance(error, ConnectFailed):

@@ -25,15 +25,11 @@ async def probe_for(
 ) -> tuple[Backend, list[str], dict[tuple[str, str], int]]:
     """Probe a ready backend that answers like this; gives it, what was logged, and what was counted."""
     pool = Pool(name="web", balance=Balance.LEAST_IN_FLIGHT, size=1, supervised=False)
-    backend = pool.add(
-        slot=0, generation=1, address=TcpAddress("127.0.0.1", 9), state=BackendState.READY, now=0.0
-    )
+    backend = pool.add(slot=0, generation=1, address=TcpAddress("127.0.0.1", 9), state=BackendState.READY, now=0.0)
     if observer is not None:
         pool.observe(observer)
 
-    async def probe(
-        address: Address, health: HealthTable, *, pool: str, h2c: bool = False
-    ) -> ProbeResult:
+    async def probe(address: Address, health: HealthTable, *, pool: str, h2c: bool = False) -> ProbeResult:
         assert (address, health, h2c) == (backend.address, HEALTH, False)
         await trio.lowlevel.checkpoint()
         answer = next(answers)

@@ -62,12 +62,8 @@ async def test_at_most_one_slot_is_out_of_rotation(tmp_path, strategy):
         assert min(seen) == (3 if strategy == "surge" else 2)
 
 
-@pytest.mark.parametrize(
-    ("strategy", "together"), [("drain-first", True), ("surge", True), ("stop-first", False)]
-)
-async def test_only_stop_first_has_the_old_process_gone_before_its_replacement_starts(
-    tmp_path, strategy, together
-):
+@pytest.mark.parametrize(("strategy", "together"), [("drain-first", True), ("surge", True), ("stop-first", False)])
+async def test_only_stop_first_has_the_old_process_gone_before_its_replacement_starts(tmp_path, strategy, together):
     """Old and new live side by side under the others."""
     async with open_pool(supervised_table(tmp_path, rollout={"strategy": strategy})) as stage:
         most = []
@@ -323,7 +319,6 @@ async def test_cancelling_a_rollout_ends_it_and_clears_in_progress(tmp_path):
 
 async def test_a_defect_in_the_performer_ends_the_rollout_and_not_the_proxy(tmp_path):
     """Whatever is raised in here, "in progress" ends and the pool says that it is locked."""
-
 
     async with open_pool(supervised_table(tmp_path)) as stage:
         run = await stage.plan()

@@ -95,6 +95,7 @@ async def test_stopping_finishes_what_is_in_flight_and_ends_every_backend(tmp_pa
         runtime, answered = running.runtime, trio.Event()
         processes = pids(running)
         host, port = running.target().address  # type: ignore[misc]  # a listener on TCP
+
         async def slow() -> None:
             response = await running.fetch("/slow?seconds=0.5")
             assert response.status == 200

@@ -199,9 +199,7 @@ async def test_http_1_0_is_answered_and_closed():
     async with open_stage() as stage:
         client = await stage.connect()
         await client.send(b"GET / HTTP/1.0\r\nHost: example.org\r\n\r\n")
-        await stage.backend.serve_one(
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"
-        )
+        await stage.backend.serve_one(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n")
         answer = await client.read_to_end()
         assert answer.endswith(b"\r\n\r\nhi")
         assert b"Transfer-Encoding" not in answer

@@ -145,9 +145,7 @@ class Stage:
 
     def pids(self) -> dict[int, int | None]:
         """Process ids by slot, of backends in rotation."""
-        return {
-            backend.slot: backend.pid for backend in self.pool.core.backends if backend.slot in self.ready
-        }
+        return {backend.slot: backend.pid for backend in self.pool.core.backends if backend.slot in self.ready}
 
     @property
     def ready(self) -> frozenset[int]:
@@ -169,9 +167,7 @@ class Stage:
         pool = self.pool
         table = table or pool.table
         release = await read_release(pool.name, table, environment=self.surroundings.environment)
-        queue = [
-            QueuedSlot(slot=number, generation=slot.generation) for number, slot in sorted(pool.slots.items())
-        ]
+        queue = [QueuedSlot(slot=number, generation=slot.generation) for number, slot in sorted(pool.slots.items())]
         rollout = Rollout(
             id=RolloutId("r1"),
             pool=pool.name,
