@@ -42,7 +42,7 @@ def run(config: Path | None, attach: bool, takeover_fd: int | None, handoff_info
     import trio
 
     from proxy.control.runtime import run_proxy
-    from proxy.control.succession import CouldNotTakeOver
+    from proxy.control.takeover_order import CouldNotTakeOver
 
     try:
         code = trio.run(partial(run_proxy, config, old=takeover_fd, attach=attach))

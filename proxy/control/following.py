@@ -46,8 +46,8 @@ class Following:
         runtime = self._runtime
         runtime.guardian.share()
         for pool in self._pools():
-            pool.on_handed_over_exit = self._note_exit
-            pool.hand_over()
+            pool.handover.on_exit = self._note_exit
+            pool.handover.begin()
         runtime.events.silent = True
 
     def end(self) -> None:
@@ -57,8 +57,8 @@ class Following:
         runtime.events.silent = False
         runtime.guardian.reclaim()
         for pool in self._pools():
-            pool.on_handed_over_exit = None
-            pool.take_back()
+            pool.handover.on_exit = None
+            pool.handover.take_back()
 
     def hear(self, frame: Frame, nursery: trio.Nursery) -> None:
         """Follow a change that the process which took over has made, or asks for.
@@ -75,7 +75,7 @@ class Following:
                         address = parse_address(frame.text("address"))
                     except ValueError as error:
                         raise HandoverBroken(f"a backend has the address {frame.text('address')!r}") from error
-                    pool.follow_added(
+                    pool.handover.follow_added(
                         slot=frame.number("slot"),
                         generation=frame.number("generation"),
                         address=address,
@@ -84,7 +84,7 @@ class Following:
                 runtime.predecessor.pass_on(frame)
             case FrameType.BACKEND_GONE:
                 for one in self._pools():
-                    one.follow_gone(frame.number("pid"))
+                    one.handover.follow_gone(frame.number("pid"))
                 runtime.predecessor.pass_on(frame)
             case _:
                 timeout = frame.body.get("timeout")
@@ -95,7 +95,7 @@ class Following:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: self._runtime.predecessor.release(pid, timeout=timeout))
             for pool in self._pools():
-                await pool.follow_release(pid, timeout=timeout)
+                await pool.handover.follow_release(pid, timeout=timeout)
         self._say(FrameType.BACKEND_RELEASED, {"pid": pid})
 
     def _note_exit(self, pid: int, ended: Exit) -> None:

@@ -26,7 +26,6 @@ from proxy.control import rotation
 from proxy.control.access import AccessLog
 from proxy.control.admin import serve_admin
 from proxy.control.admin.sockets import AdminDoor
-from proxy.control.channel import peer_of
 from proxy.control.configuration import find_configuration, load_configuration
 from proxy.control.events import EventLog
 from proxy.control.listeners import Listeners, Prepared
@@ -43,13 +42,12 @@ from proxy.control.rollouts import RolloutRun
 from proxy.control.signals import HANDLED, serve_signals
 from proxy.control.state_directory import open_state_directory
 from proxy.control.status import describe, summarise
-from proxy.control.stub import be_stub, write_pid
-from proxy.control.succession import CouldNotTakeOver, Succession
+from proxy.control.stub import be_stub
 from proxy.control.supervised_pool import SupervisedPool
 from proxy.control.surroundings import Surroundings
 from proxy.control.takeover import Takeover
-from proxy.control.takeover_order import TakeoverOrder, TakeoverResult
-from proxy.control.takeovers import call, open_inherited, serve_calls, start_takeover
+from proxy.control.takeover_order import CouldNotTakeOver, TakeoverOrder, TakeoverResult
+from proxy.control.takeovers import call, open_inherited, serve_calls, start_takeover, succeed
 from proxy.control.traffic import TrafficRecorder
 from proxy.control.version import program_version
 from proxy.core.address import Address
@@ -139,7 +137,7 @@ class Runtime:
         self.admin_door = AdminDoor()
         self._departed = False
         self.successor = 0
-        self._settled = trio.Event()
+        self.settled = trio.Event()
         self._reloader = Reloader(self)
         self._stop_asked = trio.Event()
         self._end_scope = trio.CancelScope()
@@ -163,7 +161,7 @@ class Runtime:
                 nursery.start_soon(serve_signals, signals, self, self.log)
                 try:
                     with self._boot_scope:
-                        await (self._boot() if self._old is None else self._succeed(self._old))
+                        await (self._boot() if self._old is None else succeed(self, self._old))
                         await self._stop_asked.wait()
                 except (ConfigError, CouldNotTakeOver) as error:
                     failure = error
@@ -190,9 +188,13 @@ class Runtime:
         releases = await read_releases(config.pools, environment=self.surroundings.environment)
         self.take_over(config, prepared, releases)
         self.listeners.close_unused()
-        self.serving = True
-        nursery.start_soon(self._watch_boot)
+        self.begin_serving()
         nursery.start_soon(serve_calls, self, state_dir)
+
+    def begin_serving(self) -> None:
+        """Note that listeners accept, and keep the service manager informed from here on."""
+        self.serving = True
+        self.nursery.start_soon(self._watch_boot)
 
     def surround(
         self, guardian: Guardian, state_dir: Path, environment: Mapping[str, str] | None = None
@@ -234,66 +236,16 @@ class Runtime:
 
     # Taking over from another process, and being replaced by one.
 
-    async def _succeed(self, old: socket.socket) -> None:
-        """Take over from the process at the other end, and serve.
-
-        Raises:
-            CouldNotTakeOver: it did not come to that; nothing was changed.
-        """
-        self.manager.silent = True
-        self.log.info(
-            "proxy.succeeding", version=program_version(), pid=os.getpid(), config=str(self.config_path)
-        )
-        try:
-            await self.nursery.start(self._follow_old, old, os.pidfd_open(peer_of(old).pid))
-        except OSError as error:
-            raise CouldNotTakeOver(f"{error.strerror or error}") from error
-
-    async def _follow_old(
-        self, old: socket.socket, pidfd: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
-        try:
-            await Succession(self, old, old_pidfd=pidfd).run(task_status=task_status)
-        finally:
-            trio.lowlevel.notify_closing(pidfd)
-            os.close(pidfd)
-
-    def go_live(self, prepared: Prepared, releases: Mapping[str, Release]) -> None:
-        """Serve what was taken over: new pools, routes, and listeners, which accept from here on."""
-        config = self.config
-        self.pools.take_over(config.pools, releases, self.surroundings, self.nursery)
-        for pool in self.pools.values():
-            if isinstance(pool, SupervisedPool):
-                # Nothing is started that would have to be ended again if everything returned.
-                pool.frozen = True
-        self.plane.set_router(Router(config.routes))
-        self.listeners.commit(prepared, self.plane)
-        self.serving = True
-        self.nursery.start_soon(self.traffic.serve, self.log)
-        self.nursery.start_soon(self._watch_boot)
-
-    def settle(self) -> None:
-        """Everything is ours for good: start what is missing, end what is not wanted any more."""
-        self.settling = False
-        self.manager.silent = False
-        self.nursery.start_soon(self.manager.serve_watchdog)
-        self.admin_door.borrowed = False
-        self.listeners.close_unused()
-        self.pools.drop(
-            self.config.pools, self.nursery, static_drain_timeout=self.config.proxy.shutdown_timeout
-        )
-        for pool in self.pools.values():
-            if isinstance(pool, SupervisedPool):
-                pool.thaw()
-        self.nursery.start_soon(serve_calls, self, self.surroundings.sockets)
-        write_pid(self.surroundings.sockets)
-        self._settled.set()
-        self._note_change()
-
     @property
     def taken_over(self) -> bool:
         """A takeover is going on, so nothing else may begin."""
         return self.takeover is not None or self.settling
+
+    def note_settled(self) -> None:
+        """Everything that was taken over is ours for good."""
+        self.settling = False
+        self.settled.set()
+        self._note_change()
 
     def depart(self, successor: int) -> None:
         """End, because another process has everything."""
@@ -342,7 +294,7 @@ class Runtime:
             self.log.info("proxy.departed", detail="another process has everything")
             return
         if self.settling:
-            await self._settled.wait()
+            await self.settled.wait()
         self.predecessor.hurry()
         timeout = self.config.proxy.shutdown_timeout
         self.log.info("proxy.stopping", shutdown_timeout=timeout)

@@ -11,50 +11,30 @@ from __future__ import annotations
 import os
 import socket
 from collections import deque
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import trio
 
-from proxy.control.adoption import Adopted, adopt_backend
 from proxy.control.channel import Channel, Received, is_dead, unseal
 from proxy.control.fault import fault
+from proxy.control.going_live import go_live, settle
 from proxy.control.handoff_info import own_handoff_info
-from proxy.control.handover_state import (
-    OWN_COUNTS,
-    HandoverState,
-    SupervisedState,
-    add_tally,
-    read_state,
-)
-from proxy.control.listeners import HandedSocket, Listeners, Prepared
-from proxy.control.release import Release, read_releases
+from proxy.control.handover_state import OWN_COUNTS, add_tally
+from proxy.control.inheritance import Inheritance
 from proxy.control.static_pool import StaticPool
-from proxy.control.supervised_pool import SupervisedPool
+from proxy.control.takeover_order import CouldNotTakeOver
 from proxy.control.version import program_version
-from proxy.core.address import Address, parse_address
-from proxy.core.config import StaticPoolTable
-from proxy.core.config.pools import Protocol
-from proxy.core.errors import BackendError, ConfigError, ProxyError
-from proxy.core.lifecycle import BackendState, Health
+from proxy.core.errors import ProxyError
 from proxy.core.takeover_new import NewCommand, NewEvent, NewState, new_side
-from proxy.edge.sockets import matches
-from proxy.processes.guardian import Guardian
-from proxy.processes.listening import open_directory
 from proxy.processes.supervisor import Exit
 from proxy.wire.handover import FrameType, HandoverBroken
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from proxy.control.runtime import Runtime
 
 PROGRESS_INTERVAL: Final = 2.0
 """Seconds between two words to the old side that the preparation goes on."""
-
-PROBES: Final = 3
-"""How often a backend is asked, that the old side finds healthy, before it is called bad."""
 
 _HEARD: Final = {
     FrameType.WELCOME: NewEvent.WELCOMED,
@@ -66,10 +46,6 @@ _HEARD: Final = {
     FrameType.RELEASED: NewEvent.RELEASED_RECEIVED,
     FrameType.BYE: NewEvent.BYE_RECEIVED,
 }
-
-
-class CouldNotTakeOver(ProxyError):
-    """This process leaves: the old one goes on, or is gone with too little handed over."""
 
 
 _Event = tuple[NewEvent, str, Received | None]
@@ -91,15 +67,7 @@ class Succession:
         self._channel = Channel(sock)
         self._old_pidfd = old_pidfd
         self._probation = 10.0
-        self._handed: list[HandedSocket] = []
-        self._admin: dict[Address, socket.socket] = {}
-        self._expected: set[int] = set()
-        self._received: set[int] = set()
-        self._adopted: list[Adopted] = []
-        self._pools: dict[str, SupervisedPool] = {}
-        self._releases: Mapping[str, Release] = {}
-        self._prepared: Prepared | None = None
-        self._state: HandoverState
+        self._goods = Inheritance(runtime)
         self._machine = new_side(now=trio.current_time())
         self._send_events, self._events = trio.open_memory_channel[_Event](1000)
         self._acks: deque[int] = deque()
@@ -165,7 +133,7 @@ class Succession:
         fault(f"new:{machine.state}")
         for command in commands:
             self._do(command, detail)
-        if machine.state is NewState.BACKENDS and self._expected <= self._received:
+        if machine.state is NewState.BACKENDS and self._goods.complete:
             self._handle(NewEvent.SET_COMPLETE, "", None)
 
     # What is received.
@@ -220,15 +188,15 @@ class Succession:
                         self._take_welcome(received)
                     case NewEvent.LISTENER_RECEIVED:
                         self._acks.append(frame.seq)
-                        self._take_listener(received)
+                        self._goods.take_listener(received)
                     case NewEvent.STATE_RECEIVED:
                         self._acks.append(frame.seq)
-                        self._take_state(received)
+                        self._goods.take_state(received)
                     case NewEvent.BACKEND_RECEIVED:
                         self._acks.append(frame.seq)
-                        self._take_backend(received)
+                        self._goods.take_backend(received)
                     case NewEvent.COMMIT_RECEIVED:
-                        self._take_commit(received)
+                        self._goods.take_commit(received)
                     case NewEvent.BYE_RECEIVED:
                         self._add_counts(received)
         except (ProxyError, OSError, KeyError, ValueError, TypeError) as error:
@@ -245,66 +213,6 @@ class Succession:
             self._probation = float(probation)
         # What has begun has the deadline that the old side means.
         self._machine.allow(NewState.PROBATION, self._probation + 20.0)
-
-    def _take_listener(self, received: Received) -> None:
-        frame = received.frame
-        sock = socket.socket(fileno=received.descriptors.take())
-        try:
-            asked = parse_address(frame.text("asked"))
-            if sock.type != socket.SOCK_STREAM or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-                raise HandoverBroken(f"{asked} is no listening socket")
-            port = getattr(asked, "port", None)
-            if port != 0 and not matches(sock, asked):
-                raise HandoverBroken(f"the socket for {asked} listens on {sock.getsockname()}")
-            sock.setblocking(False)
-        except BaseException:
-            sock.close()
-            raise
-        if frame.text("role") == "admin":
-            self._admin[asked] = sock
-        else:
-            owned = bool(frame.body.get("owned"))
-            self._handed.append(HandedSocket(listener=frame.text("name"), asked=asked, socket=sock, owned=owned))
-
-    def _take_state(self, received: Received) -> None:
-        self._state = read_state(unseal(received.descriptors.take()))
-        guardian = Guardian(received.descriptors.take())
-        runtime = self._runtime
-        self._expected = {int(pid) for pid in received.frame.body["backends"]}
-        runtime.surround(guardian, self._open_state_dir())
-        for name, state in self._state.supervised.items():
-            pool = SupervisedPool(name, state.release, runtime.surroundings, processors=runtime.processors)
-            pool.frozen = True
-            _restore(pool, state)
-            self._pools[name] = pool
-
-    def _open_state_dir(self) -> Path:
-        # It is not swept: what the old process has just bound does not listen yet.
-        from pathlib import Path
-
-        return open_directory(Path(self._runtime.config.proxy.state_dir))
-
-    def _take_backend(self, received: Received) -> None:
-        self._received.add(received.frame.number("pid"))
-        if received.frame.body.get("gone"):
-            return
-        pool = self._pools[received.frame.text("pool")]
-        self._adopted.append(adopt_backend(pool, received, self._runtime.surroundings))
-
-    def _take_commit(self, received: Received) -> None:
-        """Bring what we know up to date: the old side went on living since it sent it."""
-        self._state = read_state(unseal(received.descriptors.take()))
-        for name, state in self._state.supervised.items():
-            if name in self._pools:
-                _restore(self._pools[name], state)
-        told = {int(one["pid"]): one for one in received.frame.body["backends"]}
-        for adopted in self._adopted:
-            word = told.get(adopted.member.process.pid)
-            if word is None:
-                adopted.discard()
-                continue
-            adopted.settle(BackendState(word["state"]), Health(word["health"]))
-        self._adopted = [adopted for adopted in self._adopted if adopted.member.process.pid in told]
 
     def _add_counts(self, received: Received) -> None:
         with received.descriptors:
@@ -348,7 +256,7 @@ class Succession:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._tell_progress)
-                await self._make_ready()
+                await self._goods.make_ready()
                 nursery.cancel_scope.cancel()
         except* (ProxyError, OSError, ValueError) as group:
             first: BaseException = group
@@ -364,59 +272,22 @@ class Succession:
             with suppress(HandoverBroken):
                 self._channel.send(FrameType.PROGRESS)
 
-    async def _make_ready(self) -> None:
-        runtime = self._runtime
-        tables = runtime.config.pools
-        for name, table in tables.items():
-            other = name in (self._state.static if not isinstance(table, StaticPoolTable) else self._state.supervised)
-            if other:
-                raise CouldNotTakeOver(f"pool {name} is of another kind in the new configuration")
-        runtime.listeners = Listeners(
-            state_dir=runtime.surroundings.sockets, handed=self._handed
-        )
-        self._prepared = runtime.listeners.prepare(runtime.config.listeners)
-        await runtime.open_admin(self._admin)
-        new = {name: table for name, table in tables.items() if name not in self._pools}
-        self._releases = await read_releases(new, environment=runtime.surroundings.environment)
-        await runtime.nursery.start(runtime.plane.serve)
-        async with trio.open_nursery() as nursery:
-            for adopted in self._adopted:
-                nursery.start_soon(self._check, adopted)
-
-    async def _check(self, adopted: Adopted) -> None:
-        """Ask a backend ourselves; one that the old side finds healthy and we cannot reach is a reason to give up."""
-        if adopted.state is not BackendState.READY or adopted.health is not Health.HEALTHY:
-            return
-        h2c = adopted.member.release.table.protocol is Protocol.H2C
-        table = adopted.member.release.table.health
-        for attempt in range(PROBES):
-            result = await self._runtime.surroundings.probe(
-                adopted.member.backend.address, table, pool=adopted.pool.name, h2c=h2c
-            )
-            if result.ok or is_dead(adopted.member.process.handles.pidfd):
-                return
-            if attempt + 1 < PROBES:
-                await trio.sleep(table.interval / PROBES)
-        raise BackendError(
-            f"the backend in slot {adopted.member.backend.slot} of pool {adopted.pool.name} is healthy for the old "
-            f"process and not for this one: {result.detail}"
-        )
-
     def _serve(self) -> None:
         """Accept, and own everything. Nothing in here waits."""
-        runtime, state = self._runtime, self._state
-        assert self._prepared is not None
+        runtime, goods = self._runtime, self._goods
+        state, prepared = goods.state, goods.prepared
+        assert prepared is not None
         runtime.events.restore(state.last_event, state.events)
         runtime.book.restore(state.last_rollout)
         add_tally(runtime.tally, state.tally)
         runtime.settling = True
         runtime.predecessor.begin(self._channel)
-        for adopted in self._adopted:
+        for adopted in goods.adopted:
             # Without a last word of the old side, what it said first holds.
             adopted.settle(adopted.state, adopted.health)
-        for pool in self._pools.values():
+        for pool in goods.pools.values():
             runtime.pools.take_in(pool, runtime.nursery)
-        runtime.go_live(self._prepared, self._releases)
+        go_live(runtime, prepared, goods.releases)
         for name, static in state.static.items():
             found = runtime.pools.get(name)
             if isinstance(found, StaticPool):
@@ -425,7 +296,7 @@ class Succession:
                     found.core.pause()
         runtime.admin_door.open()
         runtime.events.publish("takeover.live", pid=os.getpid(), version=program_version())
-        self._log.info("takeover.live", backends=len(self._adopted), probation=self._probation)
+        self._log.info("takeover.live", backends=len(goods.adopted), probation=self._probation)
 
     def _settle(self) -> None:
         """Nothing can return any more."""
@@ -434,26 +305,11 @@ class Succession:
             runtime.guardian.renew()
         except OSError as error:
             self._log.error("takeover.guardian_not_renewed", detail=str(error))
-        runtime.settle()
+        settle(runtime)
         runtime.tally.takeovers["done"] += 1
         runtime.events.publish("takeover.done", pid=os.getpid(), generation=runtime.incarnation)
         self._log.info("takeover.done", generation=runtime.incarnation)
 
     def _leave(self) -> None:
         self._left = True
-        if self._prepared is not None:
-            self._prepared.discard()
-
-
-def _restore(pool: SupervisedPool, state: SupervisedState) -> None:
-    pool.restore(
-        generation=state.generation, newest=state.newest, releases=state.releases, slots=state.slots
-    )
-    pool.release = state.release
-    if state.locked is not None:
-        pool.core.lock(state.locked)
-    if state.paused:
-        pool.core.pause()
-
-
-__all__ = ["ConfigError", "CouldNotTakeOver", "Succession"]
+        self._goods.drop()

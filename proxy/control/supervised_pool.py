@@ -19,15 +19,14 @@ from structlog.typing import FilteringBoundLogger
 
 from proxy.control import rotation
 from proxy.control.announcements import Announcer
-from proxy.control.ending import discard, end_in_order, give_up, let_go, retire, wait_unused
+from proxy.control.ending import discard, end_in_order, give_up, let_go, retire
 from proxy.control.entries import Entries
 from proxy.control.filling import Filler
+from proxy.control.pool_handover import PoolHandover
 from proxy.control.release import Release
 from proxy.control.slot import Slot
 from proxy.control.supervised_backend import ExitReason, StartReason, SupervisedBackend, launch_backend
 from proxy.control.surroundings import Surroundings
-from proxy.core.address import Address
-from proxy.core.backend import Backend
 from proxy.core.backoff import Backoff
 from proxy.core.config import SupervisedPoolTable
 from proxy.core.errors import RefusalCode, Refused, StartFailed, StartFailure, UnknownSlot
@@ -54,7 +53,7 @@ class SupervisedPool:
         marked: id of the rollout that has been asked for and is being checked, or waits for its turn.
         stopping: its backends are being ended; nothing is started any more.
         frozen: another proxy process may own its backends, so nothing is started for now.
-        handed_over: another proxy process does own them; they are used here, and nothing is done to them.
+        handover: what follows when another proxy process does own them.
     """
 
     def __init__(
@@ -77,13 +76,11 @@ class SupervisedPool:
         self.marked: RolloutId | None = None
         self.stopping = False
         self.frozen = False
-        self.handed_over = False
         self.log: FilteringBoundLogger = surroundings.log.bind(pool=name)
         self.surroundings = surroundings
         self._processors = processors
         self._releases = {1: release}
         self._newest = 1
-        self.on_handed_over_exit: Callable[[int, Exit], None] | None = None
         self._nursery: trio.Nursery | None = None
         table = release.table
         self.core = Pool(
@@ -95,7 +92,8 @@ class SupervisedPool:
         )
         self.core.observe(Announcer(surroundings.events, self.log))
         self.entries = Entries(self.core, self.log)
-        self._filler = Filler(self)
+        self.filler = Filler(self)
+        self.handover = PoolHandover(self)
 
     @property
     def table(self) -> SupervisedPoolTable:
@@ -150,12 +148,12 @@ class SupervisedPool:
 
     def refill(self, reason: StartReason) -> None:
         """Start a backend for each slot that has none and is not being filled."""
-        self._filler.fill_all(reason)
+        self.filler.fill_all(reason)
 
     def clear_slot(self, number: int) -> None:
         """End every attempt to fill a slot: a respawn that waits, a process that is still starting."""
         if number in self.slots:
-            self._filler.leave(self.slots[number])
+            self.filler.leave(self.slots[number])
         for member in self.members:
             if member.backend.slot == number and member.backend.state is BackendState.STARTING:
                 let_go(member, self.entries)
@@ -229,9 +227,7 @@ class SupervisedPool:
         except Exception as error:
             member.log.error("backend.disconnect_crashed", exc_info=error)
         if member.handed_over:
-            self._note_gone(backend)
-            if self.on_handed_over_exit is not None:
-                self.on_handed_over_exit(member.process.pid, ended)
+            self.handover.note_exit(member, ended)
             return
         crashed = member.ending is None and backend.state in (BackendState.READY, BackendState.DRAINING)
         reason = ExitReason.CRASHED if crashed else member.ending or ExitReason.START_FAILED
@@ -276,7 +272,7 @@ class SupervisedPool:
             )
         else:
             now = trio.current_time()
-            self._filler.fill_after_crash(slot, backend, ready_for=now - (member.ready_at or now))
+            self.filler.fill_after_crash(slot, backend, ready_for=now - (member.ready_at or now))
         if run is not None:
             run.note_exit(backend)
 
@@ -316,93 +312,10 @@ class SupervisedPool:
         serving = (BackendState.READY, BackendState.DRAINING)
         return [member for member in self.members if member.alive and member.backend.state in serving]
 
-    def hand_over(self) -> None:
-        """Keep our hands off the backends from now on: they belong to another proxy process.
-
-        What is still starting is ended. Requests for a slot without a backend are held, because the other
-        process fills it.
-        """
-        self.frozen = True
-        for slot in self.slots.values():
-            self._filler.leave(slot)
-        for member in tuple(self.members):
-            if member.backend.state is BackendState.STARTING:
-                let_go(member, self.entries)
-        for member in self.serving_members():
-            member.hand_over()
-        self.handed_over = True
-        self._expect_empty_slots()
-
-    def take_back(self) -> None:
-        """Look after the backends again, because the other process is gone."""
-        self.frozen = self.handed_over = False
-        for member in self.members:
-            if member.handed_over:
-                member.take_back()
-        for backend in tuple(self.core.backends):
-            # What the other process started died with it.
-            if all(member.backend is not backend for member in self.members):
-                self._note_gone(backend)
-        self.refill(StartReason.REFILL)
-
     def thaw(self) -> None:
         """Fill the slots that are empty: nobody else owns them any more."""
         self.frozen = False
         self.refill(StartReason.REFILL)
-
-    def follow_added(self, *, slot: int, generation: int, address: Address, pid: int) -> None:
-        """Use a backend that the process which took over has started."""
-        self.entries.tell(
-            lambda: self.core.add(
-                slot=slot, generation=generation, address=address, pid=pid, now=trio.current_time()
-            )
-        )
-        self.entries.admit(self.core.backends[-1])
-
-    def follow_gone(self, pid: int) -> None:
-        """Forget a backend that has ended under the process which took over."""
-        for backend in tuple(self.core.backends):
-            if backend.pid == pid and all(member.backend is not backend for member in self.members):
-                self._note_gone(backend)
-
-    async def follow_release(self, pid: int, *, timeout: float) -> bool:
-        """Finish with a backend that the process which took over wants to end.
-
-        Args:
-            pid: the backend.
-            timeout: seconds for what is in flight; what is left then is cut.
-
-        Returns:
-            Whether it was one of this pool.
-        """
-        backend = next((backend for backend in self.core.backends if backend.pid == pid), None)
-        if backend is None:
-            return False
-        if backend.state is BackendState.READY:
-            self.entries.move(backend, BackendState.DRAINING)
-        member = next((member for member in self.members if member.backend is backend), None)
-        if member is not None:
-            member.stop_probes()
-        await wait_unused(backend, self.entries, self.surroundings.plane, timeout=timeout)
-        if member is not None:
-            await member.wait_probed()
-        self._expect_empty_slots()
-        return True
-
-    def _note_gone(self, backend: Backend) -> None:
-        self.surroundings.plane.close_idle(backend)
-        self.entries.bury(backend)
-        self._expect_empty_slots()
-
-    def _expect_empty_slots(self) -> None:
-        if self.handed_over:
-            used = {
-                backend.slot
-                for backend in self.core.backends
-                if backend.state in (BackendState.READY, BackendState.STARTING)
-            }
-            for number in set(range(self.core.size)) - used:
-                self.entries.tell(lambda number=number: self.core.expect(number))  # type: ignore[misc]
 
     def drain(self, member: SupervisedBackend) -> None:
         """Let nothing new be claimed for a backend; what is in flight goes on."""
@@ -443,7 +356,7 @@ class SupervisedPool:
         """
         self.stopping = True
         for slot in self.slots.values():
-            self._filler.leave(slot)
+            self.filler.leave(slot)
         async with trio.open_nursery() as nursery:
             for member in tuple(self.members):
                 nursery.start_soon(self._contain, self._end, member, drain_timeout)
@@ -515,7 +428,7 @@ class SupervisedPool:
         """Lock the pool: reloads are refused, and nothing that dies is respawned."""
         self.core.lock(reason)
         for slot in self.slots.values():
-            self._filler.leave(slot, only_waiting=True)
+            self.filler.leave(slot, only_waiting=True)
         self.log.error(
             "pool.locked", reason=reason, detail=f"reloads are refused; once repaired: hotswap unlock {self.name}"
         )

@@ -11,37 +11,28 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from proxy.control.admin.sockets import AdminSocket
-from proxy.control.channel import Channel, Received, is_dead, open_pair, seal
+from proxy.control.channel import Received, is_dead, seal
 from proxy.control.fault import fault
 from proxy.control.following import Following
-from proxy.control.handoff import ask_new_version, new_command, new_environment
 from proxy.control.handoff_info import own_handoff_info
-from proxy.control.handover_state import since, write_state, write_tally
-from proxy.control.static_pool import StaticPool
-from proxy.control.supervised_backend import SupervisedBackend
-from proxy.control.supervised_pool import SupervisedPool
+from proxy.control.handover_frames import HandoverFrame, HandoverFrames
+from proxy.control.leaving import Leaving
+from proxy.control.new_process import NewProcess
 from proxy.control.takeover_order import TakeoverOrder, TakeoverResult
-from proxy.core.errors import RefusalCode, Refused
-from proxy.core.takeover_machine import UnexpectedInTakeover
+from proxy.core.errors import Refused
 from proxy.core.takeover_old import OldCommand, OldEvent, OldState, old_side
 from proxy.core.takeover_versions import Agreement, HandoffUnreadable, agree, parse_handoff_info
-from proxy.processes.supervisor import Exit
 from proxy.wire.handover import FrameType, HandoverBroken
 
 if TYPE_CHECKING:
     from proxy.control.runtime import Runtime
-
-REPORT_INTERVAL: Final = 1.0
-"""Seconds between two reports of the drain."""
 
 LATEST_CUT: Final = 30.0
 """Seconds from the end of the drain until whoever is left is cut."""
@@ -68,13 +59,21 @@ class Takeover:
         result: what became of it.
     """
 
-    def __init__(self, runtime: Runtime, order: TakeoverOrder, *, called: socket.socket | None = None) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        order: TakeoverOrder,
+        *,
+        called: socket.socket | None = None,
+        caller: int | None = None,
+    ) -> None:
         """Make it; it begins with `run`.
 
         Args:
             runtime: the proxy.
             order: what is wanted.
             called: the connection of a process that has come by itself; None: one is started.
+            caller: pidfd of that process; taken over.
         """
         self.reported = trio.Event()
         self.ended = trio.Event()
@@ -82,21 +81,14 @@ class Takeover:
         self._runtime = runtime
         self._order = order
         self._log = runtime.log.bind(takeover=runtime.incarnation + 1)
-        self._config = order.config or runtime.config_path
-        self._command = new_command(order.executable)
-        self._environment = new_environment(os.environ)
+        config = order.config or runtime.config_path
+        self._new = NewProcess(order.executable, config, called=called, caller=-1 if caller is None else caller)
         self._refused: Refused | None = None
-        self._version = ""
-        self._process: trio.Process | None = None
-        self._pid = 0
-        self._pidfd = -1
-        self._channel: Channel | None = None if called is None else Channel(called)
-        self._queue: deque[tuple[FrameType, dict[str, Any], tuple[int, ...]]] = deque()
+        self._frames = HandoverFrames(runtime)
+        self._queue: deque[Callable[[], HandoverFrame]] = deque()
         self._awaited: int | None = None
-        self._handed: set[int] = set()
-        self._counted: dict[str, Any] = {}
-        self._hurry = trio.Event()
         self._following = Following(runtime, self._tell)
+        self._leaving = Leaving(runtime, self._tell)
         self._send_events, self._events = trio.open_memory_channel[_Event](1000)
         self._machine = old_side(
             now=trio.current_time(),
@@ -113,44 +105,36 @@ class Takeover:
     @property
     def successor(self) -> int:
         """The process id of the new process."""
-        return self._pid
-
-    @property
-    def given_away(self) -> bool:
-        """The backends are not ours at the moment."""
-        return self._following.active
+        return self._new.pid
 
     def ask_stop(self) -> None:
         """The proxy is to stop: end it, one way or the other."""
         if os.getpid() == 1 and self.state is OldState.DRAINING:
             # Whoever stops a container can reach its first process only.
-            self._signal(signal.SIGTERM)
+            self._new.signal(signal.SIGTERM)
         self._note(OldEvent.STOP_ASKED, "the proxy was told to stop")
 
-    async def run(self, caller: int | None = None) -> None:
+    async def run(self) -> None:
         """Perform it to its end.
-
-        Args:
-            caller: pidfd of the process that has come by itself; taken over.
 
         **Cancellation**: the new process is left alone.
         """
         runtime = self._runtime
-        self._log.info("takeover.started", trigger=self._order.trigger, command=list(self._command))
+        self._log.info("takeover.started", trigger=self._order.trigger, command=list(self._new.command))
         runtime.events.publish("takeover.started", trigger=self._order.trigger)
         runtime.manager.reloading()
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                if caller is not None:
-                    self._watch(caller)
+                if self._new.channel is not None:
+                    self._watch()
                 else:
                     nursery.start_soon(self._preflight)
                 while not self._machine.ended:
                     self._handle(*await self._next_event())
                 nursery.cancel_scope.cancel()
         finally:
-            self._clean_up()
+            self._new.close()
             self.ended.set()
             self.reported.set()
 
@@ -171,10 +155,9 @@ class Takeover:
             if received is None:
                 return
             event, detail = OldEvent.CHANNEL_BROKEN, f"{event} cannot come in the state {before}"
-        try:
-            commands = machine.on(event, now=trio.current_time(), detail=detail)
-        except UnexpectedInTakeover:
+        if not machine.knows(event):
             return
+        commands = machine.on(event, now=trio.current_time(), detail=detail)
         if machine.state is not before:
             self._log.info("takeover.moved", state=machine.state.value, because=event.value, detail=detail)
         fault(f"old:{machine.state}")
@@ -202,13 +185,11 @@ class Takeover:
             case OldCommand.SEND_REFUSE:
                 self._tell(FrameType.REFUSE, {"reason": self._machine.reason})
             case OldCommand.SEND_LISTENERS:
-                self._hand(self._listener_frames())
+                self._hand(self._frames.listeners())
             case OldCommand.SEND_STATE:
-                self._hand([self._state_frame()])
-            case OldCommand.SEND_BACKENDS:
-                self._hand(self._backend_frames())
-            case OldCommand.SEND_CHANGES:
-                self._hand(self._backend_frames())
+                self._hand([self._frames.whole_state])
+            case OldCommand.SEND_BACKENDS | OldCommand.SEND_CHANGES:
+                self._hand(self._frames.backends())
             case OldCommand.LET_GO:
                 self._following.begin()
             case OldCommand.SEND_COMMIT:
@@ -222,25 +203,28 @@ class Takeover:
                 runtime.plane.resume()
                 runtime.admin_door.open()
             case OldCommand.TAKE_BACK:
-                self._take_back()
+                self._following.end()
+                # The next process has a higher number than the one that died: what that one said is of the past.
+                runtime.incarnation += 2
             case OldCommand.KILL_NEW:
-                self._signal(signal.SIGKILL)
+                self._new.signal(signal.SIGKILL)
             case OldCommand.STOP_NEW:
                 self._tell(FrameType.TERMINATE, {})
             case OldCommand.SEND_RELEASED:
                 self._tell(FrameType.RELEASED, {"generation": runtime.incarnation + 1})
             case OldCommand.TELL_MAINPID:
-                runtime.manager.hand_over(self._pid)
+                runtime.manager.hand_over(self._new.pid)
             case OldCommand.CLOSE_LISTENERS:
                 self._close_listeners()
             case OldCommand.HURRY_CLIENTS:
-                self._hurry.set()
+                self._leaving.hurry.set()
                 runtime.predecessor.hurry()
             case OldCommand.CUT_CLIENTS:
                 self._log.info("takeover.clients_cut", clients=runtime.plane.cut_clients())
                 runtime.predecessor.terminate()
             case OldCommand.SEND_BYE:
-                self._send_bye()
+                self._log.info("takeover.bye")
+                self._leaving.say_bye()
             case OldCommand.REPORT_FAILURE:
                 self._report_failure()
             case OldCommand.REPORT_SUCCESS:
@@ -248,57 +232,47 @@ class Takeover:
 
     async def _preflight(self) -> None:
         try:
-            info = await ask_new_version(self._command, self._config, environment=self._environment)
+            await self._new.preflight()
         except Refused as refused:
             self._refused = refused
             self._note(OldEvent.PREFLIGHT_FAILED, refused.detail)
         else:
-            self._version = info.version
             self._note(OldEvent.PREFLIGHT_PASSED)
 
     async def _spawn(self) -> None:
-        channel, theirs = open_pair()
-        self._channel = channel
-        with theirs:
-            argv = [*self._command, "run", "--takeover-fd", str(theirs.fileno()), str(self._config)]
-            try:
-                self._process = await trio.lowlevel.open_process(
-                    argv, env=self._environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
-                )
-            except OSError as error:
-                self._note(OldEvent.PEER_DIED, f"{argv[0]} cannot be started: {error.strerror}")
-                return
-        self._watch(os.pidfd_open(self._process.pid), self._process.pid)
+        try:
+            await self._new.spawn()
+        except OSError as error:
+            self._note(OldEvent.PEER_DIED, f"{self._new.command[0]} cannot be started: {error.strerror}")
+            return
+        self._watch()
 
-    def _watch(self, pidfd: int, pid: int = 0) -> None:
-        self._pidfd = pidfd
-        self._pid = pid
+    def _watch(self) -> None:
         self._nursery.start_soon(self._serve_channel)
         self._nursery.start_soon(self._wait_death)
 
     async def _wait_death(self) -> None:
-        await trio.lowlevel.wait_readable(self._pidfd)
-        detail = "the new process ended"
-        if self._process is not None:
-            code = await self._process.wait()
-            detail = f"the new process ended: {Exit(code=code) if code >= 0 else Exit(signal=-code)}"
-        # What it sent before it died comes first.
-        await trio.sleep(0.01)
-        self._note(OldEvent.PEER_DIED, detail)
+        self._note(OldEvent.PEER_DIED, await self._new.wait_death())
+
+    async def _drain(self) -> None:
+        await self._leaving.drain(
+            timeout=self._order.drain_timeout, released=lambda: self._machine.state is OldState.DRAINING
+        )
+        self._note(OldEvent.DRAINED)
 
     # What the new side says.
 
     async def _serve_channel(self) -> None:
-        assert self._channel is not None
+        assert self._new.channel is not None
         try:
             while True:
-                received = await self._channel.receive()
+                received = await self._new.channel.receive()
                 received.descriptors.close()
                 self._hear(received)
         except HandoverBroken as error:
             # Its death says more than the end of the channel, which follows from it.
             with trio.move_on_after(0.2):
-                while not is_dead(self._pidfd):
+                while not is_dead(self._new.pidfd):
                     await trio.sleep(0.01)
                 return
             self._note(OldEvent.CHANNEL_BROKEN, error.detail)
@@ -323,8 +297,8 @@ class Takeover:
         except HandoffUnreadable as error:
             self._note(OldEvent.HELLO_REFUSED, error.detail, received)
             return
-        self._version = info.version
-        self._pid = self._pid or received.frame.number("pid")
+        self._new.version = info.version
+        self._new.pid = self._new.pid or received.frame.number("pid")
         verdict = agree(own_handoff_info(), info)
         if isinstance(verdict, Agreement):
             self._agreement = verdict
@@ -345,25 +319,24 @@ class Takeover:
     # What is said to it.
 
     def _tell(self, kind: FrameType, body: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
-        if self._channel is not None:
-            self._channel.send(kind, body, descriptors)
+        if self._new.channel is not None:
+            self._new.channel.send(kind, body, descriptors)
 
-    def _hand(self, frames: Sequence[tuple[FrameType, dict[str, Any], tuple[int, ...]]]) -> None:
+    def _hand(self, frames: Sequence[Callable[[], HandoverFrame]]) -> None:
         """Send frames one at a time, each when the one before was acknowledged: never two sets in flight."""
         self._queue.extend(frames)
         self._hand_next()
 
     def _hand_next(self) -> None:
-        assert self._channel is not None
+        assert self._new.channel is not None
         if self._awaited is not None:
             return
         if not self._queue:
             self._note(OldEvent.ACKNOWLEDGED)
             return
-        kind, body, descriptors = self._queue.popleft()
-        if "member" in body:
-            kind, body, descriptors = self._backend_frame(body["member"])
-        self._awaited = self._channel.send(kind, body, descriptors)
+        # Written only now: a backend may have ended while others were acknowledged.
+        kind, body, descriptors = self._queue.popleft()()
+        self._awaited = self._new.channel.send(kind, body, descriptors)
         if kind is FrameType.STATE:
             os.close(descriptors[0])
 
@@ -380,154 +353,16 @@ class Takeover:
             },
         )
 
-    def _listener_frames(self) -> list[tuple[FrameType, dict[str, Any], tuple[int, ...]]]:
-        runtime = self._runtime
-        frames: list[tuple[FrameType, dict[str, Any], tuple[int, ...]]] = [
-            (
-                FrameType.LISTENER,
-                _describe(handed.socket, name=handed.listener, asked=str(handed.asked), owned=handed.owned),
-                (handed.socket.fileno(),),
-            )
-            for handed in runtime.listeners.hand_over()
-        ]
-        door = runtime.admin_door
-        frames += [_admin_frame(one, str(asked)) for one, asked in zip(door.sockets, door.asked, strict=True)]
-        return frames
-
-    def _state_frame(self) -> tuple[FrameType, dict[str, Any], tuple[int, ...]]:
-        guardian = self._runtime.guardian
-        body = {"backends": [member.process.pid for member in self._members()]}
-        return FrameType.STATE, body, (seal(self._state()), guardian.pipe)
-
-    def _state(self) -> dict[str, Any]:
-        runtime = self._runtime
-        return write_state(
-            runtime.pools.values(), last_rollout=runtime.book.last, events=runtime.events, tally=runtime.tally
-        )
-
-    def _members(self) -> list[SupervisedBackend]:
-        pools = self._runtime.pools.values()
-        return [member for pool in pools if isinstance(pool, SupervisedPool) for member in pool.serving_members()]
-
-    def _backend_frames(self) -> list[tuple[FrameType, dict[str, Any], tuple[int, ...]]]:
-        return [
-            (FrameType.BACKEND, {"member": member}, ())
-            for member in self._members()
-            if member.process.pid not in self._handed
-        ]
-
-    def _backend_frame(self, member: SupervisedBackend) -> tuple[FrameType, dict[str, Any], tuple[int, ...]]:
-        backend, process = member.backend, member.process
-        self._handed.add(process.pid)
-        if not member.alive:
-            return FrameType.BACKEND, {"pid": process.pid, "gone": True}, ()
-        handles = process.handles
-        now = trio.current_time()
-        descriptors = [handles.pidfd]
-        if handles.output is not None:
-            descriptors.append(handles.output)
-        if handles.notify is not None:
-            descriptors.append(handles.notify.socket.fileno())
-        body = {
-            "pool": backend.pool,
-            "slot": backend.slot,
-            "generation": backend.generation,
-            "pid": process.pid,
-            "start": process.start,
-            "address": str(backend.address),
-            "state": backend.state.value,
-            "health": backend.health.value,
-            "ready_for": now - (member.ready_at or now),
-            "output": handles.output is not None,
-            "notify": None if handles.notify is None else handles.notify.path,
-            "status": process.status,
-            # Each of them is at most 8 KiB long, and a frame holds 64.
-            "tail": list(process.output_lines()[-5:]),
-        }
-        return FrameType.BACKEND, body, tuple(descriptors)
-
     def _send_commit(self) -> None:
-        backends = [
-            {
-                "pid": member.process.pid,
-                "state": member.backend.state.value,
-                "health": member.backend.health.value,
-            }
-            for member in self._members()
-        ]
-        self._counted = write_tally(self._runtime.tally)
-        state = seal(self._state())
+        body = self._frames.commit()
+        self._leaving.note_commit()
+        state = seal(self._frames.state())
         try:
-            self._tell(
-                FrameType.COMMIT,
-                {"generation": self._runtime.incarnation + 1, "backends": backends},
-                (state,),
-            )
+            self._tell(FrameType.COMMIT, body, (state,))
         finally:
             os.close(state)
 
-    def _send_counts(self, kind: FrameType, body: dict[str, Any]) -> None:
-        counted = write_tally(self._runtime.tally)
-        grown = seal(since(self._counted, counted))
-        try:
-            self._tell(kind, body, (grown,))
-        finally:
-            os.close(grown)
-        self._counted = counted
-
-    def _send_bye(self) -> None:
-        self._log.info("takeover.bye")
-        self._runtime.plane.ledger.flush()
-        with suppress(HandoverBroken):
-            self._send_counts(FrameType.BYE, {})
-
-    # The drain.
-
-    async def _drain(self) -> None:
-        runtime = self._runtime
-        runtime_connections = runtime.plane.connection_count
-        async with trio.open_nursery() as nursery:
-
-            async def report() -> None:
-                while True:
-                    await trio.sleep(REPORT_INTERVAL)
-                    if self._machine.state is OldState.DRAINING:
-                        runtime.guardian.reap()
-                        with suppress(HandoverBroken):
-                            self._send_counts(
-                                FrameType.DRAINING,
-                                {"connections": runtime_connections(), "depth": 1 + runtime.predecessor.depth},
-                            )
-
-            nursery.start_soon(report)
-            await runtime.plane.wait_left(timeout=self._order.drain_timeout, hurry=self._hurry)
-            # Whoever used a backend through us is gone; what we are the parent of, or came before us, may not be.
-            while runtime.predecessor.present and not self._hurry.is_set():
-                await trio.sleep(REPORT_INTERVAL / 10)
-            if self._machine.state is OldState.PROBATION:
-                self._note(OldEvent.DRAINED)
-                while self._machine.state is OldState.PROBATION:
-                    await trio.sleep(REPORT_INTERVAL / 20)
-            if self._hurry.is_set():
-                with trio.move_on_after(runtime.config.proxy.shutdown_timeout):
-                    while runtime.plane.connection_count():
-                        await trio.sleep(REPORT_INTERVAL / 20)
-            if runtime.plane.connection_count() == 0:
-                self._note(OldEvent.DRAINED)
-            nursery.cancel_scope.cancel()
-
     # The end, in whatever way.
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self._pidfd >= 0:
-            with suppress(OSError):
-                signal.pidfd_send_signal(self._pidfd, number)
-
-    def _take_back(self) -> None:
-        runtime = self._runtime
-        self._following.end()
-        # The next process has a higher number than the one that died: whatever it said is told from the past.
-        runtime.incarnation += 2
 
     def _close_listeners(self) -> None:
         runtime = self._runtime
@@ -544,7 +379,7 @@ class Takeover:
             done=False,
             generation=runtime.incarnation,
             pid=os.getpid(),
-            version=self._version,
+            version=self._new.version,
             step=step,
             reason=machine.reason,
             refused=self._refused if machine.state is OldState.REFUSED else None,
@@ -559,57 +394,7 @@ class Takeover:
     def _report_success(self) -> None:
         runtime = self._runtime
         self.result = TakeoverResult(
-            done=True, generation=runtime.incarnation + 1, pid=self._pid, version=self._version
+            done=True, generation=runtime.incarnation + 1, pid=self._new.pid, version=self._new.version
         )
-        self._log.info("takeover.released", pid=self._pid, version=self._version)
+        self._log.info("takeover.released", pid=self._new.pid, version=self._new.version)
         self.reported.set()
-
-    def _clean_up(self) -> None:
-        if self._channel is not None:
-            self._channel.close()
-        if self._pidfd >= 0:
-            trio.lowlevel.notify_closing(self._pidfd)
-            os.close(self._pidfd)
-            self._pidfd = -1
-
-
-def _describe(sock: socket.socket, *, name: str, asked: str, owned: bool, role: str = "public") -> dict[str, Any]:
-    return {
-        "role": role,
-        "name": name,
-        "asked": asked,
-        "owned": owned,
-        "family": int(sock.family),
-        "address": _address(sock),
-    }
-
-
-def _address(sock: socket.socket) -> str:
-    name = sock.getsockname()
-    return name if isinstance(name, str) else f"{name[0]} {name[1]}"
-
-
-def _admin_frame(one: AdminSocket, asked: str) -> tuple[FrameType, dict[str, Any], tuple[int, ...]]:
-    body = _describe(one.socket, name="admin", asked=asked, owned=True, role="admin")
-    return FrameType.LISTENER, body, (one.socket.fileno(),)
-
-
-def refuse_takeover(runtime: Runtime) -> Refused | None:
-    """Tell why a takeover cannot begin now; None when it can."""
-    state: dict[str, object] = {"pid": os.getpid(), "generation": runtime.incarnation}
-    if runtime.stopping:
-        return Refused(RefusalCode.SHUTTING_DOWN, "the proxy is shutting down", state)
-    if runtime.takeover is not None or runtime.settling:
-        return Refused(RefusalCode.TAKEOVER_IN_PROGRESS, "a new proxy process is taking over already", state)
-    for pool in runtime.pools.values():
-        if isinstance(pool, StaticPool):
-            continue
-        if pool.rollout_id is not None:
-            return Refused(
-                RefusalCode.ROLLOUT_IN_PROGRESS,
-                f"rollout {pool.rollout_id} of pool {pool.name} is in progress",
-                {**state, "pool": pool.name, "rollout": pool.rollout_id},
-            )
-    if not runtime.booted:
-        return Refused(RefusalCode.NOT_READY, "the proxy is still starting", state)
-    return None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from proxy.core.errors import Refused
+from proxy.core.errors import ProxyError, Refused
 
 DRAIN_TIMEOUT: Final = 300.0
 PROBATION: Final = 10.0
@@ -70,3 +70,7 @@ class TakeoverFailed(Exception):
     def __init__(self, result: TakeoverResult) -> None:
         super().__init__(f"{result.reason} (in the step {result.step})")
         self.result = result
+
+
+class CouldNotTakeOver(ProxyError):
+    """This process leaves: the old one goes on, or is gone with too little handed over."""

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 import trio
 
 from proxy.control.channel import PATH_NAME, Channel, connect_to, listen_on, peer_of
-from proxy.control.succession import CouldNotTakeOver
-from proxy.control.takeover import Takeover, refuse_takeover
-from proxy.control.takeover_order import TakeoverFailed, TakeoverOrder, TakeoverResult
-from proxy.core.errors import Refused
-from proxy.core.takeover_old import OldState
+from proxy.control.static_pool import StaticPool
+from proxy.control.succession import Succession
+from proxy.control.takeover import Takeover
+from proxy.control.takeover_order import CouldNotTakeOver, TakeoverFailed, TakeoverOrder, TakeoverResult
+from proxy.control.version import program_version
+from proxy.core.errors import RefusalCode, Refused
+from proxy.core.takeover_old import OWNED_BY_US, OldState
 from proxy.wire.handover import FrameType, HandoverBroken
 
 if TYPE_CHECKING:
@@ -49,6 +51,27 @@ async def start_takeover(runtime: Runtime, order: TakeoverOrder) -> TakeoverResu
     return result
 
 
+def refuse_takeover(runtime: Runtime) -> Refused | None:
+    """Tell why a takeover cannot begin now; None when it can."""
+    state: dict[str, object] = {"pid": os.getpid(), "generation": runtime.incarnation}
+    if runtime.stopping:
+        return Refused(RefusalCode.SHUTTING_DOWN, "the proxy is shutting down", state)
+    if runtime.takeover is not None or runtime.settling:
+        return Refused(RefusalCode.TAKEOVER_IN_PROGRESS, "a new proxy process is taking over already", state)
+    for pool in runtime.pools.values():
+        if isinstance(pool, StaticPool):
+            continue
+        if pool.rollout_id is not None:
+            return Refused(
+                RefusalCode.ROLLOUT_IN_PROGRESS,
+                f"rollout {pool.rollout_id} of pool {pool.name} is in progress",
+                {**state, "pool": pool.name, "rollout": pool.rollout_id},
+            )
+    if not runtime.booted:
+        return Refused(RefusalCode.NOT_READY, "the proxy is still starting", state)
+    return None
+
+
 def begin(
     runtime: Runtime, order: TakeoverOrder, *, called: socket.socket | None = None, caller: int | None = None
 ) -> Takeover:
@@ -56,19 +79,19 @@ def begin(
     if runtime.predecessor.depth >= 2:
         # Two generations of clients that take their time are enough.
         runtime.predecessor.terminate()
-    takeover = runtime.takeover = Takeover(runtime, order, called=called)
-    runtime.nursery.start_soon(_perform, runtime, takeover, caller)
+    takeover = runtime.takeover = Takeover(runtime, order, called=called, caller=caller)
+    runtime.nursery.start_soon(_perform, runtime, takeover)
     return takeover
 
 
-async def _perform(runtime: Runtime, takeover: Takeover, caller: int | None) -> None:
+async def _perform(runtime: Runtime, takeover: Takeover) -> None:
     try:
-        await takeover.run(caller)
+        await takeover.run()
     except Exception as error:
         runtime.log.error("takeover.crashed", exc_info=error)
     if takeover.state is OldState.GONE:
         runtime.depart(takeover.successor)
-    elif not takeover.given_away:
+    elif takeover.state in OWNED_BY_US:
         runtime.takeover = None
 
 
@@ -163,3 +186,39 @@ def call(state_dir: Path) -> socket.socket:
         return connect_to(path)
     except OSError as error:
         raise CouldNotTakeOver(f"no proxy waits for its successor at {path}: {error.strerror}") from error
+
+
+async def succeed(runtime: Runtime, old: socket.socket) -> None:
+    """Take over from the process at the other end, and serve.
+
+    Raises:
+        CouldNotTakeOver: it did not come to that; nothing was changed.
+    """
+    runtime.manager.silent = True
+    runtime.log.info(
+        "proxy.succeeding", version=program_version(), pid=os.getpid(), config=str(runtime.config_path)
+    )
+    try:
+        await runtime.nursery.start(_follow_old, runtime, old, os.pidfd_open(peer_of(old).pid))
+    except OSError as error:
+        raise CouldNotTakeOver(f"{error.strerror or error}") from error
+    runtime.nursery.start_soon(_serve_calls_later, runtime)
+
+
+async def _serve_calls_later(runtime: Runtime) -> None:
+    await runtime.settled.wait()
+    await serve_calls(runtime, runtime.surroundings.sockets)
+
+
+async def _follow_old(
+    runtime: Runtime,
+    old: socket.socket,
+    pidfd: int,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    try:
+        await Succession(runtime, old, old_pidfd=pidfd).run(task_status=task_status)
+    finally:
+        trio.lowlevel.notify_closing(pidfd)
+        os.close(pidfd)

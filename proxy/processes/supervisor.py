@@ -231,18 +231,11 @@ class BackendProcess:
             self._ended.set()
 
     async def watch(self) -> None:
-        """Only wait until the process is gone and reap it, while another proxy does all the rest.
-
-        **Cancellation**: nothing has changed; `serve` may be called again.
-        """
+        """Wait until the process is gone and reap it; another proxy does the rest. **Cancellation** changes nothing."""
         await trio.lowlevel.wait_readable(self._pidfd)
         self._exit = _reap(self._pidfd)
-        self._close_ours()
+        self.release_handles()
         self._ended.set()
-
-    def release_handles(self) -> None:
-        """Close our copies of the handles of a process that another proxy looks after for good."""
-        self._close_ours()
 
     async def wait_exit(self) -> Exit:
         """Block until the process is gone and its last output has been relayed."""
@@ -335,13 +328,13 @@ class BackendProcess:
             self._guardian.forget(self.pid)
 
     def _close(self) -> None:
-        self._close_ours()
+        self.release_handles()
         if self._notify is not None:
             self._notify.close()
         remove_path(self.address)
 
-    def _close_ours(self) -> None:
-        # What has a path keeps it: somebody else may listen there.
+    def release_handles(self) -> None:
+        """Close our handles and leave paths alone: another proxy looks after the process for good."""
         if self._pidfd >= 0:
             trio.lowlevel.notify_closing(self._pidfd)
             os.close(self._pidfd)

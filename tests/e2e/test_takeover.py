@@ -86,7 +86,7 @@ async def test_a_takeover_costs_no_client_of_any_kind_anything(tmp_path: Path) -
 
 
 @pytest.mark.alone
-@pytest.mark.fail_after(200)
+@pytest.mark.fail_after(400)
 async def test_twenty_takeovers_in_a_row_cost_no_client_anything(tmp_path: Path) -> None:
     """No failure of any kind, each POST once, the same backends throughout.
 
