@@ -170,7 +170,7 @@ async def test_a_body_that_stops_coming_is_given_up():
 @pytest.mark.parametrize("head", [POST.replace(b": 5", b": 50000"), CHUNKED])
 async def test_a_body_that_trickles_is_given_up(head):
     """Below 500 bytes a second after ten seconds of waiting (R4)."""
-    async with open_stage() as stage:
+    async with open_stage(limits={"body_rate": "500B"}) as stage:
         client = await stage.connect()
         await client.send(head)
         line = await stage.backend.accept()
@@ -185,7 +185,7 @@ async def test_a_body_that_trickles_is_given_up(head):
 async def test_a_body_that_is_not_read_does_not_trickle():
     """Time that the backend takes is not the client's."""
     size = 16 << 20
-    async with open_stage(pool={"response_timeout": "300s"}) as stage:
+    async with open_stage(pool={"response_timeout": "300s"}, limits={"body_rate": "500B"}) as stage:
         client = await stage.connect()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(client.send, POST.replace(b": 5", b": %d" % size) + b"x" * size)
