@@ -122,7 +122,7 @@ async def test_twenty_takeovers_in_a_row_cost_no_client_anything(tmp_path: Path)
         metrics = await hotswap.admin.metrics()
         # Each process went on where the one before it stood.
         assert f'hotswap_takeovers_total{{outcome="done"}} {TAKEOVERS}.0' in metrics
-        assert 'hotswap_rollouts_total{pool="web",outcome="done"} 2.0' in metrics
+        assert 'hotswap_rollouts_total{outcome="done",pool="web"} 2.0' in metrics
         answered = sum(
             float(line.rpartition(" ")[2])
             for line in metrics.splitlines()
