@@ -179,24 +179,25 @@ class Server:
         self._changed = threading.Condition(self._lock)
         self.ignore_stop = False
         self.idle_timeout: float | None = None
+        # From here on, so that a program may say that it is ready before it calls `serve`.
+        self._waker, self._wakened = socket.socketpair()
+        self._waker.setblocking(False)
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
 
     def serve(self) -> None:
         """Accept and serve; returns when it was told to stop and the last exchange is done."""
-        waker, wakened = socket.socketpair()
-        waker.setblocking(False)
-        signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
         # The blocking flag belongs to the open socket, which other processes may share.
         self._listener.setblocking(False)
         with selectors.DefaultSelector() as selector:
             selector.register(self._listener, selectors.EVENT_READ)
-            selector.register(wakened, selectors.EVENT_READ)
+            selector.register(self._wakened, selectors.EVENT_READ)
             while not self._stopping:
                 for key, _ in selector.select():
                     self.wait_unfrozen()
-                    if key.fileobj is wakened:
-                        wakened.recv(64)
+                    if key.fileobj is self._wakened:
+                        self._wakened.recv(64)
                     else:
                         self._accept()
         self._listener.close()

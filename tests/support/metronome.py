@@ -26,8 +26,9 @@ WORTH_NOTING = 0.002
 """Seconds of waiting between two looks that are noted; below that it is everyday."""
 
 _PROGRAM = f"""
-import sys, time
+import os, sys, time
 roots = sys.argv[1:]
+tick = os.sysconf("SC_CLK_TCK")
 def children(pid):
     try:
         with open(f"/proc/{{pid}}/task/{{pid}}/children") as file:
@@ -39,20 +40,28 @@ def waited(pid):
         with open(f"/proc/{{pid}}/schedstat") as file:
             return int(file.read().split()[1]) / 1e9
     except (OSError, IndexError):
-        return None
-seen, last, refreshed = {{}}, time.monotonic(), 0
+        return 0.0
+def stolen():
+    # What a hypervisor gave to others, on the processor that lost most.
+    with open("/proc/stat") as file:
+        return [int(line.split()[8]) / tick for line in file if line.startswith("cpu")][1:]
+seen, last, refreshed, gone = {{}}, time.monotonic(), 0, stolen()
 print(flush=True)
 while True:
     now = time.monotonic()
     if now - refreshed > 0.25:
-        watched, refreshed = [*roots, *(child for root in roots[1:] for child in children(root))], now
-    sums = {{pid: count for pid in watched if (count := waited(pid)) is not None}}
-    longest = max((count - seen.get(pid, count) for pid, count in sums.items()), default=0)
-    # Not even this process got its turn.
-    longest = min(max(longest, now - last - {BEAT}), now - last)
-    if longest > {WORTH_NOTING}:
-        print(last, now, longest, flush=True)
-    seen, last = sums, now
+        below, refreshed = [child for root in roots[1:] for child in children(root)], now
+    counts = {{pid: waited(pid) for pid in (*roots, *below)}}
+    waits = {{pid: max(0, count - seen.get(pid, count)) for pid, count in counts.items()}}
+    gone_now = stolen()
+    # A request passes through client, proxy and one backend, one after the other.
+    wait = sum(waits[pid] for pid in roots) + max((waits[pid] for pid in below), default=0)
+    wait += max(map(float.__sub__, gone_now, gone), default=0)
+    # The last: not even this process got its turn.
+    wait = min(max(wait, now - last - {BEAT}), now - last)
+    if wait > {WORTH_NOTING}:
+        print(last, now, wait, flush=True)
+    seen, last, gone = counts, now, gone_now
     time.sleep({BEAT})
 """
 
