@@ -59,9 +59,7 @@ class HandoverFrames:
 
     def backends(self) -> list[Callable[[], HandoverFrame]]:
         """Give each backend that was not handed over before."""
-        return [
-            partial(self._backend, member) for member in self._members() if member.process.pid not in self._handed
-        ]
+        return [partial(self._backend, member) for member in self._members() if member.process.pid not in self._handed]
 
     def commit(self) -> dict[str, Any]:
         """Give the last word on each backend."""

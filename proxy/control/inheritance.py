@@ -139,9 +139,7 @@ class Inheritance:
             other = name in (self.state.static if not isinstance(table, StaticPoolTable) else self.state.supervised)
             if other:
                 raise BackendError(f"pool {name} is of another kind in the new configuration")
-        runtime.listeners = Listeners(
-            state_dir=runtime.surroundings.sockets, handed=self.handed
-        )
+        runtime.listeners = Listeners(state_dir=runtime.surroundings.sockets, handed=self.handed)
         self.prepared = runtime.listeners.prepare(runtime.config.listeners)
         await runtime.open_admin(self.admin)
         new = {name: table for name, table in tables.items() if name not in self.pools}
@@ -177,9 +175,7 @@ class Inheritance:
 
 
 def _restore(pool: SupervisedPool, state: SupervisedState) -> None:
-    pool.restore(
-        generation=state.generation, newest=state.newest, releases=state.releases, slots=state.slots
-    )
+    pool.restore(generation=state.generation, newest=state.newest, releases=state.releases, slots=state.slots)
     pool.release = state.release
     if state.locked is not None:
         pool.core.lock(state.locked)

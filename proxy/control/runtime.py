@@ -65,6 +65,7 @@ from proxy.processes.guardian import Guardian, start_guardian
 
 __all__ = ["ReloadAnswer", "Runtime", "run_proxy"]
 
+
 class Runtime:
     """A running proxy; the verbs of admin API and signals.
 
@@ -122,9 +123,7 @@ class Runtime:
         self.processors = len(os.sched_getaffinity(0))
         self.pools = PoolSet(processors=self.processors, observer=self._note_change)
         self.log: FilteringBoundLogger = structlog.get_logger()
-        self.plane = DataPlane(
-            tally=self.tally, log=self.log, access=access.write if access.enabled else None
-        )
+        self.plane = DataPlane(tally=self.tally, log=self.log, access=access.write if access.enabled else None)
         self.traffic = TrafficRecorder(self.plane.served)
         self.book = RolloutBook(self.log)
         self._access = access
@@ -196,9 +195,7 @@ class Runtime:
         self.serving = True
         self.nursery.start_soon(self._watch_boot)
 
-    def surround(
-        self, guardian: Guardian, state_dir: Path, environment: Mapping[str, str] | None = None
-    ) -> None:
+    def surround(self, guardian: Guardian, state_dir: Path, environment: Mapping[str, str] | None = None) -> None:
         """Make what pools need of this process.
 
         Args:
@@ -264,9 +261,7 @@ class Runtime:
 
     def _refuse_while_taken_over(self) -> None:
         if self.taken_over:
-            raise Refused(
-                RefusalCode.TAKEOVER_IN_PROGRESS, "a new proxy process is taking over; ask it afterwards", {}
-            )
+            raise Refused(RefusalCode.TAKEOVER_IN_PROGRESS, "a new proxy process is taking over; ask it afterwards", {})
 
     async def _watch_boot(self) -> None:
         """Keep the service manager informed, and tell it once when every pool has been ready."""
@@ -312,9 +307,7 @@ class Runtime:
 
     # Taking over a configuration.
 
-    def take_over(
-        self, config: Configuration, prepared: Prepared, releases: Mapping[str, Release]
-    ) -> tuple[str, ...]:
+    def take_over(self, config: Configuration, prepared: Prepared, releases: Mapping[str, Release]) -> tuple[str, ...]:
         """Make a configuration the one in force: new pools, routes, listeners, pools that are gone.
 
         Nothing in here waits or fails, so no request meets half of it.
@@ -332,9 +325,7 @@ class Runtime:
             changes.append("routes changed")
         self.plane.set_router(Router(config.routes))
         changes += self.listeners.commit(prepared, self.plane)
-        changes += self.pools.drop(
-            config.pools, self.nursery, static_drain_timeout=config.proxy.shutdown_timeout
-        )
+        changes += self.pools.drop(config.pools, self.nursery, static_drain_timeout=config.proxy.shutdown_timeout)
         self._adopt(config)
         if self.booted:
             self.log.info("config.applied", changes=changes)
@@ -521,9 +512,7 @@ def _read_configuration(config_path: Path | str | None) -> tuple[Path, Configura
     return path, load_configuration(path)
 
 
-async def run_proxy(
-    config_path: Path | str | None = None, *, old: int | None = None, attach: bool = False
-) -> int:
+async def run_proxy(config_path: Path | str | None = None, *, old: int | None = None, attach: bool = False) -> int:
     """Run a proxy until it is stopped.
 
     Args:

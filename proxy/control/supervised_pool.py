@@ -56,9 +56,7 @@ class SupervisedPool:
         handover: what follows when another proxy process does own them.
     """
 
-    def __init__(
-        self, name: str, release: Release, surroundings: Surroundings, *, processors: int
-    ) -> None:
+    def __init__(self, name: str, release: Release, surroundings: Surroundings, *, processors: int) -> None:
         """Make it; nothing is started before `serve`.
 
         Args:
@@ -172,9 +170,7 @@ class SupervisedPool:
         Raises:
             BackendError: it could not be started.
         """
-        member = launch_backend(
-            self.core, release, self.surroundings, self.log, slot=slot, generation=generation
-        )
+        member = launch_backend(self.core, release, self.surroundings, self.log, slot=slot, generation=generation)
         if rollout is not None:
             member.enter(rollout)
         self.members.append(member)
@@ -278,9 +274,7 @@ class SupervisedPool:
 
     # Another proxy process takes over, or has been before us.
 
-    def restore(
-        self, *, generation: int, newest: int, releases: Mapping[int, Release], slots: Iterable[Slot]
-    ) -> None:
+    def restore(self, *, generation: int, newest: int, releases: Mapping[int, Release], slots: Iterable[Slot]) -> None:
         """Go on where the proxy process before this one stood; before `serve`."""
         self.generation, self._newest = generation, newest
         self._releases = dict(releases)
@@ -475,9 +469,7 @@ class SupervisedPool:
         """Forget the releases that nothing can be started from any more."""
         needed = {slot.generation for slot in self.slots.values()} | {self.generation}
         if self.run is None:
-            self._releases = {
-                number: release for number, release in self._releases.items() if number in needed
-            }
+            self._releases = {number: release for number, release in self._releases.items() if number in needed}
 
     def _drop_slot(self, number: int) -> None:
         self.clear_slot(number)

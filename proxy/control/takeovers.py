@@ -195,9 +195,7 @@ async def succeed(runtime: Runtime, old: socket.socket) -> None:
         CouldNotTakeOver: it did not come to that; nothing was changed.
     """
     runtime.manager.silent = True
-    runtime.log.info(
-        "proxy.succeeding", version=program_version(), pid=os.getpid(), config=str(runtime.config_path)
-    )
+    runtime.log.info("proxy.succeeding", version=program_version(), pid=os.getpid(), config=str(runtime.config_path))
     try:
         await runtime.nursery.start(_follow_old, runtime, old, os.pidfd_open(peer_of(old).pid))
     except OSError as error:

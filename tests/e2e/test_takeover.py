@@ -126,7 +126,7 @@ async def test_twenty_takeovers_in_a_row_cost_no_client_anything(tmp_path: Path)
         answered = sum(
             float(line.rpartition(" ")[2])
             for line in metrics.splitlines()
-            if line.startswith('hotswap_requests_total{') and 'code="200"' in line
+            if line.startswith("hotswap_requests_total{") and 'code="200"' in line
         )
         assert answered >= load.done
 
