@@ -41,7 +41,7 @@ def run(config: Path | None, attach: bool, takeover_fd: int | None, handoff_info
     # Here and not above: the other verbs have no use for a whole proxy, and start in half the time.
     import trio
 
-    from proxy.control.runtime import run_proxy
+    from proxy.control.process import run_proxy
     from proxy.control.takeover_order import CouldNotTakeOver
 
     try:

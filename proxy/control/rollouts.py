@@ -374,6 +374,7 @@ class RolloutRun:
         self._end_waiting()
         now = trio.current_time()
         report = rollout.report(now)
+        document = report.to_json()
         self._surroundings.tally.rollouts[pool.name, outcome.value] += 1
         self._surroundings.tally.observe(self._surroundings.tally.rollout_duration, pool.name, report.seconds)
         pool.run = None
@@ -385,26 +386,14 @@ class RolloutRun:
             self._log.info("rollout.done", generation=rollout.generation, seconds=round(report.seconds, 3))
         else:
             log = self._log.warning if outcome is Outcome.ABORTED else self._log.error
-            log(
-                f"rollout.{outcome}",
-                reason=report.reason,
-                detail=report.detail,
-                rolled_back=report.rolled_back,
-                locked=report.locked,
-                output=list(report.output),
-            )
+            told = {key: document[key] for key in ("reason", "detail", "rolled_back", "locked", "output")}
+            log(f"rollout.{outcome}", **told)
             pool.refill(StartReason.REFILL)
         pool.forget_releases()
-        document = report.to_json()
         self._log.info("rollout.report", report=document)
         self._publish("rollout.report", report=document)
-        self._publish(
-            f"rollout.{outcome}",
-            outcome=outcome.value,
-            reason=report.reason,
-            detail=report.detail,
-            seconds=round(report.seconds, 3),
-        )
+        told = {key: document[key] for key in ("outcome", "reason", "detail")}
+        self._publish(f"rollout.{outcome}", **told, seconds=round(report.seconds, 3))
         self.ended.set()
 
     def _publish(self, kind: str, **fields: object) -> None:

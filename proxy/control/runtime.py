@@ -22,16 +22,14 @@ import structlog
 import trio
 from structlog.typing import FilteringBoundLogger
 
-from proxy.control import rotation
 from proxy.control.access import AccessLog
 from proxy.control.admin import serve_admin
 from proxy.control.admin.sockets import AdminDoor
-from proxy.control.configuration import find_configuration, load_configuration
 from proxy.control.events import EventLog
 from proxy.control.listeners import Listeners, Prepared
-from proxy.control.logs import configure_logs
 from proxy.control.memory import settle_memory
 from proxy.control.notify import ServiceManager
+from proxy.control.orders import Orders
 from proxy.control.pool_set import PoolSet
 from proxy.control.predecessor import Predecessor
 from proxy.control.privileges import drop_privileges
@@ -42,20 +40,16 @@ from proxy.control.rollouts import RolloutRun
 from proxy.control.signals import HANDLED, serve_signals
 from proxy.control.state_directory import open_state_directory
 from proxy.control.status import describe, summarise
-from proxy.control.stub import be_stub
-from proxy.control.supervised_pool import SupervisedPool
 from proxy.control.surroundings import Surroundings
 from proxy.control.takeover import Takeover
 from proxy.control.takeover_order import CouldNotTakeOver, TakeoverOrder, TakeoverResult
-from proxy.control.takeovers import call, open_inherited, serve_calls, start_takeover, succeed
+from proxy.control.takeovers import serve_calls, start_takeover, succeed
 from proxy.control.traffic import TrafficRecorder
 from proxy.control.version import program_version
 from proxy.core.address import Address
 from proxy.core.config import Configuration
 from proxy.core.errors import ConfigError, Problem, ProxyError, RefusalCode, Refused
-from proxy.core.identity import RolloutId
 from proxy.core.pool import CapacityFreed, PoolEvent
-from proxy.core.rollout import Rollout
 from proxy.core.routing import Router
 from proxy.core.tally import Tally
 from proxy.edge.dataplane import DataPlane
@@ -63,10 +57,10 @@ from proxy.edge.probe import probe
 from proxy.edge.sockets import inherited_sockets
 from proxy.processes.guardian import Guardian, start_guardian
 
-__all__ = ["ReloadAnswer", "Runtime", "run_proxy"]
+__all__ = ["ReloadAnswer", "Runtime"]
 
 
-class Runtime:
+class Runtime(Orders):
     """A running proxy; the verbs of admin API and signals.
 
     Attributes:
@@ -350,137 +344,6 @@ class Runtime:
             self.book.start(runs, self.nursery)
             self._note_change()
 
-    # Verbs that reload.
-
-    async def reload_all(self, *, trigger: str) -> ReloadAnswer:
-        """Read the configuration again, then replace every backend of every supervised pool.
-
-        Args:
-            trigger: who asked, one word for log and report: `signal`, `api`.
-
-        Raises:
-            Refused: nothing was changed.
-        """
-        self.manager.reloading()
-        try:
-            return await self._reloader.reload_all(trigger=trigger)
-        finally:
-            self.manager.reloaded()
-
-    async def reload_pool(self, pool: str, *, trigger: str) -> Rollout:
-        """Replace every backend of one pool, by its definition in the file as it is now.
-
-        Raises:
-            UnknownPool: there is none of this name.
-            Refused: nothing was changed.
-        """
-        return await self._reloader.reload_pool(pool, trigger=trigger)
-
-    async def reread_configuration(self, *, trigger: str = "signal") -> ReloadAnswer:
-        """Read configuration and certificates again, reopen logs, replace what changed.
-
-        Raises:
-            ConfigError: nothing was changed.
-            Refused: a pool that changed cannot be replaced now; nothing was changed.
-        """
-        self._access.reopen()
-        self.manager.reloading()
-        try:
-            return await self._reloader.reread(trigger=trigger)
-        finally:
-            self.manager.reloaded()
-
-    # Rollouts.
-
-    async def wait_rollout(self, rollout_id: str) -> Rollout:
-        """Block until a rollout has ended, and give it.
-
-        Raises:
-            UnknownRollout: none of this id is remembered.
-        """
-        run = self.book.find(rollout_id)
-        await run.ended.wait()
-        return run.rollout
-
-    def rollout(self, rollout_id: str) -> Rollout:
-        """Give a rollout that runs or is remembered.
-
-        Raises:
-            UnknownRollout: none of this id is remembered.
-        """
-        return self.book.find(rollout_id).rollout
-
-    def rollouts(self) -> Sequence[Rollout]:
-        """Give the rollouts that are remembered, the newest last."""
-        return self.book.rollouts()
-
-    def abort(self, pool: str) -> RolloutId | None:
-        """Ask the rollout of a pool to end as soon as that leaves no slot half-way; None when none runs.
-
-        Raises:
-            UnknownPool: there is none of this name.
-        """
-        found = self.pools[pool]
-        for run in self.book.unfinished():
-            if run.rollout.pool == found.name:
-                run.abort()
-                return run.rollout.id
-        return None
-
-    # Verbs about pools.
-
-    def drain(self, pool: str, slot: int) -> None:
-        """Take the backend of a slot out of rotation and leave it running.
-
-        Raises:
-            UnknownPool, UnknownSlot: there is none.
-            Refused: a rollout is in progress, or no other backend could be claimed then.
-        """
-        self._refuse_while_taken_over()
-        self.pools[pool].drain_slot(slot)
-
-    def readmit(self, pool: str, slot: int) -> None:
-        """Bring a drained backend back into rotation; nothing happens when it is there.
-
-        Raises:
-            UnknownPool, UnknownSlot: there is none.
-            Refused: a rollout is in progress, or the slot has no backend that is ready.
-        """
-        self._refuse_while_taken_over()
-        self.pools[pool].readmit_slot(slot)
-
-    def pause(self, pool: str) -> bool:
-        """Hold the requests for a pool; False when they were held already.
-
-        Raises:
-            UnknownPool: there is none of this name.
-            Refused: a takeover is in progress.
-        """
-        self._refuse_while_taken_over()
-        found = self.pools[pool]
-        return rotation.pause(found.core, found.log)
-
-    def resume(self, pool: str) -> bool:
-        """Let the requests for a pool go on; False when it was not paused.
-
-        Raises:
-            UnknownPool: there is none of this name.
-            Refused: a takeover is in progress.
-        """
-        self._refuse_while_taken_over()
-        found = self.pools[pool]
-        return rotation.resume(found.core, found.log)
-
-    def unlock(self, pool: str) -> bool:
-        """End the lock that a failed rollout left, and fill the slots again; False when there was none.
-
-        Raises:
-            UnknownPool: there is none of this name.
-        """
-        found = self.pools[pool]
-        self._refuse_while_taken_over()
-        return isinstance(found, SupervisedPool) and found.unlock()
-
     # Views.
 
     def ready(self) -> bool:
@@ -504,51 +367,3 @@ class Runtime:
         self.stopping = True
         self._stop_asked.set()
         self._boot_scope.cancel()
-
-
-def _read_configuration(config_path: Path | str | None) -> tuple[Path, Configuration]:
-    # Absolute, because a reload reads it again.
-    path = Path(config_path).absolute() if config_path is not None else find_configuration()
-    return path, load_configuration(path)
-
-
-async def run_proxy(config_path: Path | str | None = None, *, old: int | None = None, attach: bool = False) -> int:
-    """Run a proxy until it is stopped.
-
-    Args:
-        config_path: the configuration; None looks where `find_configuration` does.
-        old: descriptor of a channel to the process to take over from.
-        attach: take over from the process that runs with the same state directory.
-
-    Returns:
-        The exit code of the process.
-
-    Raises:
-        ConfigError: it cannot start with this configuration.
-        CouldNotTakeOver: it was started to take over, and that did not come about.
-    """
-    path, config = _read_configuration(config_path)
-    channel = None
-    if old is not None:
-        channel = open_inherited(old)
-    elif attach:
-        channel = call(Path(config.proxy.state_dir))
-    stream = configure_logs(level=config.proxy.log_level.value, log_format=config.proxy.log_format.value)
-    try:
-        try:
-            access = AccessLog(config.proxy.access_log)
-        except OSError as error:
-            raise ConfigError(
-                [Problem("proxy.access_log", config.proxy.access_log, f"a file that can be written; {error.strerror}")]
-            ) from error
-        try:
-            runtime = Runtime(path, config, access=access, old=channel)
-            await runtime.serve()
-        finally:
-            access.close()
-    finally:
-        stream.close()
-    if runtime.successor and os.getpid() == 1:
-        # Nothing else is left in this process, so nobody minds that it blocks.
-        return be_stub(runtime.surroundings.sockets, runtime.successor)
-    return 0

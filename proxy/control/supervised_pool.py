@@ -11,7 +11,7 @@ what is raised in it. How slots are filled is `filling`, how backends end is `en
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import trio
@@ -22,6 +22,8 @@ from proxy.control.announcements import Announcer
 from proxy.control.ending import discard, end_in_order, give_up, let_go, retire
 from proxy.control.entries import Entries
 from proxy.control.filling import Filler
+from proxy.control.operated_slots import OperatedSlots
+from proxy.control.pinned_releases import PinnedReleases
 from proxy.control.pool_handover import PoolHandover
 from proxy.control.release import Release
 from proxy.control.slot import Slot
@@ -29,7 +31,7 @@ from proxy.control.supervised_backend import ExitReason, StartReason, Supervised
 from proxy.control.surroundings import Surroundings
 from proxy.core.backoff import Backoff
 from proxy.core.config import SupervisedPoolTable
-from proxy.core.errors import RefusalCode, Refused, StartFailed, StartFailure, UnknownSlot
+from proxy.core.errors import StartFailed, StartFailure
 from proxy.core.identity import RolloutId
 from proxy.core.lifecycle import BackendState
 from proxy.core.pool import Pool
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from proxy.control.rollouts import RolloutRun
 
 
-class SupervisedPool:
+class SupervisedPool(OperatedSlots, PinnedReleases):
     """A supervised pool at work.
 
     Attributes:
@@ -272,24 +274,6 @@ class SupervisedPool:
         if run is not None:
             run.note_exit(backend)
 
-    # Another proxy process takes over, or has been before us.
-
-    def restore(self, *, generation: int, newest: int, releases: Mapping[int, Release], slots: Iterable[Slot]) -> None:
-        """Go on where the proxy process before this one stood; before `serve`."""
-        self.generation, self._newest = generation, newest
-        self._releases = dict(releases)
-        self.slots = {slot.number: slot for slot in slots}
-
-    @property
-    def newest(self) -> int:
-        """The highest generation that was given to a rollout."""
-        return self._newest
-
-    @property
-    def releases(self) -> Mapping[int, Release]:
-        """The releases that something can be started from, by generation."""
-        return dict(self._releases)
-
     def take_in(self, member: SupervisedBackend) -> None:
         """Look after a backend that is there already, from `serve` on."""
         self.members.append(member)
@@ -368,55 +352,7 @@ class SupervisedPool:
                 let_go(member, self.entries)
                 await member.process.stop(stop_timeout=0.0)
 
-    # Verbs.
-
-    def member_in(self, slot: int, generation: int | None = None) -> SupervisedBackend | None:
-        """Give the backend that serves or drains in a slot, the newest if there are two."""
-        for member in reversed(self.members):
-            backend = member.backend
-            serves = backend.state in (BackendState.READY, BackendState.DRAINING)
-            if serves and backend.slot == slot and generation in (None, backend.generation):
-                return member
-        return None
-
-    def drain_slot(self, number: int) -> None:
-        """Take the backend of a slot out of rotation and leave it running, until it is readmitted.
-
-        A drained backend that dies is respawned as any other, and its successor is in rotation.
-
-        Raises:
-            UnknownSlot: there is no such slot.
-            Refused: a rollout is in progress, or no other backend could be claimed then.
-        """
-        member = self._operable(number)
-        if rotation.drain(member.backend, self.entries):
-            member.log.info("backend.draining", by="operator")
-
-    def readmit_slot(self, number: int) -> None:
-        """Bring the drained backend of a slot back into rotation; nothing happens when it is there.
-
-        Raises:
-            UnknownSlot: there is no such slot.
-            Refused: a rollout is in progress, or the slot has no backend that is ready.
-        """
-        member = self._operable(number)
-        if self.readmit(member):
-            member.log.info("backend.readmitted", by="operator")
-
-    def _operable(self, number: int) -> SupervisedBackend:
-        if not 0 <= number < self.core.size:
-            raise UnknownSlot(number, range(self.core.size))
-        state = {**rotation.describe_slot(self.core, number), "rollout": self.rollout_id}
-        if self.stopping:
-            raise Refused(RefusalCode.SHUTTING_DOWN, "the proxy is shutting down", state)
-        if self.rollout_id is not None:
-            detail = f"rollout {self.rollout_id} of pool {self.name} is in progress"
-            raise Refused(RefusalCode.ROLLOUT_IN_PROGRESS, detail, state)
-        member = self.member_in(number)
-        if member is None or not member.alive:
-            detail = f"slot {number} of pool {self.name} has no backend that is ready"
-            raise Refused(RefusalCode.NOT_READY, detail, state)
-        return member
+    # The lock.
 
     def lock(self, reason: str) -> None:
         """Lock the pool: reloads are refused, and nothing that dies is respawned."""
@@ -440,16 +376,6 @@ class SupervisedPool:
 
     # Rollouts.
 
-    def next_generation(self, release: Release) -> int:
-        """Give the number for a rollout of this release, and keep the release for it."""
-        self._newest += 1
-        self._releases[self._newest] = release
-        return self._newest
-
-    def release_of(self, generation: int) -> Release:
-        """Give the release that a generation was started from."""
-        return self._releases[generation]
-
     def pin(self, generation: int) -> None:
         """Make the release of a rollout that is done the pool's: its definition is in force from now on."""
         self.release = self._releases[generation]
@@ -464,12 +390,6 @@ class SupervisedPool:
         for number in [number for number in self.slots if number >= self.core.size]:
             self._drop_slot(number)
         self.refill(StartReason.REFILL)
-
-    def forget_releases(self) -> None:
-        """Forget the releases that nothing can be started from any more."""
-        needed = {slot.generation for slot in self.slots.values()} | {self.generation}
-        if self.run is None:
-            self._releases = {number: release for number, release in self._releases.items() if number in needed}
 
     def _drop_slot(self, number: int) -> None:
         self.clear_slot(number)

@@ -1,0 +1,165 @@
+"""The orders an operator gives, whichever way they come: admin API, signal or command line.
+
+Each is refused with its reason, or done; what takes time is waited for by whoever asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from proxy.control import rotation
+from proxy.control.supervised_pool import SupervisedPool
+from proxy.core.identity import RolloutId
+from proxy.core.rollout import Rollout
+
+if TYPE_CHECKING:
+    from proxy.control.access import AccessLog
+    from proxy.control.notify import ServiceManager
+    from proxy.control.pool_set import PoolSet
+    from proxy.control.reload import ReloadAnswer, Reloader
+    from proxy.control.rollout_book import RolloutBook
+
+
+class Orders:
+    """The part of the runtime that operators speak to."""
+
+    manager: ServiceManager
+    pools: PoolSet
+    book: RolloutBook
+    _reloader: Reloader
+    _access: AccessLog
+
+    def _refuse_while_taken_over(self) -> None:
+        raise NotImplementedError
+
+    # Verbs that reload.
+
+    async def reload_all(self, *, trigger: str) -> ReloadAnswer:
+        """Read the configuration again, then replace every backend of every supervised pool.
+
+        Args:
+            trigger: who asked, one word for log and report: `signal`, `api`.
+
+        Raises:
+            Refused: nothing was changed.
+        """
+        self.manager.reloading()
+        try:
+            return await self._reloader.reload_all(trigger=trigger)
+        finally:
+            self.manager.reloaded()
+
+    async def reload_pool(self, pool: str, *, trigger: str) -> Rollout:
+        """Replace every backend of one pool, by its definition in the file as it is now.
+
+        Raises:
+            UnknownPool: there is none of this name.
+            Refused: nothing was changed.
+        """
+        return await self._reloader.reload_pool(pool, trigger=trigger)
+
+    async def reread_configuration(self, *, trigger: str = "signal") -> ReloadAnswer:
+        """Read configuration and certificates again, reopen logs, replace what changed.
+
+        Raises:
+            ConfigError: nothing was changed.
+            Refused: a pool that changed cannot be replaced now; nothing was changed.
+        """
+        self._access.reopen()
+        self.manager.reloading()
+        try:
+            return await self._reloader.reread(trigger=trigger)
+        finally:
+            self.manager.reloaded()
+
+    # Rollouts.
+
+    async def wait_rollout(self, rollout_id: str) -> Rollout:
+        """Block until a rollout has ended, and give it.
+
+        Raises:
+            UnknownRollout: none of this id is remembered.
+        """
+        run = self.book.find(rollout_id)
+        await run.ended.wait()
+        return run.rollout
+
+    def rollout(self, rollout_id: str) -> Rollout:
+        """Give a rollout that runs or is remembered.
+
+        Raises:
+            UnknownRollout: none of this id is remembered.
+        """
+        return self.book.find(rollout_id).rollout
+
+    def rollouts(self) -> Sequence[Rollout]:
+        """Give the rollouts that are remembered, the newest last."""
+        return self.book.rollouts()
+
+    def abort(self, pool: str) -> RolloutId | None:
+        """Ask the rollout of a pool to end as soon as that leaves no slot half-way; None when none runs.
+
+        Raises:
+            UnknownPool: there is none of this name.
+        """
+        found = self.pools[pool]
+        for run in self.book.unfinished():
+            if run.rollout.pool == found.name:
+                run.abort()
+                return run.rollout.id
+        return None
+
+    # Verbs about pools.
+
+    def drain(self, pool: str, slot: int) -> None:
+        """Take the backend of a slot out of rotation and leave it running.
+
+        Raises:
+            UnknownPool, UnknownSlot: there is none.
+            Refused: a rollout is in progress, or no other backend could be claimed then.
+        """
+        self._refuse_while_taken_over()
+        self.pools[pool].drain_slot(slot)
+
+    def readmit(self, pool: str, slot: int) -> None:
+        """Bring a drained backend back into rotation; nothing happens when it is there.
+
+        Raises:
+            UnknownPool, UnknownSlot: there is none.
+            Refused: a rollout is in progress, or the slot has no backend that is ready.
+        """
+        self._refuse_while_taken_over()
+        self.pools[pool].readmit_slot(slot)
+
+    def pause(self, pool: str) -> bool:
+        """Hold the requests for a pool; False when they were held already.
+
+        Raises:
+            UnknownPool: there is none of this name.
+            Refused: a takeover is in progress.
+        """
+        self._refuse_while_taken_over()
+        found = self.pools[pool]
+        return rotation.pause(found.core, found.log)
+
+    def resume(self, pool: str) -> bool:
+        """Let the requests for a pool go on; False when it was not paused.
+
+        Raises:
+            UnknownPool: there is none of this name.
+            Refused: a takeover is in progress.
+        """
+        self._refuse_while_taken_over()
+        found = self.pools[pool]
+        return rotation.resume(found.core, found.log)
+
+    def unlock(self, pool: str) -> bool:
+        """End the lock that a failed rollout left, and fill the slots again; False when there was none.
+
+        Raises:
+            UnknownPool: there is none of this name.
+        """
+        found = self.pools[pool]
+        self._refuse_while_taken_over()
+        return isinstance(found, SupervisedPool) and found.unlock()

@@ -1,0 +1,63 @@
+"""The proxy as a process: from a path of a configuration to an exit code."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from proxy.control.access import AccessLog
+from proxy.control.configuration import find_configuration, load_configuration
+from proxy.control.logs import configure_logs
+from proxy.control.runtime import Runtime
+from proxy.control.stub import be_stub
+from proxy.control.takeovers import call, open_inherited
+from proxy.core.config import Configuration
+from proxy.core.errors import ConfigError, Problem
+
+
+def _read_configuration(config_path: Path | str | None) -> tuple[Path, Configuration]:
+    # Absolute, because a reload reads it again.
+    path = Path(config_path).absolute() if config_path is not None else find_configuration()
+    return path, load_configuration(path)
+
+
+async def run_proxy(config_path: Path | str | None = None, *, old: int | None = None, attach: bool = False) -> int:
+    """Run a proxy until it is stopped.
+
+    Args:
+        config_path: the configuration; None looks where `find_configuration` does.
+        old: descriptor of a channel to the process to take over from.
+        attach: take over from the process that runs with the same state directory.
+
+    Returns:
+        The exit code of the process.
+
+    Raises:
+        ConfigError: it cannot start with this configuration.
+        CouldNotTakeOver: it was started to take over, and that did not come about.
+    """
+    path, config = _read_configuration(config_path)
+    channel = None
+    if old is not None:
+        channel = open_inherited(old)
+    elif attach:
+        channel = call(Path(config.proxy.state_dir))
+    stream = configure_logs(level=config.proxy.log_level.value, log_format=config.proxy.log_format.value)
+    try:
+        try:
+            access = AccessLog(config.proxy.access_log)
+        except OSError as error:
+            raise ConfigError(
+                [Problem("proxy.access_log", config.proxy.access_log, f"a file that can be written; {error.strerror}")]
+            ) from error
+        try:
+            runtime = Runtime(path, config, access=access, old=channel)
+            await runtime.serve()
+        finally:
+            access.close()
+    finally:
+        stream.close()
+    if runtime.successor and os.getpid() == 1:
+        # Nothing else is left in this process, so nobody minds that it blocks.
+        return be_stub(runtime.surroundings.sockets, runtime.successor)
+    return 0
