@@ -233,8 +233,8 @@ class Server:
 
     def _finish(self) -> None:
         with self._lock:
-            inside = sum(self._open.values())
-            say(f"{self._name}: stopping with {inside} in flight, {len(self._open)} connections")
+            inside, held = sum(self._open.values()), sum(map(_held, self._open))
+            say(f"{self._name}: stopping with {inside} in flight, {held} connections")
             for connection, busy in self._open.items():
                 if not busy:
                     connection.shutdown(socket.SHUT_RDWR)
@@ -275,6 +275,18 @@ class Server:
             with self._lock:
                 self._open[connection] = False
                 self._changed.notify_all()
+
+
+def _held(connection: socket.socket) -> bool:
+    """Whether the other side still has this connection; one that it closed may wait here to be noticed."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection, selectors.EVENT_READ)
+        if not selector.select(0):
+            return True
+    try:
+        return connection.recv(1, socket.MSG_PEEK) != b""
+    except OSError:
+        return False
 
 
 def _read_head(reader: BinaryIO) -> list[bytes] | None:
