@@ -180,8 +180,11 @@ async def test_a_new_process_that_dies_at_any_step_costs_nothing(tmp_path: Path)
             assert await chain.backends() == backends
             files.append(descriptors(old))
             assert not zombies_of(old)
-        # What the first one left open beside connections to backends, the others would have left open too.
-        assert files[-1] <= files[0] + 4, files
+        # What the first one left open, the others would have left open too; idle connections to backends go by
+        # themselves, after some seconds.
+        with trio.fail_after(15):
+            while descriptors(old) > files[0]:
+                await trio.sleep(0.1)
         # And after all of that it works.
         await chain.take_over()
         assert await chain.backends() == backends

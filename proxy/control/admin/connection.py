@@ -73,8 +73,12 @@ class AdminConnection(TCPServer):
         except Exception as error:
             self._log.warning("admin.connection_failed", error=repr(error), exc_info=error)
         finally:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1.0):
-                await self._close()
+            try:
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + 1.0):
+                    await self._close()
+            finally:
+                # However that went: left to the collector, the descriptor would stay open for a long time.
+                self.stream.socket.close()
 
     async def protocol_send(self, event: Event) -> None:
         """Do what the protocol asks of the connection, to its end.
