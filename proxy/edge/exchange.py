@@ -213,12 +213,10 @@ class Exchange(Attempts):
             return
         self.status = 101
         self.connection = None
-        self.tunnelled = True
         if self.responder.tunnel(self, head, connection):
             self._began = True
         else:
             self.connection = connection
-            self.tunnelled = False
             connection.fail(UpstreamBroken("the backend's handshake is not one"))
 
     def on_tunnel_end(self, *, sent: int, received: int, error: str = "") -> None:

@@ -47,7 +47,6 @@ class Record:
     side: Side | None = None
     error = ""
     finished = False
-    tunnelled = False
     deadline = math.inf
     armed = math.inf
     _began = False
