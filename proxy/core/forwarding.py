@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final
 
+from proxy.core.certificate_names import ShownCertificate
 from proxy.core.messages import Field, RequestHead, ResponseHead
 
 REASONS: Final = {
@@ -54,7 +55,10 @@ class Peer:
         proxies: networks of those whose word about who came to them is believed too.
     """
 
-    __slots__ = ("_block", "_host", "_proxies", "address", "node", "port", "scheme", "trusted")
+    __slots__ = ("_block", "_host", "_proxies", "address", "certificate", "node", "port", "scheme", "trusted")
+
+    certificate: ShownCertificate | None
+    """What the client was shown because of the name it asked for; bounds the hosts it may ask for now."""
 
     def __init__(
         self,
@@ -70,6 +74,7 @@ class Peer:
         self.scheme = scheme
         self.port = b"%d" % port
         self.trusted = trusted
+        self.certificate = None
         self._proxies = proxies
         self._host: bytes | None = None
         self._block = b""

@@ -48,6 +48,10 @@ class Exchange(Attempts):
         if limit is not None and (head.content_length or 0) > limit:
             self.answer(413, side=Side.DOWNSTREAM, error="the body is too large")
             return
+        certificate = self.peer.certificate
+        if certificate is not None and not certificate.is_for(head.host):
+            self.answer(421, side=Side.DOWNSTREAM, error="the connection is for another host")
+            return
         if listener.redirect is not None:
             if not head.host:
                 self.answer(400, side=Side.DOWNSTREAM, error="no host to redirect to")

@@ -10,6 +10,7 @@ from proxy.edge.http1_connection import Http1Connection
 from proxy.edge.http2_connection import Http2Connection
 from proxy.edge.poller import READ
 from proxy.edge.stream import TlsStream
+from proxy.edge.tls import ServerContext
 
 if TYPE_CHECKING:
     from proxy.core.forwarding import Peer
@@ -74,6 +75,9 @@ class Handshake:
             self.close()
             return
         self.deadline = math.inf
+        context = stream.sock.context
+        if isinstance(context, ServerContext):
+            self.peer.certificate = context.shown
         connection: Http1Connection | Http2Connection
         if stream.sock.selected_alpn_protocol() == "h2":
             connection = Http2Connection(self.plane, self.listener, stream, self.peer)

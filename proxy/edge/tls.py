@@ -16,15 +16,27 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from proxy.core.certificate_names import CertificateNames, ShownCertificate
 from proxy.core.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from proxy.core.config import TlsTable
+    from proxy.core.config.listeners import CertificateTable
 
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """For TLS 1.2: forward secrecy and authenticated encryption only, none of HTTP/2's block list (RFC 9113 9.2.2)."""
 
 AUTHORITY: Final = "development-ca.pem"
+
+
+class ServerContext(ssl.SSLContext):
+    """The context of a listener, or that of one of its certificates.
+
+    Attributes:
+        shown: what a connection with this context was shown; None where clients were not told apart by name.
+    """
+
+    shown: ShownCertificate | None = None
 
 
 def open_context(table: TlsTable, *, http2: bool, state_dir: Path, where: str) -> ssl.SSLContext:
@@ -41,32 +53,43 @@ def open_context(table: TlsTable, *, http2: bool, state_dir: Path, where: str) -
     """
     if table.self_signed:
         return _self_signed(table, http2=http2, state_dir=state_dir)
-    contexts: list[tuple[tuple[str, ...], ssl.SSLContext]] = []
+    contexts: list[ServerContext] = []
+    names: list[tuple[str, ...]] = []
     problems: list[Problem] = []
     for index, files in enumerate(table.certificates):
-        context = _context(table, http2=http2)
-        path = f"{where}.certificates[{index}]"
         try:
-            context.load_cert_chain(files.cert, files.key)
-            names = _names(Path(files.cert).read_bytes())
+            contexts.append(_loaded(table, files, http2=http2))
+            names.append(_names(Path(files.cert).read_bytes()))
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             problems.append(
                 Problem(
-                    path,
+                    f"{where}.certificates[{index}]",
                     f"{files.cert}, {files.key}",
                     f"a PEM certificate chain and its private key ({reason})",
                 )
             )
-            continue
-        contexts.append((names, context))
     if problems:
         raise ConfigError(problems)
-    return _choosing(contexts)
+    if len(contexts) == 1:
+        return contexts[0]
+    certificates = CertificateNames(names)
+    for index, context in enumerate(contexts):
+        context.shown = ShownCertificate(certificates, index)
+    # For those who name nobody: the first certificate too, and nothing is held against them later.
+    nameless = _loaded(table, table.certificates[0], http2=http2)
+    nameless.sni_callback = _chooser(certificates, contexts)
+    return nameless
 
 
-def _context(table: TlsTable, *, http2: bool) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+def _loaded(table: TlsTable, files: CertificateTable, *, http2: bool) -> ServerContext:
+    context = _context(table, http2=http2)
+    context.load_cert_chain(files.cert, files.key)
+    return context
+
+
+def _context(table: TlsTable, *, http2: bool) -> ServerContext:
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3 if table.minimum_version.value == "1.3" else ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
@@ -74,38 +97,24 @@ def _context(table: TlsTable, *, http2: bool) -> ssl.SSLContext:
     return context
 
 
-def _choosing(contexts: Sequence[tuple[tuple[str, ...], ssl.SSLContext]]) -> ssl.SSLContext:
-    """Let the first context choose among all by the name the client asks for; the first is also the default."""
-    default = contexts[0][1]
-    if len(contexts) > 1:
-        by_name: dict[str, ssl.SSLContext] = {}
-        for names, context in contexts:
-            for name in names:
-                by_name.setdefault(name, context)
-        default.sni_callback = _chooser(by_name)
-    return default
-
-
-def _chooser(by_name: dict[str, ssl.SSLContext]) -> Callable[[ssl.SSLObject, str, ssl.SSLContext], None]:
-    def choose(connection: ssl.SSLObject, name: str | None, _default: ssl.SSLContext) -> None:
-        if name is None:
-            return
-        name = name.lower().rstrip(".")
-        context = by_name.get(name) or by_name.get("*." + name.partition(".")[2])
-        if context is not None:
-            connection.context = context
+def _chooser(
+    certificates: CertificateNames, contexts: Sequence[ServerContext]
+) -> Callable[[ssl.SSLObject, str, ssl.SSLContext], None]:
+    def choose(connection: ssl.SSLObject, name: str | None, _nameless: ssl.SSLContext) -> None:
+        if name is not None:
+            connection.context = contexts[certificates.choose(name)]
 
     return choose
 
 
 def _names(pem: bytes) -> tuple[str, ...]:
-    """The DNS names a certificate is for, in lower case."""
+    """The DNS names a certificate is for."""
     certificate = x509.load_pem_x509_certificates(pem)[0]
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:
         return ()
-    return tuple(name.lower() for name in extension.value.get_values_for_type(x509.DNSName))
+    return tuple(extension.value.get_values_for_type(x509.DNSName))
 
 
 def _self_signed(table: TlsTable, *, http2: bool, state_dir: Path) -> ssl.SSLContext:

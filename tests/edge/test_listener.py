@@ -10,13 +10,13 @@ import ssl
 
 import pytest
 import trio
-import trustme
 
 from proxy.core.address import TcpAddress, UnixAddress
 from proxy.core.config import TlsTable
 from proxy.edge.listener import OpenListener
 from proxy.edge.sockets import bind, inherited_sockets, take_matching
 from proxy.edge.tls import open_context
+from tests.support.certificates import Names
 from tests.support.stage import GET, OK, Line, Stage, line_of, open_stage
 
 pytestmark = pytest.mark.fail_after(10)
@@ -276,24 +276,6 @@ async def test_only_trusted_peers_may_say_who_the_client_is():
 # TLS.
 
 
-class Names:
-    """An authority and certificates of it."""
-
-    def __init__(self, folder) -> None:
-        self.authority = trustme.CA()
-        self.folder = folder
-        self.client = ssl.create_default_context()
-        self.authority.configure_trust(self.client)
-
-    def files(self, *names: str) -> dict[str, str]:
-        """A certificate for these names, as the configuration lists it."""
-        issued = self.authority.issue_cert(*names)
-        cert, key = self.folder / f"{names[0]}.pem", self.folder / f"{names[0]}.key"
-        issued.cert_chain_pems[0].write_to_path(cert)
-        issued.private_key_pem.write_to_path(key)
-        return {"cert": str(cert), "key": str(key)}
-
-
 def names_of(line: Line) -> set[str]:
     """The names in the certificate that a client was shown."""
     certificate = line.stream.getpeercert()  # type: ignore[attr-defined]
@@ -303,11 +285,7 @@ def names_of(line: Line) -> set[str]:
 async def served_over_tls(stage: Stage, context: ssl.SSLContext, name: str) -> Line:
     """A client that has had one answer."""
     client = await stage.connect_tls(context, name)
-    await client.send(GET)
-    if stage.backend.member.in_flight == 0:
-        await stage.wait_in_flight(1)
-    upstream = stage.plane.gates["web"].upstreams[stage.backend.member.id]
-    del upstream
+    await client.send(GET.replace(b"example.org", name.encode()))
     line = await stage.backend.accept()
     assert b"\r\nX-Forwarded-Proto: https\r\n" in await line.read_head()
     await line.send(OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))

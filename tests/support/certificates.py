@@ -30,3 +30,21 @@ def issue_certificate(directory: Path, *names: str) -> Certificates:
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
     return Certificates(cert=cert, key=key, trusting=trusting)
+
+
+class Names:
+    """An authority, certificates of it in a folder, and a context for clients that trust it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.authority = trustme.CA()
+        self.folder = folder
+        self.client = ssl.create_default_context()
+        self.authority.configure_trust(self.client)
+
+    def files(self, *names: str) -> dict[str, str]:
+        """A certificate for these names, as the configuration lists it."""
+        issued = self.authority.issue_cert(*names)
+        cert, key = self.folder / f"{names[0]}.pem", self.folder / f"{names[0]}.key"
+        issued.cert_chain_pems[0].write_to_path(cert)
+        issued.private_key_pem.write_to_path(key)
+        return {"cert": str(cert), "key": str(key)}
