@@ -65,4 +65,4 @@ ABILITIES: Mapping[Server, Abilities] = MappingProxyType(
         Server.COMMAND: Abilities(interfaces=(), listens=(Listen.FD, Listen.UNIX, Listen.TCP)),
     }
 )
-"""One row a server; measured, see the compatibility table in `docs/reference`."""
+"""One row a server; measured, see `docs/reference/servers.md`."""
