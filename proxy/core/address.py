@@ -48,8 +48,12 @@ def parse_address(text: str) -> Address:
         return UnixAddress(path)
     host, colon, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535 or (":" in host and not bracketed):
-        raise ValueError(f"not an address; allowed: {ALLOWED}")
+    if not colon:
+        raise ValueError(f"a port is missing; allowed: {ALLOWED}")
+    if ":" in host and not bracketed:
+        raise ValueError(f"an address of IPv6 stands in brackets; allowed: {ALLOWED}")
+    if not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"a port is a number from 0 to 65535; allowed: {ALLOWED}")
     host = host[1:-1] if bracketed else host
     if not host:
         raise ValueError(f"a host is missing; allowed: {ALLOWED}")

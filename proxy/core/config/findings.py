@@ -107,7 +107,9 @@ def _allowed(error: ErrorDetails) -> str:
             return _unknown_key(error["loc"])
         case "enum":
             words = re.findall(r"'([^']*)'", context["expected"])
-            hint = did_you_mean(error["input"], words) if isinstance(error["input"], str) else ""
+            # Of versions every one looks like every other, and none of them is meant.
+            named = isinstance(error["input"], str) and not error["input"][:1].isdigit()
+            hint = did_you_mean(error["input"], words) if named else ""
             return f"one of {', '.join(map(written, words)) or context['expected']}{hint}"
         case "string_type":
             return "a string in quotes"
@@ -116,7 +118,8 @@ def _allowed(error: ErrorDetails) -> str:
         case "bool_type":
             return "true or false, without quotes"
         case "tuple_type":
-            return "a list in brackets"
+            one = error["input"]
+            return "a list in brackets" + (f", [{written(one)}]" if isinstance(one, str | int) else "")
         case "model_type" | "dict_type" | "mapping_type":
             return f"a table, [{write_location(_place(error['loc']))}]"
         case "greater_than_equal":

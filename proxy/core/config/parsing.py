@@ -91,10 +91,22 @@ def parse_configuration(text: str, *, origin: str) -> Configuration:
     return parse_draft(text, origin=origin).accept()
 
 
+_WAYS_OUT = {
+    "illegal character '\\n'": "a string ends with a quote on the line it begins on",
+    "cannot overwrite a value": "a key is set once, and this one is set already",
+    "cannot declare": "a table is opened once, and this one is open already",
+    "invalid value": "a string stands in quotes, and true and false are written small",
+    "expected '=' after a key": "a key and its value are written key = value",
+}
+"""What the messages of tomllib that users meet most mean for their file."""
+
+
 def _syntax_problem(text: str, origin: str, message: str) -> Problem:
     """Point at the line that is not TOML; tomllib says where in its message only."""
     lines = text.splitlines()
     where = message.rpartition("(at line ")[2].partition(",")[0]
     line = int(where) if where.isdigit() else len(lines)
     value: object = lines[line - 1].strip() if 0 < line <= len(lines) else MISSING
-    return Problem(f"{origin}:{line}", value, f"TOML; {message[:1].lower()}{message[1:]}")
+    said = f"{message[:1].lower()}{message[1:]}"
+    way_out = next((f": {advice}" for start, advice in _WAYS_OUT.items() if said.startswith(start)), "")
+    return Problem(f"{origin}:{line}", value, f"TOML; {said}{way_out}")
