@@ -13,13 +13,15 @@ import signal
 import stat
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 
 import trio
 
 from proxy.core.compatibility import Compatibility, Unreadable, parse_compatibility
 from proxy.core.config import CompatibilityTable
+from proxy.processes.guard import start_time_of
+from proxy.processes.guardian import Guardian
 
 COMMAND_TIMEOUT = 10.0
 """Seconds a command may take; it prints one line."""
@@ -32,7 +34,11 @@ KEPT_BYTES = 64 * 1024
 
 
 async def read_compatibility(
-    table: CompatibilityTable | None, *, directory: str, environment: Mapping[str, str]
+    table: CompatibilityTable | None,
+    *,
+    directory: str,
+    environment: Mapping[str, str],
+    guardian: Guardian | None = None,
 ) -> Compatibility | None:
     """Read the number of the release in a directory.
 
@@ -40,6 +46,7 @@ async def read_compatibility(
         table: where it is found; None: there is none.
         directory: of the release, symbolic links resolved.
         environment: every variable of the command.
+        guardian: ends the command should the proxy be killed while it runs.
 
     Returns:
         The number, why it cannot be read, or None without a table.
@@ -49,7 +56,9 @@ async def read_compatibility(
     if table is None:
         return None
     if table.command:
-        return await trio.to_thread.run_sync(run_command, table.command, directory, environment, abandon_on_cancel=True)
+        return await trio.to_thread.run_sync(
+            run_command, table.command, directory, environment, COMMAND_TIMEOUT, guardian, abandon_on_cancel=True
+        )
     with trio.move_on_after(FILE_TIMEOUT):
         path = os.path.join(directory, table.file)
         return await trio.to_thread.run_sync(read_file, path, abandon_on_cancel=True)
@@ -73,9 +82,16 @@ def read_file(path: str) -> Compatibility:
 
 
 def run_command(
-    command: Sequence[str], directory: str, environment: Mapping[str, str], timeout: float = COMMAND_TIMEOUT
+    command: Sequence[str],
+    directory: str,
+    environment: Mapping[str, str],
+    timeout: float = COMMAND_TIMEOUT,
+    guardian: Guardian | None = None,
 ) -> Compatibility:
-    """Take the number from the first line that a command prints; blocks up to `timeout` seconds."""
+    """Take the number from the first line that a command prints; blocks up to `timeout` seconds.
+
+    With a guardian it has to run in a thread that trio started: the guardian is told in the loop.
+    """
     name = f"the output of {command[0]}"
     try:
         process = subprocess.Popen(
@@ -89,7 +105,7 @@ def run_command(
         )
     except (OSError, ValueError) as error:
         return Unreadable(f"{command[0]} cannot be run: {getattr(error, 'strerror', None) or error}")
-    with process:
+    with process, _guarded(process.pid, guardian):
         try:
             output, complaint, ended = _collect(process, time.monotonic() + timeout)
         finally:
@@ -103,6 +119,26 @@ def run_command(
         last = complaint.decode("utf-8", "backslashreplace").strip().rpartition("\n")[2][-200:]
         return Unreadable(f"{command[0]} ended with {_ending(process.returncode)}{': ' if last else ''}{last}")
     return parse_compatibility(output, origin=name)
+
+
+@contextmanager
+def _guarded(group: int, guardian: Guardian | None) -> Iterator[None]:
+    """Have the guardian end a process group should the proxy die within the block."""
+    start = None if guardian is None else start_time_of(group)
+    if guardian is None or start is None:
+        yield
+        return
+    _in_the_loop(guardian.watch, group, start)
+    try:
+        yield
+    finally:
+        _in_the_loop(guardian.forget, group)
+
+
+def _in_the_loop(verb: Callable[..., None], *arguments: int) -> None:
+    # Nobody minds when the loop has ended: so has the guardian then, or it will find nothing.
+    with suppress(trio.RunFinishedError, trio.Cancelled):
+        trio.from_thread.run_sync(verb, *arguments)
 
 
 def _collect(process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, bytes, bool]:

@@ -143,7 +143,8 @@ class Inheritance:
         self.prepared = runtime.listeners.prepare(runtime.config.listeners)
         await runtime.open_admin(self.admin)
         new = {name: table for name, table in tables.items() if name not in self.pools}
-        self.releases = await read_releases(new, environment=runtime.surroundings.environment)
+        around = runtime.surroundings
+        self.releases = await read_releases(new, environment=around.environment, guardian=around.guardian)
         await runtime.nursery.start(runtime.plane.serve)
         async with trio.open_nursery() as nursery:
             for adopted in self.adopted:

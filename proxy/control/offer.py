@@ -10,6 +10,7 @@ from proxy.control.release import Release, read_release
 from proxy.core.compatibility import Compatibility
 from proxy.core.config import SupervisedPoolTable
 from proxy.core.errors import ConfigError, Problem
+from proxy.processes.guardian import Guardian
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,7 @@ async def read_offer(
     problems: tuple[Problem, ...] = (),
     *,
     environment: Mapping[str, str],
+    guardian: Guardian | None = None,
 ) -> Offer:
     """Read what a pool would be rolled to; what is wrong with it is a part of the offer, and nothing is raised.
 
@@ -43,13 +45,16 @@ async def read_offer(
         table: its definition.
         problems: what is known to be wrong already.
         environment: the variables of the proxy.
+        guardian: ends what is run for it should the proxy be killed.
 
     **Cancellation**: a file or command that is still being read is left to its own deadline.
     """
     try:
-        release = await read_release(name, table, environment=environment)
+        release = await read_release(name, table, environment=environment, guardian=guardian)
     except ConfigError as error:
         # The refusals about the number come before those about the rest, so it is looked for all the same.
-        number = await read_compatibility(table.compatibility, directory=table.directory, environment=environment)
+        number = await read_compatibility(
+            table.compatibility, directory=table.directory, environment=environment, guardian=guardian
+        )
         return Offer(table=table, release=None, compatibility=number, problems=(*problems, *error.problems))
     return Offer(table=table, release=release, compatibility=release.compatibility, problems=problems)

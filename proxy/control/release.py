@@ -24,6 +24,7 @@ from proxy.core.config import PoolTable, SupervisedPoolTable
 from proxy.core.errors import ConfigError, Problem
 from proxy.core.server import Server
 from proxy.core.strategy import Ready
+from proxy.processes.guardian import Guardian
 from proxy.processes.presets import Recipe, recipe
 from proxy.processes.spawn import SpawnPlan
 
@@ -70,13 +71,16 @@ class Release:
         )
 
 
-async def read_release(pool: str, table: SupervisedPoolTable, *, environment: Mapping[str, str]) -> Release:
+async def read_release(
+    pool: str, table: SupervisedPoolTable, *, environment: Mapping[str, str], guardian: Guardian | None = None
+) -> Release:
     """Resolve and read what backends of a pool would be started from now.
 
     Args:
         pool: name of the pool, for the paths of problems.
         table: its definition.
         environment: the variables of the proxy.
+        guardian: ends what is run for it should the proxy be killed.
 
     Raises:
         ConfigError: the directory or the environment file cannot be used.
@@ -89,16 +93,21 @@ async def read_release(pool: str, table: SupervisedPoolTable, *, environment: Ma
         directory=directory,
         environment=variables,
         recipe=recipe(_resolve_programs(table)),
-        compatibility=await read_compatibility(table.compatibility, directory=directory, environment=variables),
+        compatibility=await read_compatibility(
+            table.compatibility, directory=directory, environment=variables, guardian=guardian
+        ),
     )
 
 
-async def read_releases(tables: Mapping[str, PoolTable], *, environment: Mapping[str, str]) -> dict[str, Release]:
+async def read_releases(
+    tables: Mapping[str, PoolTable], *, environment: Mapping[str, str], guardian: Guardian | None = None
+) -> dict[str, Release]:
     """Read what the backends of every supervised pool are started from, all at the same time.
 
     Args:
         tables: pools by name.
         environment: the variables of the proxy.
+        guardian: ends what is run for it should the proxy be killed.
 
     Raises:
         ConfigError: some of it cannot be used; it lists everything.
@@ -108,7 +117,7 @@ async def read_releases(tables: Mapping[str, PoolTable], *, environment: Mapping
 
     async def read(name: str, table: SupervisedPoolTable) -> None:
         try:
-            releases[name] = await read_release(name, table, environment=environment)
+            releases[name] = await read_release(name, table, environment=environment, guardian=guardian)
         except ConfigError as error:
             problems.extend(error.problems)
 

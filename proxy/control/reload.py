@@ -124,7 +124,7 @@ class Reloader:
         try:
             marked[name] = self._mark(pool)
             assert isinstance(pool, SupervisedPool), "static pools are refused"
-            environment = self._runtime.surroundings.environment
+            around = self._runtime.surroundings
             async with self._turn:
                 config, problems = await self._load()
                 table = None if config is None else config.pools.get(name)
@@ -134,7 +134,9 @@ class Reloader:
                     problems = (Problem(f"pools.{name}", found, allowed),)
                 if not isinstance(table, SupervisedPoolTable):
                     table = pool.table
-                offer = await read_offer(pool.name, table, problems, environment=environment)
+                offer = await read_offer(
+                    pool.name, table, problems, environment=around.environment, guardian=around.guardian
+                )
                 refusal = self._check(pool, offer)
                 if refusal is not None:
                     raise self._tell(pool.name, refusal)
@@ -291,7 +293,7 @@ class Reloader:
             Refused: a pool cannot be rolled, or (without `strict`) the configuration cannot be used.
         """
         runtime = self._runtime
-        environment = runtime.surroundings.environment
+        around = runtime.surroundings
         wanted = config.pools if config is not None else {}
         offers: dict[str, Offer] = {}
         for name in marked:
@@ -300,9 +302,9 @@ class Reloader:
             table = wanted.get(name, pool.table)
             if config is None or name in wanted:
                 assert isinstance(table, SupervisedPoolTable), "a pool of another kind is a problem"
-                offers[name] = await read_offer(name, table, environment=environment)
+                offers[name] = await read_offer(name, table, environment=around.environment, guardian=around.guardian)
         new = {
-            name: await read_offer(name, table, environment=environment)
+            name: await read_offer(name, table, environment=around.environment, guardian=around.guardian)
             for name, table in wanted.items()
             if name not in runtime.pools and isinstance(table, SupervisedPoolTable)
         }

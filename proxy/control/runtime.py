@@ -178,7 +178,7 @@ class Runtime(Orders):
         self.surround(start_guardian(), state_dir, environment | dict(identity))
         await nursery.start(self.plane.serve)
         nursery.start_soon(self.traffic.serve, self.log)
-        releases = await read_releases(config.pools, environment=self.surroundings.environment)
+        releases = await read_releases(config.pools, environment=self.surroundings.environment, guardian=self.guardian)
         self.take_over(config, prepared, releases)
         self.listeners.close_unused()
         self.begin_serving()

@@ -112,6 +112,7 @@ def _obey(line: bytes, groups: dict[int, int]) -> None:
 def _end(groups: dict[int, int]) -> int:
     deadline = time.monotonic() + _TERM_GRACE
     left = {group: start for group, start in groups.items() if signal_group(group, start, signal.SIGTERM)}
+    # Whoever inherits the dead may take its time to reap them, and until then they can be signalled.
     ended = len(left)
     if ended:
         with suppress(OSError):
@@ -121,10 +122,31 @@ def _end(groups: dict[int, int]) -> int:
         signal_group(group, start, signal.SIGCONT)
     while left and time.monotonic() < deadline:
         select.select((), (), (), _POLL)
-        left = {group: start for group, start in left.items() if signal_group(group, start, 0)}
+        living = _living_groups()
+        left = {
+            group: start
+            for group, start in left.items()
+            if (living is None or group in living) and signal_group(group, start, 0)
+        }
     for group, start in left.items():
         signal_group(group, start, signal.SIGKILL)
     return ended
+
+
+def _living_groups() -> frozenset[int] | None:
+    """Give every process group with a member that has not ended; None when that cannot be found out."""
+    found = set()
+    try:
+        pids = [name for name in os.listdir("/proc") if name.isdigit()]
+    except OSError:
+        return None
+    for pid in pids:
+        with suppress(OSError, IndexError, ValueError), open(f"/proc/{pid}/stat", "rb") as stat:
+            state, _, group = stat.read().rpartition(b")")[2].split()[:3]
+            if state not in (b"Z", b"X"):
+                found.add(int(group))
+    # Without ourselves among them this is the list of somebody else's processes.
+    return frozenset(found) if os.getpgrp() in found else None
 
 
 def main() -> None:

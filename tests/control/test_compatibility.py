@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 
 import pytest
+import trio
 
 from proxy.control.compatibility import read_compatibility, read_file, run_command
 from proxy.core.compatibility import Unreadable
 from proxy.core.config import CompatibilityTable
+from proxy.processes.guardian import start_guardian
+from tests.support.hotswap import REPOSITORY, wait_gone
 
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
 
@@ -81,3 +86,61 @@ def test_a_child_that_holds_the_output_open_does_not_hold_the_answer_up(tmp_path
     """The end of the command itself counts, and what it left behind is ended."""
     script = "import os, sys, time\nprint(7, flush=True)\nif os.fork() == 0: time.sleep(600)"
     assert run_command((sys.executable, "-c", script), str(tmp_path), ENVIRONMENT, timeout=30) == "7"
+
+
+PROXY = """
+import os, sys, trio
+from proxy.control.compatibility import read_compatibility
+from proxy.core.config import CompatibilityTable
+from proxy.processes.guardian import start_guardian
+async def main():
+    table = CompatibilityTable(command=("/bin/sh", "-c", "sleep 60 & wait"))
+    async with trio.open_nursery() as nursery:
+        guardian = start_guardian()
+        async def read():
+            await read_compatibility(table, directory="/", environment=os.environ, guardian=guardian)
+        nursery.start_soon(read)
+        while not guardian.watched:
+            await trio.sleep(0.01)
+        print(*guardian.watched, flush=True)
+trio.run(main)
+"""
+
+
+async def test_a_command_does_not_outlive_a_killed_proxy():
+    """It has a session of its own, so the guardian has to know of it."""
+    with subprocess.Popen(  # noqa: ASYNC220  # it starts at once
+        [sys.executable, "-c", PROXY], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    ) as proxy:
+        assert proxy.stdout is not None
+        command = int(await trio.to_thread.run_sync(proxy.stdout.readline))
+        assert os.getsid(command) == command
+        proxy.send_signal(signal.SIGKILL)
+        await wait_gone(command)
+
+
+async def test_a_command_that_has_ended_is_nobody_the_guardian_waits_for(tmp_path):
+    """Whether somebody still waits for the answer or not."""
+    guardian = start_guardian()
+    try:
+        table = CompatibilityTable(command=("/bin/sh", "-c", "echo 7"))
+        directory = str(tmp_path)
+        found = await read_compatibility(table, directory=directory, environment=ENVIRONMENT, guardian=guardian)
+        assert found == "7"
+        assert not guardian.watched
+        slow = CompatibilityTable(command=("/bin/sh", "-c", "sleep 0.3; echo 7"))
+        with trio.CancelScope() as asking:
+            async with trio.open_nursery() as nursery:
+
+                async def leave() -> None:
+                    while not guardian.watched:
+                        await trio.sleep(0.01)
+                    asking.cancel()
+
+                nursery.start_soon(leave)
+                await read_compatibility(slow, directory=directory, environment=ENVIRONMENT, guardian=guardian)
+        assert guardian.watched
+        while guardian.watched:
+            await trio.sleep(0.01)
+    finally:
+        guardian.farewell()

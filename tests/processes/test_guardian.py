@@ -11,7 +11,7 @@ import time
 import pytest
 import trio
 
-from proxy.processes.guard import END_TIMEOUT, IGNORED, signal_group, start_time_of
+from proxy.processes.guard import END_TIMEOUT, IGNORED, guard, signal_group, start_time_of
 from proxy.processes.guardian import start_guardian
 
 PROXY = """
@@ -139,6 +139,19 @@ async def test_members_of_a_group_are_ended_when_its_leader_is_gone(play, lives,
     assert lives(member)
     proxy.kill()
     await wait_gone(member)
+
+
+def test_the_guardian_does_not_wait_for_the_dead_to_be_reaped():
+    """Whoever inherits them may take its time; a zombie can be signalled and is nobody to wait for."""
+    reading, writing = os.pipe()
+    with start_backend() as backend:
+        os.write(writing, b"watch %d %d\n" % (backend.pid, start_time_of(backend.pid)))
+        os.close(writing)
+        began = time.monotonic()
+        assert guard(reading) == 1
+        assert time.monotonic() - began < 1
+        assert os.waitid(os.P_PID, backend.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    os.close(reading)
 
 
 def start_backend():
