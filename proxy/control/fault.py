@@ -1,22 +1,38 @@
-"""Accidents on order: where the tests of a takeover make a process die or fall silent.
+"""Accidents on order: where the tests of a takeover make a process die or fall silent, and how long others wait then.
 
-`HOTSWAP_FAULT` names a place and what happens there, such as `new:prepared=kill` or `old:committed=stop`. Without
-the variable, which is always but in tests, this does nothing.
+`HOTSWAP_FAULT` names places and what happens there, once each, such as `new:prepared=kill` or `old:committed=stop
+old:probation=stop`. `HOTSWAP_DEADLINES` gives states other deadlines than the tables do, such as `greeting=3
+preparing=2`, so that a test need not wait for those. Without the variables, which is always but in tests, nothing of
+this does anything.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from typing import Final
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final, TypeVar
 
-VARIABLE: Final = "HOTSWAP_FAULT"
+ACCIDENTS: Final = "HOTSWAP_FAULT"
+DEADLINES: Final = "HOTSWAP_DEADLINES"
+
+StateT = TypeVar("StateT", bound=StrEnum)
 
 
 def fault(place: str) -> None:
     """Have the accident that was ordered for this place, if one was."""
-    ordered = os.environ.get(VARIABLE)
-    if ordered:
-        where, _, what = ordered.partition("=")
+    ordered = os.environ.get(ACCIDENTS)
+    if not ordered:
+        return
+    for accident in ordered.split():
+        where, _, what = accident.partition("=")
         if where == place:
+            os.environ[ACCIDENTS] = " ".join(one for one in ordered.split() if one != accident)
             os.kill(os.getpid(), signal.SIGSTOP if what == "stop" else signal.SIGKILL)
+
+
+def deadlines(kind: type[StateT]) -> Mapping[StateT, float]:
+    """Give the deadlines, in seconds, that were ordered for states of one side."""
+    ordered = dict(word.split("=") for word in os.environ.get(DEADLINES, "").split())
+    return {state: float(ordered[state.value]) for state in kind if state.value in ordered}

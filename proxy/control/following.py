@@ -29,7 +29,7 @@ class Following:
         active: they belong to another process.
     """
 
-    def __init__(self, runtime: Runtime, tell: Callable[[FrameType, Mapping[str, Any]], None]) -> None:
+    def __init__(self, runtime: Runtime, tell: Callable[[FrameType, Mapping[str, Any]], object]) -> None:
         """Make it; nothing changes before `begin`.
 
         Args:

@@ -53,9 +53,7 @@ class HandoverFrames:
     def state(self) -> dict[str, Any]:
         """Give the state as it is now."""
         runtime = self._runtime
-        return write_state(
-            runtime.pools.values(), last_rollout=runtime.book.last, events=runtime.events, tally=runtime.tally
-        )
+        return write_state(runtime.pools.values(), book=runtime.book, events=runtime.events, tally=runtime.tally)
 
     def backends(self) -> list[Callable[[], HandoverFrame]]:
         """Give each backend that was not handed over before."""

@@ -13,16 +13,20 @@ import signal
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Final
+
+from pydantic import TypeAdapter
 
 from proxy.control.events import Event, EventLog
 from proxy.control.release import Release
+from proxy.control.rollout_book import RolloutBook
 from proxy.control.slot import Slot
 from proxy.control.static_pool import StaticPool
 from proxy.control.supervised_pool import SupervisedPool
 from proxy.core.backoff import Backoff
 from proxy.core.compatibility import Compatibility, CompatibilityNumber, Unreadable
 from proxy.core.config import SupervisedPoolTable
+from proxy.core.report import RolloutReport
 from proxy.core.strategy import Listen
 from proxy.core.tally import Histogram, Tally
 from proxy.processes.listening import Transport
@@ -120,13 +124,17 @@ class HandoverState:
     supervised: Mapping[str, SupervisedState]
     static: Mapping[str, StaticState]
     last_rollout: int
+    rollouts: tuple[RolloutReport, ...]
     last_event: int
     events: tuple[Event, ...]
     tally: Mapping[str, Any]
 
 
+_REPORTS: Final = TypeAdapter(tuple[RolloutReport, ...])
+
+
 def write_state(
-    pools: Iterable[SupervisedPool | StaticPool], *, last_rollout: int, events: EventLog, tally: Tally
+    pools: Iterable[SupervisedPool | StaticPool], *, book: RolloutBook, events: EventLog, tally: Tally
 ) -> dict[str, Any]:
     """Write the state as it is now."""
     supervised: dict[str, Any] = {}
@@ -160,7 +168,8 @@ def write_state(
     return {
         "supervised": supervised,
         "static": static,
-        "last_rollout": last_rollout,
+        "last_rollout": book.last,
+        "rollouts": [report.to_json() for report in book.ended()],
         "last_event": events.last_id,
         "events": [
             {"id": event.id, "at": event.at, "kind": event.kind, "fields": dict(event.fields)}
@@ -186,6 +195,8 @@ def read_state(value: Mapping[str, Any]) -> HandoverState:
                 for name, pool in value["static"].items()
             },
             last_rollout=int(value["last_rollout"]),
+            # Older code of the same schema did not send them.
+            rollouts=_REPORTS.validate_python(value.get("rollouts", ())),
             last_event=int(value["last_event"]),
             events=tuple(
                 Event(id=event["id"], at=event["at"], kind=event["kind"], fields=event["fields"])

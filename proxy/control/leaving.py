@@ -21,7 +21,7 @@ REPORT_INTERVAL: Final = 1.0
 
 POLL: Final = 0.05
 
-Tell = Callable[[FrameType, Mapping[str, Any], Sequence[int]], None]
+Tell = Callable[[FrameType, Mapping[str, Any], Sequence[int]], object]
 
 
 class Leaving:

@@ -15,6 +15,12 @@ from proxy.control.channel import Channel, open_pair
 from proxy.control.handoff import ask_new_version, new_command, new_environment
 from proxy.processes.supervisor import Exit
 
+SILENCE = 5.0
+"""Seconds without a word after which a new process that should give signs of life is stuck."""
+
+ARREARS = 0.5
+"""Seconds to hear what is waiting, should it be this process that has stood still."""
+
 LAST_WORDS = 0.01
 """Seconds after its death in which what it sent before is still read."""
 
@@ -28,6 +34,7 @@ class NewProcess:
         channel: to it; None before there is one.
         pid: its process id; 0 before it is known.
         pidfd: of it; -1 before there is one.
+        heard: how many frames it has sent.
     """
 
     def __init__(self, executable: str | None, config: Path, *, called: socket.socket | None, caller: int) -> None:
@@ -44,6 +51,7 @@ class NewProcess:
         self.channel = None if called is None else Channel(called)
         self.pid = 0
         self.pidfd = caller
+        self.heard = 0
         self._config = config
         self._environment = new_environment(os.environ)
         self._process: trio.Process | None = None
@@ -82,6 +90,16 @@ class NewProcess:
             detail = f"the new process ended: {Exit(code=code) if code >= 0 else Exit(signal=-code)}"
         await trio.sleep(LAST_WORDS)
         return detail
+
+    async def wait_silence(self) -> str:
+        """Block until it has said nothing for `SILENCE` seconds; gives that in words."""
+        while True:
+            before = self.heard
+            await trio.sleep(SILENCE)
+            if self.heard == before:
+                await trio.sleep(ARREARS)
+            if self.heard == before:
+                return f"the new process has said nothing for {SILENCE:g} s"
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal; harmless when it is gone."""

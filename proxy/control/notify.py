@@ -54,6 +54,11 @@ class ServiceManager:
         if self._ready:
             self._send("READY=1")
 
+    def extend(self, seconds: float) -> None:
+        """Ask for time: what is going on may last this long from now on."""
+        if self._ready:
+            self._send(f"EXTEND_TIMEOUT_USEC={int(seconds * 1_000_000)}")
+
     def hand_over(self, pid: int) -> None:
         """Say that another process is the main one from now on, and that it serves; nothing is said afterwards.
 
@@ -68,7 +73,7 @@ class ServiceManager:
 
     def status(self, text: str) -> None:
         """Say in words what the proxy does; saying it again sends nothing."""
-        if text != self._status:
+        if text != self._status and not self.silent:
             self._status = text
             self._send(f"STATUS={text}")
 

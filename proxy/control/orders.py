@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from proxy.control import rotation
 from proxy.control.supervised_pool import SupervisedPool
 from proxy.core.identity import RolloutId
+from proxy.core.report import PastRollout
 from proxy.core.rollout import Rollout
 
 if TYPE_CHECKING:
@@ -75,25 +76,23 @@ class Orders:
 
     # Rollouts.
 
-    async def wait_rollout(self, rollout_id: str) -> Rollout:
+    async def wait_rollout(self, rollout_id: str) -> Rollout | PastRollout:
         """Block until a rollout has ended, and give it.
 
         Raises:
             UnknownRollout: none of this id is remembered.
         """
-        run = self.book.find(rollout_id)
-        await run.ended.wait()
-        return run.rollout
+        return await self.book.wait_ended(rollout_id)
 
-    def rollout(self, rollout_id: str) -> Rollout:
+    def rollout(self, rollout_id: str) -> Rollout | PastRollout:
         """Give a rollout that runs or is remembered.
 
         Raises:
             UnknownRollout: none of this id is remembered.
         """
-        return self.book.find(rollout_id).rollout
+        return self.book.find(rollout_id)
 
-    def rollouts(self) -> Sequence[Rollout]:
+    def rollouts(self) -> Sequence[Rollout | PastRollout]:
         """Give the rollouts that are remembered, the newest last."""
         return self.book.rollouts()
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from proxy.control.channel import Channel, Received, is_dead, unseal
-from proxy.control.fault import fault
+from proxy.control.fault import deadlines, fault
 from proxy.control.going_live import go_live, settle
 from proxy.control.handoff_info import own_handoff_info
 from proxy.control.handover_state import OWN_COUNTS, add_tally
@@ -27,14 +27,15 @@ from proxy.control.takeover_order import CouldNotTakeOver
 from proxy.control.version import program_version
 from proxy.core.errors import ProxyError
 from proxy.core.takeover_new import NewCommand, NewEvent, NewState, new_side
+from proxy.core.takeover_versions import SIGNS_OF_LIFE
 from proxy.processes.supervisor import Exit
 from proxy.wire.handover import FrameType, HandoverBroken
 
 if TYPE_CHECKING:
     from proxy.control.runtime import Runtime
 
-PROGRESS_INTERVAL: Final = 2.0
-"""Seconds between two words to the old side that the preparation goes on."""
+PROGRESS_INTERVAL: Final = 1.0
+"""Seconds between two words to the old side that the preparation goes on, or that this process still turns."""
 
 _HEARD: Final = {
     FrameType.WELCOME: NewEvent.WELCOMED,
@@ -67,8 +68,9 @@ class Succession:
         self._channel = Channel(sock)
         self._old_pidfd = old_pidfd
         self._probation = 10.0
+        self._protocol = 0
         self._goods = Inheritance(runtime)
-        self._machine = new_side(now=trio.current_time())
+        self._machine = new_side(now=trio.current_time(), limits=deadlines(NewState))
         self._send_events, self._events = trio.open_memory_channel[_Event](1000)
         self._acks: deque[int] = deque()
         self._live = trio.Event()
@@ -207,6 +209,7 @@ class Succession:
     def _take_welcome(self, received: Received) -> None:
         frame = received.frame
         self._runtime.incarnation = frame.number("generation") + 1
+        self._protocol = frame.number("protocol")
         self._runtime.log = self._log = self._log.bind(takeover=self._runtime.incarnation)
         probation = frame.body.get("probation")
         if isinstance(probation, int | float):
@@ -247,6 +250,8 @@ class Succession:
                 self._serve()
             case NewCommand.SEND_LIVE:
                 self._channel.send(FrameType.LIVE)
+                if self._protocol >= SIGNS_OF_LIFE:
+                    self._nursery.start_soon(self._give_signs_of_life)
             case NewCommand.SETTLE:
                 self._settle()
             case NewCommand.LEAVE:
@@ -272,13 +277,20 @@ class Succession:
             with suppress(HandoverBroken):
                 self._channel.send(FrameType.PROGRESS)
 
+    async def _give_signs_of_life(self) -> None:
+        # Dead or alive the kernel tells the old process; that we are not stuck only we can.
+        while self._machine.state is NewState.PROBATION:
+            with suppress(HandoverBroken):
+                self._channel.send(FrameType.PROGRESS)
+            await trio.sleep(PROGRESS_INTERVAL)
+
     def _serve(self) -> None:
         """Accept, and own everything. Nothing in here waits."""
         runtime, goods = self._runtime, self._goods
         state, prepared = goods.state, goods.prepared
         assert prepared is not None
         runtime.events.restore(state.last_event, state.events)
-        runtime.book.restore(state.last_rollout)
+        runtime.book.restore(state.last_rollout, state.rollouts)
         add_tally(runtime.tally, state.tally)
         runtime.settling = True
         runtime.predecessor.begin(self._channel)

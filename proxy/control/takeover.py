@@ -11,24 +11,24 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
 from proxy.control.channel import Received, is_dead, seal
-from proxy.control.fault import fault
+from proxy.control.fault import deadlines, fault
 from proxy.control.following import Following
+from proxy.control.handing import Handing
 from proxy.control.handoff_info import own_handoff_info
-from proxy.control.handover_frames import HandoverFrame, HandoverFrames
+from proxy.control.handover_frames import HandoverFrames
 from proxy.control.leaving import Leaving
 from proxy.control.new_process import NewProcess
 from proxy.control.takeover_order import TakeoverOrder, TakeoverResult
 from proxy.core.errors import Refused
 from proxy.core.takeover_old import OldCommand, OldEvent, OldState, old_side
-from proxy.core.takeover_versions import Agreement, HandoffUnreadable, agree, parse_handoff_info
+from proxy.core.takeover_versions import SIGNS_OF_LIFE, Agreement, HandoffUnreadable, agree, parse_handoff_info
 from proxy.wire.handover import FrameType, HandoverBroken
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 LATEST_CUT: Final = 30.0
 """Seconds from the end of the drain until whoever is left is cut."""
+
+PATIENCE: Final = 15.0
+"""Seconds beyond a deadline for which the service manager is asked to wait."""
 
 _HEARD: Final = {
     FrameType.NAK: OldEvent.NAK_RECEIVED,
@@ -85,8 +88,7 @@ class Takeover:
         self._new = NewProcess(order.executable, config, called=called, caller=-1 if caller is None else caller)
         self._refused: Refused | None = None
         self._frames = HandoverFrames(runtime)
-        self._queue: deque[Callable[[], HandoverFrame]] = deque()
-        self._awaited: int | None = None
+        self._handing = Handing(self._tell, lambda: self._note(OldEvent.ACKNOWLEDGED))
         self._following = Following(runtime, self._tell)
         self._leaving = Leaving(runtime, self._tell)
         self._send_events, self._events = trio.open_memory_channel[_Event](1000)
@@ -95,6 +97,7 @@ class Takeover:
             start=OldState.PREFLIGHT if called is None else OldState.GREETING,
             probation=order.probation,
             drain=order.drain_timeout + LATEST_CUT,
+            limits=deadlines(OldState),
         )
 
     @property
@@ -185,11 +188,11 @@ class Takeover:
             case OldCommand.SEND_REFUSE:
                 self._tell(FrameType.REFUSE, {"reason": self._machine.reason})
             case OldCommand.SEND_LISTENERS:
-                self._hand(self._frames.listeners())
+                self._handing.hand(self._frames.listeners())
             case OldCommand.SEND_STATE:
-                self._hand([self._frames.whole_state])
+                self._handing.hand([self._frames.whole_state])
             case OldCommand.SEND_BACKENDS | OldCommand.SEND_CHANGES:
-                self._hand(self._frames.backends())
+                self._handing.hand(self._frames.backends())
             case OldCommand.LET_GO:
                 self._following.begin()
             case OldCommand.SEND_COMMIT:
@@ -199,6 +202,8 @@ class Takeover:
                 runtime.admin_door.close()
             case OldCommand.DRAIN_CLIENTS:
                 self._nursery.start_soon(self._drain)
+                if self._agreement.protocol >= SIGNS_OF_LIFE:
+                    self._nursery.start_soon(self._wait_silence)
             case OldCommand.ACCEPT_AGAIN:
                 runtime.plane.resume()
                 runtime.admin_door.open()
@@ -212,6 +217,8 @@ class Takeover:
                 self._tell(FrameType.TERMINATE, {})
             case OldCommand.SEND_RELEASED:
                 self._tell(FrameType.RELEASED, {"generation": runtime.incarnation + 1})
+            case OldCommand.ASK_PATIENCE:
+                runtime.manager.extend(PATIENCE + (self._machine.deadline or 0.0) - trio.current_time())
             case OldCommand.TELL_MAINPID:
                 runtime.manager.hand_over(self._new.pid)
             case OldCommand.CLOSE_LISTENERS:
@@ -254,6 +261,9 @@ class Takeover:
     async def _wait_death(self) -> None:
         self._note(OldEvent.PEER_DIED, await self._new.wait_death())
 
+    async def _wait_silence(self) -> None:
+        self._note(OldEvent.PEER_SILENT, await self._new.wait_silence())
+
     async def _drain(self) -> None:
         await self._leaving.drain(
             timeout=self._order.drain_timeout, released=lambda: self._machine.state is OldState.DRAINING
@@ -268,6 +278,7 @@ class Takeover:
             while True:
                 received = await self._new.channel.receive()
                 received.descriptors.close()
+                self._new.heard += 1
                 self._hear(received)
         except HandoverBroken as error:
             # Its death says more than the end of the channel, which follows from it.
@@ -283,7 +294,7 @@ class Takeover:
             case FrameType.HELLO:
                 self._hear_hello(received)
             case FrameType.ACK:
-                self._hear_ack(frame.number("seq"))
+                self._handing.hear_ack(frame.number("seq"))
             case FrameType.RELEASE_BACKEND | FrameType.BACKEND_ADDED | FrameType.BACKEND_GONE:
                 self._following.hear(frame, self._nursery)
             case kind if kind in _HEARD:
@@ -306,39 +317,10 @@ class Takeover:
         else:
             self._note(OldEvent.HELLO_REFUSED, verdict.detail, received)
 
-    def _hear_ack(self, seq: int) -> None:
-        if seq != self._awaited:
-            self._note(OldEvent.CHANNEL_BROKEN, f"frame {seq} was acknowledged instead of {self._awaited}")
-            return
-        self._awaited = None
-        try:
-            self._hand_next()
-        except HandoverBroken as error:
-            self._note(OldEvent.CHANNEL_BROKEN, error.detail)
-
     # What is said to it.
 
-    def _tell(self, kind: FrameType, body: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
-        if self._new.channel is not None:
-            self._new.channel.send(kind, body, descriptors)
-
-    def _hand(self, frames: Sequence[Callable[[], HandoverFrame]]) -> None:
-        """Send frames one at a time, each when the one before was acknowledged: never two sets in flight."""
-        self._queue.extend(frames)
-        self._hand_next()
-
-    def _hand_next(self) -> None:
-        assert self._new.channel is not None
-        if self._awaited is not None:
-            return
-        if not self._queue:
-            self._note(OldEvent.ACKNOWLEDGED)
-            return
-        # Written only now: a backend may have ended while others were acknowledged.
-        kind, body, descriptors = self._queue.popleft()()
-        self._awaited = self._new.channel.send(kind, body, descriptors)
-        if kind is FrameType.STATE:
-            os.close(descriptors[0])
+    def _tell(self, kind: FrameType, body: Mapping[str, Any], descriptors: Sequence[int] = ()) -> int:
+        return -1 if self._new.channel is None else self._new.channel.send(kind, body, descriptors)
 
     def _send_welcome(self) -> None:
         runtime = self._runtime

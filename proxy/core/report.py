@@ -143,3 +143,37 @@ class RolloutReport:
         document: dict[str, object] = asdict(self)
         document["started"] = self.started.isoformat()
         return document
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastRollout:
+    """A rollout that ended in a proxy process before this one: nothing is left of it but its report.
+
+    Attributes:
+        last: the report.
+    """
+
+    last: RolloutReport
+
+    @property
+    def id(self) -> RolloutId:
+        """Its id."""
+        return self.last.id
+
+    @property
+    def outcome(self) -> Outcome:
+        """How it ended."""
+        return self.last.outcome
+
+    @property
+    def in_progress(self) -> bool:
+        """It has ended."""
+        return False
+
+    def report(self, now: float) -> RolloutReport:
+        """Give the report, which changes no more.
+
+        Args:
+            now: as of a rollout that may still run; nothing depends on it.
+        """
+        return self.last

@@ -64,6 +64,7 @@ class Machine(Generic[StateT, EventT, CommandT]):
         ends: frozenset[StateT],
         failures: frozenset[StateT],
         deadlines: Mapping[StateT, float],
+        limits: Mapping[StateT, float] | None = None,
         now: float,
     ) -> None:
         """Begin.
@@ -74,12 +75,14 @@ class Machine(Generic[StateT, EventT, CommandT]):
             ends: states without a way out.
             failures: states that are only entered when the takeover is given up.
             deadlines: seconds that a state may last.
+            limits: the same for some of them, before anything else.
             now: the time, in seconds.
         """
         self._rows = rows
         self._ends = ends
         self._failures = failures
-        self._deadlines = dict(deadlines)
+        self._limits = dict(limits or {})
+        self._deadlines = {**deadlines, **self._limits}
         self.state = start
         self.failed_in: StateT | None = None
         self.reason = ""
@@ -96,8 +99,9 @@ class Machine(Generic[StateT, EventT, CommandT]):
         return (self.state, event) in self._rows
 
     def allow(self, state: StateT, seconds: float) -> None:
-        """Let a state that is still to come last this long."""
-        self._deadlines[state] = seconds
+        """Let a state that is still to come last this long, unless it was begun with another limit."""
+        if state not in self._limits:
+            self._deadlines[state] = seconds
 
     def on(self, event: EventT, *, now: float, detail: str = "") -> tuple[CommandT, ...]:
         """Take an event in and give what is to be done about it, in this order.

@@ -136,22 +136,20 @@ NEW_DEADLINES: Mapping[NewState, float] = MappingProxyType(
 """Seconds that a state may last; each thing that is received starts those of its state anew."""
 
 
-def new_side(*, now: float, probation: float | None = None) -> Machine[NewState, NewEvent, NewCommand]:
+def new_side(*, now: float, limits: Mapping[NewState, float] | None = None) -> Machine[NewState, NewEvent, NewCommand]:
     """Begin a takeover on the new side, once it has said who it is.
 
     Args:
         now: the time, in seconds.
-        probation: seconds after which it is sure that nothing is taken back; None: as the table says.
+        limits: seconds that states may last, where that is not as the table says.
     """
-    deadlines = dict(NEW_DEADLINES)
-    if probation is not None:
-        deadlines[NewState.PROBATION] = probation
     return Machine(
         NEW_TABLE,
         NewState.GREETING,
         ends=NEW_ENDS,
         failures=frozenset({NewState.LEFT}),
-        deadlines=deadlines,
+        deadlines=NEW_DEADLINES,
+        limits=limits,
         now=now,
     )
 

@@ -65,6 +65,7 @@ class OldEvent(StrEnum):
     HURRY_RECEIVED = "hurry received"
     TERMINATE_RECEIVED = "terminate received"
     PEER_DIED = "new process died"
+    PEER_SILENT = "new process silent"
     CHANNEL_BROKEN = "channel broken"
     DEADLINE_PASSED = "deadline passed"
     STOP_ASKED = "stop asked"
@@ -89,6 +90,7 @@ class OldCommand(StrEnum):
     KILL_NEW = "kill the new process"
     STOP_NEW = "ask the new process to stop"
     SEND_RELEASED = "send released"
+    ASK_PATIENCE = "ask the service manager for time"
     TELL_MAINPID = "tell the service manager"
     CLOSE_LISTENERS = "close listeners"
     HURRY_CLIENTS = "hurry clients"
@@ -124,12 +126,13 @@ _ROWS = (
     _row(_S.STATE, _E.ACKNOWLEDGED, _S.BACKENDS, _C.SEND_BACKENDS),
     _row(_S.BACKENDS, _E.ACKNOWLEDGED, _S.PREPARING),
     # 6: the new side proves that it can.
-    _row(_S.PREPARING, _E.PROGRESS_RECEIVED, _S.PREPARING, extends=True),
+    _row(_S.PREPARING, _E.PROGRESS_RECEIVED, _S.PREPARING, _C.ASK_PATIENCE, extends=True),
     _row(_S.PREPARING, _E.PREPARED_RECEIVED, _S.CHANGES, _C.SEND_CHANGES),
     # 7: our hands are off the backends before the word is said.
     _row(_S.CHANGES, _E.ACKNOWLEDGED, _S.COMMITTED, _C.LET_GO, _C.SEND_COMMIT),
     # 8, 9: the new side accepts before we stop.
-    _row(_S.COMMITTED, _E.LIVE_RECEIVED, _S.PROBATION, _C.STOP_ACCEPTING, _C.DRAIN_CLIENTS),
+    _row(_S.COMMITTED, _E.LIVE_RECEIVED, _S.PROBATION, _C.STOP_ACCEPTING, _C.DRAIN_CLIENTS, _C.ASK_PATIENCE),
+    _row(_S.PROBATION, _E.PROGRESS_RECEIVED, _S.PROBATION),
     # Given up while nothing has changed.
     *(_row(state, event, _S.ABORTING, _C.KILL_NEW) for state in _HANDING for event in (*_PEER_BROKEN, _E.STOP_ASKED)),
     *(_row(state, _E.PEER_DIED, _S.ABORTED, _C.REPORT_FAILURE) for state in _HANDING),
@@ -141,7 +144,7 @@ _ROWS = (
     _row(_S.PROBATION, _E.PEER_DIED, _S.RETURNED, _C.ACCEPT_AGAIN, _C.TAKE_BACK, _C.REPORT_FAILURE),
     *(
         _row(_S.PROBATION, event, _S.RETURNING, _C.ACCEPT_AGAIN, _C.KILL_NEW)
-        for event in (_E.NAK_RECEIVED, _E.CHANNEL_BROKEN)
+        for event in (_E.NAK_RECEIVED, _E.CHANNEL_BROKEN, _E.PEER_SILENT)
     ),
     _row(_S.RETURNING, _E.PEER_DIED, _S.RETURNED, _C.TAKE_BACK, _C.REPORT_FAILURE),
     _row(_S.RETURNING, _E.DEADLINE_PASSED, _S.RETURNING, _C.KILL_NEW, extends=True),
@@ -159,6 +162,8 @@ _ROWS = (
     _row(_S.DRAINING, _E.HURRY_RECEIVED, _S.DRAINING, _C.HURRY_CLIENTS),
     _row(_S.DRAINING, _E.TERMINATE_RECEIVED, _S.DRAINING, _C.CUT_CLIENTS),
     _row(_S.DRAINING, _E.CHANNEL_BROKEN, _S.DRAINING),
+    # Sent before it heard that it was released.
+    _row(_S.DRAINING, _E.PROGRESS_RECEIVED, _S.DRAINING),
     # What was on its way when we had given up already.
     *(
         _row(state, event, state)
@@ -214,7 +219,12 @@ WE_ACCEPT = frozenset(set(_S) - {_S.PROBATION, _S.DRAINING, _S.GONE})
 
 
 def old_side(
-    *, now: float, start: OldState = OldState.PREFLIGHT, probation: float | None = None, drain: float | None = None
+    *,
+    now: float,
+    start: OldState = OldState.PREFLIGHT,
+    probation: float | None = None,
+    drain: float | None = None,
+    limits: Mapping[OldState, float] | None = None,
 ) -> Machine[OldState, OldEvent, OldCommand]:
     """Begin a takeover on the old side.
 
@@ -223,10 +233,11 @@ def old_side(
         start: `greeting` when the new process has come by itself.
         probation: seconds for which everything could still return; None: as the table says.
         drain: seconds for our clients, after which they are cut; None: as the table says.
+        limits: seconds that states may last, before anything else.
     """
     deadlines = dict(OLD_DEADLINES)
     if probation is not None:
         deadlines[OldState.PROBATION] = probation
     if drain is not None:
         deadlines[OldState.DRAINING] = drain
-    return Machine(OLD_TABLE, start, ends=OLD_ENDS, failures=OLD_FAILURES, deadlines=deadlines, now=now)
+    return Machine(OLD_TABLE, start, ends=OLD_ENDS, failures=OLD_FAILURES, deadlines=deadlines, limits=limits, now=now)

@@ -66,6 +66,25 @@ def test_a_reload_is_said_with_its_moment_and_ended_with_ready(tmp_path, manager
     assert reloading.startswith("RELOADING=1\nMONOTONIC_USEC=")
 
 
+def test_what_takes_long_asks_for_time(tmp_path, manager_socket):
+    """In microseconds, and not during the boot, whose limit is the unit's."""
+    manager = ServiceManager({"NOTIFY_SOCKET": str(tmp_path / "notify")})
+    manager.extend(10)
+    manager.ready()
+    manager.extend(2.5)
+    assert received(manager_socket) == ["READY=1", "EXTEND_TIMEOUT_USEC=2500000"]
+
+
+def test_what_was_not_said_because_another_process_speaks_is_said_later(tmp_path, manager_socket):
+    """A status is new until it was sent."""
+    manager = ServiceManager({"NOTIFY_SOCKET": str(tmp_path / "notify")})
+    manager.silent = True
+    manager.status("serving")
+    manager.silent = False
+    manager.status("serving")
+    assert received(manager_socket) == ["STATUS=serving"]
+
+
 def test_an_abstract_socket_is_reached():
     """systemd may give one; it begins with @."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as receiving:

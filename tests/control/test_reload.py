@@ -25,7 +25,8 @@ def web(directory: Path, *command: str, **settings: Any) -> str:
 async def rolled(running: RunningRuntime, pool: str = "web") -> Rollout:
     """Roll one pool to the end."""
     rollout = await running.runtime.reload_pool(pool, trigger="test")
-    return await running.runtime.wait_rollout(rollout.id)
+    await running.runtime.wait_rollout(rollout.id)
+    return rollout
 
 
 async def refused(running: RunningRuntime, pool: str = "web") -> Refused:

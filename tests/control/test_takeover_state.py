@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
+import structlog
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.control.events import EventLog
 from proxy.control.handover_state import (
     OWN_COUNTS,
     add_tally,
@@ -15,14 +19,20 @@ from proxy.control.handover_state import (
     read_state,
     since,
     write_release,
+    write_state,
     write_tally,
 )
 from proxy.control.release import Release
+from proxy.control.rollout_book import RolloutBook
 from proxy.core.compatibility import CompatibilityNumber, Unreadable
 from proxy.core.config import SupervisedPoolTable, parse_configuration
+from proxy.core.errors import UnknownRollout
+from proxy.core.identity import RolloutId
+from proxy.core.rollout_commands import Outcome
 from proxy.core.tally import Tally
 from proxy.processes.presets import recipe
 from proxy.wire.handover import HandoverBroken
+from tests.support.pool_stage import open_pool, supervised_table
 
 CONFIGURATION = """
 [listeners.public]
@@ -61,6 +71,33 @@ def test_a_release_survives_the_journey(compatibility) -> None:
         compatibility=compatibility,
     )
     assert read_release_state(over_the_wire(write_release(release))) == release
+
+
+async def test_reports_of_rollouts_survive_the_journey(tmp_path) -> None:
+    """Those that failed too, with every figure; and the newest twenty of both processes are remembered."""
+    async with open_pool(supervised_table(tmp_path)) as stage:
+        broken = supervised_table(tmp_path, "backends.faulty", "dies-at-start", "--seconds", "0")
+        good, bad = await stage.roll(), await stage.roll(broken)
+        assert (good.outcome, bad.outcome) == (Outcome.DONE, Outcome.FAILED)
+        now = trio.current_time()
+        reports = [good.report(now), replace(bad.report(now), id=RolloutId("r40"))]
+        assert reports[1].detail
+        old = RolloutBook(structlog.get_logger())
+        old.restore(40, reports)
+        state = read_state(over_the_wire(write_state([stage.pool], book=old, events=EventLog(), tally=Tally())))
+        new = RolloutBook(structlog.get_logger())
+        new.restore(state.last_rollout, state.rollouts)
+        assert new.ended() == tuple(reports)
+        assert new.next_id() == "r41"
+        assert await new.wait_ended("r40") is new.find("r40")
+        # No more than the newest twenty of both processes.
+        new.restore(40, [replace(reports[0], id=RolloutId(f"past-{number}")) for number in range(40)])
+        run = await stage.plan()
+        async with trio.open_nursery() as nursery:
+            new.start([run], nursery)
+        assert [one.id for one in new.rollouts()] == [*(f"past-{number}" for number in range(21, 40)), run.rollout.id]
+        with pytest.raises(UnknownRollout):
+            new.find("past-20")
 
 
 counts = st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 5), st.floats(0, 100)), max_size=20)

@@ -183,6 +183,28 @@ def test_progress_gives_more_time_and_other_news_does_not() -> None:
     assert machine.deadline == 330.0
 
 
+def test_a_new_process_that_is_stuck_in_its_probation_is_ended() -> None:
+    """Signs of life do not lengthen the probation; without them everything returns, once it is dead."""
+    machine = old_side(now=0.0, start=OldState.PROBATION, probation=10.0)
+    assert machine.on(OldEvent.PROGRESS_RECEIVED, now=3.0) == ()
+    assert machine.deadline == 10.0
+    commands = machine.on(OldEvent.PEER_SILENT, now=8.0, detail="nothing for 5 s")
+    assert commands == (OldCommand.ACCEPT_AGAIN, OldCommand.KILL_NEW)
+    assert machine.on(OldEvent.PEER_DIED, now=8.1)[0] is OldCommand.TAKE_BACK
+    assert (machine.failed_in, machine.reason) == (OldState.PROBATION, "nothing for 5 s")
+
+
+def test_limits_come_before_every_other_deadline() -> None:
+    """Before those of the table, of the order, and of what the other side says."""
+    old = old_side(now=0.0, start=OldState.PROBATION, probation=10.0, limits={OldState.PROBATION: 1.0})
+    assert old.deadline == 1.0
+    new = new_side(now=0.0, limits={NewState.GREETING: 2.0, NewState.LISTENERS: 3.0})
+    new.allow(NewState.LISTENERS, 30.0)
+    assert new.deadline == 2.0
+    new.on(NewEvent.WELCOMED, now=1.0)
+    assert new.deadline == 4.0
+
+
 def test_ends_have_no_deadline() -> None:
     """Nothing is waited for any more."""
     machine = old_side(now=0.0, start=OldState.GREETING)

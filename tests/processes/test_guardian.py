@@ -145,7 +145,9 @@ def test_the_guardian_does_not_wait_for_the_dead_to_be_reaped():
     """Whoever inherits them may take its time; a zombie can be signalled and is nobody to wait for."""
     reading, writing = os.pipe()
     with start_backend() as backend:
-        os.write(writing, b"watch %d %d\n" % (backend.pid, start_time_of(backend.pid)))
+        start = start_time_of(backend.pid)
+        assert start is not None
+        os.write(writing, b"watch %d %d\n" % (backend.pid, start))
         os.close(writing)
         began = time.monotonic()
         assert guard(reading) == 1

@@ -175,7 +175,7 @@ def _add_rollouts(application: FastAPI, runtime: Verbs) -> None:
     async def reload_pool(pool: str, wait: Wait = False, agent: Agent = "") -> Response:
         rollout = await runtime.reload_pool(pool, trigger=trigger_of(agent))
         if wait:
-            rollout = await runtime.wait_rollout(rollout.id)
+            await runtime.wait_rollout(rollout.id)
         return JSONResponse(report(rollout), status_code=200 if wait else 202)
 
     @application.post(

@@ -9,6 +9,7 @@ from proxy.control.events import EventLog
 from proxy.control.traffic import TrafficRecorder
 from proxy.core.config import Configuration
 from proxy.core.identity import RolloutId
+from proxy.core.report import PastRollout
 from proxy.core.rollout import Rollout
 from proxy.core.tally import Tally
 
@@ -60,13 +61,13 @@ class Verbs(Protocol):
     async def reread_configuration(self, *, trigger: str = ...) -> Answer:
         """Do what SIGHUP does."""
 
-    async def wait_rollout(self, rollout_id: str) -> Rollout:
+    async def wait_rollout(self, rollout_id: str) -> Rollout | PastRollout:
         """Block until a rollout has ended."""
 
-    def rollout(self, rollout_id: str) -> Rollout:
+    def rollout(self, rollout_id: str) -> Rollout | PastRollout:
         """Give a rollout by its id."""
 
-    def rollouts(self) -> Sequence[Rollout]:
+    def rollouts(self) -> Sequence[Rollout | PastRollout]:
         """Give the rollouts that are remembered, the newest last."""
 
     def drain(self, pool: str, slot: int) -> None:

@@ -11,6 +11,7 @@ from proxy.control.admin.verbs import Verbs
 from proxy.core.config import SupervisedPoolTable
 from proxy.core.errors import UnknownPool, UnknownSlot
 from proxy.core.lifecycle import BackendState, Health
+from proxy.core.report import PastRollout
 from proxy.core.rollout import Rollout
 
 
@@ -19,7 +20,7 @@ def reports(rollouts: Any) -> list[dict[str, object]]:
     return [report(rollout) for rollout in rollouts]
 
 
-def report(rollout: Rollout) -> dict[str, object]:
+def report(rollout: Rollout | PastRollout) -> dict[str, object]:
     """Give a rollout as JSON, as it is now."""
     return rollout.report(trio.current_time()).to_json()
 
