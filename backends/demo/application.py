@@ -21,7 +21,7 @@ from pathlib import Path
 from backends.demo.asgi import ClientGone, Problem, Receive, Request, Scope, Send
 from backends.demo.identity import Identity, load_identity
 from backends.demo.page import PAGE
-from backends.demo.store import Store
+from backends.demo.store import Store, open_store
 
 STREAM_LINE = 16
 """Bytes of a line of `/stream`: its number from 0 in 15 digits, and a line feed."""
@@ -71,7 +71,7 @@ class Demo:
         except Exception as error:
             await send({"type": "lifespan.startup.failed", "message": f"cannot open the database: {error}"})
             return
-        _say(f"database open: {store.path}")
+        _say(f"database open: {store.place}")
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self._idle.wait()
@@ -85,7 +85,7 @@ class Demo:
     async def _opened(self) -> Store:
         async with self._opening:
             if self._store is None:
-                self._store = await Store.open(Path(os.environ.get("DEMO_DATABASE") or "notes.sqlite3"))
+                self._store = await open_store(os.environ, name=f"demo {self.identity}")
             return self._store
 
     @property

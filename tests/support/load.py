@@ -103,12 +103,18 @@ class Load:
         assert not slow, "\n".join([*slow, self.table()])
 
     def assert_ledger(self, database: Path) -> None:
+        """As `assert_entries`, of the ledger in a file of SQLite."""
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+            self.assert_entries(dict(connection.execute("SELECT id, count FROM ledger")))
+
+    def assert_entries(self, entries: Mapping[str, int]) -> None:
         """Fail unless the ledger has every acknowledged id exactly once, and none that was never sent.
 
         Only when there was no trouble must every id that was sent be there.
+
+        Args:
+            entries: How often each id was recorded.
         """
-        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-            entries = dict(connection.execute("SELECT id, count FROM ledger"))
         doubled = {identity: count for identity, count in entries.items() if count != 1}
         assert not doubled, f"recorded more than once: {doubled}"
         acknowledged = {identity for count in self.counts.values() for identity in count.acknowledged}
