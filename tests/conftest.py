@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -24,6 +25,9 @@ far."""
 settings.register_profile("fast", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("deep", parent=settings.get_profile("fast"), max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+# A shell ignores SIGINT for what it starts in the background, and programs inherit that; tests send it to some.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 AsyncTest = Callable[..., Awaitable[None]]
 

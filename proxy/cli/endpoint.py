@@ -89,6 +89,8 @@ def find_endpoint(
                 address = parse_admin_url(text)
             except ValueError as error:
                 raise CommandError(ExitCode.USAGE, f"{source} is {text!r}: {error}") from None
+            if token_file is None:
+                token_file = _own_token_file(address, config)
             return Endpoint(addresses=(address,), token=_read_token(token_file), source=source)
     table, source = _admin_table(config)
     assumed = source is DEFAULT_SOURCE
@@ -99,6 +101,16 @@ def find_endpoint(
         hint = f"say where it is by --admin or ${VARIABLE}; the proxy logs it as admin.listening"
         raise CommandError(ExitCode.USAGE, f"{source} leaves the port of the admin API to the system", hint)
     return Endpoint(addresses=addresses, token=_read_token(token_file), source=source, assumed=assumed)
+
+
+def _own_token_file(address: Address, config: Path | None) -> Path | None:
+    """Give the token file of the configuration if that is the one of the proxy at an address; nobody else is told."""
+    try:
+        table, _ = _admin_table(config)
+    except CommandError:
+        return None
+    ours = address in {_reachable(bound) for bound in table.bind}
+    return Path(table.token_file) if ours and table.token_file else None
 
 
 def _admin_table(config: Path | None) -> tuple[AdminTable, str]:

@@ -10,6 +10,7 @@ from proxy.cli.reloading import reload
 from proxy.cli.reporting import rollouts
 from proxy.cli.running import check, init, run, schema, version
 from proxy.cli.watching import events, status
+from proxy.control.version import program_version
 
 
 class InOrder(click.Group):
@@ -25,6 +26,7 @@ class InOrder(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "obj": None},
     epilog="Exit codes: 0 done, 1 failed or unreachable, 2 usage or configuration, 3 refused, 4 the rollout failed.",
 )
+@click.version_option(program_version(), message="hotswap %(version)s")
 @click.option("--admin", metavar="URL", expose_value=False, callback=note_option, hidden=True)
 @click.pass_context
 def main(context: click.Context) -> None:

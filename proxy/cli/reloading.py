@@ -70,8 +70,12 @@ def reload(client: AdminClient, pools: tuple[str, ...], no_wait: bool, as_json: 
         if not as_json:
             put(f"rollout {report['id']} of pool {report['pool']}: accepted" if no_wait else summary(report))
     for pool, refusal in found.refusals.items():
-        tell(f"refused: {refusal['code']}: {refusal['detail']}")
-        _tell_lines(problem_line(problem) for problem in refusal.get("state", {}).get("problems", ()))
+        problems = refusal.get("state", {}).get("problems", ())
+        # The detail is for those who see nothing else of it.
+        invalid = problems and refusal["code"] == "config-invalid"
+        why = "the configuration cannot be used" if invalid else refusal["detail"]
+        tell(f"refused: {refusal['code']}: {why}")
+        _tell_lines(map(problem_line, problems))
         tell("  nothing was changed" if pool == EVERY else f"  pool {pool} is as it was")
     for report in found.reports.values():
         _tell_lines(cut_lines(report))

@@ -13,6 +13,9 @@ from proxy.core.server import ABILITIES, Interface, Server
 
 ASGI_MAKERS = {"FastAPI", "Starlette", "Quart", "Litestar", "Sanic", "BlackSheep", "get_asgi_application"}
 WSGI_MAKERS = {"Flask", "Bottle", "get_wsgi_application", "make_wsgi_app", "APIFlask"}
+BARE_APPS = {("scope", "receive", "send"): Interface.ASGI, ("environ", "start_response"): Interface.WSGI}
+"""Apps without a framework: functions with the parameters that the specifications name."""
+
 MOST_FILES = 500
 """So many Python files are looked at; a tree with more is named by hand."""
 
@@ -116,6 +119,11 @@ def _apps_in(tree: ast.Module) -> Iterator[tuple[str, Interface]]:
                 pass
             case ast.AnnAssign(target=ast.Name(id=name), value=ast.Call(func=maker)):
                 pass
+            case ast.AsyncFunctionDef(name=name) | ast.FunctionDef(name=name):
+                parameters = tuple(parameter.arg for parameter in statement.args.args)
+                if parameters in BARE_APPS:
+                    yield name, BARE_APPS[parameters]
+                continue
             case _:
                 continue
         match maker:

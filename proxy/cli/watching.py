@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -43,7 +44,14 @@ def status(client: AdminClient, watch: bool, as_json: bool) -> None:
             put_json(document)
         else:
             output().print(render_status(document))
-    elif as_json:
+        return
+    # An interrupt is the end that was meant, not a failure.
+    with suppress(KeyboardInterrupt):
+        _watch(client, as_json=as_json)
+
+
+def _watch(client: AdminClient, *, as_json: bool) -> None:
+    if as_json:
         for document in _looks(client):
             put_json(document, indent=None)
     elif sys.stdout.isatty():
@@ -157,6 +165,11 @@ def moment(value: Any) -> str:
 @speaks
 def events(client: AdminClient, after: int | None, as_json: bool) -> None:
     """Show every change of state as it happens, until interrupted."""
+    with suppress(KeyboardInterrupt):
+        _show_events(client, after, as_json=as_json)
+
+
+def _show_events(client: AdminClient, after: int | None, *, as_json: bool) -> None:
     lost_since: float | None = None
     connected = False
     while True:

@@ -16,6 +16,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from proxy.control.token_file import TokenFile
 from proxy.core.config import Configuration, Draft, parse_draft
 from proxy.core.config.conflicts import Raw, entries, tables
 from proxy.core.config.fields import resolve_path
@@ -106,7 +107,7 @@ def find_missing(draft: Draft, *, environ: Mapping[str, str] = os.environ) -> It
     proxy, admin = _table(document, "proxy"), _table(document, "admin")
     yield from _user(proxy)
     yield from _log(proxy, directory)
-    yield from _file(("admin",), admin, "token_file", directory)
+    yield from _token(admin, directory)
     for name, listener in tables(document, "listeners"):
         for index, pair in entries(_table(listener, "tls"), "certificates"):
             yield from _certificate(("listeners", name, "tls", "certificates", index), pair, directory)
@@ -147,6 +148,18 @@ def _file(location: Location, table: Raw, key: str, directory: str) -> Iterator[
         reason = _unreadable(path)
         if reason is not None:
             yield Finding((*location, key), written, f"a file that can be read; {path}: {reason}")
+
+
+def _token(admin: Raw, directory: str) -> Iterator[Finding]:
+    written = _text(admin, "token_file")
+    if not written:
+        return
+    path = resolve_path(written, directory)
+    try:
+        TokenFile(Path(path))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "its first line is empty"
+        yield Finding(("admin", "token_file"), written, f"a file with the token in its first line; {path}: {reason}")
 
 
 def _directory(location: Location, pool: Raw, directory: str) -> Iterator[Finding]:
@@ -191,8 +204,8 @@ def _certificate(location: Location, pair: Raw, directory: str) -> Iterator[Find
         # Without a password callback OpenSSL would ask for one at the terminal.
         context.load_cert_chain(resolve_path(cert, directory), resolve_path(key_file, directory), password=lambda: "")
     except (ssl.SSLError, ValueError) as error:
-        reason = getattr(error, "reason", None) or str(error) or "it has a password"
-        words = str(reason).lower().replace("_", " ")
+        reason = str(getattr(error, "reason", None) or "").lower().replace("_", " ")
+        words = reason or "there is none in PEM form in this file, or it has a password"
         yield Finding((*location, "key"), key_file, f"the private key, without password, of {cert}; {words}")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from fastapi.responses import JSONResponse
 
-from proxy.core.errors import MISSING, ConfigError, NotFound, Problem, ProxyError, RefusalCode, Refused, written
+from proxy.core.errors import ConfigError, NotFound, ProxyError, RefusalCode, Refused
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -52,15 +52,6 @@ class ProblemResponse(JSONResponse):
         super().__init__(document, status_code=status, headers=None if headers is None else dict(headers))
 
 
-def describe_problem(problem: Problem) -> dict[str, str | None]:
-    """Give one problem of a configuration as JSON; the value as TOML would write it, null when there is none."""
-    return {
-        "path": problem.path,
-        "value": None if problem.value is MISSING else written(problem.value),
-        "allowed": problem.allowed,
-    }
-
-
 def describe_refusal(refused: Refused) -> dict[str, object]:
     """Give a refusal as JSON, for answers that hold several."""
     return {"code": refused.code.value, "detail": refused.detail, "state": refused.state}
@@ -74,7 +65,7 @@ def problem_of(error: ProxyError) -> ProblemResponse:
         case NotFound():
             return ProblemResponse(error.status, error.code, error.detail, {"known": list(error.known)})
         case ConfigError():
-            problems = [describe_problem(problem) for problem in error.problems]
+            problems = [problem.to_json() for problem in error.problems]
             return ProblemResponse(error.status, RefusalCode.CONFIG_INVALID.value, error.detail, {"problems": problems})
         case _:
             return ProblemResponse(500, "internal", error.detail)

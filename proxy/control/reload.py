@@ -361,7 +361,7 @@ class Reloader:
             raise refusals[next(iter(offers))]
         if config is None or problems:
             detail = "; ".join(str(problem) for problem in problems)
-            state: dict[str, object] = {"problems": [str(problem) for problem in problems]}
+            state: dict[str, object] = {"problems": [problem.to_json() for problem in problems]}
             raise self._tell("", Refused(RefusalCode.CONFIG_INVALID, detail, state))
         for pool in self._changed(config):
             if pool.name in refusals:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -175,7 +176,13 @@ class Runtime(Orders):
         await self.open_admin({})
         prepared = self.listeners.prepare(config.listeners)
         identity = drop_privileges(config.proxy.user, state_dir=state_dir)
-        self.surround(start_guardian(), state_dir, environment | dict(identity))
+        try:
+            guardian = start_guardian()
+        except PermissionError as error:
+            # As root one may run a Python that nobody else can reach.
+            allowed = f"a user that may execute the Python of this proxy; {error.filename or sys.executable}: no"
+            raise ConfigError([Problem("proxy.user", config.proxy.user, allowed)]) from error
+        self.surround(guardian, state_dir, environment | dict(identity))
         await nursery.start(self.plane.serve)
         nursery.start_soon(self.traffic.serve, self.log)
         releases = await read_releases(config.pools, environment=self.surroundings.environment, guardian=self.guardian)
@@ -219,11 +226,7 @@ class Runtime(Orders):
         """
         if self._old is not None:
             self.admin_door = AdminDoor(inherited=inherited, closed=True)
-        try:
-            await self.nursery.start(serve_admin, self, self.admin_door)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise ConfigError([Problem("admin", str(self.config.admin.bind), reason)]) from error
+        await self.nursery.start(serve_admin, self, self.admin_door)
 
     # Taking over from another process, and being replaced by one.
 

@@ -87,6 +87,14 @@ class Problem:
         found = "is missing" if self.value is MISSING else f"is {written(self.value)}"
         return f"{self.path} {found}: {self.allowed}"
 
+    def to_json(self) -> dict[str, str | None]:
+        """Give it as JSON; the value as TOML would write it, null when there is none."""
+        return {
+            "path": self.path,
+            "value": None if self.value is MISSING else written(self.value),
+            "allowed": self.allowed,
+        }
+
 
 def written(value: object) -> str:
     """Give a value as it would be written in TOML, cut at 60 characters so that it fits a line."""

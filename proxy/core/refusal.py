@@ -64,8 +64,7 @@ class TriggerState:
     problems: tuple[Problem, ...] = ()
 
     def to_json(self) -> dict[str, object]:
-        """Give the facts as they are shown with a refusal; the text of numbers and problems, not their
-        types."""
+        """Give the facts as they are shown with a refusal; the text of numbers, not their types."""
         return {
             "pool": self.pool,
             "supervised": self.supervised,
@@ -81,7 +80,7 @@ class TriggerState:
                 "running": None if self.running is None else str(self.running),
                 "offered": None if self.offered in (None, NOT_READ) else str(self.offered),
             },
-            "problems": [str(problem) for problem in self.problems],
+            "problems": [problem.to_json() for problem in self.problems],
         }
 
 

@@ -53,7 +53,7 @@ async def test_a_day_of_an_operator(tmp_path: Path) -> None:
         assert (checked.code, refused.code) == (2, 3)
         assert "refused: config-invalid" in refused.stderr
         assert "pools.web.sizee" in checked.stderr
-        assert "pools.web.sizee" in refused.stderr
+        assert refused.stderr.count("pools.web.sizee") == 1
 
         hotswap.config.write_text(hotswap.config.read_text().replace("sizee = 3\n", ""))
         assert (await hotswap.command("reload", "web", "--no-wait")).code == 0

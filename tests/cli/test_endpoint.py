@@ -95,3 +95,12 @@ def test_a_token_that_cannot_be_read_is_exit_code_1(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="cannot be read") as caught:
         find_endpoint("http://127.0.0.1:1", None, tmp_path / "none", environ={})
     assert caught.value.exit_code == 1
+
+
+def test_the_token_of_a_configuration_is_for_its_own_proxy_only(tmp_path: Path) -> None:
+    """Named by option or variable, the same proxy gets the same token, and any other proxy gets none."""
+    (tmp_path / "token").write_text("s3cret\n")
+    path = write(tmp_path, '[admin]\nbind = ["0.0.0.0:3"]\ntoken_file = "token"')
+    assert find_endpoint("http://127.0.0.1:3", path, None, environ={}).token == "s3cret"
+    assert find_endpoint("http://127.0.0.1:4", path, None, environ={}).token is None
+    assert find_endpoint("http://example.org:3", path, None, environ={}).token is None

@@ -94,7 +94,9 @@ async def test_a_refusal_is_exit_code_3_with_its_reason(
     proxy.runtime.refusal = Refused(code, "it cannot be now", {"problems": problems})
     result = await cli("reload", *names, "--admin", proxy.url)
     assert result.code == 3
-    assert f"refused: {code.value}: it cannot be now" in result.stderr
+    # The detail of an invalid configuration is the list of its problems, which is printed anyway.
+    why = "the configuration cannot be used" if code is RefusalCode.CONFIG_INVALID else "it cannot be now"
+    assert f"refused: {code.value}: {why}\n" in result.stderr
     assert "pools.web.size is -1: 1 or more" in result.stderr
     assert result.stdout == ""
 

@@ -80,6 +80,7 @@ def test_version_and_schema_are_data() -> None:
     """On stdout, for programs."""
     version = run_cli("version")
     assert version.stdout.startswith("hotswap ")
+    assert run_cli("--version").stdout == version.stdout
     schema = run_cli("schema")
     assert schema.document["title"] == "hotswap configuration"
 
@@ -88,6 +89,8 @@ APPS = {
     "asgi": ("shop/asgi.py", "from fastapi import FastAPI\napp: FastAPI = FastAPI()\n", "shop.asgi:app"),
     "django": ("site/wsgi.py", "application = get_wsgi_application()\n", "site.wsgi:application"),
     "flask": ("main.py", "import flask\napp = flask.Flask(__name__)\n", "main:app"),
+    "no framework": ("hello.py", "async def app(scope, receive, send): ...\nasync def other(a): ...\n", "hello:app"),
+    "wsgi": ("hello.py", "def application(environ, start_response): ...\n", "hello:application"),
     "package": ("shop/__init__.py", "app = Starlette()\n", "shop:app"),
 }
 

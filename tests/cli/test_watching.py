@@ -80,7 +80,7 @@ async def test_watching_shows_a_state_after_the_other(proxy: FakeProxy) -> None:
         if lines.count(b"\n") >= 2:
             break
     process.send_signal(signal.SIGINT)
-    await process.wait()
+    assert await process.wait() == 0, "an interrupt is the end that was meant"
     first, second = (json.loads(line) for line in lines.splitlines()[:2])
     assert not first["pools"]["web"]["paused"]
     assert second["pools"]["web"]["paused"]
@@ -103,7 +103,7 @@ async def test_events_are_shown_as_they_happen_and_again_after_a_restart(proxy: 
             if shown.count(b"\n") == 2:
                 break
         process.send_signal(signal.SIGINT)
-        await process.wait()
+        assert await process.wait() == 0
         lines = shown.decode().splitlines()
         if options:
             assert [json.loads(line)["kind"] for line in lines] == ["backend.ready", "backend.drained"]

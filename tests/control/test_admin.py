@@ -285,6 +285,14 @@ async def test_a_defect_is_a_500_without_its_traceback_and_the_next_call_works(
     assert (await client.get("/v1/status")).status_code == 200
 
 
+async def test_head_is_answered_where_get_is(client: httpx.AsyncClient) -> None:
+    """Some monitors ask that way; only the stream, which has no end, is not for them."""
+    for path in ("/livez", "/readyz", "/v1/status", "/metrics", "/"):
+        response = await client.head(path)
+        assert (response.status_code, response.content) == (200, b""), path
+    assert (await client.head("/v1/events")).status_code == 405, "its headers alone tell nothing"
+
+
 async def test_answers_are_not_cached(client: httpx.AsyncClient) -> None:
     """They are the state of a moment."""
     for path in ("/v1/status", "/livez", "/nothing"):

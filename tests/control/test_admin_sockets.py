@@ -11,6 +11,7 @@ import pytest
 
 from proxy.control.admin.sockets import open_admin_sockets
 from proxy.core.address import Address, TcpAddress, UnixAddress
+from proxy.core.errors import ConfigError
 
 
 def test_every_address_is_opened_and_told_as_it_really_is(tmp_path: Path) -> None:
@@ -49,7 +50,7 @@ def test_the_socket_of_a_living_process_is_left_alone(tmp_path: Path) -> None:
     """A second proxy by mistake does not take the first one's operators away."""
     path = UnixAddress(str(tmp_path / "admin.sock"))
     with open_admin_sockets([path]):
-        with pytest.raises(OSError, match=r"cannot listen on unix:.*another process answers there"):
+        with pytest.raises(ConfigError, match=r"admin.bind\[0\] is \"unix:.*another process answers there"):
             open_admin_sockets([path]).__enter__()
         assert Path(path.path).exists()
 
@@ -58,7 +59,7 @@ def test_what_is_not_a_socket_is_never_removed(tmp_path: Path) -> None:
     """A path typed wrongly costs no file."""
     path = tmp_path / "precious"
     path.write_text("data")
-    with pytest.raises(OSError, match="not a socket"):
+    with pytest.raises(ConfigError, match="not a socket"):
         open_admin_sockets([UnixAddress(str(path))]).__enter__()
     assert path.read_text() == "data"
 
@@ -79,6 +80,7 @@ def test_a_port_in_use_says_which_and_leaves_nothing_open(tmp_path: Path) -> Non
         port = taken.getsockname()[1]
         path = tmp_path / "admin.sock"
         addresses: list[Address] = [UnixAddress(str(path)), TcpAddress("127.0.0.1", port)]
-        with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"):
+        reason = rf'admin.bind\[1\] is "127.0.0.1:{port}".*Address already in use'
+        with pytest.raises(ConfigError, match=reason):
             open_admin_sockets(addresses).__enter__()
         assert not path.exists()

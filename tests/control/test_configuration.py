@@ -211,6 +211,15 @@ class TestWhatIsMissing:
         found = problems(file, LEAST + 'environment_file = "web.env"\n')
         assert "Is a directory" in found["pools.web.environment_file"]
 
+    @pytest.mark.parametrize(("content", "mode", "reason"), [("s3cret", 0o644, "0644"), ("", 0o600, "is empty")])
+    def test_a_token_that_cannot_be_used_is_found_before_the_start(self, file, content, mode, reason):
+        """What `run` would refuse, `check` says."""
+        token = file.parent / "token"
+        token.write_text(content, encoding="utf-8")
+        token.chmod(mode)
+        found = problems(file, LEAST + "[admin]\ntoken_file = 'token'\n")
+        assert reason in found["admin.token_file"]
+
     def test_a_pipe_is_not_opened(self, file):
         """Opening one would wait for its writer, and reading would take away what the backend needs."""
         os.mkfifo(file.parent / "web.env")
@@ -254,6 +263,13 @@ class TestCertificates:
         (file.parent / "a.pem").write_text("not a certificate\n", encoding="utf-8")
         found = problems(file, self.TLS)
         assert list(found) == ["listeners.public.tls.certificates[0].cert"]
+
+    def test_what_is_no_key_is_a_problem(self, file):
+        """Said in words, and not by the line of OpenSSL's source."""
+        make_certificate(file.parent, "a")
+        (file.parent / "a.key").write_text("not a key\n", encoding="utf-8")
+        found = problems(file, self.TLS)
+        assert "none in PEM form" in found["listeners.public.tls.certificates[0].key"]
 
     def test_a_key_with_a_password_does_not_ask_for_it(self, file):
         """A daemon has no terminal to ask at."""

@@ -423,6 +423,7 @@ def test_one_mistake_is_one_problem_with_its_path_and_a_way_out(more, path, allo
 @pytest.mark.parametrize(
     "more",
     [
+        "[pools.x]\nserver = 'command'\ncommand = ['x']\napp = ''\nargs = []\npython = ''\n",
         "[listeners.b]\nbind = ['[::]:8000']\n",
         "[listeners.b]\nbind = ['127.0.0.2:8000']\n",
         "[listeners.b]\nbind = ['127.0.0.1:0', '127.0.0.1:0']\n",

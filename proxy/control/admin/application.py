@@ -13,8 +13,10 @@ from typing import Annotated, Any
 
 import trio
 from fastapi import FastAPI, Header, Query, Request, Response
+from fastapi import Path as InPath
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from structlog.typing import FilteringBoundLogger
 
@@ -79,7 +81,18 @@ def build_application(runtime: Verbs, log: FilteringBoundLogger, *, ending: trio
     _add_observation(application, runtime, ending)
     add_page(application)
     application.openapi()  # kept from now on; made at the first call it would stop the traffic for that long
+    _answer_heads(application)
     return application
+
+
+def _answer_heads(application: FastAPI) -> None:
+    """Answer HEAD where GET is answered (RFC 9110 9.1), but for the stream, which has no end to wait for.
+
+    The description is made already, so it does not say everything twice.
+    """
+    for route in application.routes:
+        if isinstance(route, APIRoute) and route.methods == {"GET"} and route.path != "/v1/events":
+            route.methods.add("HEAD")
 
 
 def _describe_problems(application: FastAPI, log: FilteringBoundLogger) -> None:
@@ -127,8 +140,8 @@ def _add_views(application: FastAPI, runtime: Verbs) -> None:
     async def rollouts() -> Response:
         return JSONResponse({"rollouts": reports(runtime.rollouts())})
 
-    @application.get("/v1/rollouts/{rollout}", summary="One rollout", responses=answers(200, RolloutReport, 404))
-    async def rollout_now(rollout: str) -> Response:
+    @application.get("/v1/rollouts/{id}", summary="One rollout", responses=answers(200, RolloutReport, 404))
+    async def rollout_now(rollout: Annotated[str, InPath(alias="id")]) -> Response:
         return JSONResponse(report(runtime.rollout(rollout)))
 
 

@@ -15,12 +15,8 @@ Four checks, each against one way in, in this order:
 
 from __future__ import annotations
 
-import errno
-import hmac
 import ipaddress
-import os
 from collections.abc import Collection
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -28,6 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from proxy.control.admin.page import PAGE_FILES
 from proxy.control.problems import ProblemResponse
+from proxy.control.token_file import TokenFile
 
 OPEN_PATHS = frozenset({"/", "/livez", "/readyz", *(f"/page/{name}" for name in PAGE_FILES)})
 """What is answered without the token: it holds no state but "ready or not", and probes send no token."""
@@ -35,55 +32,10 @@ OPEN_PATHS = frozenset({"/", "/livez", "/readyz", *(f"/page/{name}" for name in 
 MOST_BODY = 64 * 1024
 """Bytes a body may have. No call reads one; clients that send an empty object are not to be refused for it."""
 
-MOST_TOKEN_MODE = 0o640
-"""What may be allowed to owner, group and others on the file of the token."""
-
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 SAME_SITE = frozenset({"same-origin", "none"})
 """`none` is the operator typing the address."""
-
-
-class TokenFile:
-    """The token that callers have to send, read again whenever the file has changed."""
-
-    def __init__(self, path: Path) -> None:
-        """Read it for the first time.
-
-        Raises:
-            OSError: it cannot be read, or others than its owner and group can.
-            ValueError: its first line is empty.
-        """
-        self._path = path
-        self._token, self._stamp = self._read()
-
-    def matches(self, authorization: str) -> bool:
-        """Tell whether an `Authorization` field carries the token; the time taken does not tell how nearly."""
-        self._refresh()
-        scheme, _, given = authorization.partition(" ")
-        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), self._token)
-
-    def _refresh(self) -> None:
-        try:
-            stat = self._path.stat()
-            if (stat.st_mtime_ns, stat.st_ino) != self._stamp:
-                self._token, self._stamp = self._read()
-        except (OSError, ValueError):
-            return  # while it is being replaced the old one holds
-
-    def _read(self) -> tuple[bytes, tuple[int, int]]:
-        with self._path.open("rb") as stream:
-            line = stream.readline(4096).strip()
-            stat = os.fstat(stream.fileno())
-        if stat.st_mode & 0o777 & ~MOST_TOKEN_MODE:
-            raise PermissionError(
-                errno.EACCES,
-                f"mode {stat.st_mode & 0o777:04o} lets others read or change it; chmod 600 it",
-                str(self._path),
-            )
-        if not line:
-            raise ValueError(f"{self._path}: the first line is empty; it has to hold the token of the admin API")
-        return line, (stat.st_mtime_ns, stat.st_ino)
 
 
 def host_of(authority: str) -> str:

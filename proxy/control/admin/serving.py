@@ -21,10 +21,12 @@ from structlog.typing import FilteringBoundLogger
 from proxy.control.admin.application import build_application
 from proxy.control.admin.connection import AdminConnection
 from proxy.control.admin.containment import Containment
-from proxy.control.admin.guard import Guard, TokenFile
+from proxy.control.admin.guard import Guard
 from proxy.control.admin.sockets import AdminDoor, AdminSocket, open_admin_sockets
 from proxy.control.admin.verbs import Verbs
+from proxy.control.token_file import TokenFile
 from proxy.core.address import Address, TcpAddress
+from proxy.core.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from hypercorn.typing import AppWrapper
@@ -54,14 +56,13 @@ async def serve_admin(
         task_status: told the real addresses once calls are answered.
 
     Raises:
-        OSError: an address or the token file cannot be had; said before anything was served.
-        ValueError: the token file is empty.
+        ConfigError: an address or the token file cannot be had; said before anything was served.
 
     **Cancellation**: running calls have `GRACE` seconds to answer, streams end at once, sockets are removed.
     """
     log: FilteringBoundLogger = structlog.get_logger()
     table = runtime.config.admin
-    token = TokenFile(Path(table.token_file)) if table.token_file else None
+    token = _open_token(table.token_file) if table.token_file else None
     names = [address.host for address in table.bind if isinstance(address, TcpAddress)]
     ending = trio.Event()
     guarded = Guard(build_application(runtime, log, ending=ending), hosts=names, token=token)
@@ -80,6 +81,14 @@ async def serve_admin(
             finally:
                 stack.close()  # before the grace, or connections would be queued that nobody takes
                 ending.set()
+
+
+def _open_token(path: str) -> TokenFile:
+    try:
+        return TokenFile(Path(path))
+    except (OSError, ValueError) as error:
+        allowed = f"a file with the token; {getattr(error, 'strerror', None) or error}"
+        raise ConfigError([Problem("admin.token_file", path, allowed)]) from error
 
 
 async def _accept_forever(

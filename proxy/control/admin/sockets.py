@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import trio
 
 from proxy.core.address import Address, TcpAddress, UnixAddress
+from proxy.core.errors import ConfigError, Problem
 
 BACKLOG = 128
 
@@ -76,13 +77,13 @@ def open_admin_sockets(
         door: what is known of a process before or after this one.
 
     Raises:
-        OSError: one of them cannot be had; the message names it. None is open then.
+        ConfigError: one of them cannot be had; the message names it. None is open then.
     """
     door = door or AdminDoor()
     with ExitStack() as stack:
         opened = []
         door.asked = tuple(addresses)
-        for address in door.asked:
+        for index, address in enumerate(door.asked):
             match address:
                 case _ if address in door.inherited:
                     opener = _adopt(door.inherited.pop(address), address, door)
@@ -94,7 +95,8 @@ def open_admin_sockets(
                 opened.append(stack.enter_context(opener))
             except OSError as error:
                 reason = error.strerror or str(error)
-                raise OSError(error.errno, f"the admin API cannot listen on {address}: {reason}") from error
+                allowed = f"an address for the admin API; it cannot listen there: {reason}"
+                raise ConfigError([Problem(f"admin.bind[{index}]", str(address), allowed)]) from error
         door.sockets = tuple(opened)
         yield door.sockets
 

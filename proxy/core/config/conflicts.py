@@ -242,7 +242,7 @@ def _server(location: Location, pool: Raw, server: Server) -> Iterator[Finding]:
                 'required with server = "command": a list, program and arguments',
             )
         for key in _PRESET_ONLY:
-            if key in pool:
+            if pool.get(key, "") not in ("", []):
                 yield Finding(
                     (*location, key),
                     pool[key],
