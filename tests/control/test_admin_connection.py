@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import AsyncIterator
 
 import httpx
@@ -96,6 +98,28 @@ async def test_a_client_that_leaves_while_it_waits_hurts_nobody(proxy: FakeProxy
     async with httpx.AsyncClient(base_url=proxy.url) as client:
         await proxy.runtime.wait_rollout("r1")
         assert (await client.get("/v1/rollouts/r1")).json()["outcome"] == "done"
+
+
+@pytest.mark.parametrize("taken", [0, 1, 60, 65536])
+async def test_a_connection_that_its_client_has_left_is_closed_at_once(proxy: FakeProxy, taken: int) -> None:
+    """However much of the answer it has read: nobody's next request is waited for."""
+    address = proxy.addresses[0]
+    assert isinstance(address, TcpAddress)
+
+    def ask() -> None:
+        for _ in range(20):
+            with socket.create_connection((address.host, address.port)) as client:
+                client.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                if taken:
+                    client.recv(taken)
+
+    # What is opened only once is open now.
+    await trio.to_thread.run_sync(ask)
+    before = len(os.listdir("/proc/self/fd"))
+    await trio.to_thread.run_sync(ask)
+    with trio.fail_after(10):
+        while len(os.listdir("/proc/self/fd")) > before:
+            await trio.sleep(0.01)
 
 
 async def test_pipelined_calls_are_answered_in_order(proxy: FakeProxy) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import h11
 import trio
 from hypercorn.config import Config
-from hypercorn.events import Event, RawData
+from hypercorn.events import Event, RawData, Updated
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
@@ -45,6 +45,7 @@ class AdminConnection(TCPServer):
         # Annotated for TLS alone; without it a plain stream is passed, as Hypercorn itself does.
         super().__init__(app, config, context, ConnectionState({}), stream)  # type: ignore[arg-type]
         self._log = log
+        self._left = False
 
     async def run(self) -> None:
         """Serve until either side closes; nothing but cancellation leaves this function."""
@@ -68,6 +69,9 @@ class AdminConnection(TCPServer):
                 await self.protocol.initiate()
                 await self.idle_task.restart(tasks, self._idle_timeout)
                 await self._read_data()
+                # Nobody is there whose silence could be waited for; the block would last as long as that.
+                self._left = True
+                await self.idle_task.stop()
         except OSError:
             pass  # the client is gone
         except Exception as error:
@@ -84,7 +88,10 @@ class AdminConnection(TCPServer):
         """Do what the protocol asks of the connection, to its end.
 
         The end of a streamed response wakes the application's watch for a client that leaves, which cancels the
-        very task that is closing the connection; without the shield it would stay open and unwatched.
+        very task that is closing the connection; without the shield it would stay open and unwatched. An answer that
+        comes to its end when the client has left does not begin a wait for the next request.
         """
+        if self._left and isinstance(event, Updated):
+            return
         with trio.CancelScope(shield=not isinstance(event, RawData)):
             await super().protocol_send(event)
