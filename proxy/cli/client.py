@@ -74,12 +74,13 @@ def path_of(*parts: object) -> str:
 class AdminClient:
     """The calls, as plain functions that give JSON."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, *, timeout: float = TIMEOUT) -> None:
         self.endpoint = endpoint
+        self._timeout = timeout
 
     def get(self, path: str) -> Json:
         """Ask for something."""
-        return self._call("GET", path, TIMEOUT)
+        return self._call("GET", path, self._timeout)
 
     def post(self, path: str, *, timeout: float = TIMEOUT) -> Json:
         """Give an order."""

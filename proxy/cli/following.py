@@ -1,23 +1,17 @@
-"""A rollout as one sees it: what goes on in it, in words, and the live picture of that.
+"""A rollout followed to its end, and what goes on in it, in words.
 
 Two documents are enough to tell it, the report of the rollout and the state of its pool. The words are made by plain
-functions of these; how they are shown depends on whether a person sits there.
+functions of these; `proxy.cli.picture` draws them where a person sits there.
 """
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-
-from rich.live import Live
-from rich.spinner import Spinner
-from rich.table import Table
-from rich.text import Text
+from collections.abc import Mapping
+from typing import Protocol
 
 from proxy.cli.client import AdminClient, Json, Problem, ProxyLost, path_of
-from proxy.cli.terminal import messages, tell
+from proxy.cli.terminal import tell
 from proxy.cli.waiting import oldest_words
 
 POLL = 0.2
@@ -113,44 +107,14 @@ class Lines:
                 tell(f"rollout {report['id']}: pool {report['pool']}, {step_words(step, pool, report['strategy'])}")
 
 
-class Picture:
-    """Progress for a person: one line a slot, drawn over and over."""
-
-    def __init__(self, live: Live) -> None:
-        self._live = live
-        self._spinner = Spinner("dots")
+class Progress(Protocol):
+    """Shows how far a rollout is."""
 
     def show(self, report: Json, pool: Json) -> None:
-        """Draw it."""
-        table = Table.grid(padding=(0, 1))
-        head = Text(f"pool {report['pool']}, rollout {report['id']}, {report['strategy']}", style="bold")
-        table.add_row("", head)
-        for step in report["slots"]:
-            state = step["state"]
-            mark: Text | Spinner = self._spinner
-            if state == "done":
-                mark = Text("✓", style="green")
-            elif state in {"failed", "aborted"}:
-                mark = Text("✗", style="red")
-            elif state == "pending":
-                mark = Text("·", style="dim")
-            table.add_row(
-                mark, Text(step_words(step, pool, report["strategy"]), style="dim" if state == "pending" else "")
-            )
-        self._live.update(table)
+        """Show it, given the report of the rollout and the state of its pool."""
 
 
-@contextmanager
-def open_progress() -> Iterator[Lines | Picture]:
-    """Give what suits standard error: a picture on a terminal, lines elsewhere."""
-    if not sys.stderr.isatty():
-        yield Lines()
-        return
-    with Live(console=messages(), refresh_per_second=8, transient=True) as live:
-        yield Picture(live)
-
-
-def follow(client: AdminClient, report: Json, progress: Lines | Picture) -> Json:
+def follow(client: AdminClient, report: Json, progress: Progress) -> Json:
     """Show a rollout until it has ended, and give its report.
 
     Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from proxy.cli.completing import completion
 from proxy.cli.endpoint import Options, note_option
 from proxy.cli.ordering import abort, drain, pause, readmit, resume, stop, takeover, unlock
 from proxy.cli.reloading import reload
@@ -54,6 +55,7 @@ for command in (
     takeover,
     stop,
     schema,
+    completion,
     version,
 ):
     main.add_command(command)

@@ -10,11 +10,12 @@ from urllib.parse import urlencode
 import click
 
 from proxy.cli.client import AdminClient, Json, Problem, ProxyLost, path_of
+from proxy.cli.completing import complete_pool
 from proxy.cli.endpoint import Options
 from proxy.cli.speaking import speaks
 from proxy.cli.terminal import put_json, tell
 
-POOL = click.argument("pool")
+POOL = click.argument("pool", shell_complete=complete_pool)
 SLOT = click.argument("slot", type=click.IntRange(min=0))
 
 POLL = 0.1

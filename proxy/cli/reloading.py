@@ -7,8 +7,10 @@ from collections.abc import Iterable
 import click
 
 from proxy.cli.client import LONG_TIMEOUT, AdminClient, Json, Problem, path_of, problem_line
+from proxy.cli.completing import complete_pool
 from proxy.cli.exits import CommandError, ExitCode
-from proxy.cli.following import follow, open_progress, summary
+from proxy.cli.following import follow, summary
+from proxy.cli.picture import open_progress
 from proxy.cli.speaking import speaks
 from proxy.cli.terminal import put, put_json, tell
 from proxy.cli.waiting import cut_lines
@@ -42,7 +44,7 @@ class Reload:
 
 
 @click.command()
-@click.argument("pools", nargs=-1, metavar="[POOL]...")
+@click.argument("pools", nargs=-1, metavar="[POOL]...", shell_complete=complete_pool)
 @click.option("--no-wait", is_flag=True, help="Return when it is accepted.")
 @click.option("--json", "as_json", is_flag=True, help="Print the reports as JSON at the end.")
 @speaks

@@ -97,7 +97,12 @@ def init(path: Path, app: str | None, server: str | None, force: bool) -> None:
     except OSError as error:
         raise CommandError(ExitCode.FAILED, f"{path} cannot be written: {error.strerror}") from None
     tell(f"written: {path} for {starter.app} under {starter.server}")
-    tell(f"next: hotswap check {path}, then hotswap run {path}")
+    if not starter.installed:
+        tell(
+            f"{starter.server} is not installed there yet: {starter.python or 'python'} -m pip install {starter.server}"
+        )
+    name = "" if path == Path("hotswap.toml") else f" {path}"
+    tell(f"next: hotswap check{name}, then hotswap run{name}")
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Iterator
@@ -15,9 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from proxy.cli.client import AdminClient, Json, ProxyLost
+from proxy.cli.following import summary
 from proxy.cli.speaking import speaks
 from proxy.cli.terminal import output, put, put_json, tell
-from proxy.cli.waiting import waiting_lines
+from proxy.cli.waiting import size_words, waiting_lines
 from proxy.core.printable import escape_controls
 
 WATCH_INTERVAL = 1.0
@@ -26,7 +28,12 @@ WATCH_INTERVAL = 1.0
 PATIENCE = 10.0
 """Seconds for which `events` and `--watch` look for a proxy that went away, such as one that is restarted."""
 
-COLUMNS = ("pool", "slot", "gen", "state", "health", "in flight", "conns", "pid", "address", "since", "release")
+COLUMNS = ("pool", "slot", "gen", "state", "health", "in flight", "conns", "pid", "memory", "up", "release", "address")
+
+NUMERIC = {"slot", "gen", "in flight", "conns", "pid", "memory", "up"}
+
+DISPENSABLE = ("address", "release", "conns", "memory", "pid")
+"""Columns that a terminal too narrow for all of them does without, these first."""
 
 STATE_STYLES = {"ready": "green", "starting": "cyan", "draining": "yellow", "stopping": "yellow", "failed": "red"}
 HEALTH_STYLES = {"healthy": "green", "unhealthy": "red"}
@@ -43,9 +50,8 @@ def status(client: AdminClient, watch: bool, as_json: bool) -> None:
         if as_json:
             put_json(document)
         else:
-            output().print(render_status(document))
+            show_status(document)
         return
-    # An interrupt is the end that was meant, not a failure.
     with suppress(KeyboardInterrupt):
         _watch(client, as_json=as_json)
 
@@ -55,13 +61,20 @@ def _watch(client: AdminClient, *, as_json: bool) -> None:
         for document in _looks(client):
             put_json(document, indent=None)
     elif sys.stdout.isatty():
-        with Live(console=output(), auto_refresh=False, screen=True) as live:
+        console = output()
+        with Live(console=console, auto_refresh=False, screen=True) as live:
             for document in _looks(client):
-                live.update(render_status(document), refresh=True)
+                live.update(render_status(document, console.width), refresh=True)
     else:
         for document in _looks(client):
-            output().print(render_status(document))
-            output().print()
+            show_status(document)
+            put("")
+
+
+def show_status(document: Json) -> None:
+    """Print the state for a person."""
+    console = output()
+    console.print(render_status(document, console.width))
 
 
 def _looks(client: AdminClient) -> Iterator[Json]:
@@ -79,8 +92,8 @@ def _looks(client: AdminClient) -> Iterator[Json]:
         time.sleep(WATCH_INTERVAL)  # noqa: TID251  # nothing else runs in this process
 
 
-def render_status(document: Json) -> RenderableType:
-    """Lay the state out for a person."""
+def render_status(document: Json, width: int) -> RenderableType:
+    """Lay the state out for a person, in so many columns."""
     head = Text(f"hotswap {document['version']}, pid {document['pid']}, since {moment(document['started'])}")
     head.append(f", {document['config']}")
     parts: list[RenderableType] = [head]
@@ -88,7 +101,7 @@ def render_status(document: Json) -> RenderableType:
         where = " ".join(listener["bind"])
         parts.append(Text(f"listener {name}: {where}, {counted(listener['connections'], 'connection')}"))
     parts += [pool_line(name, pool) for name, pool in document["pools"].items()]
-    parts.append(_backends(document))
+    parts.append(_backends(document, width))
     parts += [Text(escape_controls(line), style="yellow") for line in waiting_lines(document)]
     return Group(*parts)
 
@@ -115,18 +128,31 @@ def pool_line(name: str, pool: Json) -> Text:
     return line
 
 
-def _backends(document: Json) -> Table:
-    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
-    for column in COLUMNS:
-        numeric = column in {"slot", "gen", "in flight", "conns", "pid"}
-        table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
+def _backends(document: Json, width: int) -> Table:
+    rows = []
     for name, pool in document["pools"].items():
         for slot in pool["slots"]:
-            for one in slot["backends"]:
-                table.add_row(*_cells(name, slot["slot"], one))
+            rows += [_cells(name, slot["slot"], one) for one in slot["backends"]]
             if not slot["backends"]:
-                table.add_row(name, str(slot["slot"]), "", Text("empty", style="red"))
+                rows.append([name, str(slot["slot"]), "", Text("empty", style="red"), *[""] * (len(COLUMNS) - 4)])
+    kept = _fitting(rows, width)
+    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
+    for index in kept:
+        table.add_column(COLUMNS[index], justify="right" if COLUMNS[index] in NUMERIC else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(row[index] for index in kept))
     return table
+
+
+def _fitting(rows: list[list[str | Text]], width: int) -> list[int]:
+    """Choose the columns that fit whole: what is cut at its end, such as a path, says nothing."""
+    needed = [max(len(text) for text in (name, *(row[index] for row in rows))) for index, name in enumerate(COLUMNS)]
+    kept = list(range(len(COLUMNS)))
+    for name in DISPENSABLE:
+        if sum(needed[index] for index in kept) + 2 * (len(kept) - 1) <= width:
+            break
+        kept.remove(COLUMNS.index(name))
+    return kept
 
 
 def _cells(pool: str, slot: int, backend: Json) -> list[str | Text]:
@@ -143,10 +169,22 @@ def _cells(pool: str, slot: int, backend: Json) -> list[str | Text]:
         cell("in_flight"),
         cell("connections"),
         cell("pid"),
-        cell("address"),
-        moment(backend.get("since")),
+        size_words(backend["memory"]) if backend.get("memory") else "-",
+        duration_words(backend["uptime"]) if backend.get("uptime") is not None else "-",
         cell("release"),
+        cell("address"),
     ]
+
+
+def duration_words(seconds: float) -> str:
+    """Give a duration as people read it: its two greatest units."""
+    whole = int(seconds)
+    days, hours, minutes = whole // 86400, whole // 3600 % 24, whole // 60 % 60
+    if days:
+        return f"{days}d {hours}h"
+    if hours:
+        return f"{hours}h {minutes}m"
+    return f"{minutes}m {whole % 60}s" if minutes else f"{whole}s"
 
 
 def counted(number: int, noun: str) -> str:
@@ -193,7 +231,16 @@ def _show_events(client: AdminClient, after: int | None, *, as_json: bool) -> No
 
 
 def event_line(event: Json) -> str:
-    """Give an event as a line: when, what, and the rest as key-values."""
-    fields = {key: value for key, value in event.items() if key not in {"id", "at", "kind"}}
-    words = [f"{key}={value}" for key, value in fields.items() if value is not None]
-    return " ".join([str(event.get("at", "-")), str(event.get("kind", "-")), *words])
+    """Give an event as a line: when, what, and the rest as key-values; of a report only how it went."""
+    words = [str(event.get("at", "-")), str(event.get("kind", "-"))]
+    for key, value in event.items():
+        if key in {"id", "at", "kind"} or value is None or value in ("", [], {}):
+            continue
+        if key == "report" and isinstance(value, dict):
+            words.append(f"{key}={json.dumps(summary(value), ensure_ascii=False)}")
+        elif isinstance(value, str):
+            quoted = any(letter.isspace() or letter in '"=' for letter in value)
+            words.append(f"{key}={json.dumps(value, ensure_ascii=False) if quoted else value}")
+        else:
+            words.append(f"{key}={json.dumps(value, ensure_ascii=False)}")
+    return " ".join(words)

@@ -9,6 +9,7 @@ from tests.support.command_line_reference import PAGE, write_page
 
 CONTRACT = """
 run check init status reload rollouts drain readmit pause resume unlock abort events takeover stop version schema
+completion
 """
 
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 
+from proxy.cli.watching import event_line
 from tests.support.command_line import cli, command, environment, on_terminal
 from tests.support.fake_runtime import FakeProxy, open_fake_proxy
 
@@ -36,9 +37,10 @@ async def test_status_shows_every_backend_in_a_line(proxy: FakeProxy) -> None:
         "flight",
         "conns",
         "pid",
-        "address",
-        "since",
+        "memory",
+        "up",
         "release",
+        "address",
     ] in lines
     rows = [line[:6] for line in lines if line[0] in {"web", "legacy"}]
     assert rows == [
@@ -66,6 +68,26 @@ async def test_status_has_colour_on_a_terminal(proxy: FakeProxy) -> None:
     assert "\x1b[32mready" in text
 
 
+async def test_a_narrow_terminal_gets_fewer_columns_and_no_cut_ones(proxy: FakeProxy) -> None:
+    """What is cut at its end says nothing."""
+    _, text = await on_terminal("status", "--admin", proxy.url, COLUMNS="72")
+    assert "in flight" in text
+    assert "healthy" in text
+    assert "address" not in text
+    assert "…" not in text
+
+
+def test_an_event_is_a_line_that_can_be_read_and_split() -> None:
+    """A report is told by its summary, what is empty is left out, what has spaces stands in quotes."""
+    slots = [{"slot": 0, "state": "done", "exchanges": {"retried": 0, "held": 2, "cut": 0}}]
+    report = {"id": "r1", "pool": "web", "outcome": "done", "seconds": 1.23, "slots": slots}
+    event = {"id": 7, "at": "T", "kind": "rollout.report", "pool": "web", "detail": "", "exit": "by SIGTERM", "n": True}
+    assert event_line(event) == 'T rollout.report pool=web exit="by SIGTERM" n=true'
+    assert event_line({**event, "report": report}).endswith(
+        'report="rollout r1 of pool web: done, 1 of 1 slots replaced in 1.2 s, 2 held"'
+    )
+
+
 async def test_watching_shows_a_state_after_the_other(proxy: FakeProxy) -> None:
     """One JSON line each time, until interrupted."""
     process = await trio.lowlevel.open_process(
@@ -80,7 +102,7 @@ async def test_watching_shows_a_state_after_the_other(proxy: FakeProxy) -> None:
         if lines.count(b"\n") >= 2:
             break
     process.send_signal(signal.SIGINT)
-    assert await process.wait() == 0, "an interrupt is the end that was meant"
+    assert await process.wait() == 0, "being interrupted is how it ends"
     first, second = (json.loads(line) for line in lines.splitlines()[:2])
     assert not first["pools"]["web"]["paused"]
     assert second["pools"]["web"]["paused"]

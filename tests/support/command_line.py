@@ -77,10 +77,14 @@ async def program(*arguments: str, directory: Path | None = None, **changes: str
     return Result(code=done.returncode, stdout=done.stdout.decode(), stderr=done.stderr.decode())
 
 
-async def on_terminal(*arguments: str, **changes: str) -> tuple[int, str]:
-    """Run a command with a terminal before it; gives its exit code and what the terminal was sent."""
+async def on_terminal(*arguments: str, typed: str = "", **changes: str) -> tuple[int, str]:
+    """Run a command with a terminal before it, at which `typed` was typed already.
+
+    Gives its exit code and what the terminal was sent.
+    """
     ours, theirs = os.openpty()
-    variables = environment(TERM="xterm-256color", COLUMNS="120", LINES="40", **changes)
+    os.write(ours, typed.encode())
+    variables = environment(**{"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40", **changes})
     variables.pop("NO_COLOR", None)
     process = await trio.lowlevel.open_process(
         command(*arguments), stdin=theirs, stdout=theirs, stderr=theirs, env=variables, start_new_session=True

@@ -1,0 +1,166 @@
+"""`hotswap init`: a first configuration for whatever app is in the directory, which `check` accepts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+import venv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.command_line import run_cli
+
+APPS = {
+    "fastapi": ("shop/asgi.py", "from fastapi import FastAPI\napp: FastAPI = FastAPI()\n", "shop.asgi:app", "uvicorn"),
+    "flask": ("main.py", "import flask\napp = flask.Flask(__name__)\n", "main:app", "gunicorn"),
+    "package": ("shop/__init__.py", "app = Starlette()\n", "shop:app", "uvicorn"),
+    "plain asgi": ("app.py", "async def app(scope, receive, send):\n    pass\n", "app:app", "uvicorn"),
+    "plain wsgi": (
+        "app.py",
+        "def application(environ, start_response):\n    return []\n",
+        "app:application",
+        "gunicorn",
+    ),
+    "factory": (
+        "shop/__init__.py",
+        "def create_app(config=None):\n    app = Flask(__name__)\n    return app\n",
+        "shop:create_app()",
+        "gunicorn",
+    ),
+    "async factory": ("main.py", "def make_app():\n    return FastAPI()\n", "main:make_app", "uvicorn"),
+    "factory and app": (
+        "main.py",
+        "def create_app():\n    return Flask('shop')\n\n\napp = Flask('shop')\n",
+        "main:app",
+        "gunicorn",
+    ),
+}
+
+
+def written(path: Path) -> dict[str, Any]:
+    """The only pool of a file."""
+    (pool,) = tomllib.loads(path.read_text(encoding="utf-8"))["pools"].values()
+    assert isinstance(pool, dict)
+    return pool
+
+
+def init(directory: Path, *arguments: str) -> dict[str, Any]:
+    """Write a file, have it checked, and give its pool."""
+    path = directory / "hotswap.toml"
+    result = run_cli("init", str(path), *arguments)
+    assert result.code == 0, result.stderr
+    checked = run_cli("check", str(path))
+    assert checked.code == 0, checked.stderr
+    return written(path)
+
+
+@pytest.mark.parametrize("kind", APPS)
+def test_it_finds_the_app_and_check_accepts_what_it_wrote(tmp_path: Path, kind: str) -> None:
+    """A first configuration without typing anything."""
+    name, source, app, server = APPS[kind]
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(source)
+    (tmp_path / "broken.py").write_text("def (")
+    pool = init(tmp_path)
+    assert (pool["app"], pool["server"]) == (app, server)
+    assert ("--factory" in pool.get("args", [])) is (kind == "async factory")
+
+
+def start_django(directory: Path) -> None:
+    """Make a project as Django's own tutorial does."""
+    subprocess.run([sys.executable, "-m", "django", "startproject", "shop", str(directory)], check=True)
+
+
+def test_a_django_project_is_one_app_with_two_entry_points(tmp_path: Path) -> None:
+    """Nobody is asked which; a server that speaks only one of them decides."""
+    start_django(tmp_path)
+    pool = init(tmp_path)
+    assert (pool["server"], pool["app"]) == ("gunicorn", "shop.wsgi:application")
+    assert pool["health"]["host"] == "localhost"
+    other = init(tmp_path, "--force", "--server", "daphne")
+    assert (other["server"], other["app"]) == ("daphne", "shop.asgi:application")
+
+
+def test_an_app_beside_a_django_project_is_not_taken_for_it(tmp_path: Path) -> None:
+    """The project is what `manage.py` manages."""
+    start_django(tmp_path)
+    (tmp_path / "tool.py").write_text("app = FastAPI()\n")
+    assert init(tmp_path)["app"] == "shop.wsgi:application"
+
+
+def test_the_interpreter_of_the_app_is_found(tmp_path: Path) -> None:
+    """In the usual places beside the app, unless it is the one that hotswap runs in; what it lacks is said."""
+    (tmp_path / "main.py").write_text("app = FastAPI()\n")
+    venv.create(tmp_path / ".venv", with_pip=False, symlinks=True)
+    path = tmp_path / "hotswap.toml"
+    result = run_cli("init", str(path))
+    assert written(path)["python"] == ".venv/bin/python"
+    assert ".venv/bin/python -m pip install uvicorn" in result.stderr
+    (packages,) = (tmp_path / ".venv" / "lib").glob("python3*/site-packages")
+    (packages / "granian").mkdir()
+    assert init(tmp_path, "--force")["server"] == "granian", "what is there is used"
+
+
+def test_a_path_for_health_checks_is_used_if_there_is_one(tmp_path: Path) -> None:
+    """Else `/`, and every answer that is not an error of the server."""
+    (tmp_path / "main.py").write_text('app = FastAPI()\n\n\n@app.get("/healthz")\ndef health(): ...\n')
+    assert init(tmp_path)["health"] == {"path": "/healthz"}
+    (tmp_path / "main.py").write_text("app = FastAPI()\n")
+    assert init(tmp_path, "--force")["health"] == {"path": "/", "expect": "200-499"}
+
+
+@pytest.mark.parametrize("server", ["uvicorn", "hypercorn", "gunicorn", "granian", "waitress", "daphne"])
+def test_it_takes_what_is_named(tmp_path: Path, server: str) -> None:
+    """For an app that cannot be found by looking."""
+    assert init(tmp_path, "--app", "my_app.entry:make", "--server", server)["server"] == server
+
+
+def test_a_server_that_cannot_call_a_factory_is_not_given_one(tmp_path: Path) -> None:
+    """Exit code 2, and the line that is missing."""
+    (tmp_path / "main.py").write_text("def create_app():\n    return Flask('shop')\n")
+    result = run_cli("init", str(tmp_path / "hotswap.toml"), "--server", "waitress")
+    assert result.code == 2
+    assert "application = create_app()" in result.stderr
+
+
+def test_it_never_overwrites_unless_told(tmp_path: Path) -> None:
+    """A configuration is work."""
+    path = tmp_path / "hotswap.toml"
+    path.write_text("# work\n")
+    again = run_cli("init", str(path), "--app", "a:b")
+    assert again.code == 1
+    assert "exists already" in again.stderr
+    assert path.read_text() == "# work\n"
+    assert run_cli("init", str(path), "--app", "a:b", "--force").code == 0
+
+
+def test_it_does_not_guess(tmp_path: Path) -> None:
+    """No app, several apps, or a name that is none: exit code 2, and what to do."""
+    path = str(tmp_path / "hotswap.toml")
+    none = run_cli("init", path)
+    assert none.code == 2
+    assert "--app" in none.stderr
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.py").write_text("app = FastAPI()\n")
+    several = run_cli("init", path)
+    assert several.code == 2
+    assert "one:app, two:app" in several.stderr
+    assert run_cli("init", path, "--app", "nonsense").code == 2
+    assert run_cli("init", path, "--app", "a:b", "--server", "apache").code == 2
+    assert not (tmp_path / "hotswap.toml").exists()
+
+
+async def test_on_a_terminal_it_asks(tmp_path: Path) -> None:
+    """With the first that was found as the answer to Enter."""
+    from tests.support.command_line import on_terminal
+
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.py").write_text("app = FastAPI()\n")
+    path = tmp_path / "hotswap.toml"
+    code, text = await on_terminal("init", str(path), typed="two:app\n")
+    assert code == 0, text
+    assert "The app (MODULE:ATTRIBUTE) [one:app]" in text
+    assert written(path)["app"] == "two:app"
