@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 JOBS ?= 2
 
 # Debian packages of the strangers that some tests and benchmarks speak to; tests skip what is not there.
-TOOLS := caddy chromium chromium-driver curl fish haproxy nghttp2-client nginx openssl postgresql prometheus wrk zsh
+TOOLS := caddy chromium chromium-driver curl fish haproxy nghttp2-client nginx openssl postgresql prometheus systemd wrk zsh
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 
 .DEFAULT_GOAL := help

@@ -20,6 +20,7 @@ import trio
 
 from proxy.core.compatibility import Compatibility, Unreadable, parse_compatibility
 from proxy.core.config import CompatibilityTable
+from proxy.processes.children import note_child
 from proxy.processes.guard import start_time_of
 from proxy.processes.guardian import Guardian
 
@@ -105,6 +106,7 @@ def run_command(
         )
     except (OSError, ValueError) as error:
         return Unreadable(f"{command[0]} cannot be run: {getattr(error, 'strerror', None) or error}")
+    note_child(process.pid)
     with process, _guarded(process.pid, guardian):
         try:
             output, complaint, ended = _collect(process, time.monotonic() + timeout)

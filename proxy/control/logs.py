@@ -1,8 +1,10 @@
 """What the proxy says about itself, on stderr: one event a line, a name with key-values.
 
 Names are dotted and lower-case, `docs/reference/log-events.md` lists them. On a terminal the lines are
-coloured for people, elsewhere they are JSON for machines. They go through a `LineWriter`: a stalled stderr
-must not stall the proxy, least of all when it is a backend that fills it.
+coloured for people, elsewhere they are JSON for machines. Where stderr is the journal of systemd, each line begins
+with its priority as sd-daemon(3) has it, which the journal takes off and keeps: `journalctl --priority warning` works.
+They go through a `LineWriter`: a stalled stderr must not stall the proxy, least of all when it is a backend that
+fills it.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import MutableMapping
+from typing import Final
 
 import structlog
 from structlog.typing import FilteringBoundLogger, WrappedLogger
@@ -18,6 +21,9 @@ from proxy.control.lines import LineWriter
 from proxy.core.printable import escape_controls
 
 STDERR = 2
+
+PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+"""Levels as syslog numbers them."""
 
 
 class LogStream:
@@ -68,6 +74,22 @@ def show_controls(
     return event
 
 
+def is_journal(fd: int) -> bool:
+    """Whether a file descriptor is connected to the journal (systemd.exec(5), `JOURNAL_STREAM`)."""
+    stat = os.fstat(fd)
+    return os.environ.get("JOURNAL_STREAM") == f"{stat.st_dev}:{stat.st_ino}"
+
+
+def with_priority(render: structlog.typing.Processor) -> structlog.typing.Processor:
+    """Have each line that a renderer writes begin with the priority of its record."""
+
+    def rendered(logger: WrappedLogger, method: str, event: MutableMapping[str, object]) -> str:
+        priority = PRIORITIES.get(str(event.get("level")), PRIORITIES["info"])
+        return "\n".join(f"<{priority}>{line}" for line in str(render(logger, method, event)).split("\n"))
+
+    return rendered
+
+
 def configure_logs(*, level: str, log_format: str, fd: int = STDERR) -> LogStream:
     """Send the log of this process to a file descriptor; call it once, early.
 
@@ -97,6 +119,8 @@ def configure_logs(*, level: str, log_format: str, fd: int = STDERR) -> LogStrea
         shared.append(show_controls)
     else:
         renderer = structlog.processors.JSONRenderer(default=str)
+    if is_journal(fd):
+        renderer = with_priority(renderer)
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),

@@ -13,6 +13,7 @@ import trio
 
 from proxy.control.channel import Channel, open_pair
 from proxy.control.handoff import ask_new_version, new_command, new_environment
+from proxy.processes.children import note_child
 from proxy.processes.supervisor import Exit
 
 SILENCE = 5.0
@@ -79,6 +80,7 @@ class NewProcess:
                 argv, env=self._environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
             )
         self.pid = self._process.pid
+        note_child(self.pid)
         self.pidfd = os.pidfd_open(self.pid)
 
     async def wait_death(self) -> str:

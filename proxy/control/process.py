@@ -58,6 +58,7 @@ async def run_proxy(config_path: Path | str | None = None, *, old: int | None = 
     finally:
         stream.close()
     if runtime.successor and os.getpid() == 1:
-        # Nothing else is left in this process, so nobody minds that it blocks.
-        return be_stub(runtime.surroundings.sockets, runtime.successor)
+        # Nothing else is left in this process, so nobody minds that it blocks; and as its files are closed, nothing of
+        # this loop can be unwound afterwards.
+        os._exit(be_stub(runtime.surroundings.sockets, runtime.successor))
     return 0

@@ -48,14 +48,17 @@ from proxy.control.takeovers import serve_calls, start_takeover, succeed
 from proxy.control.traffic import TrafficRecorder
 from proxy.control.version import program_version
 from proxy.core.address import Address
-from proxy.core.config import Configuration
+from proxy.core.config import AccessLogFormat, Configuration
 from proxy.core.errors import ConfigError, Problem, ProxyError, RefusalCode, Refused
 from proxy.core.pool import CapacityFreed, PoolEvent
 from proxy.core.routing import Router
 from proxy.core.tally import Tally
+from proxy.edge.combined_ledger import CombinedLedger
 from proxy.edge.dataplane import DataPlane
+from proxy.edge.ledger import Ledger
 from proxy.edge.probe import probe
 from proxy.edge.sockets import inherited_sockets
+from proxy.processes.children import serve_orphans
 from proxy.processes.guardian import Guardian, start_guardian
 
 __all__ = ["ReloadAnswer", "Runtime"]
@@ -118,7 +121,12 @@ class Runtime(Orders):
         self.processors = len(os.sched_getaffinity(0))
         self.pools = PoolSet(processors=self.processors, observer=self._note_change)
         self.log: FilteringBoundLogger = structlog.get_logger()
-        self.plane = DataPlane(tally=self.tally, log=self.log, access=access.write if access.enabled else None)
+        self.plane = DataPlane(
+            tally=self.tally,
+            log=self.log,
+            access=access.write if access.enabled else None,
+            ledger=CombinedLedger if config.proxy.access_log_format is AccessLogFormat.COMBINED else Ledger,
+        )
         self.traffic = TrafficRecorder(self.plane.served)
         self.book = RolloutBook(self.log)
         self._access = access
@@ -195,6 +203,7 @@ class Runtime(Orders):
         """Note that listeners accept, and keep the service manager informed from here on."""
         self.serving = True
         self.nursery.start_soon(self._watch_boot)
+        self.nursery.start_soon(self._follow_events)
 
     def surround(self, guardian: Guardian, state_dir: Path, environment: Mapping[str, str] | None = None) -> None:
         """Make what pools need of this process.
@@ -217,6 +226,7 @@ class Runtime(Orders):
             predecessor=self.predecessor,
         )
         self.nursery.start_soon(guardian.serve)
+        self.nursery.start_soon(serve_orphans, self.log)
 
     async def open_admin(self, inherited: Mapping[Address, socket.socket]) -> None:
         """Listen for the admin API, and serve it at once unless its sockets come from another process.
@@ -273,6 +283,13 @@ class Runtime(Orders):
                 self.manager.ready()
             self._changed = trio.Event()
             await self._changed.wait()
+
+    async def _follow_events(self) -> None:
+        """Have the service manager told what a rollout is at: its steps are no changes of the pool."""
+        while True:
+            with self.events.subscribe() as events:
+                async for _ in events:
+                    self._note_change()
 
     def _note_change(self, event: PoolEvent | None = None) -> None:
         if not isinstance(event, CapacityFreed):

@@ -13,6 +13,8 @@ from proxy.control.supervised_pool import SupervisedPool
 from proxy.control.version import program_version
 from proxy.core.exchange_view import tell_exchanges
 from proxy.core.lifecycle import BackendState
+from proxy.core.rollout import Rollout
+from proxy.core.step_table import StepState
 
 if TYPE_CHECKING:
     from proxy.control.runtime import Runtime
@@ -110,6 +112,16 @@ def _wall_clock(ago: float) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def _progress(rollout: Rollout) -> str:
+    """Give in words how far a rollout is."""
+    turns = rollout.report(trio.current_time()).slots
+    replaced = sum(turn.state is StepState.DONE and not turn.rollback for turn in turns)
+    words = f"rollout {rollout.id}: {replaced} of {rollout.size} replaced"
+    if rollout.rolling_back:
+        words += ", rolling back"
+    return words if rollout.step is None else f"{words}, slot {rollout.step.slot} {rollout.step.state}"
+
+
 def summarise(runtime: Runtime) -> str:
     """Give the state in one line, as `systemctl status` shows it."""
     if runtime.stopping:
@@ -117,8 +129,10 @@ def summarise(runtime: Runtime) -> str:
     parts = []
     for name, pool in runtime.pools.items():
         words = f"{name} {len(pool.core.ready_slots())}/{pool.core.size} ready"
-        if isinstance(pool, SupervisedPool) and pool.rollout_id is not None:
-            words += f", rollout {pool.rollout_id}"
+        if isinstance(pool, SupervisedPool) and pool.run is not None:
+            words += f", {_progress(pool.run.rollout)}"
+        elif isinstance(pool, SupervisedPool) and pool.rollout_id is not None:
+            words += f", rollout {pool.rollout_id} is next"
         if pool.core.locked is not None:
             words += ", LOCKED"
         if pool.core.paused:

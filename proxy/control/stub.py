@@ -18,6 +18,9 @@ from typing import Final
 PID_NAME: Final = "proxy.pid"
 """The name, in the state directory, of the file with the process id of the proxy that serves."""
 
+_FIRST_FD: Final = 3
+"""After the standard streams."""
+
 FORWARDED: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2})
 
 
@@ -39,7 +42,7 @@ def read_pid(directory: Path) -> int | None:
 
 
 def be_stub(directory: Path, successor: int, *, forward: Callable[[int, int], None] = os.kill) -> int:
-    """Stay until no proxy is left; blocks, and needs no event loop.
+    """Stay until no proxy is left; blocks, and needs no event loop, nor anything else that was open.
 
     Args:
         directory: the state directory.
@@ -49,6 +52,8 @@ def be_stub(directory: Path, successor: int, *, forward: Callable[[int, int], No
     Returns:
         The exit code of the last proxy, 1 when it was killed.
     """
+    # What it had open is the other's now: a listener that is closed there must not live on here.
+    os.closerange(_FIRST_FD, os.sysconf("SC_OPEN_MAX"))
     waited = {*FORWARDED, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, waited)
     serving, code = successor, 0

@@ -201,6 +201,9 @@ class Succession:
                         self._goods.take_commit(received)
                     case NewEvent.BYE_RECEIVED:
                         self._add_counts(received)
+                        if frame.body.get("stays") is True:
+                            # Process 1 of a container may not end, so nobody is waited for.
+                            self._note(NewEvent.PEER_DIED, "the old process serves nobody any more")
         except (ProxyError, OSError, KeyError, ValueError, TypeError) as error:
             self._log.error("takeover.not_understood", frame=frame.type.value, exc_info=error)
             return f"a {frame.type} frame: {error}"

@@ -56,6 +56,7 @@ class DataPlane:
         tally: what is counted.
         log: where defects and pauses are told.
         access: takes access lines; None when they are off.
+        ledger: what counts exchanges and formats those lines.
         clock: seconds, of any beginning.
     """
 
@@ -65,6 +66,7 @@ class DataPlane:
         tally: Tally,
         log: Log,
         access: Callable[[bytes], None] | None = None,
+        ledger: type[Ledger] = Ledger,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.tally = tally
@@ -72,7 +74,7 @@ class DataPlane:
         self.clock = clock
         self.poller = Poller(clock=clock)
         self.poller.on_defect = self.on_crash
-        self.ledger = Ledger(tally, access, clock)
+        self.ledger = ledger(tally, access, clock)
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
         self.router = Router(())
         self.gates: dict[str, Gate] = {}

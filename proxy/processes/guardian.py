@@ -25,6 +25,7 @@ from typing import Final
 import trio
 
 from proxy.processes import guard
+from proxy.processes.children import note_child
 
 _RESTART_PAUSE: Final = 1.0
 """Seconds between two guardians, should they not stay alive."""
@@ -200,6 +201,7 @@ def _spawn() -> tuple[int, int]:
             # Blocked until they are ignored, so that there is no moment at which one could end it.
             setsigmask=guard.IGNORED,
         )
+        note_child(pid)
     except BaseException:
         os.close(writing)
         raise

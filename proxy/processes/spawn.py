@@ -27,6 +27,7 @@ from structlog.typing import FilteringBoundLogger
 from proxy.core.address import Address, TcpAddress, UnixAddress
 from proxy.core.errors import BackendError
 from proxy.core.strategy import Listen
+from proxy.processes.children import note_child
 from proxy.processes.guard import start_time_of
 from proxy.processes.guardian import Guardian
 from proxy.processes.listening import BackendSocket, Transport
@@ -48,6 +49,7 @@ _FIRST_FREE_FD: Final = 10
 _OURS: Final = frozenset(
     (
         "FDSTORE",
+        "JOURNAL_STREAM",
         "LISTEN_FDNAMES",
         "LISTEN_FDS",
         "LISTEN_PID",
@@ -212,6 +214,7 @@ def _start(plan: SpawnPlan, listening: BackendSocket, notify: NotifySocket | Non
             # Whatever the proxy ignores, or was started with: a backend begins with the defaults.
             setsigdef=_EVERY_SIGNAL,
         )
+        note_child(pid)
     # Nobody reaps our children but the supervisor, so the number is still this process.
     try:
         start = start_time_of(pid)

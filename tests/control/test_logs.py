@@ -94,3 +94,28 @@ def test_on_a_terminal_auto_means_coloured_lines_for_people(monkeypatch: pytest.
     os.close(theirs)
     assert "\x1b[" in text
     assert "backend.ready" in text
+
+
+@pytest.mark.parametrize("log_format", ["auto", "console"])
+def test_in_the_journal_each_line_begins_with_its_priority(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log_format: str
+) -> None:
+    """As sd-daemon(3) has it; every line, for the journal makes an entry of each."""
+    path = tmp_path / "log"
+    path.touch()
+    stat = path.stat()
+    monkeypatch.setenv("JOURNAL_STREAM", f"{stat.st_dev}:{stat.st_ino}")
+    lines = logged(path, level="debug", log_format=log_format).splitlines()
+    assert all(line[:1] == "<" and line[2:3] == ">" for line in lines)
+    found = {word: next(line[1] for line in lines if word in line) for word in ("probed", "ready", "refused", "failed")}
+    assert found == {"probed": "7", "ready": "6", "refused": "4", "failed": "3"}
+    if log_format == "auto":
+        assert json.loads(lines[0][3:])["event"] == "backend.probed"
+
+
+def test_a_variable_that_speaks_of_another_stream_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is inherited by programs whose stderr is redirected elsewhere."""
+    monkeypatch.setenv("JOURNAL_STREAM", "1:1")
+    assert logged(tmp_path / "log").startswith("{")

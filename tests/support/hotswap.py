@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -252,6 +252,8 @@ async def run_hotswap(
     wait_ready: bool = True,
     stop: bool = True,
     environment: Mapping[str, str] | None = None,
+    launcher: Sequence[str] = (),
+    pass_fds: Sequence[int] = (),
 ) -> AsyncIterator[Hotswap]:
     """Run a proxy for the time of the block.
 
@@ -260,17 +262,21 @@ async def run_hotswap(
         directory: Where the configuration is written; the state is kept below it.
         wait_ready: Whether the block begins only when `/readyz` says yes.
         stop: Whether to stop it at the end and to expect exit code 0; False for a test that ends it in
-        another way. environment: Further environment variables.
+            another way.
+        environment: Further environment variables.
+        launcher: A program, with its arguments, that runs the command behind them.
+        pass_fds: Descriptors that it inherits.
     """
     config = directory / "hotswap.toml"
     config.write_text(complete_configuration(config_text, directory), encoding="utf-8")
     process = await trio.lowlevel.open_process(
-        [*PROGRAM, "run", str(config)],
+        [*launcher, *PROGRAM, "run", str(config)],
         cwd=directory,
         env={**_environment(), **(environment or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        pass_fds=pass_fds,
     )
     hotswap = Hotswap(process, directory=directory, config=config, admin=Admin(directory / "admin.sock"))
     assert process.stdout is not None

@@ -28,11 +28,12 @@ from proxy.core.config.pools import (
     StorageTable,
     SupervisedPoolTable,
 )
-from proxy.core.config.process import AdminTable, LogFormat, LogLevel, ProxyTable
+from proxy.core.config.process import AccessLogFormat, AdminTable, LogFormat, LogLevel, ProxyTable
 from proxy.core.config.routes import RouteTable
 from proxy.core.config.schema import configuration_schema
 
 __all__ = [
+    "AccessLogFormat",
     "AdminTable",
     "CertificateTable",
     "CompatibilityTable",

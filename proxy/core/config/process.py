@@ -26,6 +26,14 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+class AccessLogFormat(StrEnum):
+    """How exchanges are written to the access log."""
+
+    JSON = "json"
+    COMBINED = "combined"
+    """The format of Apache and nginx, for programs that read theirs."""
+
+
 class ProxyTable(Table):
     """The process: where it keeps its state, how it logs, how it ends."""
 
@@ -41,6 +49,9 @@ class ProxyTable(Table):
 
     access_log: LogPath = "-"
     """One line for each exchange: `-` is stdout, anything else a path, `off` none."""
+
+    access_log_format: AccessLogFormat = AccessLogFormat.JSON
+    """How each is written: `json` with everything that is known, or `combined` as Apache and nginx write it."""
 
     shutdown_timeout: Duration = 30.0
     """How long a graceful stop waits for exchanges to finish before it cuts them."""

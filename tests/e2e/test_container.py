@@ -1,0 +1,148 @@
+"""The proxy as process 1, as in a container, and the files that make one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.support.hotswap import REPOSITORY, Hotswap, descendants, run_hotswap
+from tests.support.pools import command_pool, listeners
+from tests.support.tools import require_tool
+
+CONTAINER = REPOSITORY / "conf" / "container"
+
+LEAVES_ORPHANS = """
+import os, subprocess, sys
+# Each shell starts a process in a session of its own and ends; that process goes to process 1, and ends too.
+for _ in range(3):
+    subprocess.run(["/bin/sh", "-c", "setsid sh -c 'echo orphan $$' &"], check=True)
+from backends.plain import main
+main([])
+"""
+
+
+def children(pid: int) -> dict[int, str]:
+    """The states of the direct children of a process, zombies among them."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                state, parent, *_ = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(parent) == pid:
+                found[int(entry.name)] = state
+    return found
+
+
+@asynccontextmanager
+async def run_as_first(config: str, directory: Path) -> AsyncIterator[tuple[Hotswap, int]]:
+    """Run a proxy as process 1 of a namespace of its own; gives it, and its process id out here."""
+    unshare = require_tool("unshare", package="util-linux")
+    alone = [unshare, "--pid", "--fork", "--mount-proc", "--kill-child"]
+    if os.geteuid():
+        alone += ["--user", "--map-root-user"]
+    tried = await trio.run_process([*alone, "true"], check=False, capture_stderr=True)
+    if tried.returncode and os.environ.get("CI") != "true":
+        pytest.skip(f"no namespace can be made here: {tried.stderr.decode().strip()}")
+    async with run_hotswap(config, directory, launcher=alone, stop=False) as hotswap:
+        (first,) = children(hotswap.pid)
+        yield hotswap, first
+
+
+def pool(directory: Path) -> str:
+    """Two backends that leave orphans behind whenever they boot."""
+    return command_pool(directory, command=[sys.executable, "-c", LEAVES_ORPHANS])
+
+
+async def no_zombie(hotswap: Hotswap, first: int) -> bool:
+    """Whether process 1 has reaped everything that ended."""
+    return "Z" not in children(first).values()
+
+
+@pytest.mark.fail_after(60)
+async def test_process_1_reaps_what_its_backends_leave_behind(tmp_path: Path):
+    """Not once but as a rule; the rollout that replaces them is none the wiser, and SIGTERM is a graceful stop."""
+    async with run_as_first(listeners() + pool(tmp_path), tmp_path) as (hotswap, first):
+        assert (await hotswap.status())["pid"] == 1
+        rollout = await hotswap.rollout()
+        assert rollout["outcome"] == "done"
+        exits = [record for record in hotswap.records() if record.get("event") == "backend.exited"]
+        # It has not taken the end of a backend from whoever waits for it.
+        assert len(exits) == 2
+        assert not [record for record in exits if "unknown" in str(record["exit"])], exits
+        orphans = {int(line.split()[1]) for line in output(hotswap) if line.startswith("orphan ")}
+        assert len(orphans) == 12
+        with trio.fail_after(10):
+            while not await no_zombie(hotswap, first):
+                await trio.sleep(0.05)
+        os.kill(first, signal.SIGTERM)
+        await hotswap.wait_stopped()
+
+
+@pytest.mark.fail_after(60)
+async def test_process_1_that_was_taken_over_from_passes_signals_on(tmp_path: Path):
+    """It stays, because everything ends with process 1; what it is told the proxy that serves is told."""
+    async with run_as_first(listeners() + pool(tmp_path), tmp_path) as (hotswap, first):
+        response = await hotswap.admin.call("POST", "/v1/takeover?probation=100ms&drain_timeout=1s")
+        assert response.status == 200, response.body
+        serving = response.json()["pid"]
+        assert serving != 1
+        with trio.fail_after(10):
+            while (await hotswap.status())["predecessors"]:
+                await trio.sleep(0.05)
+        # What it had open is closed: listeners, connections, the pipes of backends.
+        assert sorted(map(int, os.listdir(f"/proc/{first}/fd"))) == [0, 1, 2]
+        so_far = len(hotswap.lines)
+        os.kill(first, signal.SIGHUP)
+        assert json.loads(await hotswap.wait_line("signal.received", after=so_far))["signal"] == "SIGHUP"
+        assert (await hotswap.rollout())["outcome"] == "done"
+        with trio.fail_after(10):
+            while not await no_zombie(hotswap, first):
+                await trio.sleep(0.05)
+        os.kill(first, signal.SIGTERM)
+        await hotswap.wait_stopped()
+        assert descendants(hotswap.pid) == []
+
+
+def output(hotswap: Hotswap) -> list[str]:
+    """What the backends wrote."""
+    return [str(record["line"]) for record in hotswap.records() if record.get("event") == "backend.output"]
+
+
+def instructions() -> list[tuple[str, str]]:
+    """The instructions of the Dockerfile, continued lines joined."""
+    text = (CONTAINER / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return [(word, rest.strip()) for word, _, rest in (line.partition(" ") for line in lines)]
+
+
+def test_the_image_is_made_of_what_is_there():
+    """Every file that it copies exists, and what is run there is what the other files speak of."""
+    found = instructions()
+    copied = [shlex.split(rest) for word, rest in found if word == "COPY"]
+    ours = [source for words in copied if not words[0].startswith("--") for source in words[:-1]]
+    assert ours
+    assert [source for source in ours if not (REPOSITORY / source).exists()] == []
+    values = dict(found)
+    # Without a shell in between, which would be process 1 and pass no signal on.
+    assert json.loads(values["ENTRYPOINT"]) == ["hotswap"]
+    assert json.loads(values["CMD"]) == ["run", "/etc/hotswap/hotswap.toml"]
+    assert ["conf/container/hotswap.toml", "/etc/hotswap/hotswap.toml"] in copied
+    assert values["STOPSIGNAL"] == "SIGTERM"
+    assert values["USER"] == "hotswap"
+    config = (CONTAINER / "hotswap.toml").read_text(encoding="utf-8")
+    (admin,) = re.findall(r'^bind = \["(unix:.*)"\]$', config, re.MULTILINE)
+    assert f"HOTSWAP_ADMIN={admin}" in values["ENV"].split()
+    ports = set(re.findall(r'"0\.0\.0\.0:(\d+)"', config))
+    assert set(values["EXPOSE"].split()) == ports
