@@ -19,8 +19,9 @@ help:
 	@echo "make tools   install the Debian packages that some tests need (needs root)"
 	@echo "make lint, types, suite: the parts of make test; docs: write what is generated; bench: measure; clean"
 
+# What to try next is printed when both backends are ready, by a process that ends with that.
 demo: $(VENV)/installed-for-demo
-	exec $(BIN)/hotswap run conf/demo.toml
+	@($(BIN)/python -m backends.demo.welcome &); exec $(BIN)/hotswap run conf/demo.toml
 
 # One after the other, cheap ones first, also under make -j.
 test: $(VENV)/installed-for-test

@@ -8,10 +8,14 @@ fail (binding, certificates) is done by `prepare`, before anything changes; `com
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import structlog
+from structlog.typing import FilteringBoundLogger
 
 from proxy.core.address import Address, TcpAddress, UnixAddress
 from proxy.core.config import ListenerTable
@@ -19,7 +23,7 @@ from proxy.core.errors import ConfigError, Problem
 from proxy.edge.dataplane import DataPlane
 from proxy.edge.listener import OpenListener
 from proxy.edge.sockets import address_of, bind, close_all, take_matching
-from proxy.edge.tls import open_context
+from proxy.edge.tls import AUTHORITY, open_context
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,9 +221,23 @@ class Listeners:
             kept = tuple(moving.get(sock, sock) for sock in listener.sockets)
             if kept != tuple(listener.sockets):
                 listener.sockets = kept
+            known = self._open.get(name)
             self._open[name] = listener
             plane.open_listener(listener)
+            if known is None or known.table.tls != listener.table.tls:
+                self._tell(listener)
         return tuple(changes)
+
+    def _tell(self, listener: OpenListener) -> None:
+        """Say where it really listens, and where to find the authority that clients have to trust for it."""
+        log: FilteringBoundLogger = structlog.get_logger()
+        tls = listener.table.tls
+        facts: dict[str, object] = {} if tls is None or not tls.self_signed else {"authority": self._authority()}
+        addresses = [str(address) for address in listener.addresses]
+        log.info("listener.listening", listener=listener.name, addresses=addresses, **facts)
+
+    def _authority(self) -> str:
+        return os.path.normpath(self._state_dir / AUTHORITY)
 
     def close_unused(self) -> None:
         """Close inherited sockets that no listener asked for."""

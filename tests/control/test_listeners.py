@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 import trio
 
 from proxy.control.listeners import Listeners
@@ -72,6 +73,23 @@ async def test_an_unchanged_listener_is_not_mentioned(tmp_path):
     async with open_stage(tmp_path) as (_listeners, _plane, take_over):
         take_over(tables(a="127.0.0.1:0"))
         assert take_over(tables(a="127.0.0.1:0")) == ()
+
+
+async def test_where_it_really_listens_is_logged_once_and_so_is_what_to_trust(tmp_path):
+    """A port that the kernel chose, and the authority of a certificate for development."""
+    plain = tables(a="127.0.0.1:0")
+    tls = {"b": ListenerTable.model_validate({"bind": ["127.0.0.1:0"], "tls": {"self_signed": ["localhost"]}})}
+    async with open_stage(tmp_path) as (listeners, _plane, take_over):
+        with structlog.testing.capture_logs() as logs:
+            take_over(plain | tls)
+            take_over(plain | tls)
+        assert [(entry["event"], entry["listener"]) for entry in logs] == [
+            ("listener.listening", "a"),
+            ("listener.listening", "b"),
+        ]
+        assert logs[0]["addresses"] == [str(address) for address in listeners.bound("a")]
+        assert "authority" not in logs[0]
+        assert "BEGIN CERTIFICATE" in Path(logs[1]["authority"]).read_text()
 
 
 async def test_a_listener_that_gains_an_address_keeps_the_old_one_open(tmp_path):
