@@ -22,7 +22,7 @@ pool = "web"
 
 [pools.web]
 server = "command"
-command = ["{sys.executable}", "-m", "backends.plain", "--boot-seconds", "1.5"]
+command = ["{sys.executable}", "-m", "backends.plain", "--boot-seconds", "0.1"]
 directory = "{Path(__file__).parents[2]}"
 """
 
@@ -55,7 +55,8 @@ async def test_a_day_of_an_operator(tmp_path: Path) -> None:
         assert "pools.web.sizee" in checked.stderr
         assert refused.stderr.count("pools.web.sizee") == 1
 
-        hotswap.config.write_text(hotswap.config.read_text().replace("sizee = 3\n", ""))
+        # A replacement that takes so long to boot is not there before the next command.
+        hotswap.config.write_text(hotswap.config.read_text().replace("sizee = 3\n", "").replace('"0.1"', '"30"'))
         assert (await hotswap.command("reload", "web", "--no-wait")).code == 0
         running = await hotswap.command("reload", "web")
         assert (running.code, "refused: rollout-in-progress" in running.stderr) == (3, True)
@@ -73,7 +74,7 @@ async def test_a_rollout_that_fails_leaves_a_pool_that_can_be_repaired(tmp_path:
     """Exit code 4 with the last lines, then `unlock`."""
     new_code = tmp_path / "new_code.py"
     new_code.write_text("from backends.plain import main\nmain()\n")
-    config = CONFIGURATION.replace('"-m", "backends.plain", "--boot-seconds", "1.5"', f'"{new_code}"')
+    config = CONFIGURATION.replace('"-m", "backends.plain", "--boot-seconds", "0.1"', f'"{new_code}"')
     environment = {"PYTHONPATH": str(Path(__file__).parents[2])}
     async with run_hotswap(config, tmp_path, environment=environment) as hotswap:
         new_code.write_text("import sys\nsys.exit('the catalogue \\x1b[31mis empty')\n")
