@@ -14,6 +14,7 @@ from proxy.control.admin import serving
 from proxy.control.admin.streaming import stream_events
 from proxy.control.events import EventLog
 from proxy.core.address import TcpAddress
+from proxy.core.errors import ConfigError
 from tests.support.event_stream import open_event_stream
 from tests.support.fake_runtime import CONFIGURATION, open_fake_proxy
 
@@ -39,7 +40,7 @@ async def test_an_address_in_use_is_an_error_before_anything_is_served() -> None
         with pytest.raises(BaseExceptionGroup) as caught:
             async with open_fake_proxy(text):
                 raise AssertionError("it started")
-        assert caught.group_contains(OSError, match="cannot listen on 127.0.0.1")
+        assert caught.group_contains(ConfigError, match=r"admin\.bind\[0\]")
 
 
 async def test_events_are_streamed_from_the_last_seen_on() -> None:
