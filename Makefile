@@ -47,8 +47,9 @@ docs: $(VENV)/installed-for-test
 	$(BIN)/python -m tests.support.command_line_reference
 	$(BIN)/python -m tests.support.state_diagrams
 
-bench: $(VENV)/installed-for-test
-	$(BIN)/python -m tests.bench
+# All of it takes about twenty minutes of a quiet machine; BENCH="--quick", BENCH="--cases get-32,tls-get" and so on.
+bench: $(VENV)/installed-for-bench
+	$(BIN)/python -m tests.bench --directory build/bench $(BENCH)
 
 tools:
 	@missing=""; for package in $(TOOLS); do \
@@ -71,6 +72,10 @@ $(VENV)/installed-for-demo: $(VENV)/bin/python pyproject.toml tests/constraints.
 $(VENV)/installed-for-test: $(VENV)/bin/python pyproject.toml tests/constraints.txt
 	$(PIP) install --constraint tests/constraints.txt --editable '.[demo,test]'
 	@touch $@ $(VENV)/installed-for-demo
+
+$(VENV)/installed-for-bench: $(VENV)/installed-for-test
+	$(PIP) install --constraint tests/constraints.txt --editable '.[demo,test,bench]'
+	@touch $@
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("hotswap needs Python 3.11 or newer")'

@@ -129,6 +129,8 @@ BARS = (
     _requests_bar("tls-get", ProxyName.NGINX, 0.33),
     _requests_bar("tls-get", ProxyName.ENVOY, 1.0),
     _requests_bar("tls-get", ProxyName.CADDY, 1.5),
+    _requests_bar("h2-get", ProxyName.CADDY, 0.7, stretch=1.0),
+    _requests_bar("h2-get", ProxyName.HYPERCORN, 2.0),
     _requests_bar("post-4k", ProxyName.NGINX, 0.3),
     _requests_bar("post-4k", ProxyName.CADDY, 1.5),
     Bar(case="download-100m", title="rate, times nginx", ratio=_rate(ProxyName.NGINX), bound=0.9),

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tests.bench.h2load import H2loadLoad
 from tests.bench.handshake import HandshakeLoad
 from tests.bench.idle import IdleLoad
 from tests.bench.origin import LARGE_FILE, SMALL_FILE
+from tests.bench.proxies.peer import ProxyName
 from tests.bench.rollout import RolloutLoad
 from tests.bench.transfer import DownloadLoad, UploadLoad
 from tests.bench.websocket import EchoLoad
 from tests.bench.wrk import WrkLoad
 
-Load = WrkLoad | DownloadLoad | UploadLoad | EchoLoad | HandshakeLoad | IdleLoad | RolloutLoad
+Load = WrkLoad | H2loadLoad | DownloadLoad | UploadLoad | EchoLoad | HandshakeLoad | IdleLoad | RolloutLoad
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +38,15 @@ class Case:
     direct: bool = False
     together: bool = False
 
-    @property
-    def hotswap_only(self) -> bool:
-        """Whether peers have nothing to compare."""
-        return isinstance(self.load, RolloutLoad)
+    def compares(self, name: ProxyName) -> bool:
+        """Whether there is something to measure on ``name``."""
+        match name:
+            case ProxyName.HOTSWAP:
+                return True
+            case ProxyName.HYPERCORN:
+                return isinstance(self.load, H2loadLoad)
+            case _:
+                return not isinstance(self.load, RolloutLoad)
 
     @property
     def fresh(self) -> bool:
@@ -61,6 +68,11 @@ CASES = (
     Case(name="post-4k", title="4 KiB POST, 32 connections", load=WrkLoad(connections=32, post_bytes=4096)),
     Case(name="tls-get", title="small GET over TLS, 32 connections", load=WrkLoad(connections=32, tls=True)),
     Case(name="tls-handshake", title="full TLS handshakes", load=HandshakeLoad(connections=8)),
+    Case(
+        name="h2-get",
+        title="small GET over HTTP/2 and TLS, 16 streams of 1 connection",
+        load=H2loadLoad(connections=1, streams=16),
+    ),
     Case(name="download-1m", title="1 MiB download, 4 connections", load=_DOWNLOAD_1M),
     Case(name="download-100m", title="100 MiB download", load=_DOWNLOAD_100M),
     Case(name="upload-100m", title="100 MiB upload", load=_UPLOAD_100M),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import assert_never
 
 from tests.bench.cases import Case, Load
+from tests.bench.h2load import H2loadLoad, run_h2load
 from tests.bench.handshake import HandshakeLoad, run_handshakes
 from tests.bench.idle import IdleLoad, run_idle
 from tests.bench.outcome import Outcome, Sample
@@ -37,9 +38,10 @@ def measure_peer(case: Case, peer: Peer, *, round_number: int, pace: Pace, files
     """Warm up, load, and read what the proxy used for it.
 
     Raises:
-        WrkFailed: see ``run_wrk``; likewise ``TransferBroken``, ``EchoBroken`` and OSError of other clients.
+        WrkFailed: see ``run_wrk``; likewise ``H2loadFailed``, ``TransferBroken``, ``EchoBroken``, and OSError of
+            other clients.
     """
-    tls = isinstance(case.load, HandshakeLoad) or (isinstance(case.load, WrkLoad) and case.load.tls)
+    tls = isinstance(case.load, HandshakeLoad | H2loadLoad) or (isinstance(case.load, WrkLoad) and case.load.tls)
     port = peer.setup.tls_port if tls else peer.setup.plain_port
     if isinstance(case.load, DownloadLoad):
         check_download(case.load, port=port, files=files)
@@ -81,6 +83,8 @@ def _run(load: Load, *, peer: Peer, port: int, seconds: float, files: Path) -> O
     match load:
         case WrkLoad():
             return run_wrk(load, port=port, seconds=seconds)
+        case H2loadLoad():
+            return run_h2load(load, port=port, seconds=seconds)
         case DownloadLoad() | UploadLoad():
             return run_transfer(load, port=port, seconds=seconds, files=files)
         case EchoLoad():

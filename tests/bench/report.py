@@ -7,12 +7,12 @@ import json
 import os
 import platform
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.bars import Verdict
-from tests.bench.outcome import Sample
+from tests.bench.bars import Verdict, judge
+from tests.bench.outcome import Outcome, Sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +77,48 @@ class Report:
             "samples": [dataclasses.asdict(sample) for sample in self.samples],
         }
         return json.dumps(document, indent=1) + "\n"
+
+
+def load_report(path: Path) -> Report:
+    """Read what ``to_json`` made.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not a report; likewise KeyError and TypeError.
+    """
+    document = json.loads(path.read_text(encoding="utf-8"))
+    return Report(
+        machine=document["machine"],
+        versions=document["versions"],
+        samples=tuple(Sample(**(entry | {"outcome": Outcome(**entry["outcome"])})) for entry in document["samples"]),
+        verdicts=tuple(Verdict(**entry) for entry in document["bars"]),
+        absent=document["absent"],
+        failures=tuple(document["failures"]),
+    )
+
+
+def join_reports(earlier: Report, later: Report, *, order: Sequence[str]) -> Report:
+    """Return both as one: of a case that both have, only the later samples count.
+
+    Ratios stay inside one run, since a case comes from one of them whole.
+
+    Args:
+        earlier: of the same machine.
+        later: whose word counts.
+        order: names of cases, as they are to come.
+    """
+    anew = {sample.case for sample in later.samples}
+    samples = [sample for sample in earlier.samples if sample.case not in anew] + list(later.samples)
+    measured = {sample.proxy for sample in samples}
+    absent = {name: reason for name, reason in earlier.absent.items() if name not in measured}
+    return Report(
+        machine=later.machine,
+        versions={**earlier.versions, **later.versions},
+        samples=tuple(sorted(samples, key=lambda sample: order.index(sample.case))),
+        verdicts=judge(samples, cases={sample.case for sample in samples}),
+        absent=absent | dict(later.absent),
+        failures=tuple(text for text in earlier.failures if text.partition(" ")[0] not in anew) + later.failures,
+    )
 
 
 def describe_machine() -> dict[str, str]:

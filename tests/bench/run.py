@@ -18,6 +18,7 @@ import trustme
 
 from tests.bench.bars import judge
 from tests.bench.cases import Case
+from tests.bench.h2load import H2loadFailed
 from tests.bench.idle import raise_descriptor_limit
 from tests.bench.measure import Pace, measure_direct, measure_peer
 from tests.bench.origin import Origin, open_origin
@@ -33,7 +34,7 @@ from tests.bench.usage import bind_tree
 from tests.bench.websocket import EchoBroken
 from tests.bench.wrk import WrkFailed
 
-_BREAKS = (WrkFailed, TransferBroken, EchoBroken, NotServing, OSError)
+_BREAKS = (WrkFailed, H2loadFailed, TransferBroken, EchoBroken, NotServing, OSError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,9 +126,10 @@ def _measure_all(run: _Run, origin: Origin) -> None:
         peers: dict[ProxyName, Peer] = {}
         if any(not case.fresh for case in run.plan.cases):
             for name in run.plan.proxies:
-                peer = _try_open(run, name, origin, Front.NGINX, held)
-                if peer is not None:
-                    peers[name] = peer
+                if any(case.compares(name) for case in run.plan.cases):
+                    peer = _try_open(run, name, origin, Front.NGINX, held)
+                    if peer is not None:
+                        peers[name] = peer
         for round_number in range(run.plan.rounds):
             for case in run.plan.cases:
                 _measure_case(run, origin, peers, case, round_number)
@@ -142,7 +144,7 @@ def _measure_case(run: _Run, origin: Origin, peers: dict[ProxyName, Peer], case:
     if case.demo and origin.demo_socket is None:
         run.absent["demo"] = "the demo app or uvicorn is not there"
         return
-    names = [name for name in run.plan.proxies if not case.hotswap_only or name is ProxyName.HOTSWAP]
+    names = [name for name in run.plan.proxies if case.compares(name)]
     first = round_number % len(names) if names else 0
     for name in names[first:] + names[:first]:
         with contextlib.ExitStack() as held:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tests.bench.bars import Verdict
 from tests.bench.cases import find_case
+from tests.bench.measure import DIRECT
 from tests.bench.report import Report, Row
 
 _HEADINGS = ("proxy", "requests/s", "CPU µs/request", "p50 µs", "p99 µs", "memory MiB", "MB/s", "errors", "")
@@ -15,7 +16,7 @@ _BAR_HEADINGS = ("case", "bar", "must be", "is", "met")
 def format_report(report: Report) -> str:
     """Return the whole report, ready to print."""
     machine = ", ".join(f"{name} {value}" for name, value in report.machine.items())
-    parts = [machine, _format_rows(report.rows())]
+    parts = ["\n".join([machine, *_format_versions(report)]), _format_rows(report.rows())]
     if report.verdicts:
         parts.append(_columns([_BAR_HEADINGS, *map(_bar_cells, report.verdicts)], left=2))
     parts.extend(f"not measured: {name}: {reason}" for name, reason in report.absent.items())
@@ -23,8 +24,13 @@ def format_report(report: Report) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _format_versions(report: Report) -> list[str]:
+    return [f"{name}: {version}" for name, version in report.versions.items()]
+
+
 def _format_rows(rows: Sequence[Row]) -> str:
-    lines = [_HEADINGS, *map(_cells, rows)]
+    direct = {row.case: row.p50 for row in rows if row.proxy == DIRECT}
+    lines = [_HEADINGS, *(_cells(row, direct.get(row.case)) for row in rows)]
     formatted = _columns(lines, left=1).splitlines()
     text = [formatted[0]]
     case = None
@@ -36,7 +42,7 @@ def _format_rows(rows: Sequence[Row]) -> str:
     return "\n".join(text)
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: Row, direct_p50: float | None) -> tuple[str, ...]:
     return (
         row.proxy,
         f"{row.rate:,.0f}" if row.rate >= 100 else f"{row.rate:.1f}",
@@ -46,13 +52,15 @@ def _cells(row: Row) -> tuple[str, ...]:
         f"{row.memory_bytes / 2**20:.1f}" if row.memory_bytes else "-",
         f"{row.bytes_rate / 1e6:,.0f}" if row.bytes_rate >= 1e6 else "-",
         str(row.errors),
-        _remark(row),
+        _remark(row, direct_p50),
     )
 
 
-def _remark(row: Row) -> str:
+def _remark(row: Row, direct_p50: float | None) -> str:
     details = row.details
     remarks = []
+    if direct_p50 is not None and row.proxy != DIRECT:
+        remarks.append(f"adds {(row.p50 - direct_p50) * 1e6:,.0f} µs")
     if "idle_bytes" in details:
         remarks.append(f"{details['idle_bytes'] / 1024:.2f} KiB for each of {details['idle_connections']:.0f} idle")
     if "steady_p99" in details:

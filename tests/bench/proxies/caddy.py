@@ -1,4 +1,4 @@
-"""Caddy as a peer: one thread that runs Go code, HTTP/1.1 only, no certificates of its own."""
+"""Caddy as a peer: one thread that runs Go code, HTTP/1.1 and HTTP/2, no certificates of its own."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def configure_caddy(setup: Setup) -> Command:
     default_sni localhost
     grace_period 1s
     servers {{
-        protocols h1
+        protocols h1 h2
     }}
 }}
 http://:{setup.plain_port} {{

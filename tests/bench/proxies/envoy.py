@@ -49,7 +49,7 @@ def _listener(setup: Setup, *, tls: bool) -> dict[str, object]:
         "filters": [
             {
                 "name": "envoy.filters.network.http_connection_manager",
-                "typed_config": _connection_manager(setup, name),
+                "typed_config": _connection_manager(setup, name, tls=tls),
             }
         ]
     }
@@ -62,7 +62,7 @@ def _listener(setup: Setup, *, tls: bool) -> dict[str, object]:
             "name": "envoy.transport_sockets.tls",
             "typed_config": {
                 "@type": f"{_TYPES}.transport_sockets.tls.v3.DownstreamTlsContext",
-                "common_tls_context": {"tls_certificates": [certificate], "alpn_protocols": ["http/1.1"]},
+                "common_tls_context": {"tls_certificates": [certificate], "alpn_protocols": ["h2", "http/1.1"]},
             },
         }
     port = setup.tls_port if tls else setup.plain_port
@@ -73,7 +73,7 @@ def _listener(setup: Setup, *, tls: bool) -> dict[str, object]:
     }
 
 
-def _connection_manager(setup: Setup, name: str) -> dict[str, object]:
+def _connection_manager(setup: Setup, name: str, *, tls: bool) -> dict[str, object]:
     routes = [
         {"match": {"prefix": prefix}, "route": {"cluster": cluster, "timeout": "0s"}}
         for prefix, cluster in ((STREAM_PREFIX, "stream"), ("/", "origin"))
@@ -92,7 +92,7 @@ def _connection_manager(setup: Setup, name: str) -> dict[str, object]:
     return {
         "@type": f"{_TYPES}.{_FILTERS}",
         "stat_prefix": name,
-        "codec_type": "HTTP1",
+        "codec_type": "AUTO" if tls else "HTTP1",
         # This is what makes it add X-Forwarded-For.
         "use_remote_address": True,
         "access_log": [access_log],

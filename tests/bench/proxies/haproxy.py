@@ -36,7 +36,7 @@ defaults
     timeout tunnel 1h
 frontend public
     bind {ADDRESS}:{setup.plain_port} backlog 4096
-    bind {ADDRESS}:{setup.tls_port} ssl crt {bundle} alpn http/1.1 backlog 4096
+    bind {ADDRESS}:{setup.tls_port} ssl crt {bundle} alpn h2,http/1.1 backlog 4096
     use_backend stream if {{ path_beg {STREAM_PREFIX} }}
     default_backend origin
 backend origin

@@ -49,7 +49,8 @@ size = 2
 
 
 def _command(setup: Setup, pools: str) -> Command:
-    limits = f"limits = {{ connections = {CONNECTION_LIMIT} }}"
+    # As for the peers: room for everybody, and no connection is ended for having served many requests.
+    limits = f"limits = {{ connections = {CONNECTION_LIMIT}, requests_per_connection = 0 }}"
     configuration = f"""
 [proxy]
 state_dir = "{setup.directory}/state"

@@ -31,6 +31,9 @@ http {{
     client_max_body_size 0;
     proxy_request_buffering off;
     proxy_max_temp_file_size 0;
+    # With its own 8 buffers of 4 KiB a long download takes it three times the processor time.
+    proxy_buffers 8 256k;
+    proxy_busy_buffers_size 512k;
     client_body_temp_path {directory}/body;
     proxy_temp_path {directory}/proxy;
     fastcgi_temp_path {directory}/fastcgi;
@@ -46,7 +49,7 @@ http {{
     upstream stream {{ server unix:{setup.stream}; keepalive 64; keepalive_requests 1000000; }}
     server {{
         listen {ADDRESS}:{setup.plain_port} backlog=4096;
-        listen {ADDRESS}:{setup.tls_port} ssl backlog=4096;
+        listen {ADDRESS}:{setup.tls_port} ssl http2 backlog=4096;
         ssl_certificate {setup.certificate};
         ssl_certificate_key {setup.key};
         ssl_protocols TLSv1.2 TLSv1.3;

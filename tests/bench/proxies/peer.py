@@ -17,6 +17,7 @@ from tests.bench.proxies.caddy import configure_caddy
 from tests.bench.proxies.envoy import configure_envoy
 from tests.bench.proxies.haproxy import configure_haproxy
 from tests.bench.proxies.hotswap import configure_hotswap, configure_supervised
+from tests.bench.proxies.hypercorn import configure_hypercorn
 from tests.bench.proxies.nginx import configure_nginx
 from tests.bench.proxies.setup import Setup
 from tests.bench.running import Command, NotServing, Running, open_process, wait_serving
@@ -34,6 +35,8 @@ class ProxyName(StrEnum):
     HAPROXY = "haproxy"
     ENVOY = "envoy"
     CADDY = "caddy"
+    HYPERCORN = "hypercorn"
+    """No proxy: it answers by itself, in the cases of HTTP/2."""
 
 
 class Front(StrEnum):
@@ -87,25 +90,32 @@ def _configure(name: ProxyName, setup: Setup, front: Front) -> Command:
             return configure_envoy(setup)
         case ProxyName.CADDY:
             return configure_caddy(setup)
+        case ProxyName.HYPERCORN:
+            return configure_hypercorn(setup)
         case unreachable:
             assert_never(unreachable)
 
 
 def _check(name: ProxyName, setup: Setup, access_log: Path) -> None:
     """See that the body comes through, X-Forwarded-For is added, and the request is logged."""
-    body, forwarded = (_get(setup.plain_port, path) for path in ("/", "/forwarded"))
+    body = _get(setup.plain_port, "/")
     if body != SMALL_BODY:
         raise NotServing(f"{name} answers with another body: {body[:100]!r}")
-    try:
-        # Not compared: to Envoy a client on loopback is itself, and it adds the address of its host.
-        ipaddress.ip_address(forwarded.decode())
-    except ValueError as error:
-        raise NotServing(f"{name} sends X-Forwarded-For {forwarded[:100]!r}") from error
+    if name is not ProxyName.HYPERCORN:
+        _check_forwarded(name, _get(setup.plain_port, "/forwarded"))
     deadline = time.monotonic() + _LOG_TIMEOUT
     while not (access_log.exists() and access_log.stat().st_size):
         if time.monotonic() > deadline:
             raise NotServing(f"{name} does not log requests to {access_log}")
         time.sleep(_POLL_INTERVAL)
+
+
+def _check_forwarded(name: ProxyName, forwarded: bytes) -> None:
+    try:
+        # Not compared: to Envoy a client on loopback is itself, and it adds the address of its host.
+        ipaddress.ip_address(forwarded.decode())
+    except ValueError as error:
+        raise NotServing(f"{name} sends X-Forwarded-For {forwarded[:100]!r}") from error
 
 
 def _get(port: int, path: str) -> bytes:
