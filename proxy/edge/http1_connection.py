@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 BODY_GRACE: Final = 10.0
 """Seconds that may be waited for the pieces of a body, all together, before its rate is looked at (R4)."""
 READS_AT_A_TIME: Final = 8
+HEAD_BYTES: Final = 16 * 1024
+CHUNKED_BYTES: Final = 8 * 1024
+"""Read at a time of what has to be parsed. It may be a request in every 28 bytes, or a chunk in every 6, and all other
+clients wait until they are read."""
 
 
 class Http1Connection(Http1Responder):
@@ -145,10 +149,12 @@ class Http1Connection(Http1Responder):
                     assert exchange is not None
                     self._relay_body(exchange, buffer[:got])
             else:
-                got = stream.read_into(buffer)
+                got = stream.read_into(buffer[: HEAD_BYTES if exchange is None else CHUNKED_BYTES])
                 if got > 0:
                     self._silent = False
                     self._take(self._parser.feed(buffer[:got]))
+                    if self.exchange is not None and not self._body_left:
+                        break  # a body in chunks: others are to have their turn
             if got == BLOCKED:
                 return
             if got == 0:

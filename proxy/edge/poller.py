@@ -56,7 +56,7 @@ class Poller:
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
         self._forgotten: set[int] = set()
-        self._soon: list[tuple[Handler, Callable[[], None]]] = []
+        self._soon: dict[Callable[[], None], Handler] = {}
         self._clock = clock
         self._serving = False
         self._nudge: trio.lowlevel.Task | None = None
@@ -87,8 +87,11 @@ class Poller:
             self._forgotten.add(fd)
 
     def soon(self, handler: Handler, callback: Callable[[], None]) -> None:
-        """Call back in this or the next turn, after the events that are ready now."""
-        self._soon.append((handler, callback))
+        """Call back in this or the next turn, after the events that are ready now.
+
+        Once, however often it is asked for: who is always busy would otherwise be called more and more often.
+        """
+        self._soon[callback] = handler
         if self._nudge is not None and not self._serving:
             trio.lowlevel.reschedule(self._nudge)
             self._nudge = None
@@ -161,8 +164,8 @@ class Poller:
                 self.on_defect(error, "turn")
 
     def _run_soon(self) -> None:
-        soon, self._soon = self._soon, []
-        for handler, callback in soon:
+        soon, self._soon = self._soon, {}
+        for callback, handler in soon.items():
             try:
                 callback()
             except Exception as error:  # contained: one connection, never the loop

@@ -19,6 +19,8 @@ HIGH_WATER: Final = 256 * 1024
 """Unsent bytes above which a source is stopped."""
 JOIN_LIMIT: Final = 64 * 1024
 """Pieces that are smaller than this together are joined for one send; larger ones are gathered by the kernel."""
+GATHER_LIMIT: Final = 1024
+"""Pieces that the kernel gathers for one send (IOV_MAX); it takes no more of them."""
 
 BLOCKED: Final = -1
 """Nothing to read now."""
@@ -125,7 +127,7 @@ class Stream:
                 self._keep(piece)
             return
         total = sum(map(len, pieces))
-        if total <= JOIN_LIMIT:
+        if total <= JOIN_LIMIT or len(pieces) > GATHER_LIMIT:
             self.write(b"".join(pieces))
             return
         self._gather(pieces, total)

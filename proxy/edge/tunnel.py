@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from proxy.edge.upstream_connection import UpstreamConnection
 
 READS_AT_A_TIME: Final = 4
+FOLLOWED_BYTES: Final = 16 * 1024
+"""Read at a time of what is followed frame by frame: there may be one in every two bytes, and all others wait."""
 GOING_AWAY: Final = 1001
 SERVICE_RESTART: Final = 1012
 """Codes of close frames (RFC 6455 7.4.1 and the registry)."""
@@ -184,6 +186,7 @@ class TunnelEnd:
 
     __slots__ = ("ended", "other", "passed", "stream", "tunnel")
 
+    followed = False
     other: TunnelEnd
 
     def __init__(self, tunnel: Tunnel, stream: Stream | Http2Channel) -> None:
@@ -225,7 +228,9 @@ class TunnelEnd:
         tunnel = self.tunnel
         stream = self.stream
         buffer = tunnel.plane.buffer
-        for _ in range(READS_AT_A_TIME):
+        if self.followed:
+            buffer = buffer[:FOLLOWED_BYTES]
+        for _ in range(1 if self.followed else READS_AT_A_TIME):
             if tunnel.over or self.ended or not stream.readable or self.other.stream.backed_up:
                 return
             got = stream.read_into(buffer)
@@ -258,6 +263,8 @@ class BackendEnd(TunnelEnd):
     """
 
     __slots__ = ("_farewell", "_frames", "silent")
+
+    followed = True
 
     def __init__(self, tunnel: Tunnel, stream: Stream) -> None:
         super().__init__(tunnel, stream)

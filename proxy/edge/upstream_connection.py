@@ -27,6 +27,10 @@ IDLE: Final = 4.0
 """Seconds an idle connection is kept: under the 5 s after which common servers close it themselves."""
 READS_AT_A_TIME: Final = 8
 """Reads of one connection before the others get their turn: at most 2 MiB."""
+PARSED_BYTES: Final = 64 * 1024
+CRUMBS_BYTES: Final = 8 * 1024
+"""Read at a time of what has to be parsed, and where a backend makes a chunk of every few bytes: all clients wait until
+they are read."""
 
 
 class UpstreamConnection(Connector):
@@ -226,7 +230,7 @@ class UpstreamConnection(Connector):
                 if got > 0:
                     self._relay_body(exchange, buffer[:got])
             else:
-                got = stream.read_into(buffer)
+                got = stream.read_into(buffer[: CRUMBS_BYTES if self._parser.crumbs else PARSED_BYTES])
                 if got > 0:
                     self.received = True
                     self._read_items(exchange, buffer[:got])
@@ -235,9 +239,12 @@ class UpstreamConnection(Connector):
             if got == 0:
                 self._on_end()
                 return
-            if self.exchange is not None and exchange.downstream_backed_up:
-                self.paused = True
-                return
+            if self.exchange is not None:
+                if exchange.downstream_backed_up:
+                    self.paused = True
+                    return
+                if not self._body_left:
+                    break  # a body in chunks: others are to have their turn
         self.plane.poller.soon(self, self.pump)
 
     def _relay_body(self, exchange: Exchange, data: memoryview) -> None:

@@ -24,6 +24,8 @@ _EXTENSION: Final = (
         _TOKEN,
     )
 )
+_NEXT: Final = re.compile(rb"\r\n([0-9A-Fa-f]{1,8})\r\n")
+"""What lies between two chunks, when it is plain and whole."""
 _SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})%b" % _EXTENSION)
 _TRAILER: Final = re.compile(rb"(%b):[ \t]*([\t -~\x80-\xff]*?)[ \t]*" % _TOKEN)
 
@@ -76,9 +78,35 @@ class ChunkedReader:
                 self._left = left - len(piece)
                 self._after_data = not self._left
                 pieces.append(piece)
+            elif self._after_data and not self._line and (plain := self._read_plain(data, used, pieces)):
+                used = plain
             else:
                 used += self._read_line(data[used : used + MAX_LINE + 2])
         return used
+
+    def _read_plain(self, data: memoryview, used: int, pieces: list[memoryview]) -> int:
+        """Read the chunks that are plain and whole: the usual case for a fourth of the cost.
+
+        Somebody may send a chunk for every byte, and others wait meanwhile.
+
+        Returns:
+            How many bytes of `data` are used now, or 0 when there is no such chunk.
+        """
+        find = _NEXT.match
+        size = len(data)
+        body, framing = self._body, self._overhead
+        place = used
+        while match := find(data, place):
+            begin = match.end()
+            end = begin + int(match[1], 16)
+            if end > size or end == begin or framing > MAX_OVERHEAD + OVERHEAD_RATIO * body:
+                break  # the other way of reading sees to it
+            framing += begin - place
+            body += end - begin
+            pieces.append(data[begin:end])
+            place = end
+        self._body, self._overhead = body, framing
+        return place if place > used else 0
 
     def _read_line(self, data: memoryview) -> int:
         """Read one line, or what there is of it."""

@@ -151,7 +151,8 @@ class RequestParser:
             used = chunks.feed(data, pieces)
         except ChunkError as error:
             self.error = BadRequest(str(error))
-        self._items += map(bytes, pieces)
+        if pieces:  # as one: they are written as one chunk, whatever there came of them at a time
+            self._items.append(b"".join(pieces))
         if chunks.done:
             self._items.append(END)
             self._chunks = None

@@ -20,6 +20,8 @@ UNTIL_CLOSE: Final = 1 << 62
 
 MAX_HEAD: Final = 256 * 1024
 """Bytes a backend's head may have."""
+CRUMB: Final = 64
+"""Bytes of a chunk with its framing below which it is a crumb."""
 
 ResponseItem = ResponseHead | bytes | End
 
@@ -27,7 +29,8 @@ ResponseItem = ResponseHead | bytes | End
 class ResponseParser:
     """Reads the responses of one backend connection, one for each request that was sent on it.
 
-    Raises nothing: like `RequestParser`, it leaves what is wrong in `error` (an `UpstreamBroken`).
+    Raises nothing: like `RequestParser`, it leaves what is wrong in `error` (an `UpstreamBroken`). `crumbs` says
+    that the body comes in very small chunks, which are much work for few bytes.
     """
 
     __slots__ = (
@@ -42,6 +45,7 @@ class ResponseParser:
         "_raw",
         "_reason",
         "_special",
+        "crumbs",
         "error",
         "upgraded",
     )
@@ -50,6 +54,7 @@ class ResponseParser:
         self._items: list[ResponseItem] = []
         self.error: UpstreamBroken | None = None
         self.upgraded: bytes | None = None
+        self.crumbs = False
         self._no_body = False
         self._ended = False
         self._parser: httptools.HttpResponseParser | None = None
@@ -95,11 +100,14 @@ class ResponseParser:
             used = chunks.feed(data, pieces)
         except ChunkError as error:
             self.error = UpstreamBroken(f"malformed response: {error}")
-        self._items += map(bytes, pieces)
+        if pieces:  # as one: they are written as one chunk, whatever there came of them at a time
+            self._items.append(b"".join(pieces))
+        self.crumbs = len(pieces) * CRUMB > used
         if chunks.done:
             self._items.append(End(chunks.trailers) if chunks.trailers else END)
             self._ended = True
             self._chunks = None
+            self.crumbs = False
         return used
 
     def _read_head(self, data: bytes) -> int:

@@ -13,6 +13,8 @@ from proxy.core.messages import RequestHead
 _KEY = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==")
 """Sixteen bytes in base64."""
 _OPCODE_CLOSE = 0x8
+_SHORT = 125
+"""The longest payload whose length is in the second byte; above it that byte says something else."""
 _WIDE_LENGTHS = {126: 2, 127: 8}
 
 
@@ -71,7 +73,27 @@ class FrameTracker:
                 place += step
             if place == size or (stop and self.between_frames):
                 return place
+            if not self._head and not self._left and not stop:
+                place = self._skip_short(data, place)
+                if place == size:
+                    return place
             place = self._read_head(data, place)
+
+    def _skip_short(self, data: bytes | memoryview, place: int) -> int:
+        """Follow the short frames of a server that are whole: the usual case for a fourth of the cost.
+
+        A frame may be as short as two bytes, and others wait meanwhile.
+        """
+        last = len(data) - 1
+        while place < last:
+            length = data[place + 1]
+            end = place + 2 + length
+            if length > _SHORT or end > last + 1:
+                break
+            if data[place] & 0x0F == _OPCODE_CLOSE:
+                self.closed = True
+            place = end
+        return place
 
     def _read_head(self, data: bytes | memoryview, place: int) -> int:
         """Take as much of a frame's head as there is; with the last byte of it the payload begins."""
