@@ -35,6 +35,11 @@ _LINE: Final = (
 )
 
 
+def hide_secrets(target: bytes) -> bytes:
+    """Give a target with the values of credentials in its query replaced, as lines of the log have it."""
+    return _SECRETS.sub(rb"\1***", target) if _QUESTION_MARK in target else target
+
+
 def json_time(seconds: int) -> str:
     """Format a second since the epoch for `json_line`; callers keep it until the next second begins."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

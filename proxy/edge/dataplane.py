@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
 
+from proxy.core.access_log import hide_secrets
 from proxy.core.exchange_view import ExchangeView, shorten
 from proxy.core.routing import Router
 from proxy.core.tally import Tally
@@ -226,7 +227,10 @@ class DataPlane:
             head = exchange.head
             views.append(
                 ExchangeView(
-                    request_line=shorten(f"{head.method.decode()} {head.target.decode('ascii', 'replace')}"),
+                    # Operators see it, and so does the log when it is cut.
+                    request_line=shorten(
+                        f"{head.method.decode()} {hide_secrets(head.target).decode('ascii', 'replace')}"
+                    ),
                     client=exchange.peer.client_of(head).decode("ascii", "replace"),
                     age=now - exchange.started,
                     request_bytes=exchange.request_bytes if tunnel is None else tunnel.client_end.passed,

@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+
+import trio
 
 from proxy.control.metrics import HotswapCollector
 from proxy.core.tally import Tally
+from tests.support.hotswap import run_hotswap
+from tests.support.pools import command_pool, listeners
 from tests.support.tools import require_tool
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -32,6 +37,35 @@ def test_the_dashboard_asks_for_metrics_that_exist() -> None:
     assert [name for name in names if not _known(name)] == []
 
 
+def _expressions(node: object) -> Iterator[str]:
+    """Every expression of a dashboard, wherever it is nested."""
+    match node:
+        case dict():
+            if isinstance(node.get("expr"), str):
+                yield node["expr"]
+            for value in node.values():
+                yield from _expressions(value)
+        case list():
+            for value in node:
+                yield from _expressions(value)
+
+
+def test_prometheus_understands_every_expression_of_the_dashboard(tmp_path: Path) -> None:
+    """Grafana shows an empty panel for one that is mistyped; its own variables are filled in as it does."""
+    promtool = require_tool("promtool", package="prometheus")
+    dashboard = json.loads((CONF / "grafana" / "hotswap.json").read_text())
+    filled = [
+        re.sub(r"\$\w+", "web", re.sub(r"\$__(rate_)?interval", "5m", expression))
+        for expression in _expressions(dashboard)
+    ]
+    assert len(filled) > 5
+    rules = [{"record": f"panel:{number}", "expr": expression} for number, expression in enumerate(filled)]
+    path = tmp_path / "dashboard.yml"
+    path.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))  # YAML is a superset of JSON
+    done = subprocess.run([promtool, "check", "rules", str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_the_alerts_ask_for_metrics_that_exist() -> None:
     """Every expression of every rule names exported metrics."""
     names = _NAME.findall((CONF / "prometheus" / "alerts.yml").read_text())
@@ -45,3 +79,19 @@ def test_prometheus_accepts_the_alerts_and_they_fire() -> None:
     for words in (["check", "rules", "alerts.yml"], ["test", "rules", "alerts_test.yml"]):
         done = subprocess.run([promtool, *words], cwd=CONF / "prometheus", capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+async def test_prometheus_finds_nothing_to_complain_of_in_the_metrics_of_a_running_proxy(tmp_path: Path) -> None:
+    """Names, types and help texts, after requests, a rollout and a refusal."""
+    promtool = require_tool("promtool", package="prometheus")
+    async with run_hotswap(listeners() + command_pool(tmp_path, "backends.plain"), tmp_path) as hotswap:
+        (await hotswap.fetch("/healthz")).expect()
+        assert (await hotswap.rollout())["outcome"] == "done"
+        assert (await hotswap.admin.reload("web", wait=False)).status == 202
+        assert (await hotswap.admin.reload("web")).status == 409
+        metrics = (await hotswap.admin.call("GET", "/metrics")).expect().body
+    done = await trio.run_process(
+        [promtool, "check", "metrics"], stdin=metrics, capture_stdout=True, capture_stderr=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert b"hotswap_rollout_refusals_total{" in metrics
