@@ -108,6 +108,11 @@ def _rollout_p99(by_proxy: Round) -> float:
     return outcome.p99 / outcome.details["steady_p99"]
 
 
+def _boots_p99(by_proxy: Round) -> float:
+    outcome = _own(by_proxy).outcome
+    return outcome.p99 / outcome.details["boots_p99"]
+
+
 def _own(by_proxy: Round) -> Sample:
     return by_proxy[ProxyName.HOTSWAP]
 
@@ -150,4 +155,11 @@ BARS = (
     ),
     Bar(case="idle-10k", title="KiB for an idle connection", ratio=_idle_kib, bound=12.0, at_least=False),
     Bar(case="rollout", title="p99, times the steady p99", ratio=_rollout_p99, bound=1.5, at_least=False),
+    Bar(
+        case="rollout",
+        title="p99, times that beside as many boots alone",
+        ratio=_boots_p99,
+        bound=1.5,
+        at_least=False,
+    ),
 )

@@ -70,7 +70,7 @@ CASES = (
     Case(name="tls-handshake", title="full TLS handshakes", load=HandshakeLoad(connections=8)),
     Case(
         name="h2-get",
-        title="small GET over HTTP/2 and TLS, 16 streams of 1 connection",
+        title="small GET over HTTP/2 and TLS, 16 streams",
         load=H2loadLoad(connections=1, streams=16),
     ),
     Case(name="download-1m", title="1 MiB download, 4 connections", load=_DOWNLOAD_1M),

@@ -11,6 +11,7 @@ from tests.bench.h2load import H2loadLoad, run_h2load
 from tests.bench.handshake import HandshakeLoad, run_handshakes
 from tests.bench.idle import IdleLoad, run_idle
 from tests.bench.outcome import Outcome, Sample
+from tests.bench.proxies.hotswap import backend_command
 from tests.bench.proxies.peer import Peer
 from tests.bench.rollout import RolloutLoad, run_rollouts
 from tests.bench.transfer import DownloadLoad, UploadLoad, check_download, run_transfer
@@ -27,7 +28,7 @@ class Pace:
 
     Attributes:
         seconds: of each load.
-        warm_up: seconds of the same load before it, not counted.
+        warm_up: seconds of the same load before it, not counted, where the proxy has not had that load yet.
     """
 
     seconds: float
@@ -45,7 +46,7 @@ def measure_peer(case: Case, peer: Peer, *, round_number: int, pace: Pace, files
     port = peer.setup.tls_port if tls else peer.setup.plain_port
     if isinstance(case.load, DownloadLoad):
         check_download(case.load, port=port, files=files)
-    if not isinstance(case.load, IdleLoad | RolloutLoad):
+    if (round_number == 0 or case.fresh) and not isinstance(case.load, IdleLoad | RolloutLoad):
         _run(case.load, peer=peer, port=port, seconds=pace.warm_up, files=files)
     before = read_usage(peer.running.pid)
     outcome = _run(case.load, peer=peer, port=port, seconds=pace.seconds, files=files)
@@ -67,7 +68,8 @@ def measure_peer(case: Case, peer: Peer, *, round_number: int, pace: Pace, files
 def measure_direct(case: Case, *, port: int, round_number: int, pace: Pace) -> Sample:
     """Load the origin itself; no proxy, so nothing is spent on one."""
     assert isinstance(case.load, WrkLoad)
-    run_wrk(case.load, port=port, seconds=pace.warm_up)
+    if round_number == 0:
+        run_wrk(case.load, port=port, seconds=pace.warm_up)
     outcome = run_wrk(case.load, port=port, seconds=pace.seconds)
     return Sample(
         case=case.name,
@@ -95,6 +97,7 @@ def _run(load: Load, *, peer: Peer, port: int, seconds: float, files: Path) -> O
             pid = peer.running.pid
             return run_idle(load, port=port, seconds=seconds, read_usage=lambda: read_usage(pid))
         case RolloutLoad():
-            return run_rollouts(load, port=port, admin_port=peer.setup.admin_port, seconds=seconds)
+            backend = backend_command(peer.setup, "--uds", "{directory}/socket")
+            return run_rollouts(load, port=port, admin_port=peer.setup.admin_port, seconds=seconds, backend=backend)
         case unreachable:
             assert_never(unreachable)

@@ -171,11 +171,10 @@ def _try_open(run: _Run, name: ProxyName, origin: Origin, front: Front, held: co
         stream=origin.stream_socket,
         certificate=run.certificate,
         key=run.key,
+        other_processors=run.other_processors,
     )
-    # A supervised pool brings backends along, which are not to share the proxy's processor.
-    processors = frozenset[int]() if front is Front.SUPERVISED else run.proxy_processors
     try:
-        return held.enter_context(open_peer(name, setup, front=front, processors=processors))
+        return held.enter_context(open_peer(name, setup, front=front, processors=run.proxy_processors))
     except (ToolMissing, *_BREAKS) as error:
         run.tell(f"{name}: {error}")
         if front is Front.NGINX or isinstance(error, ToolMissing):

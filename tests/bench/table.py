@@ -64,7 +64,8 @@ def _remark(row: Row, direct_p50: float | None) -> str:
     if "idle_bytes" in details:
         remarks.append(f"{details['idle_bytes'] / 1024:.2f} KiB for each of {details['idle_connections']:.0f} idle")
     if "steady_p99" in details:
-        remarks.append(f"steady p99 {details['steady_p99'] * 1e6:,.0f} µs, {details['rollouts']:.0f} rollouts")
+        steady, boots = details["steady_p99"] * 1e6, details["boots_p99"] * 1e6
+        remarks.append(f"{details['rollouts']:.0f} rollouts; p99 steady {steady:,.0f} µs, boots alone {boots:,.0f} µs")
     return ", ".join(remarks)
 
 

@@ -121,7 +121,7 @@ def test_the_chart_draws_the_proxies_of_a_case_with_the_best_first():
     assert names.index("nginx") < names.index("hotswap")
     description = root.find("{http://www.w3.org/2000/svg}desc")
     assert description is not None
-    assert description.text == "small GET, 32 connections: hotswap 22.0, nginx 10.0"
+    assert description.text == "small GET, 32 connections, µs: nginx 10.0, hotswap 22.0"
 
 
 def test_the_usage_of_a_process_includes_its_living_children():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 from tests.bench.proxies.setup import ADDRESS, CONNECTION_LIMIT, STREAM_PREFIX, Setup
+from tests.bench.rollout import BACKENDS
 from tests.bench.running import Command
 
 _PROJECT = Path(__file__).resolve().parents[3]
@@ -31,6 +33,14 @@ addresses = ["unix:{setup.stream}"]
     return _command(setup, pools)
 
 
+def backend_command(setup: Setup, *listen: str) -> list[str]:
+    """Return how a backend of the supervised pool is started, on the processors that are for it."""
+    command = [sys.executable, "-m", "uvicorn", *listen, "--no-access-log", "tests.bench.hello:app"]
+    if not setup.other_processors:
+        return command
+    return ["taskset", "--cpu-list", ",".join(map(str, sorted(setup.other_processors))), *command]
+
+
 def configure_supervised(setup: Setup) -> Command:
     """Write the configuration with one supervised pool of two uvicorn backends called ``web``."""
     pools = f"""
@@ -39,11 +49,10 @@ path = "/"
 pool = "web"
 
 [pools.web]
-server = "uvicorn"
-app = "tests.bench.hello:app"
-args = ["--no-access-log"]
+server = "command"
+command = {json.dumps(backend_command(setup, "--fd", "3"))}
 directory = "{_PROJECT}"
-size = 2
+size = {BACKENDS}
 """
     return _command(setup, pools)
 

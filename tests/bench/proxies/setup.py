@@ -24,6 +24,8 @@ class Setup:
         stream: unix socket of what answers below ``/stream/``.
         certificate: PEM file of the server certificate.
         key: PEM file of its key.
+        other_processors: what the proxy's own backends are to run on, so that they leave its processor to it; empty
+            means any.
     """
 
     directory: Path
@@ -34,6 +36,7 @@ class Setup:
     stream: Path
     certificate: Path
     key: Path
+    other_processors: frozenset[int] = frozenset()
 
     @property
     def access_log(self) -> Path:

@@ -1,0 +1,284 @@
+"""What one client takes is not taken from the others: nobody waits for a flood, a torrent, or a disk that stands still.
+
+A bystander asks for a little all the time. Beside a glutton what it waits for is counted in processor time of the
+proxy, which is what the proxy did for others meanwhile: on a small machine the glutton itself keeps everybody waiting
+for a processor, which is no doing of the proxy's. Where nothing is calculated, by the clock, without such waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import statistics
+import subprocess
+import sys
+import termios
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.support.glutton import HTTP2, KINDS
+from tests.support.hotswap import Hotswap, run_hotswap
+from tests.support.metronome import Waits, run_metronome
+from tests.support.pools import command_pool, table
+
+pytestmark = [pytest.mark.alone, pytest.mark.fail_after(60)]
+
+USUAL = 0.010
+"""Seconds of processor time that the proxy may work for others while nine of ten answers are waited for."""
+LONGEST = 0.030
+"""The same for any of the answers; a busy host makes a processor slow at times."""
+MARGIN = 0.005
+"""Seconds that nine of ten answers may come later, while the disk of the log stands still."""
+API_MARGIN = 0.05
+"""Seconds that nine of ten answers of the admin API may come later, at full load."""
+SECONDS = 1.0
+"""How long each glutton is looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer to the bystander.
+
+    Attributes:
+        began: when it was asked for, by the monotonic clock.
+        seconds: that it took.
+        used: seconds of processor time that the proxy worked meanwhile.
+    """
+
+    began: float
+    seconds: float
+    used: float
+
+
+@dataclass(slots=True)
+class Bystander:
+    """A client that is in nobody's way."""
+
+    process: trio.Process
+    answers: list[Answer] = field(default_factory=list)
+    more: trio.Event = field(default_factory=trio.Event)
+
+    async def next(self, *, seconds: float = SECONDS, least: int = 5) -> list[Answer]:
+        """The answers to what it asks from now on: those of some seconds, and so many at least."""
+        first = len(self.answers) + 1  # one is under way
+        until = time.monotonic() + seconds
+        while len(self.answers) < first + least or self.answers[-1].began < until:
+            await self.more.wait()
+        return self.answers[first:]
+
+
+@asynccontextmanager
+async def _program(*arguments: str) -> AsyncIterator[trio.Process]:
+    """Run a module of Python's until the block ends."""
+    process = await trio.lowlevel.open_process(
+        [sys.executable, "-m", *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+
+
+async def _wait_line(process: trio.Process, line: bytes) -> None:
+    """Wait until it has said so."""
+    assert process.stdout is not None
+    said = b""
+    while not said.endswith(b"\n") and (more := await process.stdout.receive_some()):
+        said += more
+    assert said == line
+
+
+@asynccontextmanager
+async def _backend(path: Path) -> AsyncIterator[trio.Process]:
+    async with _program("tests.support.torrent", str(path)) as process:
+        await _wait_line(process, b"listening\n")
+        yield process
+
+
+@asynccontextmanager
+async def _glutton(kind: str, port: int) -> AsyncIterator[trio.Process]:
+    async with _program("tests.support.glutton", kind, str(port)) as process:
+        await _wait_line(process, b"begun\n")
+        yield process
+        assert process.poll() is None, f"{kind} ended with {process.returncode}"
+
+
+@asynccontextmanager
+async def _bystander(port: int, proxy: int) -> AsyncIterator[Bystander]:
+    async with (
+        _program("tests.support.bystander", str(port), str(proxy)) as process,
+        trio.open_nursery() as nursery,
+    ):
+        bystander = Bystander(process)
+        nursery.start_soon(_note, bystander)
+        yield bystander
+        assert process.poll() is None, "the bystander was not served"
+        nursery.cancel_scope.cancel()
+
+
+async def _note(bystander: Bystander) -> None:
+    assert bystander.process.stdout is not None
+    rest = b""
+    async for data in bystander.process.stdout:
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            began, seconds, used = map(float, line.split())
+            bystander.answers.append(Answer(began, seconds, used))
+        bystander.more.set()
+        bystander.more = trio.Event()
+
+
+def _configuration(backend: Path | None, **proxy: object) -> str:
+    settings = {"state_dir": "state", "log_format": "json", "access_log": "access.log", **proxy}
+    return (
+        table("proxy", settings)
+        + table("listeners.public", {"bind": ["127.0.0.1:0"], "limits": {"requests_per_connection": 0}})
+        + '[[routes]]\nhosts = ["a"]\npool = "web"\n'
+        + (table("pools.web", {"addresses": [f"unix:{backend}"]}) if backend else "")
+    )
+
+
+async def _port(hotswap: Hotswap) -> int:
+    address = (await hotswap.target()).address
+    assert isinstance(address, tuple)
+    return address[1]
+
+
+def _most(values: Sequence[float]) -> float:
+    """What nine of ten take at most."""
+    return statistics.quantiles(values, n=10)[-1]
+
+
+async def test_nobody_waits_for_a_glutton(tmp_path):
+    """Floods of requests and streams, and bodies without end, whole and in crumbs, up and down."""
+    seen = {}
+    async with (
+        _backend(tmp_path / "torrent.sock"),
+        run_hotswap(_configuration(tmp_path / "torrent.sock"), tmp_path) as hotswap,
+    ):
+        port = await _port(hotswap)
+        async with _bystander(port, hotswap.pid) as bystander:
+            for kind in (*KINDS, HTTP2):
+                async with _glutton(kind, port):
+                    seen[kind] = [answer.used for answer in await bystander.next()]
+    told = "".join(f"\n{_most(used) * 1000:6.1f} {max(used) * 1000:6.1f} ms  {kind}" for kind, used in seen.items())
+    print(told)
+    assert max(map(_most, seen.values())) < USUAL, told
+    assert max(map(max, seen.values())) < LONGEST, told
+
+
+async def test_nobody_waits_for_the_disk_of_the_log(tmp_path):
+    """The access log is a pipe that nobody reads for a while; afterwards every line is there."""
+    log = tmp_path / "access.fifo"
+    os.mkfifo(log)
+    reader = os.open(log, os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
+    written = bytearray()
+    async with (
+        _backend(tmp_path / "torrent.sock") as backend,
+        run_hotswap(_configuration(tmp_path / "torrent.sock", access_log=str(log)), tmp_path) as hotswap,
+    ):
+        async with (
+            _bystander(await _port(hotswap), hotswap.pid) as bystander,
+            run_metronome([hotswap.pid, backend.pid, bystander.process.pid]) as waits,
+        ):
+            async with _reading(reader, written):
+                steady = await _delay(bystander, waits)
+            await bystander.next(seconds=0.2, least=30)  # more lines than the pipe holds
+            assert _unread(reader) > 3000, "the pipe is not full"
+            stalled = await _delay(bystander, waits)
+            assert _unread(reader) > 3000, "the pipe was read"
+            asked = len(bystander.answers)
+        async with _reading(reader, written):
+            while written.count(b"/bystander") < asked:
+                await trio.sleep(0.01)
+            await hotswap.stop()
+    os.close(reader)
+    assert stalled < steady + MARGIN, f"{stalled * 1000:.2f} ms, {steady * 1000:.2f} ms before"
+    assert not hotswap.written("access_log.dropped")
+
+
+async def _delay(bystander: Bystander, waits: Waits) -> float:
+    """What nine of the next ten answers take at most, in seconds, without waits for a processor."""
+    answers = await bystander.next(seconds=0.7, least=30)
+    await trio.sleep(0.03)  # the metronome has to have seen the last of them
+    offset = trio.current_time() - time.monotonic()
+    return _most(
+        [
+            answer.seconds - waits.within(answer.began + offset, answer.began + offset + answer.seconds)
+            for answer in answers
+        ]
+    )
+
+
+@asynccontextmanager
+async def _reading(descriptor: int, into: bytearray) -> AsyncIterator[None]:
+    async def read() -> None:
+        while True:
+            await trio.lowlevel.wait_readable(descriptor)
+            with contextlib.suppress(BlockingIOError):
+                if data := os.read(descriptor, 65536):
+                    into.extend(data)
+                else:
+                    return  # nobody writes any more
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+def _unread(descriptor: int) -> int:
+    """Bytes that wait in a pipe."""
+    return int.from_bytes(fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
+async def test_rollouts_probes_and_the_admin_api_keep_their_deadlines_at_full_load(tmp_path):
+    """Beside three gluttons: the API answers soon, no probe is late, a rollout is done as always."""
+    pool = command_pool(tmp_path, "tests.support.torrent", health={"interval": "100ms", "timeout": "500ms"})
+    async with run_hotswap(_configuration(None) + pool, tmp_path) as hotswap:
+        port = await _port(hotswap)
+        backends = [backend["pid"] for backend in await hotswap.backends()]
+        async with run_metronome([hotswap.pid, *backends]) as waits:
+            steady = _most(await _admin_delays(hotswap, waits))
+            async with AsyncExitStack() as gluttons:
+                for kind in ("pipelined", "pipelined, no route", HTTP2):  # none that would keep a backend from its end
+                    await gluttons.enter_async_context(_glutton(kind, port))
+                before = await _probes(hotswap)
+                began = trio.current_time()
+                loaded = _most(await _admin_delays(hotswap, waits))
+                rollout = await hotswap.rollout()
+                passed = trio.current_time() - began
+                after = await _probes(hotswap)
+    print(f"{steady * 1000:.1f} ms, at full load {loaded * 1000:.1f} ms, {before} {after} {passed:.1f} s")
+    assert loaded < steady + API_MARGIN, f"{loaded * 1000:.1f} ms, {steady * 1000:.1f} ms before"
+    assert rollout["outcome"] == "done", rollout
+    assert after["fail"] == before["fail"]
+    assert after["pass"] - before["pass"] > passed / 0.2, (before, after, passed)
+
+
+async def _admin_delays(hotswap: Hotswap, waits: Waits, count: int = 20) -> list[float]:
+    asked = []
+    for _ in range(count):
+        began = trio.current_time()
+        await hotswap.status()
+        asked.append((began, trio.current_time()))
+    await trio.sleep(0.03)
+    return sorted(max(0.0, ended - began - waits.within(began, ended)) for began, ended in asked)
+
+
+async def _probes(hotswap: Hotswap) -> Counter[str]:
+    pattern = r'^hotswap_health_checks_total\{pool="web",result="(\w+)"\} ([\d.e+]+)$'
+    found = re.findall(pattern, await hotswap.admin.metrics(), re.MULTILINE)
+    return Counter({result: int(float(count)) for result, count in found})
