@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from functools import partial
@@ -38,6 +39,9 @@ def run(config: Path | None, attach: bool, takeover_fd: int | None, handoff_info
         return
     # A trigger that comes before the proxy can take it is lost, and does not end it.
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    if os.getpid() == 1:
+        # What process 1 does not handle the kernel does not deliver: a stop during the boot would do nothing.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     # Here and not above: the other verbs have no use for a whole proxy, and start in half the time.
     import trio
 

@@ -45,9 +45,8 @@ def children(pid: int) -> dict[int, str]:
     return found
 
 
-@asynccontextmanager
-async def run_as_first(config: str, directory: Path) -> AsyncIterator[tuple[Hotswap, int]]:
-    """Run a proxy as process 1 of a namespace of its own; gives it, and its process id out here."""
+async def as_first() -> list[str]:
+    """The words before a command that make it process 1 of a namespace of its own."""
     unshare = require_tool("unshare", package="util-linux")
     alone = [unshare, "--pid", "--fork", "--mount-proc", "--kill-child"]
     if os.geteuid():
@@ -55,7 +54,13 @@ async def run_as_first(config: str, directory: Path) -> AsyncIterator[tuple[Hots
     tried = await trio.run_process([*alone, "true"], check=False, capture_stderr=True)
     if tried.returncode and os.environ.get("CI") != "true":
         pytest.skip(f"no namespace can be made here: {tried.stderr.decode().strip()}")
-    async with run_hotswap(config, directory, launcher=alone, stop=False) as hotswap:
+    return alone
+
+
+@asynccontextmanager
+async def run_as_first(config: str, directory: Path) -> AsyncIterator[tuple[Hotswap, int]]:
+    """Run a proxy as process 1 of a namespace of its own; gives it, and its process id out here."""
+    async with run_hotswap(config, directory, launcher=await as_first(), stop=False) as hotswap:
         (first,) = children(hotswap.pid)
         yield hotswap, first
 
@@ -113,6 +118,27 @@ async def test_process_1_that_was_taken_over_from_passes_signals_on(tmp_path: Pa
         os.kill(first, signal.SIGTERM)
         await hotswap.wait_stopped()
         assert descendants(hotswap.pid) == []
+
+
+@pytest.mark.fail_after(30)
+async def test_process_1_can_be_stopped_before_it_serves(tmp_path: Path):
+    """The kernel delivers to process 1 only what it handles, and a `docker stop` may come while it still loads."""
+    (tmp_path / "loading").mkdir()
+    reached = tmp_path / "reached"
+    held = f"import pathlib, signal\npathlib.Path({str(reached)!r}).touch()\nsignal.pause()\n"
+    (tmp_path / "loading" / "trio.py").write_text(held, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path / 'loading'}{os.pathsep}{REPOSITORY}"}
+    command = [*await as_first(), sys.executable, "-m", "proxy.cli", "run"]
+    process = await trio.lowlevel.open_process(command, cwd=tmp_path, env=environment)
+    try:
+        while not await trio.Path(reached).exists():
+            await trio.sleep(0.01)
+        (first,) = children(process.pid)
+        os.kill(first, signal.SIGTERM)
+        assert await process.wait() == 0
+    finally:
+        process.kill()
+        await process.wait()
 
 
 def output(hotswap: Hotswap) -> list[str]:
