@@ -52,10 +52,11 @@ def be_stub(directory: Path, successor: int, *, forward: Callable[[int, int], No
     Returns:
         The exit code of the last proxy, 1 when it was killed.
     """
-    # What it had open is the other's now: a listener that is closed there must not live on here.
-    os.closerange(_FIRST_FD, os.sysconf("SC_OPEN_MAX"))
+    # First, because a signal that comes from now on is passed on as well.
     waited = {*FORWARDED, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, waited)
+    # What it had open is the other's now: a listener that is closed there must not live on here.
+    os.closerange(_FIRST_FD, os.sysconf("SC_OPEN_MAX"))
     serving, code = successor, 0
     while True:
         ended = _reap()

@@ -46,6 +46,16 @@ async def appears(path: Path) -> None:
         await trio.sleep(0.01)
 
 
+async def takes_signals(pid: int) -> None:
+    """Wait until a process blocks SIGHUP, to take it when it comes."""
+    while True:
+        status = await trio.Path(f"/proc/{pid}/status").read_text()
+        blocked = next(line for line in status.splitlines() if line.startswith("SigBlk:"))
+        if int(blocked.split()[1], 16) >> (signal.SIGHUP - 1) & 1:
+            return
+        await trio.sleep(0.01)
+
+
 @pytest.mark.parametrize(("kind", "code"), [("one", 7), ("chain", 8)])
 async def test_a_stub_passes_signals_on_and_ends_with_the_proxy_that_serves(tmp_path: Path, kind, code) -> None:
     """Also when the process that it knew has been replaced by another, which was orphaned by that."""
@@ -56,6 +66,7 @@ async def test_a_stub_passes_signals_on_and_ends_with_the_proxy_that_serves(tmp_
     )
     try:
         await appears(tmp_path / f"serving-{code}")
+        await takes_signals(stub.pid)
         stub.send_signal(signal.SIGHUP)
         await appears(tmp_path / "hangup")
         assert stub.poll() is None
