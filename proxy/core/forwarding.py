@@ -185,23 +185,28 @@ def write_request(head: RequestHead, peer: Peer, *, target: bytes, request_id: b
         request_id: what `X-Request-ID` says.
         retried: whether the request may have reached a backend before; marked for those who look.
     """
-    parts = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (head.method, target, head.host)]
-    parts += [b"%b: %b\r\n" % field for field in head.fields]
-    parts.append(peer.lines(head))
+    rest = b""
     if head.chunked:
-        parts.append(b"Transfer-Encoding: chunked\r\n")
+        rest = b"Transfer-Encoding: chunked\r\n"
     elif head.content_length is not None:
-        parts.append(b"Content-Length: %d\r\n" % head.content_length)
+        rest = b"Content-Length: %d\r\n" % head.content_length
     if head.expect_continue:
-        parts.append(b"Expect: 100-continue\r\n")
+        rest += b"Expect: 100-continue\r\n"
     if head.te_trailers:
-        parts.append(b"TE: trailers\r\n")
+        rest += b"TE: trailers\r\n"
     if head.upgrade is not None:
-        parts.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade)
+        rest += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade
     if retried:
-        parts.append(b"X-Hotswap-Retry: 1\r\n")
-    parts.append(b"X-Request-ID: %b\r\n\r\n" % request_id)
-    return b"".join(parts)
+        rest += b"X-Hotswap-Retry: 1\r\n"
+    return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b%bX-Request-ID: %b\r\n\r\n" % (
+        head.method,
+        target,
+        head.host,
+        b"".join(head.lines),
+        peer.lines(head),
+        rest,
+        request_id,
+    )
 
 
 def write_response(head: ResponseHead, *, version: int, no_body: bool, close: bool, keep_alive: bool = False) -> bytes:
@@ -217,21 +222,20 @@ def write_response(head: ResponseHead, *, version: int, no_body: bool, close: bo
         keep_alive: whether an HTTP/1.0 client asked to keep it and may.
     """
     status = head.status
-    parts = [b"HTTP/1.1 %d %b\r\n" % (status, head.reason)]
-    parts += [b"%b: %b\r\n" % field for field in head.fields]
-    if head.content_length is not None and status >= 200 and status != 204:
-        parts.append(b"Content-Length: %d\r\n" % head.content_length)
+    length = head.content_length
+    if length is not None and status >= 200 and status != 204:
+        framing = b"Content-Length: %d\r\n" % length
     elif status >= 200 and status != 204 and status != 304 and version == 11 and (not no_body or head.chunked):
-        parts.append(b"Transfer-Encoding: chunked\r\n")
-    if close:
-        parts.append(b"Connection: close\r\n\r\n")
-    elif keep_alive:
-        parts.append(b"Connection: keep-alive\r\n\r\n")
-    elif status == 101 and head.upgrade is not None:
-        parts.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n\r\n" % head.upgrade)
+        framing = b"Transfer-Encoding: chunked\r\n"
     else:
-        parts.append(b"\r\n")
-    return b"".join(parts)
+        framing = b""
+    if close:
+        framing += b"Connection: close\r\n"
+    elif keep_alive:
+        framing += b"Connection: keep-alive\r\n"
+    elif status == 101 and head.upgrade is not None:
+        framing += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade
+    return b"HTTP/1.1 %d %b\r\n%b%b\r\n" % (status, head.reason, b"".join(head.lines), framing)
 
 
 def error_head(status: int, fields: tuple[Field, ...] = ()) -> tuple[ResponseHead, bytes]:

@@ -1,8 +1,10 @@
 """Heads of requests and responses, the one vocabulary that every version of HTTP is read into and written from.
 
-A head is split while it is read: fields that travel end to end are in `fields`, in order and in the sender's spelling;
-those that bind one connection or that the proxy answers for itself (`CONNECTION_FIELDS`, `Host`, framing, forwarded
-fields) are taken out and kept as attributes, so that whoever forwards a head cannot forward one of them by accident.
+A head is split while it is read: fields that travel end to end are in `lines`, in order and in the sender's spelling,
+each as HTTP/1.1 writes it, because that is what nearly all of them become; `fields` takes them apart for whoever needs
+names and values. Those that bind one connection or that the proxy answers for itself (`CONNECTION_FIELDS`, `Host`,
+framing, forwarded fields) are taken out and kept as attributes, so that whoever forwards a head cannot forward one of
+them by accident.
 
 These classes are made for every exchange, and a frozen dataclass costs four times as much to make: what has not been
 said of a head is read from the class, so that making one sets nothing. Nobody changes one after its parser handed it
@@ -12,6 +14,7 @@ over.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv6Address
 
@@ -67,6 +70,20 @@ IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"
 """Methods that may be sent again (RFC 9110 9.2.2)."""
 
 
+def split_lines(lines: Iterable[bytes]) -> list[Field]:
+    """Names and values of lines of a head."""
+    return [(name, value[:-2]) for name, _, value in (line.partition(b": ") for line in lines)]
+
+
+def find_field(lines: Iterable[bytes], name: bytes) -> bytes | None:
+    """The value of the first line with that lower-case name, or None."""
+    beginning = name + b": "
+    for line in lines:
+        if line[: len(beginning)].lower() == beginning:
+            return line[len(beginning) : -2]
+    return None
+
+
 class RequestHead:
     """What a client asks for.
 
@@ -81,7 +98,7 @@ class RequestHead:
     path = b""
     host = b""
     version = 11
-    fields: list[Field]
+    lines: list[bytes]
     forwarded: list[Field] | None = None
     content_length: int | None = None
     chunked = False
@@ -96,37 +113,51 @@ class RequestHead:
         """Whether a body follows."""
         return self.chunked or bool(self.content_length)
 
+    @property
+    def fields(self) -> list[Field]:
+        """The end-to-end fields as names and values, made anew each time; set it, never change what it gave."""
+        return split_lines(self.lines)
+
+    @fields.setter
+    def fields(self, fields: Iterable[Field]) -> None:
+        self.lines = [b"%b: %b\r\n" % field for field in fields]
+
     def field(self, name: bytes) -> bytes | None:
         """The first end-to-end field of that lower-case name, or None."""
-        for key, value in self.fields:
-            if key.lower() == name:
-                return value
-        return None
+        return find_field(self.lines, name)
 
 
 class ResponseHead:
     """What a backend answers.
 
     `content_length` is None when the length is not told; then `chunked` or the end of the connection ends the body.
-    `complete` says that nothing follows. `keep_alive` says that the connection can carry another exchange.
+    `complete` says that nothing follows; then `body` is the whole body, if it came together with the head.
+    `keep_alive` says that the connection can carry another exchange.
     """
 
     status = 0
     reason = b""
     version = 11
-    fields: list[Field]
+    body: bytes | None = None
+    lines: list[bytes]
     content_length: int | None = None
     chunked = False
     complete = False
     keep_alive = True
     upgrade: bytes | None = None
 
+    @property
+    def fields(self) -> list[Field]:
+        """The end-to-end fields as names and values, made anew each time; set it, never change what it gave."""
+        return split_lines(self.lines)
+
+    @fields.setter
+    def fields(self, fields: Iterable[Field]) -> None:
+        self.lines = [b"%b: %b\r\n" % field for field in fields]
+
     def field(self, name: bytes) -> bytes | None:
         """The first end-to-end field of that lower-case name, or None."""
-        for key, value in self.fields:
-            if key.lower() == name:
-                return value
-        return None
+        return find_field(self.lines, name)
 
 
 _HOST = re.compile(

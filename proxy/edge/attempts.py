@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 class Attempts(Record):
     """The part of an exchange that deals with backends."""
 
+    __slots__ = ()
+
     def on_connected(self) -> None:
         """A connection is there, for the request to be sent."""
         raise NotImplementedError

@@ -24,7 +24,7 @@ from proxy.edge.handshake import Handshake
 from proxy.edge.http1_connection import Http1Connection
 from proxy.edge.ledger import Ledger
 from proxy.edge.listener import Listener, OpenListener
-from proxy.edge.poller import Poller
+from proxy.edge.poller import LINGER, Poller
 from proxy.edge.timers import TICK
 from proxy.edge.tunnel import CUT, Tunnel
 
@@ -59,6 +59,7 @@ class DataPlane:
         access: takes access lines; None when they are off.
         ledger: what counts exchanges and formats those lines.
         clock: seconds, of any beginning.
+        linger: see `Poller`.
     """
 
     def __init__(
@@ -69,11 +70,12 @@ class DataPlane:
         access: Callable[[bytes], None] | None = None,
         ledger: type[Ledger] = Ledger,
         clock: Callable[[], float] = time.monotonic,
+        linger: float = LINGER,
     ) -> None:
         self.tally = tally
         self.log = log
         self.clock = clock
-        self.poller = Poller(clock=clock)
+        self.poller = Poller(clock=clock, linger=linger)
         self.poller.on_defect = self.on_crash
         self.ledger = ledger(tally, access, clock)
         self.buffer = memoryview(bytearray(BUFFER_BYTES))

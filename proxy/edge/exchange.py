@@ -33,6 +33,8 @@ GONE_STATUS: Final = 499
 class Exchange(Attempts):
     """See the module; what is known of it is in `Record`."""
 
+    __slots__ = ()
+
     @property
     def upgrading(self) -> bool:
         """Whether the request asks for a tunnel, so that what follows its head is not a body."""
@@ -75,7 +77,8 @@ class Exchange(Attempts):
         if gate is None:
             self.answer(503, side=Side.INTERNAL, error="the pool is gone")
             return
-        self.request_id = request_id_of(head, self.peer) or self.plane.next_request_id()
+        peer = self.peer
+        self.request_id = (peer.trusted and request_id_of(head, peer)) or self.plane.next_request_id()
         self.response_timeout = gate.table.response_timeout
         if head.upgrade is not None and gate.table.protocol is Protocol.H2C:
             self.answer(501, side=Side.INTERNAL, error="tunnels to backends of HTTP/2 are not supported")
@@ -178,18 +181,32 @@ class Exchange(Attempts):
         self.response_bytes += len(data)
         self.responder.send_body(data)
 
+    def on_response(self, head: ResponseHead) -> None:
+        """The whole response came at once."""
+        self.upstream_seconds = self.plane.poller.now - self.sent_at
+        self.status = head.status
+        self._began = True
+        body = head.body
+        if body is not None:
+            self.response_bytes += len(body)
+        self._end(alive=self.responder.send_response(self, head))
+
     def on_response_end(self) -> None:
         """The response is whole."""
         responder = self.responder
         responder.send_end()
-        if not responder.flush():
+        self._end(alive=responder.flush())
+
+    def _end(self, *, alive: bool) -> None:
+        """All of the response has been said, to a client that may have left."""
+        if not alive:
             self.cancel()
             return
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.release(reusable=self.request_done)
         self._finish()
-        responder.done(self)
+        self.responder.done(self)
 
     def flush(self) -> None:
         """Send what has been said to the client so far; ends the exchange when it is gone."""

@@ -132,7 +132,6 @@ class Http1Connection(Http1Responder):
     def pump(self) -> None:
         """Read requests as far as they can be taken."""
         stream = self.stream
-        buffer = self.plane.buffer
         for _ in range(READS_AT_A_TIME):
             if not stream.readable or self._closing:
                 return
@@ -144,20 +143,25 @@ class Http1Connection(Http1Responder):
                 return
             left = self._body_left
             if left:
+                assert exchange is not None
+                buffer = self.plane.buffer
                 got = stream.read_into(buffer if left >= len(buffer) else buffer[:left])
-                if got > 0:
-                    assert exchange is not None
+                if got == BLOCKED:
+                    return
+                if got:
                     self._relay_body(exchange, buffer[:got])
             else:
-                got = stream.read_into(buffer[: HEAD_BYTES if exchange is None else CHUNKED_BYTES])
-                if got > 0:
+                data = stream.read(HEAD_BYTES if exchange is None else CHUNKED_BYTES)
+                if data is None:
+                    return
+                got = len(data)
+                if got:
                     self._silent = False
-                    self._take(self._parser.feed(buffer[:got]))
-                    if self.exchange is not None and not self._body_left:
+                    self._take(self._parser.feed(data))
+                    exchange = self.exchange
+                    if exchange is not None and not exchange.request_done and not self._body_left:
                         break  # a body in chunks: others are to have their turn
-            if got == BLOCKED:
-                return
-            if got == 0:
+            if not got:
                 self._on_end()
                 return
         self.plane.poller.soon(self, self.pump)
@@ -321,7 +325,9 @@ class Http1Connection(Http1Responder):
                 self._say_farewell()
             return
         poller = self.plane.poller
-        poller.timers.set(self, poller.now + self.listener.idle_timeout)
+        self.deadline = deadline = poller.now + self.listener.idle_timeout
+        if deadline < self.armed:
+            poller.timers.arm(self)
         parser = self._parser
         if parser.upgraded is not None and not self._backlog:
             self._backlog = deque(parser.resume_http())

@@ -93,29 +93,41 @@ class Http1Responder:
         """Pass on an informational response."""
         self._out.append(write_response(head, version=11, no_body=True, close=False))
 
+    def send_response(self, exchange: Exchange, head: ResponseHead) -> bool:
+        """Send a response that is whole, its body with it, in one system call."""
+        self._chunking = False
+        data = self._write_head(exchange, head, no_body=head.body is None)
+        if head.body is not None:
+            data += head.body
+        out = self._out
+        stream = self.stream
+        if out:  # an informational response goes first
+            out.append(data)
+            stream.write_all(out)
+            out.clear()
+        else:
+            stream.write(data)
+        return not stream.broken
+
     def send_head(self, exchange: Exchange, head: ResponseHead) -> None:
         """Begin the response."""
+        no_body = exchange.head.method == b"HEAD" or head.status == 204 or head.status == 304
+        self._chunking = head.content_length is None and not no_body and exchange.head.version == 11
+        self._out.append(self._write_head(exchange, head, no_body=no_body))
+
+    def _write_head(self, exchange: Exchange, head: ResponseHead, *, no_body: bool) -> bytes:
         request = exchange.head
-        no_body = request.method == b"HEAD" or head.status == 204 or head.status == 304
-        unknown_length = head.content_length is None and not no_body
-        self._chunking = unknown_length and request.version == 11
-        close = (
+        version = request.version
+        self._last = close = (
             not request.keep_alive
             or not exchange.request_done
             or self.plane.stopping
             or self.stream.hangup
             or self._requests_left <= 0
-            or (unknown_length and request.version == 10)
+            or (version == 10 and head.content_length is None and not no_body)
         )
-        self._last = close
-        self._out.append(
-            write_response(
-                head,
-                version=request.version,
-                no_body=no_body,
-                close=close,
-                keep_alive=request.version == 10 and not close,
-            )
+        return write_response(
+            head, version=version, no_body=no_body, close=close, keep_alive=version == 10 and not close
         )
 
     def send_body(self, data: Data) -> None:

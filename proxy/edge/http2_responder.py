@@ -71,6 +71,14 @@ class Http2Responder(ABC):
         """Pass on an informational response."""
         self.session.send_head(self.stream_id, write_response(head))
 
+    def send_response(self, exchange: Exchange, head: ResponseHead) -> bool:
+        """Send a response that is whole, its body with it."""
+        self.send_head(exchange, head)
+        if head.body:
+            self.send_body(head.body)
+        self.send_end()
+        return self.flush()
+
     def send_head(self, exchange: Exchange, head: ResponseHead) -> None:
         """Begin the response."""
         status = head.status

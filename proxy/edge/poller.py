@@ -32,6 +32,11 @@ WRITABLE: Final = select.EPOLLOUT
 
 TURN: Final = 0.002
 """Seconds of events served before other tasks get their turn."""
+EVENTS: Final = 64
+"""Events asked for at once: what is served between two looks at the clock."""
+LINGER: Final = 0.001
+"""Seconds that are waited for the next event after one was served, before trio is asked to wait: the answer to what was
+sent is often on its way, and to go to sleep and be woken by trio costs more than to serve it."""
 
 
 class Handler(Protocol):
@@ -50,9 +55,15 @@ def _raise(error: Exception, _where: str) -> None:
 
 
 class Poller:
-    """Readiness, deadlines and what is to be done at the end of a turn."""
+    """Readiness, deadlines and what is to be done at the end of a turn.
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    Args:
+        clock: seconds, of any beginning.
+        linger: see `LINGER`; 0 where the other side of a connection is a task of the same loop.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic, linger: float = LINGER) -> None:
+        self._linger = linger
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
         self._forgotten: set[int] = set()
@@ -104,7 +115,9 @@ class Poller:
             epoll = self._epoll
             while True:
                 await trio.lowlevel.wait_readable(epoll.fileno())
-                while self._turn():
+                patience = 0.0
+                while self._turn(patience):
+                    patience = self._linger
                     await trio.lowlevel.cancel_shielded_checkpoint()
                     await trio.lowlevel.checkpoint_if_cancelled()
 
@@ -112,11 +125,14 @@ class Poller:
         """Close the epoll; sockets stay with their owners."""
         self._epoll.close()
 
-    def _turn(self) -> bool:
-        """Serve what is ready, for about `TURN` seconds.
+    def _turn(self, patience: float = 0.0) -> bool:
+        """Serve what is ready, and what becomes ready meanwhile, for about `TURN` seconds.
+
+        Args:
+            patience: how many seconds to wait for the first event.
 
         Returns:
-            Whether there is more to serve at once.
+            Whether the time was over before the events were.
         """
         clock = self._clock
         self.now = now = clock()
@@ -126,23 +142,26 @@ class Poller:
         poll = self._epoll.poll
         more = self._serving = True
         while True:
-            events = poll(0, 256)
-            if not events and not self._soon:
+            events = poll(patience, EVENTS)
+            self.now = now = clock()  # what came is dated by when it came
+            if events:
+                patience = self._linger
+                forgotten.clear()
+                for fd, mask in events:
+                    if forgotten and fd in forgotten:
+                        continue
+                    handler = handlers.get(fd)
+                    if handler is not None:
+                        try:
+                            handler.on_ready(mask)
+                        except Exception as error:  # contained: one connection, never the loop
+                            self._contain(handler, error)
+            elif not self._soon:
                 more = False
                 break
-            forgotten.clear()
-            for fd, mask in events:
-                if forgotten and fd in forgotten:
-                    continue
-                handler = handlers.get(fd)
-                if handler is not None:
-                    try:
-                        handler.on_ready(mask)
-                    except Exception as error:  # contained: one connection, never the loop
-                        self._contain(handler, error)
             if self._soon:
                 self._run_soon()
-            self.now = now = clock()
+                patience = 0.0 if self._soon else self._linger
             if now > until:
                 break
         self._serving = False

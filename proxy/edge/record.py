@@ -27,35 +27,45 @@ class Record:
     `backend` stays the last that was. Times are seconds of the data plane's clock.
     """
 
-    # What has not happened yet is read from the class: an exchange is made for every request.
-    request_bytes = 0
-    request_id = b""
-    response_timeout = 0.0
-    gate: Gate | None = None
-    pool_name = ""
-    backend: Backend | None = None
-    upstream: Upstream | None = None
-    connection: Carrier | None = None
-    status = 0
-    response_bytes = 0
-    retries = 0
-    held_at = 0.0
-    held_seconds = 0.0
-    written = 0
-    sent_at = 0.0
-    upstream_seconds = -1.0
-    side: Side | None = None
-    error = ""
-    finished = False
-    deadline = math.inf
-    armed = math.inf
-    _began = False
-    _sending = False
-    _replay: Replay | None = None
-    _excluded: tuple[BackendId, ...] = ()
-    _fresh_only = False
-    _in_budget = False
-    _wait = False
+    __slots__ = (
+        "_began",
+        "_excluded",
+        "_fresh_only",
+        "_in_budget",
+        "_replay",
+        "_sending",
+        "_wait",
+        "armed",
+        "backend",
+        "connection",
+        "deadline",
+        "error",
+        "finished",
+        "gate",
+        "head",
+        "held_at",
+        "held_seconds",
+        "idle_timeout",
+        "listener",
+        "peer",
+        "plane",
+        "pool_name",
+        "request_bytes",
+        "request_done",
+        "request_id",
+        "responder",
+        "response_bytes",
+        "response_timeout",
+        "retries",
+        "sent_at",
+        "side",
+        "started",
+        "status",
+        "target",
+        "upstream",
+        "upstream_seconds",
+        "written",
+    )
 
     def __init__(
         self, plane: DataPlane, listener: Listener, responder: Responder, head: RequestHead, peer: Peer
@@ -65,7 +75,22 @@ class Record:
         self.responder = responder
         self.head = head
         self.peer = peer
-        self.started = plane.clock()
+        self.started = plane.poller.now  # when it was ready to be read; what it waited for its turn is part of it
         self.request_done = head.complete
         self.idle_timeout = listener.idle_timeout
         self.target = head.target
+        self.request_id = b""
+        self.pool_name = ""
+        self.gate: Gate | None = None
+        self.backend: Backend | None = None
+        self.upstream: Upstream | None = None
+        self.connection: Carrier | None = None
+        self.status = self.request_bytes = self.response_bytes = self.retries = self.written = 0
+        self.response_timeout = self.held_at = self.held_seconds = self.sent_at = 0.0
+        self.upstream_seconds = -1.0
+        self.side: Side | None = None
+        self.error = ""
+        self.deadline = self.armed = math.inf
+        self.finished = self._began = self._sending = self._fresh_only = self._in_budget = self._wait = False
+        self._replay: Replay | None = None
+        self._excluded: tuple[BackendId, ...] = ()

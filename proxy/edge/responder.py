@@ -23,6 +23,9 @@ class Responder(Protocol):
     def send_interim(self, exchange: Exchange, head: ResponseHead) -> None:
         """Pass on an informational response."""
 
+    def send_response(self, exchange: Exchange, head: ResponseHead) -> bool:
+        """Send a response that is whole, its body with it. False when the client is gone."""
+
     def send_head(self, exchange: Exchange, head: ResponseHead) -> None:
         """Begin the response; goes out with the next `flush`."""
 

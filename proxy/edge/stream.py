@@ -38,13 +38,13 @@ class Owner(Handler, Protocol):
 class Stream:
     """A plain stream.
 
-    `readable` says that a read may give something; `hangup` that the other side has closed its half, or all.
+    `readable` says that a read may give something; `hangup` that the other side has closed its half, or all; `unsent`
+    is how many bytes were written and not yet taken by the kernel.
     After a failure `broken` is set, reading gives the end and writing is ignored.
     """
 
     __slots__ = (
         "_kept",
-        "_kept_bytes",
         "_watches_write",
         "broken",
         "closed",
@@ -54,6 +54,7 @@ class Stream:
         "poller",
         "readable",
         "sock",
+        "unsent",
     )
 
     scheme = b"http"
@@ -67,22 +68,40 @@ class Stream:
         self.hangup = False
         self.broken = False
         self.closed = False
+        self.unsent = 0
         self._kept: list[Data] = []
-        self._kept_bytes = 0
         self._watches_write = False
-
-    @property
-    def unsent(self) -> int:
-        """Bytes that were written and not yet taken by the kernel."""
-        return self._kept_bytes
 
     @property
     def backed_up(self) -> bool:
         """Whether a source should stop."""
-        return self._kept_bytes > HIGH_WATER
+        return self.unsent > HIGH_WATER
+
+    def read(self, limit: int) -> bytes | None:
+        """Read what is there, up to so many bytes: for what a parser has to see.
+
+        An object of up to 64 KiB costs nothing to make; a larger one is mapped and unmapped by the allocator each time.
+
+        Returns:
+            The bytes, none of them at the end of the stream, or None when there is nothing now.
+        """
+        try:
+            data = self.sock.recv(limit)
+        except BlockingIOError:
+            self.readable = False
+            return None
+        except OSError:
+            self.broken = self.hangup = True
+            return b""
+        if not data:
+            self.hangup = True
+        elif len(data) < limit and not self.hangup:
+            # A short read empties the socket (epoll(7)); an end that came with it shows as `hangup`.
+            self.readable = False
+        return data
 
     def read_into(self, buffer: memoryview) -> int:
-        """Read what is there.
+        """Read what is there into a large buffer: for bodies whose length is known.
 
         Returns:
             The number of bytes, 0 at the end of the stream, `BLOCKED` when there is nothing now.
@@ -98,7 +117,6 @@ class Stream:
         if not got:
             self.hangup = True
         elif got < len(buffer) and not self.hangup:
-            # A short read empties the socket (epoll(7)); an end that came with it shows as `hangup`.
             self.readable = False
         return got
 
@@ -164,7 +182,7 @@ class Stream:
             except OSError:
                 self._break()
                 return True
-            self._kept_bytes -= sent
+            self.unsent -= sent
             if sent < len(piece):
                 kept[0] = memoryview(piece)[sent:]
                 return False
@@ -179,7 +197,7 @@ class Stream:
             return
         kept = bytes(data)
         self._kept.append(kept)
-        self._kept_bytes += len(kept)
+        self.unsent += len(kept)
         if not self._watches_write:
             self._watches_write = True
             self.poller.rewatch(self.fd, self.owner, READ_WRITE)
@@ -187,7 +205,7 @@ class Stream:
     def _break(self) -> None:
         self.broken = self.hangup = True
         self._kept.clear()
-        self._kept_bytes = 0
+        self.unsent = 0
 
     def own(self, owner: Owner) -> None:
         """Give the stream to another owner."""
@@ -215,7 +233,7 @@ class Stream:
             self.closed = True
             self.broken = self.hangup = True
             self._kept.clear()
-            self._kept_bytes = 0
+            self.unsent = 0
             self.poller.forget(self.fd)
             self.sock.close()
 
@@ -253,6 +271,20 @@ class TlsStream(Stream):
                 self.poller.rewatch(self.fd, self.owner, READ_WRITE)
             return False
         return True
+
+    def read(self, limit: int) -> bytes | None:
+        """As `Stream.read`; a record is at most 16 KiB, so only a refused read says that nothing is left."""
+        try:
+            data = self.sock.recv(limit)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            self.readable = False
+            return None
+        except OSError:
+            self.broken = self.hangup = True
+            return b""
+        if not data:
+            self.hangup = True
+        return data
 
     def read_into(self, buffer: memoryview) -> int:
         """As `Stream.read_into`; a record is at most 16 KiB, so only a refused read says that nothing is left."""

@@ -47,9 +47,13 @@ class Timers:
         """Move a deadline; `math.inf` takes it away."""
         timed.deadline = deadline
         if deadline < timed.armed:
-            timed.armed = deadline
-            self._serial += 1
-            heapq.heappush(self._heap, (deadline, self._serial, timed))
+            self.arm(timed)
+
+    def arm(self, timed: Timed) -> None:
+        """Look at a deadline in time: to be called by whoever moved it himself, to before `armed`."""
+        timed.armed = deadline = timed.deadline
+        self._serial += 1
+        heapq.heappush(self._heap, (deadline, self._serial, timed))
 
     def due(self, now: float) -> list[Timed]:
         """What is due; each is handed out once and has no deadline afterwards."""

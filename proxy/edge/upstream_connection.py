@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.core.errors import ConnectFailed, UpstreamBroken, UpstreamTimedOut
 from proxy.core.forwarding import write_request
+from proxy.core.messages import ResponseHead
 from proxy.edge.connector import Connector
 from proxy.edge.poller import GONE
 from proxy.edge.stream import BLOCKED, Stream
@@ -17,7 +18,7 @@ from proxy.wire.http1_response import UNTIL_CLOSE, ResponseParser
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from proxy.core.messages import RequestHead, ResponseHead
+    from proxy.core.messages import RequestHead
     from proxy.edge.exchange import Exchange
     from proxy.edge.replay import Replay
     from proxy.edge.stream import Data
@@ -164,8 +165,10 @@ class UpstreamConnection(Connector):
         ):
             self.fresh = False
             poller = self.plane.poller
-            self.idle_since = poller.now
-            poller.timers.set(self, poller.now + IDLE)
+            self.idle_since = now = poller.now
+            self.deadline = deadline = now + IDLE
+            if deadline < self.armed:
+                poller.timers.arm(self)
             self.upstream.idle.append(self)
         else:
             self.close()
@@ -219,24 +222,27 @@ class UpstreamConnection(Connector):
     def pump(self) -> None:
         """Read the response as far as it goes and the client takes it."""
         stream = self.stream
-        buffer = self.plane.buffer
         for _ in range(READS_AT_A_TIME):
             exchange = self.exchange
             if exchange is None or not stream.readable or self.paused:
                 return
             left = self._body_left
             if left:
+                buffer = self.plane.buffer
                 got = stream.read_into(buffer if left >= len(buffer) else buffer[:left])
-                if got > 0:
+                if got == BLOCKED:
+                    return
+                if got:
                     self._relay_body(exchange, buffer[:got])
             else:
-                got = stream.read_into(buffer[: CRUMBS_BYTES if self._parser.crumbs else PARSED_BYTES])
-                if got > 0:
+                data = stream.read(CRUMBS_BYTES if self._parser.crumbs else PARSED_BYTES)
+                if data is None:
+                    return
+                got = len(data)
+                if got:
                     self.received = True
-                    self._read_items(exchange, buffer[:got])
-            if got == BLOCKED:
-                return
-            if got == 0:
+                    self._read_items(exchange, data)
+            if not got:
                 self._on_end()
                 return
             if self.exchange is not None:
@@ -261,10 +267,17 @@ class UpstreamConnection(Connector):
         else:
             exchange.flush()
 
-    def _read_items(self, exchange: Exchange, data: memoryview) -> None:
+    def _read_items(self, exchange: Exchange, data: bytes) -> None:
         parser = self._parser
+        items = parser.feed(data)
+        if len(items) == 1 and parser.error is None:
+            head = items[0]
+            if type(head) is ResponseHead and head.complete:
+                self._response = head
+                exchange.on_response(head)
+                return
         ended = False
-        for item in parser.feed(data):
+        for item in items:
             if ended or self.exchange is not exchange:
                 # More than the one response that was asked for: nothing on this connection can be believed.
                 self._ruined = True
@@ -281,6 +294,8 @@ class UpstreamConnection(Connector):
                 self._response = item
                 ended = item.complete
                 exchange.on_response_head(item)
+                if item.body is not None:
+                    exchange.on_response_body(item.body)
         if self.exchange is not exchange:
             return  # it failed, was cancelled or became a tunnel meanwhile
         error = parser.error

@@ -5,7 +5,8 @@ without a body has `complete` set and no `END` follows. What was read beyond the
 in the same list. An error does not hide what came before it: it is left in `error` once the items that precede it
 are out, and nothing more can be fed.
 
-llhttp gets each head by itself, up to the empty line that ends it. Bodies never pass through it: their framing is a
+llhttp gets each head by itself, up to the empty line that ends it, and says whether it is one; what its lines mean is
+`proxy.wire.field_lines`. Bodies never pass through it: their framing is a
 count, or `proxy.wire.chunked`, which know to the byte where a message ends. A long body of known length need not pass
 through here either: `detach` gives the number of bytes that are still to come, and the caller moves them itself.
 
@@ -31,6 +32,7 @@ from proxy.core.messages import (
     valid_host,
 )
 from proxy.wire.chunked import ChunkedReader, ChunkError
+from proxy.wire.field_lines import FieldLines
 from proxy.wire.request_target import set_target
 
 HEAD_END: Final = b"\r\n\r\n"
@@ -63,7 +65,11 @@ END: Final = End()
 RequestItem = RequestHead | bytes | End
 
 _CODING = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+)*")
+_TRANSFER_ENCODING = re.compile(rb"\ntransfer-encoding:[ \t]*(.*?)[ \t]*\r", re.IGNORECASE)
 _METHOD = re.compile(rb"[A-Z][A-Z-]{0,23}(?: |$)")
+_LINES: Final = FieldLines(REQUEST_SPECIAL, underscores=False)
+NO_CALLBACKS: Final = object()
+"""What llhttp is given to call: its verdict is all we ask for."""
 
 
 class RequestParser:
@@ -76,8 +82,6 @@ class RequestParser:
 
     __slots__ = (
         "_chunks",
-        "_fields",
-        "_head",
         "_header_bytes",
         "_headers",
         "_items",
@@ -85,8 +89,6 @@ class RequestParser:
         "_parser",
         "_proxy_connection",
         "_raw",
-        "_special",
-        "_url",
         "error",
         "http2",
         "upgraded",
@@ -100,10 +102,6 @@ class RequestParser:
         self.upgraded: bytes | None = None
         self.http2: bytes | None = None  # what follows the head with which HTTP/2 begins
         self._parser: httptools.HttpRequestParser | None = None
-        self._head: RequestHead | None = None
-        self._fields: list[Field] = []
-        self._special: list[Field] | None = None
-        self._url = b""
         self._raw = b""
         self._proxy_connection = False  # seen in a head of this connection; llhttp takes it for Connection
         self._left = 0
@@ -114,21 +112,25 @@ class RequestParser:
         """Whether a head has begun and is not complete."""
         return bool(self._raw)
 
-    def feed(self, data: bytes | memoryview) -> list[RequestItem]:
+    def feed(self, data: bytes) -> list[RequestItem]:
         """Read what the client sent next.
 
         After `error` is set nothing may be fed. When a request asked for an upgrade, `upgraded` holds the bytes that
         follow its head, and the parser waits for `resume_http` or is thrown away.
         """
         items = self._items = []
-        if not self._raw and not self._left and self._chunks is None:
+        if (
+            not self._raw
+            and not self._left
+            and self._chunks is None
+            and 0 < data.find(HEAD_END) == len(data) - 4 < self._header_bytes - 3
+            and data[0] not in _LINE_END
+        ):
             # The common case, one head and nothing else, without the bookkeeping of the others.
-            raw = bytes(data)
-            if 0 < raw.find(HEAD_END) == len(raw) - 4 < self._header_bytes - 3 and raw[0] not in _LINE_END:
-                self._feed_parser(raw)
-                if self.error is None:
-                    self._on_head(raw, raw, len(raw))
-                return items
+            self._feed_parser(data, data)
+            if self.error is None:
+                self._on_head(data, data, len(data))
+            return items
         rest = memoryview(data)
         while rest and self.error is None and self.upgraded is None:
             if self._left:
@@ -198,43 +200,33 @@ class RequestParser:
             status = 414 if len(target) > self._header_bytes // 2 else 431
             self.error = BadRequest("the head is too large", status=status)
             return end
-        self._feed_parser(piece)
+        raw = before + piece if before else piece
+        self._feed_parser(piece, raw)
         if whole and self.error is None:
-            self._on_head(before + piece if before else piece, data, end)
+            self._on_head(raw, data, end)
         return end
 
-    def _feed_parser(self, data: bytes) -> None:
+    def _feed_parser(self, data: bytes, raw: bytes) -> None:
         parser = self._parser
         if parser is None:
-            parser = self._parser = httptools.HttpRequestParser(self)
+            parser = self._parser = httptools.HttpRequestParser(NO_CALLBACKS)
         try:
             parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self.upgraded = b""
-        except httptools.HttpParserCallbackError as error:
-            cause = error.__context__
-            self.error = cause if isinstance(cause, BadRequest) else BadRequest("the request cannot be read")
         except httptools.HttpParserError as error:
-            self._on_syntax_error(error, self._raw or data)
+            self._on_syntax_error(error, raw)
 
     def _on_head(self, raw: bytes, data: bytes, end: int) -> None:
-        """A head is complete: frame what follows it, and hand it over."""
-        head, self._head = self._head, None
+        """A head is complete and well-formed: take it apart, frame what follows it, and hand it over."""
         self._raw = b""
-        if head is None:
+        try:
+            head = self._split(raw)
+        except BadRequest as error:
             if raw == HTTP2_HEAD:
                 self.http2 = data[end:]
-                self.error = BadRequest("HTTP/2 is not spoken here", status=505)
-            else:
-                self.error = BadRequest("the request cannot be read")
+            self.error = error
             return
-        place = len(head.method) + len(self._url) + 2
-        if raw[place : place + 5] != b"HTTP/":
-            self.error = BadRequest("the request line is not three words with a space between")  # L4
-            return
-        self._fields = []
-        self._special = None
-        self._url = b""
         if self.upgraded is not None:
             self.upgraded = data[end:]
             self._parser = None
@@ -254,9 +246,80 @@ class RequestParser:
                 self._parser = None  # llhttp takes the message for the connection's last
         self._items.append(head)
 
-    def _on_syntax_error(self, error: httptools.HttpParserError, data: bytes) -> None:
+    def _split(self, raw: bytes) -> RequestHead:
+        """Make a head of its bytes, which llhttp has found well-formed."""
+        texts = raw.split(_LINE_END)
+        words = texts[0].split(b" ")
+        if len(words) != 3:
+            raise BadRequest("the request line is not three words with a space between")  # L4
+        head = RequestHead()
+        head.method, target, version = words
+        if version != b"HTTP/1.1":
+            if version != b"HTTP/1.0":
+                raise _wrong_version(version)
+            head.version = 10
+            head.keep_alive = False
+        del texts[-2:], texts[0]
+        if len(texts) > self._headers:
+            raise BadRequest("too many fields", status=431)
+        lines: list[bytes] = []
+        special: list[Field] = []
+        for text in texts:
+            meaning = _LINES[text]
+            if type(meaning) is bytes:
+                lines.append(meaning)
+            elif meaning is not None:
+                special.append(meaning)  # type: ignore[arg-type]  # type() is what mypy does not narrow by
+        head.lines = lines
+        self._set_special(head, special)
+        set_target(head, target)
+        return head
+
+    def _set_special(self, head: RequestHead, special: list[Field]) -> None:
+        """Interpret the fields that bind this connection, and refuse what must not be forwarded."""
+        hosts = 0
+        upgrade: bytes | None = None
+        tokens: tuple[bytes, ...] = ()
+        for name, value in special:
+            if name == b"host":
+                hosts += 1
+                head.host = value
+            elif name == b"connection":
+                tokens += parse_tokens(value)
+            elif name == b"content-length":
+                if head.content_length is not None or len(value) > 18 or not value.isdigit():
+                    raise BadRequest("the Content-Length is not one number")
+                head.content_length = int(value)
+            elif name == b"transfer-encoding":
+                _set_transfer_encoding(head, value)
+            elif name == b"upgrade":
+                upgrade = value.lower()
+            elif name == b"expect":
+                if value.lower() != b"100-continue":
+                    raise BadRequest("the expectation cannot be met", status=417)
+                head.expect_continue = head.version == 11
+            elif name == b"te":
+                head.te_trailers = b"trailers" in parse_tokens(value)
+            elif name in FORWARDED_FIELDS:
+                if head.forwarded is None:
+                    head.forwarded = []
+                head.forwarded.append((name, value))
+            elif name == b"proxy-connection":
+                self._proxy_connection = True
+        if hosts != 1 and (hosts or head.version == 11):
+            raise BadRequest("the request has no Host, or several")
+        if hosts and not valid_host(head.host):
+            raise BadRequest("the Host is malformed")
+        if tokens:
+            _apply_connection(head, tokens, upgrade)
+        if head.chunked and head.content_length is not None:
+            raise BadRequest("Content-Length and Transfer-Encoding together")
+
+    def _on_syntax_error(self, error: httptools.HttpParserError, raw: bytes) -> None:
         if isinstance(error, httptools.HttpParserInvalidMethodError):
-            self.error = BadRequest("the method is not known", status=501 if _METHOD.match(data) else 400)
+            self.error = BadRequest("the method is not known", status=501 if _METHOD.match(raw) else 400)
+        elif "`Transfer-Encoding`" in str(error):
+            self.error = _unknown_coding(b", ".join(_TRANSFER_ENCODING.findall(raw)))
         elif "PRI" in str(error):
             self.error = BadRequest("HTTP/2 is not spoken here", status=505)
         elif str(error) == "Invalid HTTP version":
@@ -279,86 +342,11 @@ class RequestParser:
         rest, self.upgraded = self.upgraded, None
         return self.feed(rest) if rest else []
 
-    # Callbacks of httptools, in the order of a message.
 
-    def on_url(self, url: bytes) -> None:
-        """A piece of the request target."""
-        self._url = self._url + url if self._url else url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One field, with the white space behind its value still on it."""
-        value = value.rstrip(b" \t")
-        lower = name.lower()
-        if lower in REQUEST_SPECIAL:
-            if self._special is None:
-                self._special = [(lower, value)]
-            else:
-                self._special.append((lower, value))
-            if lower == b"proxy-connection":
-                self._proxy_connection = True
-        elif b"_" not in name:  # CGI and WSGI fold "-" and "_" into one name (P4)
-            self._fields.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        """All fields of a head are read: check them."""
-        parser = self._parser
-        assert parser is not None
-        fields = self._fields
-        special = self._special
-        head = RequestHead()
-        head.method = parser.get_method()
-        version = parser.get_http_version()
-        head.fields = fields
-        if len(fields) + len(special or ()) > self._headers:
-            raise BadRequest("too many fields", status=431)
-        if version != "1.1":
-            if version != "1.0":
-                raise BadRequest("the HTTP version is not spoken here", status=505 if version >= "1.1" else 400)
-            head.version = 10
-        _set_special(head, special)
-        set_target(head, self._url)
-        self._head = head
-
-
-def _set_special(head: RequestHead, special: list[Field] | None) -> None:
-    """Interpret the fields that bind this connection, and refuse what must not be forwarded."""
-    hosts = 0
-    upgrade: bytes | None = None
-    tokens: tuple[bytes, ...] = ()
-    if head.version != 11:
-        head.keep_alive = False
-    for name, value in special or ():
-        if name == b"host":
-            hosts += 1
-            head.host = value
-        elif name == b"connection":
-            tokens += parse_tokens(value)
-        elif name == b"content-length":
-            if head.content_length is not None or len(value) > 18 or not value.isdigit():
-                raise BadRequest("the Content-Length is not one number")
-            head.content_length = int(value)
-        elif name == b"transfer-encoding":
-            _set_transfer_encoding(head, value)
-        elif name == b"upgrade":
-            upgrade = value.lower()
-        elif name == b"expect":
-            if value.lower() != b"100-continue":
-                raise BadRequest("the expectation cannot be met", status=417)
-            head.expect_continue = head.version == 11
-        elif name == b"te":
-            head.te_trailers = b"trailers" in parse_tokens(value)
-        elif name in FORWARDED_FIELDS:
-            if head.forwarded is None:
-                head.forwarded = []
-            head.forwarded.append((name, value))
-    if hosts != 1 and (hosts or head.version == 11):
-        raise BadRequest("the request has no Host, or several")
-    if hosts and not valid_host(head.host):
-        raise BadRequest("the Host is malformed")
-    if tokens:
-        _apply_connection(head, tokens, upgrade)
-    if head.chunked and head.content_length is not None:
-        raise BadRequest("Content-Length and Transfer-Encoding together")
+def _wrong_version(version: bytes) -> BadRequest:
+    if version.startswith(b"HTTP/"):
+        return BadRequest("the HTTP version is not spoken here", status=505 if version >= b"HTTP/1.1" else 400)
+    return BadRequest("the request line is not three words with a space between")
 
 
 def _set_transfer_encoding(head: RequestHead, value: bytes) -> None:
@@ -367,9 +355,15 @@ def _set_transfer_encoding(head: RequestHead, value: bytes) -> None:
     if head.chunked:
         raise BadRequest("Transfer-Encoding twice")
     if value.lower() != b"chunked":
-        known = _CODING.fullmatch(value) and b"chunked" not in parse_tokens(value)[:-1]
-        raise BadRequest("Transfer-Encoding is not chunked", status=501 if known else 400)
+        raise _unknown_coding(value)
     head.chunked = True
+
+
+def _unknown_coding(value: bytes) -> BadRequest:
+    """What is said of a transfer coding other than `chunked` alone: 501 when it is one at all (F4)."""
+    tokens = parse_tokens(value)
+    known = _CODING.fullmatch(value) and tokens != (b"chunked",) and b"chunked" not in tokens[:-1]
+    return BadRequest("Transfer-Encoding is not chunked", status=501 if known else 400)
 
 
 def _apply_connection(head: RequestHead, tokens: tuple[bytes, ...], upgrade: bytes | None) -> None:
@@ -383,4 +377,4 @@ def _apply_connection(head: RequestHead, tokens: tuple[bytes, ...], upgrade: byt
     if nominated:
         if not nominated.isdisjoint(NOT_NOMINATED):
             raise BadRequest("Connection names a field that is not its own")
-        head.fields = [field for field in head.fields if field[0].lower() not in nominated]
+        head.lines = [line for line in head.lines if line.partition(b":")[0].lower() not in nominated]

@@ -1,11 +1,13 @@
 """HTTP/1.1 responses read from bytes, as strictly as requests: a backend that contradicts itself is not believed.
 
-Items come out as from `proxy.wire.http1`: heads (informational ones first), pieces of the body, `END`. What is wrong is
-left in `error` once the items that precede it are out.
+Items come out as from `proxy.wire.http1`: heads (informational ones first), pieces of the body, `END`. A body that
+came whole, together with its head, is in the head's `body` instead. What is wrong is left in `error` once the items
+that precede it are out.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import httptools
@@ -13,7 +15,8 @@ import httptools
 from proxy.core.errors import UpstreamBroken
 from proxy.core.messages import RESPONSE_SPECIAL, Field, ResponseHead, parse_tokens
 from proxy.wire.chunked import ChunkedReader, ChunkError
-from proxy.wire.http1 import END, HEAD_END, End, find_head_end
+from proxy.wire.field_lines import FieldLines
+from proxy.wire.http1 import END, HEAD_END, NO_CALLBACKS, End, find_head_end
 
 UNTIL_CLOSE: Final = 1 << 62
 """Given by `ResponseParser.detach` for a body that only the end of the connection ends."""
@@ -23,7 +26,12 @@ MAX_HEAD: Final = 256 * 1024
 CRUMB: Final = 64
 """Bytes of a chunk with its framing below which it is a crumb."""
 
+MAX_FIELDS: Final = 1000
+
 ResponseItem = ResponseHead | bytes | End
+
+_LINES: Final = FieldLines(RESPONSE_SPECIAL, underscores=True)
+_STATUS: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: (.*))?", re.DOTALL)
 
 
 class ResponseParser:
@@ -36,15 +44,11 @@ class ResponseParser:
     __slots__ = (
         "_chunks",
         "_ended",
-        "_fields",
-        "_head",
         "_items",
         "_left",
         "_no_body",
         "_parser",
         "_raw",
-        "_reason",
-        "_special",
         "crumbs",
         "error",
         "upgraded",
@@ -58,10 +62,6 @@ class ResponseParser:
         self._no_body = False
         self._ended = False
         self._parser: httptools.HttpResponseParser | None = None
-        self._head: ResponseHead | None = None
-        self._fields: list[Field] = []
-        self._special: list[Field] | None = None
-        self._reason = b""
         self._raw = b""
         self._left = 0
         self._chunks: ChunkedReader | None = None
@@ -71,9 +71,15 @@ class ResponseParser:
         self._no_body = no_body
         self._ended = False
 
-    def feed(self, data: bytes | memoryview) -> list[ResponseItem]:
+    def feed(self, data: bytes) -> list[ResponseItem]:
         """Read what the backend sent next; see the module for what comes out."""
         items = self._items = []
+        if not self._raw and not self._left and self._chunks is None and not self._ended:
+            # The common case, a head at the beginning, without the bookkeeping of the others.
+            used = self._read_head(data)
+            if used == len(data):
+                return items
+            data = data[used:]
         rest = memoryview(data)
         while rest and self.error is None and self.upgraded is None:
             if self._left:
@@ -120,36 +126,36 @@ class ResponseParser:
             self._raw = before + data
             if len(self._raw) > MAX_HEAD:
                 self.error = UpstreamBroken("the response's head is too large")
+        piece = data[:end] if end < len(data) else data
         parser = self._parser
         if parser is None:
-            parser = self._parser = httptools.HttpResponseParser(self)
+            parser = self._parser = httptools.HttpResponseParser(NO_CALLBACKS)
         try:
-            parser.feed_data(data[:end] if end < len(data) else data)
+            parser.feed_data(piece)
         except httptools.HttpParserUpgrade:
             self.upgraded = data[end:]
-        except httptools.HttpParserCallbackError as error:
-            cause = error.__context__
-            self.error = cause if isinstance(cause, UpstreamBroken) else UpstreamBroken("unreadable response")
         except httptools.HttpParserError as error:
             self.error = UpstreamBroken(f"malformed response: {error}")
         if whole and self.error is None:
-            self._on_head(data, end)
+            return self._on_head(before + piece if before else piece, data, end)
         return end
 
-    def _on_head(self, data: bytes, end: int) -> None:
-        """A head is complete: frame what follows it, and hand it over."""
-        head, self._head = self._head, None
+    def _on_head(self, raw: bytes, data: bytes, end: int) -> int:
+        """A head is complete and well-formed: take it apart, frame what follows it, and hand it over.
+
+        Returns:
+            How many bytes of `data` were used: to the end of the head, or of a body that came whole.
+        """
         self._raw = b""
-        if head is None:
-            self.error = UpstreamBroken("unreadable response")
-            return
-        self._fields = []
-        self._special = None
-        self._reason = b""
+        try:
+            head = _split(raw)
+        except UpstreamBroken as error:
+            self.error = error
+            return end
         status = head.status
         self._items.append(head)
         if status < 200:
-            return
+            return end
         length = head.content_length
         if self._no_body or status == 204 or status == 304:
             head.complete = self._ended = True
@@ -164,12 +170,18 @@ class ResponseParser:
             self._parser = None
         elif not length:
             head.complete = self._ended = True
-        elif end + length <= len(data) and self._parser is not None and head.keep_alive:
-            self._left = length
-            self._parser.feed_data(data[end : end + length])  # so that it is ready for the next head
+        elif end + length <= len(data):
+            body = head.body = data[end : end + length]
+            head.complete = self._ended = True
+            if head.keep_alive and self._parser is not None:
+                self._parser.feed_data(body)  # so that it is ready for the next head
+            else:
+                self._parser = None
+            return end + length
         else:
             self._left = length
             self._parser = None
+        return end
 
     def detach(self) -> int:
         """Take a counted body, or one that the end of the connection ends, out of the parser's hands.
@@ -180,48 +192,41 @@ class ResponseParser:
         left, self._left = self._left, 0
         return left
 
-    def on_status(self, reason: bytes) -> None:
-        """A piece of the reason phrase."""
-        self._reason += reason
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One field, with the white space behind its value still on it."""
-        value = value.rstrip(b" \t")
-        lower = name.lower()
-        if lower in RESPONSE_SPECIAL:
-            if self._special is None:
-                self._special = [(lower, value)]
-            else:
-                self._special.append((lower, value))
-        else:
-            self._fields.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        """The head is complete: check it and hand it over."""
-        parser = self._parser
-        assert parser is not None
-        head = ResponseHead()
-        head.status = status = parser.get_status_code()
-        version = parser.get_http_version()
-        if version not in ("1.1", "1.0"):
-            raise UpstreamBroken(f"HTTP/{version} in a response")
-        if not 100 <= status <= 999:
-            raise UpstreamBroken(f"status {status}")
-        if version == "1.0":
-            head.version = 10
-        head.reason = self._reason
-        head.fields = self._fields
-        if len(head.fields) > 1000:
-            raise UpstreamBroken("too many fields in the response")
-        if self._special is not None or head.version == 10:
-            _set_response_special(head, self._special)
-        self._head = head
+def _split(raw: bytes) -> ResponseHead:
+    """Make a head of its bytes, which llhttp has found well-formed."""
+    texts = raw.split(b"\r\n")
+    status = _STATUS.fullmatch(texts[0])
+    if status is None:
+        raise UpstreamBroken(f"a status line that is none: {texts[0][:40]!r}")
+    del texts[-2:], texts[0]
+    if len(texts) > MAX_FIELDS:
+        raise UpstreamBroken("too many fields in the response")
+    head = ResponseHead()
+    version, code, reason = status.groups(b"")
+    head.status = int(code)
+    head.reason = reason
+    lines: list[bytes] = []
+    special: list[Field] = []
+    for text in texts:
+        meaning = _LINES[text]
+        if type(meaning) is bytes:
+            lines.append(meaning)
+        elif meaning is not None:
+            special.append(meaning)  # type: ignore[arg-type]  # type() is what mypy does not narrow by
+    head.lines = lines
+    if version == b"0":
+        head.version = 10
+        head.keep_alive = False
+    if special:
+        _set_response_special(head, special)
+    return head
 
 
-def _set_response_special(head: ResponseHead, special: list[Field] | None) -> None:
+def _set_response_special(head: ResponseHead, special: list[Field]) -> None:
     upgrade: bytes | None = None
     tokens: tuple[bytes, ...] = ()
-    for name, value in special or ():
+    for name, value in special:
         if name == b"connection":
             tokens += parse_tokens(value)
         elif name == b"content-length":
@@ -236,8 +241,6 @@ def _set_response_special(head: ResponseHead, special: list[Field] | None) -> No
             upgrade = value.lower()
     if head.chunked and head.content_length is not None:
         raise UpstreamBroken("the response has Content-Length and Transfer-Encoding")
-    if head.version != 11:
-        head.keep_alive = False
     if tokens:
         if b"close" in tokens:
             head.keep_alive = False
@@ -247,4 +250,4 @@ def _set_response_special(head: ResponseHead, special: list[Field] | None) -> No
             head.upgrade = upgrade
         nominated = frozenset(tokens) - {b"close", b"keep-alive", b"upgrade"}
         if nominated:
-            head.fields = [field for field in head.fields if field[0].lower() not in nominated]
+            head.lines = [line for line in head.lines if line.partition(b":")[0].lower() not in nominated]

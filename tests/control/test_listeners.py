@@ -33,7 +33,7 @@ def tables(**bind: str | list[str]) -> dict[str, ListenerTable]:
 async def open_stage(tmp_path: Path, *inherited: socket.socket) -> AsyncIterator[tuple[Listeners, DataPlane, Any]]:
     """Listeners, a data plane that serves them, and what takes a set of tables over."""
     listeners = Listeners(state_dir=tmp_path, inherited=inherited)
-    plane = DataPlane(tally=Tally(), log=KeptLog())
+    plane = DataPlane(tally=Tally(), log=KeptLog(), linger=0)
 
     def take_over(wanted: dict[str, ListenerTable]) -> tuple[str, ...]:
         return listeners.commit(listeners.prepare(wanted), plane)

@@ -80,10 +80,11 @@ async def test_a_defect_in_a_response_is_answered_not_retried():
         assert isinstance(connection, UpstreamConnection)
         assert connection.exchange is not None
 
-        def boom(*_anything: object) -> None:
-            raise RuntimeError("boom")
+        class Boom:
+            def feed(self, data: bytes) -> None:
+                raise RuntimeError("boom")
 
-        connection.exchange.on_response_head = boom  # type: ignore[method-assign,assignment]
+        connection._parser = Boom()  # type: ignore[assignment]
         await line.send(OK)
         assert (await client.read_response())[0].startswith(b"HTTP/1.1 500 ")
         assert await line.wait_broken() == b""

@@ -75,7 +75,7 @@ async def open_plane(
     """
     log = KeptLog()
     access: list[bytes] = []
-    plane = DataPlane(tally=Tally(), log=log, access=access.append)
+    plane = DataPlane(tally=Tally(), log=log, access=access.append, linger=0)
     address = TcpAddress("127.0.0.1", 0)
     table = ListenerTable(bind=(address,), limits=limits or LimitsTable(), **listener_settings)
     pool = Pool(name="web", balance=Balance.LEAST_IN_FLIGHT, size=1, supervised=False)

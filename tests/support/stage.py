@@ -317,7 +317,7 @@ async def open_stage(
     """
     log, clock = KeptLog(), Clock()
     lines: list[bytes] = []
-    plane = DataPlane(tally=Tally(), log=log, access=lines.append, clock=clock)
+    plane = DataPlane(tally=Tally(), log=log, access=lines.append, clock=clock, linger=0)
     address = bind_to or TcpAddress("127.0.0.1", 0)
     table = ListenerTable.model_validate({"bind": (address,), "limits": limits or {}, **listener_settings})
     core = Pool(
