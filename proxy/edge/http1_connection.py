@@ -10,6 +10,7 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from proxy.core.body_pace import is_too_slow
 from proxy.core.errors import BadRequest, Side
 from proxy.core.forwarding import Peer, error_head, write_response
 from proxy.core.messages import RequestHead, ResponseHead
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from proxy.edge.listener import Listener
     from proxy.edge.upstream_connection import UpstreamConnection
 
-BODY_GRACE: Final = 10.0
-"""Seconds that may be waited for the pieces of a body, all together, before its rate is looked at (R4)."""
 READS_AT_A_TIME: Final = 8
 HEAD_BYTES: Final = 16 * 1024
 CHUNKED_BYTES: Final = 8 * 1024
@@ -142,8 +141,7 @@ class Http1Connection(Http1Responder):
             elif exchange.request_done or not exchange.wants_body:
                 return
             left = self._body_left
-            if left:
-                assert exchange is not None
+            if left and exchange is not None:
                 buffer = self.plane.buffer
                 got = stream.read_into(buffer if left >= len(buffer) else buffer[:left])
                 if got == BLOCKED:
@@ -301,7 +299,7 @@ class Http1Connection(Http1Responder):
             idle_timeout = self.listener.idle_timeout
             # The deadline was set when the client was asked for this piece.
             self._waited = waited = self._waited + max(0.0, self.plane.poller.now - (self.deadline - idle_timeout))
-            if waited > BODY_GRACE and exchange.request_bytes + size < rate * waited:
+            if is_too_slow(received=exchange.request_bytes + size, waited=waited, rate=rate):
                 exchange.answer(408, side=Side.DOWNSTREAM, error="the body came too slowly")
                 return True
         return False
@@ -331,15 +329,12 @@ class Http1Connection(Http1Responder):
         parser = self._parser
         if parser.upgraded is not None and not self._backlog:
             self._backlog = deque(parser.resume_http())
-        if self._backlog is not None or parser.error is not None:
+        if self._backlog is not None or parser.error is not None or self.stream.readable:
             poller.soon(self, self._resume)
-        elif self.stream.readable:
-            poller.soon(self, self.pump)
 
     def _resume(self) -> None:
         self._next()
-        if self.exchange is None:
-            self.pump()
+        self.pump()
 
     def read_on(self) -> None:
         """The exchange takes more of the body."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from h2.errors import ErrorCodes
 
+from proxy.core.body_pace import is_too_slow
 from proxy.core.errors import Side
 from proxy.core.forwarding import error_head
 from proxy.edge.exchange import Exchange
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from proxy.core.messages import RequestHead, ResponseHead
     from proxy.edge.upstream_connection import UpstreamConnection
 
-BODY_GRACE: Final = 10.0
-"""Seconds that may be waited for the pieces of a body, all together, before its rate is looked at (R4)."""
 _WEBSOCKET_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -162,7 +161,7 @@ class Http2Stream(Http2Responder):
         if rate:
             self._waited = waited = self._waited + max(0.0, self.plane.poller.now - self._asked_at)
             self._asked_at = math.inf
-            if waited > BODY_GRACE and exchange.request_bytes + size < rate * waited:
+            if is_too_slow(received=exchange.request_bytes + size, waited=waited, rate=rate):
                 exchange.answer(408, side=Side.DOWNSTREAM, error="the body came too slowly")
                 return True
         return False
