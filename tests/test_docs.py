@@ -1,11 +1,18 @@
-"""Pages that people read: what they point at exists."""
+"""Pages that people read: what they point at exists, and what they tell the reader to do does what they say."""
 
 from __future__ import annotations
 
 import re
+import shlex
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+
+from backends.demo.welcome import TEXT
+from proxy.cli import main
+from tests.support.documented import Elsewhere, Typed, missing_line, steps
+from tests.support.reader import lay_checkout, open_reader
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -27,3 +34,109 @@ def test_every_link_inside_the_repository_leads_somewhere(page):
         other = (page.parent / path).resolve() if path else page
         assert other.exists(), target
         assert not anchor or anchor in headings(other), target
+
+
+def check_install(command: str) -> None:
+    """What pip is told to install is what the tests run with; nothing is fetched."""
+    words = command.split()
+    if words[:3] in (["python3", "-m", "venv"], ["git", "clone"]) or words[0] == ".":
+        return
+    assert (Path(words[0]).name, words[1]) == ("pip", "install"), command
+    for name in words[2:]:
+        if not name.startswith(("-", ".", "/", "~")):
+            metadata.version(re.split(r"[\[=<>]", name)[0])
+
+
+def check_systemd(command: str) -> None:
+    """What is installed is in the checkout, and units that are spoken of are among it."""
+    program, *words = [word for word in shlex.split(command) if word != "sudo" and not word.startswith("-")]
+    match program:
+        case "install":
+            sources = [word for word in words[:-1] if "/" in word]
+            assert sources, command
+            assert all((ROOT / source).is_file() for source in sources), command
+        case "systemctl":
+            assert words[0] in {"daemon-reload", "enable", "reload", "restart", "status", "edit"}, command
+            units = {path.name for path in (ROOT / "conf" / "systemd").iterdir()}
+            assert {word if "." in word else f"{word}.service" for word in words[1:]} <= units, command
+        case "journalctl" | "useradd":
+            assert words[-1] == "hotswap", command
+        case _:
+            raise AssertionError(command)
+
+
+def check_container(command: str) -> None:
+    """The file of the image is there, and so is everything that it copies; ports are those that it exposes."""
+    words = shlex.split(command)
+    assert words[:2] in (["docker", "build"], ["docker", "run"], ["docker", "exec"], ["docker", "stop"]), command
+    image = (ROOT / "conf" / "container" / "Dockerfile").read_text(encoding="utf-8")
+    if "--file" in words:
+        assert (ROOT / words[words.index("--file") + 1]).is_file()
+    for copied in re.findall(r"^COPY (?!--from)(.+) \S+$", image, re.MULTILINE):
+        assert all((ROOT / source).exists() for source in copied.split()), copied
+    exposed = re.findall(r"\d+", re.findall(r"^EXPOSE (.*)$", image, re.MULTILINE)[0])
+    for number, word in enumerate(words):
+        if word == "--publish":
+            assert words[number + 1].rpartition(":")[2] in exposed, command
+    if words[1] == "exec":
+        assert words[3] == "hotswap"
+        assert words[4] in main.commands, command
+
+
+ELSEWHERE = {"install": check_install, "systemd": check_systemd, "container": check_container}
+"""What checks the commands that need something."""
+
+GUIDES = [page for page in PAGES if page.parent.name in {"tutorials", "how-to"}]
+DONE = [page for page in PAGES if any(isinstance(step, Typed) for step in steps(page.read_text(encoding="utf-8")))]
+
+
+IN_A_CHECKOUT = {"README.md", "first-rollout.md"}
+"""Pages whose commands are typed in a checkout."""
+
+
+@pytest.mark.fail_after(120)
+async def test_every_line_that_the_demo_prints_works(tmp_path):
+    """`make demo` says what to try; somebody tries it, from the first line to the last."""
+    lay_checkout(tmp_path)
+    # What a line is for stands behind it, or below it, far to the right.
+    lines = [re.split(r" {3,}", line[2:])[0] for line in TEXT.splitlines() if re.match(r"  [^ h]", line)]
+    assert len(lines) >= 5
+    typed = "\n".join(f"$ {line}" for line in lines)
+    promise = f"```console\n$ make demo\nThe demo is ready. Try…\n{typed}\n```\n"
+    async with open_reader(tmp_path) as reader:
+        assert await reader.follow(promise) == len(lines) + 1
+
+
+@pytest.mark.fail_after(120)
+@pytest.mark.parametrize("page", DONE, ids=lambda page: str(page.relative_to(ROOT)))
+async def test_every_command_of_a_page_does_what_the_page_says(page, tmp_path):
+    """Files are written, commands typed in order, and what they print and how they end is as it stands there."""
+    if page.name in IN_A_CHECKOUT:
+        lay_checkout(tmp_path)
+    async with open_reader(tmp_path) as reader:
+        assert await reader.follow(page.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_cannot_be_run_everywhere_is_checked_otherwise(page):
+    """Each kind of such commands by what knows it: pip, the units of systemd, the files of the image."""
+    for step in steps(page.read_text(encoding="utf-8")):
+        if isinstance(step, Elsewhere):
+            for command in step.commands:
+                ELSEWHERE[step.needs](command.text)
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_command_hides_in_a_block_that_is_not_run(page):
+    """What looks like something to type is in a block that is."""
+    text = re.sub(r"^ *```console.*?^ *```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    assert not re.findall(r"^ *\$ .*$|^ *```(?:sh|bash|shell)?$\n.*hotswap .*", text, re.MULTILINE)
+
+
+def test_what_is_printed_is_compared_with_care():
+    """Numbers are any numbers, `…` is anything, the order counts, and what is missing is found."""
+    output = "a  7\nb 2.5 s\nc"
+    assert missing_line(("a 1", "b 0.1 s"), output) is None
+    assert missing_line(("b … s",), output) is None
+    assert missing_line(("c", "a 7"), output) == "a 7"
+    assert missing_line(("b",), output) == "b"
