@@ -59,6 +59,12 @@ async def assert_no_complaints(browser: Browser) -> None:
     assert [one for one in complaints if "409" not in one] == []
 
 
+async def assert_no_script_failed(browser: Browser) -> None:
+    """As above, where the proxy was not there for a moment: what could not be loaded then is no fault of the page."""
+    complaints = await browser.complaints()
+    assert [one for one in complaints if "409" not in one and "net::ERR" not in one] == []
+
+
 @SCREENS
 @SCHEMES
 async def test_a_rollout_is_drawn_as_it_happens(tmp_path: Path, size: tuple[int, int], dark: bool) -> None:
@@ -180,6 +186,24 @@ async def test_a_lost_proxy_is_admitted_and_found_again(tmp_path: Path) -> None:
         await browser.wait("document.querySelector('.link').textContent.includes('live')")
         await browser.press("Reload web")
         await browser.wait("document.querySelector('.report .done')", seconds=40)
+
+
+async def test_after_a_takeover_it_goes_on_with_the_new_process(tmp_path: Path) -> None:
+    """By itself: the page shows the new process, misses no event, and its buttons work."""
+    async with open_page(tmp_path) as (hotswap, browser, _):
+        process = f"process {hotswap.pid}"
+        assert process in await browser.text()
+        ran = await hotswap.command("takeover", "--probation", "500ms", "--drain-timeout", "1s")
+        assert ran.code == 0, ran.stderr
+        successor = ran.stderr.split()[1]
+        await browser.wait(f"document.getElementById('head').textContent.includes('process {successor}')")
+        await browser.wait("document.querySelector('.link').textContent.includes('live')")
+        await browser.wait("!document.querySelector('#lost .notice')")
+        await browser.press("Reload web")
+        await browser.wait("document.querySelector('.report .done')", seconds=40)
+        await assert_no_script_failed(browser)
+        stopped = await hotswap.command("stop")
+        assert stopped.code == 0, stopped.stderr
 
 
 async def test_with_a_token_the_page_asks_for_it(tmp_path: Path) -> None:
