@@ -11,13 +11,13 @@ TOOLS := caddy chromium chromium-driver curl fish haproxy nghttp2-client nginx o
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types suite docs tools bench clean
+.PHONY: help demo test lint types suite docs tools bench trial clean
 
 help:
 	@echo "make demo    run the proxy with two backends of a demo app, on https://127.0.0.1:8443"
 	@echo "make test    linters, types and the whole test suite"
 	@echo "make tools   install the Debian packages that some tests need (needs root)"
-	@echo "make lint, types, suite: the parts of make test; docs: write what is generated; bench: measure; clean"
+	@echo "make lint, types, suite: the parts of make test; docs: write what is generated; bench: measure; trial: do the tutorials; clean"
 
 # What to try next is printed when both backends are ready, by a process that ends with that.
 demo: $(VENV)/installed-for-demo
@@ -50,6 +50,10 @@ docs: $(VENV)/installed-for-test
 # All of it takes about twenty minutes of a quiet machine; BENCH="--quick", BENCH="--cases get-32,tls-get" and so on.
 bench: $(VENV)/installed-for-bench
 	$(BIN)/python -m tests.bench --directory build/bench $(BENCH)
+
+# What a new user does, from the clone on; it fetches packages.
+trial: $(VENV)/installed-for-test
+	$(BIN)/python -m tests.support.trial
 
 tools:
 	@missing=""; for package in $(TOOLS); do \

@@ -205,9 +205,8 @@ def _network() -> Iterator[list[str]]:
 
 
 @asynccontextmanager
-async def open_reader(directory: Path) -> AsyncIterator[Reader]:
-    """Be a reader in an empty directory, who has installed what the pages ask for."""
-    programs = Path(sys.executable).parent
+async def open_reader(directory: Path, *, programs: Path = Path(sys.executable).parent) -> AsyncIterator[Reader]:
+    """Be a reader in an empty directory, who has installed what the pages ask for, and finds it in `programs`."""
     variables = {
         "PATH": f"{programs}:{os.environ['PATH']}",
         "HOME": str(directory),
