@@ -50,9 +50,8 @@ def main() -> None:
             print(f"$ {shlex.join(clone)}")
             subprocess.run(clone, check=True)
             typed = trio.run(follow_tutorial, name, Path(folder))
-            print(
-                f"{name}: {typed} commands did what the page says, in {time.monotonic() - began:.0f} s from the clone on"
-            )
+            seconds = time.monotonic() - began
+            print(f"{name}: {typed} commands did what the page says, in {seconds:.0f} s from the clone on")
 
 
 if __name__ == "__main__":
