@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import trio
 from pydantic import TypeAdapter
 
 from proxy.control.admin import documents
 from proxy.core.report import RolloutReport
-from tests.support.hotswap import run_hotswap
+from tests.support.hotswap import Ran, run_hotswap
 
 CONFIGURATION = f"""
 [listeners.public]
@@ -67,6 +68,53 @@ async def test_a_day_of_an_operator(tmp_path: Path) -> None:
         assert await hotswap.process.wait() == 0
         gone = await hotswap.command("status")
         assert gone.code == 1
+
+
+@pytest.mark.fail_after(60)
+async def test_requests_are_held_while_a_pool_is_paused_and_served_afterwards(tmp_path: Path) -> None:
+    """Each of them, and the status says how many wait."""
+    async with run_hotswap(CONFIGURATION, tmp_path) as hotswap:
+        assert (await hotswap.command("pause", "web")).stderr == "pool web: requests are held\n"
+        answers: list[int] = []
+
+        async def ask() -> None:
+            answers.append((await hotswap.fetch("/")).status)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(ask)
+            while (await hotswap.pool())["held"] < 3:
+                await trio.sleep(0.02)
+            assert answers == []
+            assert "3 requests held, PAUSED" in (await hotswap.command("status")).stdout
+            assert (await hotswap.command("resume", "web")).stderr == "pool web: requests go on\n"
+        assert answers == [200, 200, 200]
+        assert (await hotswap.command("resume", "web")).stderr == "pool web: was not paused\n"
+
+
+@pytest.mark.fail_after(60)
+async def test_an_abort_ends_a_rollout_and_whoever_waits_for_it(tmp_path: Path) -> None:
+    """Exit code 4 for the one who wanted the new code; the old one serves, and the pool is not locked."""
+    async with run_hotswap(CONFIGURATION, tmp_path) as hotswap:
+        # The new release never gets ready, so there is time.
+        text = hotswap.config.read_text()
+        hotswap.config.write_text(text.replace('"0.1"', '"30"'))
+        waited: list[Ran] = []
+
+        async def wait() -> None:
+            waited.append(await hotswap.command("reload", "web"))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            while not (await hotswap.pool())["rollout"]:
+                await trio.sleep(0.02)
+            aborted = await hotswap.command("abort", "web")
+            assert (aborted.code, "ends as soon as no slot is half-way" in aborted.stderr) == (0, True)
+        assert (waited[0].code, "r1 of pool web aborted: aborted" in waited[0].stderr) == (4, True)
+        pool = await hotswap.pool()
+        assert (pool["locked"], pool["rollout"]) == (None, None)
+        assert (await hotswap.fetch("/")).status == 200
+        assert (await hotswap.command("abort", "web")).stderr == "pool web: no rollout is in progress\n"
 
 
 @pytest.mark.fail_after(60)

@@ -213,6 +213,10 @@ def _resolve_log(path: str, info: ValidationInfo) -> str:
 LogPath = Annotated[str, AfterValidator(_resolve_log), WithJsonSchema({"type": "string"})]
 
 
+ADDRESS_PATTERN = r"^unix:.+$|^([^:]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$"
+"""For editors; `parse_address` knows better."""
+
+
 def _parse_address(value: object, info: ValidationInfo) -> Address:
     if isinstance(value, TcpAddress | UnixAddress):
         return value
@@ -231,7 +235,7 @@ AddressField = Annotated[
     Address,
     PlainValidator(_parse_address),
     PlainSerializer(str, return_type=str),
-    WithJsonSchema({"type": "string", "format": "address"}),
+    WithJsonSchema({"type": "string", "format": "address", "pattern": ADDRESS_PATTERN}),
 ]
 
 
@@ -296,7 +300,7 @@ def _parse_host(text: str) -> str:
 Host = Annotated[
     str,
     BeforeValidator(_text(_parse_host, HOST_ALLOWED)),
-    WithJsonSchema({"type": "string", "format": "host"}),
+    WithJsonSchema({"type": "string", "format": "host", "pattern": "^[^/]+$"}),
 ]
 """Lower case, without a trailing dot."""
 
@@ -333,7 +337,7 @@ def _parse_url_path(text: str) -> str:
 UrlPath = Annotated[
     str,
     BeforeValidator(_text(_parse_url_path, URL_PATH_ALLOWED)),
-    WithJsonSchema({"type": "string", "format": "url-path"}),
+    WithJsonSchema({"type": "string", "format": "url-path", "pattern": "^/"}),
 ]
 
 TARGET_ALLOWED = 'a path that begins with "/", with a query where needed'
@@ -348,7 +352,7 @@ def _parse_target(text: str) -> str:
 Target = Annotated[
     str,
     BeforeValidator(_text(_parse_target, TARGET_ALLOWED)),
-    WithJsonSchema({"type": "string", "format": "url-path"}),
+    WithJsonSchema({"type": "string", "format": "url-path", "pattern": "^/"}),
 ]
 """What stands in a request line: ASCII, may have a query."""
 
@@ -361,4 +365,8 @@ def _parse_app(text: str) -> str:
     return text
 
 
-App = Annotated[str, BeforeValidator(_text(_parse_app, APP_ALLOWED)), WithJsonSchema({"type": "string"})]
+App = Annotated[
+    str,
+    BeforeValidator(_text(_parse_app, APP_ALLOWED)),
+    WithJsonSchema({"type": "string", "pattern": r"^$|^[A-Za-z_][A-Za-z0-9_.]*:[^ ]"}),
+]
