@@ -21,7 +21,10 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
+from proxy.control.supervised_backend import ExitReason, StartReason
+from proxy.core.errors import RefusalCode
 from proxy.core.lifecycle import BackendState
+from proxy.core.rollout_commands import Outcome
 from proxy.core.tally import DURATION_BOUNDS, Histogram, Tally
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -37,6 +40,17 @@ def counter(name: str, text: str, labels: Iterable[str], counts: Mapping[Any, in
         values = key if isinstance(key, tuple) else (key,)
         family.add_metric([str(part) for part in values], value)
     return family
+
+
+def from_zero(
+    counts: Mapping[tuple[str, str], int], status: Mapping[str, Any], values: Iterable[str]
+) -> Mapping[tuple[str, str], int]:
+    """Give counts of supervised pools with every value that has not come yet as 0.
+
+    Prometheus sees no increase in a series that begins with 1, so the first failure would raise no alarm.
+    """
+    pools = [name for name, pool in status["pools"].items() if pool["supervised"]]
+    return {(name, str(value)): 0 for name in pools for value in values} | dict(counts)
 
 
 def histogram(name: str, text: str, label: str, series: Mapping[str, Histogram]) -> Metric:
@@ -58,6 +72,10 @@ class HotswapCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Give every family of a scrape."""
         tally, status = self._tally, self._status()
+        starts = from_zero(tally.backend_starts, status, StartReason)
+        exits = from_zero(tally.backend_exits, status, ExitReason)
+        rollouts = from_zero(tally.rollouts, status, (Outcome.DONE, Outcome.FAILED, Outcome.ABORTED))
+        refusals = from_zero(tally.rollout_refusals, status, RefusalCode)
         yield counter("requests", "Exchanges answered.", ("listener", "pool", "method", "code"), tally.requests)
         yield histogram(
             "request_duration_seconds",
@@ -72,10 +90,10 @@ class HotswapCollector(Collector):
             tally.upstream_duration,
         )
         yield from self._backends(status)
-        yield counter("backend_starts", "Backends started.", ("pool", "reason"), tally.backend_starts)
-        yield counter("backend_exits", "Backends that ended.", ("pool", "reason"), tally.backend_exits)
-        yield counter("rollouts", "Rollouts that ended.", ("pool", "outcome"), tally.rollouts)
-        yield counter("rollout_refusals", "Reloads refused.", ("pool", "code"), tally.rollout_refusals)
+        yield counter("backend_starts", "Backends started.", ("pool", "reason"), starts)
+        yield counter("backend_exits", "Backends that ended.", ("pool", "reason"), exits)
+        yield counter("rollouts", "Rollouts that ended.", ("pool", "outcome"), rollouts)
+        yield counter("rollout_refusals", "Reloads refused.", ("pool", "code"), refusals)
         yield histogram("rollout_duration_seconds", "From trigger to end of a rollout.", "pool", tally.rollout_duration)
         yield counter("retries", "Exchanges sent to another backend.", ("pool", "reason"), tally.retries)
         yield self._held(status)

@@ -95,3 +95,11 @@ async def test_prometheus_finds_nothing_to_complain_of_in_the_metrics_of_a_runni
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     assert b"hotswap_rollout_refusals_total{" in metrics
+
+
+def test_every_alert_is_shown_to_fire() -> None:
+    """At one moment of its own test it must be there; promtool says whether it is."""
+    alerts = re.findall(r"- alert: (\w+)", (CONF / "prometheus" / "alerts.yml").read_text())
+    tests = (CONF / "prometheus" / "alerts_test.yml").read_text()
+    fired = re.findall(r"alertname: (\w+)\n\s+exp_alerts:\n", tests)
+    assert set(fired) == set(alerts)

@@ -50,6 +50,7 @@ def status() -> dict[str, Any]:
     return {
         "pools": {
             "web": {
+                "supervised": True,
                 "held": 4,
                 "slots": [
                     {"slot": 0, "backends": [{"state": "ready", "in_flight": 3}]},
@@ -118,6 +119,20 @@ def test_gauges_are_read_from_the_state_at_the_scrape() -> None:
     }
     assert families["hotswap_held_requests"].samples[0].value == 4
     assert families["hotswap_connections"].samples[0].value == 9
+
+
+def test_what_alarms_watch_begins_with_0() -> None:
+    """A series that begins with 1 has not increased, to Prometheus: the first failure would go unnoticed."""
+    text = Metrics(Tally(), status).text().decode()
+    for sample in (
+        'rollouts_total{outcome="failed",pool="web"}',
+        'backend_starts_total{pool="web",reason="crash"}',
+        'backend_exits_total{pool="web",reason="crashed"}',
+        'rollout_refusals_total{code="pool-locked",pool="web"}',
+    ):
+        assert f"hotswap_{sample} 0.0" in text
+    # What was counted is not hidden by that.
+    assert 'hotswap_rollouts_total{outcome="done",pool="web"} 1.0' in Metrics(full_tally(), status).text().decode()
 
 
 def test_an_empty_tally_is_a_valid_scrape() -> None:
