@@ -45,7 +45,11 @@ class Event:
         return {"id": self.id, "at": self.at, "kind": self.kind, **self.fields}
 
 
-class SubscriberTooSlow(Exception):
+class SubscriptionEnded(Exception):
+    """Nothing more comes: the log goes on in another process."""
+
+
+class SubscriberTooSlow(SubscriptionEnded):
     """More events than the queue holds waited for this subscriber, so it was disconnected."""
 
 
@@ -61,8 +65,13 @@ class Subscription:
         self._log = log
         self._waiting = deque(replay)
         self._limit = limit
-        self._overrun = False
+        self._overrun = self._ended = False
         self._arrived = trio.Event()
+
+    def end(self) -> None:
+        """Give what is queued, and nothing more."""
+        self._ended = True
+        self._arrived.set()
 
     def offer(self, event: Event) -> bool:
         """Queue an event without waiting; False when the queue was full and the subscription has ended."""
@@ -78,12 +87,15 @@ class Subscription:
 
         Raises:
             SubscriberTooSlow: what was queued has been given, and there was more than that.
+            SubscriptionEnded: what was queued has been given, and nothing more comes.
 
         **Cancellation**: no event is lost; the next call gives it.
         """
         while not self._waiting:
             if self._overrun:
                 raise SubscriberTooSlow
+            if self._ended:
+                raise SubscriptionEnded
             self._arrived = trio.Event()
             await self._arrived.wait()
         return self._waiting.popleft()
@@ -92,10 +104,10 @@ class Subscription:
         return self
 
     async def __anext__(self) -> Event:
-        """Give the next event, until the subscription is disconnected for being slow."""
+        """Give the next event, until the subscription has ended."""
         try:
             return await self.next_event()
-        except SubscriberTooSlow:
+        except SubscriptionEnded:
             raise StopAsyncIteration from None
 
     def __enter__(self) -> Subscription:
@@ -195,6 +207,16 @@ class EventLog:
         subscription = Subscription(self, replay, missed, max(self._queue, len(replay)))
         self._subscriptions.add(subscription)
         return subscription
+
+    def skip(self) -> None:
+        """Leave out the numbers that a process which is gone has used: its listeners are told that they missed some."""
+        self._last += RING
+
+    def part(self) -> None:
+        """End every subscription: who listens has to ask anew, and finds the process that goes on."""
+        for subscription in tuple(self._subscriptions):
+            self._subscriptions.discard(subscription)
+            subscription.end()
 
     def forget(self, subscription: Subscription) -> None:
         """End a subscription; harmless when it has ended already."""

@@ -17,6 +17,9 @@ from typing import Final, TypeVar
 ACCIDENTS: Final = "HOTSWAP_FAULT"
 DEADLINES: Final = "HOTSWAP_DEADLINES"
 
+SILENCE: Final = "silence"
+"""The word, among the deadlines, for how long a process on trial may say nothing."""
+
 StateT = TypeVar("StateT", bound=StrEnum)
 
 
@@ -34,5 +37,15 @@ def fault(place: str) -> None:
 
 def deadlines(kind: type[StateT]) -> Mapping[StateT, float]:
     """Give the deadlines, in seconds, that were ordered for states of one side."""
-    ordered = dict(word.split("=") for word in os.environ.get(DEADLINES, "").split())
-    return {state: float(ordered[state.value]) for state in kind if state.value in ordered}
+    ordered = _ordered()
+    return {state: ordered[state.value] for state in kind if state.value in ordered}
+
+
+def silence(usual: float) -> float:
+    """Give how long a process on trial may say nothing, in seconds."""
+    return _ordered().get(SILENCE, usual)
+
+
+def _ordered() -> dict[str, float]:
+    words = (word.split("=") for word in os.environ.get(DEADLINES, "").split())
+    return {state: float(seconds) for state, seconds in words}

@@ -71,10 +71,10 @@ class Leaving:
             nursery.cancel_scope.cancel()
 
     def say_bye(self) -> None:
-        """Hand over the last counts, and say whether this process lives on as a stub."""
+        """Hand over the last counts."""
         self._runtime.plane.ledger.flush()
         with suppress(HandoverBroken):
-            self._send_counts(FrameType.BYE, {"stays": os.getpid() == 1})
+            self._send_counts(FrameType.BYE, {})
 
     async def _report(self, released: Callable[[], bool]) -> None:
         runtime = self._runtime

@@ -12,6 +12,7 @@ from pathlib import Path
 import trio
 
 from proxy.control.channel import Channel, open_pair
+from proxy.control.fault import silence
 from proxy.control.handoff import ask_new_version, new_command, new_environment
 from proxy.processes.children import note_child
 from proxy.processes.supervisor import Exit
@@ -95,13 +96,14 @@ class NewProcess:
 
     async def wait_silence(self) -> str:
         """Block until it has said nothing for `SILENCE` seconds; gives that in words."""
+        patience = silence(SILENCE)
         while True:
             before = self.heard
-            await trio.sleep(SILENCE)
+            await trio.sleep(patience)
             if self.heard == before:
                 await trio.sleep(ARREARS)
             if self.heard == before:
-                return f"the new process has said nothing for {SILENCE:g} s"
+                return f"the new process has said nothing for {patience:g} s"
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal; harmless when it is gone."""

@@ -2,14 +2,16 @@
 
 When process 1 of a namespace ends, the kernel kills all the others. So a process that was replaced stays there
 as a stub: it reaps whatever is orphaned, passes signals on to the proxy that serves, and ends when that one
-does, with its exit code. Which process that is, it reads from a file that every proxy writes when it has taken
-over, because proxies go on replacing each other.
+does, with its exit code. Which process that is, it reads from a file, because proxies go on replacing each other:
+each writes there who has everything from now on, before it ends, and who has taken over writes it too, in case the one
+before it could not.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -24,12 +26,16 @@ _FIRST_FD: Final = 3
 FORWARDED: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2})
 
 
-def write_pid(directory: Path) -> None:
-    """Note that this process serves. Never raises."""
+SUCCESSION: Final = 3.0
+"""Seconds that are left to whoever takes over from a proxy that died without a word, to say so."""
+
+
+def write_pid(directory: Path, pid: int | None = None) -> None:
+    """Note who serves: this process, or another one. Never raises."""
     path = directory / PID_NAME
     with suppress(OSError):
         temporary = path.with_name(f"{PID_NAME}.{os.getpid()}")
-        temporary.write_text(f"{os.getpid()}\n", encoding="ascii")
+        temporary.write_text(f"{pid or os.getpid()}\n", encoding="ascii")
         temporary.rename(path)
 
 
@@ -58,23 +64,26 @@ def be_stub(directory: Path, successor: int, *, forward: Callable[[int, int], No
     # What it had open is the other's now: a listener that is closed there must not live on here.
     os.closerange(_FIRST_FD, os.sysconf("SC_OPEN_MAX"))
     serving, code = successor, 0
+    alone_since: float | None = None
     while True:
         ended = _reap()
-        # The one that serves now may be told of only by the one that is just ending.
+        code = ended.get(serving, code)
         told = read_pid(directory)
-        if serving in ended:
-            code = ended[serving]
-            if told is None or told == serving or told in ended or not _lives(told):
-                return code
+        if told is not None and told != os.getpid() and _lives(told):
             serving = told
-        elif told is not None and told != serving and told != os.getpid() and _lives(told):
-            serving = told
-        if not _lives(serving):
+        if _lives(serving):
+            alone_since = None
+            number = signal.sigwait(waited)
+            if number in FORWARDED:
+                with suppress(OSError):
+                    forward(read_pid(directory) or serving, number)
+            continue
+        # If it did not say who goes on, one that was taking over may be left, and needs a moment.
+        now = time.monotonic()
+        alone_since = now if alone_since is None else alone_since
+        if now - alone_since > SUCCESSION or not _has_children():
             return code
-        number = signal.sigwait(waited)
-        if number in FORWARDED:
-            with suppress(OSError):
-                forward(read_pid(directory) or serving, number)
+        signal.sigtimedwait({signal.SIGCHLD}, 0.05)
 
 
 def _reap() -> dict[int, int]:
@@ -84,6 +93,14 @@ def _reap() -> dict[int, int]:
         while (result := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG)) is not None:
             ended[result.si_pid] = result.si_status if result.si_code == os.CLD_EXITED else 1
     return ended
+
+
+def _has_children() -> bool:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def _lives(pid: int) -> bool:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from proxy.control.channel import Channel, Received, is_dead, unseal
+from proxy.control.channel import Channel, ChannelClosed, Received, is_dead, unseal
 from proxy.control.fault import deadlines, fault
 from proxy.control.going_live import go_live, settle
 from proxy.control.handoff_info import own_handoff_info
@@ -87,7 +87,9 @@ class Succession:
         machine = self._machine
         try:
             fault(f"new:{machine.state}")
-            self._channel.send(FrameType.HELLO, {**own_handoff_info().to_json(), "pid": os.getpid()})
+            # One that refuses at once has closed the channel already; why it does so can still be read.
+            with suppress(HandoverBroken):
+                self._channel.send(FrameType.HELLO, {**own_handoff_info().to_json(), "pid": os.getpid()})
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self._serve_channel)
@@ -144,13 +146,20 @@ class Succession:
         try:
             while True:
                 self._hear(await self._channel.receive())
+        except ChannelClosed as error:
+            await self._judge_break(error.detail)
         except HandoverBroken as error:
-            # Its death says more than the end of the channel, which follows from it.
-            with trio.move_on_after(0.5):
-                while not is_dead(self._old_pidfd):
-                    await trio.sleep(0.01)
-                return
-            self._note(NewEvent.CHANNEL_BROKEN, error.detail)
+            # What came cannot be used: the other side is told why, as long as it waits for an answer.
+            awaited = self._machine.knows(NewEvent.FAILED)
+            self._note(NewEvent.FAILED if awaited else NewEvent.CHANNEL_BROKEN, error.detail)
+
+    async def _judge_break(self, detail: str) -> None:
+        # Its death says more than the end of the channel, which follows from it.
+        with trio.move_on_after(0.5):
+            while not is_dead(self._old_pidfd):
+                await trio.sleep(0.01)
+            return
+        self._note(NewEvent.CHANNEL_BROKEN, detail)
 
     async def _wait_death(self) -> None:
         await trio.lowlevel.wait_readable(self._old_pidfd)
@@ -201,9 +210,6 @@ class Succession:
                         self._goods.take_commit(received)
                     case NewEvent.BYE_RECEIVED:
                         self._add_counts(received)
-                        if frame.body.get("stays") is True:
-                            # Process 1 of a container may not end, so nobody is waited for.
-                            self._note(NewEvent.PEER_DIED, "the old process serves nobody any more")
         except (ProxyError, OSError, KeyError, ValueError, TypeError) as error:
             self._log.error("takeover.not_understood", frame=frame.type.value, exc_info=error)
             return f"a {frame.type} frame: {error}"
@@ -234,7 +240,7 @@ class Succession:
         try:
             self._perform(command, detail)
         except HandoverBroken as error:
-            self._note(NewEvent.CHANNEL_BROKEN, error.detail)
+            self._nursery.start_soon(self._judge_break, error.detail)
 
     def _perform(self, command: NewCommand, detail: str) -> None:
         match command:

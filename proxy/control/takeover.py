@@ -25,6 +25,7 @@ from proxy.control.handoff_info import own_handoff_info
 from proxy.control.handover_frames import HandoverFrames
 from proxy.control.leaving import Leaving
 from proxy.control.new_process import NewProcess
+from proxy.control.stub import write_pid
 from proxy.control.takeover_order import TakeoverOrder, TakeoverResult
 from proxy.core.errors import Refused
 from proxy.core.takeover_old import OldCommand, OldEvent, OldState, old_side
@@ -173,7 +174,7 @@ class Takeover:
         try:
             self._perform(command)
         except HandoverBroken as error:
-            self._note(OldEvent.CHANNEL_BROKEN, error.detail)
+            self._nursery.start_soon(self._judge_break, error.detail)
         except OSError as error:
             self._log.error("takeover.crashed", command=command.value, exc_info=error)
             self._note(OldEvent.CHANNEL_BROKEN, f"{command}: {error.strerror or error}")
@@ -199,7 +200,9 @@ class Takeover:
                 self._send_commit()
             case OldCommand.STOP_ACCEPTING:
                 runtime.plane.suspend()
+                # Those who listen come back at once, and to the process that has the events now.
                 runtime.admin_door.close()
+                runtime.events.part()
             case OldCommand.DRAIN_CLIENTS:
                 self._nursery.start_soon(self._drain)
                 if self._agreement.protocol >= SIGNS_OF_LIFE:
@@ -207,6 +210,7 @@ class Takeover:
             case OldCommand.ACCEPT_AGAIN:
                 runtime.plane.resume()
                 runtime.admin_door.open()
+                runtime.events.skip()
             case OldCommand.TAKE_BACK:
                 self._following.end()
                 # The next process has a higher number than the one that died: what that one said is of the past.
@@ -281,12 +285,15 @@ class Takeover:
                 self._new.heard += 1
                 self._hear(received)
         except HandoverBroken as error:
-            # Its death says more than the end of the channel, which follows from it.
-            with trio.move_on_after(0.2):
-                while not is_dead(self._new.pidfd):
-                    await trio.sleep(0.01)
-                return
-            self._note(OldEvent.CHANNEL_BROKEN, error.detail)
+            await self._judge_break(error.detail)
+
+    async def _judge_break(self, detail: str) -> None:
+        # Its death says more than the end of the channel, which follows from it.
+        with trio.move_on_after(0.2):
+            while not is_dead(self._new.pidfd):
+                await trio.sleep(0.01)
+            return
+        self._note(OldEvent.CHANNEL_BROKEN, detail)
 
     def _hear(self, received: Received) -> None:
         frame = received.frame
@@ -348,6 +355,8 @@ class Takeover:
 
     def _close_listeners(self) -> None:
         runtime = self._runtime
+        # Before we end: who waits for us to serve, as the stub of a container does, must find somebody else then.
+        write_pid(runtime.surroundings.sockets, self._new.pid)
         runtime.listeners.disown()
         runtime.admin_door.handed_over = True
         for listener in runtime.plane.listeners.values():

@@ -6,15 +6,17 @@
 | `listeners`, `backends` | we receive them, and acknowledge each |
 | `preparing` | we bind what is new and check every backend ourselves; nothing is ours yet |
 | `prepared` | we have everything; the old side has the last word |
+| `orphaned` | the old side died when we had received everything; we finish our checks, and serve alone |
 | `probation` | we accept and the backends are ours; the old side could still take everything back |
 | `owner` | everything is ours; the old side drains its clients |
-| `alone` | the old side is gone |
+| `alone` | the old side is gone, or nothing of it is left |
 | `left` | we end, and touch nothing that we were given |
 
-The death of the old side is not the same as the end of the channel. When it *dies* and we are prepared, nobody
-else is left to serve, so we do; before that we have too little, and leave. When it only closes the channel
-before the commit, it has given us up, and we leave. After the commit we stay whatever is said or not said: the
-old side takes nothing back before it has ended our process, so there is nothing that we would have to give up.
+The death of the old side is not the same as the end of the channel. When it *dies* and we have everything, nobody
+else is left to serve, so we do, once we have checked it; before that we have too little, and leave. When it only
+closes the channel before the commit, it has given us up, and we leave. After the commit we stay whatever is said or
+not said: the old side takes nothing back before it has ended our process, so there is nothing that we would have to
+give up.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ class NewState(StrEnum):
     BACKENDS = "backends"
     PREPARING = "preparing"
     PREPARED = "prepared"
+    ORPHANED = "orphaned"
     PROBATION = "probation"
     OWNER = "owner"
     ALONE = "alone"
@@ -81,7 +84,7 @@ def _row(
     return Row(state, event, then, commands, extends)
 
 
-_RECEIVING = (_S.GREETING, _S.LISTENERS, _S.BACKENDS, _S.PREPARING)
+_RECEIVING = (_S.GREETING, _S.LISTENERS, _S.BACKENDS)
 
 _ROWS = (
     _row(_S.GREETING, _E.WELCOMED, _S.LISTENERS),
@@ -102,9 +105,15 @@ _ROWS = (
     _row(_S.PREPARED, _E.DEADLINE_PASSED, _S.LEFT, _C.LEAVE),
     *(
         _row(state, event, _S.LEFT, _C.LEAVE)
-        for state in _RECEIVING
-        for event in (_E.PEER_DIED, _E.CHANNEL_BROKEN, _E.DEADLINE_PASSED)
+        for state in (*_RECEIVING, _S.PREPARING)
+        for event in (_E.CHANNEL_BROKEN, _E.DEADLINE_PASSED)
     ),
+    *(_row(state, _E.PEER_DIED, _S.LEFT, _C.LEAVE) for state in _RECEIVING),
+    _row(_S.PREPARING, _E.PEER_DIED, _S.ORPHANED),
+    _row(_S.ORPHANED, _E.PREPARED, _S.ALONE, _C.SERVE, _C.SETTLE),
+    _row(_S.ORPHANED, _E.CHANNEL_BROKEN, _S.ORPHANED),
+    _row(_S.ORPHANED, _E.FAILED, _S.LEFT, _C.LEAVE),
+    _row(_S.ORPHANED, _E.DEADLINE_PASSED, _S.LEFT, _C.LEAVE),
     _row(_S.PROBATION, _E.RELEASED_RECEIVED, _S.OWNER, _C.SETTLE),
     _row(_S.PROBATION, _E.PEER_DIED, _S.ALONE, _C.SETTLE),
     # It lives and says nothing: it would have ended us before it took anything back.
@@ -112,7 +121,8 @@ _ROWS = (
     _row(_S.PROBATION, _E.DEADLINE_PASSED, _S.OWNER, _C.SETTLE),
     # Its word was on its way when we had waited long enough.
     _row(_S.OWNER, _E.RELEASED_RECEIVED, _S.OWNER),
-    _row(_S.OWNER, _E.BYE_RECEIVED, _S.OWNER),
+    # Nothing of it is left, even if its process stays as the stub that is the first of a container.
+    _row(_S.OWNER, _E.BYE_RECEIVED, _S.ALONE),
     _row(_S.OWNER, _E.CHANNEL_BROKEN, _S.OWNER),
     _row(_S.OWNER, _E.PEER_DIED, _S.ALONE),
 )
@@ -130,6 +140,7 @@ NEW_DEADLINES: Mapping[NewState, float] = MappingProxyType(
         _S.BACKENDS: 15.0,
         _S.PREPARING: 600.0,
         _S.PREPARED: 30.0,
+        _S.ORPHANED: 60.0,
         _S.PROBATION: 60.0,
     }
 )

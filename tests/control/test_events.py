@@ -113,3 +113,20 @@ async def test_leaving_the_with_block_ends_the_subscription() -> None:
     with log.subscribe():
         assert log.subscribers == 1
     assert log.subscribers == 0
+
+
+async def test_listeners_are_let_go_when_another_process_goes_on():
+    """With what was published before; whoever comes back to this log after all learns that some was missed."""
+    log = EventLog()
+    with log.subscribe() as listening:
+        log.publish("before")
+        log.part()
+        log.publish("after")
+        assert [event.kind async for event in listening] == ["before"]
+    assert log.subscribers == 0
+    log.skip()
+    number = log.publish("again")
+    # What the other process told had numbers from 3 on.
+    with log.subscribe(after=7) as listening:
+        assert listening.missed
+        assert (await listening.next_event()).id == number

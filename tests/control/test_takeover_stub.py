@@ -27,6 +27,7 @@ def serve(code):
     while True:
         signal.pause()
 os.dup2(0, 3)
+stub = os.getpid()
 successor = os.fork()
 if successor == 0:
     if sys.argv[2] == "chain":
@@ -35,6 +36,14 @@ if successor == 0:
         while not (directory / "serving-8").exists():
             time.sleep(0.01)
         os._exit(0)
+    if sys.argv[2] == "late":
+        # It dies without a word while another one is taking over.
+        if os.fork() == 0:
+            while os.getppid() != stub:
+                time.sleep(0.01)
+            time.sleep(0.3)
+            serve(9)
+        os.kill(os.getpid(), signal.SIGKILL)
     serve(7)
 print(successor, flush=True)
 sys.exit(be_stub(directory, successor))
@@ -53,7 +62,7 @@ async def has_closed(pid: int, fd: int) -> None:
         await trio.sleep(0.01)
 
 
-@pytest.mark.parametrize(("kind", "code"), [("one", 7), ("chain", 8)])
+@pytest.mark.parametrize(("kind", "code"), [("one", 7), ("chain", 8), ("late", 9)])
 async def test_a_stub_passes_signals_on_and_ends_with_the_proxy_that_serves(tmp_path: Path, kind, code) -> None:
     """Also when the process that it knew has been replaced by another, which was orphaned by that."""
     stub = subprocess.Popen(  # noqa: ASYNC220  # it starts at once

@@ -152,6 +152,8 @@ class Takeover(RuleBasedStateMachine):
     def finish_preparing(self, well: int) -> None:
         """The new side has bound and checked everything, or could not."""
         self.preparing = False
+        if self.new is not None and self.new.state is NewState.ORPHANED and not well:
+            self.died_too_early = True
         self.tell_new(NewEvent.PREPARED if well else NewEvent.FAILED)
 
     @precondition(lambda self: self.death_of_new_untold and not self.to_old)
@@ -170,7 +172,6 @@ class Takeover(RuleBasedStateMachine):
             NewState.GREETING,
             NewState.LISTENERS,
             NewState.BACKENDS,
-            NewState.PREPARING,
         ):
             # It has too little to serve; only a supervisor that starts the program anew can help.
             self.died_too_early = True
@@ -184,8 +185,7 @@ class Takeover(RuleBasedStateMachine):
         if which == "old" and self.old_alive:
             # One that dies alone before anybody could help is nobody's fault here.
             self.died_too_early |= not self.new_alive or (
-                self.new is not None
-                and self.new.state in (NewState.GREETING, NewState.LISTENERS, NewState.BACKENDS, NewState.PREPARING)
+                self.new is not None and self.new.state in (NewState.GREETING, NewState.LISTENERS, NewState.BACKENDS)
             )
             self.end_old()
         elif which == "new":
@@ -211,6 +211,8 @@ class Takeover(RuleBasedStateMachine):
         if which == "old":
             self.tell_old(OldEvent.DEADLINE_PASSED)
         else:
+            if machine.state is NewState.ORPHANED:
+                self.died_too_early = True
             self.tell_new(NewEvent.DEADLINE_PASSED)
 
     @rule(event=st.sampled_from([OldEvent.STOP_ASKED, OldEvent.DRAINED]), dice=st.integers(0, 3))
@@ -237,7 +239,8 @@ class Takeover(RuleBasedStateMachine):
             # The new side had everything, for good, and died.
             assert self.death_of_new_untold or self.old.state in (OldState.DRAINING, OldState.GONE)
         else:
-            assert self.died_too_early or self.death_of_old_untold
+            orphaned = self.new is not None and self.new.state is NewState.ORPHANED
+            assert self.died_too_early or self.death_of_old_untold or orphaned
 
     @invariant()
     def a_takeover_that_failed_leaves_the_old_side_whole(self) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from tests.support.chain import Chain
 from tests.support.hotswap import REPOSITORY, Hotswap, descendants, run_hotswap
 from tests.support.pools import command_pool, listeners
 from tests.support.tools import require_tool
@@ -118,6 +119,21 @@ async def test_process_1_that_was_taken_over_from_passes_signals_on(tmp_path: Pa
         os.kill(first, signal.SIGTERM)
         await hotswap.wait_stopped()
         assert descendants(hotswap.pid) == []
+
+
+@pytest.mark.fail_after(60)
+async def test_process_1_outlives_proxies_that_take_over_from_each_other(tmp_path: Path):
+    """One that it did not start serves, the one it knew is gone; its exit code is that of the last."""
+    async with run_as_first(listeners() + command_pool(tmp_path, "backends.plain"), tmp_path) as (hotswap, first):
+        chain = Chain(hotswap)
+        backends = await chain.backends()
+        for generation in (2, 3):
+            result = await chain.take_over_soon(probation="100ms")
+            assert result["generation"] == generation
+            assert (await chain.wait_alone())["pid"] == result["pid"]
+            assert await chain.backends() == backends
+        os.kill(first, signal.SIGTERM)
+        await hotswap.wait_stopped()
 
 
 @pytest.mark.fail_after(30)

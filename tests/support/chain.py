@@ -10,7 +10,7 @@ import os
 import signal
 import stat
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import trio
 from tests.support.client import Response
 from tests.support.hotswap import REPOSITORY, Hotswap, living, run_hotswap, wait_gone
 
-PROBATION = "300ms"
+PROBATION = "200ms"
 DRAIN_TIMEOUT = "4s"
 
 
@@ -77,8 +77,16 @@ class Chain:
             await trio.sleep(0.05)
 
     def faulty(self, place: str, what: str = "kill") -> Path:
-        """A new version that has an accident at a place; see `proxy.control.fault`."""
+        """A new version that has an accident at a place, as the new process or as the old one of the next takeover."""
         return self.script(f"fault-{place.replace(':', '-')}", f"export HOTSWAP_FAULT={place}={what}")
+
+    async def take_over_soon(self, **query: object) -> dict[str, Any]:
+        """The same right after another one, as soon as that is over."""
+        while (response := await self.order(**query)).status == 409:
+            assert response.json()["code"] == "takeover-in-progress", response.body
+            await trio.sleep(0.01)
+        assert response.status == 200, (response.status, response.body)
+        return dict(response.json())
 
     def script(self, name: str, *lines: str, last: str | None = None) -> Path:
         """A program that stands for another version of the proxy."""
@@ -115,14 +123,28 @@ class Chain:
                 os.kill(pid, signal.SIGKILL)
 
 
+def zombies_of(pid: int) -> list[int]:
+    """Children of a process that nobody has reaped."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+            except OSError:
+                continue
+            if state == "Z" and int(parent) == pid:
+                found.append(int(entry.name))
+    return found
+
+
 @asynccontextmanager
 async def run_chain(
-    config: str, directory: Path, *, environment: Mapping[str, str] | None = None
+    config: str, directory: Path, *, environment: Mapping[str, str] | None = None, launcher: Sequence[str] = ()
 ) -> AsyncIterator[Chain]:
     """Run a proxy that will be replaced, for the time of the block."""
     chain: Chain | None = None
     try:
-        async with run_hotswap(config, directory, stop=False, environment=environment) as hotswap:
+        async with run_hotswap(config, directory, stop=False, environment=environment, launcher=launcher) as hotswap:
             chain = Chain(hotswap)
             await hotswap.wait_until(_booted(hotswap))
             yield chain
@@ -140,4 +162,4 @@ def _booted(hotswap: Hotswap) -> Any:
     return booted
 
 
-__all__ = ["DRAIN_TIMEOUT", "PROBATION", "REPOSITORY", "Chain", "run_chain"]
+__all__ = ["DRAIN_TIMEOUT", "PROBATION", "REPOSITORY", "Chain", "run_chain", "zombies_of"]

@@ -91,6 +91,19 @@ async def connect(target: Target) -> tuple[trio.abc.Stream, trio.SocketStream]:
     return stream, below
 
 
+async def hang_up(stream: trio.SocketStream) -> None:
+    """Close our half of a connection, read what still comes, and close the rest."""
+    try:
+        await stream.send_eof()
+        with trio.move_on_after(5):
+            while await stream.receive_some(65536):
+                pass
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        pass
+    finally:
+        stream.socket.close()
+
+
 class Connection:
     """One connection and the exchange on it. `Connection.open` makes one; use it as a context manager or `close` it."""
 
@@ -109,6 +122,10 @@ class Connection:
     def close(self) -> None:
         """Hang up at once."""
         self._below.socket.close()
+
+    async def part(self) -> None:
+        """Hang up in order, so that no reset is ours: our half is closed, and what still comes is read to its end."""
+        await hang_up(self._below)
 
     @property
     def reusable(self) -> bool:

@@ -73,6 +73,7 @@ async def serve_admin(
         addresses = tuple(one.address for one in sockets)
         async with trio.open_nursery() as nursery:
             server = _Server(application, log)
+            door.parting = server.part
             await nursery.start(server.host_connections, ending)
             log.info("admin.listening", addresses=[str(address) for address in addresses])
             task_status.started(addresses)
@@ -97,6 +98,7 @@ async def _accept_forever(
     delay = RESTART_DELAY
     while True:
         await door.wait_open()
+        server.stay()
         since = trio.current_time()
         # Copies: a listener closes its socket when it ends, and these must survive a restart.
         listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(one.socket.dup())) for one in sockets]
@@ -121,7 +123,16 @@ class _Server:
         self._log = log
         self._config = hypercorn_config()
         self._context = WorkerContext(None)
+        self._context.terminated = self._parting = _Parting()
         self._open = 0
+
+    def part(self) -> None:
+        """Close idle connections, and the others with the answer that is under way: another process answers now."""
+        self._parting.begin()
+
+    def stay(self) -> None:
+        """Let connections be used again."""
+        self._parting.end()
 
     async def host_connections(
         self, ending: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -145,6 +156,32 @@ class _Server:
             await AdminConnection(self._application, self._config, self._context, stream, self._log).run()
         finally:
             self._open -= 1
+
+
+class _Parting:
+    """What Hypercorn's connections watch for their end; unlike its own it can be told so without waiting."""
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+
+    def begin(self) -> None:
+        self._event.set()
+
+    def end(self) -> None:
+        if self._event.is_set():
+            self._event = trio.Event()
+
+    async def clear(self) -> None:
+        self.end()
+
+    async def wait(self) -> None:
+        await self._event.wait()
+
+    async def set(self) -> None:
+        self.begin()
+
+    def is_set(self) -> bool:
+        return self._event.is_set()
 
 
 def hypercorn_config() -> Config:

@@ -7,7 +7,7 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -38,6 +38,7 @@ class AdminDoor:
         inherited: sockets from the process before this one, by the address that was asked for there.
         handed_over: the paths of Unix sockets belong to the process after this one.
         borrowed: those of inherited sockets still belong to the process before this one.
+        parting: called when it is closed, to let go of connections that exist.
     """
 
     def __init__(self, *, inherited: Mapping[Address, socket.socket] | None = None, closed: bool = False) -> None:
@@ -48,6 +49,7 @@ class AdminDoor:
         self.handed_over = False
         self.borrowed = bool(self.inherited)
         self.accepting = trio.CancelScope()
+        self.parting: Callable[[], None] | None = None
         self._opened = trio.Event()
         if not closed:
             self._opened.set()
@@ -57,9 +59,11 @@ class AdminDoor:
         self._opened.set()
 
     def close(self) -> None:
-        """Accept nothing from now on; connections that exist go on."""
+        """Accept nothing from now on; connections that exist end with the answer that is under way."""
         self._opened = trio.Event()
         self.accepting.cancel()
+        if self.parting is not None:
+            self.parting()
 
     async def wait_open(self) -> None:
         """Block until it is open."""

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 
 import trio
 
-from proxy.control.events import Event, EventLog, SubscriberTooSlow, Subscription
+from proxy.control.events import Event, EventLog, Subscription, SubscriptionEnded
 
 HEARTBEAT = 15.0
 """Seconds of silence after which a comment is sent, so that nobody between takes the connection for dead."""
@@ -25,7 +25,7 @@ def write_event(event: Event) -> bytes:
 async def stream_events(
     events: EventLog, after: int | None, *, ending: trio.Event, heartbeat: float = HEARTBEAT
 ) -> AsyncGenerator[bytes, None]:
-    """Give messages until the server ends or the client is too slow.
+    """Give messages until the server ends, another process goes on, or the client is too slow.
 
     Args:
         events: the log.
@@ -57,7 +57,7 @@ async def _next_message(subscription: Subscription, ending: trio.Event, heartbea
             nursery.start_soon(stop_at_the_end)
             try:
                 message = write_event(await subscription.next_event())
-            except SubscriberTooSlow:
+            except SubscriptionEnded:
                 return None
             finally:
                 nursery.cancel_scope.cancel()

@@ -1,0 +1,166 @@
+"""A takeover as those see it who look after the proxy: systemd, whoever watches, and the command line."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+from contextlib import aclosing, suppress
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.support.admin import AdminEvent
+from tests.support.chain import run_chain
+from tests.support.client import Target, open_connection
+from tests.support.pools import command_pool, listeners
+from tests.support.trouble import CutShort
+
+_CREDENTIALS = struct.Struct("3i")
+
+
+class Manager:
+    """A service manager: the messages of the proxy, each with the process that sent it."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self._socket.bind(str(path))
+
+    def messages(self) -> list[tuple[int, list[str]]]:
+        """What has come since the last call, but for what is told to people."""
+        found = []
+        with suppress(BlockingIOError):
+            while True:
+                data, ancillary, _, _ = self._socket.recvmsg(4096, socket.CMSG_SPACE(_CREDENTIALS.size))
+                pid, _, _ = _CREDENTIALS.unpack(ancillary[0][2])
+                found.append((pid, data.decode().split("\n")))
+        return [(pid, words) for pid, words in found if not words[0].startswith("STATUS=")]
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._socket.close()
+
+
+@pytest.mark.fail_after(90)
+async def test_the_service_manager_hears_of_the_new_process_only_after_probation(tmp_path: Path) -> None:
+    """RELOADING, then MAINPID and READY in one message of the old one; READY alone when it failed; never STOPPING.
+
+    The new one says nothing before it is the main process.
+    """
+    manager = Manager(tmp_path / "notify")
+    environment = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+    async with run_chain(
+        listeners() + command_pool(tmp_path, "backends.plain"), tmp_path, environment=environment
+    ) as chain:
+        old = await chain.serving()
+        assert manager.messages() == [(old, ["READY=1"])]
+        for place in ("prepared", "probation"):
+            await chain.fail_over(executable=chain.faulty(f"new:{place}"))
+            (who, begun), *others, ended = manager.messages()
+            assert (who, begun[0]) == (old, "RELOADING=1")
+            assert begun[1].startswith("MONOTONIC_USEC=")
+            assert ended == (old, ["READY=1"])
+            assert all(words[0].startswith("EXTEND_TIMEOUT_USEC=") and pid == old for pid, words in others)
+        # Given up on trial, when the new one has served already.
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: chain.fail_over(probation="60s"))
+            while (new := await chain.serving()) == old:
+                await trio.sleep(0.02)
+            told = manager.messages()
+            assert [words[0].partition("=")[0] for _, words in told] == ["RELOADING", "EXTEND_TIMEOUT_USEC"]
+            # The trial and a little more, in microseconds.
+            assert 60e6 < int(told[1][1][0].partition("=")[2]) < 90e6
+            os.kill(new, signal.SIGKILL)
+        assert manager.messages() == [(old, ["READY=1"])]
+        new = (await chain.take_over())["pid"]
+        await chain.wait_alone()
+        told = manager.messages()
+        assert told[0][1][0] == "RELOADING=1"
+        at = told.index((old, [f"MAINPID={new}", "READY=1"]))
+        assert all(pid == old for pid, _ in told[:at])
+        assert all(pid == new for pid, _ in told[at + 1 :] if (pid, _) != (new, ["READY=1"]))
+        assert not [words for _, words in told if "STOPPING=1" in words]
+    assert (new, ["STOPPING=1"]) in manager.messages()
+    manager.close()
+
+
+@pytest.mark.fail_after(60)
+async def test_the_command_line_says_what_became_of_it(tmp_path: Path) -> None:
+    """0 done, 1 given up and where, 2 not understood, 3 refused and what to do, or what is wrong with the file."""
+    async with run_chain(listeners() + command_pool(tmp_path, "backends.plain"), tmp_path) as chain:
+        hotswap = chain.hotswap
+        old = await chain.serving()
+        epoch = chain.script(
+            "other-epoch",
+            last='echo \'{"program":"hotswap","version":"9.0","protocol":[1,2],"schema":[1,1],"epoch":99}\'',
+        )
+        refused = await hotswap.command("takeover", "--executable", str(epoch))
+        assert refused.code == 3, refused
+        assert "compatibility-mismatch" in refused.stderr
+        assert "stop and start the proxy instead" in refused.stderr
+        failed = await hotswap.command("takeover", "--executable", str(chain.faulty("new:preparing")))
+        assert failed.code == 1, failed
+        assert "SIGKILL" in failed.stderr
+        assert "preparing" in failed.stderr
+        broken = tmp_path / "broken.toml"
+        broken.write_text("[listeners.public]\nbind = 7\n", encoding="utf-8")
+        admin = f"unix:{hotswap.admin.path}"
+        invalid = await hotswap.command("takeover", "--admin", admin, "--config", str(broken))
+        assert invalid.code == 3, invalid
+        assert "config-invalid" in invalid.stderr
+        assert "listeners.public.bind" in invalid.stderr
+        assert (await hotswap.command("takeover", "--probation", "soon")).code == 2
+        assert await chain.serving() == old
+        done = await hotswap.command("takeover", "--probation", "100ms", "--json")
+        assert done.code == 0, done
+        assert '"outcome": "done"' in done.stdout
+        assert await chain.serving() != old
+
+
+@pytest.mark.fail_after(60)
+async def test_whoever_watches_over_the_admin_api_finds_the_process_that_serves(tmp_path: Path) -> None:
+    """Streams of events end when another process goes on with them, and miss nothing when they come back; idle
+    connections are closed. When everything returns, the first process takes both again."""
+    async with run_chain(listeners() + command_pool(tmp_path, "backends.plain"), tmp_path) as chain:
+        admin, old = chain.hotswap.admin, await chain.serving()
+        seen: list[AdminEvent] = []
+        kinds: list[str] = []
+
+        async def watch() -> None:
+            """As a browser does: from the last event on, whenever a stream ends or breaks."""
+            while True:
+                with suppress(OSError, trio.BrokenResourceError, CutShort):
+                    async with aclosing(admin.events(after=seen[-1].number if seen else 0)) as events:
+                        async for event in events:
+                            seen.append(event)
+                            kinds.append(event.kind)
+                await trio.sleep(0.01)
+
+        async def wait_for(kind: str) -> None:
+            while kind not in kinds:
+                await trio.sleep(0.01)
+            kinds.clear()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch)
+            # Given up on trial, after the new process has told of itself.
+            async with open_connection(Target(address=admin.path)) as idle, trio.open_nursery() as ordering:
+                (await idle.request("GET", "/livez")).expect()
+                ordering.start_soon(lambda: chain.fail_over(probation="60s"))
+                await wait_for("takeover.live")
+                assert await idle.ended()
+                os.kill(await chain.serving(), signal.SIGKILL)
+            await wait_for("takeover.failed")
+            async with open_connection(Target(address=admin.path)) as kept:
+                for _ in range(2):
+                    assert (await kept.request("GET", "/v1/status")).json()["pid"] == old
+            before = len(seen)
+            result = await chain.take_over()
+            await wait_for("takeover.done")
+            numbers = [event.number for event in seen[before:]]
+            assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+            assert [event.data["pid"] for event in seen[before:] if event.kind == "takeover.done"] == [result["pid"]]
+            nursery.cancel_scope.cancel()
