@@ -239,7 +239,11 @@ class Http2Session(Http2Heads):
                     stream_id, ErrorCodes.PROTOCOL_ERROR, "the body is not as long as its Content-Length"
                 )
                 return
-        if data:
+        if left == 0 and data and not ended:
+            # Kept until the stream ends: a backend that is told the length would take the request for whole by it, and
+            # yet more may come, which spoils it (D3); or it would answer, and the end of the stream come too late.
+            stream.last = data
+        elif data:
             self._items.append(Body(stream_id, data))
         if ended:
             self._end_remote(stream)

@@ -16,7 +16,7 @@ from proxy.core.messages import Field, RequestHead
 from proxy.wire import http2_frames as frames
 from proxy.wire.http2_budget import Cost
 from proxy.wire.http2_fields import MalformedRequest, check_trailers, read_request
-from proxy.wire.http2_items import Begun, Ended, Item, Refused, Reset
+from proxy.wire.http2_items import Begun, Body, Ended, Item, Refused, Reset
 from proxy.wire.http2_writer import MAX_STREAMS, Http2Writer, Stream
 
 SMALL: Final = 64
@@ -182,6 +182,10 @@ class Http2Heads(Http2Writer):
 
     def _end_remote(self, stream: Stream) -> None:
         stream.remote_ended = True
+        last = stream.last
+        if last is not None:
+            stream.last = None
+            self._items.append(Body(stream.stream_id, last))
         self._items.append(Ended(stream.stream_id))
         if stream.local_ended:
             self._drop(stream.stream_id)

@@ -48,6 +48,7 @@ class Stream:
     __slots__ = (
         "grown",
         "inbound",
+        "last",
         "left",
         "local_ended",
         "max_outbound_frame_size",
@@ -63,6 +64,7 @@ class Stream:
         self.inbound: WindowManager | None = None  # made with the first DATA
         self.grown = False
         self.left: int | None = None  # of a body of known length
+        self.last: bytes | None = None  # its last piece, when the end of the stream did not come with it
         self.remote_ended = False
         self.local_ended = False
 

@@ -490,17 +490,41 @@ async def test_a_malformed_request_ends_its_stream_only():
         assert stage.log.defects == []
 
 
-async def test_a_body_of_the_wrong_length_is_not_ended_in_order_towards_the_backend():
-    """The backend sees a connection that ends in the middle (D3)."""
+@pytest.mark.parametrize(("sent", "passed"), [([b"abc"], b""), ([b"ab", b"cde", b"f"], b"ab")], ids=["less", "more"])
+async def test_a_body_of_the_wrong_length_is_never_whole_at_the_backend(sent: list[bytes], passed: bytes):
+    """The backend sees a connection that ends in the middle (D3), also when it is only the last frame that is wrong."""
     async with open_stage() as stage:
         client = await connect_http2(stage)
         await client.send(client.write.headers(1, (*POST, (b"content-length", b"5")), end=False))
         line = await stage.backend.accept()
         await line.read_head()
-        await client.send(client.write.data(1, b"abc", end=True))
-        assert await line.wait_broken() == b""
+        for number, data in enumerate(sent, 1):
+            await client.send(client.write.data(1, data, end=number == len(sent)))
+            await stage.settle()
+        assert await line.wait_broken() == passed
         await client.wait_end(1)
         assert client.read.resets() == {1: ErrorCodes.PROTOCOL_ERROR}
+
+
+async def test_a_stream_that_ends_behind_its_body_is_answered_and_not_reset():
+    """END_STREAM in a frame of its own, as httpx sends it; and the connection to the backend is used again."""
+    async with open_stage() as stage:
+        client = await connect_http2(stage)
+        await client.send(client.write.headers(1, (*POST, (b"content-length", b"3")), end=False))
+        line = await stage.backend.accept()
+        await line.read_head()
+        await client.send(client.write.data(1, b"abc"))
+        await stage.settle()
+        await client.send(client.write.data(1, b"", end=True))
+        assert await line.read_exactly(3) == b"abc"
+        await line.send(OK)
+        await client.wait_end(1)
+        await client.request(3)
+        await line.read_head()
+        await line.send(OK)
+        await client.wait_end(3)
+        assert (client.answer(1), client.answer(3)) == ((200, b"ok"), (200, b"ok"))
+        assert client.read.resets() == {}
 
 
 async def test_a_broken_connection_is_told_and_closed():

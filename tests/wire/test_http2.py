@@ -629,6 +629,25 @@ def test_a_response_before_the_end_of_its_request_gives_the_rest_up() -> None:
     assert talk.session.error is None
 
 
+@pytest.mark.parametrize("trailers", [False, True])
+def test_the_last_byte_of_a_known_length_waits_for_the_end_of_the_stream(trailers: bool) -> None:
+    """Clients may send END_STREAM in a frame of its own: until then the request is not whole for anybody."""
+    talk = Talk()
+    head = talk.write.headers(1, (*POST, (b"content-length", b"6")), end=False)
+    items = talk.say(head + talk.write.data(1, b"abc") + talk.write.data(1, b"def"))
+    assert bodies(items) == [b"abc"]
+    assert not any(isinstance(item, Ended) for item in items)
+    items = talk.say(talk.write.headers(1, ((b"x-sum", b"1"),)) if trailers else talk.write.data(1, b"", end=True))
+    assert bodies(items) == [b"def"]
+    assert isinstance(items[-1], Ended)
+    assert (talk.read.resets(), talk.failed) == ({}, None)
+
+
+def bodies(items: list[Item]) -> list[bytes]:
+    """The pieces of bodies among them."""
+    return [item.data for item in items if isinstance(item, Body)]
+
+
 # Floods: bounded work, then ENHANCE_YOUR_CALM.
 
 
