@@ -11,10 +11,11 @@ import trustme
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificates:
-    """Files for the server's side, a context for the client's."""
+    """Files for the server's side; for the client's a context, and the file of the authority."""
 
     cert: Path
     key: Path
+    authority: Path
     trusting: ssl.SSLContext
 
 
@@ -29,7 +30,9 @@ def issue_certificate(directory: Path, *names: str) -> Certificates:
     key.chmod(0o600)
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
-    return Certificates(cert=cert, key=key, trusting=trusting)
+    trusted = directory / "authority.pem"
+    authority.cert_pem.write_to_path(trusted)
+    return Certificates(cert=cert, key=key, authority=trusted, trusting=trusting)
 
 
 class Names:

@@ -27,11 +27,18 @@ Fields = Iterable[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where a client connects, and how: a unix path or host and port, plain or TLS."""
+    """Where a client connects, and how: a unix path or host and port, plain or TLS, HTTP/1.1 or 2."""
 
     address: Path | tuple[str, int]
     tls: ssl.SSLContext | None = None
     host: str = "localhost"
+    http2: bool = False
+
+    @property
+    def url(self) -> str:
+        """The address as a URL without a path."""
+        assert not isinstance(self.address, Path)
+        return f"{'http' if self.tls is None else 'https'}://{self.host}:{self.address[1]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ import trio
 from websockets.trio.client import connect as connect_websocket
 
 from tests.support.client import Connection, Target, connect
+from tests.support.client_http2 import Http2Connection
 from tests.support.trouble import BadStatus, Count, Delay, WrongBody
 
 PIECE = 8 * 1024
@@ -46,6 +47,10 @@ class Client(ABC):
     async def turn(self) -> None:
         """Use the app once."""
 
+    async def leave(self) -> None:
+        """End what is open; nothing is under way."""
+        self.abandon()
+
     def abandon(self) -> None:
         """Give up the connection, whatever state it is in."""
         if self._connection is not None:
@@ -55,7 +60,7 @@ class Client(ABC):
     async def fresh(self) -> Connection:
         """A connection that nobody used before; it replaces the one there was."""
         self.abandon()
-        self._connection = await Connection.open(self.target)
+        self._connection = await (Http2Connection if self.target.http2 else Connection).open(self.target)
         self.count.connections += 1
         return self._connection
 

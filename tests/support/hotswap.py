@@ -146,6 +146,10 @@ class Hotswap:
         )
         return Ran(code=done.returncode, stdout=done.stdout.decode(), stderr=done.stderr.decode())
 
+    def configure(self, config_text: str) -> None:
+        """Write its configuration anew, for the next reload to read."""
+        self.config.write_text(complete_configuration(config_text, self.directory), encoding="utf-8")
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the proxy, and to nobody else."""
         self.process.send_signal(number)

@@ -138,7 +138,7 @@ class Load:
             self._progress = trio.Event()
             with trio.move_on_after(client.pace):
                 await self._stopping.wait()
-        client.abandon()
+        await client.leave()
 
 
 def _attempts(count: Count) -> int:

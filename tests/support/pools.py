@@ -29,12 +29,12 @@ def table(name: str, values: Mapping[str, object]) -> str:
     return "\n".join([f"[{name}]", *(f"{key} = {toml_value(value)}" for key, value in values.items()), ""])
 
 
-def listeners(certificates: Certificates | None = None) -> str:
+def listeners(certificates: Certificates | None = None, **settings: object) -> str:
     """A plain listener `public`, a TLS listener `secure` where there are certificates, and a route for everything."""
-    text = table("listeners.public", {"bind": ["127.0.0.1:0"]})
+    text = table("listeners.public", {"bind": ["127.0.0.1:0"], **settings})
     if certificates is not None:
         files = [{"cert": certificates.cert, "key": certificates.key}]
-        text += table("listeners.secure", {"bind": ["127.0.0.1:0"], "tls": {"certificates": files}})
+        text += table("listeners.secure", {"bind": ["127.0.0.1:0"], "tls": {"certificates": files}, **settings})
     return text + '[[routes]]\npath = "/"\npool = "web"\n'
 
 

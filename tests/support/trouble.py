@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 import h11
+import httpx
 import trio
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
@@ -48,9 +49,9 @@ class BadStatus(Exception):
 def classify(error: BaseException) -> Trouble:
     """Tell which kind of trouble an exception is."""
     match error:
-        case ConnectionRefusedError() | FileNotFoundError():
+        case ConnectionRefusedError() | FileNotFoundError() | httpx.ConnectError():
             return Trouble.REFUSED
-        case trio.TooSlowError():
+        case trio.TooSlowError() | httpx.TimeoutException():
             return Trouble.TIMEOUT
         case WrongBody():
             return Trouble.WRONG_BODY
@@ -59,6 +60,8 @@ def classify(error: BaseException) -> Trouble:
         case InvalidStatus():
             return Trouble.SERVER_ERROR if error.response.status_code >= 500 else Trouble.OTHER
         case CutShort() | trio.BrokenResourceError() | ConnectionError() | EOFError() | ConnectionClosed():
+            return Trouble.RESET
+        case httpx.NetworkError() | httpx.RemoteProtocolError():
             return Trouble.RESET
         case InvalidHandshake() if isinstance(error.__cause__, EOFError):
             return Trouble.RESET
@@ -99,7 +102,11 @@ class Count:
     generations: set[int] = field(default_factory=set)
 
     def trouble(self, error: BaseException, *, at: float) -> None:
-        """Count one failure."""
+        """Count one failure, or each of several that came together."""
+        if isinstance(error, BaseExceptionGroup):
+            for each in error.exceptions:
+                self.trouble(each, at=at)
+            return
         kind = classify(error)
         self.troubles[kind] += 1
         if len(self.details) < DETAILS:
