@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from json import dumps
 from typing import Final
 
@@ -29,10 +30,11 @@ _QUESTION_MARK: Final = 0x3F
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 _LINE: Final = (
-    b'{"time":"%b","listener":"%b","client":"%b","method":"%b","host":"%b","target":"%b","version":"%b"'
-    b',"status":%d,"request_bytes":%d,"response_bytes":%d,"duration":%.3f,"pool":"%b","slot":%b,"generation":%b'
-    b',"upstream_duration":%b,"retries":%d,"held":%.3f,"request_id":"%b","side":"%b","error":"%b"}\n'
+    b'{"time":"%b",%b,"method":"%b","host":"%b","target":"%b","version":"%b"'
+    b',"status":%d,"request_bytes":%d,"response_bytes":%d,"duration":%.3f,%b'
+    b',"upstream_duration":%b,"retries":%d,"held":%b,"request_id":"%b",%b}\n'
 )
+_NO_TROUBLE: Final = b'"side":"","error":""'
 
 
 def hide_secrets(target: bytes) -> bytes:
@@ -40,9 +42,9 @@ def hide_secrets(target: bytes) -> bytes:
     return _SECRETS.sub(rb"\1***", target) if _QUESTION_MARK in target else target
 
 
-def json_time(seconds: int) -> str:
+def json_time(seconds: int) -> bytes:
     """Format a second since the epoch for `json_line`; callers keep it until the next second begins."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ").encode()
 
 
 def combined_time(seconds: int) -> str:
@@ -51,10 +53,28 @@ def combined_time(seconds: int) -> str:
     return f"{moment.day:02}/{_MONTHS[moment.month - 1]}/{moment.year}:{moment:%H:%M:%S} +0000"
 
 
+@lru_cache(maxsize=1024)
+def _origin(listener: str, client: bytes) -> bytes:
+    """The members about the client: the same for all requests of a connection."""
+    # The client's address is its own word when a trusted proxy passes it on.
+    told = _json_escape(client) if client.translate(None, _SAFE) else client
+    return b'"listener":"%b","client":"%b"' % (listener.encode(), told)
+
+
+@lru_cache(maxsize=256)
+def _place(pool: str, slot: int | None, generation: int | None) -> bytes:
+    """The members about the backend: the same for all that it answers."""
+    return b'"pool":"%b","slot":%b,"generation":%b' % (pool.encode(), _number(slot), _number(generation))
+
+
+def _number(number: int | None) -> bytes:
+    return b"null" if number is None else b"%d" % number
+
+
 def json_line(
-    time: str,
+    time: bytes,
     listener: str,
-    client: str,
+    client: bytes,
     method: bytes,
     host: bytes,
     target: bytes,
@@ -102,16 +122,15 @@ def json_line(
     """
     if _QUESTION_MARK in target:
         target = _SECRETS.sub(rb"\1***", target)
-    told_client = client.encode("utf-8", "backslashreplace")
-    # The client's address is its own word when a trusted proxy passes it on.
-    if (method + host + target + request_id + told_client).translate(None, _SAFE):
-        told_client, method, host, target, request_id = map(
-            _json_escape, (told_client, method, host, target, request_id)
-        )
+    if (method + host + target + request_id).translate(None, _SAFE):
+        method, host, target, request_id = map(_json_escape, (method, host, target, request_id))
+    trouble = _NO_TROUBLE
+    if side or error:
+        told = _json_escape(error.encode("utf-8", "backslashreplace"))
+        trouble = b'"side":"%b","error":"%b"' % (side.encode(), told)
     return _LINE % (
-        time.encode(),
-        listener.encode(),
-        told_client,
+        time,
+        _origin(listener, client),
         method,
         host,
         target,
@@ -120,21 +139,18 @@ def json_line(
         request_bytes,
         response_bytes,
         duration * 1000,
-        pool.encode(),
-        b"null" if slot is None else b"%d" % slot,
-        b"null" if generation is None else b"%d" % generation,
+        _place(pool, slot, generation),
         b"null" if upstream_duration is None else b"%.3f" % (upstream_duration * 1000),
         retries,
-        held * 1000,
+        b"%.3f" % (held * 1000) if held else b"0.000",
         request_id,
-        side.encode(),
-        _json_escape(error.encode("utf-8", "backslashreplace")) if error else b"",
+        trouble,
     )
 
 
 def combined_line(
     time: str,
-    client: str,
+    client: bytes,
     method: bytes,
     target: bytes,
     version: int,
@@ -165,7 +181,7 @@ def combined_line(
     user_agent = user_agent or b"-"
     if _QUESTION_MARK in referer:
         referer = _SECRETS.sub(rb"\1***", referer)
-    address = client.encode("utf-8", "backslashreplace")
+    address = client
     if (address + request + referer + user_agent).translate(None, _SAFE):
         address, request, referer, user_agent = (_hex_escape(part) for part in (address, request, referer, user_agent))
     return b'%b - - [%b] "%b" %d %d "%b" "%b"\n' % (

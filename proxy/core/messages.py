@@ -184,3 +184,9 @@ def valid_host(host: bytes) -> bool:
 def parse_tokens(value: bytes) -> tuple[bytes, ...]:
     """The lower-case members of a comma-separated list such as `Connection`, empty ones left out."""
     return tuple(token for part in value.split(b",") if (token := part.strip(b" \t").lower()))
+
+
+@lru_cache(maxsize=256)
+def nominated_fields(tokens: tuple[bytes, ...]) -> frozenset[bytes]:
+    """The fields that the members of a `Connection` name, as against the options that are its own."""
+    return frozenset(tokens) - {b"close", b"keep-alive", b"upgrade", b"te", b"http2-settings"}

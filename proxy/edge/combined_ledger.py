@@ -36,7 +36,7 @@ class CombinedLedger(Ledger):
         self._written.append(
             combined_line(
                 _now(),
-                exchange.peer.client_of(head).decode("ascii", "replace"),
+                exchange.peer.client_of(head),
                 head.method,
                 head.target,
                 head.version,
@@ -51,9 +51,7 @@ class CombinedLedger(Ledger):
         """Something that is not a request was answered."""
         super().refused(listener, peer, error)
         if self._combined is not None:
-            self._written.append(
-                combined_line(_now(), peer.address.decode("ascii", "replace"), b"", b"", 0, error.status, 0)
-            )
+            self._written.append(combined_line(_now(), peer.address, b"", b"", 0, error.status, 0))
 
     def flush(self) -> None:
         """Hand on what was gathered; at the end of each turn of the poller."""

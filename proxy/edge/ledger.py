@@ -52,7 +52,7 @@ class Ledger:
         self._clock = clock
         self._lines: list[bytes] = []
         self._second = 0
-        self._stamp = ""
+        self._stamp = b""
 
     def record(self, exchange: Exchange) -> None:
         """An exchange has ended."""
@@ -86,7 +86,7 @@ class Ledger:
             json_line(
                 self._stamp or self._now(),
                 listener,
-                exchange.peer.client_of(head).decode("ascii", "replace"),
+                exchange.peer.client_of(head),
                 head.method,
                 head.host,
                 head.target,
@@ -115,7 +115,7 @@ class Ledger:
                 json_line(
                     self._stamp or self._now(),
                     listener.name,
-                    peer.address.decode("ascii", "replace"),
+                    peer.address,
                     b"",
                     b"",
                     b"",
@@ -131,13 +131,13 @@ class Ledger:
 
     def flush(self) -> None:
         """Hand on what was gathered; at the end of each turn of the poller."""
-        self._stamp = ""
+        self._stamp = b""
         if self._lines and self._sink is not None:
             data = b"".join(self._lines)
             self._lines.clear()  # first, so that a sink that fails does not make them pile up
             self._sink(data)
 
-    def _now(self) -> str:
+    def _now(self) -> bytes:
         second = int(time.time())  # noqa: TID251  # people read the access log by the calendar
         if second != self._second or not self._stamp:
             self._second = second

@@ -28,6 +28,7 @@ from proxy.core.messages import (
     REQUEST_SPECIAL,
     Field,
     RequestHead,
+    nominated_fields,
     parse_tokens,
     valid_host,
 )
@@ -373,7 +374,7 @@ def _apply_connection(head: RequestHead, tokens: tuple[bytes, ...], upgrade: byt
         head.keep_alive = True
     if b"upgrade" in tokens and upgrade is not None and head.version == 11:
         head.upgrade = upgrade
-    nominated = frozenset(tokens) - {b"close", b"keep-alive", b"upgrade", b"te", b"http2-settings"}
+    nominated = nominated_fields(tokens)
     if nominated:
         if not nominated.isdisjoint(NOT_NOMINATED):
             raise BadRequest("Connection names a field that is not its own")

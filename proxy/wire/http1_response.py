@@ -8,12 +8,13 @@ that precede it are out.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 import httptools
 
 from proxy.core.errors import UpstreamBroken
-from proxy.core.messages import RESPONSE_SPECIAL, Field, ResponseHead, parse_tokens
+from proxy.core.messages import RESPONSE_SPECIAL, Field, ResponseHead, nominated_fields, parse_tokens
 from proxy.wire.chunked import ChunkedReader, ChunkError
 from proxy.wire.field_lines import FieldLines
 from proxy.wire.http1 import END, HEAD_END, NO_CALLBACKS, End, find_head_end
@@ -75,7 +76,7 @@ class ResponseParser:
         """Read what the backend sent next; see the module for what comes out."""
         items = self._items = []
         if not self._raw and not self._left and self._chunks is None and not self._ended:
-            # The common case, a head at the beginning, without the bookkeeping of the others.
+            # The common case, a head at the beginning, and perhaps all of a body behind it.
             used = self._read_head(data)
             if used == len(data):
                 return items
@@ -193,19 +194,24 @@ class ResponseParser:
         return left
 
 
+@lru_cache(maxsize=128)
+def _read_status_line(line: bytes) -> tuple[int, int, bytes]:
+    """Version, status and reason."""
+    match = _STATUS.fullmatch(line)
+    if match is None:
+        raise UpstreamBroken(f"a status line that is none: {line[:40]!r}")
+    minor, code, reason = match.groups(b"")
+    return 10 + int(minor), int(code), reason
+
+
 def _split(raw: bytes) -> ResponseHead:
     """Make a head of its bytes, which llhttp has found well-formed."""
     texts = raw.split(b"\r\n")
-    status = _STATUS.fullmatch(texts[0])
-    if status is None:
-        raise UpstreamBroken(f"a status line that is none: {texts[0][:40]!r}")
+    head = ResponseHead()
+    head.version, head.status, head.reason = _read_status_line(texts[0])
     del texts[-2:], texts[0]
     if len(texts) > MAX_FIELDS:
         raise UpstreamBroken("too many fields in the response")
-    head = ResponseHead()
-    version, code, reason = status.groups(b"")
-    head.status = int(code)
-    head.reason = reason
     lines: list[bytes] = []
     special: list[Field] = []
     for text in texts:
@@ -215,8 +221,7 @@ def _split(raw: bytes) -> ResponseHead:
         elif meaning is not None:
             special.append(meaning)  # type: ignore[arg-type]  # type() is what mypy does not narrow by
     head.lines = lines
-    if version == b"0":
-        head.version = 10
+    if head.version == 10:
         head.keep_alive = False
     if special:
         _set_response_special(head, special)
@@ -248,6 +253,6 @@ def _set_response_special(head: ResponseHead, special: list[Field]) -> None:
             head.keep_alive = True
         if b"upgrade" in tokens:
             head.upgrade = upgrade
-        nominated = frozenset(tokens) - {b"close", b"keep-alive", b"upgrade"}
+        nominated = nominated_fields(tokens)
         if nominated:
             head.lines = [line for line in head.lines if line.partition(b":")[0].lower() not in nominated]

@@ -10,7 +10,7 @@ import re
 from proxy.core.errors import BadRequest
 from proxy.core.messages import RequestHead, valid_host
 
-_BAD = re.compile(rb"[^!-~]|[#\\]")
+_GOOD = bytes(byte for byte in range(0x21, 0x7F) if byte not in b"#\\")
 _ABSOLUTE = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
 
 
@@ -25,7 +25,7 @@ def set_target(head: RequestHead, url: bytes) -> None:
     method = head.method
     if method == b"CONNECT" or method == b"TRACE":
         raise BadRequest("the method is not allowed here", status=405)
-    if _BAD.search(url):
+    if url.translate(None, _GOOD):
         raise BadRequest("the request target is malformed")
     if not url.startswith(b"/"):
         if url == b"*":

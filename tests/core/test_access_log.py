@@ -15,9 +15,9 @@ from proxy.core.access_log import combined_line, combined_time, json_line, json_
 def line(**changed: object) -> bytes:
     """A line in which everything is said."""
     arguments: dict[str, object] = {
-        "time": "2025-01-02T03:04:05Z",
+        "time": b"2025-01-02T03:04:05Z",
         "listener": "public",
-        "client": "192.0.2.1",
+        "client": b"192.0.2.1",
         "method": b"GET",
         "host": b"example.org",
         "target": b"/notes?page=2",
@@ -68,7 +68,9 @@ def test_a_json_line_has_every_member_in_order() -> None:
 
 def test_what_did_not_happen_is_null_or_empty_and_never_missing() -> None:
     """A request that reached no backend has the same members."""
-    refused = json_line("t", "public", "192.0.2.1", b"", b"", b"", 11, 400, 0, 16, 0.0, side="downstream", error="bad")
+    refused = json_line(
+        b"t", "public", b"192.0.2.1", b"", b"", b"", 11, 400, 0, 16, 0.0, side="downstream", error="bad"
+    )
     told = json.loads(refused)
     assert list(told) == list(json.loads(line()))
     assert (told["slot"], told["generation"], told["upstream_duration"]) == (None, None, None)
@@ -81,10 +83,10 @@ def test_what_did_not_happen_is_null_or_empty_and_never_missing() -> None:
     target=st.binary(max_size=40),
     request_id=st.binary(max_size=20),
     error=st.text(max_size=20),
-    client=st.text(st.characters(codec="utf-8"), max_size=20),
+    client=st.binary(max_size=20),
 )
 def test_no_client_can_forge_a_line(
-    method: bytes, host: bytes, target: bytes, request_id: bytes, error: str, client: str
+    method: bytes, host: bytes, target: bytes, request_id: bytes, error: str, client: bytes
 ) -> None:
     """Whatever bytes come, it is one line of printable ASCII and one JSON object with the right members."""
     written = line(method=method, host=host, target=target, request_id=request_id, error=error, client=client)
@@ -100,10 +102,10 @@ def test_no_client_can_forge_a_line(
     target=st.binary(max_size=40),
     referer=st.binary(max_size=40),
     user_agent=st.binary(max_size=40),
-    client=st.text(max_size=20),
+    client=st.binary(max_size=20),
 )
 def test_no_client_can_forge_a_combined_line(
-    method: bytes, target: bytes, referer: bytes, user_agent: bytes, client: str
+    method: bytes, target: bytes, referer: bytes, user_agent: bytes, client: bytes
 ) -> None:
     """One line, and no quote but the six that are ours."""
     written = combined_line("t", client, method, target, 11, 200, 5, referer, user_agent)
@@ -115,9 +117,9 @@ def test_a_combined_line_is_what_other_tools_read() -> None:
     """The format of Apache and nginx, with a dash for what is not known."""
     time = combined_time(1735787045)
     assert time == "02/Jan/2025:03:04:05 +0000"
-    written = combined_line(time, "192.0.2.1", b"GET", b"/a", 10, 200, 5, b"", b'cu"rl')
+    written = combined_line(time, b"192.0.2.1", b"GET", b"/a", 10, 200, 5, b"", b'cu"rl')
     assert written == b'192.0.2.1 - - [02/Jan/2025:03:04:05 +0000] "GET /a HTTP/1.0" 200 5 "-" "cu\\x22rl"\n'
-    assert b'] "-" 400' in combined_line(time, "192.0.2.1", b"", b"", 11, 400, 5)
+    assert b'] "-" 400' in combined_line(time, b"192.0.2.1", b"", b"", 11, 400, 5)
 
 
 @pytest.mark.parametrize(
@@ -136,11 +138,11 @@ def test_a_combined_line_is_what_other_tools_read() -> None:
 def test_secrets_of_the_query_are_not_logged(target: bytes, logged: str) -> None:
     """The values of parameters that are credentials by their names; everything else stays."""
     assert json.loads(line(target=target))["target"] == logged
-    combined = combined_line("t", "c", b"GET", target, 11, 200, 0, b"https://example.org" + target)
+    combined = combined_line("t", b"c", b"GET", target, 11, 200, 0, b"https://example.org" + target)
     assert f'"GET {logged} HTTP/1.1"'.encode() in combined
     assert f'"https://example.org{logged}"'.encode() in combined
 
 
 def test_times_are_utc() -> None:
     """ISO 8601, whole seconds."""
-    assert json_time(1735787045) == "2025-01-02T03:04:05Z"
+    assert json_time(1735787045) == b"2025-01-02T03:04:05Z"
