@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import tempfile
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -34,6 +36,13 @@ def test_every_link_inside_the_repository_leads_somewhere(page):
         other = (page.parent / path).resolve() if path else page
         assert other.exists(), target
         assert not anchor or anchor in headings(other), target
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """Empty, and with a name as short as those that people choose: Unix sockets are made below it."""
+    with tempfile.TemporaryDirectory(prefix="page-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
 
 
 def check_install(command: str) -> None:
@@ -95,25 +104,25 @@ IN_A_CHECKOUT = {"README.md", "first-rollout.md"}
 
 
 @pytest.mark.fail_after(120)
-async def test_every_line_that_the_demo_prints_works(tmp_path):
+async def test_every_line_that_the_demo_prints_works(directory):
     """`make demo` says what to try; somebody tries it, from the first line to the last."""
-    lay_checkout(tmp_path)
+    lay_checkout(directory)
     # What a line is for stands behind it, or below it, far to the right.
     lines = [re.split(r" {3,}", line[2:])[0] for line in TEXT.splitlines() if re.match(r"  [^ h]", line)]
     assert len(lines) >= 5
     typed = "\n".join(f"$ {line}" for line in lines)
     promise = f"```console\n$ make demo\nThe demo is ready. Try…\n{typed}\n```\n"
-    async with open_reader(tmp_path) as reader:
+    async with open_reader(directory) as reader:
         assert await reader.follow(promise) == len(lines) + 1
 
 
 @pytest.mark.fail_after(120)
 @pytest.mark.parametrize("page", DONE, ids=lambda page: str(page.relative_to(ROOT)))
-async def test_every_command_of_a_page_does_what_the_page_says(page, tmp_path):
+async def test_every_command_of_a_page_does_what_the_page_says(page, directory):
     """Files are written, commands typed in order, and what they print and how they end is as it stands there."""
     if page.name in IN_A_CHECKOUT:
-        lay_checkout(tmp_path)
-    async with open_reader(tmp_path) as reader:
+        lay_checkout(directory)
+    async with open_reader(directory) as reader:
         assert await reader.follow(page.read_text(encoding="utf-8"))
 
 

@@ -13,7 +13,7 @@ import pwd
 import shutil
 import ssl
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from proxy.control.token_file import TokenFile
@@ -22,6 +22,7 @@ from proxy.core.config.conflicts import Raw, entries, tables
 from proxy.core.config.fields import resolve_path
 from proxy.core.config.findings import Finding, Location
 from proxy.core.errors import MISSING, ConfigError, Problem
+from proxy.processes.listening import MAX_PATH_BYTES
 
 FILE_NAME = "hotswap.toml"
 SYSTEM_FILE = Path("/etc/hotswap") / FILE_NAME
@@ -107,6 +108,7 @@ def find_missing(draft: Draft, *, environ: Mapping[str, str] = os.environ) -> It
     proxy, admin = _table(document, "proxy"), _table(document, "admin")
     yield from _user(proxy)
     yield from _log(proxy, directory)
+    yield from _sockets(proxy, tables(document, "pools"), directory, environ)
     yield from _token(admin, directory)
     for name, listener in tables(document, "listeners"):
         for index, pair in entries(_table(listener, "tls"), "certificates"):
@@ -116,6 +118,21 @@ def find_missing(draft: Draft, *, environ: Mapping[str, str] = os.environ) -> It
         yield from _directory(location, pool, directory)
         yield from _file(location, pool, "environment_file", directory)
         yield from _program(location, pool, directory, environ)
+
+
+def _sockets(
+    proxy: Raw, pools: Iterable[tuple[str, Raw]], directory: str, environ: Mapping[str, str]
+) -> Iterator[Finding]:
+    """Find a state directory so deep that the kernel takes no path of a socket below it."""
+    given = _text(proxy, "state_dir")
+    state_dir = resolve_path(given, directory) if given else default_state_dir(directory, environ)
+    names = [name for name, pool in pools if "server" in pool and pool.get("listen") != "tcp"]
+    # The first backend's socket, the shortest there can be: slot 0, generation 1, eight digits to tell it from others.
+    longest = max((len(os.fsencode(f"{state_dir}/{name}-0-1-01234567.sock")) for name in names), default=0)
+    if longest > MAX_PATH_BYTES:
+        allowed = f"a directory for Unix sockets, whose paths have at most {MAX_PATH_BYTES} bytes"
+        where = f"{allowed}; those in {state_dir} would have {longest}; name a shorter one"
+        yield Finding(("proxy", "state_dir"), given or MISSING, where)
 
 
 def _table(within: Raw, key: str) -> Raw:

@@ -193,6 +193,23 @@ class TestWhatIsMissing:
         with pytest.raises(ConfigError, match="at most 4 MiB"):
             load_configuration(file)
 
+    @pytest.mark.parametrize("listen", ["unix", "tcp"])
+    def test_a_state_directory_too_deep_for_sockets_is_a_problem(self, file, listen):
+        """A checkout far down gets one by default, and no backend could ever be started."""
+        deep = file.parent / ("d" * 60)
+        deep.mkdir()
+        file = deep / "hotswap.toml"
+        file.write_text(LEAST + f'listen = "{listen}"\n', encoding="utf-8")
+        if listen == "tcp":
+            load_configuration(file, environ={})
+            return
+        with pytest.raises(ConfigError) as caught:
+            load_configuration(file, environ={})
+        (problem,) = caught.value.problems
+        assert problem.path == "proxy.state_dir"
+        assert "at most 107 bytes" in problem.allowed
+        load_configuration(file, environ={"XDG_RUNTIME_DIR": "/run/user/1000"})
+
     def test_a_dangling_symbolic_link_is_told_where_it_points(self, file):
         """A deploy that stopped half-way looks like this."""
         (file.parent / "current").symlink_to("r2")
