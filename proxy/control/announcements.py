@@ -9,6 +9,7 @@ from proxy.core.backend import Backend
 from proxy.core.pool import (
     BackendAdded,
     BackendDrained,
+    BackendEjected,
     BackendMoved,
     BackendRemoved,
     CapacityFreed,
@@ -48,6 +49,15 @@ class Announcer:
                 publish(f"backend.{after}", **_who(backend), before=before.value, pid=backend.pid)
             case HealthChanged(backend=backend, before=before, after=after):
                 publish("backend.health", **_who(backend), before=before.value, health=after.value)
+            case BackendEjected(backend=backend, seconds=seconds):
+                if seconds:
+                    self._log.warning(
+                        "backend.ejected",
+                        **_who(backend),
+                        seconds=seconds,
+                        detail="it failed one exchange after the other: others are preferred for a while",
+                    )
+                publish("backend.ejected", **_who(backend), seconds=seconds)
             case BackendDrained(backend=backend):
                 publish("backend.drained", **_who(backend))
             case BackendRemoved(backend=backend):

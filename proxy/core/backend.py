@@ -28,6 +28,8 @@ class Backend:
         max_in_flight: how many it may have at once; 0 is unlimited.
         claimable: ready and healthy, kept true to that by the pool; a claim also needs room, and a pool that
             is not paused.
+        ejected: it failed so many exchanges in a row that others are preferred for a while; see
+            `proxy.core.ejection`. It stays claimable, for when there is no other.
         pid: its process, if it is one of ours.
         since: the moment of the last change of state, on the caller's clock, in seconds.
     """
@@ -42,6 +44,7 @@ class Backend:
     in_flight: int = 0
     max_in_flight: int = 0
     claimable: bool = False
+    ejected: bool = False
     pid: int | None = None
     since: float = 0.0
 
@@ -56,6 +59,7 @@ class Backend:
             health=self.health,
             in_flight=self.in_flight,
             claimable=self.claimable,
+            ejected=self.ejected,
             pid=self.pid,
             since=self.since,
         )
@@ -73,5 +77,6 @@ class BackendSnapshot:
     health: Health
     in_flight: int
     claimable: bool
+    ejected: bool
     pid: int | None
     since: float

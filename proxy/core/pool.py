@@ -13,7 +13,6 @@ is judged in `proxy.core.hope`, by default without anybody having to announce an
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Collection
 from itertools import count
 
@@ -23,9 +22,11 @@ from proxy.core.balancing import balancer
 from proxy.core.hope import CRASH_LOOP, SlotRecord, static_hopeful
 from proxy.core.identity import BackendId
 from proxy.core.lifecycle import BackendState, Health, check_transition
+from proxy.core.observers import Observers
 from proxy.core.pool_events import (
     BackendAdded,
     BackendDrained,
+    BackendEjected,
     BackendMoved,
     BackendRemoved,
     CapacityFreed,
@@ -45,6 +46,7 @@ __all__ = [
     "Backend",
     "BackendAdded",
     "BackendDrained",
+    "BackendEjected",
     "BackendMoved",
     "BackendRemoved",
     "CapacityFreed",
@@ -89,8 +91,6 @@ class Pool:
         "_observers",
         "_rotation",
         "_slots",
-        "_telling",
-        "_untold",
         "backends",
         "locked",
         "max_in_flight",
@@ -112,9 +112,7 @@ class Pool:
         self._choose: Callable[[list[Backend]], Backend] = balancer(balance)
         self._rotation: list[Backend] = []
         self._slots: dict[int, SlotRecord] = {}
-        self._observers: list[Callable[[PoolEvent], None]] = []
-        self._untold: deque[PoolEvent] = deque()
-        self._telling = False
+        self._observers: Observers[PoolEvent] = Observers(f"pool {name}")
         self._hopeless = self.outlook() is Outlook.HOPELESS
 
     # The path of every request.
@@ -162,11 +160,11 @@ class Pool:
         if before < 1:
             backend.in_flight = 0
             raise UnbalancedRelease(f"backend {backend.id} of pool {self.name} has nothing in flight")
-        if before == backend.max_in_flight and backend.claimable and not self.paused:
+        if before == backend.max_in_flight and backend.claimable and not self.paused and not self.left_out(backend):
             self._rotation.append(backend)
-            self._tell(CapacityFreed(self))
+            self._observers.tell(CapacityFreed(self))
         elif before == 1 and backend.state is BackendState.DRAINING:
-            self._tell(BackendDrained(backend))
+            self._observers.tell(BackendDrained(backend))
 
     # Backends come, change and go.
 
@@ -216,7 +214,7 @@ class Pool:
         self._record(backend.slot).note_moved(before, state)
         self._changed(BackendMoved(backend, before, state))
         if state is BackendState.DRAINING and backend.in_flight == 0:
-            self._tell(BackendDrained(backend))
+            self._observers.tell(BackendDrained(backend))
 
     def set_health(self, backend: Backend, health: Health) -> None:
         """Set the verdict over a backend; the same verdict again changes nothing and tells nobody."""
@@ -225,6 +223,16 @@ class Pool:
             return
         backend.health = health
         self._changed(HealthChanged(backend, before, health))
+
+    def set_ejected(self, backend: Backend, seconds: float) -> None:
+        """Prefer others to a backend, for about so many seconds; with 0 no longer. Whoever ejects also ends it."""
+        if backend.ejected != (seconds > 0):
+            backend.ejected = seconds > 0
+            self._changed(BackendEjected(backend, seconds))
+
+    def left_out(self, backend: Backend) -> bool:
+        """Whether a backend gets nothing because it is ejected, and another is not."""
+        return backend.ejected and any(other.claimable and not other.ejected for other in self.backends)
 
     def remove(self, backend: Backend) -> None:
         """Forget a backend, in whatever state; exchanges still in flight for it may be released afterwards.
@@ -347,13 +355,7 @@ class Pool:
         Returns:
             A function that ends the observation; calling it again does nothing.
         """
-        self._observers.append(callback)
-
-        def stop_observing() -> None:
-            if callback in self._observers:
-                self._observers.remove(callback)
-
-        return stop_observing
+        return self._observers.add(callback)
 
     def _record(self, slot: int) -> SlotRecord:
         return self._slots.setdefault(slot, SlotRecord())
@@ -365,35 +367,18 @@ class Pool:
         usable = [
             backend
             for backend in self.backends
-            if backend.claimable and not self.paused and not 0 < backend.max_in_flight <= backend.in_flight
+            if backend.claimable
+            and not self.paused
+            and not 0 < backend.max_in_flight <= backend.in_flight
+            and not self.left_out(backend)
         ]
         # Who was in rotation keeps his turn; who enters it goes to the end, for a gentle start.
         staying, before = set(usable), set(self._rotation)
         entered = [backend for backend in usable if backend not in before]
         self._rotation = [backend for backend in self._rotation if backend in staying] + entered
         was_hopeless, self._hopeless = self._hopeless, self.outlook() is Outlook.HOPELESS
-        self._tell(
+        self._observers.tell(
             *events,
             *((CapacityFreed(self),) if entered else ()),
             *((HopeLost(self),) if self._hopeless and not was_hopeless else ()),
         )
-
-    def _tell(self, *events: PoolEvent) -> None:
-        self._untold.extend(events)
-        if self._telling:
-            return
-        faults: list[Exception] = []
-        self._telling = True
-        try:
-            while self._untold:
-                event = self._untold.popleft()
-                for observer in tuple(self._observers):
-                    try:
-                        observer(event)
-                    except Exception as fault:
-                        # The other observers must not miss an event because one of them is broken.
-                        faults.append(fault)
-        finally:
-            self._telling = False
-        if faults:
-            raise ExceptionGroup(f"observers of pool {self.name} failed", faults)

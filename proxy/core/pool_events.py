@@ -38,6 +38,14 @@ class HealthChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class BackendEjected:
+    """A backend failed again and again: others are preferred for so many seconds, or, with 0, no longer."""
+
+    backend: Backend
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class BackendDrained:
     """A draining backend has nothing in flight, from the start or since its last exchange ended."""
 
@@ -98,6 +106,7 @@ PoolEvent = (
     BackendAdded
     | BackendMoved
     | HealthChanged
+    | BackendEjected
     | BackendDrained
     | BackendRemoved
     | CapacityFreed

@@ -120,6 +120,8 @@ class Attempts(Record):
                 self._in_budget = True
             else:
                 verdict = given_up(verdict)
+        if verdict.blame:
+            gate.ejections.blame(backend)
         match verdict:
             case Retry(where=where, counted=counted):
                 self._retry(gate, backend.id, failure, where, counted=counted)
@@ -152,8 +154,11 @@ class Attempts(Record):
     def turn_away(self, why: str) -> None:
         """No backend takes it: 503 with a time to come back."""
         self.plane.poller.timers.set(self, math.inf)
-        seconds = random.randint(1, 5)  # spread, so that those turned away together do not return together
-        self.answer(503, side=Side.UPSTREAM, error=why, fields=((b"Retry-After", b"%d" % seconds),))
+        self.answer(503, side=Side.UPSTREAM, error=why, fields=self._come_back())
+
+    def _come_back(self) -> tuple[Field, ...]:
+        """When those who are turned away should return; spread, so that they do not do so together."""
+        return () if self.gate is None else ((b"Retry-After", self.gate.retry_after()),)
 
     def on_deadline(self) -> None:
         """Held for too long, or the pause before a retry is over."""

@@ -205,6 +205,9 @@ class Exchange(Attempts):
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.release(reusable=self.request_done)
+            gate, backend = self.gate, self.backend
+            if gate is not None and gate.ejections.suspects and backend is not None:
+                gate.ejections.acquit(backend)
         self._finish()
         self.responder.done(self)
 
@@ -267,7 +270,7 @@ class Exchange(Attempts):
         if self._began:
             self._break_off()
         else:
-            self.answer(503, side=Side.UPSTREAM, error=why, fields=((b"Retry-After", b"1"),))
+            self.answer(503, side=Side.UPSTREAM, error=why, fields=self._come_back())
 
     def answer(self, status: int, *, side: Side | None = None, error: str = "", fields: tuple[Field, ...] = ()) -> None:
         """Answer by the proxy itself and end; truncates when the response has begun."""

@@ -8,6 +8,7 @@ backend that has just started does not meet all of them at once.
 from __future__ import annotations
 
 import math
+import random
 from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -15,11 +16,22 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from proxy.core.comeback import StartTimes, retry_after
 from proxy.core.config.pools import Protocol
-from proxy.core.pool import BackendAdded, BackendDrained, BackendRemoved, Outlook, PoolEvent
+from proxy.core.lifecycle import BackendState
+from proxy.core.pool import (
+    BackendAdded,
+    BackendDrained,
+    BackendMoved,
+    BackendRemoved,
+    HealthChanged,
+    Outlook,
+    PoolEvent,
+)
 from proxy.core.retry import RetryBudget
 from proxy.core.tally import Histogram
 from proxy.core.traffic import Served
+from proxy.edge.ejections import Ejections
 from proxy.edge.h2c_upstream import H2cUpstream
 from proxy.edge.upstream import Upstream
 
@@ -57,6 +69,7 @@ class Gate:
         "budget",
         "cut",
         "deadline",
+        "ejections",
         "held",
         "held_total",
         "longest_hold",
@@ -65,6 +78,7 @@ class Gate:
         "request_duration",
         "retried",
         "served",
+        "starts",
         "table",
         "tunnels_closed",
         "upstream_duration",
@@ -84,6 +98,8 @@ class Gate:
         self.upstream_duration = plane.tally.upstream_duration.setdefault(pool.name, Histogram())
         self.served = Served()
         self.deadline = self.armed = math.inf
+        self.ejections = Ejections(plane, pool)
+        self.starts = StartTimes()
         self.upstreams: dict[BackendId, Upstream] = {}
         self._drained: dict[BackendId, trio.Event] = {}
         for backend in pool.backends:
@@ -112,7 +128,30 @@ class Gate:
 
     def only_excluded(self, excluding: Collection[BackendId]) -> bool:
         """Whether every claimable backend is among those an exchange has failed with; true when there is none."""
-        return all(backend.id in excluding for backend in self.pool.backends if backend.claimable)
+        pool = self.pool
+        return all(
+            backend.id in excluding
+            for backend in pool.backends
+            if backend.claimable and not (backend.ejected and pool.left_out(backend))
+        )
+
+    def retry_after(self) -> bytes:
+        """What `Retry-After` says to a request that is turned away now: when the pool will probably serve again."""
+        now = self.plane.poller.now
+        match self.pool.outlook():
+            case Outlook.CLAIMABLE:
+                estimate = 0.0
+            case Outlook.BUSY:
+                estimate = now - self.held[0].held_at if self.held else 0.0  # as long as the queue takes at present
+            case _:
+                estimate = self._seconds_to_start(now)
+        return b"%d" % retry_after(estimate, random.random)
+
+    def _seconds_to_start(self, now: float) -> float:
+        table = self.table
+        if self.pool.supervised:
+            return self.starts.remaining(now)
+        return table.health.interval * table.health.healthy_after  # until the probes of an address can have passed
 
     def admit(self, exchange: Attempts, excluding: Collection[BackendId] = ()) -> Upstream | None:
         """Claim a backend for an exchange, or hold it; one step, without a gap between choosing and counting.
@@ -205,7 +244,16 @@ class Gate:
         match event:
             case BackendAdded(backend=backend):
                 self.upstreams[backend.id] = self._upstream_to(backend)
+                if not backend.claimable:
+                    self.starts.note_added(backend.id, self.plane.poller.now)
+            case HealthChanged(backend=backend) | BackendMoved(backend=backend):
+                if backend.claimable:
+                    self.starts.note_claimable(backend.id, self.plane.poller.now)
+                elif backend.state is not BackendState.STARTING and backend.state is not BackendState.READY:
+                    self.starts.note_gone(backend.id)
             case BackendRemoved(backend=backend):
+                self.starts.note_gone(backend.id)
+                self.ejections.forget(backend)
                 upstream = self.upstreams.pop(backend.id, None)
                 if upstream is not None:
                     upstream.close()

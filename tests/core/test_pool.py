@@ -11,6 +11,7 @@ from proxy.core.pool import (
     Backend,
     BackendAdded,
     BackendDrained,
+    BackendEjected,
     BackendMoved,
     BackendRemoved,
     CapacityFreed,
@@ -483,3 +484,36 @@ def test_ids_are_unique_across_pools():
     """One number names one backend for the life of the process."""
     ids = [backend.id for pool in (pool_of(3), pool_of(3)) for backend in pool.backends]
     assert len(set(ids)) == 6
+
+
+def test_an_ejected_backend_is_the_last_choice() -> None:
+    """Nothing is claimed for it while there is another, also not when one of its exchanges ends; else it serves."""
+    pool = pool_of(2, max_in_flight=2)
+    bad, good = pool.backends
+    told: list[object] = []
+    pool.claim([good.id])
+    pool.observe(told.append)
+    pool.set_ejected(bad, 3.0)
+    pool.set_ejected(bad, 3.0)
+    assert told == [BackendEjected(bad, 3.0)]
+    assert slots(pool, 3) == [1, 1, None]  # the other is full, and then it is waited for
+    assert pool.outlook() is Outlook.BUSY
+    pool.release(bad)
+    assert pool.claim() is None
+    assert pool.ready_slots() == {0, 1}
+    pool.set_health(good, Health.UNHEALTHY)
+    assert slots(pool, 1) == [0]
+    pool.set_health(good, Health.HEALTHY)
+    assert pool.claim() is None
+    pool.set_ejected(bad, 0)
+    assert slots(pool, 2) == [0, None]
+
+
+def test_a_full_ejected_backend_does_not_come_back_by_an_end() -> None:
+    """The end of an exchange makes room in it, which is for nobody."""
+    pool = pool_of(2, max_in_flight=1)
+    bad, good = pool.backends
+    pool.claim([good.id])
+    pool.set_ejected(bad, 3.0)
+    pool.release(bad)
+    assert slots(pool, 2) == [1, None]

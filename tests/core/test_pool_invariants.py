@@ -62,6 +62,11 @@ class PoolMachine(RuleBasedStateMachine):
         self.pool.set_health(data.draw(st.sampled_from(self.pool.backends)), health)
 
     @precondition(lambda self: self.pool.backends)
+    @rule(data=st.data(), seconds=st.sampled_from([0, 1.5]))
+    def eject(self, data: st.DataObject, seconds: float) -> None:
+        self.pool.set_ejected(data.draw(st.sampled_from(self.pool.backends)), seconds)
+
+    @precondition(lambda self: self.pool.backends)
     @rule(data=st.data())
     def remove(self, data: st.DataObject) -> None:
         self.pool.remove(data.draw(st.sampled_from(self.pool.backends)))
@@ -81,6 +86,8 @@ class PoolMachine(RuleBasedStateMachine):
             assert not self.pool.paused
             assert backend.state is BackendState.READY
             assert backend.health is Health.HEALTHY
+            others = [other for other in self.pool.backends if other.claimable and not other.ejected]
+            assert not backend.ejected or not others
             self.ledger[backend] += 1
 
     @precondition(lambda self: any(self.ledger.values()))
@@ -119,10 +126,12 @@ class PoolMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_outlook_says_what_a_claim_would_find(self) -> None:
+        claimable_ones = [backend for backend in self.pool.backends if backend.claimable]
+        preferred = [backend for backend in claimable_ones if not backend.ejected]
         room = [
             backend
-            for backend in self.pool.backends
-            if backend.claimable and (backend.max_in_flight == 0 or backend.in_flight < backend.max_in_flight)
+            for backend in preferred or claimable_ones
+            if backend.max_in_flight == 0 or backend.in_flight < backend.max_in_flight
         ]
         claimable = bool(room) and not self.pool.paused
         assert (self.pool.outlook() is Outlook.CLAIMABLE) is claimable

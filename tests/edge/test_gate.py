@@ -64,6 +64,33 @@ async def test_one_more_than_may_wait_is_turned_away():
         assert len(moments) > 1
 
 
+async def test_who_is_turned_away_is_told_when_the_next_start_is_due():
+    """As long as the last start took, less what has passed of this one; never before, and spread."""
+    async with open_stage(backends=0, supervised=True, pool={"hold_limit": 0}) as stage:
+
+        async def told() -> list[int]:
+            moments = []
+            for _ in range(20):
+                client = await stage.connect()
+                await client.send(GET)
+                head, _ = await client.read_response()
+                moments += [int(moment) for moment in re.findall(rb"\r\nRetry-After: (\d+)\r\n", head)]
+            assert len(moments) == 20
+            return moments
+
+        first = await stage.add_backend(slot=0, ready=False)
+        await stage.let_pass(20)
+        stage.pool.move(first.member, BackendState.READY, now=0.0)
+        stage.pool.set_health(first.member, Health.HEALTHY)
+        stage.pool.move(first.member, BackendState.DRAINING, now=0.0)
+        await stage.add_backend(slot=0, ready=False)
+        moments = await told()
+        assert 20 <= min(moments) < max(moments) <= 30
+        await stage.let_pass(14)
+        moments = await told()
+        assert 6 <= min(moments) < max(moments) <= 9
+
+
 async def test_nobody_waits_longer_than_the_hold_timeout():
     """503, and the queue is empty."""
     async with open_stage(backends=0, supervised=True, pool={"hold_timeout": "5s"}) as stage:
