@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from proxy.core.errors import ConnectFailed, UpstreamBroken, UpstreamTimedOut
 from proxy.wire.http2_backend_fields import write_request
+from proxy.wire.http2_fields import write_trailers
 
 if TYPE_CHECKING:
     from proxy.core.messages import Field, RequestHead, ResponseHead
@@ -84,7 +85,9 @@ class H2cStream:
             exchange.head, exchange.peer, target=exchange.target, request_id=request_id, retried=exchange.retries > 0
         )
         size = sum(len(name) + len(value) for name, value in fields)
-        bodiless = exchange.request_done and (replay is None or not replay.size)
+        bodiless = (
+            exchange.request_done and (replay is None or not replay.size) and not exchange.responder.request_trailers
+        )
         try:
             self.stream_id = self.connection.begin(self, fields, end=bodiless)
         except UpstreamBroken:
@@ -113,8 +116,13 @@ class H2cStream:
         if self._kept:
             self._ending = True
         else:
-            self.connection.session.send_end(self.stream_id)
-            self.connection.mark()
+            self._send_end()
+
+    def _send_end(self) -> None:
+        exchange = self.exchange
+        trailers = () if exchange is None else write_trailers(exchange.responder.request_trailers)
+        self.connection.session.send_end(self.stream_id, trailers)
+        self.connection.mark()
 
     @property
     def backed_up(self) -> bool:
@@ -254,8 +262,7 @@ class H2cStream:
             return
         if self._ending:
             self._ending = False
-            session.send_end(self.stream_id)
-            self.connection.mark()
+            self._send_end()
         if self._held_up and exchange is not None and not self.connection.stream.backed_up:
             self._held_up = False
             if not exchange.request_done:

@@ -44,6 +44,8 @@ class Http1Responder:
         "stream",
     )
 
+    request_trailers: Sequence[Field] = ()  # those of HTTP/1.1 are dropped (F15)
+
     def __init__(self, plane: DataPlane, listener: Listener, stream: Stream) -> None:
         self.plane = plane
         self.listener = listener

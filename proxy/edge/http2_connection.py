@@ -20,6 +20,7 @@ from proxy.edge.poller import GONE
 from proxy.edge.stream import BLOCKED, HIGH_WATER, Stream
 from proxy.wire.http2 import Http2Session
 from proxy.wire.http2_items import Answered, Begun, Body, Ended, Item, Opened, Refused, Reset
+from proxy.wire.http2_writer import MAX_STREAMS
 
 if TYPE_CHECKING:
     from proxy.edge.dataplane import DataPlane
@@ -47,6 +48,7 @@ class Http2Connection:
         "_head_by",
         "_idle_at",
         "_partial",
+        "_requests_left",
         "_stall_at",
         "armed",
         "deadline",
@@ -74,6 +76,7 @@ class Http2Connection:
         self._dirty = False
         self._closing = False
         self._partial = 1  # the number of the head that the client owes the rest of
+        self._requests_left = listener.requests * MAX_STREAMS  # it stands for as many connections of HTTP/1.1
         self._draining = 0  # 1: the first GOAWAY is out, 2: the second
         self._head_by = now + listener.header_timeout
         self._idle_at = now + listener.idle_timeout
@@ -177,15 +180,16 @@ class Http2Connection:
                         stream = streams[stream_id] = Http2Stream(self, stream_id)
                         stream.begin(head)
                         starting.append(stream)
+                        self._requests_left -= 1
                     case Refused(stream_id=stream_id, error=error):
                         stream = streams[stream_id] = Http2Stream(self, stream_id)
                         stream.refuse(error)
                     case Body(data=data):
                         if stream is not None:
                             stream.on_body(data)
-                    case Ended():
+                    case Ended(trailers=trailers):
                         if stream is not None:
-                            stream.on_end()
+                            stream.on_end(trailers)
                     case Opened(stream_id=0):
                         opened = True
                     case Opened():
@@ -213,6 +217,8 @@ class Http2Connection:
         if session.error is not None:
             self._fail()
             return
+        if self._requests_left <= 0:
+            self.drain()  # what was sent before the client hears of it is served as well
         partial = session.partial
         if partial != self._partial:
             self._partial = partial

@@ -24,8 +24,10 @@ from proxy.edge.tunnel import Tunnel
 from proxy.wire.http2_fields import write_response
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from proxy.core.errors import BadRequest
-    from proxy.core.messages import RequestHead, ResponseHead
+    from proxy.core.messages import Field, RequestHead, ResponseHead
     from proxy.edge.upstream_connection import UpstreamConnection
 
 _WEBSOCKET_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -37,6 +39,7 @@ class Http2Stream(Http2Responder):
     # As in Exchange: what has not happened yet is read from the class.
     exchange: Exchange | None = None
     channel: Http2Channel | None = None
+    request_trailers: Sequence[Field] = ()
     _started = False
     _over = False
     _inbox: deque[bytes] | None = None
@@ -85,9 +88,11 @@ class Http2Stream(Http2Responder):
             self._uncredited += len(data)
             exchange.on_request_body(data)
 
-    def on_end(self) -> None:
+    def on_end(self, trailers: Sequence[Field] = ()) -> None:
         """The request is complete, or the client's side of a tunnel has ended."""
         exchange = self.exchange
+        if trailers:
+            self.request_trailers = trailers
         self._inbox_ended = True
         if self.channel is not None:
             self.channel.on_data()

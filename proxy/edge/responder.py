@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 
 class Responder(Protocol):
-    """The client's side of one exchange."""
+    """The client's side of one exchange.
+
+    `request_trailers` are the fields that came behind the body of the request, once it is complete.
+    """
+
+    request_trailers: Sequence[Field]
 
     @property
     def backed_up(self) -> bool:

@@ -123,6 +123,15 @@ class Http2Session(Http2Heads):
                     self._fail(ErrorCodes.PROTOCOL_ERROR, "PRIORITY without a stream")
                 elif end - start != 5:
                     self._fail(ErrorCodes.FRAME_SIZE_ERROR, "PRIORITY has five bytes")
+                elif frames.dependency(buffer, start) == stream_id:
+                    self._on_own_dependency(stream_id)
+
+    def _on_own_dependency(self, stream_id: int) -> None:
+        """A stream depends on itself, which is nonsense, though priorities are ignored (RFC 7540 5.3.1)."""
+        if stream_id in self._streams:
+            self._break_stream(stream_id, ErrorCodes.PROTOCOL_ERROR, "the stream depends on itself")
+        else:
+            self._fail(ErrorCodes.PROTOCOL_ERROR, "a stream depends on itself")
 
     def _pass_on(self, frame: bytes) -> None:
         """Have h2 read a frame, and tell what came of it."""

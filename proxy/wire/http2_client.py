@@ -10,6 +10,7 @@ A backend that breaks a rule of the connection is left: `error` says why, and no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -289,10 +290,13 @@ class Http2ClientSession:
             return len(view)
         return sent
 
-    def send_end(self, stream_id: int) -> None:
-        """The request is whole."""
+    def send_end(self, stream_id: int, trailers: Sequence[Field] = ()) -> None:
+        """The request is whole; what comes behind its body goes with the end."""
         try:
-            self._machine.end_stream(stream_id)
+            if trailers:
+                self._machine.send_headers(stream_id, trailers, end_stream=True)
+            else:
+                self._machine.end_stream(stream_id)
         except ProtocolError:
             pass  # the stream is gone, and that was told
 

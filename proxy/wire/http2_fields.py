@@ -184,7 +184,7 @@ def _set_protocol(head: RequestHead, method: bytes, protocol: bytes, *, ended: b
 
 
 def check_trailers(fields: list[Field]) -> None:
-    """Check the fields behind a request's body, which are not forwarded (F15).
+    """Check the fields behind a request's body; `write_trailers` chooses those that may go on (F15).
 
     Raises:
         MalformedRequest: reset the stream.
@@ -215,5 +215,7 @@ def write_response(head: ResponseHead, *, status: int | None = None) -> list[Fie
 
 
 def write_trailers(fields: Sequence[Field]) -> list[Field]:
-    """The fields of trailers, without those that belong to heads (F15)."""
-    return [(lower, value) for name, value in fields if (lower := name.lower()) not in _NO_TRAILERS]
+    """The fields of trailers, without those that belong to heads and those that CGI would fold (F15, P4)."""
+    return [
+        (lower, value) for name, value in fields if (lower := name.lower()) not in _NO_TRAILERS and b"_" not in lower
+    ]

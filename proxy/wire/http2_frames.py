@@ -28,6 +28,8 @@ ACK: Final = 0x1
 END_HEADERS: Final = 0x4
 PADDED: Final = 0x8
 PRIORITIZED: Final = 0x20
+OWN_DEPENDENCY: Final = 0x100
+"""A mark of ours beyond the eight bits of a frame: the stream of this head depends on itself."""
 
 MAX_FRAME: Final = 16384
 """Bytes of a frame's payload, both ways: what every peer must take, and all that we take."""
@@ -35,6 +37,11 @@ FIRST_WINDOW: Final = 65535
 """Bytes that a connection takes before anything was said about it (RFC 9113 6.9.2)."""
 MAX_WINDOW: Final = (1 << 31) - 1
 MAX_STREAM: Final = (1 << 31) - 1
+
+
+def dependency(payload: bytes, place: int) -> int:
+    """The stream that another depends on, by what stands at this place (RFC 7540 6.3)."""
+    return int.from_bytes(payload[place : place + 4], "big") & MAX_STREAM
 
 
 def write_frame(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:

@@ -6,6 +6,7 @@ built again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from h2.errors import ErrorCodes
@@ -70,6 +71,8 @@ class Http2Heads(Http2Writer):
             if padding > len(payload) - start:
                 self._fail(ErrorCodes.PROTOCOL_ERROR, "more padding than frame")
                 return
+            if flags & frames.PRIORITIZED and frames.dependency(payload, start - 5) == stream_id:
+                flags |= frames.OWN_DEPENDENCY
             payload = payload[start : len(payload) - padding]
         if flags & frames.END_HEADERS:
             self._on_block(flags, stream_id, payload)
@@ -108,14 +111,13 @@ class Http2Heads(Http2Writer):
         except (HPACKError, IndexError) as error:
             self._fail(ErrorCodes.COMPRESSION_ERROR, f"unreadable fields: {error}")
             return
-        ended = bool(flags & frames.END_STREAM)
         stream = self._streams.get(stream_id)
         if stream is not None:
-            self._on_trailers(stream, fields, ended=ended)
+            self._on_trailers(stream, fields, ended=bool(flags & frames.END_STREAM))
         elif not self._is_idle(stream_id):
             self._on_late_frame(stream_id, None)
         else:
-            self._begin(stream_id, fields, block, ended=ended)
+            self._begin(flags, stream_id, fields, block)
 
     def _on_trailers(self, stream: Stream, fields: list[Field], *, ended: bool) -> None:
         stream_id = stream.stream_id
@@ -131,9 +133,9 @@ class Http2Heads(Http2Writer):
         except MalformedRequest as error:
             self._break_stream(stream_id, ErrorCodes.PROTOCOL_ERROR, error.detail)
             return
-        self._end_remote(stream)
+        self._end_remote(stream, fields)
 
-    def _begin(self, stream_id: int, fields: list[Field], block: bytes, *, ended: bool) -> None:
+    def _begin(self, flags: int, stream_id: int, fields: list[Field], block: bytes) -> None:
         machine = self._machine
         machine.highest_inbound_stream_id = stream_id
         if stream_id > self._last_taken or len(self._busy) >= MAX_STREAMS:
@@ -141,6 +143,10 @@ class Http2Heads(Http2Writer):
             self._out.append(frames.write_reset(stream_id, ErrorCodes.REFUSED_STREAM))
             self.budget.take(Cost.REFUSED)
             return
+        if flags & frames.OWN_DEPENDENCY:
+            self._reset_unbegun(stream_id, "the stream depends on itself")
+            return
+        ended = bool(flags & frames.END_STREAM)
         stream = Stream(stream_id, machine.remote_settings.initial_window_size)
         known = self._heads.get((block, ended))
         if known is not None and known[0] is fields:
@@ -149,10 +155,7 @@ class Http2Heads(Http2Writer):
             try:
                 head = read_request(fields, ended=ended, max_fields=self._headers)
             except MalformedRequest as error:
-                self._remember(stream_id)
-                self._out.append(frames.write_reset(stream_id, ErrorCodes.PROTOCOL_ERROR))
-                self._items.append(Reset(stream_id, error.detail))
-                self.budget.take(Cost.RESET)
+                self._reset_unbegun(stream_id, error.detail)
                 return
             except BadRequest as error:
                 self.budget.take(Cost.REFUSED)
@@ -171,6 +174,13 @@ class Http2Heads(Http2Writer):
         self._busy.add(stream_id)
         self._items.append(Begun(stream_id, head))
 
+    def _reset_unbegun(self, stream_id: int, detail: str) -> None:
+        """A new stream begins with what is malformed."""
+        self._remember(stream_id)
+        self._out.append(frames.write_reset(stream_id, ErrorCodes.PROTOCOL_ERROR))
+        self._items.append(Reset(stream_id, detail))
+        self.budget.take(Cost.RESET)
+
     def _on_late_frame(self, stream_id: int, stream: Stream | None) -> None:
         """DATA or HEADERS on a stream whose client has ended it, or that is gone (RFC 9113 5.1)."""
         if stream is not None:
@@ -180,13 +190,13 @@ class Http2Heads(Http2Writer):
         else:
             self._fail(ErrorCodes.STREAM_CLOSED, "a frame on a stream that is closed")
 
-    def _end_remote(self, stream: Stream) -> None:
+    def _end_remote(self, stream: Stream, trailers: Sequence[Field] = ()) -> None:
         stream.remote_ended = True
         last = stream.last
         if last is not None:
             stream.last = None
             self._items.append(Body(stream.stream_id, last))
-        self._items.append(Ended(stream.stream_id))
+        self._items.append(Ended(stream.stream_id, trailers))
         if stream.local_ended:
             self._drop(stream.stream_id)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from proxy.core.errors import BadRequest
-from proxy.core.messages import RequestHead
+from proxy.core.messages import Field, RequestHead
 
 
 class Begun:
@@ -37,12 +39,13 @@ class Body:
 
 
 class Ended:
-    """A request's body is complete."""
+    """A request's body is complete, with the fields that came behind it."""
 
-    __slots__ = ("stream_id",)
+    __slots__ = ("stream_id", "trailers")
 
-    def __init__(self, stream_id: int) -> None:
+    def __init__(self, stream_id: int, trailers: Sequence[Field] = ()) -> None:
         self.stream_id = stream_id
+        self.trailers = trailers
 
 
 class Reset:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import h2.config
 import h2.connection
 import h2.events
+import pytest
 import trio
 from h2.errors import ErrorCodes
 
@@ -15,7 +16,10 @@ from proxy.core.address import TcpAddress
 from proxy.core.config import StaticPoolTable
 from proxy.core.config.pools import Protocol
 from proxy.wire.http2_client import STREAM_WINDOW
+from tests.support.http2_client import Http2Client, Upload
+from tests.support.http2_frames import POST as POST_FIELDS
 from tests.support.plane import Running, open_plane
+from tests.support.stage import line_of
 
 POST = b"POST /work HTTP/1.1\r\nHost: example.org\r\nContent-Length: 4\r\n\r\nwork"
 GET = b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"
@@ -204,3 +208,36 @@ async def test_a_backend_that_does_not_speak_http2_is_answered_for():
         backend = await ends.accept()
         await backend.stream.send_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
         assert await read_status(client) == b"HTTP/1.1 502 Bad Gateway"
+
+
+@pytest.mark.parametrize("body", [b"", b"work", bytes(200_000)], ids=["none", "short", "beyond the window"])
+async def test_trailers_of_a_request_go_on(body: bytes):
+    """From a client of HTTP/2, without those that belong to a head."""
+    async with open_stage() as (_, _, ends):
+        client = Http2Client(line_of(await ends.connect()))
+        await client.greet()
+        await client.send(client.write.headers(1, POST_FIELDS, end=False))
+        trailers = [(b"x-sum", b"1"), (b"authorization", b"no"), (b"content-length", b"5"), (b"x_sum", b"no")]
+
+        async def upload() -> None:
+            await Upload(client, 1, body, ends=False).send()
+            await client.send(client.write.headers(1, trailers))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(upload)
+            backend = await ends.accept()
+            stream_id = await backend.request()
+            received = b""
+            while True:
+                event = await backend.wait(h2.events.Event)
+                if isinstance(event, h2.events.DataReceived):
+                    received += event.data
+                    backend.machine.acknowledge_received_data(event.flow_controlled_length, stream_id)
+                elif isinstance(event, h2.events.TrailersReceived):
+                    break
+        assert received == body
+        assert list(event.headers) == [(b"x-sum", b"1")]
+        await backend.wait(h2.events.StreamEnded)
+        await backend.answer(stream_id)
+        await client.wait_end(1)
+        assert client.answer(1) == (200, b"ok")

@@ -17,13 +17,13 @@ import httpx
 import pytest
 import trio
 from h2.errors import ErrorCodes
-from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, WindowUpdateFrame
+from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame
 
 from proxy.core.config import TlsTable
 from proxy.edge.http2_connection import Http2Connection
 from proxy.edge.tls import development_authority, open_context
-from proxy.wire.http2_writer import GROWTH, STREAM_WINDOW
-from tests.support.http2_client import Http2Client, connect_http2
+from proxy.wire.http2_writer import GROWTH, MAX_STREAMS, STREAM_WINDOW
+from tests.support.http2_client import Http2Client, Upload, connect_http2
 from tests.support.http2_frames import GET, POST, PREFACE, raw_frame
 from tests.support.stage import OK, Line, Stage, open_stage
 from tests.support.tools import require_tool
@@ -65,32 +65,6 @@ async def answer_target(line: Line) -> None:
     head = await line.read_head()
     target = head.split(b" ", 2)[1]
     await line.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(target), target))
-
-
-class Upload:
-    """A body that is sent as the stream's window allows."""
-
-    def __init__(self, client: Http2Client, stream_id: int, size: int) -> None:
-        self.client = client
-        self.stream_id = stream_id
-        self.size = size
-        self.sent = 0
-
-    @property
-    def room(self) -> int:
-        """What the window takes now."""
-        updates = [frame for frame in self.client.read.frames if isinstance(frame, WindowUpdateFrame)]
-        opened = sum(frame.window_increment for frame in updates if frame.stream_id == self.stream_id)
-        return 65535 + opened - self.sent
-
-    async def send(self) -> None:
-        """Go on until all is sent."""
-        while self.sent < self.size:
-            await self.client.wait(lambda: self.room > 0)
-            piece = min(16384, self.room, self.size - self.sent)
-            self.sent += piece
-            end = self.sent == self.size
-            await self.client.send(self.client.write.data(self.stream_id, bytes(piece), end=end))
 
 
 # Exchanges.
@@ -202,7 +176,7 @@ async def test_a_large_body_goes_up_as_the_backend_takes_it():
         line = await stage.backend.accept()
         await line.read_head()
 
-        upload = Upload(client, 1, size)
+        upload = Upload(client, 1, bytes(size))
         with trio.move_on_after(0.5):
             await upload.send()
         assert upload.sent < size  # the backend reads nothing, so the client had to stop
@@ -653,6 +627,29 @@ async def test_a_request_that_crosses_the_first_goaway_is_served():
 # Ways in.
 
 
+async def test_a_connection_ends_in_order_after_so_many_requests():
+    """GOAWAY in two steps; what came with the last of them is served, and what comes later was not begun."""
+    async with open_stage(limits={"requests_per_connection": 1}) as stage:
+        client = await connect_http2(stage)
+        last = 2 * MAX_STREAMS - 1
+        await client.request(1)
+        line = await stage.backend.serve_one()
+        await client.wait_end(1)
+        for stream_id in range(3, last, 2):
+            await client.request(stream_id)
+            await line.read_head()
+            await line.send(OK)
+            await client.wait_end(stream_id)
+        assert client.read.goaways() == []
+        await client.send(*(client.write.headers(stream_id, GET) for stream_id in (last, last + 2)))
+        await line.read_head()
+        await line.send(OK)
+        await stage.backend.serve_one()
+        await client.wait_gone()
+        assert (client.answer(last), client.answer(last + 2)) == ((200, b"ok"), (200, b"ok"))
+        assert client.read.goaways() == [(2**31 - 1, ErrorCodes.NO_ERROR), (last + 2, ErrorCodes.NO_ERROR)]
+
+
 @pytest.mark.parametrize("size", [1, 5, 18, 24, 1000])
 async def test_prior_knowledge_in_any_pieces(size: int):
     """The preface of HTTP/2 on a plain listener (RFC 9113 3.3)."""
@@ -819,10 +816,10 @@ async def test_a_tunnel_has_backpressure_both_ways():
         await send_until_stopped(line)
         (connection,) = connections_of(stage)
         assert 0 < connection.streams[1].kept_bytes <= 512 * 1024
-        upload = Upload(client, 1, 64 * 1024 * 1024)
+        upload = Upload(client, 1, bytes(64 * 1024 * 1024))
         with trio.move_on_after(0.5):
             await upload.send()
-        assert upload.sent < upload.size
+        assert upload.sent < len(upload.data)
 
 
 @pytest.mark.parametrize("by", ["reset", "hangup"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hyperframe.frame import PingFrame, SettingsFrame
+from hyperframe.frame import PingFrame, SettingsFrame, WindowUpdateFrame
 
 from tests.support.http2_frames import GET, PREFACE, Fields, FrameReader, FrameWriter
 from tests.support.stage import Line, Stage
@@ -86,3 +86,31 @@ async def connect_http2(
     client = Http2Client(await stage.connect(receive_buffer=receive_buffer), opens=opens)
     await client.greet(settings)
     return client
+
+
+class Upload:
+    """A body that is sent as the stream's window allows; `ends` says whether the stream ends with it."""
+
+    def __init__(self, client: Http2Client, stream_id: int, data: bytes, *, ends: bool = True) -> None:
+        self.client = client
+        self.stream_id = stream_id
+        self.data = data
+        self.ends = ends
+        self.sent = 0
+
+    @property
+    def room(self) -> int:
+        """What the window takes now."""
+        updates = [frame for frame in self.client.read.frames if isinstance(frame, WindowUpdateFrame)]
+        opened = sum(frame.window_increment for frame in updates if frame.stream_id == self.stream_id)
+        return 65535 + opened - self.sent
+
+    async def send(self) -> None:
+        """Go on until all is sent."""
+        while self.sent < len(self.data):
+            await self.client.wait(lambda: self.room > 0)
+            piece = min(16384, self.room, len(self.data) - self.sent)
+            data = self.data[self.sent : self.sent + piece]
+            self.sent += piece
+            end = self.sent == len(self.data)
+            await self.client.send(self.client.write.data(self.stream_id, data, end=end and self.ends))

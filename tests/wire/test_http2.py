@@ -164,11 +164,13 @@ def test_pings_and_settings_are_answered() -> None:
     assert len(acks) == 1
 
 
-def test_trailers_are_checked_and_dropped() -> None:
+def test_trailers_are_checked_and_told() -> None:
     """They end the stream."""
     talk = Talk()
     talk.say(talk.write.headers(1, POST, end=False), talk.write.data(1, b"x"), talk.write.headers(1, [(b"a", b"b")]))
     assert [type(item) for item in talk.items[-3:]] == [Begun, Body, Ended]
+    assert isinstance(talk.items[-1], Ended)
+    assert talk.items[-1].trailers == [(b"a", b"b")]
 
 
 def test_an_extended_connect_becomes_an_upgrade() -> None:
@@ -423,6 +425,11 @@ def _connection_errors() -> Iterator[tuple[str, ErrorCodes, list[bytes]]]:
     yield "4.3 truncated string", COMPRESSION_ERROR, [raw_frame(1, 5, 1, b"\x40\x0aabc")]
     yield "4.3 table too large", COMPRESSION_ERROR, [raw_frame(1, 5, 1, b"\x3f\xff\xff\x03")]
     yield "4.3 table update behind a field", COMPRESSION_ERROR, [raw_frame(1, 5, 1, b"\x82\x20")]
+    literal = b"\x00\x85\xf2\xb2\x4a\x84\xff"  # a name in Huffman code; its value is to come
+    yield "7541 5.2 padding of zeros", COMPRESSION_ERROR, [raw_frame(1, 5, 1, literal + b"\x83\x49\x50\x90")]
+    yield "7541 5.2 padding of a byte", COMPRESSION_ERROR, [raw_frame(1, 5, 1, literal + b"\x84\x49\x50\x9f\xff")]
+    yield "7541 5.2 EOS in a string", COMPRESSION_ERROR, [raw_frame(1, 5, 1, literal + b"\x84\xff\xff\xff\xff")]
+    yield "7541 5.1 endless integer", COMPRESSION_ERROR, [raw_frame(1, 5, 1, b"\x7f" + b"\x80" * 20 + b"\x01")]
     yield "4.3 unreadable trailers", COMPRESSION_ERROR, [open_head, raw_frame(1, 5, 1, b"\x80")]
     yield "4.3 DATA inside of a head", PROTOCOL_ERROR, [half, write.data(1, b"x")]
     yield "4.3 PING inside of a head", PROTOCOL_ERROR, [half, raw_frame(6, 0, 0, bytes(8))]
@@ -443,6 +450,7 @@ def _connection_errors() -> Iterator[tuple[str, ErrorCodes, list[bytes]]]:
     yield "6.2 padding beyond HEADERS", PROTOCOL_ERROR, [raw_frame(1, 0xD, 1, b"\x09\x82\x84")]
     yield "6.2 HEADERS without their priority", FRAME_SIZE_ERROR, [raw_frame(1, 0x25, 1, b"\x00")]
     yield "6.3 PRIORITY on stream 0", PROTOCOL_ERROR, [raw_frame(2, 0, 0, bytes(5))]
+    yield "7540 5.3.1 an idle stream that depends on itself", PROTOCOL_ERROR, [raw_frame(2, 0, 1, b"\0\0\0\x01\x0f")]
     yield "6.3 PRIORITY of four bytes", FRAME_SIZE_ERROR, [raw_frame(2, 0, 1, bytes(4))]
     yield "6.4 RST_STREAM on stream 0", PROTOCOL_ERROR, [raw_frame(3, 0, 0, bytes(4))]
     yield "6.4 RST_STREAM of three bytes", FRAME_SIZE_ERROR, [head, raw_frame(3, 0, 1, bytes(3))]
@@ -498,6 +506,31 @@ def test_a_connection_begins_with_preface_and_settings(greeting: bytes) -> None:
     talk.say(greeting)
     assert talk.failed == PROTOCOL_ERROR
     assert not talk.begun()
+
+
+def test_a_stream_that_depends_on_itself_is_a_stream_error() -> None:
+    """Priorities are ignored, and yet this one cannot be meant (RFC 7540 5.3.1); later blocks can be read."""
+    talk = Talk()
+    block = talk.write.block(GET)
+    talk.say(raw_frame(1, 0x25, 1, b"\0\0\0\x01\x0f" + block))
+    talk.say(talk.write.headers(3, POST, end=False), raw_frame(2, 0, 3, b"\x80\0\0\x03\x0f"))
+    assert talk.read.resets() == {1: PROTOCOL_ERROR, 3: PROTOCOL_ERROR}
+    talk.say(raw_frame(1, 0x25, 5, b"\0\0\0\x03\x0f" + talk.write.block(GET)))
+    assert [head.method for head in talk.begun()] == [b"POST", b"GET"]
+    assert talk.failed is None
+
+
+@pytest.mark.parametrize("late", ["HEADERS", "DATA"])
+def test_a_stream_that_has_ended_both_ways_is_closed(late: str) -> None:
+    """RFC 9113 5.1: what comes for it then is a connection error, but for what may have been under way."""
+    talk = Talk()
+    talk.say(talk.write.headers(1))
+    talk.session.send_head(1, [(b":status", b"204")], end=True)
+    talk.session.release(1)
+    talk.say(talk.write.window(1, 5), raw_frame(2, 0, 1, b"\0\0\0\x03\x0f"), talk.write.reset(1))
+    assert talk.failed is None
+    talk.say(talk.write.headers(1) if late == "HEADERS" else talk.write.data(1, b"x"))
+    assert talk.failed == STREAM_CLOSED
 
 
 def test_a_client_that_says_goodbye_keeps_its_streams() -> None:
