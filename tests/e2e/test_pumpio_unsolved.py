@@ -317,6 +317,8 @@ async def test_row_11_a_websocket_ends_only_when_the_drain_does(tmp_path: Path, 
         await works_as_websocket(target)
         report = await shop.finished(rollout)
         assert report["outcome"] == "done"
+        assert [entry["exchanges"]["tunnels_closed"] for entry in report["slots"] if entry["slot"] == slot] == [1]
+        assert sum(entry["exchanges"]["cut"] for entry in report["slots"]) == 0
         await works_as_websocket(target)
 
 

@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from proxy.core.lifecycle import BackendState, Health
+from proxy.edge.gate import STEP
 from tests.support.stage import GET, OK, Stage, open_stage
 
 pytestmark = pytest.mark.fail_after(10)
@@ -144,6 +145,8 @@ async def test_a_pause_holds_and_a_resume_lets_go_without_a_stampede():
         await stage.wait_held(70)
         stage.pool.resume()
         assert stage.backend.member.in_flight == 0  # not in the middle of somebody's call
+        stage.plane.gates["web"].let_in()
+        assert (stage.backend.member.in_flight, stage.plane.tally.held["web"]) == (STEP, 70 - STEP)
         await stage.wait_in_flight(70)
         assert stage.plane.pool_counts("web").held == 70
 
