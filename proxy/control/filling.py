@@ -74,7 +74,7 @@ class Filler:
             return
         slot.filling = trio.CancelScope()
         slot.sleeping = wait > 0
-        self._pool.spawn_task(self._fill, slot, reason, wait, slot.filling)
+        self._pool.tasks.start(self._fill, slot, reason, wait, slot.filling)
 
     async def _fill(self, slot: Slot, reason: StartReason, wait: float, scope: trio.CancelScope) -> None:
         try:

@@ -12,12 +12,13 @@ cancelled.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
 from typing import assert_never
 
 import trio
 
+from proxy.control.contained_tasks import ContainedTasks
 from proxy.control.cutting import cut_exchanges
+from proxy.control.rollout_telling import RolloutTelling
 from proxy.control.supervised_backend import StartReason, SupervisedBackend
 from proxy.control.supervised_pool import SupervisedPool
 from proxy.control.turn import Turn
@@ -71,10 +72,11 @@ class RolloutRun:
         self.ended = trio.Event()
         self._pool = pool
         self._surroundings = pool.surroundings
-        self._log = pool.log.bind(rollout=rollout.id)
+        self._telling = RolloutTelling(pool, rollout)
+        self._log = self._telling.log
+        self._tasks = ContainedTasks(self._log, "rollout.crashed", on_crash=self._break_off)
         self._facts: deque[RolloutEvent] = deque()
         self._busy = False
-        self._nursery: trio.Nursery | None = None
         self._turn: Turn | None = None
         self._told: StepState | None = None
         self._waiting: trio.CancelScope | None = None
@@ -87,18 +89,11 @@ class RolloutRun:
         rollout, pool = self.rollout, self._pool
         pool.run = self
         pool.marked = None
-        self._log.info(
-            "rollout.started",
-            trigger=rollout.trigger,
-            generation=rollout.generation,
-            strategy=rollout.strategy.value,
-            directory=pool.release_of(rollout.generation).directory,
-        )
-        self._publish("rollout.started", trigger=rollout.trigger, generation=rollout.generation)
+        self._telling.started()
         stop_observing = pool.core.observe(self._observe)
         try:
             async with trio.open_nursery() as nursery:
-                self._nursery = nursery
+                self._tasks.nursery = nursery
                 self._carry_out_all(rollout.begin(now=trio.current_time()))
                 self._take_in()
                 await self.ended.wait()
@@ -108,7 +103,7 @@ class RolloutRun:
         finally:
             stop_observing()
             self._force_end("it was broken off")
-            self._nursery = None
+            self._tasks.nursery = None
 
     def abort(self, reason: str = "aborted") -> None:
         """Ask it to end: at once where that costs nothing, else after the slot at hand."""
@@ -157,7 +152,7 @@ class RolloutRun:
                 self._carry_out_all(commands)
         except Exception as error:
             self._log.error("rollout.crashed", exc_info=error)
-            self._force_end(f"a defect of the proxy: {error!r}")
+            self._break_off(error)
         finally:
             self._busy = False
 
@@ -179,10 +174,10 @@ class RolloutRun:
             )
             self._turn.enter(self.rollout.id)
             self._told = None
-            self._log.info("rollout.slot_started", slot=step.slot, rollback=step.rollback)
+            self._telling.turn_began(step)
         if step.state is not self._told:
             self._told = step.state
-            self._publish("rollout.step", slot=step.slot, state=step.state.value, rollback=step.rollback)
+            self._telling.step_moved(step)
 
     # Commands are carried out.
 
@@ -200,7 +195,7 @@ class RolloutRun:
             case DrainOld(slot=slot):
                 self._drain_old(slot)
             case SpawnReplacement(slot=slot, generation=generation):
-                self._start(self._spawn_replacement, slot, generation)
+                self._tasks.start(self._spawn_replacement, slot, generation)
             case AdmitReplacement():
                 new = self._at_hand.new
                 assert new is not None
@@ -212,7 +207,7 @@ class RolloutRun:
             case ReadmitOld():
                 self._readmit_old()
             case KillReplacement(slot=slot):
-                self._start(self._kill_replacement, slot)
+                self._tasks.start(self._kill_replacement, slot)
             case FinishStep(slot=slot):
                 self._end_turn(slot, "rollout.slot_done")
             case FailStep(slot=slot):
@@ -231,21 +226,10 @@ class RolloutRun:
         assert self._turn is not None, "commands about a slot come between the beginning and the end of its turn"
         return self._turn
 
-    def _start(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
-        if self._nursery is not None:
-            self._nursery.start_soon(self._contain, work, *arguments)
-
-    async def _contain(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
-        try:
-            await work(*arguments)
-        except Exception as error:
-            self._log.error("rollout.crashed", task=work.__qualname__, exc_info=error)
-            self._force_end(f"a defect of the proxy: {error!r}")
-
     def _wait_for_slots(self) -> None:
         self._end_waiting()
         self._waiting = trio.CancelScope()
-        self._start(self._alarm_waiting, self._waiting)
+        self._tasks.start(self._alarm_waiting, self._waiting)
         self._take_in(self._look())
 
     def _end_waiting(self) -> None:
@@ -271,7 +255,7 @@ class RolloutRun:
         old.drain_deadline = trio.current_time() + drain_timeout
         old.log.info("backend.draining", in_flight=turn.in_flight, drain_timeout=drain_timeout)
         self._pool.drain(old)
-        self._start(self._alarm_drain, slot, drain_timeout)
+        self._tasks.start(self._alarm_drain, slot, drain_timeout)
 
     async def _alarm_drain(self, slot: int, drain_timeout: float) -> None:
         step, old = self._at_hand.step, self._at_hand.old
@@ -294,21 +278,15 @@ class RolloutRun:
                 turn.new = pool.launch(slot, generation, release, reason, rollout=self.rollout.id)
                 await pool.bring_up(turn.new)
             except StartFailed as failure:
-                self._log.error(
-                    "rollout.replacement_failed",
-                    slot=slot,
-                    reason=failure.reason.value,
-                    detail=failure.detail,
-                    output=list(failure.output),
-                )
-                self._take_in(
-                    ReplacementFailed(slot=slot, reason=failure.reason, detail=failure.detail, output=failure.output)
-                )
+                self._replacement_failed(slot, failure.reason, failure.detail, failure.output)
             except BackendError as error:
-                self._log.error("rollout.replacement_failed", slot=slot, detail=error.detail)
-                self._take_in(ReplacementFailed(slot=slot, reason=StartFailure.CANNOT_SERVE, detail=error.detail))
+                self._replacement_failed(slot, StartFailure.CANNOT_SERVE, error.detail)
             else:
                 self._take_in(ReplacementReady(slot=slot))
+
+    def _replacement_failed(self, slot: int, reason: StartFailure, detail: str, output: tuple[str, ...] = ()) -> None:
+        self._telling.replacement_failed(slot, reason, detail, output)
+        self._take_in(ReplacementFailed(slot=slot, reason=reason, detail=detail, output=output))
 
     def _cut_old(self) -> None:
         turn = self._at_hand
@@ -323,7 +301,7 @@ class RolloutRun:
         if old is not None and old.alive:
             # Before anything else happens, so that its end from here on is no crash.
             self._pool.give_up(old)
-            self._start(self._retire, slot, old)
+            self._tasks.start(self._retire, slot, old)
 
     async def _retire(self, slot: int, old: SupervisedBackend) -> None:
         stopped = await self._pool.retire(old)
@@ -352,49 +330,27 @@ class RolloutRun:
         self.rollout.count(slot, exchanges)
         if not turn.cut:
             turn.step.waited_for = ()
-        report = turn.step.report(trio.current_time())
-        self._log.info(
-            event,
-            slot=slot,
-            seconds=round(report.seconds.total, 3),
-            drained=exchanges.drained,
-            retried=exchanges.retried,
-            held=exchanges.held,
-            cut=exchanges.cut,
-            killed=report.killed,
-        )
-        self._publish(event, slot=slot, state=report.state.value, rollback=report.rollback)
+        self._telling.turn_ended(event, turn.step.report(trio.current_time()))
 
     def _force_end(self, detail: str) -> None:
         """End it wherever it is; nothing happens when it has ended."""
         self._carry_out_all(self.rollout.force_end(detail, now=trio.current_time()))
 
+    def _break_off(self, error: Exception) -> None:
+        self._force_end(f"a defect of the proxy: {error!r}")
+
     def _end(self, outcome: Outcome) -> None:
         rollout, pool = self.rollout, self._pool
         self._end_waiting()
-        now = trio.current_time()
-        report = rollout.report(now)
-        document = report.to_json()
-        self._surroundings.tally.rollouts[pool.name, outcome.value] += 1
-        self._surroundings.tally.observe(self._surroundings.tally.rollout_duration, pool.name, report.seconds)
+        report = rollout.report(trio.current_time())
         pool.run = None
         pool.marked = None
         if self._turn is not None:
             self._turn.leave()
         if outcome is Outcome.DONE:
             pool.pin(rollout.generation)
-            self._log.info("rollout.done", generation=rollout.generation, seconds=round(report.seconds, 3))
-        else:
-            log = self._log.warning if outcome is Outcome.ABORTED else self._log.error
-            told = {key: document[key] for key in ("reason", "detail", "rolled_back", "locked", "output")}
-            log(f"rollout.{outcome}", **told)
+        self._telling.ended(outcome, report)
+        if outcome is not Outcome.DONE:
             pool.refill(StartReason.REFILL)
         pool.forget_releases()
-        self._log.info("rollout.report", report=document)
-        self._publish("rollout.report", report=document)
-        told = {key: document[key] for key in ("outcome", "reason", "detail")}
-        self._publish(f"rollout.{outcome}", **told, seconds=round(report.seconds, 3))
         self.ended.set()
-
-    def _publish(self, kind: str, **fields: object) -> None:
-        self._surroundings.events.publish(kind, pool=self._pool.name, rollout=self.rollout.id, **fields)

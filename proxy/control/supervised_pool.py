@@ -6,12 +6,11 @@ pool is locked, while it stops, or while a rollout fills the slot itself.
 
 Everything that decides here is plain code without an await, so a crash, a trigger and an operator can come in
 the same instant in any order. What a backend does can end a task here, never more than that: each contains
-what is raised in it. How slots are filled is `filling`, how backends end is `ending`.
+what is raised in it. How slots are filled is `filling`, how backends end is `ending`, what follows is `exits`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import trio
@@ -19,8 +18,10 @@ from structlog.typing import FilteringBoundLogger
 
 from proxy.control import rotation
 from proxy.control.announcements import Announcer
+from proxy.control.contained_tasks import ContainedTasks
 from proxy.control.ending import discard, end_in_order, give_up, let_go, retire
 from proxy.control.entries import Entries
+from proxy.control.exits import note_exit
 from proxy.control.filling import Filler
 from proxy.control.operated_slots import OperatedSlots
 from proxy.control.pinned_releases import PinnedReleases
@@ -51,6 +52,7 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
         slots: what is known of each slot, by number.
         members: every backend with a process, old and new.
         run: the rollout that is being performed, or None.
+        tasks: what goes on beside.
         core, entries: its backends, as the data plane sees them and as they are changed here.
         marked: id of the rollout that has been asked for and is being checked, or waits for its turn.
         stopping: its backends are being ended; nothing is started any more.
@@ -81,7 +83,7 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
         self._processors = processors
         self._releases = {1: release}
         self._newest = 1
-        self._nursery: trio.Nursery | None = None
+        self.tasks = ContainedTasks(self.log, "task.crashed")
         table = release.table
         self.core = Pool(
             name=name,
@@ -117,7 +119,7 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
         """
         try:
             async with trio.open_nursery() as nursery:
-                self._nursery = nursery
+                self.tasks.nursery = nursery
                 self.surroundings.plane.add_pool(self.core, self.table)
                 for member in self.members:
                     self._look_after(member)
@@ -131,18 +133,7 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
                     member.process.release_handles()
                 else:
                     member.process.kill()
-            self._nursery = None
-
-    def spawn_task(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
-        """Run something in this pool's nursery; what it raises is logged and goes no further."""
-        if self._nursery is not None:
-            self._nursery.start_soon(self._contain, work, *arguments)
-
-    async def _contain(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
-        try:
-            await work(*arguments)
-        except Exception as error:
-            self.log.error("task.crashed", task=work.__qualname__, exc_info=error)
+            self.tasks.nursery = None
 
     # Backends come.
 
@@ -178,7 +169,7 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
         self.members.append(member)
         self.surroundings.tally.backend_starts[self.name, reason.value] += 1
         member.log.info("backend.starting", reason=reason.value, directory=release.directory)
-        self.spawn_task(self._attend, member)
+        self.tasks.start(self._attend, member)
         return member
 
     async def bring_up(self, member: SupervisedBackend) -> None:
@@ -206,7 +197,7 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
         if self.surroundings.predecessor is not None:
             self.surroundings.predecessor.note_added(backend)
         member.log.info("backend.ready", seconds=round(member.ready_at - member.started, 3))
-        self.spawn_task(member.serve_probes, self.core)
+        self.tasks.start(member.serve_probes, self.core)
 
     # Backends go.
 
@@ -215,75 +206,18 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
         self.members.remove(member)
         if self.surroundings.predecessor is not None:
             self.surroundings.predecessor.note_gone(member.process.pid)
-        self._note_exit(member, ended or Exit())
-
-    def _note_exit(self, member: SupervisedBackend, ended: Exit) -> None:
-        backend = member.backend
-        member.stop_probes()
-        try:
-            self.surroundings.plane.close_idle(backend)
-        except Exception as error:
-            member.log.error("backend.disconnect_crashed", exc_info=error)
-        if member.handed_over:
-            self.handover.note_exit(member, ended)
-            return
-        crashed = member.ending is None and backend.state in (BackendState.READY, BackendState.DRAINING)
-        reason = ExitReason.CRASHED if crashed else member.ending or ExitReason.START_FAILED
-        self.surroundings.tally.backend_exits[self.name, reason.value] += 1
-        self.surroundings.events.publish(
-            "backend.exited",
-            pool=self.name,
-            slot=backend.slot,
-            generation=backend.generation,
-            backend=backend.id,
-            pid=backend.pid,
-            reason=reason.value,
-            exit=str(ended),
-        )
-        if crashed:
-            self._note_crash(member, ended)
-            return
-        member.log.info("backend.exited", reason=reason.value, exit=str(ended))
-        # One that was starting, or had failed to, belongs to whoever waits for it.
-        if backend.state is BackendState.STOPPING:
-            self.entries.bury(backend)
-
-    def _note_crash(self, member: SupervisedBackend, ended: Exit) -> None:
-        backend = member.backend
-        slot, run = self.slots.get(backend.slot), self.run
-        respawn = run is None or run.rollout.respawned_by_supervisor(backend.slot, backend.generation)
-        member.log.error(
-            "backend.crashed",
-            exit=str(ended),
-            in_flight=backend.in_flight,
-            output=list(member.process.output_lines()[-5:]),
-        )
-        self.entries.move(backend, BackendState.STOPPED)
-        if slot is None or self.stopping or not respawn:
-            self.entries.remove(backend)
-        elif self.core.locked is not None:
-            self.entries.remove(backend)
-            member.log.error(
-                "backend.not_respawned",
-                locked=self.core.locked,
-                detail=f"the pool is locked; once repaired: hotswap unlock {self.name}",
-            )
-        else:
-            now = trio.current_time()
-            self.filler.fill_after_crash(slot, backend, ready_for=now - (member.ready_at or now))
-        if run is not None:
-            run.note_exit(backend)
+        note_exit(self, member, ended or Exit())
 
     def take_in(self, member: SupervisedBackend) -> None:
         """Look after a backend that is there already, from `serve` on."""
         self.members.append(member)
-        if self._nursery is not None:
+        if self.tasks.nursery is not None:
             self._look_after(member)
 
     def _look_after(self, member: SupervisedBackend) -> None:
-        self.spawn_task(self._attend, member)
+        self.tasks.start(self._attend, member)
         if member.backend.state in (BackendState.READY, BackendState.DRAINING):
-            self.spawn_task(member.serve_probes, self.core)
+            self.tasks.start(member.serve_probes, self.core)
 
     def serving_members(self) -> list[SupervisedBackend]:
         """Give the living backends that serve, or drain by order of an operator."""
@@ -337,7 +271,7 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
             self.filler.leave(slot)
         async with trio.open_nursery() as nursery:
             for member in tuple(self.members):
-                nursery.start_soon(self._contain, self._end, member, drain_timeout)
+                nursery.start_soon(self.tasks.contain, self._end, member, drain_timeout)
 
     async def _end(self, member: SupervisedBackend, drain_timeout: float) -> None:
         plane = self.surroundings.plane
@@ -396,4 +330,4 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
         del self.slots[number]
         for member in tuple(self.members):
             if member.backend.slot == number:
-                self.spawn_task(self._end, member, member.release.table.drain_timeout)
+                self.tasks.start(self._end, member, member.release.table.drain_timeout)
