@@ -37,8 +37,11 @@ def run(config: Path | None, attach: bool, takeover_fd: int | None, handoff_info
 
         put_json(describe_handoff(find_configuration() if config is None else config))
         return
-    # A trigger that comes before the proxy can take it is lost, and does not end it.
-    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    # A trigger that comes before the proxy can take it is lost, and does not end it; there is nothing to stop yet.
+    for number in (signal.SIGUSR2, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(ExitCode.DONE))
     if os.getpid() == 1:
         # What process 1 does not handle the kernel does not deliver: a stop during the boot would do nothing.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -23,6 +23,7 @@ import trio
 
 from proxy.control.configuration import load_configuration
 from proxy.control.listeners import Prepared
+from proxy.control.marks import Marks
 from proxy.control.offer import Offer, read_offer
 from proxy.control.rollouts import RolloutRun
 from proxy.control.static_pool import StaticPool
@@ -30,9 +31,7 @@ from proxy.control.supervised_pool import SupervisedPool
 from proxy.core.config import Configuration, StaticPoolTable, SupervisedPoolTable
 from proxy.core.errors import MISSING, ConfigError, Problem, RefusalCode, Refused
 from proxy.core.identity import RolloutId
-from proxy.core.refusal import TriggerState, check_trigger
 from proxy.core.rollout import QueuedSlot, Rollout, plan_queue
-from proxy.core.strategy import Strategy
 
 if TYPE_CHECKING:
     from proxy.control.runtime import Runtime
@@ -58,6 +57,7 @@ class Reloader:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._marks = Marks(runtime)
         # Reading and acting of one reload never mingles with that of another; checking and marking comes before it.
         self._turn = trio.Lock()
 
@@ -69,14 +69,14 @@ class Reloader:
 
         **Cancellation**: nothing was changed.
         """
-        self._refuse_at_the_end()
+        self._marks.refuse_for_all()
         marked: dict[str, RolloutId] = {}
         refusals: dict[str, Refused] = {}
         try:
             supervised = [pool for pool in self._runtime.pools.values() if isinstance(pool, SupervisedPool)]
             for pool in supervised:
                 try:
-                    marked[pool.name] = self._mark(pool)
+                    marked[pool.name] = self._marks.mark(pool)
                 except Refused as refused:
                     refusals[pool.name] = refused
             if supervised and not marked:
@@ -85,7 +85,7 @@ class Reloader:
                 config, problems = await self._load()
                 return await self._take_over(config, problems, marked, refusals, trigger)
         finally:
-            self._unmark(marked)
+            self._marks.unmark(marked)
 
     async def reread(self, *, trigger: str) -> ReloadAnswer:
         """Read the configuration, take it over, and roll the pools whose definition has changed.
@@ -96,7 +96,7 @@ class Reloader:
 
         **Cancellation**: nothing was changed.
         """
-        self._refuse_at_the_end()
+        self._marks.refuse_for_all()
         marked: dict[str, RolloutId] = {}
         try:
             async with self._turn:
@@ -104,10 +104,10 @@ class Reloader:
                 if config is None:
                     raise self._unusable(problems)
                 for pool in self._changed(config):
-                    marked[pool.name] = self._mark(pool)
+                    marked[pool.name] = self._marks.mark(pool)
                 return await self._take_over(config, problems, marked, {}, trigger, strict=True)
         finally:
-            self._unmark(marked)
+            self._marks.unmark(marked)
 
     async def reload_pool(self, name: str, *, trigger: str) -> Rollout:
         """Read the configuration and roll one pool by its definition there; everything else stays as it is.
@@ -118,11 +118,12 @@ class Reloader:
 
         **Cancellation**: nothing was changed.
         """
-        self._refuse_at_the_beginning(name)
+        if not self._runtime.serving:
+            self._marks.refuse_for_all(name)
         pool = self._runtime.pools[name]
         marked: dict[str, RolloutId] = {}
         try:
-            marked[name] = self._mark(pool)
+            marked[name] = self._marks.mark(pool)
             assert isinstance(pool, SupervisedPool), "static pools are refused"
             around = self._runtime.surroundings
             async with self._turn:
@@ -137,100 +138,14 @@ class Reloader:
                 offer = await read_offer(
                     pool.name, table, problems, environment=around.environment, guardian=around.guardian
                 )
-                refusal = self._check(pool, offer)
+                refusal = self._marks.check(pool, offer)
                 if refusal is not None:
-                    raise self._tell(pool.name, refusal)
+                    raise self._marks.tell(pool.name, refusal)
                 run = self._make_run(pool, offer, marked.pop(name), trigger)
                 self._runtime.start_rollouts((run,))
                 return run.rollout
         finally:
-            self._unmark(marked)
-
-    # Check, and mark. Plain functions: nothing can come between.
-
-    def _refuse_at_the_end(self) -> None:
-        runtime = self._runtime
-        if runtime.stopping:
-            raise self._tell("", Refused(RefusalCode.SHUTTING_DOWN, "the proxy is shutting down", {}))
-        if runtime.taken_over:
-            detail = "a new proxy process is taking over; ask it afterwards"
-            raise self._tell("", Refused(RefusalCode.TAKEOVER_IN_PROGRESS, detail, {}))
-        self._refuse_at_the_beginning()
-
-    def _refuse_at_the_beginning(self, pool: str = "") -> None:
-        """Refuse before there are pools: a trigger must not get in between what is read and what is set up."""
-        if not self._runtime.serving:
-            raise self._tell(pool, Refused(RefusalCode.NOT_READY, "the proxy is still starting", {}))
-
-    def _mark(self, pool: SupervisedPool | StaticPool) -> RolloutId:
-        """Refuse a trigger, or reserve the pool for the rollout that it leads to.
-
-        Rows that depend on the definition are judged when it has been read, so they hold nobody up here; when
-        another row refuses, the answer is the first row all the same.
-
-        Raises:
-            Refused: it was logged and counted.
-        """
-        state = self._facts(pool)
-        undefined = replace(state, strategy=Strategy.SURGE, storage_shared=True)
-        if check_trigger(undefined) is not None:
-            refusal = check_trigger(state)
-            assert refusal is not None, "fewer rows hold when two cannot"
-            raise self._tell(pool.name, refusal)
-        assert isinstance(pool, SupervisedPool), "static pools are refused"
-        pool.marked = self._runtime.book.next_id()
-        return pool.marked
-
-    def _unmark(self, marked: Mapping[str, RolloutId]) -> None:
-        for name, rollout_id in marked.items():
-            pool = self._runtime.pools.get(name)
-            if isinstance(pool, SupervisedPool) and pool.marked == rollout_id:
-                pool.marked = None
-
-    def _check(self, pool: SupervisedPool, offer: Offer) -> Refused | None:
-        """Judge a marked pool again, with all that was read meanwhile."""
-        state = replace(
-            self._facts(pool),
-            rollout=None,
-            strategy=offer.table.rollout.strategy,
-            storage_shared=offer.table.storage.shared,
-            offered=offer.compatibility,
-            problems=offer.problems,
-        )
-        return check_trigger(state)
-
-    def _facts(self, pool: SupervisedPool | StaticPool) -> TriggerState:
-        runtime, core = self._runtime, pool.core
-        if isinstance(pool, StaticPool):
-            return TriggerState(
-                pool=pool.name,
-                supervised=False,
-                slots=core.size,
-                ready=len(core.ready_slots()),
-                strategy=Strategy.DRAIN_FIRST,
-                shutting_down=runtime.stopping,
-                takeover_in_progress=runtime.taken_over,
-            )
-        return TriggerState(
-            pool=pool.name,
-            slots=core.size,
-            ready=len(core.ready_slots()),
-            strategy=pool.table.rollout.strategy,
-            storage_shared=pool.table.storage.shared,
-            locked=core.locked,
-            rollout=pool.rollout_id,
-            shutting_down=runtime.stopping or pool.stopping,
-            takeover_in_progress=runtime.taken_over,
-            running=pool.release.compatibility,
-        )
-
-    def _tell(self, pool: str, refusal: Refused) -> Refused:
-        """Log, count and publish a refusal."""
-        runtime = self._runtime
-        runtime.tally.rollout_refusals[pool, refusal.code.value] += 1
-        runtime.log.warning("rollout.refused", pool=pool, code=refusal.code.value, detail=refusal.detail)
-        runtime.events.publish("rollout.refused", pool=pool, code=refusal.code.value, detail=refusal.detail)
-        return refusal
+            self._marks.unmark(marked)
 
     def _unusable(self, problems: tuple[Problem, ...]) -> ConfigError:
         error = ConfigError(problems)
@@ -354,23 +269,23 @@ class Reloader:
         for name, offer in offers.items():
             pool = runtime.pools.get(name)
             if isinstance(pool, SupervisedPool):
-                refusal = self._check(pool, replace(offer, problems=(*problems, *offer.problems)))
+                refusal = self._marks.check(pool, replace(offer, problems=(*problems, *offer.problems)))
                 if refusal is not None:
-                    refusals[name] = self._tell(name, refusal)
+                    refusals[name] = self._marks.tell(name, refusal)
         if offers and all(name in refusals for name in offers):
             raise refusals[next(iter(offers))]
         if config is None or problems:
             detail = "; ".join(str(problem) for problem in problems)
             state: dict[str, object] = {"problems": [problem.to_json() for problem in problems]}
-            raise self._tell("", Refused(RefusalCode.CONFIG_INVALID, detail, state))
+            raise self._marks.tell("", Refused(RefusalCode.CONFIG_INVALID, detail, state))
         for pool in self._changed(config):
             if pool.name in refusals:
                 raise refusals[pool.name]
         for name, pool in runtime.pools.items():
             if name not in config.pools and isinstance(pool, SupervisedPool) and pool.run is not None:
                 detail = f"rollout {pool.run.rollout.id} of pool {name} is in progress, and the pool is to be removed"
-                raise self._tell(name, Refused(RefusalCode.ROLLOUT_IN_PROGRESS, detail, {"pool": name}))
-        self._refuse_at_the_end()
+                raise self._marks.tell(name, Refused(RefusalCode.ROLLOUT_IN_PROGRESS, detail, {"pool": name}))
+        self._marks.refuse_for_all()
 
     def _make_run(self, pool: SupervisedPool, offer: Offer, rollout_id: RolloutId, trigger: str) -> RolloutRun:
         """Plan the rollout of a pool that passed."""

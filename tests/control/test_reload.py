@@ -144,6 +144,17 @@ async def test_a_trigger_while_the_pools_boot_is_refused(tmp_path):
         assert refusal.value.code is RefusalCode.NOT_READY
 
 
+async def test_a_stop_before_there_are_pools_is_the_first_reason(tmp_path):
+    """shutting-down comes before not-ready, for one pool as for all of them."""
+    async with open_runtime(web(tmp_path), tmp_path, booted=False) as running:
+        with pytest.raises(Refused) as early:
+            await running.runtime.reload_pool("web", trigger="test")
+        running.runtime.stop()
+        with pytest.raises(Refused) as late:
+            await running.runtime.reload_pool("web", trigger="test")
+        assert (early.value.code, late.value.code) == (RefusalCode.NOT_READY, RefusalCode.SHUTTING_DOWN)
+
+
 @pytest.mark.parametrize("kind", ["file", "command"])
 async def test_another_compatibility_number_is_refused_whichever_is_the_greater(tmp_path, kind):
     """It is read anew at each trigger, and the old number lets a rollout pass again."""

@@ -220,3 +220,26 @@ async def test_a_stop_announces_the_end_of_the_connection(tmp_path: Path):
 async def in_flight(hotswap: Hotswap) -> bool:
     """Whether an exchange is inside a backend."""
     return any(backend["in_flight"] for backend in await hotswap.backends())
+
+
+async def catches(pid: int, number: signal.Signals) -> None:
+    """Block until a process has a handler for a signal."""
+    while True:
+        status = await trio.Path(f"/proc/{pid}/status").read_text()
+        caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+        if int(caught.split()[1], 16) >> (number - 1) & 1:
+            return
+        await trio.sleep(0.005)
+
+
+@pytest.mark.parametrize("line", ["", "proxy.starting", "admin.listening", "backend.starting"])
+async def test_a_stop_while_it_starts_is_a_stop(tmp_path: Path, line: str):
+    """However early it comes: exit code 0, and soon (found: it could hang while the admin API was being made)."""
+    config = listeners() + command_pool(tmp_path, "backends.plain")
+    async with run_hotswap(config, tmp_path, wait_ready=False) as hotswap:
+        await catches(hotswap.pid, signal.SIGTERM)
+        if line:
+            await hotswap.wait_line(line)
+        hotswap.signal(signal.SIGTERM)
+        with trio.fail_after(15):
+            await hotswap.wait_stopped()

@@ -74,10 +74,12 @@ async def serve_admin(
         async with trio.open_nursery() as nursery:
             server = _Server(application, log)
             door.parting = server.part
-            await nursery.start(server.host_connections, ending)
-            log.info("admin.listening", addresses=[str(address) for address in addresses])
-            task_status.started(addresses)
+            # Not by `start`: cancelled here it would wait for ever, as connections are shielded from all but the end.
+            nursery.start_soon(server.host_connections, ending)
             try:
+                await server.hosting.wait()
+                log.info("admin.listening", addresses=[str(address) for address in addresses])
+                task_status.started(addresses)
                 await _accept_forever(server, sockets, door, log)
             finally:
                 stack.close()  # before the grace, or connections would be queued that nobody takes
@@ -122,6 +124,7 @@ class _Server:
         self._application = application
         self._log = log
         self._config = hypercorn_config()
+        self.hosting = trio.Event()
         self._context = WorkerContext(None)
         self._context.terminated = self._parting = _Parting()
         self._open = 0
@@ -134,14 +137,12 @@ class _Server:
         """Let connections be used again."""
         self._parting.end()
 
-    async def host_connections(
-        self, ending: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
+    async def host_connections(self, ending: trio.Event) -> None:
         """Let connections live until `GRACE` seconds after the end has begun, whoever is cancelled meanwhile."""
         async with trio.open_nursery() as nursery:
             nursery.cancel_scope.shield = True
             self.connections = nursery
-            task_status.started()
+            self.hosting.set()
             await ending.wait()
             nursery.cancel_scope.deadline = trio.current_time() + GRACE
             await self._context.terminated.set()
