@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -307,13 +308,15 @@ class TestCertificates:
 
 
 @pytest.mark.parametrize("name", sorted(str(path.relative_to(CONF)) for path in CONF.glob("**/*.toml")))
-def test_every_example_loads_once_its_files_are_there(name, tmp_path):
+def test_every_example_loads_once_its_files_are_there(name):
     """An example names files of its user; given those, nothing is wrong with it."""
-    file = Path(shutil.copy(CONF / name, tmp_path))
-    for listener in tomllib.loads(file.read_text(encoding="utf-8"))["listeners"].values():
-        for pair in listener.get("tls", {}).get("certificates", []):
-            make_certificate(tmp_path / Path(pair["cert"]).parent, Path(pair["cert"]).stem)
-    configuration = load_configuration(file)
+    # Where paths are short, as those of users are: a state directory may not be too deep for sockets.
+    with tempfile.TemporaryDirectory(prefix="hotswap-") as directory:
+        file = Path(shutil.copy(CONF / name, directory))
+        for listener in tomllib.loads(file.read_text(encoding="utf-8"))["listeners"].values():
+            for pair in listener.get("tls", {}).get("certificates", []):
+                make_certificate(file.parent / Path(pair["cert"]).parent, Path(pair["cert"]).stem)
+        configuration = load_configuration(file)
     assert configuration.listeners
     assert configuration.pools
 
