@@ -24,6 +24,7 @@ from proxy.edge.handshake import Handshake
 from proxy.edge.http1_connection import Http1Connection
 from proxy.edge.ledger import Ledger
 from proxy.edge.listener import Listener, OpenListener
+from proxy.edge.pipe import Pipe
 from proxy.edge.poller import LINGER, Poller
 from proxy.edge.timers import TICK
 from proxy.edge.tunnel import CUT, Tunnel
@@ -79,6 +80,7 @@ class DataPlane:
         self.poller.on_defect = self.on_crash
         self.ledger = ledger(tally, access, clock)
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
+        self.pipe = Pipe()
         self.router = Router(())
         self.gates: dict[str, Gate] = {}
         self.listeners: dict[str, Listener] = {}
@@ -112,6 +114,7 @@ class DataPlane:
             except Exception as error:  # the rest is to be closed all the same
                 self.on_crash(error, "access log")
             self.poller.close()
+            self.pipe.close()
 
     # Listeners and routes.
 

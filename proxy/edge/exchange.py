@@ -24,7 +24,7 @@ from proxy.edge.replay import Replay
 from proxy.edge.upstream_connection import UpstreamConnection
 
 if TYPE_CHECKING:
-    from proxy.edge.stream import Data
+    from proxy.edge.stream import Data, Stream
 
 GONE_STATUS: Final = 499
 """What the record says when the client left before its answer was complete (nginx's number)."""
@@ -109,6 +109,29 @@ class Exchange(Attempts):
         if connection.backed_up:
             connection.await_backend(self.response_timeout)
 
+    def splice_target(self) -> Stream | None:
+        """The stream that takes the next piece of the body unseen; None while it has to be kept, counted or framed."""
+        connection = self.connection
+        replay = self._replay
+        if (
+            type(connection) is UpstreamConnection
+            and self._sending
+            and replay is not None
+            and not replay.whole
+            and not self.head.chunked
+            and not connection.stream.unsent
+        ):
+            return connection.stream
+        return None
+
+    def on_request_moved(self, size: int) -> None:
+        """A piece of the body went to the `splice_target`."""
+        self.request_bytes += size
+        self.written += size
+        connection = self.connection
+        if connection is not None and connection.backed_up:
+            connection.await_backend(self.response_timeout)
+
     def on_request_end(self) -> None:
         """The body is complete."""
         self.request_done = True
@@ -180,6 +203,10 @@ class Exchange(Attempts):
         """A piece of the body."""
         self.response_bytes += len(data)
         self.responder.send_body(data)
+
+    def on_response_moved(self, size: int) -> None:
+        """A piece of the body went straight to the client."""
+        self.response_bytes += size
 
     def on_response(self, head: ResponseHead) -> None:
         """The whole response came at once."""

@@ -10,13 +10,12 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from proxy.core.body_pace import is_too_slow
 from proxy.core.errors import BadRequest, Side
 from proxy.core.forwarding import Peer, error_head, write_response
 from proxy.core.messages import RequestHead, ResponseHead
 from proxy.edge.exchange import Exchange
 from proxy.edge.farewell import Farewell
-from proxy.edge.http1_responder import Http1Responder
+from proxy.edge.http1_request_body import Http1RequestBody
 from proxy.edge.http2_connection import Http2Connection
 from proxy.edge.poller import GONE
 from proxy.edge.stream import BLOCKED, Stream
@@ -36,17 +35,15 @@ CHUNKED_BYTES: Final = 8 * 1024
 clients wait until they are read."""
 
 
-class Http1Connection(Http1Responder):
+class Http1Connection(Http1RequestBody):
     """One client connection, and the responder of its exchanges."""
 
     __slots__ = (
         "_backlog",
         "_begun",
-        "_body_left",
         "_closing",
         "_parser",
         "_silent",
-        "_waited",
         "peer",
     )
 
@@ -55,11 +52,9 @@ class Http1Connection(Http1Responder):
         self.peer = peer
         self._parser = RequestParser(header_bytes=listener.header_bytes, headers=listener.headers)
         self._backlog: deque[RequestItem] | None = None
-        self._body_left = 0
         self._closing = False  # nothing more is served; the stream is closed, or is another's
         self._silent = True
         self._begun = False  # a request has been
-        self._waited = 0.0  # seconds that the client took for pieces of the body under way
 
     def open(self) -> None:
         """Begin to serve; the stream is watched by now."""
@@ -142,12 +137,9 @@ class Http1Connection(Http1Responder):
                 return
             left = self._body_left
             if left and exchange is not None:
-                buffer = self.plane.buffer
-                got = stream.read_into(buffer if left >= len(buffer) else buffer[:left])
+                got = self._read_body(exchange, left)
                 if got == BLOCKED:
                     return
-                if got:
-                    self._relay_body(exchange, buffer[:got])
             else:
                 data = stream.read(HEAD_BYTES if exchange is None else CHUNKED_BYTES)
                 if data is None:
@@ -171,20 +163,6 @@ class Http1Connection(Http1Responder):
             self._leave()  # what it asked for may still be on its way
         elif not exchange.request_done or self.stream.broken:
             self._lose()
-
-    def _relay_body(self, exchange: Exchange, data: memoryview) -> None:
-        """Pass on a piece of a body whose end needs no parser."""
-        self._body_left -= len(data)
-        if self._too_slow(exchange, len(data)):
-            return
-        exchange.on_request_body(data)
-        if exchange.finished:
-            return
-        if self._body_left:
-            self.deadline = self.plane.poller.now + self.listener.idle_timeout
-        else:
-            self.plane.poller.timers.set(self, math.inf)
-            exchange.on_request_end()
 
     def _take(self, items: list[RequestItem]) -> None:
         """Serve what was read, or put it by until its turn comes."""
@@ -291,18 +269,6 @@ class Http1Connection(Http1Responder):
         else:
             self._await_client()
         exchange.start()
-
-    def _too_slow(self, exchange: Exchange, size: int) -> bool:
-        """Count what was waited for a piece of the body, and give up on a client that sends far too little (R4)."""
-        rate = self.listener.body_rate
-        if rate:
-            idle_timeout = self.listener.idle_timeout
-            # The deadline was set when the client was asked for this piece.
-            self._waited = waited = self._waited + max(0.0, self.plane.poller.now - (self.deadline - idle_timeout))
-            if is_too_slow(received=exchange.request_bytes + size, waited=waited, rate=rate):
-                exchange.answer(408, side=Side.DOWNSTREAM, error="the body came too slowly")
-                return True
-        return False
 
     def _refuse(self, error: BadRequest) -> None:
         """Answer what is not a request, and close."""

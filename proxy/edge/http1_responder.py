@@ -140,6 +140,11 @@ class Http1Responder:
         else:
             self._out.append(data)
 
+    def splice_target(self) -> Stream | None:
+        """The client's stream, where a body passes as it is and nothing waits before it."""
+        stream = self.stream
+        return None if self._chunking or self._out or stream.unsent or stream.scheme != b"http" else stream
+
     def send_trailers(self, fields: Sequence[Field]) -> None:
         """Dropped: hardly a client of HTTP/1.1 looks for them, and leaving them out is always allowed (F15)."""
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from proxy.core.messages import Field, ResponseHead
     from proxy.edge.exchange import Exchange
     from proxy.edge.http2_connection import Http2Connection
-    from proxy.edge.stream import Data
+    from proxy.edge.stream import Data, Stream
 
 
 class Http2Responder(ABC):
@@ -103,6 +103,10 @@ class Http2Responder(ABC):
             if held is not None:
                 self.put(held)
             self._held = data
+
+    def splice_target(self) -> Stream | None:
+        """Everything is framed here."""
+        return None
 
     def send_trailers(self, fields: Sequence[Field]) -> None:
         """Kept until what comes before them is out."""

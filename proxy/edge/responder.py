@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from proxy.core.messages import Field, ResponseHead
     from proxy.edge.exchange import Exchange
-    from proxy.edge.stream import Data
+    from proxy.edge.stream import Data, Stream
     from proxy.edge.upstream_connection import UpstreamConnection
 
 
@@ -36,6 +36,9 @@ class Responder(Protocol):
 
     def send_body(self, data: Data) -> None:
         """Go on with it; a view is used up by the next `flush`."""
+
+    def splice_target(self) -> Stream | None:
+        """The stream that takes the next piece of the body unseen; None where it has to be framed."""
 
     def send_trailers(self, fields: Sequence[Field]) -> None:
         """The fields that came behind the body, of which those go on that the protocol can carry; before the end."""

@@ -15,6 +15,7 @@ from fcntl import ioctl
 from termios import FIONREAD
 from typing import Final, Protocol
 
+from proxy.edge.pipe import Pipe
 from proxy.edge.poller import READ, READ_WRITE, Handler, Poller
 
 HIGH_WATER: Final = 256 * 1024
@@ -44,7 +45,7 @@ class Stream:
     """A plain stream.
 
     `readable` says that a read may give something; `hangup` that the other side has closed its half, or all; `unsent`
-    is how many bytes were written and not yet taken by the kernel.
+    is how many bytes were written and not yet taken by the kernel; `splices` that `move` costs less than copying.
     After a failure `broken` is set, reading gives the end and writing is ignored.
     """
 
@@ -59,6 +60,7 @@ class Stream:
         "poller",
         "readable",
         "sock",
+        "splices",
         "unsent",
     )
 
@@ -74,6 +76,7 @@ class Stream:
         self.broken = False
         self.closed = False
         self.unsent = 0
+        self.splices = self.scheme == b"http" and sock.family != socket.AF_UNIX
         self._kept: list[Data] = []
         self._watches_write = False
 
@@ -123,6 +126,34 @@ class Stream:
             self.hangup = True
         elif got < len(buffer) and not self.hangup:
             self.readable = False
+        return got
+
+    def move(self, count: int, target: Stream, pipe: Pipe) -> int:
+        """Pass on up to `count` bytes of what is there to another plain stream, unseen; what it does not take is kept.
+
+        Returns:
+            As `read_into`.
+        """
+        try:
+            got = left = pipe.fill(self.fd, count)
+        except BlockingIOError:
+            self.readable = False
+            return BLOCKED
+        except OSError:
+            self.broken = self.hangup = True
+            return 0
+        if not got:
+            self.hangup = True
+        while left:
+            try:
+                left -= pipe.drain(target.fd, left)
+            except BlockingIOError:
+                target._keep(pipe.read(left))
+                break
+            except OSError:
+                pipe.read(left)
+                target._break()
+                break
         return got
 
     def write(self, data: Data) -> None:

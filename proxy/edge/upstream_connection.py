@@ -10,6 +10,7 @@ from proxy.core.errors import ConnectFailed, UpstreamBroken, UpstreamTimedOut
 from proxy.core.forwarding import write_request
 from proxy.core.messages import ResponseHead
 from proxy.edge.connector import Connector
+from proxy.edge.pipe import WORTHWHILE
 from proxy.edge.poller import GONE
 from proxy.edge.stream import BLOCKED, Stream
 from proxy.wire.http1 import End
@@ -228,12 +229,9 @@ class UpstreamConnection(Connector):
                 return
             left = self._body_left
             if left:
-                buffer = self.plane.buffer
-                got = stream.read_into(buffer if left >= len(buffer) else buffer[:left])
+                got = self._read_body(exchange, left)
                 if got == BLOCKED:
                     return
-                if got:
-                    self._relay_body(exchange, buffer[:got])
             else:
                 data = stream.read(CRUMBS_BYTES if self._parser.crumbs else PARSED_BYTES)
                 if data is None:
@@ -253,19 +251,29 @@ class UpstreamConnection(Connector):
                     break  # a body in chunks: others are to have their turn
         self.plane.poller.soon(self, self.pump)
 
-    def _relay_body(self, exchange: Exchange, data: memoryview) -> None:
-        """Pass on a piece of a body whose end needs no parser."""
-        left = self._body_left
-        if left != UNTIL_CLOSE:
-            left -= len(data)
-            self._body_left = left
-        poller = self.plane.poller
-        poller.timers.set(self, poller.now + exchange.idle_timeout)
-        exchange.on_response_body(data)
-        if not left:
-            exchange.on_response_end()
+    def _read_body(self, exchange: Exchange, left: int) -> int:
+        """Pass on a piece of a body whose end needs no parser; returns as `Stream.read_into`."""
+        plane, stream = self.plane, self.stream
+        target = exchange.responder.splice_target() if stream.splices and left > WORTHWHILE else None
+        if target is not None:
+            got = stream.move(left, target, plane.pipe)
+            if got > 0:
+                exchange.on_response_moved(got)
         else:
-            exchange.flush()
+            buffer = plane.buffer
+            got = stream.read_into(buffer if left >= len(buffer) else buffer[:left])
+            if got > 0:
+                exchange.on_response_body(buffer[:got])
+        if got > 0:
+            poller = plane.poller
+            poller.timers.set(self, poller.now + exchange.idle_timeout)
+            if left != UNTIL_CLOSE:
+                self._body_left = left = left - got
+            if left:
+                exchange.flush()
+            else:
+                exchange.on_response_end()
+        return got
 
     def _read_items(self, exchange: Exchange, data: bytes) -> None:
         parser = self._parser

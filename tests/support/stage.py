@@ -74,13 +74,19 @@ class Line:
 
     async def read_until(self, end: bytes) -> bytes:
         """Everything up to and with some bytes."""
-        while end not in self.unread:
-            data = await self.stream.receive_some(65536)
-            assert data, f"ended after {self.unread!r}"
-            self.unread += data
-        place = self.unread.index(end) + len(end)
-        data, self.unread = self.unread[:place], self.unread[place:]
-        return data
+        unread, searched = bytearray(self.unread), 0
+        try:
+            while (place := unread.find(end, max(0, searched - len(end)))) < 0:
+                searched = len(unread)
+                data = await self.stream.receive_some(65536)
+                assert data, f"ended after {bytes(unread[-1000:])!r}"
+                unread += data
+            place += len(end)
+            data = bytes(unread[:place])
+            del unread[:place]
+            return data
+        finally:
+            self.unread = bytes(unread)
 
     async def read_head(self) -> bytes:
         """The head of a message."""
