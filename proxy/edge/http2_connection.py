@@ -76,7 +76,8 @@ class Http2Connection:
         self._dirty = False
         self._closing = False
         self._partial = 1  # the number of the head that the client owes the rest of
-        self._requests_left = listener.requests * MAX_STREAMS  # it stands for as many connections of HTTP/1.1
+        # It stands for as many connections of HTTP/1.1; no number means no limit.
+        self._requests_left: float = listener.requests * MAX_STREAMS or math.inf
         self._draining = 0  # 1: the first GOAWAY is out, 2: the second
         self._head_by = now + listener.header_timeout
         self._idle_at = now + listener.idle_timeout

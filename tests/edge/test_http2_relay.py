@@ -650,6 +650,20 @@ async def test_a_connection_ends_in_order_after_so_many_requests():
         assert client.read.goaways() == [(2**31 - 1, ErrorCodes.NO_ERROR), (last + 2, ErrorCodes.NO_ERROR)]
 
 
+async def test_a_connection_without_a_limit_of_requests_goes_on():
+    """0 is no number of requests, as in HTTP/1.1."""
+    async with open_stage(limits={"requests_per_connection": 0}) as stage:
+        client = await connect_http2(stage)
+        await client.request(1)
+        line = await stage.backend.serve_one()
+        await client.wait_end(1)
+        await client.request(3)
+        await line.read_head()
+        await line.send(OK)
+        await client.wait_end(3)
+        assert client.read.goaways() == []
+
+
 @pytest.mark.parametrize("size", [1, 5, 18, 24, 1000])
 async def test_prior_knowledge_in_any_pieces(size: int):
     """The preface of HTTP/2 on a plain listener (RFC 9113 3.3)."""
