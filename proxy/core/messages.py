@@ -70,9 +70,9 @@ IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"
 """Methods that may be sent again (RFC 9110 9.2.2)."""
 
 
-def split_lines(lines: Iterable[bytes]) -> list[Field]:
+def split_lines(lines: Iterable[bytes]) -> tuple[Field, ...]:
     """Names and values of lines of a head."""
-    return [(name, value[:-2]) for name, _, value in (line.partition(b": ") for line in lines)]
+    return tuple((name, value[:-2]) for name, _, value in (line.partition(b": ") for line in lines))
 
 
 def find_field(lines: Iterable[bytes], name: bytes) -> bytes | None:
@@ -114,8 +114,8 @@ class RequestHead:
         return self.chunked or bool(self.content_length)
 
     @property
-    def fields(self) -> list[Field]:
-        """The end-to-end fields as names and values, made anew each time; set it, never change what it gave."""
+    def fields(self) -> tuple[Field, ...]:
+        """The end-to-end fields as names and values, made anew each time; to change them, set it."""
         return split_lines(self.lines)
 
     @fields.setter
@@ -147,8 +147,8 @@ class ResponseHead:
     upgrade: bytes | None = None
 
     @property
-    def fields(self) -> list[Field]:
-        """The end-to-end fields as names and values, made anew each time; set it, never change what it gave."""
+    def fields(self) -> tuple[Field, ...]:
+        """The end-to-end fields as names and values, made anew each time; to change them, set it."""
         return split_lines(self.lines)
 
     @fields.setter

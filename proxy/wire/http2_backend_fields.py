@@ -57,7 +57,7 @@ def read_response(fields: Sequence[Field], *, ended: bool, bodiless: bool) -> Re
         UpstreamBroken: they are not a response.
     """
     head = ResponseHead()
-    head.fields = []
+    regular: list[Field] = []
     for name, value in fields:
         if _CONTROL.search(value):
             raise UpstreamBroken("a field value of the response is malformed")
@@ -74,7 +74,8 @@ def read_response(fields: Sequence[Field], *, ended: bool, bodiless: bool) -> Re
         elif name in RESPONSE_SPECIAL:
             raise UpstreamBroken("the response has a field of HTTP/1.1 connections")
         else:
-            head.fields.append((name, value.strip(b" \t")))
+            regular.append((name, value.strip(b" \t")))
+    head.fields = regular
     status = head.status
     head.reason = REASONS.get(status, b"")
     if status < 100 or status == 101:

@@ -210,6 +210,23 @@ async def test_a_backend_that_does_not_speak_http2_is_answered_for():
         assert await read_status(client) == b"HTTP/1.1 502 Bad Gateway"
 
 
+@pytest.mark.parametrize("ended", [True, False], ids=["trailers only", "with a body"])
+async def test_fields_of_an_answer_go_on(ended: bool):
+    """Also those of an answer that is nothing else, as gRPC refuses (found: they were lost)."""
+    async with open_stage() as (_, client, ends):
+        await client.send_all(GET)
+        backend = await ends.accept()
+        stream_id = await backend.request()
+        backend.machine.send_headers(stream_id, [(b":status", b"200"), (b"grpc-status", b"5")], end_stream=ended)
+        if not ended:
+            backend.machine.send_data(stream_id, b"ok", end_stream=True)
+        await backend.flush()
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += await client.receive_some(65536)
+        assert data.startswith(b"HTTP/1.1 200 OK\r\ngrpc-status: 5\r\n")
+
+
 @pytest.mark.parametrize("body", [b"", b"work", bytes(200_000)], ids=["none", "short", "beyond the window"])
 async def test_trailers_of_a_request_go_on(body: bytes):
     """From a client of HTTP/2, without those that belong to a head."""
