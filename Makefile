@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-JOBS ?= 2
+# Tests wait for processes more than they compute: twice as many at a time as there are processors.
+JOBS ?= $(shell echo $$((2 * $$(nproc))))
 
 # Debian packages of the strangers that some tests and benchmarks speak to; tests skip what is not there.
 TOOLS := caddy chromium chromium-driver curl fish haproxy nghttp2-client nginx openssl postgresql prometheus systemd wrk zsh
@@ -39,7 +40,7 @@ types: $(VENV)/installed-for-test
 
 # First what does not mind company, then, one at a time, what measures or needs the machine (exit 5: there is none).
 suite: $(VENV)/installed-for-test
-	$(BIN)/pytest -n $(JOBS) -m "not alone"
+	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not alone"
 	$(BIN)/pytest -m alone || test $$? -eq 5
 
 docs: $(VENV)/installed-for-test
