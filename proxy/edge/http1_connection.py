@@ -1,7 +1,6 @@
 """A client that speaks HTTP/1.x: its requests are served one at a time, in the order they came.
 
-What was read beyond the running request waits in `_backlog`, bounded by one read, and nothing more is read until its
-turn comes, so a client that pipelines is slowed down by its own socket.
+What was read beyond the running request waits in `_backlog`, one read at most: who pipelines slows himself down.
 """
 
 from __future__ import annotations
@@ -187,8 +186,7 @@ class Http1Connection(Http1RequestBody):
         """Serve a client that knew in advance that HTTP/2 is spoken here (RFC 9113 3.3)."""
         if not self.listener.http2 or self.stream.scheme != b"http" or self._begun:
             return False
-        self._closing = True
-        self.deadline = math.inf
+        self._end_reading()
         connection = Http2Connection(self.plane, self.listener, self.stream, self.peer)
         self.listener.replace(self, connection)
         self.stream.own(connection)
@@ -318,6 +316,12 @@ class Http1Connection(Http1RequestBody):
 
     # Closing.
 
+    def _end_reading(self) -> None:
+        self._closing = True
+        self._backlog = None
+        self.deadline = math.inf
+        self._parser.close()
+
     def drain(self) -> None:
         """End when idle, or after the response that is under way; a request that has arrived is still served."""
         if self.exchange is None and not self._closing:
@@ -336,15 +340,12 @@ class Http1Connection(Http1RequestBody):
     def _say_farewell(self) -> None:
         """Nothing more is served; see `Farewell`."""
         if not self._closing:
-            self._closing = True
-            self._backlog = None
-            self.deadline = math.inf
+            self._end_reading()
             Farewell(self.plane, self.listener, self.stream).begin(self)
 
     def give_stream(self) -> Stream:
         """Give the stream to a tunnel, which takes this connection's place."""
-        self._closing = True
-        self.deadline = math.inf
+        self._end_reading()
         self.exchange = None
         return self.stream
 
@@ -356,10 +357,9 @@ class Http1Connection(Http1RequestBody):
 
     def close(self) -> None:
         """Close at once, whatever is under way; idempotent."""
-        self.deadline = math.inf
         exchange, self.exchange = self.exchange, None
         if not self._closing:
-            self._closing = True
+            self._end_reading()
             self.listener.forget(self)
             self.stream.close()
         if exchange is not None:

@@ -332,6 +332,7 @@ class Http2Connection:
         if not self._closing:
             self._closing = True
             self.deadline = math.inf
+            self.session.close()
             Farewell(self.plane, self.listener, self.stream).begin(self)
 
     def close(self) -> None:
@@ -339,6 +340,7 @@ class Http2Connection:
         self.deadline = math.inf
         if not self._closing:
             self._closing = True
+            self.session.close()
             self.listener.forget(self)
             self.stream.close()
         for stream in tuple(self.streams.values()):

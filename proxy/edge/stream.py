@@ -272,6 +272,8 @@ class Stream:
             self.unsent = 0
             self.poller.forget(self.fd)
             self.sock.close()
+            self._watches_write = False
+            del self.owner  # it has us: apart, both go at once, and not when garbage is looked for
 
     def reset(self) -> None:
         """Close so that the other side sees an error, not an orderly end: what it got so far is not whole."""

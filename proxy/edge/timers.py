@@ -15,6 +15,11 @@ TICK: Final = 0.05
 """Seconds between two looks at the heap."""
 
 
+HORIZON: Final = 10.0
+"""Seconds after which a connection is looked at even if its deadline is further away: the heap keeps whoever is in it
+alive, and connections that came and went in a minute would be a minute's worth of memory."""
+
+
 class Timed(Protocol):
     """What has a deadline.
 
@@ -34,11 +39,12 @@ class Timed(Protocol):
 class Timers:
     """A heap of deadlines on the data plane's clock, in seconds."""
 
-    __slots__ = ("_heap", "_serial")
+    __slots__ = ("_heap", "_now", "_serial")
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timed]] = []
         self._serial = 0
+        self._now = 0.0  # when it was looked at last
 
     def __len__(self) -> int:
         return len(self._heap)
@@ -51,12 +57,13 @@ class Timers:
 
     def arm(self, timed: Timed) -> None:
         """Look at a deadline in time: to be called by whoever moved it himself, to before `armed`."""
-        timed.armed = deadline = timed.deadline
+        timed.armed = deadline = min(timed.deadline, self._now + HORIZON)
         self._serial += 1
         heapq.heappush(self._heap, (deadline, self._serial, timed))
 
     def due(self, now: float) -> list[Timed]:
         """What is due; each is handed out once and has no deadline afterwards."""
+        self._now = now
         heap = self._heap
         due: list[Timed] = []
         while heap and heap[0][0] <= now:

@@ -226,7 +226,7 @@ class RequestParser:
         except BadRequest as error:
             if raw == HTTP2_HEAD:
                 self.http2 = data[end:]
-            self.error = error
+            self.error = error.with_traceback(None)  # whose frames have us
             return
         if self.upgraded is not None:
             self.upgraded = data[end:]
@@ -327,6 +327,10 @@ class RequestParser:
             self.error = BadRequest("the HTTP version is not spoken here", status=505)
         else:
             self.error = BadRequest(f"malformed request: {error}")
+
+    def close(self) -> None:
+        """Nothing will be fed any more: llhttp's half has us and we have it, and apart both are gone at once."""
+        self._parser = None
 
     def detach(self) -> int:
         """Take a counted body out of the parser's hands.

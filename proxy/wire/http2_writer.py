@@ -249,6 +249,10 @@ class Http2Writer:
         """End the connection for a reason of our own."""
         self._fail(code, detail)
 
+    def close(self) -> None:
+        """Nothing will be fed any more. h2 has a table of its own methods, and would wait for a search for garbage."""
+        getattr(self._machine, "_frame_dispatch_table", {}).clear()
+
     # For those that read.
 
     def _fail(self, code: int, detail: str) -> None:
