@@ -1,0 +1,121 @@
+"""A crowd of connections in a process of its own: whoever measures shares neither descriptors nor time with it.
+
+`python -m tests.support.crowd PORT COUNT KIND` opens them and writes `open`; at the end of its input it closes them
+and writes how many ended too early. Of kind `idle`, each has had one exchange and then says nothing. Of kind `slow`,
+each sends the head of a request a byte at a time, and one that the server ends is opened anew.
+"""
+
+from __future__ import annotations
+
+import resource
+import selectors
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+from tests.support.hotswap import REPOSITORY
+
+REQUEST = b"GET /whoami HTTP/1.1\r\nHost: localhost\r\n\r\n"
+BEAT = 1.0
+"""Seconds between two bytes of one slow connection."""
+
+
+def open_connection(port: int, *, idle: bool) -> socket.socket:
+    """Connect; an idle one has its exchange."""
+    sock = socket.create_connection(("127.0.0.1", port), timeout=10)
+    if idle:
+        sock.sendall(REQUEST)
+        received = b""
+        while b"\r\n\r\n" not in received or not received.rstrip().endswith(b"}"):
+            data = sock.recv(65536)
+            assert data, f"ended after {received!r}"
+            received += data
+    sock.setblocking(False)
+    return sock
+
+
+def main(port: int, count: int, *, idle: bool) -> None:
+    """Be the crowd."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    selector = selectors.DefaultSelector()
+    connections = [open_connection(port, idle=idle) for _ in range(count)]
+    for number, sock in enumerate(connections):
+        selector.register(sock, selectors.EVENT_READ, number)
+    selector.register(sys.stdin, selectors.EVENT_READ)
+    print("open", flush=True)
+    ended = said = 0
+    began = time.monotonic()
+    while True:
+        for key, _ in selector.select(None if idle else 0.005):
+            if key.fileobj is sys.stdin:
+                print(ended, flush=True)
+                return
+            ended += 1
+            number = key.data
+            selector.unregister(connections[number])
+            connections[number].close()
+            if not idle:
+                connections[number] = open_connection(port, idle=False)
+                selector.register(connections[number], selectors.EVENT_READ, number)
+        if not idle:
+            due = int((time.monotonic() - began) / BEAT * count)
+            for turn in range(said, due):
+                try:
+                    connections[turn % count].send(REQUEST[turn // count % 20 :][:1])
+                except OSError:
+                    pass  # ended; it is readable as well
+            said = due
+
+
+async def read_line(stream: trio.abc.ReceiveStream) -> bytes:
+    """The next line, or what there was of it at the end."""
+    line = b""
+    while not line.endswith(b"\n"):
+        data = await stream.receive_some(100)
+        if not data:
+            break
+        line += data
+    return line
+
+
+class Crowd:
+    """A running crowd; `ended` is known behind its block."""
+
+    ended = -1
+
+
+@asynccontextmanager
+async def run_crowd(port: int, count: int, kind: str) -> AsyncIterator[Crowd]:
+    """Run a crowd; the block begins when all its connections are open."""
+    process = await trio.lowlevel.open_process(
+        [sys.executable, "-m", "tests.support.crowd", str(port), str(count), kind],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=REPOSITORY,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    crowd = Crowd()
+    try:
+        assert await read_line(process.stdout) == b"open\n"
+        yield crowd
+        await process.stdin.aclose()
+        crowd.ended = int(await read_line(process.stdout))
+        await process.wait()
+    finally:
+        if process.poll() is None:
+            process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+            await process.stdin.aclose()
+            await process.stdout.aclose()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), idle=sys.argv[3] == "idle")
