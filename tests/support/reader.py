@@ -34,13 +34,15 @@ READY_SECONDS = 30.0
 
 MARK = "--- the command has ended:"
 
-LOOPBACK = """
-import fcntl, os, socket, struct, sys
+ALONE = """
+import fcntl, os, socket, struct, subprocess, sys
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
     fcntl.ioctl(probe, 0x8914, struct.pack("16sh", b"lo", 0x1 | 0x40))  # SIOCSIFFLAGS: up and running
+if os.path.isdir("/var/lib/nginx"):
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/var/lib/nginx"], check=True)
 os.execvp(sys.argv[1], sys.argv[1:])
 """
-"""A network of its own begins with everything down."""
+"""A network of its own begins with everything down; nginx wants to own a directory that may be another user's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +166,8 @@ class Reader:
                 self._rest += chunk
             output, self._rest = self._rest[: found.start()], self._rest[found.end() :]
             return int(found[1]), output.decode("utf-8", "replace")
-        raise AssertionError(f"took longer than {seconds:g} s: $ {text}\n{self._rest.decode(errors='replace')}")
+        shown = self._rest.decode(errors="replace")
+        raise AssertionError(f"took longer than {seconds:g} s: $ {text}\n{shown}{self._told()}")
 
     def _told(self) -> str:
         """What the other terminals show, for the message of a failure."""
@@ -195,7 +198,7 @@ def lay_checkout(directory: Path) -> None:
 @contextmanager
 def _network() -> Iterator[list[str]]:
     """Give what has to stand before a command so that it has a network of its own; else, wait for the ports."""
-    own = ["unshare", "--map-root-user", "--net", sys.executable, "-c", LOOPBACK]
+    own = ["unshare", "--map-root-user", "--net", "--mount", sys.executable, "-c", ALONE]
     if shutil.which("unshare") and subprocess.run([*own, "true"], capture_output=True, check=False).returncode == 0:
         yield own
         return
