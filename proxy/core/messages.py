@@ -70,21 +70,30 @@ IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"
 """Methods that may be sent again (RFC 9110 9.2.2)."""
 
 
-def split_lines(lines: Iterable[bytes]) -> tuple[Field, ...]:
-    """Names and values of lines of a head."""
-    return tuple((name, value[:-2]) for name, _, value in (line.partition(b": ") for line in lines))
+class Head:
+    """The end-to-end part of a head, which requests and responses have in common."""
+
+    lines: list[bytes]
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """The end-to-end fields as names and values, made anew each time; to change them, set it."""
+        return tuple((name, value[:-2]) for name, _, value in (line.partition(b": ") for line in self.lines))
+
+    @fields.setter
+    def fields(self, fields: Iterable[Field]) -> None:
+        self.lines = [b"%b: %b\r\n" % field for field in fields]
+
+    def field(self, name: bytes) -> bytes | None:
+        """The first end-to-end field of that lower-case name, or None."""
+        beginning = name + b": "
+        for line in self.lines:
+            if line[: len(beginning)].lower() == beginning:
+                return line[len(beginning) : -2]
+        return None
 
 
-def find_field(lines: Iterable[bytes], name: bytes) -> bytes | None:
-    """The value of the first line with that lower-case name, or None."""
-    beginning = name + b": "
-    for line in lines:
-        if line[: len(beginning)].lower() == beginning:
-            return line[len(beginning) : -2]
-    return None
-
-
-class RequestHead:
+class RequestHead(Head):
     """What a client asks for.
 
     `target` is what goes into a request line in origin form (or `*`); `path` is the target without its query.
@@ -98,7 +107,6 @@ class RequestHead:
     path = b""
     host = b""
     version = 11
-    lines: list[bytes]
     forwarded: list[Field] | None = None
     content_length: int | None = None
     chunked = False
@@ -113,21 +121,8 @@ class RequestHead:
         """Whether a body follows."""
         return self.chunked or bool(self.content_length)
 
-    @property
-    def fields(self) -> tuple[Field, ...]:
-        """The end-to-end fields as names and values, made anew each time; to change them, set it."""
-        return split_lines(self.lines)
 
-    @fields.setter
-    def fields(self, fields: Iterable[Field]) -> None:
-        self.lines = [b"%b: %b\r\n" % field for field in fields]
-
-    def field(self, name: bytes) -> bytes | None:
-        """The first end-to-end field of that lower-case name, or None."""
-        return find_field(self.lines, name)
-
-
-class ResponseHead:
+class ResponseHead(Head):
     """What a backend answers.
 
     `content_length` is None when the length is not told; then `chunked` or the end of the connection ends the body.
@@ -139,25 +134,11 @@ class ResponseHead:
     reason = b""
     version = 11
     body: bytes | None = None
-    lines: list[bytes]
     content_length: int | None = None
     chunked = False
     complete = False
     keep_alive = True
     upgrade: bytes | None = None
-
-    @property
-    def fields(self) -> tuple[Field, ...]:
-        """The end-to-end fields as names and values, made anew each time; to change them, set it."""
-        return split_lines(self.lines)
-
-    @fields.setter
-    def fields(self, fields: Iterable[Field]) -> None:
-        self.lines = [b"%b: %b\r\n" % field for field in fields]
-
-    def field(self, name: bytes) -> bytes | None:
-        """The first end-to-end field of that lower-case name, or None."""
-        return find_field(self.lines, name)
 
 
 _HOST = re.compile(

@@ -8,7 +8,7 @@ time, and a full memory is emptied, which is cheaper than an order of eviction.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from proxy.core.messages import Field
@@ -54,3 +54,15 @@ class FieldLines(dict[bytes, bytes | Field | None]):
                 self.clear()
             self[line] = meaning
         return meaning
+
+    def part(self, lines: Iterable[bytes]) -> tuple[list[bytes], list[Field]]:
+        """Part the lines of a head into those that go on and the special fields, both in order."""
+        going_on: list[bytes] = []
+        special: list[Field] = []
+        for line in lines:
+            meaning = self[line]
+            if type(meaning) is bytes:
+                going_on.append(meaning)
+            elif meaning is not None:
+                special.append(meaning)  # type: ignore[arg-type]  # type() is what mypy does not narrow by
+        return going_on, special

@@ -263,15 +263,7 @@ class RequestParser:
         del texts[-2:], texts[0]
         if len(texts) > self._headers:
             raise BadRequest("too many fields", status=431)
-        lines: list[bytes] = []
-        special: list[Field] = []
-        for text in texts:
-            meaning = _LINES[text]
-            if type(meaning) is bytes:
-                lines.append(meaning)
-            elif meaning is not None:
-                special.append(meaning)  # type: ignore[arg-type]  # type() is what mypy does not narrow by
-        head.lines = lines
+        head.lines, special = _LINES.part(texts)
         self._set_special(head, special)
         set_target(head, target)
         return head

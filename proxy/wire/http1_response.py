@@ -212,15 +212,7 @@ def _split(raw: bytes) -> ResponseHead:
     del texts[-2:], texts[0]
     if len(texts) > MAX_FIELDS:
         raise UpstreamBroken("too many fields in the response")
-    lines: list[bytes] = []
-    special: list[Field] = []
-    for text in texts:
-        meaning = _LINES[text]
-        if type(meaning) is bytes:
-            lines.append(meaning)
-        elif meaning is not None:
-            special.append(meaning)  # type: ignore[arg-type]  # type() is what mypy does not narrow by
-    head.lines = lines
+    head.lines, special = _LINES.part(texts)
     if head.version == 10:
         head.keep_alive = False
     if special:

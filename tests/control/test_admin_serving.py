@@ -11,6 +11,7 @@ import trio
 import trio.testing
 
 from proxy.control.admin import serving
+from proxy.control.admin.sockets import AdminDoor
 from proxy.control.admin.streaming import stream_events
 from proxy.control.events import EventLog
 from proxy.core.address import TcpAddress
@@ -179,3 +180,24 @@ async def test_an_accept_loop_that_fails_is_started_again_and_streams_go_on(monk
             proxy.runtime.events.publish("still.here")
             assert (await stream.event())["kind"] == "still.here"
     assert "admin.restarting" in [entry["event"] for entry in logs]
+
+
+async def test_a_request_that_was_on_its_way_when_the_door_closed_is_answered() -> None:
+    """Found: the connection was taken for an idle one, and its client got an end in place of an answer."""
+    door = AdminDoor()
+    async with open_fake_proxy(door=door) as proxy:
+        address = proxy.addresses[0]
+        assert isinstance(address, TcpAddress)
+        async with await trio.open_tcp_stream(address.host, address.port) as asking:
+            request = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+            await asking.send_all(request)
+            answer = await asking.receive_some()
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            await trio.testing.wait_all_tasks_blocked(0.01)  # its body may come by itself
+            door.close()
+            await trio.testing.wait_all_tasks_blocked()
+            await asking.send_all(request)
+            with trio.fail_after(5):
+                while more := await asking.receive_some():
+                    answer += more
+            assert answer.count(b"HTTP/1.1 200 ") == 2

@@ -15,6 +15,7 @@ from typing import Any
 import trio
 
 from proxy.control.admin import serve_admin
+from proxy.control.admin.sockets import AdminDoor
 from proxy.control.events import EventLog
 from proxy.control.traffic import TrafficRecorder
 from proxy.core.address import Address, TcpAddress
@@ -392,15 +393,15 @@ class FakeProxy:
 
 
 @asynccontextmanager
-async def open_fake_proxy(text: str = CONFIGURATION) -> AsyncIterator[FakeProxy]:
-    """Serve the admin API of a fake runtime until the block is left."""
+async def open_fake_proxy(text: str = CONFIGURATION, *, door: AdminDoor | None = None) -> AsyncIterator[FakeProxy]:
+    """Serve the admin API of a fake runtime until the block is left, behind a door of the caller's if it has one."""
     async with trio.open_nursery() as nursery:
         runtime = FakeRuntime(nursery, text)
         scope = trio.CancelScope()
 
         async def serve(*, task_status: trio.TaskStatus[tuple[Address, ...]] = trio.TASK_STATUS_IGNORED) -> None:
             with scope:
-                await serve_admin(runtime, task_status=task_status)
+                await serve_admin(runtime, door, task_status=task_status)
 
         addresses = await nursery.start(serve)
         yield FakeProxy(runtime=runtime, addresses=addresses, scope=scope)

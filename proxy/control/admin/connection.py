@@ -23,6 +23,9 @@ from hypercorn.typing import AppWrapper, ConnectionState
 from hypercorn.utils import parse_socket_addr
 from structlog.typing import FilteringBoundLogger
 
+ON_ITS_WAY = 0.1
+"""Seconds that a connection stays open when all are to be closed, for a request that its client has sent already."""
+
 
 class OnlyHttp11(H11Protocol):
     """Hypercorn's HTTP/1.1, which stays HTTP/1.1 whatever the client offers."""
@@ -83,6 +86,14 @@ class AdminConnection(TCPServer):
             finally:
                 # However that went: left to the collector, the descriptor would stay open for a long time.
                 self.stream.socket.close()
+
+    async def _idle_timeout(self) -> None:
+        """Close when nobody has asked for anything, but not in the moment in which a request may be on its way."""
+        with trio.move_on_after(self.config.keep_alive_timeout):
+            await self.context.terminated.wait()
+            await trio.sleep(ON_ITS_WAY)
+        with trio.CancelScope(shield=True):
+            await self._initiate_server_close()
 
     async def protocol_send(self, event: Event) -> None:
         """Do what the protocol asks of the connection, to its end.
