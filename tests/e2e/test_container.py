@@ -71,9 +71,11 @@ def pool(directory: Path) -> str:
     return command_pool(directory, command=[sys.executable, "-c", LEAVES_ORPHANS])
 
 
-async def no_zombie(hotswap: Hotswap, first: int) -> bool:
-    """Whether process 1 has reaped everything that ended."""
-    return "Z" not in children(first).values()
+async def wait_no_zombie(first: int) -> None:
+    """Block until process 1 has reaped everything that ended."""
+    with trio.fail_after(10):
+        while "Z" in children(first).values():
+            await trio.sleep(0.05)
 
 
 @pytest.mark.fail_after(60)
@@ -87,11 +89,10 @@ async def test_process_1_reaps_what_its_backends_leave_behind(tmp_path: Path):
         # It has not taken the end of a backend from whoever waits for it.
         assert len(exits) == 2
         assert not [record for record in exits if "unknown" in str(record["exit"])], exits
-        orphans = {int(line.split()[1]) for line in output(hotswap) if line.startswith("orphan ")}
-        assert len(orphans) == 12
         with trio.fail_after(10):
-            while not await no_zombie(hotswap, first):
-                await trio.sleep(0.05)
+            while len(orphans(hotswap)) < 12:
+                await hotswap.wait_more()
+        await wait_no_zombie(first)
         os.kill(first, signal.SIGTERM)
         await hotswap.wait_stopped()
 
@@ -113,9 +114,7 @@ async def test_process_1_that_was_taken_over_from_passes_signals_on(tmp_path: Pa
         os.kill(first, signal.SIGHUP)
         assert json.loads(await hotswap.wait_line("signal.received", after=so_far))["signal"] == "SIGHUP"
         assert (await hotswap.rollout())["outcome"] == "done"
-        with trio.fail_after(10):
-            while not await no_zombie(hotswap, first):
-                await trio.sleep(0.05)
+        await wait_no_zombie(first)
         os.kill(first, signal.SIGTERM)
         await hotswap.wait_stopped()
         assert descendants(hotswap.pid) == []
@@ -157,9 +156,10 @@ async def test_process_1_can_be_stopped_before_it_serves(tmp_path: Path):
         await process.wait()
 
 
-def output(hotswap: Hotswap) -> list[str]:
-    """What the backends wrote."""
-    return [str(record["line"]) for record in hotswap.records() if record.get("event") == "backend.output"]
+def orphans(hotswap: Hotswap) -> set[str]:
+    """What the backends' orphans said; each says its process id."""
+    lines = [str(record["line"]) for record in hotswap.records() if record.get("event") == "backend.output"]
+    return {line for line in lines if line.startswith("orphan ")}
 
 
 def instructions() -> list[tuple[str, str]]:

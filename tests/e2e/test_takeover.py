@@ -414,7 +414,7 @@ async def test_the_new_process_may_have_another_configuration(tmp_path: Path) ->
             (await hotswap.fetch("/whoami", listener=listener)).expect()
         with pytest.raises(ConnectionRefusedError):
             await fetch(gone, "/whoami")
-        assert '"going 127.0.0.1:0"' in (hotswap.written("takeover.unclaimed") or [""])[0]
+        await hotswap.wait_line("takeover.unclaimed", '"going 127.0.0.1:0"')
 
 
 @pytest.mark.fail_after(60)

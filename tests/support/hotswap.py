@@ -160,7 +160,15 @@ class Hotswap:
         assert response.status in (200, 202), (response.status, response.body)
         found = response.json()
         assert isinstance(found, dict)
-        return found
+        return await self.logged(found)
+
+    async def logged(self, report: dict[str, Any]) -> dict[str, Any]:
+        """The same report of a rollout that has ended, when the log has been read to that end.
+
+        The admin API answers before the thread that writes the log has its turn.
+        """
+        await self.wait_line(f'"rollout.{report["outcome"]}"', f'"rollout": "{report["id"]}"')
+        return report
 
     # Waiting for a state
 

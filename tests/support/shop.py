@@ -76,7 +76,7 @@ class Shop:
 
     async def roll(self, pool: str = "web") -> Json:
         """Start a rollout, which must be accepted, wait until it has ended, and give its report."""
-        return await self._logged(await self.hotswap.rollout(pool))
+        return await self.hotswap.rollout(pool)
 
     async def refusal(self, pool: str = "web") -> Json:
         """Ask for a rollout, which must be refused, and give the problem; its `code` says why."""
@@ -146,12 +146,7 @@ class Shop:
     async def finished(self, rollout: str) -> Json:
         """The report of a rollout, when it has ended."""
         await self.hotswap.wait_until(lambda: self._ended(rollout))
-        return await self._logged(await self.report(rollout))
-
-    async def _logged(self, report: Json) -> Json:
-        """The same report, when the log has been read to the end of that rollout."""
-        await self.wait_record(f"rollout.{report['outcome']}", rollout=report["id"])
-        return report
+        return await self.hotswap.logged(await self.report(rollout))
 
     async def _ended(self, rollout: str) -> bool:
         return bool((await self.report(rollout))["outcome"] != "running")
