@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-# Tests wait for processes about as much as they compute: one more at a time than there are processors.
-JOBS ?= $(shell echo $$((1 + $$(nproc))))
+# Tests wait for processes about as much as they compute: two at a time for each processor.
+JOBS ?= $(shell echo $$((2 * $$(nproc))))
 
 # Debian packages of the strangers that some tests and benchmarks speak to; tests skip what is not there.
 TOOLS := caddy chromium chromium-driver curl fish haproxy nghttp2-client nginx openssl postgresql prometheus systemd wrk zsh
@@ -39,7 +39,9 @@ types: $(VENV)/installed-for-test
 	$(BIN)/mypy
 
 # First what does not mind company, then, one at a time, what measures or needs the machine (exit 5: there is none).
+# Compiled before, for they start hundreds of processes, and PYTHONDONTWRITEBYTECODE may have each of them do it again.
 suite: $(VENV)/installed-for-test
+	@$(BIN)/python -m compileall -q proxy backends
 	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not alone"
 	$(BIN)/pytest -m alone || test $$? -eq 5
 

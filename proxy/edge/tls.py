@@ -5,16 +5,10 @@ A context is made anew when the configuration is read again; connections keep th
 
 from __future__ import annotations
 
-import os
 import ssl
-import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-
-import trustme
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 
 from proxy.core.certificate_names import CertificateNames, ShownCertificate
 from proxy.core.errors import ConfigError, Problem
@@ -53,13 +47,15 @@ def open_context(table: TlsTable, *, http2: bool, state_dir: Path, where: str) -
     """
     if table.self_signed:
         return _self_signed(table, http2=http2, state_dir=state_dir)
+    from proxy.edge.certificates import names_of
+
     contexts: list[ServerContext] = []
     names: list[tuple[str, ...]] = []
     problems: list[Problem] = []
     for index, files in enumerate(table.certificates):
         try:
             contexts.append(_loaded(table, files, http2=http2))
-            names.append(_names(Path(files.cert).read_bytes()))
+            names.append(names_of(Path(files.cert).read_bytes()))
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             problems.append(
@@ -107,39 +103,11 @@ def _chooser(
     return choose
 
 
-def _names(pem: bytes) -> tuple[str, ...]:
-    """The DNS names a certificate is for."""
-    certificate = x509.load_pem_x509_certificates(pem)[0]
-    try:
-        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except x509.ExtensionNotFound:
-        return ()
-    return tuple(extension.value.get_values_for_type(x509.DNSName))
-
-
 def _self_signed(table: TlsTable, *, http2: bool, state_dir: Path) -> ssl.SSLContext:
     """A certificate for development, issued by an authority kept in the state directory."""
+    from proxy.edge.certificates import development_authority
+
     authority = development_authority(state_dir)
     context = _context(table, http2=http2)
     authority.issue_cert(*table.self_signed).configure_cert(context)
     return context
-
-
-def development_authority(state_dir: Path) -> trustme.CA:
-    """The authority for self-signed certificates: loaded from the state directory, or made there.
-
-    The file holds the certificate, to be trusted by whoever tests, and next to it, readable by the owner only, the key.
-    """
-    certificate = state_dir / AUTHORITY
-    key = certificate.with_suffix(".key")
-    if certificate.exists() and key.exists():
-        return trustme.CA.from_pem(cert_bytes=certificate.read_bytes(), private_key_bytes=key.read_bytes())
-    authority = trustme.CA(key_type=trustme.KeyType.ECDSA, organization_name="hotswap development")
-    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    pem = authority.private_key_pem.bytes()
-    serialization.load_pem_private_key(pem, None)
-    descriptor = os.open(key, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, stat.S_IRUSR | stat.S_IWUSR)
-    with open(descriptor, "wb") as file:
-        file.write(pem)
-    certificate.write_bytes(authority.cert_pem.bytes())
-    return authority

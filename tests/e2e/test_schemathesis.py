@@ -13,7 +13,7 @@ from tests.support.fake_runtime import open_fake_proxy
 from tests.support.hotswap import run_hotswap
 from tests.support.pools import command_pool, listeners
 
-SECONDS = 25.0
+SECONDS = 12.0
 """How long it may search."""
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"

@@ -20,8 +20,9 @@ from h2.errors import ErrorCodes
 from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame
 
 from proxy.core.config import TlsTable
+from proxy.edge.certificates import development_authority
 from proxy.edge.http2_connection import Http2Connection
-from proxy.edge.tls import development_authority, open_context
+from proxy.edge.tls import open_context
 from proxy.wire.http2_writer import GROWTH, MAX_STREAMS, STREAM_WINDOW
 from tests.support.http2_client import Http2Client, Upload, connect_http2
 from tests.support.http2_frames import GET, POST, PREFACE, raw_frame

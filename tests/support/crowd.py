@@ -1,8 +1,8 @@
 """A crowd of connections in a process of its own: whoever measures shares neither descriptors nor time with it.
 
-`python -m tests.support.crowd PORT COUNT KIND` opens them and writes `open`; at the end of its input it closes them
-and writes how many ended too early. Of kind `idle`, each has had one exchange and then says nothing. Of kind `slow`,
-each sends the head of a request a byte at a time, and one that the server ends is opened anew.
+`python -m tests.support.crowd PORT COUNT KIND` opens them and writes `open`, and a line for each one that the server
+ends; at the end of its input it closes them. Of kind `idle`, each has had one exchange and then says nothing. Of kind
+`slow`, each sends the head of a request a byte at a time, and one that is ended is opened anew.
 """
 
 from __future__ import annotations
@@ -49,14 +49,13 @@ def main(port: int, count: int, *, idle: bool) -> None:
         selector.register(sock, selectors.EVENT_READ, number)
     selector.register(sys.stdin, selectors.EVENT_READ)
     print("open", flush=True)
-    ended = said = 0
+    said = 0
     began = time.monotonic()
     while True:
         for key, _ in selector.select(None if idle else 0.005):
             if key.fileobj is sys.stdin:
-                print(ended, flush=True)
                 return
-            ended += 1
+            print("ended", flush=True)
             number = key.data
             selector.unregister(connections[number])
             connections[number].close()
@@ -73,21 +72,31 @@ def main(port: int, count: int, *, idle: bool) -> None:
             said = due
 
 
-async def read_line(stream: trio.abc.ReceiveStream) -> bytes:
-    """The next line, or what there was of it at the end."""
-    line = b""
-    while not line.endswith(b"\n"):
-        data = await stream.receive_some(100)
-        if not data:
-            break
-        line += data
-    return line
-
-
 class Crowd:
-    """A running crowd; `ended` is known behind its block."""
+    """A running crowd.
 
-    ended = -1
+    Attributes:
+        ended: How many of its connections the server has ended.
+    """
+
+    def __init__(self) -> None:
+        self.ended = 0
+        self._more = trio.Event()
+
+    async def wait_ended(self, count: int) -> None:
+        """Block until the server has ended so many."""
+        while self.ended < count:
+            await self._more.wait()
+
+    async def _read(self, stream: trio.abc.ReceiveStream, *, task_status: trio.TaskStatus[None]) -> None:
+        rest = b""
+        async for data in stream:
+            *lines, rest = (rest + data).split(b"\n")
+            if b"open" in lines:
+                task_status.started()
+            self.ended += lines.count(b"ended")
+            self._more.set()
+            self._more = trio.Event()
 
 
 @asynccontextmanager
@@ -103,11 +112,11 @@ async def run_crowd(port: int, count: int, kind: str) -> AsyncIterator[Crowd]:
     assert process.stdout is not None
     crowd = Crowd()
     try:
-        assert await read_line(process.stdout) == b"open\n"
-        yield crowd
-        await process.stdin.aclose()
-        crowd.ended = int(await read_line(process.stdout))
-        await process.wait()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(crowd._read, process.stdout)
+            yield crowd
+            await process.stdin.aclose()
+            await process.wait()
     finally:
         if process.poll() is None:
             process.kill()
