@@ -33,7 +33,7 @@ def run(config: Path | None, attach: bool, takeover_fd: int | None, handoff_info
     """
     if handoff_info:
         from proxy.control.configuration import find_configuration
-        from proxy.control.handoff_info import describe_handoff
+        from proxy.control.takeover.handoff_info import describe_handoff
 
         put_json(describe_handoff(find_configuration() if config is None else config))
         return
@@ -49,7 +49,7 @@ def run(config: Path | None, attach: bool, takeover_fd: int | None, handoff_info
     import trio
 
     from proxy.control.process import run_proxy
-    from proxy.control.takeover_order import CouldNotTakeOver
+    from proxy.control.takeover.order import CouldNotTakeOver
 
     try:
         code = trio.run(partial(run_proxy, config, old=takeover_fd, attach=attach))

@@ -8,18 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from proxy.control import rotation
-from proxy.control.supervised_pool import SupervisedPool
+from proxy.control.pools import rotation
+from proxy.control.pools.supervised_pool import SupervisedPool
 from proxy.core.identity import RolloutId
 from proxy.core.report import PastRollout
 from proxy.core.rollout import Rollout
 
 if TYPE_CHECKING:
-    from proxy.control.access import AccessLog
-    from proxy.control.notify import ServiceManager
-    from proxy.control.pool_set import PoolSet
-    from proxy.control.reload import ReloadAnswer, Reloader
-    from proxy.control.rollout_book import RolloutBook
+    from proxy.control.pools.pool_set import PoolSet
+    from proxy.control.rollout.book import RolloutBook
+    from proxy.control.rollout.reload import ReloadAnswer, Reloader
+    from proxy.control.telemetry.access import AccessLog
+    from proxy.control.telemetry.notify import ServiceManager
 
 
 class Orders:

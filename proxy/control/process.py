@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from proxy.control.access import AccessLog
 from proxy.control.configuration import find_configuration, load_configuration
-from proxy.control.logs import configure_logs
 from proxy.control.runtime import Runtime
-from proxy.control.stub import be_stub
-from proxy.control.takeovers import call, open_inherited
+from proxy.control.takeover.stub import be_stub
+from proxy.control.takeover.takeovers import call, open_inherited
+from proxy.control.telemetry.access import AccessLog
+from proxy.control.telemetry.logs import configure_logs
 from proxy.core.config import Configuration
 from proxy.core.errors import ConfigError, Problem
 

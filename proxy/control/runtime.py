@@ -23,29 +23,29 @@ import structlog
 import trio
 from structlog.typing import FilteringBoundLogger
 
-from proxy.control.access import AccessLog
 from proxy.control.admin import serve_admin
 from proxy.control.admin.sockets import AdminDoor
-from proxy.control.events import EventLog
 from proxy.control.listeners import Listeners, Prepared
 from proxy.control.memory import settle_memory
-from proxy.control.notify import ServiceManager
 from proxy.control.orders import Orders
-from proxy.control.pool_set import PoolSet
-from proxy.control.predecessor import Predecessor
+from proxy.control.pools.pool_set import PoolSet
+from proxy.control.pools.release import Release, read_releases
+from proxy.control.pools.surroundings import Surroundings
 from proxy.control.privileges import drop_privileges
-from proxy.control.release import Release, read_releases
-from proxy.control.reload import ReloadAnswer, Reloader
-from proxy.control.rollout_book import RolloutBook
-from proxy.control.rollouts import RolloutRun
+from proxy.control.rollout.book import RolloutBook
+from proxy.control.rollout.reload import ReloadAnswer, Reloader
+from proxy.control.rollout.rollouts import RolloutRun
 from proxy.control.signals import HANDLED, serve_signals
 from proxy.control.state_directory import open_state_directory
-from proxy.control.status import describe, summarise
-from proxy.control.surroundings import Surroundings
-from proxy.control.takeover import Takeover
-from proxy.control.takeover_order import CouldNotTakeOver, TakeoverOrder, TakeoverResult
-from proxy.control.takeovers import serve_calls, start_takeover, succeed
-from proxy.control.traffic import TrafficRecorder
+from proxy.control.takeover.order import CouldNotTakeOver, TakeoverOrder, TakeoverResult
+from proxy.control.takeover.predecessor import Predecessor
+from proxy.control.takeover.takeover import Takeover
+from proxy.control.takeover.takeovers import serve_calls, start_takeover, succeed
+from proxy.control.telemetry.access import AccessLog
+from proxy.control.telemetry.events import EventLog
+from proxy.control.telemetry.notify import ServiceManager
+from proxy.control.telemetry.status import describe, summarise
+from proxy.control.telemetry.traffic import TrafficRecorder
 from proxy.control.version import program_version
 from proxy.core.address import Address
 from proxy.core.config import AccessLogFormat, Configuration
@@ -258,7 +258,7 @@ class Runtime(Orders):
         self._stop_asked.set()
 
     async def start_takeover(self, order: TakeoverOrder | None = None) -> TakeoverResult:
-        """Hand everything to a new process; see `proxy.control.takeovers.start_takeover`.
+        """Hand everything to a new process; see `proxy.control.takeover.takeovers.start_takeover`.
 
         Raises:
             Refused: it was not begun; nothing was changed.

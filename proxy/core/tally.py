@@ -1,7 +1,7 @@
 """What is counted: plain numbers that cost one dictionary update where they are bumped.
 
 The data plane bumps these for every exchange, so nothing here locks, formats or allocates label objects;
-`proxy.control.metrics` turns a tally into Prometheus families when somebody asks.
+`proxy.control.telemetry.metrics` turns a tally into Prometheus families when somebody asks.
 """
 
 from __future__ import annotations

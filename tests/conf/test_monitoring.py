@@ -10,7 +10,7 @@ from pathlib import Path
 
 import trio
 
-from proxy.control.metrics import HotswapCollector
+from proxy.control.telemetry.metrics import HotswapCollector
 from proxy.core.tally import Tally
 from tests.support.hotswap import run_hotswap
 from tests.support.pools import command_pool, listeners

@@ -5,7 +5,8 @@ of the proxy: every order is a verb of the runtime, every answer a view of its s
 restarted, without anybody else noticing.
 
 `sockets` opens where it listens, `connection` is one HTTP/1.1 connection, `guard` decides who may speak,
-`application` has the calls, `streaming` the events, `documents` the shapes, `serving` puts them together.
+`application` has the calls, `problems` the refusals, `streaming` the events, `documents` the shapes, and `serving`
+puts them together.
 """
 
 from __future__ import annotations

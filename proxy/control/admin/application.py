@@ -22,12 +22,12 @@ from structlog.typing import FilteringBoundLogger
 
 from proxy.control.admin import documents as shape
 from proxy.control.admin.page import add_page
+from proxy.control.admin.problems import MEDIA_TYPE, ProblemResponse, describe_refusal, problem_of
 from proxy.control.admin.streaming import stream_events
 from proxy.control.admin.verbs import Answer, Verbs
 from proxy.control.admin.views import detail_of, find_pool, find_slot, report, reports, unready_reasons
-from proxy.control.metrics import CONTENT_TYPE, Metrics
-from proxy.control.problems import MEDIA_TYPE, ProblemResponse, describe_refusal, problem_of
-from proxy.control.takeover_order import TakeoverFailed, TakeoverOrder, TakeoverResult
+from proxy.control.takeover.order import TakeoverFailed, TakeoverOrder, TakeoverResult
+from proxy.control.telemetry.metrics import CONTENT_TYPE, Metrics
 from proxy.control.version import program_version
 from proxy.core.errors import ProxyError
 from proxy.core.quantities import parse_duration

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
-from proxy.control.problems import ProblemResponse
+from proxy.control.admin.problems import ProblemResponse
 
 ALWAYS = [
     (b"cache-control", b"no-store"),

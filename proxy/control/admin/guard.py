@@ -23,7 +23,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from proxy.control.admin.page import PAGE_FILES
-from proxy.control.problems import ProblemResponse
+from proxy.control.admin.problems import ProblemResponse
 from proxy.control.token_file import TokenFile
 
 OPEN_PATHS = frozenset({"/", "/livez", "/readyz", *(f"/page/{name}" for name in PAGE_FILES)})

@@ -1,0 +1,1 @@
+"""Pools and their backends: filled, watched, taken out of rotation, ended."""

@@ -1,0 +1,85 @@
+"""Slots of a supervised pool in an operator's hands: taken out of rotation, and brought back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from proxy.control.pools import rotation
+from proxy.core.errors import RefusalCode, Refused, UnknownSlot
+from proxy.core.lifecycle import BackendState
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+    from proxy.control.pools.entries import Entries
+    from proxy.control.pools.supervised_backend import SupervisedBackend
+    from proxy.core.identity import RolloutId
+    from proxy.core.pool import Pool
+
+
+class OperatedSlots:
+    """The part of a supervised pool that orders about one slot are given to."""
+
+    name: str
+    core: Pool
+    entries: Entries
+    log: FilteringBoundLogger
+    members: list[SupervisedBackend]
+    stopping: bool
+
+    @property
+    def rollout_id(self) -> RolloutId | None:
+        """The rollout that is in progress."""
+        raise NotImplementedError
+
+    def readmit(self, member: SupervisedBackend) -> bool:
+        """Bring a drained backend back into rotation."""
+        raise NotImplementedError
+
+    def member_in(self, slot: int, generation: int | None = None) -> SupervisedBackend | None:
+        """Give the backend that serves or drains in a slot, the newest if there are two."""
+        for member in reversed(self.members):
+            backend = member.backend
+            serves = backend.state in (BackendState.READY, BackendState.DRAINING)
+            if serves and backend.slot == slot and generation in (None, backend.generation):
+                return member
+        return None
+
+    def drain_slot(self, number: int) -> None:
+        """Take the backend of a slot out of rotation and leave it running, until it is readmitted.
+
+        A drained backend that dies is respawned as any other, and its successor is in rotation.
+
+        Raises:
+            UnknownSlot: there is no such slot.
+            Refused: a rollout is in progress, or no other backend could be claimed then.
+        """
+        member = self._operable(number)
+        if rotation.drain(member.backend, self.entries):
+            member.log.info("backend.draining", by="operator")
+
+    def readmit_slot(self, number: int) -> None:
+        """Bring the drained backend of a slot back into rotation; nothing happens when it is there.
+
+        Raises:
+            UnknownSlot: there is no such slot.
+            Refused: a rollout is in progress, or the slot has no backend that is ready.
+        """
+        member = self._operable(number)
+        if self.readmit(member):
+            member.log.info("backend.readmitted", by="operator")
+
+    def _operable(self, number: int) -> SupervisedBackend:
+        if not 0 <= number < self.core.size:
+            raise UnknownSlot(number, range(self.core.size))
+        state = {**rotation.describe_slot(self.core, number), "rollout": self.rollout_id}
+        if self.stopping:
+            raise Refused(RefusalCode.SHUTTING_DOWN, "the proxy is shutting down", state)
+        if self.rollout_id is not None:
+            detail = f"rollout {self.rollout_id} of pool {self.name} is in progress"
+            raise Refused(RefusalCode.ROLLOUT_IN_PROGRESS, detail, state)
+        member = self.member_in(number)
+        if member is None or not member.alive:
+            detail = f"slot {number} of pool {self.name} has no backend that is ready"
+            raise Refused(RefusalCode.NOT_READY, detail, state)
+        return member

@@ -1,0 +1,168 @@
+"""Every pool of the proxy: started, kept, and ended when the configuration no longer has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import trio
+
+from proxy.control.pools.release import Release
+from proxy.control.pools.static_pool import StaticPool
+from proxy.control.pools.supervised_pool import SupervisedPool
+from proxy.control.pools.surroundings import Surroundings
+from proxy.core.config import PoolTable, StaticPoolTable
+from proxy.core.errors import UnknownPool
+from proxy.core.pool import PoolEvent
+
+AnyPool = SupervisedPool | StaticPool
+
+
+class PoolSet(Mapping[str, AnyPool]):
+    """The pools by name, and the tasks they run in."""
+
+    def __init__(self, *, processors: int, observer: Callable[[PoolEvent], None]) -> None:
+        """Begin with none.
+
+        Args:
+            processors: how many this process may use, for sizes of "auto".
+            observer: told of every change in any of them.
+        """
+        self._processors = processors
+        self._observer = observer
+        self._pools: dict[str, AnyPool] = {}
+        self._scopes: dict[AnyPool, trio.CancelScope] = {}
+
+    def __getitem__(self, name: str) -> AnyPool:
+        """Give a pool.
+
+        Raises:
+            UnknownPool: there is none of this name.
+        """
+        try:
+            return self._pools[name]
+        except KeyError:
+            raise UnknownPool(name, self._pools) from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._pools
+
+    def get(self, name: str, default: AnyPool | None = None) -> AnyPool | None:  # type: ignore[override]
+        """Give a pool, or the default."""
+        return self._pools.get(name, default)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._pools)
+
+    def __len__(self) -> int:
+        return len(self._pools)
+
+    def take_over(
+        self,
+        tables: Mapping[str, PoolTable],
+        releases: Mapping[str, Release],
+        surroundings: Surroundings,
+        nursery: trio.Nursery,
+    ) -> tuple[str, ...]:
+        """Start pools that are new, change static ones that have changed; waits for nothing.
+
+        Supervised pools that exist stay as they are, because their definition changes with a rollout.
+
+        Args:
+            tables: every pool there is to be.
+            releases: what the backends of new supervised pools are started from.
+            surroundings: the rest of the process.
+            nursery: where they run.
+
+        Returns:
+            What changed, in words.
+        """
+        changes = []
+        for name, table in tables.items():
+            known = self._pools.get(name)
+            if known is None:
+                if isinstance(table, StaticPoolTable):
+                    self._start(StaticPool(name, table, surroundings), nursery)
+                else:
+                    release = releases[name]
+                    self._start(SupervisedPool(name, release, surroundings, processors=self._processors), nursery)
+                changes.append(f"pool {name} added")
+            elif isinstance(known, StaticPool) and isinstance(table, StaticPoolTable) and known.table != table:
+                known.reconfigure(table)
+                changes.append(f"pool {name} changed")
+        return tuple(changes)
+
+    def drop(
+        self, tables: Mapping[str, PoolTable], nursery: trio.Nursery, *, static_drain_timeout: float
+    ) -> tuple[str, ...]:
+        """Begin to end the pools that are not to be any more; call when no route names them.
+
+        Args:
+            tables: every pool there is to be.
+            nursery: where they are ended.
+            static_drain_timeout: seconds for what is in flight in static pools, which have no time of their own.
+
+        Returns:
+            What changed, in words.
+        """
+        gone = [name for name in self._pools if name not in tables]
+        for name in gone:
+            nursery.start_soon(self._remove, self._pools.pop(name), static_drain_timeout)
+        return tuple(f"pool {name} removed" for name in gone)
+
+    def take_in(self, pool: AnyPool, nursery: trio.Nursery) -> None:
+        """Start a pool that was made for backends which are there already."""
+        self._start(pool, nursery)
+
+    async def stop_all(self) -> None:
+        """End every backend, those of pools that are on their way out too; nothing in flight is waited for."""
+        async with trio.open_nursery() as nursery:
+            for pool in tuple(self._scopes):
+                nursery.start_soon(self._stop, pool, 0.0)
+
+    def stop_patience(self) -> float:
+        """Give the longest time, in seconds, that a backend may take to stop."""
+        return max(
+            (pool.table.stop_timeout for pool in self._scopes if isinstance(pool, SupervisedPool)),
+            default=0.0,
+        )
+
+    def complete(self) -> bool:
+        """Tell whether all have finished booting; static addresses that are down are somebody else's."""
+        return all(pool.full if isinstance(pool, SupervisedPool) else pool.judged for pool in self._pools.values())
+
+    def ready(self) -> bool:
+        """Tell whether each has a backend that can be claimed."""
+        return all(pool.core.ready_slots() for pool in self._pools.values())
+
+    def _start(self, pool: AnyPool, nursery: trio.Nursery) -> None:
+        self._pools[pool.name] = pool
+        self._scopes[pool] = trio.CancelScope()
+        # Before a route names it: a request for it is held from now on.
+        pool.surroundings.plane.add_pool(pool.core, pool.table)
+        pool.core.observe(self._observer)
+        nursery.start_soon(self._serve, pool)
+
+    async def _serve(self, pool: AnyPool) -> None:
+        try:
+            with self._scopes[pool]:
+                await pool.serve()
+        except Exception as error:
+            pool.log.error("pool.crashed", exc_info=error)
+
+    async def _stop(self, pool: AnyPool, drain_timeout: float) -> None:
+        try:
+            await pool.stop(drain_timeout=drain_timeout)
+        except Exception as error:
+            pool.log.error("pool.crashed", exc_info=error)
+        finally:
+            self._scopes[pool].cancel()
+
+    async def _remove(self, pool: AnyPool, static_drain_timeout: float) -> None:
+        pool.log.info("pool.removing")
+        timeout = pool.table.drain_timeout if isinstance(pool, SupervisedPool) else static_drain_timeout
+        await self._stop(pool, timeout)
+        del self._scopes[pool]
+        if pool.name not in self._pools:
+            pool.surroundings.plane.drop_pool(pool.name)
+        pool.log.info("pool.removed")
+        pool.surroundings.events.publish("pool.removed", pool=pool.name)

@@ -1,0 +1,1 @@
+"""A rollout from its trigger to its report."""

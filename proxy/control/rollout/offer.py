@@ -1,0 +1,60 @@
+"""What a pool would be rolled to, read before anything is decided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from proxy.control.pools.compatibility import read_compatibility
+from proxy.control.pools.release import Release, read_release
+from proxy.core.compatibility import Compatibility
+from proxy.core.config import SupervisedPoolTable
+from proxy.core.errors import ConfigError, Problem
+from proxy.processes.guardian import Guardian
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What a pool would be rolled to.
+
+    Attributes:
+        table: its definition.
+        release: what its backends would be started from; None when that cannot be found out.
+        compatibility: the number of that release.
+        problems: what is wrong with it.
+    """
+
+    table: SupervisedPoolTable
+    release: Release | None
+    compatibility: Compatibility | None
+    problems: tuple[Problem, ...] = ()
+
+
+async def read_offer(
+    name: str,
+    table: SupervisedPoolTable,
+    problems: tuple[Problem, ...] = (),
+    *,
+    environment: Mapping[str, str],
+    guardian: Guardian | None = None,
+) -> Offer:
+    """Read what a pool would be rolled to; what is wrong with it is a part of the offer, and nothing is raised.
+
+    Args:
+        name: name of the pool.
+        table: its definition.
+        problems: what is known to be wrong already.
+        environment: the variables of the proxy.
+        guardian: ends what is run for it should the proxy be killed.
+
+    **Cancellation**: a file or command that is still being read is left to its own deadline.
+    """
+    try:
+        release = await read_release(name, table, environment=environment, guardian=guardian)
+    except ConfigError as error:
+        # The refusals about the number come before those about the rest, so it is looked for all the same.
+        number = await read_compatibility(
+            table.compatibility, directory=table.directory, environment=environment, guardian=guardian
+        )
+        return Offer(table=table, release=None, compatibility=number, problems=(*problems, *error.problems))
+    return Offer(table=table, release=release, compatibility=release.compatibility, problems=problems)

@@ -1,0 +1,313 @@
+"""From a trigger to a rollout or a refusal: check, read, check again, act.
+
+Theory. Two triggers may come in the same instant, and between check and act files are read and commands run,
+so each pool is *marked* first: one plain function checks it and takes the id of the rollout it will have, and
+whoever comes later is told of that id. What was read is then judged together with the state of that moment,
+again in one plain function that ends with the act. The mark goes on every path, into the rollout or into
+nothing.
+
+The configuration is taken over whole or not at all: a file with a mistake changes nothing, and neither does
+one that changes a pool which cannot be rolled now, because half of a configuration is one that nobody wrote.
+A pool that is refused and has *not* changed does not hold the others up; the answer names it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import trio
+
+from proxy.control.configuration import load_configuration
+from proxy.control.listeners import Prepared
+from proxy.control.pools.static_pool import StaticPool
+from proxy.control.pools.supervised_pool import SupervisedPool
+from proxy.control.rollout.marks import Marks
+from proxy.control.rollout.offer import Offer, read_offer
+from proxy.control.rollout.rollouts import RolloutRun
+from proxy.core.config import Configuration, StaticPoolTable, SupervisedPoolTable
+from proxy.core.errors import MISSING, ConfigError, Problem, RefusalCode, Refused
+from proxy.core.identity import RolloutId
+from proxy.core.rollout import QueuedSlot, Rollout, plan_queue
+
+if TYPE_CHECKING:
+    from proxy.control.runtime import Runtime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReloadAnswer:
+    """What became of a reload.
+
+    Attributes:
+        rollouts: those accepted, in the order in which they run, one after the other.
+        refusals: pools that stay as they are, by name, with the reason.
+        changes: what else the configuration changed, in words, such as "listener public opened".
+    """
+
+    rollouts: tuple[Rollout, ...] = ()
+    refusals: Mapping[str, Refused] = field(default_factory=dict)
+    changes: tuple[str, ...] = ()
+
+
+class Reloader:
+    """Carries out the reloads of a proxy."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._marks = Marks(runtime)
+        # Reading and acting of one reload never mingles with that of another; checking and marking comes before it.
+        self._turn = trio.Lock()
+
+    async def reload_all(self, *, trigger: str) -> ReloadAnswer:
+        """Read the configuration, take it over, and roll every supervised pool.
+
+        Raises:
+            Refused: no pool can be rolled, or one that has changed cannot; nothing was changed.
+
+        **Cancellation**: nothing was changed.
+        """
+        self._marks.refuse_for_all()
+        marked: dict[str, RolloutId] = {}
+        refusals: dict[str, Refused] = {}
+        try:
+            supervised = [pool for pool in self._runtime.pools.values() if isinstance(pool, SupervisedPool)]
+            for pool in supervised:
+                try:
+                    marked[pool.name] = self._marks.mark(pool)
+                except Refused as refused:
+                    refusals[pool.name] = refused
+            if supervised and not marked:
+                raise next(iter(refusals.values()))
+            async with self._turn:
+                config, problems = await self._load()
+                return await self._take_over(config, problems, marked, refusals, trigger)
+        finally:
+            self._marks.unmark(marked)
+
+    async def reread(self, *, trigger: str) -> ReloadAnswer:
+        """Read the configuration, take it over, and roll the pools whose definition has changed.
+
+        Raises:
+            ConfigError: it cannot be used; nothing was changed.
+            Refused: a pool that has changed cannot be rolled; nothing was changed.
+
+        **Cancellation**: nothing was changed.
+        """
+        self._marks.refuse_for_all()
+        marked: dict[str, RolloutId] = {}
+        try:
+            async with self._turn:
+                config, problems = await self._load()
+                if config is None:
+                    raise self._unusable(problems)
+                for pool in self._changed(config):
+                    marked[pool.name] = self._marks.mark(pool)
+                return await self._take_over(config, problems, marked, {}, trigger, strict=True)
+        finally:
+            self._marks.unmark(marked)
+
+    async def reload_pool(self, name: str, *, trigger: str) -> Rollout:
+        """Read the configuration and roll one pool by its definition there; everything else stays as it is.
+
+        Raises:
+            UnknownPool: there is none of this name.
+            Refused: nothing was changed.
+
+        **Cancellation**: nothing was changed.
+        """
+        if not self._runtime.serving:
+            self._marks.refuse_for_all(name)
+        pool = self._runtime.pools[name]
+        marked: dict[str, RolloutId] = {}
+        try:
+            marked[name] = self._marks.mark(pool)
+            assert isinstance(pool, SupervisedPool), "static pools are refused"
+            around = self._runtime.surroundings
+            async with self._turn:
+                config, problems = await self._load()
+                table = None if config is None else config.pools.get(name)
+                if config is not None and not isinstance(table, SupervisedPoolTable):
+                    found = MISSING if table is None else "a static pool"
+                    allowed = 'a supervised pool; to take over a file without it: "hotswap reload"'
+                    problems = (Problem(f"pools.{name}", found, allowed),)
+                if not isinstance(table, SupervisedPoolTable):
+                    table = pool.table
+                offer = await read_offer(
+                    pool.name, table, problems, environment=around.environment, guardian=around.guardian
+                )
+                refusal = self._marks.check(pool, offer)
+                if refusal is not None:
+                    raise self._marks.tell(pool.name, refusal)
+                run = self._make_run(pool, offer, marked.pop(name), trigger)
+                self._runtime.start_rollouts((run,))
+                return run.rollout
+        finally:
+            self._marks.unmark(marked)
+
+    def _unusable(self, problems: tuple[Problem, ...]) -> ConfigError:
+        error = ConfigError(problems)
+        self._runtime.log.error("config.invalid", problems=[str(problem) for problem in problems])
+        self._runtime.events.publish("config.invalid", problems=[str(problem) for problem in problems])
+        return error
+
+    # Read. Nothing in here changes anything, and nothing that is read can raise.
+
+    async def _load(self) -> tuple[Configuration | None, tuple[Problem, ...]]:
+        runtime = self._runtime
+        path = runtime.config_path
+        try:
+            config = await trio.to_thread.run_sync(load_configuration, path, abandon_on_cancel=True)
+        except ConfigError as error:
+            return None, error.problems
+        except Exception as error:
+            runtime.log.error("config.crashed", exc_info=error)
+            return None, (Problem(str(path), MISSING, f"a configuration that can be read; {error!r}"),)
+        problems = tuple(
+            Problem(f"pools.{name}", "another kind of pool", "the same kind under one name, until a restart")
+            for name, table in config.pools.items()
+            if name in runtime.pools
+            and isinstance(runtime.pools[name], StaticPool) is not isinstance(table, StaticPoolTable)
+        )
+        return (None if problems else config), problems
+
+    # Act.
+
+    def _changed(self, config: Configuration) -> list[SupervisedPool]:
+        """Give the supervised pools that the configuration defines anew."""
+        return [
+            pool
+            for name, pool in self._runtime.pools.items()
+            if isinstance(pool, SupervisedPool) and name in config.pools and config.pools[name] != pool.table
+        ]
+
+    async def _take_over(
+        self,
+        config: Configuration | None,
+        problems: tuple[Problem, ...],
+        marked: dict[str, RolloutId],
+        refusals: dict[str, Refused],
+        trigger: str,
+        *,
+        strict: bool = False,
+    ) -> ReloadAnswer:
+        """Read what the configuration names, judge all of it, and take it over.
+
+        Args:
+            config: what is taken over; None when it cannot be.
+            problems: why it cannot be.
+            marked: the pools to be rolled; those that were are taken out.
+            refusals: the pools that were refused before; those refused here are added.
+            trigger: who asked.
+            strict: say what is wrong with the configuration before anything about pools.
+
+        Raises:
+            ConfigError: with `strict`: the configuration cannot be used.
+            Refused: a pool cannot be rolled, or (without `strict`) the configuration cannot be used.
+        """
+        runtime = self._runtime
+        around = runtime.surroundings
+        wanted = config.pools if config is not None else {}
+        offers: dict[str, Offer] = {}
+        for name in marked:
+            pool = runtime.pools[name]
+            assert isinstance(pool, SupervisedPool), "static pools are not marked"
+            table = wanted.get(name, pool.table)
+            if config is None or name in wanted:
+                assert isinstance(table, SupervisedPoolTable), "a pool of another kind is a problem"
+                offers[name] = await read_offer(name, table, environment=around.environment, guardian=around.guardian)
+        new = {
+            name: await read_offer(name, table, environment=around.environment, guardian=around.guardian)
+            for name, table in wanted.items()
+            if name not in runtime.pools and isinstance(table, SupervisedPoolTable)
+        }
+        prepared: Prepared | None = None
+        if config is not None:
+            problems = (*problems, *(problem for offer in new.values() for problem in offer.problems))
+            try:
+                prepared = await trio.to_thread.run_sync(runtime.listeners.prepare, config.listeners)
+            except ConfigError as error:
+                problems = (*problems, *error.problems)
+        try:
+            wrong = (*problems, *(problem for offer in offers.values() for problem in offer.problems))
+            if strict and wrong:
+                raise self._unusable(wrong)
+            # From here on, nothing is awaited: what is judged is what is acted upon.
+            self._judge(config, problems, offers, marked, refusals)
+            assert config is not None, "a configuration that cannot be used was refused"
+            assert prepared is not None, "so were listeners that cannot be opened"
+            runs = [
+                self._make_run(pool, offer, marked.pop(name), trigger)
+                for name, offer in offers.items()
+                if name not in refusals and isinstance(pool := runtime.pools[name], SupervisedPool)
+            ]
+            releases = {name: offer.release for name, offer in new.items() if offer.release is not None}
+            changes = runtime.take_over(config, prepared, releases)
+            prepared = None
+        finally:
+            if prepared is not None:
+                prepared.discard()
+        runtime.start_rollouts(runs)
+        return ReloadAnswer(rollouts=tuple(run.rollout for run in runs), refusals=dict(refusals), changes=changes)
+
+    def _judge(
+        self,
+        config: Configuration | None,
+        problems: tuple[Problem, ...],
+        offers: Mapping[str, Offer],
+        marked: Collection[str],
+        refusals: dict[str, Refused],
+    ) -> None:
+        """Let a reload pass.
+
+        Raises:
+            Refused: it changes nothing.
+        """
+        runtime = self._runtime
+        for name, offer in offers.items():
+            pool = runtime.pools.get(name)
+            if isinstance(pool, SupervisedPool):
+                refusal = self._marks.check(pool, replace(offer, problems=(*problems, *offer.problems)))
+                if refusal is not None:
+                    refusals[name] = self._marks.tell(name, refusal)
+        if offers and all(name in refusals for name in offers):
+            raise refusals[next(iter(offers))]
+        if config is None or problems:
+            detail = "; ".join(str(problem) for problem in problems)
+            state: dict[str, object] = {"problems": [problem.to_json() for problem in problems]}
+            raise self._marks.tell("", Refused(RefusalCode.CONFIG_INVALID, detail, state))
+        for pool in self._changed(config):
+            if pool.name in refusals:
+                raise refusals[pool.name]
+        for name, pool in runtime.pools.items():
+            if name not in config.pools and isinstance(pool, SupervisedPool) and pool.run is not None:
+                detail = f"rollout {pool.run.rollout.id} of pool {name} is in progress, and the pool is to be removed"
+                raise self._marks.tell(name, Refused(RefusalCode.ROLLOUT_IN_PROGRESS, detail, {"pool": name}))
+        self._marks.refuse_for_all()
+
+    def _make_run(self, pool: SupervisedPool, offer: Offer, rollout_id: RolloutId, trigger: str) -> RolloutRun:
+        """Plan the rollout of a pool that passed."""
+        assert offer.release is not None, "a release that cannot be read was refused"
+        table = offer.table
+        kept = range(min(pool.core.size, table.slots(self._runtime.processors)))
+        since = {member.backend.slot: member.started for member in pool.members}
+        queue = [
+            QueuedSlot(slot=number, generation=slot.generation, since=since.get(number, 0.0))
+            for number, slot in pool.slots.items()
+            if number in kept
+        ]
+        rollout = Rollout(
+            id=rollout_id,
+            pool=pool.name,
+            trigger=trigger,
+            strategy=table.rollout.strategy,
+            on_failure=table.rollout.on_failure,
+            generation=pool.next_generation(offer.release),
+            queue=plan_queue(queue, table.rollout.order, random.shuffle),
+            size=pool.core.size,
+            started=datetime.now(UTC),
+            now=trio.current_time(),
+        )
+        return RolloutRun(pool, rollout)

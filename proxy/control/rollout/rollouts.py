@@ -1,0 +1,356 @@
+"""A rollout performed: facts of a pool go into `proxy.core.rollout`, and what comes out is done.
+
+Theory. All decisions are in the core machine; this module has none but how to carry a command out. A command
+that takes time becomes a task, whose end is the next fact. Facts are put into a queue that one plain loop
+empties, so a command that brings a fact about at once (a drain with nothing in flight) cannot re-enter the
+machine in the middle of a list of commands.
+
+Whatever happens in here, the rollout ends: a defect ends it by force, which locks the pool, and so does being
+cancelled.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import assert_never
+
+import trio
+
+from proxy.control.contained_tasks import ContainedTasks
+from proxy.control.pools.cutting import cut_exchanges
+from proxy.control.pools.supervised_backend import StartReason, SupervisedBackend
+from proxy.control.pools.supervised_pool import SupervisedPool
+from proxy.control.rollout.telling import RolloutTelling
+from proxy.control.rollout.turn import Turn
+from proxy.core.backend import Backend
+from proxy.core.errors import BackendError, StartFailed, StartFailure
+from proxy.core.pool import BackendDrained, CapacityFreed, PoolEvent
+from proxy.core.rollout import Role, Rollout
+from proxy.core.rollout_commands import (
+    AbortStep,
+    AdmitReplacement,
+    ClearSlot,
+    Command,
+    CutOld,
+    DrainOld,
+    EndRollout,
+    FailStep,
+    FinishStep,
+    KillReplacement,
+    LockPool,
+    Outcome,
+    ReadmitOld,
+    RetireOld,
+    SpawnReplacement,
+    WaitForSlots,
+)
+from proxy.core.rollout_events import (
+    AbortRequested,
+    DrainTimedOut,
+    OldDrained,
+    OldExited,
+    ReplacementFailed,
+    ReplacementGone,
+    ReplacementReady,
+    RolloutEvent,
+    SlotsSeen,
+    WaitTimedOut,
+)
+from proxy.core.step_table import StepState
+
+
+class RolloutRun:
+    """One rollout while it is performed.
+
+    Attributes:
+        rollout: the machine that decides.
+        ended: set when it has ended, in whatever way.
+    """
+
+    def __init__(self, pool: SupervisedPool, rollout: Rollout) -> None:
+        self.rollout = rollout
+        self.ended = trio.Event()
+        self._pool = pool
+        self._surroundings = pool.surroundings
+        self._telling = RolloutTelling(pool, rollout)
+        self._log = self._telling.log
+        self._tasks = ContainedTasks(self._log, "rollout.crashed", on_crash=self._break_off)
+        self._facts: deque[RolloutEvent] = deque()
+        self._busy = False
+        self._turn: Turn | None = None
+        self._told: StepState | None = None
+        self._waiting: trio.CancelScope | None = None
+
+    async def perform(self) -> None:
+        """Perform it from beginning to end; never raises because of it.
+
+        **Cancellation** ends it by force; backends that it started live on and belong to the pool.
+        """
+        rollout, pool = self.rollout, self._pool
+        pool.run = self
+        pool.marked = None
+        self._telling.started()
+        stop_observing = pool.core.observe(self._observe)
+        try:
+            async with trio.open_nursery() as nursery:
+                self._tasks.nursery = nursery
+                self._carry_out_all(rollout.begin(now=trio.current_time()))
+                self._take_in()
+                await self.ended.wait()
+                nursery.cancel_scope.cancel()
+        except Exception as error:
+            self._log.error("rollout.crashed", exc_info=error)
+        finally:
+            stop_observing()
+            self._force_end("it was broken off")
+            self._tasks.nursery = None
+
+    def abort(self, reason: str = "aborted") -> None:
+        """Ask it to end: at once where that costs nothing, else after the slot at hand."""
+        self._log.warning("rollout.abort_requested", reason=reason)
+        self._take_in(AbortRequested(reason=reason))
+
+    def look_at_drain(self) -> None:
+        """Note in the step at hand what its drain waits for, as it is now."""
+        if self._turn is not None:
+            self._turn.look_at_drain(self._surroundings.plane)
+
+    def note_exit(self, backend: Backend) -> None:
+        """Take in that a backend died which nobody had told to go."""
+        if self.rollout.role_of(backend.slot, backend.generation) is Role.OLD:
+            self._take_in(OldExited(slot=backend.slot))
+
+    # Facts go in.
+
+    def _observe(self, event: PoolEvent) -> None:
+        match event:
+            case CapacityFreed():
+                return
+            case BackendDrained(backend=backend):
+                if self.rollout.role_of(backend.slot, backend.generation) is Role.OLD:
+                    self._take_in(OldDrained(slot=backend.slot))
+            case _ if self._waiting is not None:
+                self._take_in(self._look())
+            case _:
+                return
+
+    def _look(self) -> SlotsSeen:
+        core = self._pool.core
+        return SlotsSeen(ready=core.ready_slots(), lost=core.lost_slots())
+
+    def _take_in(self, *facts: RolloutEvent) -> None:
+        """Put facts in, and carry out what follows; called from anywhere, never raises."""
+        self._facts.extend(facts)
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self._facts:
+                fact = self._facts.popleft()
+                commands = self.rollout.on(fact, now=trio.current_time())
+                self._note_turn()
+                self._carry_out_all(commands)
+        except Exception as error:
+            self._log.error("rollout.crashed", exc_info=error)
+            self._break_off(error)
+        finally:
+            self._busy = False
+
+    def _note_turn(self) -> None:
+        """Tell of the step at hand when it has moved on, and begin a turn with each new step."""
+        step = self.rollout.step
+        if step is None:
+            return
+        if self._turn is None or self._turn.step is not step:
+            self._end_waiting()
+            counts = self._surroundings.plane.pool_counts(self._pool.name)
+            self._turn = Turn(
+                step=step,
+                old=self._pool.member_in(step.slot, step.old_generation),
+                starting=trio.CancelScope(),
+                retried=counts.retried,
+                held=counts.held,
+                tunnels_closed=counts.tunnels_closed,
+            )
+            self._turn.enter(self.rollout.id)
+            self._told = None
+            self._telling.turn_began(step)
+        if step.state is not self._told:
+            self._told = step.state
+            self._telling.step_moved(step)
+
+    # Commands are carried out.
+
+    def _carry_out_all(self, commands: tuple[Command, ...]) -> None:
+        for command in commands:
+            self._carry_out(command)
+
+    def _carry_out(self, command: Command) -> None:
+        pool = self._pool
+        match command:
+            case WaitForSlots():
+                self._wait_for_slots()
+            case ClearSlot(slot=slot):
+                pool.clear_slot(slot)
+            case DrainOld(slot=slot):
+                self._drain_old(slot)
+            case SpawnReplacement(slot=slot, generation=generation):
+                self._tasks.start(self._spawn_replacement, slot, generation)
+            case AdmitReplacement():
+                new = self._at_hand.new
+                assert new is not None
+                pool.admit(new)
+            case CutOld():
+                self._cut_old()
+            case RetireOld(slot=slot):
+                self._retire_old(slot)
+            case ReadmitOld():
+                self._readmit_old()
+            case KillReplacement(slot=slot):
+                self._tasks.start(self._kill_replacement, slot)
+            case FinishStep(slot=slot):
+                self._end_turn(slot, "rollout.slot_done")
+            case FailStep(slot=slot):
+                self._end_turn(slot, "rollout.slot_failed")
+            case AbortStep(slot=slot):
+                self._end_turn(slot, "rollout.slot_aborted")
+            case LockPool(reason=reason):
+                pool.lock(reason)
+            case EndRollout(outcome=outcome):
+                self._end(outcome)
+            case _:
+                assert_never(command)
+
+    @property
+    def _at_hand(self) -> Turn:
+        assert self._turn is not None, "commands about a slot come between the beginning and the end of its turn"
+        return self._turn
+
+    def _wait_for_slots(self) -> None:
+        self._end_waiting()
+        self._waiting = trio.CancelScope()
+        self._tasks.start(self._alarm_waiting, self._waiting)
+        self._take_in(self._look())
+
+    def _end_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+
+    async def _alarm_waiting(self, waiting: trio.CancelScope) -> None:
+        # As long as a backend may take to start: a slot that crashed meanwhile has its respawn within it.
+        timeout = self._pool.release_of(self.rollout.generation).table.start_timeout
+        with waiting:
+            await trio.sleep(timeout)
+            self._waiting = None
+            self._take_in(WaitTimedOut())
+
+    def _drain_old(self, slot: int) -> None:
+        turn = self._at_hand
+        old = turn.old
+        if old is None or not old.alive:
+            return
+        drain_timeout = old.release.table.drain_timeout
+        turn.in_flight = old.backend.in_flight
+        old.drain_deadline = trio.current_time() + drain_timeout
+        old.log.info("backend.draining", in_flight=turn.in_flight, drain_timeout=drain_timeout)
+        self._pool.drain(old)
+        self._tasks.start(self._alarm_drain, slot, drain_timeout)
+
+    async def _alarm_drain(self, slot: int, drain_timeout: float) -> None:
+        step, old = self._at_hand.step, self._at_hand.old
+        last_quarter = drain_timeout / 4
+        await trio.sleep(drain_timeout - last_quarter)
+        if self.rollout.step is step and old is not None and old.alive:
+            self._surroundings.plane.close_tunnels(old.backend, within=last_quarter)
+        await trio.sleep(last_quarter)
+        if self.rollout.step is step:
+            self._take_in(DrainTimedOut(slot=slot))
+
+    async def _spawn_replacement(self, slot: int, generation: int) -> None:
+        turn, pool = self._at_hand, self._pool
+        reason = StartReason.ROLLBACK if turn.step.rollback else StartReason.ROLLOUT
+        with turn.starting:
+            try:
+                # In one go with the look at the scope: what was cancelled before it began starts nothing.
+                await trio.lowlevel.checkpoint()
+                release = pool.release_of(generation)
+                turn.new = pool.launch(slot, generation, release, reason, rollout=self.rollout.id)
+                await pool.bring_up(turn.new)
+            except StartFailed as failure:
+                self._replacement_failed(slot, failure.reason, failure.detail, failure.output)
+            except BackendError as error:
+                self._replacement_failed(slot, StartFailure.CANNOT_SERVE, error.detail)
+            else:
+                self._take_in(ReplacementReady(slot=slot))
+
+    def _replacement_failed(self, slot: int, reason: StartFailure, detail: str, output: tuple[str, ...] = ()) -> None:
+        self._telling.replacement_failed(slot, reason, detail, output)
+        self._take_in(ReplacementFailed(slot=slot, reason=reason, detail=detail, output=output))
+
+    def _cut_old(self) -> None:
+        turn = self._at_hand
+        if turn.old is not None:
+            around, old = self._surroundings, turn.old
+            turn.note_cut(
+                *cut_exchanges(old.backend, around.plane, old.log, around.events, event="backend.drain_timed_out")
+            )
+
+    def _retire_old(self, slot: int) -> None:
+        old = self._at_hand.old
+        if old is not None and old.alive:
+            # Before anything else happens, so that its end from here on is no crash.
+            self._pool.give_up(old)
+            self._tasks.start(self._retire, slot, old)
+
+    async def _retire(self, slot: int, old: SupervisedBackend) -> None:
+        stopped = await self._pool.retire(old)
+        self._take_in(OldExited(slot=slot, killed=stopped.killed))
+
+    def _readmit_old(self) -> None:
+        old = self._at_hand.old
+        if old is not None:
+            old.drain_deadline = None
+            if self._pool.readmit(old):
+                old.log.info("backend.readmitted")
+
+    async def _kill_replacement(self, slot: int) -> None:
+        turn = self._at_hand
+        turn.starting.cancel()
+        if turn.new is not None:
+            await self._pool.discard(turn.new)
+        self._take_in(ReplacementGone(slot=slot))
+
+    # Ends.
+
+    def _end_turn(self, slot: int, event: str) -> None:
+        turn, self._turn = self._at_hand, None
+        turn.leave()
+        exchanges = turn.counts(self._surroundings.plane.pool_counts(self._pool.name))
+        self.rollout.count(slot, exchanges)
+        if not turn.cut:
+            turn.step.waited_for = ()
+        self._telling.turn_ended(event, turn.step.report(trio.current_time()))
+
+    def _force_end(self, detail: str) -> None:
+        """End it wherever it is; nothing happens when it has ended."""
+        self._carry_out_all(self.rollout.force_end(detail, now=trio.current_time()))
+
+    def _break_off(self, error: Exception) -> None:
+        self._force_end(f"a defect of the proxy: {error!r}")
+
+    def _end(self, outcome: Outcome) -> None:
+        rollout, pool = self.rollout, self._pool
+        self._end_waiting()
+        report = rollout.report(trio.current_time())
+        pool.run = None
+        pool.marked = None
+        if self._turn is not None:
+            self._turn.leave()
+        if outcome is Outcome.DONE:
+            pool.pin(rollout.generation)
+        self._telling.ended(outcome, report)
+        if outcome is not Outcome.DONE:
+            pool.refill(StartReason.REFILL)
+        pool.forget_releases()
+        self.ended.set()

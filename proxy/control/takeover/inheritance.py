@@ -1,0 +1,184 @@
+"""What the new process gets from the old one: received piece by piece, checked, and not yet ours.
+
+Whatever is in here may be dropped at any moment before the commit: sockets are copies, pools have no task, and of
+the backends nothing but descriptors is known.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from proxy.control.listeners import HandedSocket, Listeners, Prepared
+from proxy.control.pools.release import Release, read_releases
+from proxy.control.pools.supervised_pool import SupervisedPool
+from proxy.control.takeover.adoption import Adopted, adopt_backend
+from proxy.control.takeover.channel import Received, is_dead, unseal
+from proxy.control.takeover.handover_state import HandoverState, SupervisedState, read_state
+from proxy.core.address import Address, parse_address
+from proxy.core.config import Protocol, StaticPoolTable
+from proxy.core.errors import BackendError
+from proxy.core.lifecycle import BackendState, Health
+from proxy.edge.sockets import matches
+from proxy.processes.guardian import Guardian
+from proxy.processes.listening import open_directory
+from proxy.wire.handover import HandoverBroken
+
+if TYPE_CHECKING:
+    from proxy.control.runtime import Runtime
+
+PROBES: Final = 3
+"""How often a backend is asked, that the old side finds healthy, before it is called bad."""
+
+
+class Inheritance:
+    """Everything that was received.
+
+    Attributes:
+        state: what travelled as JSON.
+        handed: public listening sockets.
+        admin: those of the admin API, by the address that the old configuration asked for.
+        pools: supervised pools with the backends that were received.
+        adopted: these backends.
+        prepared: the listeners of our configuration; None before `make_ready`.
+        releases: what new pools are started from.
+    """
+
+    state: HandoverState
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.handed: list[HandedSocket] = []
+        self.admin: dict[Address, socket.socket] = {}
+        self.pools: dict[str, SupervisedPool] = {}
+        self.adopted: list[Adopted] = []
+        self.prepared: Prepared | None = None
+        self.releases: Mapping[str, Release] = {}
+        self._runtime = runtime
+        self._expected: set[int] = set()
+        self._received: set[int] = set()
+
+    @property
+    def complete(self) -> bool:
+        """Every backend that was announced has been received."""
+        return self._expected <= self._received
+
+    def take_listener(self, received: Received) -> None:
+        """Take a listening socket, and check that it is what it is called."""
+        frame = received.frame
+        sock = socket.socket(fileno=received.descriptors.take())
+        try:
+            asked = parse_address(frame.text("asked"))
+            if sock.type != socket.SOCK_STREAM or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                raise HandoverBroken(f"{asked} is no listening socket")
+            port = getattr(asked, "port", None)
+            if port != 0 and not matches(sock, asked):
+                raise HandoverBroken(f"the socket for {asked} listens on {sock.getsockname()}")
+            sock.setblocking(False)
+        except BaseException:
+            sock.close()
+            raise
+        if frame.text("role") == "admin":
+            self.admin[asked] = sock
+        else:
+            owned = bool(frame.body.get("owned"))
+            self.handed.append(HandedSocket(listener=frame.text("name"), asked=asked, socket=sock, owned=owned))
+
+    def take_state(self, received: Received) -> None:
+        """Take the state, and make the pools it speaks of; nothing runs in them."""
+        self.state = read_state(unseal(received.descriptors.take()))
+        guardian = Guardian(received.descriptors.take())
+        runtime = self._runtime
+        self._expected = {int(pid) for pid in received.frame.body["backends"]}
+        runtime.surround(guardian, self._open_state_dir())
+        for name, state in self.state.supervised.items():
+            pool = SupervisedPool(name, state.release, runtime.surroundings, processors=runtime.processors)
+            pool.frozen = True
+            _restore(pool, state)
+            self.pools[name] = pool
+
+    def _open_state_dir(self) -> Path:
+        # It is not swept: what the old process has just bound does not listen yet.
+        return open_directory(Path(self._runtime.config.proxy.state_dir))
+
+    def take_backend(self, received: Received) -> None:
+        """Take a backend; one that has ended meanwhile is only noted."""
+        self._received.add(received.frame.number("pid"))
+        if received.frame.body.get("gone"):
+            return
+        pool = self.pools[received.frame.text("pool")]
+        self.adopted.append(adopt_backend(pool, received, self._runtime.surroundings))
+
+    def take_commit(self, received: Received) -> None:
+        """Bring what we know up to date: the old side went on living since it sent it."""
+        self.state = read_state(unseal(received.descriptors.take()))
+        for name, state in self.state.supervised.items():
+            if name in self.pools:
+                _restore(self.pools[name], state)
+        told = {int(one["pid"]): one for one in received.frame.body["backends"]}
+        for adopted in self.adopted:
+            word = told.get(adopted.member.process.pid)
+            if word is None:
+                adopted.discard()
+                continue
+            adopted.settle(BackendState(word["state"]), Health(word["health"]))
+        self.adopted = [adopted for adopted in self.adopted if adopted.member.process.pid in told]
+
+    async def make_ready(self) -> None:
+        """Bind what is new, read what is new, and check every backend ourselves; nothing serves yet.
+
+        Raises:
+            ProxyError: this process cannot take over.
+        """
+        runtime = self._runtime
+        tables = runtime.config.pools
+        for name, table in tables.items():
+            other = name in (self.state.static if not isinstance(table, StaticPoolTable) else self.state.supervised)
+            if other:
+                raise BackendError(f"pool {name} is of another kind in the new configuration")
+        runtime.listeners = Listeners(state_dir=runtime.surroundings.sockets, handed=self.handed)
+        self.prepared = runtime.listeners.prepare(runtime.config.listeners)
+        await runtime.open_admin(self.admin)
+        new = {name: table for name, table in tables.items() if name not in self.pools}
+        around = runtime.surroundings
+        self.releases = await read_releases(new, environment=around.environment, guardian=around.guardian)
+        await runtime.nursery.start(runtime.plane.serve)
+        async with trio.open_nursery() as nursery:
+            for adopted in self.adopted:
+                nursery.start_soon(self._check, adopted)
+
+    async def _check(self, adopted: Adopted) -> None:
+        """Ask a backend ourselves; one that the old side finds healthy and we cannot reach is a reason to give up."""
+        if adopted.state is not BackendState.READY or adopted.health is not Health.HEALTHY:
+            return
+        h2c = adopted.member.release.table.protocol is Protocol.H2C
+        table = adopted.member.release.table.health
+        for attempt in range(PROBES):
+            result = await self._runtime.surroundings.probe(
+                adopted.member.backend.address, table, pool=adopted.pool.name, h2c=h2c
+            )
+            if result.ok or is_dead(adopted.member.process.handles.pidfd):
+                return
+            if attempt + 1 < PROBES:
+                await trio.sleep(table.interval / PROBES)
+        raise BackendError(
+            f"the backend in slot {adopted.member.backend.slot} of pool {adopted.pool.name} is healthy for the old "
+            f"process and not for this one: {result.detail}"
+        )
+
+    def drop(self) -> None:
+        """Close what was bound for nothing; what was received goes with the process."""
+        if self.prepared is not None:
+            self.prepared.discard()
+
+
+def _restore(pool: SupervisedPool, state: SupervisedState) -> None:
+    pool.restore(generation=state.generation, newest=state.newest, releases=state.releases, slots=state.slots)
+    pool.release = state.release
+    if state.locked is not None:
+        pool.core.lock(state.locked)
+    if state.paused:
+        pool.core.pause()

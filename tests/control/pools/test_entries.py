@@ -1,0 +1,62 @@
+"""Entries of a pool, changed so that nothing breaks the supervisor off."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.control.pools.entries import Entries
+from proxy.core.address import TcpAddress
+from proxy.core.backend import Backend
+from proxy.core.lifecycle import BackendState, Health, IllegalTransition
+from proxy.core.pool import Pool
+from proxy.core.strategy import Balance
+from tests.support.pool_stage import captured_log
+
+
+@pytest.fixture
+def pool():
+    """A pool of one slot, with an observer that always fails."""
+    core = Pool(name="web", balance=Balance.LEAST_IN_FLIGHT, size=1, supervised=True)
+
+    def explode(_event: object) -> None:
+        raise ZeroDivisionError
+
+    core.observe(explode)
+    return core
+
+
+def enter(pool: Pool) -> Backend:
+    """Put a starting backend into the pool, whatever its observers make of it."""
+    with pytest.raises(ExceptionGroup):
+        pool.add(slot=0, generation=1, address=TcpAddress("127.0.0.1", 9), now=0.0)
+    return pool.backends[-1]
+
+
+async def test_an_observer_that_fails_is_logged_and_the_change_is_made(pool):
+    """The caller goes on."""
+    backend = enter(pool)
+    with captured_log() as (log, records):
+        entries = Entries(pool, log)
+        entries.admit(backend)
+        assert (backend.state, backend.health, backend.claimable) == (BackendState.READY, Health.HEALTHY, True)
+        entries.remove(backend)
+        entries.remove(backend)
+    assert pool.backends == []
+    assert {record["event"] for record in records} == {"pool.observer_crashed"}
+
+
+@pytest.mark.parametrize("state", [state for state in BackendState if state is not BackendState.STOPPED])
+async def test_whatever_is_dead_can_be_buried(pool, state):
+    """From every state, also those that have no way to stopped."""
+    backend = enter(pool)
+    backend.state = state
+    with captured_log() as (log, _):
+        Entries(pool, log).bury(backend)
+    assert pool.backends == []
+
+
+async def test_an_illegal_transition_is_the_callers_defect(pool):
+    """It is not hidden."""
+    backend = enter(pool)
+    with captured_log() as (log, _), pytest.raises(IllegalTransition):
+        Entries(pool, log).move(backend, BackendState.DRAINING)

@@ -1,0 +1,115 @@
+"""A static pool: addresses that something else runs, judged by probes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from proxy.control.pools.static_pool import StaticPool
+from proxy.core.config import StaticPoolTable
+from proxy.core.errors import Refused, UnknownSlot
+from proxy.core.lifecycle import Health
+from proxy.core.pool import Outlook
+from tests.support.hotswap import REPOSITORY
+from tests.support.pool_stage import StillPlane, open_surroundings
+
+DEAD = "127.0.0.1:9"
+
+
+@asynccontextmanager
+async def open_address(path: Path) -> AsyncIterator[str]:
+    """A plain backend on a Unix socket, run by somebody else."""
+    command = [sys.executable, "-m", "backends.plain", "--unix", str(path)]
+    async with trio.open_nursery() as nursery:
+        process = await trio.lowlevel.open_process(command, cwd=REPOSITORY)
+        try:
+            yield f"unix:{path}"
+        finally:
+            process.kill()
+            with trio.CancelScope(shield=True):
+                await process.wait()
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def open_static(*addresses: str, **settings: Any) -> AsyncIterator[tuple[StaticPool, StillPlane]]:
+    """A static pool that is probed."""
+    table = StaticPoolTable.model_validate(
+        {"addresses": addresses, "health": {"interval": "50ms", "unhealthy_after": 2}, **settings}
+    )
+    plane = StillPlane()
+    async with open_surroundings(plane) as (surroundings, _log), trio.open_nursery() as nursery:
+        pool = StaticPool("legacy", table, surroundings)
+        await nursery.start(pool.serve)
+        yield pool, plane
+        nursery.cancel_scope.cancel()
+
+
+async def until(pool: StaticPool, *healths: Health) -> None:
+    """Block until the backends have been judged like this."""
+    with pool.surroundings.events.subscribe() as events:
+        while [backend.health for backend in pool.core.backends] != list(healths):
+            await events.next_event()
+
+
+async def test_addresses_become_claimable_when_a_probe_passes(tmp_path):
+    """Before that requests are held; one that does not answer is found out by itself."""
+    async with open_address(tmp_path / "a") as address, open_static(address, DEAD) as (pool, _plane):
+        assert pool.core.outlook() is Outlook.EXPECTED
+        judged = [pool.judged]
+        await until(pool, Health.HEALTHY, Health.UNHEALTHY)
+        assert [*judged, pool.judged] == [False, True]
+        assert pool.core.ready_slots() == {0}
+
+
+async def test_an_address_that_dies_is_left_out_and_comes_back(tmp_path):
+    """Nobody starts anything."""
+    async with open_address(tmp_path / "a") as address, open_static(address) as (pool, _plane):
+        await until(pool, Health.HEALTHY)
+    async with open_static(f"unix:{tmp_path / 'a'}") as (pool, _plane):
+        await until(pool, Health.UNHEALTHY)
+        assert pool.core.outlook() is Outlook.HOPELESS
+        (tmp_path / "a").unlink(missing_ok=True)
+        async with open_address(tmp_path / "a"):
+            await until(pool, Health.HEALTHY)
+
+
+async def test_an_operator_drains_and_readmits(tmp_path):
+    """But not the last that can be claimed."""
+    async with open_address(tmp_path / "a") as a, open_address(tmp_path / "b") as b, open_static(a, b) as (pool, _):
+        await until(pool, Health.HEALTHY, Health.HEALTHY)
+        pool.drain_slot(0)
+        assert pool.core.ready_slots() == {1}
+        with pytest.raises(Refused):
+            pool.drain_slot(1)
+        pool.readmit_slot(0)
+        assert pool.core.ready_slots() == {0, 1}
+        with pytest.raises(UnknownSlot):
+            pool.drain_slot(2)
+
+
+async def test_stopping_waits_for_what_is_in_flight_then_cuts_it(tmp_path):
+    """The backends themselves are nobody's business here."""
+    async with open_address(tmp_path / "a") as address, open_static(address) as (pool, plane):
+        await until(pool, Health.HEALTHY)
+        plane.claim(pool.core, 0)
+        await pool.stop(drain_timeout=0.1)
+        assert plane.totals.cut == 1
+        assert pool.core.backends == []
+
+
+async def test_another_health_check_is_used_from_now_on(tmp_path):
+    """A path that answers 404 makes the same backend unhealthy, and it is the same backend."""
+    async with open_address(tmp_path / "a") as address, open_static(address) as (pool, _plane):
+        await until(pool, Health.HEALTHY)
+        (backend,) = pool.core.backends
+        health = {"path": "/status/404", "interval": "50ms", "unhealthy_after": 1}
+        pool.reconfigure(StaticPoolTable.model_validate({"addresses": [address], "health": health}))
+        await until(pool, Health.UNHEALTHY)
+        assert pool.core.backends == [backend]

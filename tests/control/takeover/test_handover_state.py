@@ -1,0 +1,168 @@
+"""The state that travels in a takeover: what is written is read, and counts go on without a gap or a doubling."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import structlog
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.control.pools.release import Release
+from proxy.control.rollout.book import RolloutBook
+from proxy.control.takeover.handover_state import (
+    OWN_COUNTS,
+    add_tally,
+    read_release_state,
+    read_state,
+    since,
+    write_release,
+    write_state,
+    write_tally,
+)
+from proxy.control.telemetry.events import EventLog
+from proxy.core.compatibility import CompatibilityNumber, Unreadable
+from proxy.core.config import SupervisedPoolTable, parse_configuration
+from proxy.core.errors import UnknownRollout
+from proxy.core.identity import RolloutId
+from proxy.core.rollout_commands import Outcome
+from proxy.core.tally import Tally
+from proxy.processes.presets import recipe
+from proxy.wire.handover import HandoverBroken
+from tests.support.pool_stage import open_pool, supervised_table
+
+CONFIGURATION = """
+[listeners.public]
+bind = ["127.0.0.1:0"]
+[[routes]]
+pool = "web"
+[pools.web]
+server = "uvicorn"
+app = "shop:app"
+directory = "/srv/shop"
+size = 3
+drain_timeout = "90s"
+environment = { A = "ü" }
+health = { interval = "250ms", expect = "200-204,404" }
+rollout = { strategy = "surge" }
+"""
+
+
+def over_the_wire(value: object) -> dict[str, object]:
+    """As the other process reads it."""
+    found = json.loads(json.dumps(value))
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize("compatibility", [None, CompatibilityNumber("7"), Unreadable("gone")])
+def test_a_release_survives_the_journey(compatibility) -> None:
+    """Every setting of its table, the very command, and the number."""
+    table = parse_configuration(CONFIGURATION, origin="/nowhere/hotswap.toml").pools["web"]
+    assert isinstance(table, SupervisedPoolTable)
+    release = Release(
+        table=table,
+        directory="/srv/shop/17",
+        environment={"A": "ü", "PATH": "/bin"},
+        recipe=recipe(table),
+        compatibility=compatibility,
+    )
+    assert read_release_state(over_the_wire(write_release(release))) == release
+
+
+async def test_reports_of_rollouts_survive_the_journey(tmp_path) -> None:
+    """Those that failed too, with every figure; and the newest twenty of both processes are remembered."""
+    async with open_pool(supervised_table(tmp_path)) as stage:
+        broken = supervised_table(tmp_path, "backends.faulty", "dies-at-start", "--seconds", "0")
+        good, bad = await stage.roll(), await stage.roll(broken)
+        assert (good.outcome, bad.outcome) == (Outcome.DONE, Outcome.FAILED)
+        now = trio.current_time()
+        reports = [good.report(now), replace(bad.report(now), id=RolloutId("r40"))]
+        assert reports[1].detail
+        old = RolloutBook(structlog.get_logger())
+        old.restore(40, reports)
+        state = read_state(over_the_wire(write_state([stage.pool], book=old, events=EventLog(), tally=Tally())))
+        new = RolloutBook(structlog.get_logger())
+        new.restore(state.last_rollout, state.rollouts)
+        assert new.ended() == tuple(reports)
+        assert new.next_id() == "r41"
+        assert await new.wait_ended("r40") is new.find("r40")
+        # No more than the newest twenty of both processes.
+        new.restore(40, [replace(reports[0], id=RolloutId(f"past-{number}")) for number in range(40)])
+        run = await stage.plan()
+        async with trio.open_nursery() as nursery:
+            new.start([run], nursery)
+        assert [one.id for one in new.rollouts()] == [*(f"past-{number}" for number in range(21, 40)), run.rollout.id]
+        with pytest.raises(UnknownRollout):
+            new.find("past-20")
+
+
+counts = st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 5), st.floats(0, 100)), max_size=20)
+
+
+def count(tally: Tally, things: list[tuple[str, int, float]]) -> None:
+    """Count some of everything."""
+    for name, number, seconds in things:
+        tally.requests[name, "web", "GET", 200 + number] += number
+        tally.held[name] += 1
+        tally.takeovers["done"] += 1
+        tally.connections[name] += 1
+        tally.observe(tally.request_duration, name, seconds)
+
+
+@given(counts, counts, counts)
+def test_counts_go_on_from_process_to_process(before, during, beside) -> None:
+    """What both count after the commit adds up to what one process would have counted."""
+    old, new, alone = Tally(), Tally(), Tally()
+    for things in (before, during, beside):
+        count(alone, things)
+    count(old, before)
+    handed = write_tally(old)
+    add_tally(new, over_the_wire(handed))
+    count(old, during)
+    count(new, beside)
+    add_tally(new, over_the_wire(since(handed, write_tally(old))), leave_out=OWN_COUNTS)
+    assert new.requests == alone.requests
+    assert new.held == alone.held
+    assert new.request_duration.keys() == alone.request_duration.keys()
+    for name, histogram in new.request_duration.items():
+        assert histogram.counts == alone.request_duration[name].counts
+        assert histogram.total == pytest.approx(alone.request_duration[name].total)
+    # Only what happened in the process that goes on.
+    assert new.takeovers["done"] == len(before) + len(beside)
+    assert sum(new.connections.values()) == len(beside)
+
+
+def test_nothing_new_is_nothing() -> None:
+    """A second without a request sends no numbers."""
+    tally = Tally()
+    count(tally, [("a", 1, 0.5)])
+    written = write_tally(tally)
+    assert since(written, write_tally(tally)) == {}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {},
+        {"supervised": []},
+        {"supervised": {}, "static": {}, "last_rollout": "x", "last_event": 0, "events": [], "tally": {}},
+        {"supervised": {"web": {}}, "static": {}, "last_rollout": 0, "last_event": 0, "events": [], "tally": {}},
+    ],
+)
+def test_a_state_that_cannot_be_read_is_an_error(value) -> None:
+    """Never half of a state."""
+    with pytest.raises(HandoverBroken, match="cannot be read"):
+        read_state(value)
+
+
+def test_counts_of_a_kind_that_is_not_known_are_left_out() -> None:
+    """Newer code may count more."""
+    tally = Tally()
+    add_tally(tally, {"unheard_of": [[["a"], 1]], "held": [[["web"], 2]]})
+    assert tally.held["web"] == 2
+    with pytest.raises(HandoverBroken):
+        add_tally(tally, {"held": [[1, 2]]})

@@ -1,0 +1,162 @@
+"""What the line writer promises: never waiting, nothing lost silently."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from proxy.control.telemetry.lines import LineWriter
+
+
+class Reports:
+    """Remembers what was reported."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, dict[str, object]]] = []
+
+    def __call__(self, event: str, fields: dict[str, object]) -> None:
+        self.seen.append((event, fields))
+
+
+def wait_for_content(path: Path, wanted: bytes) -> None:
+    """Wait until a file holds something, at most five seconds."""
+    pause = threading.Event()
+    for _ in range(500):
+        if path.exists() and path.read_bytes() == wanted:
+            return
+        pause.wait(0.01)
+    raise AssertionError(f"{path} holds {path.read_bytes()!r}")
+
+
+def test_lines_arrive_whole_and_in_order(tmp_path: Path) -> None:
+    """Closing writes everything that was queued."""
+    lines = LineWriter(tmp_path / "log", name="log", linger=0.01)
+    expected = [b"line %d\n" % number for number in range(5000)]
+    for line in expected:
+        lines.write(line)
+    lines.close()
+    assert (tmp_path / "log").read_bytes() == b"".join(expected)
+    assert lines.dropped == 0
+
+
+def test_lines_arrive_without_closing(tmp_path: Path) -> None:
+    """The thread is woken by the first line after a rest, again and again."""
+    lines = LineWriter(tmp_path / "log", name="log")
+    written = b""
+    for number in range(20):
+        lines.write(b"%d\n" % number)
+        written += b"%d\n" % number
+        wait_for_content(tmp_path / "log", written)
+    lines.close()
+
+
+def test_a_path_that_cannot_be_opened_is_said_at_once(tmp_path: Path) -> None:
+    """A mistake in the configuration is an error at the start."""
+    with pytest.raises(FileNotFoundError):
+        LineWriter(tmp_path / "nowhere" / "log", name="log")
+
+
+def test_a_stalled_reader_costs_lines_and_not_time() -> None:
+    """Beyond the bound lines are dropped and counted, and the count is reported when it flows again."""
+    reader, writer = os.pipe()
+    capacity = fcntl.fcntl(writer, fcntl.F_GETPIPE_SZ)
+    reports = Reports()
+    lines = LineWriter(writer, name="access_log", queue_bytes=1000, report=reports)
+    line = b"x" * 999 + b"\n"
+    sent = capacity // len(line) + 2000
+    for _ in range(sent):  # returns although nobody reads
+        lines.write(line)
+    assert lines.dropped > 0
+    got = bytearray()
+
+    def drain() -> None:
+        while chunk := os.read(reader, 65536):
+            got.extend(chunk)
+
+    drainer = threading.Thread(target=drain)
+    drainer.start()
+    pause = threading.Event()
+    later = 0
+    while not reports.seen and later < 500:
+        lines.write(b"again\n")
+        later += 1
+        pause.wait(0.01)
+    lines.close()
+    os.close(writer)
+    drainer.join(5)
+    os.close(reader)
+    assert got.count(line) + got.count(b"again\n") + lines.dropped == sent + later
+    event, fields = reports.seen[0]
+    assert event == "access_log.dropped"
+    assert fields["lines"] == fields["total"]
+    assert isinstance(fields["lines"], int)
+    assert fields["lines"] > 0
+
+
+def test_reopening_follows_a_rotation(tmp_path: Path) -> None:
+    """After a rename, lines go to a new file of the old name, and none is lost between."""
+    path = tmp_path / "access.log"
+    lines = LineWriter(path, name="access_log", linger=0.01)
+    lines.write(b"before\n")
+    wait_for_content(path, b"before\n")
+    path.rename(tmp_path / "access.log.1")
+    lines.reopen()
+    lines.write(b"after\n")
+    wait_for_content(path, b"after\n")
+    lines.close()
+    assert (tmp_path / "access.log.1").read_bytes() == b"before\n"
+
+
+def test_reopening_makes_the_file_before_the_next_line(tmp_path: Path) -> None:
+    """A log rotator that looks for the new file finds it without traffic."""
+    path = tmp_path / "access.log"
+    lines = LineWriter(path, name="access_log")
+    path.rename(tmp_path / "access.log.1")
+    lines.reopen()
+    wait_for_content(path, b"")
+    lines.close()
+
+
+def test_when_reopening_fails_lines_go_on_into_the_old_file(tmp_path: Path) -> None:
+    """A missing directory costs a report and no line."""
+    directory = tmp_path / "logs"
+    directory.mkdir()
+    reports = Reports()
+    lines = LineWriter(directory / "log", name="log", report=reports)
+    lines.write(b"one\n")
+    wait_for_content(directory / "log", b"one\n")
+    directory.rename(tmp_path / "moved")
+    lines.reopen()
+    lines.write(b"two\n")
+    lines.close()
+    assert (tmp_path / "moved" / "log").read_bytes() == b"one\ntwo\n"
+    assert reports.seen[0][0] == "log.failed"
+    assert "not reopened" in str(reports.seen[0][1]["error"])
+
+
+def test_a_full_disk_is_counted_and_said_once() -> None:
+    """The thread survives it, and the count grows by what was lost."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    reports = Reports()
+    lines = LineWriter(full, name="access_log", report=reports)
+    for _ in range(10):
+        lines.write(b"lost\n")
+    lines.close()
+    os.close(full)
+    assert lines.dropped == 10
+    assert [event for event, _ in reports.seen].count("access_log.failed") == 1
+    assert os.strerror(errno.ENOSPC) in str(reports.seen)
+
+
+def test_a_line_after_closing_is_counted_as_dropped(tmp_path: Path) -> None:
+    """Late lines hurt nobody."""
+    lines = LineWriter(tmp_path / "log", name="log")
+    lines.close()
+    lines.close()
+    lines.write(b"late\n")
+    assert lines.dropped == 1
