@@ -42,13 +42,14 @@ types: $(VENV)/installed-for-test
 # Compiled before, for they start hundreds of processes, and PYTHONDONTWRITEBYTECODE may have each of them do it again.
 suite: $(VENV)/installed-for-test
 	@$(BIN)/python -m compileall -q proxy backends
-	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not alone"
+	$(BIN)/pytest -n $(JOBS) --dist load --maxschedchunk 1 -m "not alone"
 	$(BIN)/pytest -m alone || test $$? -eq 5
 
 docs: $(VENV)/installed-for-test
 	$(BIN)/python -m tests.support.configuration_reference
 	$(BIN)/python -m tests.support.command_line_reference
 	$(BIN)/python -m tests.support.state_diagrams
+	$(BIN)/python -m tests.support.source_map
 
 # All of it takes about twenty minutes of a quiet machine; BENCH="--quick", BENCH="--cases get-32,tls-get" and so on.
 bench: $(VENV)/installed-for-bench
