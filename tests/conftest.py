@@ -33,7 +33,10 @@ AsyncTest = Callable[..., Awaitable[None]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put `fail_after` around each async test, and tell pytest-timeout about tests that need longer."""
+    """Put `fail_after` around each async test, and tell pytest-timeout about tests that need longer.
+
+    Those that may take longest come first: several processes that share the tests end at about the same time then.
+    """
     for item in items:
         if not isinstance(item, pytest.Function):
             continue
@@ -49,6 +52,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 within_hypothesis.inner_test = _fail_after(seconds, within_hypothesis.inner_test)
         elif inspect.iscoroutinefunction(item.obj):
             item.obj = _fail_after(seconds, item.obj)
+    items.sort(key=_patience, reverse=True)
+
+
+def _patience(item: pytest.Item) -> float:
+    marker = item.get_closest_marker("fail_after")
+    return float(marker.args[0]) if marker else 0.0
 
 
 def _fail_after(seconds: float, test: AsyncTest) -> AsyncTest:
