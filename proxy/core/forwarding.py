@@ -50,7 +50,7 @@ class Peer:
     Args:
         address: the client's IP address as text, or "unknown" (a Unix socket has none).
         scheme: b"http" or b"https".
-        port: port of the listener the client reached.
+        port: port of the listener the client reached; 0 for a Unix socket, which has none.
         trusted: whether the forwarded fields it sends are believed.
         proxies: networks of those whose word about who came to them is believed too.
     """
@@ -72,7 +72,7 @@ class Peer:
         self.address = address.encode("ascii", "replace")
         self.node = b'"[%b]"' % self.address if b":" in self.address else self.address
         self.scheme = scheme
-        self.port = b"%d" % port
+        self.port = b"%d" % port if port else b""
         self.trusted = trusted
         self.certificate = None
         self._proxies = proxies
@@ -111,9 +111,10 @@ class Peer:
         return self._block
 
     def _fresh(self, host: bytes) -> bytes:
+        port = self.port or _port_of(host, self.scheme)
         return (
             b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Forwarded-Port: %b\r\n"
-            b"Forwarded: %b\r\n" % (self.address, self.scheme, host, self.port, self._element(host))
+            b"Forwarded: %b\r\n" % (self.address, self.scheme, host, port, self._element(host))
         )
 
     def _element(self, host: bytes) -> bytes:
@@ -126,13 +127,23 @@ class Peer:
             chains[name] = chains[name] + b", " + value if name in chains else value
         chain = chains.get(b"x-forwarded-for")
         lines = [b"X-Forwarded-For: ", chain + b", " + self.address if chain else self.address]
-        lines += (b"\r\nX-Forwarded-Proto: ", chains.get(b"x-forwarded-proto", self.scheme))
-        lines += (b"\r\nX-Forwarded-Host: ", chains.get(b"x-forwarded-host", head.host))
-        lines += (b"\r\nX-Forwarded-Port: ", chains.get(b"x-forwarded-port", self.port))
+        scheme = chains.get(b"x-forwarded-proto", self.scheme)
+        host = chains.get(b"x-forwarded-host", head.host)
+        # The client reached that proxy's port, not ours, so where it does not say which, the rest of what it says does.
+        port = chains.get(b"x-forwarded-port") or _port_of(host, scheme)
+        lines += (b"\r\nX-Forwarded-Proto: ", scheme, b"\r\nX-Forwarded-Host: ", host, b"\r\nX-Forwarded-Port: ", port)
         elements = chains.get(b"forwarded")
         own = self._element(head.host)
         lines += (b"\r\nForwarded: ", elements + b", " + own if elements else own, b"\r\n")
         return b"".join(lines)
+
+
+def _port_of(host: bytes, scheme: bytes) -> bytes:
+    """The port of a host as a client writes it, or the default of the scheme; of several, what the first proxy told."""
+    port = host.partition(b",")[0].strip().rpartition(b"]")[2].partition(b":")[2]
+    if port.isdigit():
+        return port
+    return b"443" if scheme.partition(b",")[0].strip().lower() in (b"https", b"wss") else b"80"
 
 
 def _hops(forwarded: list[Field]) -> list[bytes]:

@@ -9,8 +9,6 @@ from pathlib import Path
 import trustme
 from cryptography import x509
 
-from proxy.edge.tls import AUTHORITY
-
 
 def names_of(pem: bytes) -> tuple[str, ...]:
     """The DNS names a certificate is for."""
@@ -22,17 +20,16 @@ def names_of(pem: bytes) -> tuple[str, ...]:
     return tuple(extension.value.get_values_for_type(x509.DNSName))
 
 
-def development_authority(state_dir: Path) -> trustme.CA:
-    """The authority for self-signed certificates: loaded from the state directory, or made there.
+def development_authority(certificate: Path) -> trustme.CA:
+    """The authority for self-signed certificates: loaded from its file, or made there.
 
     The file holds the certificate, to be trusted by whoever tests, and next to it, readable by the owner only, the key.
     """
-    certificate = state_dir / AUTHORITY
     key = certificate.with_suffix(".key")
     if certificate.exists() and key.exists():
         return trustme.CA.from_pem(cert_bytes=certificate.read_bytes(), private_key_bytes=key.read_bytes())
     authority = trustme.CA(key_type=trustme.KeyType.ECDSA, organization_name="hotswap development")
-    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    certificate.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(key, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, stat.S_IRUSR | stat.S_IWUSR)
     with open(descriptor, "wb") as file:
         file.write(authority.private_key_pem.bytes())

@@ -21,6 +21,7 @@ CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """For TLS 1.2: forward secrecy and authenticated encryption only, none of HTTP/2's block list (RFC 9113 9.2.2)."""
 
 AUTHORITY: Final = "development-ca.pem"
+"""The certificate of the development authority, in the state directory."""
 
 
 class ServerContext(ssl.SSLContext):
@@ -43,10 +44,10 @@ def open_context(table: TlsTable, *, http2: bool, state_dir: Path, where: str) -
         where: key path of the table, for messages.
 
     Raises:
-        ConfigError: a file cannot be read or does not hold what it should.
+        ConfigError: a file cannot be read, or written, or does not hold what it should.
     """
     if table.self_signed:
-        return _self_signed(table, http2=http2, state_dir=state_dir)
+        return _self_signed(table, http2=http2, path=state_dir / AUTHORITY, where=where)
     from proxy.edge.certificates import names_of
 
     contexts: list[ServerContext] = []
@@ -57,14 +58,8 @@ def open_context(table: TlsTable, *, http2: bool, state_dir: Path, where: str) -
             contexts.append(_loaded(table, files, http2=http2))
             names.append(names_of(Path(files.cert).read_bytes()))
         except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            problems.append(
-                Problem(
-                    f"{where}.certificates[{index}]",
-                    f"{files.cert}, {files.key}",
-                    f"a PEM certificate chain and its private key ({reason})",
-                )
-            )
+            allowed = f"a PEM certificate chain and its private key ({_reason(error)})"
+            problems.append(Problem(f"{where}.certificates[{index}]", f"{files.cert}, {files.key}", allowed))
     if problems:
         raise ConfigError(problems)
     if len(contexts) == 1:
@@ -103,11 +98,19 @@ def _chooser(
     return choose
 
 
-def _self_signed(table: TlsTable, *, http2: bool, state_dir: Path) -> ssl.SSLContext:
+def _self_signed(table: TlsTable, *, http2: bool, path: Path, where: str) -> ssl.SSLContext:
     """A certificate for development, issued by an authority kept in the state directory."""
     from proxy.edge.certificates import development_authority
 
-    authority = development_authority(state_dir)
+    try:
+        authority = development_authority(path)
+    except (OSError, ValueError) as error:
+        why = f"an authority that hotswap made ({_reason(error)}); it makes a new one when the file is not there"
+        raise ConfigError([Problem(f"{where}.self_signed", str(path), why)]) from error
     context = _context(table, http2=http2)
     authority.issue_cert(*table.self_signed).configure_cert(context)
     return context
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)

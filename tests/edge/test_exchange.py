@@ -6,6 +6,7 @@ import socket
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from proxy.core.config import RouteTable
 from tests.support.stage import GET, OK, open_stage
@@ -262,14 +263,14 @@ async def test_memory_is_bounded_by_what_the_other_side_takes():
             (connection,) = upstream.connections
             while not connection.stream.backed_up:
                 await trio.sleep(0.002)
-            await trio.sleep(0.05)
+            await wait_all_tasks_blocked(0.01)  # nothing moves any more
             assert connection.stream.unsent <= 512 * 1024
             await line.read_exactly(size)
             nursery.start_soon(line.send, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
             http = next(iter(stage.plane.listeners["public"].connections))
             while not http.stream.backed_up:  # type: ignore[attr-defined]
                 await trio.sleep(0.002)
-            await trio.sleep(0.05)
+            await wait_all_tasks_blocked(0.01)  # nothing moves any more
             assert http.stream.unsent <= 600 * 1024  # type: ignore[attr-defined]
             await client.read_response()
 
@@ -287,7 +288,7 @@ async def test_chunked_bodies_are_bounded_too():
             (connection,) = upstream.connections
             while not connection.stream.backed_up:
                 await trio.sleep(0.002)
-            await trio.sleep(0.05)
+            await wait_all_tasks_blocked(0.01)  # nothing moves any more
             assert connection.stream.unsent <= 600 * 1024
             await line.read_until(b"\r\n0\r\n\r\n")
             nursery.start_soon(
@@ -296,6 +297,6 @@ async def test_chunked_bodies_are_bounded_too():
             http = next(iter(stage.plane.listeners["public"].connections))
             while not http.stream.backed_up:  # type: ignore[attr-defined]
                 await trio.sleep(0.002)
-            await trio.sleep(0.05)
+            await wait_all_tasks_blocked(0.01)  # nothing moves any more
             assert http.stream.unsent <= 800 * 1024  # type: ignore[attr-defined]
             assert (await client.read_until(b"\r\n0\r\n\r\n")).count(b"x") == 1000 * 0x4000

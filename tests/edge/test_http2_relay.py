@@ -22,7 +22,7 @@ from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame
 from proxy.core.config import TlsTable
 from proxy.edge.certificates import development_authority
 from proxy.edge.http2_connection import Http2Connection
-from proxy.edge.tls import open_context
+from proxy.edge.tls import AUTHORITY, open_context
 from proxy.wire.http2_writer import GROWTH, MAX_STREAMS, STREAM_WINDOW
 from tests.support.http2_client import Http2Client, Upload, connect_http2
 from tests.support.http2_frames import GET, POST, PREFACE, raw_frame
@@ -692,7 +692,7 @@ def tls_of(directory: Path, *, http2: bool) -> tuple[ssl.SSLContext, ssl.SSLCont
     table = TlsTable.model_validate({"self_signed": ["localhost"]})
     server = open_context(table, http2=http2, state_dir=directory, where="listeners.public.tls")
     client = ssl.create_default_context()
-    development_authority(directory).configure_trust(client)
+    development_authority(directory / AUTHORITY).configure_trust(client)
     client.set_alpn_protocols(["h2", "http/1.1"])
     return server, client
 

@@ -10,12 +10,14 @@ import ssl
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from proxy.core.address import TcpAddress, UnixAddress
 from proxy.core.config import TlsTable
+from proxy.core.errors import ConfigError
 from proxy.edge.listener import OpenListener
 from proxy.edge.sockets import bind, inherited_sockets, take_matching
-from proxy.edge.tls import open_context
+from proxy.edge.tls import AUTHORITY, open_context
 from tests.support.certificates import Names
 from tests.support.stage import GET, OK, Line, Stage, line_of, open_stage
 
@@ -135,6 +137,33 @@ async def test_a_unix_listener_serves_and_leaves_no_path(tmp_path):
         await client.read_response()
         assert (await stage.wait_records())[0]["client"] == "192.0.2.7"
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("told", "port"),
+    [
+        (b"Host: shop", b"80"),
+        (b"Host: shop:8080", b"8080"),
+        (b"Host: [::1]:8080", b"8080"),
+        (b"Host: [::1]", b"80"),
+        (b"Host: shop\r\nX-Forwarded-Proto: https", b"443"),
+        (b"Host: shop\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: eu.shop:8443", b"8443"),
+        (b"Host: shop\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Port: 8444", b"8444"),
+    ],
+)
+async def test_a_port_that_nobody_told_is_that_of_the_host_or_the_scheme(tmp_path, told, port):
+    """A Unix socket has none, and apps that build links would write any other into them."""
+    path = tmp_path / "front"
+    async with open_stage(bind_to=UnixAddress(str(path))) as stage:
+        sock = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        stage.stack.callback(sock.close)
+        await sock.connect(str(path))
+        client = line_of(trio.SocketStream(sock))
+        await client.send(GET.replace(b"Host: example.org", told))
+        line = await stage.backend.accept()
+        assert b"\r\nX-Forwarded-Port: %b\r\n" % port in await line.read_head()
+        await line.send(OK)
+        await client.read_response()
 
 
 async def test_ipv6_clients_are_named_as_the_standard_says():
@@ -367,6 +396,19 @@ async def test_tls_bytes_on_a_plain_port_are_refused():
         assert (await client.wait_broken()).startswith(b"HTTP/1.1 400 ")
 
 
+def test_a_damaged_development_authority_is_a_problem_with_a_way_out(tmp_path):
+    """It names the file, and without the file a new one is made."""
+    table = TlsTable(self_signed=("localhost",))
+    path = tmp_path / AUTHORITY
+    open_context(table, http2=False, state_dir=tmp_path, where="listeners.secure.tls")
+    path.write_text("nothing that was ever a certificate")
+    with pytest.raises(ConfigError, match=r"listeners\.secure\.tls\.self_signed is .*makes a new one") as caught:
+        open_context(table, http2=False, state_dir=tmp_path, where="listeners.secure.tls")
+    assert caught.value.problems[0].value == str(path)
+    path.unlink()
+    open_context(table, http2=False, state_dir=tmp_path, where="listeners.secure.tls")
+
+
 async def test_long_bodies_pass_through_tls_with_slow_readers(tmp_path):
     """Every byte, both ways, and no more is kept than the limit."""
     context = open_context(TlsTable(self_signed=("localhost",)), http2=False, state_dir=tmp_path, where="x")
@@ -380,7 +422,7 @@ async def test_long_bodies_pass_through_tls_with_slow_readers(tmp_path):
             nursery.start_soon(client.send, head + body)
             line = await stage.backend.accept()
             await line.read_head()
-            await trio.sleep(0.05)
+            await wait_all_tasks_blocked(0.01)  # nothing moves any more
             assert await line.read_exactly(size) == body
             nursery.start_soon(line.send, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + body)
             http = next(iter(stage.plane.listeners["public"].connections))
