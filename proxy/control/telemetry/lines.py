@@ -190,4 +190,6 @@ class LineWriter:
 
     @staticmethod
     def _open(path: Path) -> int:
-        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        # Only to write, a named pipe would be waited for until somebody reads it (fifo(7)).
+        way = os.O_RDWR if path.is_fifo() else os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        return os.open(path, way | os.O_CLOEXEC, 0o640)

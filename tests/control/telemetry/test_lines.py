@@ -122,6 +122,20 @@ def test_reopening_makes_the_file_before_the_next_line(tmp_path: Path) -> None:
     lines.close()
 
 
+def test_a_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    """Whoever reads it may come later, and finds what was written meanwhile."""
+    path = tmp_path / "access.fifo"
+    os.mkfifo(path)
+    lines = LineWriter(path, name="access_log")
+    lines.write(b"early\n")
+    with path.open("rb", buffering=0) as reader:
+        assert reader.read(100) == b"early\n"
+        lines.write(b"late\n")
+        assert reader.read(100) == b"late\n"
+        lines.close()
+        assert reader.read(100) == b""
+
+
 def test_when_reopening_fails_lines_go_on_into_the_old_file(tmp_path: Path) -> None:
     """A missing directory costs a report and no line."""
     directory = tmp_path / "logs"
