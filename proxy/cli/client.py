@@ -18,6 +18,7 @@ from proxy.cli.endpoint import Endpoint
 from proxy.cli.exits import CommandError, ExitCode, unreachable
 from proxy.control.version import program_version
 from proxy.core.address import Address, TcpAddress, UnixAddress
+from proxy.core.errors import problem_text
 
 AGENT = f"hotswap-cli/{program_version()}"
 """Tells the proxy that a rollout was triggered by the command line."""
@@ -198,7 +199,7 @@ def translate(error: ProxyLost | Problem, endpoint: Endpoint) -> CommandError:
     if isinstance(error, ProxyLost):
         hint = f'found by {endpoint.source}; is it running? "hotswap run" starts one'
         return unreachable(endpoint.addresses, str(error), hint)
-    problems = [problem_line(problem) for problem in error.state.get("problems", ())]
+    problems = [problem_text(problem) for problem in error.state.get("problems", ())]
     match error.status:
         case 409:
             return CommandError(ExitCode.REFUSED, f"refused: {error.code}: {error.detail}", *problems)
@@ -211,11 +212,3 @@ def translate(error: ProxyLost | Problem, endpoint: Endpoint) -> CommandError:
             return CommandError(ExitCode.FAILED, f"{error.code}: the proxy wants a token", hint)
         case _:
             return CommandError(ExitCode.FAILED, f"{error.code}: {error.detail}")
-
-
-def problem_line(problem: object) -> str:
-    """Give one problem of a configuration, as the admin API describes it, as a line."""
-    if not isinstance(problem, Mapping):
-        return str(problem)
-    found = "is missing" if problem.get("value") is None else f"is {problem['value']}"
-    return f"{problem.get('path')} {found}: {problem.get('allowed')}"

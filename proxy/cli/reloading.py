@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import click
 
-from proxy.cli.client import LONG_TIMEOUT, AdminClient, Json, Problem, path_of, problem_line
+from proxy.cli.client import LONG_TIMEOUT, AdminClient, Json, Problem, path_of
 from proxy.cli.completing import complete_pool
 from proxy.cli.exits import CommandError, ExitCode
 from proxy.cli.following import follow, summary
@@ -14,6 +14,7 @@ from proxy.cli.picture import open_progress
 from proxy.cli.speaking import speaks
 from proxy.cli.terminal import put, put_json, tell
 from proxy.cli.waiting import cut_lines
+from proxy.core.errors import problem_text
 
 EVERY = "*"
 """The key of a refusal that is about no pool in particular."""
@@ -77,7 +78,7 @@ def reload(client: AdminClient, pools: tuple[str, ...], no_wait: bool, as_json: 
         invalid = problems and refusal["code"] == "config-invalid"
         why = "the configuration cannot be used" if invalid else refusal["detail"]
         tell(f"refused: {refusal['code']}: {why}")
-        _tell_lines(map(problem_line, problems))
+        _tell_lines(map(problem_text, problems))
         tell("  nothing was changed" if pool == EVERY else f"  pool {pool} is as it was")
     for report in found.reports.values():
         _tell_lines(cut_lines(report))

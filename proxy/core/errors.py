@@ -96,6 +96,14 @@ class Problem:
         }
 
 
+def problem_text(document: object) -> str:
+    """Give a problem that came as JSON, perhaps from another version, as a line."""
+    if not isinstance(document, Mapping):
+        return str(document)
+    found = "is missing" if document.get("value") is None else f"is {document['value']}"
+    return f"{document.get('path')} {found}: {document.get('allowed')}"
+
+
 def written(value: object) -> str:
     """Give a value as it would be written in TOML, cut at 60 characters so that it fits a line."""
     match value:

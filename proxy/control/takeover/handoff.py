@@ -17,7 +17,7 @@ from pathlib import Path
 import trio
 
 from proxy.control.takeover.handoff_info import own_handoff_info
-from proxy.core.errors import RefusalCode, Refused
+from proxy.core.errors import RefusalCode, Refused, problem_text
 from proxy.core.takeover_versions import Disagreement, HandoffInfo, HandoffUnreadable, agree, parse_handoff_info
 
 MAX_ANSWER_BYTES = 1 << 20
@@ -108,8 +108,8 @@ async def ask_new_version(command: Sequence[str], config: Path, *, environment: 
     if problems:
         raise Refused(
             RefusalCode.CONFIG_INVALID,
-            f"version {info.version} cannot use {config}: {'; '.join(map(str, problems))}",
-            {"config": str(config), "problems": [str(problem) for problem in problems]},
+            f"version {info.version} cannot use {config}: {'; '.join(map(problem_text, problems))}",
+            {"config": str(config), "problems": problems},
         )
     return info
 

@@ -20,9 +20,9 @@ def own_handoff_info() -> HandoffInfo:
 
 def describe_handoff(config: Path) -> dict[str, object]:
     """Give what `--handoff-info` prints: versions, and what is wrong with a configuration."""
-    problems: list[str] = []
+    problems: list[dict[str, str | None]] = []
     try:
         load_configuration(config)
     except ConfigError as error:
-        problems = [str(problem) for problem in error.problems]
+        problems = [problem.to_json() for problem in error.problems]
     return {**own_handoff_info().to_json(), "problems": problems}
