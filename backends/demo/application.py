@@ -20,8 +20,9 @@ from pathlib import Path
 
 from backends.demo.asgi import ClientGone, Problem, Receive, Request, Scope, Send
 from backends.demo.identity import Identity, load_identity
+from backends.demo.opening import open_store
 from backends.demo.page import PAGE
-from backends.demo.store import Store, open_store
+from backends.demo.store import Store
 
 STREAM_LINE = 16
 """Bytes of a line of `/stream`: its number from 0 in 15 digits, and a line feed."""

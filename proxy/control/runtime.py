@@ -25,6 +25,7 @@ from structlog.typing import FilteringBoundLogger
 
 from proxy.control.admin import serve_admin
 from proxy.control.admin.sockets import AdminDoor
+from proxy.control.events import EventLog
 from proxy.control.listeners import Listeners, Prepared
 from proxy.control.memory import settle_memory
 from proxy.control.orders import Orders
@@ -42,7 +43,6 @@ from proxy.control.takeover.predecessor import Predecessor
 from proxy.control.takeover.takeover import Takeover
 from proxy.control.takeover.takeovers import serve_calls, start_takeover, succeed
 from proxy.control.telemetry.access import AccessLog
-from proxy.control.telemetry.events import EventLog
 from proxy.control.telemetry.notify import ServiceManager
 from proxy.control.telemetry.status import describe, summarise
 from proxy.control.telemetry.traffic import TrafficRecorder

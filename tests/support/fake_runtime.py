@@ -16,7 +16,7 @@ import trio
 
 from proxy.control.admin import serve_admin
 from proxy.control.admin.sockets import AdminDoor
-from proxy.control.telemetry.events import EventLog
+from proxy.control.events import EventLog
 from proxy.control.telemetry.traffic import TrafficRecorder
 from proxy.core.address import Address, TcpAddress
 from proxy.core.config import Configuration, SupervisedPoolTable, parse_configuration

@@ -16,11 +16,11 @@ from typing import Any
 import structlog
 import trio
 
+from proxy.control.events import EventLog
 from proxy.control.pools.release import read_release
 from proxy.control.pools.supervised_pool import SupervisedPool
 from proxy.control.pools.surroundings import Surroundings
 from proxy.control.rollout.rollouts import RolloutRun
-from proxy.control.telemetry.events import EventLog
 from proxy.core.backend import Backend
 from proxy.core.config import PoolTable, SupervisedPoolTable
 from proxy.core.exchange_view import ExchangeView

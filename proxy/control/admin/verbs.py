@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from proxy.control.telemetry.events import EventLog
+from proxy.control.events import EventLog
 from proxy.control.telemetry.traffic import TrafficRecorder
 from proxy.core.config import Configuration
 from proxy.core.identity import RolloutId

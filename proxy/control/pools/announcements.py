@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from structlog.typing import FilteringBoundLogger
 
-from proxy.control.telemetry.events import EventLog
+from proxy.control.events import EventLog
 from proxy.core.backend import Backend
 from proxy.core.pool import (
     BackendAdded,

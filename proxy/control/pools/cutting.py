@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from structlog.typing import FilteringBoundLogger
 
+from proxy.control.events import EventLog
 from proxy.control.pools.surroundings import Plane
-from proxy.control.telemetry.events import EventLog
 from proxy.core.backend import Backend
 from proxy.core.exchange_view import SHOWN, ExchangeView, tell_exchanges
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from proxy.control.pools.release import Release
+    from proxy.control.pools.rollout_at_hand import RolloutAtHand
     from proxy.control.pools.slot import Slot
-    from proxy.control.rollout.rollouts import RolloutRun
 
 
 class PinnedReleases:
@@ -16,7 +16,7 @@ class PinnedReleases:
 
     generation: int
     slots: dict[int, Slot]
-    run: RolloutRun | None
+    run: RolloutAtHand | None
     _newest: int
     _releases: dict[int, Release]
 

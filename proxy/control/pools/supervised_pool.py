@@ -39,7 +39,7 @@ from proxy.core.pool import Pool
 from proxy.processes.supervisor import Exit, Stopped
 
 if TYPE_CHECKING:
-    from proxy.control.rollout.rollouts import RolloutRun
+    from proxy.control.pools.rollout_at_hand import RolloutAtHand
 
 
 class SupervisedPool(OperatedSlots, PinnedReleases):
@@ -74,7 +74,7 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
         self.generation = 1
         self.slots: dict[int, Slot] = {}
         self.members: list[SupervisedBackend] = []
-        self.run: RolloutRun | None = None
+        self.run: RolloutAtHand | None = None
         self.marked: RolloutId | None = None
         self.stopping = False
         self.frozen = False

@@ -10,8 +10,8 @@ from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
-from proxy.control.takeover.predecessor import Predecessor
-from proxy.control.telemetry.events import EventLog
+from proxy.control.events import EventLog
+from proxy.control.pools.earlier_owner import EarlierOwner
 from proxy.core.address import Address
 from proxy.core.backend import Backend
 from proxy.core.config import HealthTable, PoolTable
@@ -109,4 +109,4 @@ class Surroundings:
     sockets: Path
     environment: Mapping[str, str] = field(repr=False)
     jitter: Callable[[], float] = random.random
-    predecessor: Predecessor | None = None
+    predecessor: EarlierOwner | None = None

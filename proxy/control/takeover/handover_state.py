@@ -17,12 +17,12 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
+from proxy.control.events import Event, EventLog
 from proxy.control.pools.release import Release
 from proxy.control.pools.slot import Slot
 from proxy.control.pools.static_pool import StaticPool
 from proxy.control.pools.supervised_pool import SupervisedPool
 from proxy.control.rollout.book import RolloutBook
-from proxy.control.telemetry.events import Event, EventLog
 from proxy.core.backoff import Backoff
 from proxy.core.compatibility import Compatibility, CompatibilityNumber, Unreadable
 from proxy.core.config import SupervisedPoolTable

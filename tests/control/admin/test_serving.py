@@ -13,7 +13,7 @@ import trio.testing
 from proxy.control.admin import serving
 from proxy.control.admin.sockets import AdminDoor
 from proxy.control.admin.streaming import stream_events
-from proxy.control.telemetry.events import EventLog
+from proxy.control.events import EventLog
 from proxy.core.address import TcpAddress
 from proxy.core.errors import ConfigError
 from tests.support.event_stream import open_event_stream

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from proxy.control.events import EventLog
 from proxy.control.pools.announcements import Announcer
-from proxy.control.telemetry.events import EventLog
 from proxy.core.address import TcpAddress
 from proxy.core.lifecycle import BackendState, Health
 from proxy.core.pool import Pool

@@ -11,6 +11,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.control.events import EventLog
 from proxy.control.pools.release import Release
 from proxy.control.rollout.book import RolloutBook
 from proxy.control.takeover.handover_state import (
@@ -23,7 +24,6 @@ from proxy.control.takeover.handover_state import (
     write_state,
     write_tally,
 )
-from proxy.control.telemetry.events import EventLog
 from proxy.core.compatibility import CompatibilityNumber, Unreadable
 from proxy.core.config import SupervisedPoolTable, parse_configuration
 from proxy.core.errors import UnknownRollout
