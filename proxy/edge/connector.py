@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from proxy.core.errors import ConnectFailed, UpstreamBroken, UpstreamTimedOut
 from proxy.edge.poller import READ, READ_WRITE
 from proxy.edge.stream import Stream
+from proxy.edge.timers import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +35,7 @@ class Connector:
         self.stream = Stream(sock, upstream.plane.poller, self)
         self.connecting = False
         self.give_up_at = math.inf
-        self.deadline = self.armed = math.inf
+        self.deadline, self.armed = math.inf, NEVER
         self._destination: str | tuple[str, int] = ""
 
     def connect(self, address: str | tuple[str, int]) -> None:

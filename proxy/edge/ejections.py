@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from proxy.core.ejection import Conduct
+from proxy.edge.timers import NEVER
 
 if TYPE_CHECKING:
     from proxy.core.identity import BackendId
@@ -27,7 +28,7 @@ class Ejections:
         self._pool = pool
         self._conducts: dict[BackendId, Conduct] = {}
         self.suspects: dict[BackendId, Conduct] = {}
-        self.deadline = self.armed = math.inf
+        self.deadline, self.armed = math.inf, NEVER
 
     def blame(self, backend: Backend) -> None:
         """An exchange failed, and it was the backend's fault; one that is on its way out is not judged."""

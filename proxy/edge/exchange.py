@@ -11,7 +11,6 @@ out. Every exchange ends in `_finish`, once, where the claim is released and the
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Final
 
 from proxy.core.config.pools import Protocol
@@ -21,6 +20,7 @@ from proxy.core.messages import Field, ResponseHead
 from proxy.core.routing import RouteMatch
 from proxy.edge.attempts import Attempts
 from proxy.edge.replay import Replay
+from proxy.edge.timers import NEVER
 from proxy.edge.upstream_connection import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -341,7 +341,8 @@ class Exchange(Attempts):
                 gate.budget.release()
             if self.upstream is None:
                 gate.forget(self)
-                self.deadline = math.inf
+        if self.armed is not NEVER:
+            self.plane.poller.timers.forget(self)
         self._release_claim()
         self._replay = None
         self.plane.ledger.record(self)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.edge.poller import GONE
 from proxy.edge.stream import BLOCKED, Stream
+from proxy.edge.timers import NEVER
 
 if TYPE_CHECKING:
     from proxy.edge.dataplane import DataPlane
@@ -31,7 +32,7 @@ class Farewell:
         self.plane = plane
         self.listener = listener
         self.stream = stream
-        self.deadline = self.armed = math.inf
+        self.deadline, self.armed = math.inf, NEVER
         self._left = LINGER_BYTES
         self._ended = False  # the client has closed its half
 
@@ -83,7 +84,7 @@ class Farewell:
 
     def close(self) -> None:
         """Close at once; idempotent."""
-        self.deadline = math.inf
+        self.plane.poller.timers.forget(self)
         if not self.stream.closed:
             self.listener.forget(self)
             self.stream.close()

@@ -33,6 +33,7 @@ from proxy.core.tally import Histogram
 from proxy.core.traffic import Served
 from proxy.edge.ejections import Ejections
 from proxy.edge.h2c_upstream import H2cUpstream
+from proxy.edge.timers import NEVER
 from proxy.edge.upstream import Upstream
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class Gate:
         self.request_duration = plane.tally.request_duration.setdefault(pool.name, Histogram())
         self.upstream_duration = plane.tally.upstream_duration.setdefault(pool.name, Histogram())
         self.served = Served()
-        self.deadline = self.armed = math.inf
+        self.deadline, self.armed = math.inf, NEVER
         self.ejections = Ejections(plane, pool)
         self.starts = StartTimes()
         self.upstreams: dict[BackendId, Upstream] = {}

@@ -5,7 +5,6 @@ What one turn of the poller has to say for all streams leaves in one write.
 
 from __future__ import annotations
 
-import math
 import socket
 from typing import TYPE_CHECKING, Final
 
@@ -293,7 +292,7 @@ class H2cConnection(Connector):
 
     def close(self) -> None:
         """Close; idempotent. A response that is whole here still goes to its client."""
-        self.deadline = math.inf
+        self.plane.poller.timers.forget(self)
         self._closed = True
         self.stream.close()
         if not self.streams:

@@ -12,6 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from proxy.core.errors import ConnectFailed, UpstreamBroken, UpstreamTimedOut
+from proxy.edge.timers import NEVER
 from proxy.wire.http2_backend_fields import write_request
 from proxy.wire.http2_fields import write_trailers
 
@@ -54,7 +55,7 @@ class H2cStream:
         self.received = False
         self.paused = False
         self.stream_id = 0
-        self.deadline = self.armed = math.inf
+        self.deadline, self.armed = math.inf, NEVER
         self._kept: deque[bytes] = deque()
         self._ending = False  # the request ends behind what is kept
         self._held_up = False  # the exchange was told to wait
@@ -162,7 +163,7 @@ class H2cStream:
         self._leave()
 
     def _leave(self) -> None:
-        self.deadline = math.inf
+        self.plane.poller.timers.forget(self)
         if not self._over:
             self._over = True
             self._kept.clear()

@@ -10,6 +10,7 @@ from proxy.edge.http1_connection import Http1Connection
 from proxy.edge.http2_connection import Http2Connection
 from proxy.edge.poller import READ
 from proxy.edge.stream import TlsStream
+from proxy.edge.timers import NEVER
 from proxy.edge.tls import ServerContext
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Handshake:
         self.plane = plane
         self.listener = listener
         self.peer = peer
-        self.deadline = self.armed = math.inf
+        self.deadline, self.armed = math.inf, NEVER
         self.stream = TlsStream(sock, plane.poller, self)
 
     def open(self) -> None:
@@ -59,7 +60,7 @@ class Handshake:
 
     def close(self) -> None:
         """Close; idempotent."""
-        self.deadline = math.inf
+        self.plane.poller.timers.forget(self)
         if not self.stream.closed:
             self.listener.forget(self)
             self.stream.close()
@@ -74,7 +75,7 @@ class Handshake:
             self.plane.log.debug("handshake.failed", listener=self.listener.name, error=str(reason))
             self.close()
             return
-        self.deadline = math.inf
+        self.plane.poller.timers.forget(self)
         context = stream.sock.context
         if isinstance(context, ServerContext):
             self.peer.certificate = context.shown

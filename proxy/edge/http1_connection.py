@@ -288,7 +288,7 @@ class Http1Connection(Http1RequestBody):
             return
         poller = self.plane.poller
         self.deadline = deadline = poller.now + self.listener.idle_timeout
-        if deadline < self.armed:
+        if deadline < self.armed[0]:
             poller.timers.arm(self)
         parser = self._parser
         if parser.upgraded is not None and not self._backlog:
@@ -319,7 +319,7 @@ class Http1Connection(Http1RequestBody):
     def _end_reading(self) -> None:
         self._closing = True
         self._backlog = None
-        self.deadline = math.inf
+        self.plane.poller.timers.forget(self)
         self._parser.close()
 
     def drain(self) -> None:

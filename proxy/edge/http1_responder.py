@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from proxy.core.forwarding import write_response
 from proxy.core.messages import Field, ResponseHead
 from proxy.edge.stream import Data, Stream
+from proxy.edge.timers import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +52,7 @@ class Http1Responder:
         self.listener = listener
         self.stream = stream
         self.exchange: Exchange | None = None
-        self.deadline = self.armed = math.inf
+        self.deadline, self.armed = math.inf, NEVER
         self._out: list[Data] = []
         self._chunking = False
         self._last = False  # the response under way is the connection's last

@@ -18,6 +18,7 @@ from proxy.edge.http2_responder import Http2Responder
 from proxy.edge.http2_stream import Http2Stream
 from proxy.edge.poller import GONE
 from proxy.edge.stream import BLOCKED, HIGH_WATER, Stream
+from proxy.edge.timers import NEVER
 from proxy.wire.http2 import Http2Session
 from proxy.wire.http2_items import Answered, Begun, Body, Ended, Item, Opened, Refused, Reset
 from proxy.wire.http2_writer import MAX_STREAMS
@@ -67,7 +68,7 @@ class Http2Connection:
         self.listener = listener
         self.stream = stream
         self.peer = peer
-        self.deadline = self.armed = math.inf
+        self.deadline, self.armed = math.inf, NEVER
         self.streams: dict[int, Http2Stream] = {}
         self.waiting: set[Http2Responder] = set()  # for the socket to take more
         self.hungry: dict[Http2Responder, None] = {}  # for windows; who has just had some stands at the end
@@ -331,13 +332,13 @@ class Http2Connection:
     def _say_farewell(self) -> None:
         if not self._closing:
             self._closing = True
-            self.deadline = math.inf
+            self.plane.poller.timers.forget(self)
             self.session.close()
             Farewell(self.plane, self.listener, self.stream).begin(self)
 
     def close(self) -> None:
         """Close at once, whatever is under way; idempotent."""
-        self.deadline = math.inf
+        self.plane.poller.timers.forget(self)
         if not self._closing:
             self._closing = True
             self.session.close()

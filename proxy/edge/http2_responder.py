@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from proxy.core.errors import Side
 from proxy.core.forwarding import error_head
+from proxy.edge.timers import NEVER
 from proxy.wire.http2_fields import write_response, write_trailers
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Http2Responder(ABC):
 
     # As in Exchange: what has not happened yet is read from the class.
     deadline = math.inf
-    armed = math.inf
+    armed = NEVER
     _ended = False  # the last byte of the response has gone or is kept
     _held: Data | None = None
     _trailers: list[Field] | None = None

@@ -302,5 +302,5 @@ class Http2Stream(Http2Responder):
         if not self._over:
             self._over = True
             self.exchange = None
-            self.deadline = math.inf
+            self.plane.poller.timers.forget(self)
             self.connection.release(self)

@@ -24,6 +24,7 @@ from proxy.edge.poller import ACCEPT, READ
 from proxy.edge.preamble import Preamble
 from proxy.edge.sockets import address_of, close_all
 from proxy.edge.stream import Stream, TlsStream
+from proxy.edge.timers import NEVER
 
 if TYPE_CHECKING:
     from proxy.core.address import Address
@@ -110,7 +111,7 @@ class Listener:
         self.connections: set[Connection] = set()
         self.open_listener = listener
         self.ports: dict[int, socket.socket] = {sock.fileno(): sock for sock in listener.sockets}
-        self.deadline = self.armed = math.inf
+        self.deadline, self.armed = math.inf, NEVER
         self._accepting = False
         self._paused = False  # descriptors ran out, and that has been said
         self._clients: Counter[str] = Counter()  # connections of each client, and

@@ -11,6 +11,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from proxy.edge.poller import READ
+from proxy.edge.timers import NEVER
 from proxy.wire.proxy_protocol import MAX_VERSION_2, ProxyProtocolError, parse_proxy_header
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Preamble:
     def __init__(self, plane: DataPlane, listener: Listener, sock: socket.socket, *, told_by: str, port: int) -> None:
         self.plane = plane
         self.listener = listener
-        self.deadline = self.armed = math.inf
+        self.deadline, self.armed = math.inf, NEVER
         self._sock = sock
         self._told_by = told_by
         self._port = port
@@ -63,7 +64,7 @@ class Preamble:
 
     def close(self) -> None:
         """Close; idempotent."""
-        self.deadline = math.inf
+        self.plane.poller.timers.forget(self)
         if self._sock.fileno() >= 0:
             self.plane.poller.forget(self._sock.fileno())
             self._sock.close()
@@ -87,6 +88,6 @@ class Preamble:
         if not data:
             self.close()
         elif header is not None:
-            self.deadline = math.inf
+            self.plane.poller.timers.forget(self)
             self.plane.poller.forget(sock.fileno())
             self.listener.admit(sock, header.source or self._told_by, self._port, instead_of=self)

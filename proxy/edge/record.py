@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from proxy.edge.timers import NEVER
+
 if TYPE_CHECKING:
     from proxy.core.errors import Side
     from proxy.core.forwarding import Peer
@@ -90,7 +92,7 @@ class Record:
         self.upstream_seconds = -1.0
         self.side: Side | None = None
         self.error = ""
-        self.deadline = self.armed = math.inf
+        self.deadline, self.armed = math.inf, NEVER
         self.finished = self._began = self._sending = self._fresh_only = self._in_budget = self._wait = False
         self._replay: Replay | None = None
         self._excluded: tuple[BackendId, ...] = ()

@@ -3,31 +3,42 @@
 A connection moves its deadline at almost every request, always further away, so moving one costs an attribute: the heap
 holds each connection at the earliest time anybody asked for, and puts it back when that time comes and the deadline
 has moved on. Deadlines are coarse: they fire up to `TICK` late.
+
+What has ended must not be kept alive by a place in the heap, or a flood of short connections would be as many dead
+ones. So a place is a list that its holder can empty, and the heap is rid of empty ones when most are.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 TICK: Final = 0.05
 """Seconds between two looks at the heap."""
 
-
 HORIZON: Final = 10.0
-"""Seconds after which a connection is looked at even if its deadline is further away: the heap keeps whoever is in it
-alive, and connections that came and went in a minute would be a minute's worth of memory."""
+"""Seconds after which a place in the heap is looked at even if the deadline is further away: what ended without a word
+is let go then."""
+
+FEW: Final = 1000
+"""So many empty places are left alone."""
+
+Place = list[Any]
+"""A place in the heap: the time at which it is looked at, a serial number, and whose it is; None when it is empty."""
+
+NEVER: Final[Place] = [math.inf, 0, None]
+"""The place of those that have none."""
 
 
 class Timed(Protocol):
     """What has a deadline.
 
-    `deadline` and `armed` are the timers' own: infinite when nothing is set.
+    `deadline` and `armed` are the timers' own: infinite and `NEVER` when nothing is set.
     """
 
     deadline: float
-    armed: float
+    armed: Place
 
     def on_deadline(self) -> None:
         """The deadline has passed; it is no longer set."""
@@ -39,10 +50,11 @@ class Timed(Protocol):
 class Timers:
     """A heap of deadlines on the data plane's clock, in seconds."""
 
-    __slots__ = ("_heap", "_now", "_serial")
+    __slots__ = ("_empty", "_heap", "_now", "_serial")
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Timed]] = []
+        self._heap: list[Place] = []
+        self._empty = 0  # how many places are
         self._serial = 0
         self._now = 0.0  # when it was looked at last
 
@@ -52,14 +64,21 @@ class Timers:
     def set(self, timed: Timed, deadline: float) -> None:
         """Move a deadline; `math.inf` takes it away."""
         timed.deadline = deadline
-        if deadline < timed.armed:
+        if deadline < timed.armed[0]:
             self.arm(timed)
 
     def arm(self, timed: Timed) -> None:
-        """Look at a deadline in time: to be called by whoever moved it himself, to before `armed`."""
-        timed.armed = deadline = min(timed.deadline, self._now + HORIZON)
+        """Look at a deadline in time: to be called by whoever moved it himself, to before the time of `armed`."""
+        self._leave(timed.armed)
         self._serial += 1
-        heapq.heappush(self._heap, (deadline, self._serial, timed))
+        timed.armed = place = [min(timed.deadline, self._now + HORIZON), self._serial, timed]
+        heapq.heappush(self._heap, place)
+
+    def forget(self, timed: Timed) -> None:
+        """Take a deadline away from what has ended."""
+        timed.deadline = math.inf
+        self._leave(timed.armed)
+        timed.armed = NEVER
 
     def due(self, now: float) -> list[Timed]:
         """What is due; each is handed out once and has no deadline afterwards."""
@@ -67,13 +86,23 @@ class Timers:
         heap = self._heap
         due: list[Timed] = []
         while heap and heap[0][0] <= now:
-            armed, _, timed = heapq.heappop(heap)
-            if armed != timed.armed:
-                continue  # pushed again for an earlier time, which came first
-            timed.armed = math.inf
+            timed = heapq.heappop(heap)[2]
+            if timed is None:
+                self._empty -= 1
+                continue
+            timed.armed = NEVER
             if timed.deadline <= now:
                 timed.deadline = math.inf
                 due.append(timed)
             elif timed.deadline < math.inf:
                 self.set(timed, timed.deadline)
         return due
+
+    def _leave(self, place: Place) -> None:
+        if place is not NEVER:
+            place[2] = None
+            self._empty += 1
+            if self._empty > FEW and self._empty > len(self._heap) / 2:
+                self._heap[:] = [one for one in self._heap if one[2] is not None]
+                heapq.heapify(self._heap)
+                self._empty = 0

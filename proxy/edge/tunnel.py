@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from proxy.core.errors import Side
 from proxy.edge.poller import GONE
 from proxy.edge.stream import BLOCKED, Stream
+from proxy.edge.timers import NEVER
 from proxy.wire.websocket import FrameTracker, close_frame
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Tunnel:
     ) -> None:
         self.plane = plane
         self.listener = exchange.listener
-        self.deadline = self.armed = math.inf
+        self.deadline, self.armed = math.inf, NEVER
         self.over = False
         self._exchange = exchange
         self._connection = connection
@@ -173,7 +174,7 @@ class Tunnel:
         if self.over:
             return
         self.over = True
-        self.deadline = math.inf
+        self.plane.poller.timers.forget(self)
         self.plane.tunnels.pop(self._exchange, None)
         self._connection.close()
         self.listener.forget(self)

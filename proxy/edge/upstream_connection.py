@@ -168,7 +168,7 @@ class UpstreamConnection(Connector):
             poller = self.plane.poller
             self.idle_since = now = poller.now
             self.deadline = deadline = now + IDLE
-            if deadline < self.armed:
+            if deadline < self.armed[0]:
                 poller.timers.arm(self)
             self.upstream.idle.append(self)
         else:
@@ -182,7 +182,7 @@ class UpstreamConnection(Connector):
 
     def close(self) -> None:
         """Close; idempotent."""
-        self.deadline = math.inf
+        self.plane.poller.timers.forget(self)
         self.stream.close()
         self.upstream.connections.discard(self)
 

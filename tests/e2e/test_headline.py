@@ -11,7 +11,7 @@ from tests.support.hotswap import Hotswap, run_hotswap
 from tests.support.load import run_load
 from tests.support.pools import demo_pool, listeners
 
-BOOT_SECONDS = 0.4
+BOOT_SECONDS = 1.0
 """How long a backend of these tests takes to boot, on top of its interpreter."""
 
 MARGIN = 0.25

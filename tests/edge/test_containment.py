@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from proxy.edge.poller import READ
+from proxy.edge.timers import NEVER
 from proxy.edge.upstream_connection import UpstreamConnection
 from tests.support.stage import GET, OK, Stage, open_stage
 
@@ -101,7 +102,7 @@ async def test_a_handler_that_cannot_even_crash_does_not_stop_the_loop():
     async with open_stage() as stage:
 
         class Worst:
-            deadline = armed = float("inf")
+            deadline, armed = float("inf"), NEVER
 
             def on_deadline(self) -> None:
                 raise RuntimeError("first")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import weakref
 
-from proxy.edge.timers import HORIZON, Timers
+from proxy.edge.timers import FEW, HORIZON, NEVER, Timers
 
 
 class Connection:
     """What has a deadline."""
 
     def __init__(self) -> None:
-        self.deadline = self.armed = math.inf
+        self.deadline, self.armed = math.inf, NEVER
 
     def on_deadline(self) -> None:
         """Nothing."""
@@ -44,6 +44,27 @@ def test_a_deadline_may_come_nearer() -> None:
     timers.set(one, 1001.0)
     assert timers.due(1001.0) == [one]
     assert [timed for tick in range(200) for timed in timers.due(1001.0 + tick)] == []
+
+
+def test_who_has_ended_is_let_go_at_once_and_so_is_the_room_of_many() -> None:
+    """A flood of short connections is not as many dead ones, and those that live are told as ever."""
+    timers, one = Timers(), Connection()
+    timers.due(1000.0)
+    timers.set(one, 1005.0)
+    gone = []
+    for _ in range(5 * FEW):
+        short = Connection()
+        timers.set(short, 1008.0)
+        timers.set(short, 1004.0)  # its first place is empty from now on
+        timers.forget(short)
+        gone.append(weakref.ref(short))
+    del short
+    assert [ref for ref in gone if ref() is not None] == []
+    assert len(timers) <= 2 * FEW
+    assert timers.due(1004.5) == []
+    assert timers.due(1005.0) == [one]
+    assert timers.due(1010.0) == []
+    assert len(timers) == 0
 
 
 def test_who_has_no_deadline_any_more_is_let_go() -> None:
