@@ -51,7 +51,7 @@ docs: $(VENV)/installed-for-test
 	$(BIN)/python -m tests.support.state_diagrams
 	$(BIN)/python -m tests.support.source_map
 
-# All of it takes about twenty minutes of a quiet machine; BENCH="--quick", BENCH="--cases get-32,tls-get" and so on.
+# All of it takes about twenty-five minutes of a quiet machine; BENCH="--quick", BENCH="--cases get-32,tls-get" and so on.
 bench: $(VENV)/installed-for-bench
 	$(BIN)/python -m tests.bench --directory build/bench $(BENCH)
 

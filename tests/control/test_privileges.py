@@ -12,6 +12,7 @@ import pytest
 from proxy.control.privileges import drop_privileges
 from proxy.core.errors import ConfigError
 from tests.support.hotswap import REPOSITORY
+from tests.support.pools import command_pool, listeners
 
 
 def test_without_a_user_nothing_happens(tmp_path):
@@ -53,3 +54,30 @@ def test_root_becomes_the_user_for_good_and_hands_the_state_over(tmp_path):
     nobody = pwd.getpwnam("nobody")
     assert done.stdout.splitlines() == [f"{(nobody.pw_uid,) * 3} {(nobody.pw_gid,) * 3}", "no way back"]
     assert {path.stat().st_uid for path in (tmp_path, tmp_path / "authority.pem")} == {nobody.pw_uid}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_python_that_the_user_may_not_execute_is_a_problem(tmp_path):
+    """It names the key and the program: found in a virtual environment below /root, as a traceback."""
+    hidden = tmp_path / "hidden"
+    hidden.mkdir(mode=0o700)
+    python = hidden / "python"
+    python.symlink_to(sys.executable)
+    config = tmp_path / "hotswap.toml"
+    config.write_text(
+        f'[proxy]\nuser = "nobody"\nstate_dir = "state"\n[admin]\nbind = ["unix:{tmp_path}/admin.sock"]\n'
+        + listeners()
+        + command_pool(tmp_path, "backends.plain"),
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        [python, "-m", "proxy.cli", "run", config],
+        env={"PYTHONPATH": os.pathsep.join([str(REPOSITORY), *filter(None, sys.path)]), "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert done.returncode == 2, done.stderr
+    assert f'proxy.user is "nobody": a user that may execute the Python of this proxy; {python}: no' in done.stderr
+    assert "Traceback" not in done.stderr
