@@ -39,7 +39,7 @@ async def test_it_waits_until_the_proxy_is_ready_and_says_what_to_try(tmp_path: 
         port = int(found[1])
         assert await welcome(port, patience=0.0) == "", "it gives up without a word"
         assert READY in await welcome(port, patience=20.0)
-        assert hotswap.written("proxy.ready")
+        await hotswap.wait_line("proxy.ready")
 
 
 def test_what_it_says_fits_the_demo() -> None:

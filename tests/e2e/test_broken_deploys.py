@@ -98,7 +98,7 @@ async def test_broken_code_fails_the_rollout_and_no_request(tmp_path: Path, sour
         (victim, *_) = await hotswap.backends()
         written = len(hotswap.lines)
         os.kill(victim["pid"], signal.SIGKILL)
-        await hotswap.wait_line("unlock", after=written)
+        await hotswap.wait_line("backend.not_respawned", "unlock", after=written)
         assert await ready_backends(hotswap) == 1
         assert await releases_in_use(hotswap) == {good}
         assert [backend["slot"] for backend in await hotswap.backends()] == [1 - victim["slot"]]

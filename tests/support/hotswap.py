@@ -163,11 +163,11 @@ class Hotswap:
         return await self.logged(found)
 
     async def logged(self, report: dict[str, Any]) -> dict[str, Any]:
-        """The same report of a rollout that has ended, when the log has been read to that end.
+        """The same report of a rollout that has ended, when the log has been read to its last line about it.
 
         The admin API answers before the thread that writes the log has its turn.
         """
-        await self.wait_line(f'"rollout.{report["outcome"]}"', f'"rollout": "{report["id"]}"')
+        await self.wait_line('"event": "rollout.report"', f'"rollout": "{report["id"]}"')
         return report
 
     # Waiting for a state
