@@ -5,11 +5,16 @@ nothing of it but an address. Data goes to standard output, everything else to s
 how it went (`proxy.cli.exits`).
 
 `endpoint` finds the proxy, `client` speaks to it, `following` watches a rollout, `terminal` prints; the commands
-are in `running`, `watching`, `reloading` and `ordering`, and `starter` writes a first configuration.
+are in `group`: `running`, `watching`, `reloading` and `ordering`, and `starter` writes a first configuration.
 """
 
 from __future__ import annotations
 
-from proxy.cli.group import main
+from proxy.cli.loading import loading
 
-__all__ = ["main"]
+
+def main() -> None:
+    """Do what the arguments of this process say, and end it with the exit code of that."""
+    with loading():
+        from proxy.cli.group import hotswap
+    hotswap(prog_name="hotswap")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxy.cli.group import main
+from proxy.cli import main
 
 if __name__ == "__main__":
-    main(prog_name="hotswap")
+    main()

@@ -30,7 +30,7 @@ class InOrder(click.Group):
 @click.version_option(program_version(), message="hotswap %(version)s")
 @click.option("--admin", metavar="URL", expose_value=False, callback=note_option, hidden=True)
 @click.pass_context
-def main(context: click.Context) -> None:
+def hotswap(context: click.Context) -> None:
     """A reverse proxy that owns the ports and replaces Python backends one at a time.
 
     Write a configuration with init, start the proxy with run, replace its backends with reload.
@@ -58,4 +58,4 @@ for command in (
     completion,
     version,
 ):
-    main.add_command(command)
+    hotswap.add_command(command)

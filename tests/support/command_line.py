@@ -14,7 +14,7 @@ from typing import Any
 import trio
 from click.testing import CliRunner
 
-from proxy.cli import main
+from proxy.cli.group import hotswap
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,7 +42,7 @@ class Result:
 def run_cli(*arguments: str, environ: Mapping[str, str | None] | None = None) -> Result:
     """Run a command in this process, without a terminal; it must not be that of another test at the same time."""
     clean = {"HOTSWAP_ADMIN": None, "HOTSWAP_ADMIN_TOKEN_FILE": None, **(environ or {})}
-    result = CliRunner().invoke(main, arguments, env=clean, prog_name="hotswap")
+    result = CliRunner().invoke(hotswap, arguments, env=clean, prog_name="hotswap")
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Result(code=result.exit_code, stdout=result.stdout, stderr=result.stderr)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from proxy.cli import main as hotswap
+from proxy.cli.group import hotswap
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
 
