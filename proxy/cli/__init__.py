@@ -4,8 +4,9 @@
 nothing of it but an address. Data goes to standard output, everything else to standard error; the exit code says
 how it went (`proxy.cli.exits`).
 
-`endpoint` finds the proxy, `client` speaks to it, `following` watches a rollout, `terminal` prints; the commands
-are in `group`: `running`, `watching`, `reloading` and `ordering`, and `starter` writes a first configuration.
+`endpoint` finds the proxy, `client` speaks to it, `following` watches a rollout, `terminal` prints; `group` is
+the list of commands, which are in `running`, `watching`, `reloading`, `reporting` and `ordering`; `starter` writes a
+first configuration, and `loading` has them start sooner.
 """
 
 from __future__ import annotations

@@ -341,7 +341,7 @@ class Exchange(Attempts):
                 gate.budget.release()
             if self.upstream is None:
                 gate.forget(self)
-        if self.armed is not NEVER:
+        if self.armed is not NEVER:  # few have ever waited
             self.plane.poller.timers.forget(self)
         self._release_claim()
         self._replay = None

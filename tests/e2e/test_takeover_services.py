@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import struct
+from collections.abc import Iterator
 from contextlib import aclosing, suppress
 from pathlib import Path
 
@@ -50,13 +51,22 @@ def asked_for(words: list[str]) -> int:
     return int(number) if name == "EXTEND_TIMEOUT_USEC" else 0
 
 
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Manager]:
+    """A service manager that listens until the test has ended."""
+    found = Manager(tmp_path / "notify")
+    yield found
+    found.close()
+
+
 @pytest.mark.fail_after(90)
-async def test_the_service_manager_hears_of_the_new_process_only_after_probation(tmp_path: Path) -> None:
+async def test_the_service_manager_hears_of_the_new_process_only_after_probation(
+    tmp_path: Path, manager: Manager
+) -> None:
     """RELOADING, then MAINPID and READY in one message of the old one; READY alone when it failed; never STOPPING.
 
     The new one says nothing before it is the main process.
     """
-    manager = Manager(tmp_path / "notify")
     environment = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
     async with run_chain(
         listeners() + command_pool(tmp_path, "backends.plain"), tmp_path, environment=environment
@@ -91,7 +101,6 @@ async def test_the_service_manager_hears_of_the_new_process_only_after_probation
         assert all(pid == new for pid, _ in told[at + 1 :] if (pid, _) != (new, ["READY=1"]))
         assert not [words for _, words in told if "STOPPING=1" in words]
     assert (new, ["STOPPING=1"]) in manager.messages()
-    manager.close()
 
 
 @pytest.mark.fail_after(60)

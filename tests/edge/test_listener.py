@@ -19,7 +19,7 @@ from proxy.edge.listener import OpenListener
 from proxy.edge.sockets import bind, inherited_sockets, take_matching
 from proxy.edge.tls import AUTHORITY, open_context
 from tests.support.certificates import Names
-from tests.support.stage import GET, OK, Line, Stage, line_of, open_stage
+from tests.support.stage import GET, OK, Line, Stage, open_stage
 
 pytestmark = pytest.mark.fail_after(10)
 
@@ -126,10 +126,7 @@ async def test_a_unix_listener_serves_and_leaves_no_path(tmp_path):
     """Its clients have no address, and what they say of theirs is believed."""
     path = tmp_path / "front"
     async with open_stage(bind_to=UnixAddress(str(path))) as stage:
-        sock = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        stage.stack.callback(sock.close)
-        await sock.connect(str(path))
-        client = line_of(trio.SocketStream(sock))
+        client = await stage.connect()
         await client.send(GET.replace(b"\r\n\r\n", b"\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n"))
         line = await stage.backend.accept()
         assert b"\r\nX-Forwarded-For: 192.0.2.7, unknown\r\n" in await line.read_head()
@@ -153,12 +150,8 @@ async def test_a_unix_listener_serves_and_leaves_no_path(tmp_path):
 )
 async def test_a_port_that_nobody_told_is_that_of_the_host_or_the_scheme(tmp_path, told, port):
     """A Unix socket has none, and apps that build links would write any other into them."""
-    path = tmp_path / "front"
-    async with open_stage(bind_to=UnixAddress(str(path))) as stage:
-        sock = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        stage.stack.callback(sock.close)
-        await sock.connect(str(path))
-        client = line_of(trio.SocketStream(sock))
+    async with open_stage(bind_to=UnixAddress(str(tmp_path / "front"))) as stage:
+        client = await stage.connect()
         await client.send(GET.replace(b"Host: example.org", told))
         line = await stage.backend.accept()
         assert b"\r\nX-Forwarded-Port: %b\r\n" % port in await line.read_head()

@@ -2,7 +2,8 @@
 
 `python -m tests.support.crowd PORT COUNT KIND` opens them and writes `open`, and a line for each one that the server
 ends; at the end of its input it closes them. Of kind `idle`, each has had one exchange and then says nothing. Of kind
-`slow`, each sends the head of a request a byte at a time, and one that is ended is opened anew.
+`slow`, each sends the head of a request a byte at a time, and one that is told 408 is opened anew; any other answer
+ends the crowd.
 """
 
 from __future__ import annotations
@@ -50,23 +51,27 @@ def main(port: int, count: int, *, idle: bool) -> None:
     selector.register(sys.stdin, selectors.EVENT_READ)
     print("open", flush=True)
     said = 0
+    sent = [0] * count  # bytes of its head, by each connection
     began = time.monotonic()
     while True:
         for key, _ in selector.select(None if idle else 0.005):
             if key.fileobj is sys.stdin:
                 return
-            print("ended", flush=True)
             number = key.data
             selector.unregister(connections[number])
+            assert idle or connections[number].recv(100).startswith(b"HTTP/1.1 408 ")
+            print("ended", flush=True)
             connections[number].close()
             if not idle:
+                sent[number] = 0
                 connections[number] = open_connection(port, idle=False)
                 selector.register(connections[number], selectors.EVENT_READ, number)
         if not idle:
             due = int((time.monotonic() - began) / BEAT * count)
             for turn in range(said, due):
+                number = turn % count
                 try:
-                    connections[turn % count].send(REQUEST[turn // count % 20 :][:1])
+                    sent[number] += connections[number].send(REQUEST[sent[number] :][:1])
                 except OSError:
                     pass  # ended; it is readable as well
             said = due

@@ -246,7 +246,7 @@ class Stage:
         await self.settle()
 
     async def connect(self, *, receive_buffer: int = 0) -> Line:
-        """A client on a plain TCP listener."""
+        """A client on a plain listener."""
         sock = trio.socket.socket(self.listener.sockets[0].family, socket.SOCK_STREAM)
         self.stack.callback(sock.close)
         if receive_buffer:
