@@ -38,12 +38,13 @@ lint: $(VENV)/installed-for-test
 types: $(VENV)/installed-for-test
 	$(BIN)/mypy
 
-# First what does not mind company, then, one at a time, what measures or needs the machine (exit 5: there is none).
-# Compiled before, for they start hundreds of processes, and PYTHONDONTWRITEBYTECODE may have each of them do it again.
+# First what does not mind company, then, two at a time, what measures delays, last what measures the machine.
+# They start hundreds of processes: none is to compile again what another one has compiled.
+suite: export PYTHONDONTWRITEBYTECODE =
 suite: $(VENV)/installed-for-test
-	@$(BIN)/python -m compileall -q proxy backends
-	$(BIN)/pytest -n $(JOBS) --dist load --maxschedchunk 1 -m "not alone"
-	$(BIN)/pytest -m alone || test $$? -eq 5
+	$(BIN)/pytest -n $(JOBS) --dist load --maxschedchunk 1 -m "not timed and not alone"
+	$(BIN)/pytest -n 2 -m timed tests/e2e
+	$(BIN)/pytest -m alone tests/e2e
 
 docs: $(VENV)/installed-for-test
 	$(BIN)/python -m tests.support.configuration_reference

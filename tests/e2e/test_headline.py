@@ -29,13 +29,12 @@ async def roll(hotswap: Hotswap, times: int) -> None:
         assert [slot["exchanges"]["cut"] for slot in rollout["slots"]] == [0, 0], rollout
 
 
-@pytest.mark.alone
 @pytest.mark.fail_after(180)
 @pytest.mark.parametrize(
     ("strategy", "rollouts", "margin"),
     [
-        ("surge", 10, MARGIN),
-        ("drain-first", 10, MARGIN),
+        pytest.param("surge", 10, MARGIN, marks=pytest.mark.timed),
+        pytest.param("drain-first", 10, MARGIN, marks=pytest.mark.timed),
         # Here one backend serves alone for as long as the other boots; that it is slower then is no defect.
         ("stop-first", 2, 5.0),
     ],

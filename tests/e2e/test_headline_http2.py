@@ -17,7 +17,6 @@ ROLLOUTS = ("surge", "drain-first", "stop-first", "drain-first", "surge")
 """Strategies, one rollout each."""
 
 
-@pytest.mark.alone
 @pytest.mark.fail_after(120)
 async def test_rollouts_in_a_row_cost_no_stream_anything(tmp_path: Path):
     """By ALPN and by prior knowledge, in long streams and short ones: each count of failures is 0, and no connection

@@ -60,7 +60,6 @@ async def serves(chain: Chain) -> None:
         (await chain.hotswap.fetch("/whoami")).expect()
 
 
-@pytest.mark.alone
 @pytest.mark.fail_after(120)
 async def test_a_takeover_costs_no_client_that_is_in_the_middle_of_something_anything(tmp_path: Path) -> None:
     """Uploads, downloads, event streams, WebSockets and streams of HTTP/2, plain and TLS: no failure of any kind."""
@@ -81,7 +80,6 @@ async def test_a_takeover_costs_no_client_that_is_in_the_middle_of_something_any
         load.assert_ledger(tmp_path / "notes.sqlite3")
 
 
-@pytest.mark.alone
 @pytest.mark.fail_after(300)
 async def test_twenty_takeovers_in_a_row_cost_no_client_anything(tmp_path: Path) -> None:
     """HTTP/1.1 and HTTP/2, plain and TLS: no failure of any kind, each POST once, the same backends throughout.

@@ -800,7 +800,7 @@ async def test_a_websocket_over_http_2_reaches_a_backend_of_http_1():
         await client.send(client.write.data(1, b"\x81\x82mask\x0c\x0a"))
         assert await line.read_exactly(8) == b"\x81\x82mask\x0c\x0a"
         await line.send(b"\x81\x02hi")
-        await client.wait(lambda: client.read.bodies.get(1) == b"\x81\x02hi")
+        await client.wait(lambda: client.read.bodies.get(1, b"") == b"\x81\x02hi")
         await client.send(client.write.data(1, b"bye", end=True))
         assert await line.read_to_end() == b"bye"
         line.close()

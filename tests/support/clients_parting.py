@@ -113,7 +113,7 @@ class Http2Connection:
         bodies = []
         for number in numbers:
             status = int(dict(self._read.fields[number][-1])[b":status"])
-            body = self._read.bodies.pop(number, b"")
+            body = bytes(self._read.bodies.pop(number, b""))
             if status != 200:
                 raise BadStatus(status, body)
             bodies.append(body)

@@ -76,7 +76,7 @@ class Http2Client:
 
     def answer(self, stream_id: int) -> tuple[int, bytes]:
         """Status and body."""
-        return self.status(stream_id), self.read.bodies.get(stream_id, b"")
+        return self.status(stream_id), bytes(self.read.bodies.get(stream_id, b""))
 
 
 async def connect_http2(

@@ -94,18 +94,18 @@ class FrameReader:
         self._block = b""
         self.frames: list[Frame] = []
         self.fields: dict[int, list[list[tuple[bytes, bytes]]]] = {}
-        self.bodies: dict[int, bytes] = {}
+        self.bodies: dict[int, bytearray] = {}
 
     def feed(self, data: bytes) -> list[Frame]:
         """Read; gives the frames that are new."""
-        self._buffer += data
+        view = memoryview(self._buffer + data)
         new: list[Frame] = []
-        while len(self._buffer) >= 9:
-            frame, length = Frame.parse_frame_header(memoryview(self._buffer[:9]))
-            if len(self._buffer) < 9 + length:
+        while len(view) >= 9:
+            frame, length = Frame.parse_frame_header(view[:9])
+            if len(view) < 9 + length:
                 break
-            frame.parse_body(memoryview(self._buffer[9 : 9 + length]))
-            self._buffer = self._buffer[9 + length :]
+            frame.parse_body(view[9 : 9 + length])
+            view = view[9 + length :]
             new.append(frame)
             if isinstance(frame, HeadersFrame | ContinuationFrame):
                 self._block += frame.data
@@ -116,7 +116,8 @@ class FrameReader:
                     self.fields.setdefault(frame.stream_id, []).append(fields)
                     self._block = b""
             elif isinstance(frame, DataFrame):
-                self.bodies[frame.stream_id] = self.bodies.get(frame.stream_id, b"") + frame.data
+                self.bodies.setdefault(frame.stream_id, bytearray()).extend(frame.data)
+        self._buffer = bytes(view)
         self.frames += new
         return new
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from h2.errors import ErrorCodes
@@ -684,71 +684,64 @@ def bodies(items: list[Item]) -> list[bytes]:
 # Floods: bounded work, then ENHANCE_YOUR_CALM.
 
 
-def _floods() -> Iterator[tuple[str, list[bytes]]]:
+def many(frames: Callable[[FrameWriter, int], bytes]) -> bytes:
+    """Frames of ten thousand streams, one stream after the other, by one writer."""
     write = FrameWriter()
-    get = FrameWriter()
-    first = get.headers(1)
-    yield "D12 PING", [raw_frame(6, 0, 0, bytes(8)) * 20000]
-    yield "D12 PING ACK", [raw_frame(6, 1, 0, bytes(8)) * 20000]
-    yield "D12 SETTINGS", [raw_frame(4, 0, 0, b"\x00\x03\x00\x00\x00\x64") * 20000]
-    yield "D12 empty SETTINGS", [raw_frame(4, 0, 0) * 20000]
-    yield "D12 PRIORITY", [PriorityFrame(1, depends_on=3).serialize() * 20000]
-    yield "D12 unknown frames", [raw_frame(0xFA, 0, 0) * 20000]
-    yield "D12 WINDOW_UPDATE", [write.window(0, 1) * 20000]
-    yield "D12 empty DATA", [FrameWriter().headers(1, POST, end=False), write.data(1) * 20000]
-    yield "D12 GOAWAY", [GoAwayFrame(0).serialize() * 20000]
-    yield "D8 rapid reset", [first + b"".join(get.headers(n) + write.reset(n) for n in range(3, 20003, 2))]
-    yield "D14 streams beyond the limit", [first + b"".join(get.headers(n) for n in range(3, 20003, 2))]
-    yield "D10 CONTINUATION", [FrameWriter().cut_headers(1, GET, [3])[0], raw_frame(9, 0, 1, b"\x82") * 20000]
-    yield "D10 empty CONTINUATION", [FrameWriter().cut_headers(1, GET, [3])[0], raw_frame(9, 0, 1) * 20000]
-    yield "D10 large CONTINUATION", [FrameWriter().cut_headers(1, GET, [3])[0], raw_frame(9, 0, 1, bytes(8000)) * 3]
-    bomb = b"\x40\x01a\x7f\x81\x1e" + b"x" * 4000 + b"\xbe" * 10000
-    yield "D11 HPACK bomb", [raw_frame(1, 5, 1, bomb)]
-    late = [first, get.headers(3)]
-    yield (
-        "D9 windows of 0",
-        [
-            *late,
-            b"".join(get.headers(n) + raw_frame(8, 0, n, bytes(4)) for n in range(3, 20003, 2)),
-        ],
-    )
-    yield (
-        "D9 windows that overflow",
-        [
-            first,
-            b"".join(get.headers(n) + write.window(n, 2**31 - 1) for n in range(3, 20003, 2)),
-        ],
-    )
-    closed = FrameWriter()
-    yield (
-        "D9 DATA behind the end",
-        [
-            b"".join(closed.headers(n) + write.data(n, b"x") for n in range(1, 20001, 2)),
-        ],
-    )
-    malformed = FrameWriter()
-    yield "D9 malformed", [b"".join(malformed.headers(n, [(b":x", b"y")]) for n in range(1, 20001, 2))]
+    return b"".join(frames(write, stream_id) for stream_id in range(1, 20001, 2))
 
 
-FLOODS = dict(_floods())
+def opened(fields: Fields = GET) -> bytes:
+    """The first stream, left open."""
+    return FrameWriter().headers(1, fields, end=False)
+
+
+def cut_open() -> bytes:
+    """The first frame of a head that goes on."""
+    return FrameWriter().cut_headers(1, GET, [3])[0]
+
+
+BOMB = b"\x40\x01a\x7f\x81\x1e" + b"x" * 4000 + b"\xbe" * 10000
+
+FLOODS: dict[str, Callable[[], bytes]] = {
+    "D12 PING": lambda: raw_frame(6, 0, 0, bytes(8)) * 20000,
+    "D12 PING ACK": lambda: raw_frame(6, 1, 0, bytes(8)) * 20000,
+    "D12 SETTINGS": lambda: raw_frame(4, 0, 0, b"\x00\x03\x00\x00\x00\x64") * 20000,
+    "D12 empty SETTINGS": lambda: raw_frame(4, 0, 0) * 20000,
+    "D12 PRIORITY": lambda: PriorityFrame(1, depends_on=3).serialize() * 20000,
+    "D12 unknown frames": lambda: raw_frame(0xFA, 0, 0) * 20000,
+    "D12 WINDOW_UPDATE": lambda: FrameWriter().window(0, 1) * 20000,
+    "D12 empty DATA": lambda: opened(POST) + FrameWriter().data(1) * 20000,
+    "D12 GOAWAY": lambda: GoAwayFrame(0).serialize() * 20000,
+    "D8 rapid reset": lambda: many(lambda write, n: write.headers(n) + write.reset(n)),
+    "D14 streams beyond the limit": lambda: many(lambda write, n: write.headers(n)),
+    "D10 CONTINUATION": lambda: cut_open() + raw_frame(9, 0, 1, b"\x82") * 20000,
+    "D10 empty CONTINUATION": lambda: cut_open() + raw_frame(9, 0, 1) * 20000,
+    "D10 large CONTINUATION": lambda: cut_open() + raw_frame(9, 0, 1, bytes(8000)) * 3,
+    "D11 HPACK bomb": lambda: raw_frame(1, 5, 1, BOMB),
+    "D9 windows of 0": lambda: many(lambda write, n: write.headers(n) + raw_frame(8, 0, n, bytes(4))),
+    "D9 windows that overflow": lambda: many(lambda write, n: write.headers(n) + write.window(n, 2**31 - 1)),
+    "D9 DATA behind the end": lambda: many(lambda write, n: write.headers(n) + write.data(n, b"x")),
+    "D9 malformed": lambda: many(lambda write, n: write.headers(n, [(b":x", b"y")])),
+}
+"""What is sent, which takes a moment to write."""
 
 
 @pytest.mark.parametrize("row", FLOODS)
 def test_a_flood_is_cut_short(row: str) -> None:
     """ENHANCE_YOUR_CALM, few requests begun, little to say, and the work is done in a moment."""
     talk = Talk()
+    raw = FLOODS[row]()
     before = time.perf_counter()
     items = 0
     said = 0
-    for raw in FLOODS[row]:
-        for place in range(0, len(raw), 65536):
-            if talk.session.error is None:
-                for item in talk.session.feed(raw[place : place + 65536], 0.0):
-                    items += isinstance(item, Begun)
-                    if isinstance(item, Reset):
-                        talk.session.release(item.stream_id)
-                said += sum(map(len, output := talk.session.take_output()))
-                talk.read.feed(b"".join(bytes(piece) for piece in output))
+    for place in range(0, len(raw), 65536):
+        if talk.session.error is None:
+            for item in talk.session.feed(raw[place : place + 65536], 0.0):
+                items += isinstance(item, Begun)
+                if isinstance(item, Reset):
+                    talk.session.release(item.stream_id)
+            said += sum(map(len, output := talk.session.take_output()))
+            talk.read.feed(b"".join(bytes(piece) for piece in output))
     assert talk.failed == CALM
     assert items <= 2 * MAX_STREAMS
     assert said < 32768
