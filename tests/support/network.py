@@ -16,7 +16,7 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,7 @@ HARM = (
     "TcpExt:TCPAbortOnData",
 )
 """Connections that were reset, refused or dropped, or closed with something unread."""
+_RESETS, _SENT_AGAIN = "Tcp:OutRsts", "Tcp:RetransSegs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,15 +70,27 @@ def own_network() -> Iterator[Network]:
         os.close(before)
 
 
-def harm() -> dict[str, int]:
-    """What was counted in this network until now, of what must not happen."""
+def counts() -> dict[str, int]:
+    """What the kernel counted in this network until now."""
     found: dict[str, int] = {}
     for table in ("snmp", "netstat"):
         lines = Path(f"/proc/thread-self/net/{table}").read_text(encoding="ascii").splitlines()
         for names, values in zip(lines[::2], lines[1::2], strict=True):
             prefix, *keys = names.split()
             found.update({prefix + key: int(value) for key, value in zip(keys, values.split()[1:], strict=True)})
-    return {name: found[name] for name in HARM}
+    return found
+
+
+def harm_since(before: Mapping[str, int]) -> dict[str, int]:
+    """What was counted since then of what must not happen; empty if it did not.
+
+    On a busy machine a segment may be sent again that had only waited for its turn. When it comes the connection may
+    have ended in order at the other side, which answers by a reset that nobody is there to see: as many are let pass.
+    """
+    now = counts()
+    found = {name: now[name] - before[name] for name in HARM}
+    found[_RESETS] = max(0, found[_RESETS] - (now[_SENT_AGAIN] - before[_SENT_AGAIN]))
+    return {name: number for name, number in found.items() if number}
 
 
 def _bring_up(interface: str) -> None:
