@@ -74,7 +74,10 @@ def read_version(tool: Tool) -> str:
         ToolMissing: as ``find_tool``.
     """
     if tool is Tool.HYPERCORN:  # it does not say
-        return " ".join(f"{name} {importlib.metadata.version(name)}" for name in ("hypercorn", "uvloop", "h2"))
+        try:
+            return " ".join(f"{name} {importlib.metadata.version(name)}" for name in ("hypercorn", "uvloop", "h2"))
+        except importlib.metadata.PackageNotFoundError:
+            raise ToolMissing(tool) from None
     command = [str(find_tool(tool)), *_ORIGINS[tool].version_arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=VERSION_TIMEOUT, check=False)
     lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
