@@ -20,10 +20,10 @@ from structlog.typing import FilteringBoundLogger
 from proxy.core.address import Address, TcpAddress, UnixAddress
 from proxy.core.config import ListenerTable
 from proxy.core.errors import ConfigError, Problem
+from proxy.edge.client.listener import OpenListener
+from proxy.edge.client.tls import AUTHORITY, open_context
 from proxy.edge.dataplane import DataPlane
-from proxy.edge.listener import OpenListener
-from proxy.edge.sockets import address_of, bind, close_all, take_matching
-from proxy.edge.tls import AUTHORITY, open_context
+from proxy.edge.loop.sockets import address_of, bind, close_all, take_matching
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,11 +53,11 @@ from proxy.core.errors import ConfigError, Problem, ProxyError, RefusalCode, Ref
 from proxy.core.pool import CapacityFreed, PoolEvent
 from proxy.core.routing import Router
 from proxy.core.tally import Tally
-from proxy.edge.combined_ledger import CombinedLedger
 from proxy.edge.dataplane import DataPlane
-from proxy.edge.ledger import Ledger
-from proxy.edge.probe import probe
-from proxy.edge.sockets import inherited_sockets
+from proxy.edge.exchange.combined_ledger import CombinedLedger
+from proxy.edge.exchange.ledger import Ledger
+from proxy.edge.loop.sockets import inherited_sockets
+from proxy.edge.upstream.probe import probe
 from proxy.processes.children import serve_orphans
 from proxy.processes.guardian import Guardian, start_guardian
 

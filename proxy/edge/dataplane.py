@@ -19,21 +19,21 @@ from proxy.core.access_log import hide_secrets
 from proxy.core.exchange_view import ExchangeView, shorten
 from proxy.core.routing import Router
 from proxy.core.tally import Tally
-from proxy.edge.gate import Gate, PoolCounts
-from proxy.edge.handshake import Handshake
-from proxy.edge.http1_connection import Http1Connection
-from proxy.edge.ledger import Ledger
-from proxy.edge.listener import Listener, OpenListener
-from proxy.edge.pipe import Pipe
-from proxy.edge.poller import LINGER, Poller
-from proxy.edge.timers import TICK
-from proxy.edge.tunnel import CUT, Tunnel
+from proxy.edge.client.handshake import Handshake
+from proxy.edge.client.http1_connection import Http1Connection
+from proxy.edge.client.listener import Listener, OpenListener
+from proxy.edge.exchange.gate import Gate, PoolCounts
+from proxy.edge.exchange.ledger import Ledger
+from proxy.edge.exchange.tunnel import CUT, Tunnel
+from proxy.edge.loop.pipe import Pipe
+from proxy.edge.loop.poller import LINGER, Poller
+from proxy.edge.loop.timers import TICK
 
 if TYPE_CHECKING:
     from proxy.core.config import PoolTable
     from proxy.core.pool import Backend, Pool
     from proxy.core.traffic import Served
-    from proxy.edge.exchange import Exchange
+    from proxy.edge.exchange.exchange import Exchange
 
 BUFFER_BYTES: Final = 256 * 1024
 

@@ -16,7 +16,7 @@ from structlog.testing import LogCapture
 
 from proxy.core.config.pools import HealthTable
 from proxy.core.strategy import Listen
-from proxy.edge.probe import probe
+from proxy.edge.upstream.probe import probe
 from proxy.processes.listening import Transport, open_backend_socket, open_directory
 from proxy.processes.notification import Notification
 from proxy.processes.spawn import SpawnPlan, spawn_backend

@@ -16,9 +16,9 @@ from proxy.core.pool import Pool
 from proxy.core.routing import Router
 from proxy.core.strategy import Balance
 from proxy.core.tally import Tally
+from proxy.edge.client.listener import OpenListener
 from proxy.edge.dataplane import DataPlane
-from proxy.edge.listener import OpenListener
-from proxy.edge.sockets import bind
+from proxy.edge.loop.sockets import bind
 
 
 @dataclass(slots=True)

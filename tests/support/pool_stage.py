@@ -28,7 +28,7 @@ from proxy.core.identity import BackendId, RolloutId
 from proxy.core.pool import Pool
 from proxy.core.rollout import QueuedSlot, Rollout, plan_queue
 from proxy.core.tally import Tally
-from proxy.edge.probe import probe
+from proxy.edge.upstream.probe import probe
 from proxy.processes.listening import open_directory
 from tests.support.hotswap import REPOSITORY
 

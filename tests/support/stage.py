@@ -24,9 +24,9 @@ from proxy.core.pool import Backend, Pool
 from proxy.core.routing import Router
 from proxy.core.strategy import Balance
 from proxy.core.tally import Tally
+from proxy.edge.client.listener import OpenListener
 from proxy.edge.dataplane import DataPlane
-from proxy.edge.listener import OpenListener
-from proxy.edge.sockets import bind
+from proxy.edge.loop.sockets import bind
 
 GET = b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

@@ -23,7 +23,7 @@ from proxy.core.address import Address, parse_address
 from proxy.core.config import Protocol, StaticPoolTable
 from proxy.core.errors import BackendError
 from proxy.core.lifecycle import BackendState, Health
-from proxy.edge.sockets import matches
+from proxy.edge.loop.sockets import matches
 from proxy.processes.guardian import Guardian
 from proxy.processes.listening import open_directory
 from proxy.wire.handover import HandoverBroken

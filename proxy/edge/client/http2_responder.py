@@ -1,0 +1,184 @@
+"""The answering half of a stream of HTTP/2: heads, bodies within the client's windows, trailers.
+
+What the windows do not take is kept, at most one read of the backend, and the backend is not read meanwhile.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections import deque
+from typing import TYPE_CHECKING
+
+from proxy.core.errors import Side
+from proxy.core.forwarding import error_head
+from proxy.edge.loop.timers import NEVER
+from proxy.wire.http2_fields import write_response, write_trailers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from proxy.core.messages import Field, ResponseHead
+    from proxy.edge.client.http2_connection import Http2Connection
+    from proxy.edge.exchange.exchange import Exchange
+    from proxy.edge.loop.stream import Data, Stream
+
+
+class Http2Responder(ABC):
+    """Says what an exchange answers; the stream is a subclass, as with HTTP/1.x."""
+
+    # As in Exchange: what has not happened yet is read from the class.
+    deadline = math.inf
+    armed = NEVER
+    _ended = False  # the last byte of the response has gone or is kept
+    _held: Data | None = None
+    _trailers: list[Field] | None = None
+    _kept: deque[Data] | None = None
+
+    def __init__(self, connection: Http2Connection, stream_id: int) -> None:
+        self.connection = connection
+        self.plane = connection.plane
+        self.session = connection.session
+        self.stream_id = stream_id
+
+    @abstractmethod
+    def on_window(self) -> None:
+        """The client takes more."""
+
+    @abstractmethod
+    def on_drained(self) -> None:
+        """What was kept is out, here or in the socket."""
+
+    @abstractmethod
+    def on_deadline(self) -> None:
+        """The client does not go on."""
+
+    @abstractmethod
+    def on_crash(self, error: Exception) -> None:
+        """Contain a defect of ours to this stream."""
+
+    @property
+    def backed_up(self) -> bool:
+        """Whether the client takes no more for now."""
+        if self._kept:
+            return True
+        connection = self.connection
+        if connection.stream.backed_up:
+            connection.waiting.add(self)
+            return True
+        return False
+
+    def send_interim(self, exchange: Exchange, head: ResponseHead) -> None:
+        """Pass on an informational response."""
+        self.session.send_head(self.stream_id, write_response(head))
+
+    def send_response(self, exchange: Exchange, head: ResponseHead) -> bool:
+        """Send a response that is whole, its body with it."""
+        self.send_head(exchange, head)
+        if head.body:
+            self.send_body(head.body)
+        self.send_end()
+        return self.flush()
+
+    def send_head(self, exchange: Exchange, head: ResponseHead) -> None:
+        """Begin the response."""
+        status = head.status
+        if exchange.upgrading and 200 <= status < 300:
+            # To an extended CONNECT it would say that the tunnel is open (RFC 8441 5).
+            exchange.status = 502
+            exchange.error = "the backend did not switch to WebSocket"
+            exchange.side = Side.UPSTREAM
+            head, body = error_head(502)
+            self.session.send_head(self.stream_id, write_response(head))
+            self.session.send_body(self.stream_id, body, end=True)
+            self._ended = True  # what comes of the backend is dropped
+            return
+        no_body = status == 204 or status == 304 or head.content_length == 0 or exchange.head.method == b"HEAD"
+        self._ended = no_body
+        self.session.send_head(self.stream_id, write_response(head), end=no_body)
+
+    def send_body(self, data: Data) -> None:
+        """Go on with the response; the last piece is held so that the end can go with it."""
+        if not self._ended:
+            held = self._held
+            if held is not None:
+                self.put(held)
+            self._held = data
+
+    def splice_target(self) -> Stream | None:
+        """Everything is framed here."""
+        return None
+
+    def send_trailers(self, fields: Sequence[Field]) -> None:
+        """Kept until what comes before them is out."""
+        if not self._ended:
+            self._trailers = write_trailers(fields)
+
+    def send_end(self) -> None:
+        """The response is whole."""
+        if not self._ended:
+            held, self._held = self._held, None
+            if not self._trailers:
+                self.put(b"" if held is None else held, end=True)
+                return
+            if held is not None:
+                self.put(held)
+            self._ended = True
+            if not self._kept:
+                self.session.send_head(self.stream_id, self._trailers, end=True)
+
+    def flush(self) -> bool:
+        """Send what has been said, with what other streams say in this turn."""
+        held, self._held = self._held, None
+        if held is not None:
+            self.put(held)
+        connection = self.connection
+        connection.mark()
+        return not connection.stream.broken
+
+    def put(self, data: Data, *, end: bool = False) -> None:
+        """Send a piece of the body, or keep what the windows do not take."""
+        if end:
+            self._ended = True
+        kept = self._kept
+        if not kept:
+            sent = self.session.send_body(self.stream_id, data, end=end)
+            if sent == len(data) and (sent or end):
+                return
+            data = memoryview(data)[sent:]
+            if kept is None:
+                kept = self._kept = deque()
+            self.connection.hungry[self] = None
+            self.plane.poller.timers.set(self, self.plane.poller.now + self.connection.listener.idle_timeout)
+        kept.append(bytes(data))
+
+    def _send_kept(self) -> bool:
+        """Send what was kept.
+
+        Returns:
+            Whether nothing is kept any more.
+        """
+        kept = self._kept
+        if kept:
+            progress = False
+            while kept:
+                data = kept[0]
+                end = self._ended and len(kept) == 1 and not self._trailers
+                sent = self.session.send_body(self.stream_id, data, end=end)
+                progress = progress or sent > 0
+                if sent < len(data):
+                    kept[0] = memoryview(data)[sent:]
+                    break
+                kept.popleft()
+            if not kept and self._trailers:
+                self.session.send_head(self.stream_id, self._trailers, end=True)
+            if progress:
+                self.connection.mark()
+                poller = self.plane.poller
+                poller.timers.set(self, poller.now + self.connection.listener.idle_timeout if kept else math.inf)
+        return not kept
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes that wait for the client's windows."""
+        return sum(map(len, self._kept)) if self._kept else 0

@@ -1,0 +1,93 @@
+"""A connection of which a balancer has yet to say whose it is (PROXY protocol).
+
+The header is looked at without being taken (`MSG_PEEK`) until it is complete, because what follows it, perhaps a TLS
+handshake, belongs to whoever serves the connection.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+from typing import TYPE_CHECKING
+
+from proxy.edge.loop.poller import READ
+from proxy.edge.loop.timers import NEVER
+from proxy.wire.proxy_protocol import MAX_VERSION_2, ProxyProtocolError, parse_proxy_header
+
+if TYPE_CHECKING:
+    from proxy.edge.client.listener import Listener
+    from proxy.edge.dataplane import DataPlane
+
+
+class Preamble:
+    """One connection before its header is complete.
+
+    Args:
+        sock: its socket.
+        told_by: the address of who is connected to us.
+        port: of the listener.
+    """
+
+    __slots__ = ("_peeked", "_port", "_sock", "_told_by", "armed", "deadline", "listener", "plane")
+
+    def __init__(self, plane: DataPlane, listener: Listener, sock: socket.socket, *, told_by: str, port: int) -> None:
+        self.plane = plane
+        self.listener = listener
+        self.deadline, self.armed = math.inf, NEVER
+        self._sock = sock
+        self._told_by = told_by
+        self._port = port
+
+    def open(self) -> None:
+        """Begin."""
+        poller = self.plane.poller
+        poller.timers.set(self, poller.now + self.listener.header_timeout)
+        poller.watch(self._sock.fileno(), self, READ)
+        self._go_on()
+
+    def on_ready(self, events: int) -> None:
+        """More has come, or the end."""
+        self._go_on()
+
+    def on_deadline(self) -> None:
+        """It took too long: closed without a word."""
+        self.close()
+
+    def on_crash(self, error: Exception) -> None:
+        """Contain a defect of ours to this connection."""
+        self.plane.on_crash(error, "preamble")
+        self.close()
+
+    def drain(self) -> None:
+        """The listener stops."""
+        self.close()
+
+    def close(self) -> None:
+        """Close; idempotent."""
+        self.plane.poller.timers.forget(self)
+        if self._sock.fileno() >= 0:
+            self.plane.poller.forget(self._sock.fileno())
+            self._sock.close()
+            self.listener.forget(self)
+
+    def _go_on(self) -> None:
+        sock = self._sock
+        try:
+            data = sock.recv(MAX_VERSION_2, socket.MSG_PEEK)
+            header = parse_proxy_header(data) if data else None
+            if header is not None:
+                sock.recv(header.size)
+        except BlockingIOError:
+            return
+        except (OSError, ProxyProtocolError) as error:
+            self.plane.log.debug(
+                "proxy_protocol.failed", listener=self.listener.name, client=self._told_by, error=str(error)
+            )
+            self.close()
+            return
+        if not data:
+            self.close()
+        elif header is not None:
+            self.plane.poller.timers.forget(self)
+            self.plane.poller.forget(sock.fileno())
+            self.listener.admit(sock, header.source or self._told_by, self._port, instead_of=self)

@@ -1,0 +1,98 @@
+"""What is known of one exchange: what the ledger writes down, what an operator is shown, what decisions depend on."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from proxy.edge.loop.timers import NEVER
+
+if TYPE_CHECKING:
+    from proxy.core.errors import Side
+    from proxy.core.forwarding import Peer
+    from proxy.core.identity import BackendId
+    from proxy.core.messages import RequestHead
+    from proxy.core.pool import Backend
+    from proxy.edge.client.listener import Listener
+    from proxy.edge.dataplane import DataPlane
+    from proxy.edge.exchange.gate import Gate
+    from proxy.edge.exchange.responder import Responder
+    from proxy.edge.upstream.carrier import Carrier
+    from proxy.edge.upstream.replay import Replay
+    from proxy.edge.upstream.upstream import Upstream
+
+
+class Record:
+    """The facts of an exchange; `proxy.edge.exchange.exchange` is what happens to it.
+
+    `request_done` says that the whole request has come from the client; `upstream` is set while a backend is claimed,
+    `backend` stays the last that was. Times are seconds of the data plane's clock.
+    """
+
+    __slots__ = (
+        "_began",
+        "_excluded",
+        "_fresh_only",
+        "_in_budget",
+        "_replay",
+        "_sending",
+        "_wait",
+        "armed",
+        "backend",
+        "connection",
+        "deadline",
+        "error",
+        "finished",
+        "gate",
+        "head",
+        "held_at",
+        "held_seconds",
+        "idle_timeout",
+        "listener",
+        "peer",
+        "plane",
+        "pool_name",
+        "request_bytes",
+        "request_done",
+        "request_id",
+        "responder",
+        "response_bytes",
+        "response_timeout",
+        "retries",
+        "sent_at",
+        "side",
+        "started",
+        "status",
+        "target",
+        "upstream",
+        "upstream_seconds",
+        "written",
+    )
+
+    def __init__(
+        self, plane: DataPlane, listener: Listener, responder: Responder, head: RequestHead, peer: Peer
+    ) -> None:
+        self.plane = plane
+        self.listener = listener
+        self.responder = responder
+        self.head = head
+        self.peer = peer
+        self.started = plane.poller.now  # when it was ready to be read; what it waited for its turn is part of it
+        self.request_done = head.complete
+        self.idle_timeout = listener.idle_timeout
+        self.target = head.target
+        self.request_id = b""
+        self.pool_name = ""
+        self.gate: Gate | None = None
+        self.backend: Backend | None = None
+        self.upstream: Upstream | None = None
+        self.connection: Carrier | None = None
+        self.status = self.request_bytes = self.response_bytes = self.retries = self.written = 0
+        self.response_timeout = self.held_at = self.held_seconds = self.sent_at = 0.0
+        self.upstream_seconds = -1.0
+        self.side: Side | None = None
+        self.error = ""
+        self.deadline, self.armed = math.inf, NEVER
+        self.finished = self._began = self._sending = self._fresh_only = self._in_budget = self._wait = False
+        self._replay: Replay | None = None
+        self._excluded: tuple[BackendId, ...] = ()

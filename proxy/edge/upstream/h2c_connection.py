@@ -1,0 +1,299 @@
+"""One connection of HTTP/2, with prior knowledge, to a backend: many exchanges at once, each on a stream of its own.
+
+What one turn of the poller has to say for all streams leaves in one write.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Final
+
+from proxy.core.errors import ConnectFailed, UpstreamBroken, UpstreamTimedOut
+from proxy.edge.loop.poller import GONE
+from proxy.edge.loop.stream import BLOCKED
+from proxy.edge.upstream.connector import Connector
+from proxy.edge.upstream.h2c_stream import H2cStream
+from proxy.wire.http2_client import Body, Ended, Http2ClientSession, Item, Leaving, Lost, Opened, Responded, Trailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from proxy.core.messages import Field
+    from proxy.edge.exchange.exchange import Exchange
+    from proxy.edge.upstream.upstream import Upstream
+
+IDLE: Final = 4.0
+"""Seconds a connection without streams is kept."""
+QUIET: Final = 0.5
+"""Seconds without streams after which the socket is looked at before it is used."""
+READ_BYTES: Final = 64 * 1024
+READS_AT_A_TIME: Final = 4
+
+
+class H2cConnection(Connector):
+    """One connection to a backend and its streams."""
+
+    __slots__ = ("_by_id", "_closed", "_dirty", "_idle_since", "_retired", "_unsent", "_used", "session", "streams")
+
+    def __init__(self, upstream: Upstream, sock: socket.socket) -> None:
+        super().__init__(upstream, sock)
+        self.session = Http2ClientSession()
+        self.streams: set[H2cStream] = set()
+        self._by_id: dict[int, H2cStream] = {}
+        self._unsent: set[H2cStream] = set()  # whose requests wait for the end of the turn
+        self._dirty = False
+        self._used = False
+        self._retired = False
+        self._closed = False
+        self._idle_since = self.plane.poller.now
+
+    # For the upstream.
+
+    def exchanges(self) -> Iterator[Exchange]:
+        """What its streams carry."""
+        for stream in self.streams:
+            if stream.exchange is not None:
+                yield stream.exchange
+
+    def open_stream(self) -> H2cStream:
+        """A stream for one exchange, which waits with it if there is no connection yet."""
+        stream = H2cStream(self, fresh=not self._used)
+        self._used = self._used or not self.connecting
+        self.streams.add(stream)
+        return stream
+
+    def takes_more(self, *, careful: bool) -> bool:
+        """Whether another exchange can be carried.
+
+        Args:
+            careful: it must not be sent twice, so a look at an idle socket is worth its price.
+        """
+        if self._closed or self._retired or self.stream.hangup or len(self.streams) >= self.session.room:
+            return False
+        if self.streams or self.connecting:
+            return True
+        idle = self.plane.poller.now - self._idle_since
+        return not (careful or idle > QUIET) or self.stream.peek_quiet()
+
+    def retire(self) -> bool:
+        """Take no more exchanges; closes when the last has ended.
+
+        Returns:
+            Whether it was closed at once.
+        """
+        self._retired = True
+        if not self.streams and not self._closed:
+            self._leave()
+            return True
+        return False
+
+    # For the streams.
+
+    def begin(self, stream: H2cStream, fields: list[Field], *, end: bool) -> int:
+        """Send the head of a request.
+
+        Returns:
+            The number of its stream.
+
+        Raises:
+            UpstreamBroken: nothing was sent, and nothing can be.
+        """
+        if self._closed or self.stream.broken:
+            raise UpstreamBroken("the connection is closed")
+        stream_id = self.session.send_head(fields, end=end)
+        self._by_id[stream_id] = stream
+        self._unsent.add(stream)
+        self.mark()
+        return stream_id
+
+    def credit(self, stream_id: int, size: int) -> None:
+        """Bytes of a response's body have gone on."""
+        self.session.credit(stream_id, size)
+        self.mark()
+
+    def mark(self) -> None:
+        """There may be something to send, at the end of what is ready now."""
+        if not self._dirty and not self._closed:
+            self._dirty = True
+            self.plane.poller.soon(self, self.flush)
+
+    def flush(self) -> None:
+        """Send what there is to send."""
+        self._dirty = False
+        if self._closed or self.connecting:
+            return
+        out = self.session.take_output()
+        if out:
+            self.stream.write(out)
+        if self.stream.broken:
+            for stream in self._unsent:
+                if stream.exchange is not None:
+                    stream.exchange.written = 0
+            self.fail(UpstreamBroken("the connection takes nothing"))
+            return
+        self._unsent.clear()
+
+    def forget(self, stream: H2cStream) -> None:
+        """A stream is over."""
+        self.streams.discard(stream)
+        self._unsent.discard(stream)
+        if stream.stream_id:
+            self._by_id.pop(stream.stream_id, None)
+            self.session.release(stream.stream_id)
+            self.mark()
+        if not self.streams:
+            if self._closed:
+                self.upstream.connections.discard(self)
+            elif self._retired or not self.session.room or self.stream.hangup or not self.upstream.backend.claimable:
+                self._leave()
+            elif not self.connecting:
+                poller = self.plane.poller
+                self._idle_since = poller.now
+                poller.timers.set(self, poller.now + IDLE)
+
+    # Events.
+
+    def on_connected(self) -> None:
+        """There is a connection, for all that wait for it."""
+        self._used = True
+        self.mark()
+        for stream in tuple(self.streams):
+            exchange = stream.exchange
+            if exchange is not None:
+                try:
+                    exchange.on_connected()
+                except Exception as error:  # contained: one exchange
+                    stream.on_crash(error)
+        if not self.streams:
+            self.plane.poller.timers.set(self, self.plane.poller.now + IDLE)
+
+    def on_ready(self, events: int) -> None:
+        """The socket is ready."""
+        stream = self.stream
+        if events & GONE:
+            stream.hangup = True
+        if self.connecting:
+            self._end_connecting()
+            return
+        stream.readable = True
+        if stream.unsent and stream.flush_kept():
+            self._tell_all()
+        self.pump()
+
+    def _tell_all(self) -> None:
+        for stream in tuple(self.streams):
+            try:
+                stream.on_window()
+            except Exception as error:  # contained: one exchange
+                stream.on_crash(error)
+
+    def pump(self) -> None:
+        """Read what is there. Windows bound it, so a slow client need not stop it."""
+        stream = self.stream
+        buffer = self.plane.buffer[:READ_BYTES]
+        for _ in range(READS_AT_A_TIME):
+            if self._closed or not stream.readable:
+                return
+            got = stream.read_into(buffer)
+            if got == BLOCKED:
+                return
+            if got == 0:
+                self.fail(UpstreamBroken("the backend closed the connection"))
+                return
+            self._take(self.session.feed(buffer[:got]))
+        self.plane.poller.soon(self, self.pump)
+
+    def _take(self, items: list[Item]) -> None:
+        touched: dict[H2cStream, None] = {}
+        for item in items:
+            if isinstance(item, Leaving):
+                self._on_leaving(item.last)
+                continue
+            if isinstance(item, Opened) and not item.stream_id:
+                self._tell_all()
+                continue
+            stream = self._by_id.get(item.stream_id)
+            if stream is None:
+                continue
+            touched[stream] = None
+            try:
+                match item:
+                    case Responded(head=head):
+                        stream.on_head(head)
+                    case Body(data=data):
+                        stream.on_body(data)
+                    case Trailed(fields=fields):
+                        stream.on_trailers(fields)
+                    case Ended():
+                        stream.on_end()
+                    case Opened():
+                        stream.on_window()
+                    case Lost(detail=detail, processed=processed):
+                        if not stream.ended:
+                            stream.settle()
+                            stream.fail(UpstreamBroken(detail, retry_safe=not processed))
+            except Exception as error:  # contained: one exchange
+                stream.on_crash(error)
+        for stream in touched:
+            try:
+                stream.settle()
+            except Exception as error:  # contained: one exchange
+                stream.on_crash(error)
+        if self.session.error is not None:
+            self.flush()
+            self.fail(UpstreamBroken(self.session.error))
+        else:
+            self.mark()
+
+    def _on_leaving(self, last: int) -> None:
+        """The backend begins with nothing more; what it did not begin with can go elsewhere."""
+        self._retired = True
+        for stream_id, stream in tuple(self._by_id.items()):
+            if stream_id > last:
+                try:
+                    stream.fail(UpstreamBroken("the backend did not begin with the request", retry_safe=True))
+                except Exception as error:  # contained: one exchange
+                    stream.on_crash(error)
+        if not self.streams:
+            self._leave()
+
+    def on_deadline(self) -> None:
+        """Connecting for too long, or idle."""
+        if self.connecting:
+            self._go_on_connecting()
+        elif not self.streams:
+            self._leave()
+
+    def on_crash(self, error: Exception) -> None:
+        """Contain a defect of ours to this connection."""
+        self.plane.on_crash(error, "upstream")
+        self.fail(UpstreamBroken("internal error"))
+
+    # Ending.
+
+    def fail(self, error: UpstreamBroken | ConnectFailed | UpstreamTimedOut) -> None:
+        """Close; whatever was in flight and is not whole fails."""
+        self.close()
+        for stream in tuple(self.streams):
+            if not stream.ended:
+                try:
+                    stream.fail(error)
+                except Exception as again:  # contained: the others are to hear of it as well
+                    stream.on_crash(again)
+
+    def _leave(self) -> None:
+        """Nobody needs the connection any more."""
+        if not self._closed and not self.connecting and not self.stream.broken:
+            self.session.say_farewell()
+            out = self.session.take_output()
+            if out:
+                self.stream.write(out)
+        self.close()
+
+    def close(self) -> None:
+        """Close; idempotent. A response that is whole here still goes to its client."""
+        self.plane.poller.timers.forget(self)
+        self._closed = True
+        self.stream.close()
+        if not self.streams:
+            self.upstream.connections.discard(self)

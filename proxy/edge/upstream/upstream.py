@@ -1,0 +1,108 @@
+"""Connections to backends: made when needed, kept when idle, closed by us and never by surprise.
+
+The proxy owns the closing of idle connections (reference: never-fail rules 1): they are given up after `IDLE` seconds,
+before any common server would, and all at once when a backend is retired. An idle connection that becomes readable is
+dead or confused, and is dropped at that moment; one that is about to carry something that must not be sent twice is
+looked at once more before.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Final
+
+from proxy.core.address import UnixAddress
+from proxy.core.errors import ConnectFailed, UpstreamBroken
+from proxy.edge.upstream.upstream_connection import UpstreamConnection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from proxy.core.pool import Backend
+    from proxy.edge.dataplane import DataPlane
+    from proxy.edge.exchange.exchange import Exchange
+    from proxy.edge.upstream.carrier import Carrier
+    from proxy.edge.upstream.connector import Connector
+
+QUIET: Final = 0.5
+"""Seconds of idleness after which a connection is looked at before it is used, whatever it is to carry."""
+
+
+class Upstream:
+    """All connections to one backend."""
+
+    __slots__ = ("_address", "_family", "backend", "connections", "idle", "plane")
+
+    def __init__(self, plane: DataPlane, backend: Backend) -> None:
+        self.plane = plane
+        self.backend = backend
+        self.idle: list[UpstreamConnection] = []
+        self.connections: set[Connector] = set()
+        self._family: int
+        self._address: str | tuple[str, int]
+        match backend.address:
+            case UnixAddress(path):
+                self._family, self._address = socket.AF_UNIX, path
+            case address:
+                self._family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+                self._address = (address.host, address.port)
+
+    def take(self, *, careful: bool) -> Carrier | None:
+        """Take an idle connection that is fit for a request, the most recently used first.
+
+        Args:
+            careful: what it is to carry must not be sent twice, so a look at the socket is worth its price.
+        """
+        idle = self.idle
+        while idle:
+            connection = idle.pop()
+            stream = connection.stream
+            if not stream.hangup and (
+                not (careful or self.plane.poller.now - connection.idle_since > QUIET) or stream.peek_quiet()
+            ):
+                return connection
+            connection.close()
+        return None
+
+    def connect(self) -> Carrier:
+        """Begin a new connection; the exchange it is given to hears of its success or failure.
+
+        Raises:
+            ConnectFailed: it failed at once.
+        """
+        connection = UpstreamConnection(self, self._open_socket())
+        try:
+            connection.connect(self._address)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _open_socket(self) -> socket.socket:
+        try:
+            sock = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        except OSError as error:
+            raise ConnectFailed(f"no socket for {self.backend.address}: {error.strerror}") from error
+        return sock
+
+    def exchanges(self) -> Iterator[Exchange]:
+        """What is in flight, tunnels not included."""
+        for connection in self.connections:
+            yield from connection.exchanges()
+
+    def close_idle(self) -> int:
+        """Close every idle connection.
+
+        Returns:
+            How many were closed.
+        """
+        idle, self.idle = self.idle, []
+        for connection in idle:
+            connection.close()
+        return len(idle)
+
+    def close(self) -> None:
+        """Close everything; exchanges that are inside fail."""
+        self.close_idle()
+        for connection in tuple(self.connections):
+            connection.fail(UpstreamBroken("the backend was removed"))

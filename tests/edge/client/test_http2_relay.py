@@ -1,0 +1,918 @@
+"""Exchanges over HTTP/2, with both ends driven by hand: bodies, windows, resets, drains, limits, and WebSocket."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import ssl
+import subprocess
+from functools import partial
+from pathlib import Path
+
+import h2.config
+import h2.connection
+import h2.events
+import httpx
+import pytest
+import trio
+from h2.errors import ErrorCodes
+from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame
+
+from proxy.core.config import TlsTable
+from proxy.edge.client.certificates import development_authority
+from proxy.edge.client.http2_connection import Http2Connection
+from proxy.edge.client.tls import AUTHORITY, open_context
+from proxy.wire.http2_writer import GROWTH, MAX_STREAMS, STREAM_WINDOW
+from tests.support.http2_client import Http2Client, Upload, connect_http2
+from tests.support.http2_frames import GET, POST, PREFACE, raw_frame
+from tests.support.stage import OK, Line, Stage, open_stage
+from tests.support.tools import require_tool
+
+HEAD = ((b":method", b"HEAD"), *GET[1:])
+
+
+def connections_of(stage: Stage) -> list[Http2Connection]:
+    """Clients of the stage that speak HTTP/2."""
+    return [
+        connection
+        for connection in stage.plane.listeners["public"].connections
+        if isinstance(connection, Http2Connection)
+    ]
+
+
+async def wait_for_clients(stage: Stage, count: int) -> list[Http2Connection]:
+    """Clients whose settings have been read."""
+    while True:
+        known = connections_of(stage)
+        if len(known) == count and not any(connection.session.partial for connection in known):
+            return known
+        await trio.sleep(0.002)
+
+
+async def send_until_stopped(line: Line) -> int:
+    """Send until nobody takes more; gives how many bytes went."""
+    sent = 0
+    assert isinstance(line.stream, trio.SocketStream)
+    while True:
+        with trio.move_on_after(0.3):
+            sent += await line.stream.socket.send(bytes(65536))
+            continue
+        return sent
+
+
+async def answer_target(line: Line) -> None:
+    """Answer one request with its target."""
+    head = await line.read_head()
+    target = head.split(b" ", 2)[1]
+    await line.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(target), target))
+
+
+# Exchanges.
+
+
+async def test_a_request_reaches_the_backend_in_http_1_and_its_answer_the_client():
+    """Fields end to end, the forwarded ones by us, nothing of connections either way."""
+    async with open_stage() as stage:
+        client = await connect_http2(stage)
+        await client.request(1, (*GET, (b"accept", b"*/*"), (b"cookie", b"a=1"), (b"cookie", b"b=2")))
+        line = await stage.backend.accept()
+        head = await line.read_head()
+        assert head.startswith(b"GET / HTTP/1.1\r\nHost: example.org\r\naccept: */*\r\ncookie: a=1; b=2\r\n")
+        assert b"X-Forwarded-For: 127.0.0.1\r\n" in head
+        assert b"Transfer-Encoding" not in head
+        await line.send(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: keep-alive, X-Own\r\nX-Own: 1\r\n"
+            b"Keep-Alive: timeout=5\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nContent-Length: 2\r\n\r\nok"
+        )
+        await client.wait_end(1)
+        assert client.read.fields[1] == [
+            [
+                (b":status", b"200"),
+                (b"content-type", b"text/plain"),
+                (b"set-cookie", b"a"),
+                (b"set-cookie", b"b"),
+                (b"content-length", b"2"),
+            ]
+        ]
+        assert client.answer(1) == (200, b"ok")
+        (record,) = await stage.wait_records()
+        assert (record["version"], record["status"], record["response_bytes"]) == ("2", 200, 2)
+        assert stage.log.defects == []
+
+
+async def test_streams_are_exchanges_of_their_own():
+    """They are answered in the order in which backends answer, and the connections to backends are reused."""
+    async with open_stage() as stage:
+        client = await connect_http2(stage)
+        for number in range(10):
+            await client.request(2 * number + 1, (*GET[:3], (b":path", b"/%d" % number)))
+        lines = [await stage.backend.accept() for _ in range(10)]
+        for line in reversed(lines):
+            await answer_target(line)
+        for number in range(10):
+            await client.wait_end(2 * number + 1)
+        assert sorted(client.answer(2 * number + 1) for number in range(10)) == [
+            (200, b"/%d" % number) for number in range(10)
+        ]
+        assert stage.plane.connections_to(stage.backend.member) == 10
+
+
+async def test_what_one_turn_brings_leaves_in_one_write():
+    """Head, body and end of a small answer come in one segment."""
+    async with open_stage() as stage:
+        client = await connect_http2(stage)
+        await client.wait(lambda: len(client.read.frames) >= 3)
+        await client.request(1)
+        await stage.backend.serve_one()
+        before = len(client.read.frames)
+        await client.take()
+        frames = client.read.frames[before:]
+        assert [frame.type for frame in frames] == [HeadersFrame.type, DataFrame.type]
+        assert client.read.ended(1)
+
+
+async def test_a_body_goes_up_with_its_length_or_in_chunks():
+    """With content-length as counted bytes, without as chunks; head and body in one piece."""
+    async with open_stage() as stage:
+        client = await connect_http2(stage)
+        await client.request(1, (*POST, (b"content-length", b"5")), b"hello")
+        line = await stage.backend.accept()
+        raw = await line.read()
+        assert raw.endswith(b"\r\n\r\nhello")
+        assert b"Content-Length: 5\r\n" in raw
+        await line.send(OK)
+        await client.wait_end(1)
+        await client.request(3, POST, b"hello")
+        raw = await line.read()
+        assert b"Transfer-Encoding: chunked\r\n" in raw
+        assert raw.endswith(b"\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
+        await line.send(OK)
+        await client.wait_end(3)
+        assert client.answer(3) == (200, b"ok")
+
+
+async def test_a_request_whose_body_comes_later_is_begun_without_it():
+    """The body follows piece by piece."""
+    async with open_stage() as stage:
+        client = await connect_http2(stage)
+        await client.send(client.write.headers(1, POST, end=False))
+        line = await stage.backend.accept()
+        await line.read_head()
+        await client.send(client.write.data(1, b"one"))
+        assert await line.read_exactly(8) == b"3\r\none\r\n"
+        await client.send(client.write.data(1, b"two", end=True))
+        assert await line.read_exactly(13) == b"3\r\ntwo\r\n0\r\n\r\n"
+        await line.send(OK)
+        await client.wait_end(1)
+        assert client.answer(1) == (200, b"ok")
+
+
+async def test_a_large_body_goes_up_as_the_backend_takes_it():
+    """The client's window is opened for what has gone on, and the proxy keeps no more than its buffers."""
+    size = 24 * 1024 * 1024
+    async with open_stage() as stage:
+        client = await connect_http2(stage)
+        await client.send(client.write.headers(1, (*POST, (b"content-length", b"%d" % size)), end=False))
+        line = await stage.backend.accept()
+        await line.read_head()
+
+        upload = Upload(client, 1, bytes(size))
+        with trio.move_on_after(0.5):
+            await upload.send()
+        assert upload.sent < size  # the backend reads nothing, so the client had to stop
+        (connection,) = connections_of(stage)
+        assert sum(map(len, connection.streams[1]._inbox or ())) <= STREAM_WINDOW + GROWTH
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(upload.send)
+            await line.read_exactly(size)
+        await line.send(OK)
+        await client.wait_end(1)
+        assert client.answer(1) == (200, b"ok")
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: %d\r\n", b"", b"Transfer-Encoding: chunked\r\n"])
+async def test_a_large_body_comes_down_whole(framing: bytes):
+    """In any framing of the backend's."""
+    body = bytes(range(256)) * 8192
+    async with open_stage() as stage:
+        client = await connect_http2(stage)
+        await client.request(1)
+        line = await stage.backend.accept()
+        await line.read_head()
+
+        async def send() -> None:
+            await line.send(b"HTTP/1.1 200 OK\r\n" + (framing % len(body) if b"%" in framing else framing) + b"\r\n")
+            if b"chunked" in framing:
+                for place in range(0, len(body), 100_000):
+                    piece = body[place : place + 100_000]
+                    await line.send(b"%x\r\n%b\r\n" % (len(piece), piece))
+                await line.send(b"0\r\n\r\n")
+            else:
+                await line.send(body)
+            if not framing:
+                line.close()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            await client.wait_end(1)
+        assert client.read.ended(1)
+        assert client.read.bodies[1] == body
+
+
+async def test_a_client_that_opens_no_window_stops_the_backend():
+    """What is kept stays below the window and one buffer, others go on, and reading again brings the rest."""
+    size = 24 * 1024 * 1024
+    async with open_stage() as stage:
+        client = await connect_http2(stage, opens=False)
+        await client.send(client.write.window(0, 1 << 20))
+        await client.request(1)
+        line = await stage.backend.accept()
+        await line.read_head()
+        await line.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        sent = await send_until_stopped(line)
+        assert sent < size
+        (connection,) = connections_of(stage)
+        assert 0 < connection.streams[1].kept_bytes <= 256 * 1024
+
+        await client.request(3)
+        await stage.backend.serve_one()
+        await client.wait_end(3)
+        assert client.answer(3) == (200, b"ok")
+
+        client.opens = True
+        await client.send(client.write.window(1, 1 << 20), client.write.window(0, 1 << 20))
+
+        async def send_rest() -> None:
+            left = size - sent
+            while left:
+                piece = min(left, 65536)
+                await line.send(bytes(piece))
+                left -= piece
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send_rest)
+            await client.wait(lambda: len(client.read.bodies.get(1, b"")) >= size)
+        assert client.read.ended(1)
+
+
+async def test_a_client_that_never_reads_is_given_up():
+    """Its window stays shut for the idle timeout: the stream is reset and the backend left (D13)."""
+    async with open_stage() as stage:
+        client = await connect_http2(stage, settings={4: 0})
+        await client.request(1)
+        line = await stage.backend.serve_one()
+        await client.wait(lambda: 1 in client.read.fields)
+        await stage.let_pass(76.0)
+        await client.wait_end(1)
+        assert client.read.resets() == {1: ErrorCodes.CANCEL}
+        assert line is not None
+
+
+def received(client: Http2Client, size: int) -> bool:
+    """Whether so much of bodies has come, and not more."""
+    return sum(map(len, client.read.bodies.values())) == size
+
+
+async def test_a_small_window_is_shared_by_all_streams():
+    """No stream takes all of the connection's window for itself."""
+    body = bytes(40_000)
+    async with open_stage() as stage:
+        client = await connect_http2(stage, opens=False)
+        (connection,) = await wait_for_clients(stage, 1)
+        connection.session._machine.outbound_flow_control_window = 0
+        streams = range(1, 11, 2)
+        for stream_id in streams:
+            await client.request(stream_id)
+            if stream_id == 1:
+                line = await stage.backend.accept()
+            await line.read_head()
+            await line.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+            await client.wait(partial(client.read.fields.get, stream_id))
+        for number in range(1, 3 * len(streams) + 1):
+            await client.send(client.write.window(0, 10_000))
+            await client.wait(partial(received, client, 10_000 * number))
+        got = [len(client.read.bodies[stream_id]) for stream_id in streams]
+        assert max(got) - min(got) <= 10_000
+
+
+async def test_answers_without_a_body_end_with_their_head():
+    """HEAD, 204, 304 and an empty one (P7)."""
+    answers = {
+        1: (HEAD, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", 200),
+        3: (GET, b"HTTP/1.1 204 No Content\r\n\r\n", 204),
+        5: (GET, b"HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n", 304),
+        7: (GET, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 200),
+        9: (HEAD, b"HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n", 404),
+    }
+    async with open_stage() as stage:
+        client = await connect_http2(stage)
+        for stream_id, (fields, answer, status) in answers.items():
+            await client.request(stream_id, fields)
+            if stream_id == 1:
+                line = await stage.backend.accept()
+            await line.read_head()
+            await line.send(answer)
+            await client.wait_end(stream_id)
+            assert client.answer(stream_id) == (status, b"")
+            frames = [frame for frame in client.read.frames if frame.stream_id == stream_id]
+            assert [frame.type for frame in frames] == [HeadersFrame.type]
+
+
+async def test_informational_responses_are_passed_on():
+    """103 always, 100 to whom it was promised."""
+    async with open_stage() as stage:
+        client = await connect_http2(stage)
+        await client.send(client.write.headers(1, (*POST, (b"expect", b"100-continue")), end=False))
+        line = await stage.backend.accept()
+        assert b"Expect: 100-continue\r\n" in await line.read_head()
+        await line.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        await client.wait(lambda: 1 in client.read.fields)
+        assert client.status(1) == 100
+        await client.send(client.write.data(1, b"x", end=True))
+        await line.read_until(b"0\r\n\r\n")
+        await line.send(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK)
+        await client.wait_end(1)
+        assert [client.status(1, number) for number in range(3)] == [100, 103, 200]
+
+
+@pytest.mark.parametrize("settings", [None, {4: 2}], ids=["at once", "through a window"])
+async def test_trailers_of_a_chunked_answer_are_passed_on(settings: dict[int, int] | None):
+    """They end the stream; fields that belong to heads are not among them (F15)."""
+    async with open_stage() as stage:
+        client = await connect_http2(stage, settings=settings)
+        await client.request(1)
+        await stage.backend.serve_one(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n"
+            b"Grpc-Status: 0\r\nContent-Length: 9\r\nSet-Cookie: x\r\n\r\n"
+        )
+        await client.wait_end(1)
+        assert client.read.fields[1][1:] == [[(b"grpc-status", b"0")]]
+        assert client.answer(1) == (200, b"hello")
+        assert client.read.ended(1)
+
+
+# Failures.
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\nX",
+    ],
+    ids=["counted", "chunked", "malformed"],
+)
+async def test_a_truncated_answer_resets_its_stream_only(answer: bytes):
+    """The client sees that it is not whole, and goes on with others."""
+    async with open_stage() as stage:
+        client = await connect_http2(stage)
+        await client.request(1)
+        line = await stage.backend.serve_one(answer)
+        line.close()
+        await client.wait_end(1)
+        assert client.read.resets() == {1: ErrorCodes.INTERNAL_ERROR}
+        assert not client.read.ended(1)
+        await client.request(3)
+        await stage.backend.serve_one()
+        await client.wait_end(3)
+        assert client.answer(3) == (200, b"ok")
+
+
+async def test_a_backend_that_leaves_early_is_answered_for():
+    """502 to a request that must not be repeated."""
+    async with open_stage() as stage:
+        client = await connect_http2(stage)
+        await client.request(1, POST, b"x")
+        line = await stage.backend.accept()
+        await line.read_until(b"0\r\n\r\n")
+        line.close()
+        await client.wait_end(1)
+        assert client.answer(1) == (502, b"502 Bad Gateway\n")
+
+
+async def test_a_stream_that_the_client_resets_leaves_its_backend():
+    """Within a second, with 499 in the record; the connection goes on (R12, D8)."""
+    async with open_stage() as stage:
+        client = await connect_http2(stage)
+        await client.request(1)
+        line = await stage.backend.accept()
+        await line.read_head()
+        await client.send(client.write.reset(1))
+        with trio.fail_after(1):
+            assert await line.read_to_end() == b""
+        (record,) = await stage.wait_records()
+        assert (record["status"], record["side"]) == (499, "downstream")
+        assert stage.backend.member.in_flight == 0
+        await client.request(3)
+        await stage.backend.serve_one()
+        await client.wait_end(3)
+
+
+async def test_requests_that_are_reset_at_once_reach_no_backend():
+    """Rapid reset: nothing is connected for them (CVE-2023-44487)."""
+    async with open_stage() as stage:
+        client = await connect_http2(stage)
+        write = client.write
+        await client.send(b"".join(write.headers(number) + write.reset(number) for number in range(1, 4001, 2)))
+        await client.wait_gone()
+        (goaway,) = [frame for frame in client.read.frames if isinstance(frame, GoAwayFrame)]
+        assert goaway.error_code == ErrorCodes.ENHANCE_YOUR_CALM
+        assert stage.plane.connections_to(stage.backend.member) == 0
+        assert stage.backend.member.in_flight == 0
+        assert stage.log.defects == []
+
+
+async def test_a_client_that_hangs_up_leaves_all_its_backends():
+    """Every exchange of the connection is cancelled."""
+    async with open_stage() as stage:
+        client = await connect_http2(stage)
+        for stream_id in (1, 3, 5):
+            await client.request(stream_id)
+        lines = [await stage.backend.accept() for _ in range(3)]
+        for line in lines:
+            await line.read_head()
+        client.line.close()
+        with trio.fail_after(1):
+            for line in lines:
+                assert await line.read_to_end() == b""
+        await stage.wait_connections(0)
+        assert stage.backend.member.in_flight == 0
+
+
+async def test_an_answer_before_the_body_is_whole_gives_the_rest_up():
+    """413: the answer is whole, then RST_STREAM with NO_ERROR."""
+    async with open_stage(limits={"body_bytes": "10B"}) as stage:
+        client = await connect_http2(stage)
+        await client.send(client.write.headers(1, POST, end=False), client.write.data(1, bytes(11)))
+        await client.wait(lambda: 1 in client.read.resets())
+        assert client.status(1) == 413
+        assert client.read.ended(1)
+        assert client.read.resets() == {1: ErrorCodes.NO_ERROR}
+
+
+async def test_a_malformed_request_ends_its_stream_only():
+    """A path that is not ASCII is reset, recorded and forgotten; the others are served (D1)."""
+    async with open_stage() as stage:
+        client = await connect_http2(stage)
+        await client.send(client.write.headers(1, (*GET[:3], (b":path", b"/\xff\xfe"))), client.write.headers(3))
+        await stage.backend.serve_one()
+        await client.wait_end(3)
+        assert client.read.resets() == {1: ErrorCodes.PROTOCOL_ERROR}
+        records = await stage.wait_records(2)
+        assert sorted(record["status"] for record in records) == [200, 400]
+        assert stage.log.defects == []
+
+
+@pytest.mark.parametrize(("sent", "passed"), [([b"abc"], b""), ([b"ab", b"cde", b"f"], b"ab")], ids=["less", "more"])
+async def test_a_body_of_the_wrong_length_is_never_whole_at_the_backend(sent: list[bytes], passed: bytes):
+    """The backend sees a connection that ends in the middle (D3), also when it is only the last frame that is wrong."""
+    async with open_stage() as stage:
+        client = await connect_http2(stage)
+        await client.send(client.write.headers(1, (*POST, (b"content-length", b"5")), end=False))
+        line = await stage.backend.accept()
+        await line.read_head()
+        for number, data in enumerate(sent, 1):
+            await client.send(client.write.data(1, data, end=number == len(sent)))
+            await stage.settle()
+        assert await line.wait_broken() == passed
+        await client.wait_end(1)
+        assert client.read.resets() == {1: ErrorCodes.PROTOCOL_ERROR}
+
+
+async def test_a_stream_that_ends_behind_its_body_is_answered_and_not_reset():
+    """END_STREAM in a frame of its own, as httpx sends it; and the connection to the backend is used again."""
+    async with open_stage() as stage:
+        client = await connect_http2(stage)
+        await client.send(client.write.headers(1, (*POST, (b"content-length", b"3")), end=False))
+        line = await stage.backend.accept()
+        await line.read_head()
+        await client.send(client.write.data(1, b"abc"))
+        await stage.settle()
+        await client.send(client.write.data(1, b"", end=True))
+        assert await line.read_exactly(3) == b"abc"
+        await line.send(OK)
+        await client.wait_end(1)
+        await client.request(3)
+        await line.read_head()
+        await line.send(OK)
+        await client.wait_end(3)
+        assert (client.answer(1), client.answer(3)) == ((200, b"ok"), (200, b"ok"))
+        assert client.read.resets() == {}
+
+
+async def test_a_broken_connection_is_told_and_closed():
+    """GOAWAY, then the end; its exchanges are cancelled."""
+    async with open_stage() as stage:
+        client = await connect_http2(stage)
+        await client.request(1)
+        line = await stage.backend.accept()
+        await line.read_head()
+        await client.send(raw_frame(0, 0, 0, b"x"))
+        await client.wait_gone()
+        assert client.read.goaways() == [(1, ErrorCodes.PROTOCOL_ERROR)]
+        assert await line.wait_broken() == b""
+        assert stage.log.defects == []
+
+
+async def test_a_client_that_never_reads_what_it_asks_for_is_not_read():
+    """Pings whose answers are not taken stop the reading, and after a while the connection ends (D12)."""
+    async with open_stage() as stage:
+        client = await connect_http2(stage, opens=False, receive_buffer=4096)
+        await client.send(client.write.window(0, 1 << 30))
+        for number in range(90):
+            await client.send(client.write.headers(2 * number + 1), client.write.window(2 * number + 1, 1 << 30))
+        with trio.move_on_after(0.5):
+            while True:
+                line = await stage.backend.accept()
+                await line.read_head()
+                await line.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + bytes(100_000))
+        (connection,) = connections_of(stage)
+        kept = connection.stream.unsent + sum(stream.kept_bytes for stream in connection.streams.values())
+        assert kept < 16 * 1024 * 1024
+        await stage.let_pass(76.0)
+        await stage.wait_connections(0)
+        assert stage.backend.member.in_flight == 0
+
+
+# Deadlines and drains.
+
+
+async def test_an_idle_client_is_told_and_left():
+    """GOAWAY with NO_ERROR after the idle timeout."""
+    async with open_stage() as stage:
+        client = await connect_http2(stage)
+        await client.request(1)
+        await stage.backend.serve_one()
+        await client.wait_end(1)
+        await stage.let_pass(76.0)
+        await client.wait_gone()
+        assert client.read.goaways() == [(1, ErrorCodes.NO_ERROR)]
+        await stage.let_pass(6.0)
+        await stage.wait_connections(0)
+
+
+@pytest.mark.parametrize("what", ["preface", "settings", "head", "frame"])
+async def test_a_head_has_its_time(what: str):
+    """The preface, the first SETTINGS, and a head with its CONTINUATION frames (D10)."""
+    async with open_stage() as stage:
+        client = Http2Client(await stage.connect())
+        if what == "preface":
+            await client.send(PREFACE[:20])
+        elif what == "settings":
+            await client.send(PREFACE)
+        elif what == "frame":
+            await client.greet()
+            await client.send(client.write.headers(1)[:12])
+        else:
+            await client.greet()
+            for frame in client.write.cut_headers(1, GET, [2, 1])[:2]:
+                await client.send(frame)
+                await stage.let_pass(6.0)
+        await stage.let_pass(11.0)
+        await client.wait_gone()
+        assert client.read.goaways()[-1:] == [(0, ErrorCodes.ENHANCE_YOUR_CALM)]
+
+
+async def test_a_body_has_its_time():
+    """408 when the next piece does not come."""
+    async with open_stage() as stage:
+        client = await connect_http2(stage)
+        await client.send(client.write.headers(1, POST, end=False), client.write.data(1, b"x"))
+        line = await stage.backend.accept()
+        await line.read_head()
+        await stage.let_pass(60.0)
+        await client.send(client.write.data(1, b"y"))
+        await stage.let_pass(60.0)
+        assert 1 not in client.read.fields
+        await stage.let_pass(76.0)
+        await client.wait_end(1)
+        assert client.status(1) == 408
+
+
+async def test_a_drain_lets_streams_end():
+    """GOAWAY of everything, a ping, GOAWAY of what came; then the rest is finished and the connection closed (D16)."""
+    async with open_stage() as stage:
+        client = await connect_http2(stage)
+        await client.request(1)
+        line = await stage.backend.accept()
+        await line.read_head()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: stage.plane.drain_downstream(timeout=30))
+            await client.wait(lambda: len(client.read.goaways()) == 2)
+            assert client.read.goaways() == [(2**31 - 1, 0), (1, 0)]
+            assert not client.gone
+            await line.send(OK)
+            await client.wait_end(1)
+            await client.wait_gone()
+            client.line.close()
+        assert client.answer(1) == (200, b"ok")
+
+
+async def test_a_request_that_crosses_the_first_goaway_is_served():
+    """Only what comes after the second one is refused."""
+    async with open_stage() as stage:
+        client = await connect_http2(stage)
+        await client.wait(lambda: len(client.read.frames) >= 3)
+        (connection,) = connections_of(stage)
+        connection.drain()
+        await client.line.send(client.write.headers(1))
+        await stage.backend.serve_one()
+        await client.wait_end(1)
+        await client.wait_gone()
+        assert client.answer(1) == (200, b"ok")
+        assert client.read.goaways() == [(2**31 - 1, 0), (1, 0)]
+
+
+# Ways in.
+
+
+async def test_a_connection_ends_in_order_after_so_many_requests():
+    """GOAWAY in two steps; what came with the last of them is served, and what comes later was not begun."""
+    async with open_stage(limits={"requests_per_connection": 1}) as stage:
+        client = await connect_http2(stage)
+        last = 2 * MAX_STREAMS - 1
+        await client.request(1)
+        line = await stage.backend.serve_one()
+        await client.wait_end(1)
+        for stream_id in range(3, last, 2):
+            await client.request(stream_id)
+            await line.read_head()
+            await line.send(OK)
+            await client.wait_end(stream_id)
+        assert client.read.goaways() == []
+        await client.send(*(client.write.headers(stream_id, GET) for stream_id in (last, last + 2)))
+        await line.read_head()
+        await line.send(OK)
+        await stage.backend.serve_one()
+        await client.wait_gone()
+        assert (client.answer(last), client.answer(last + 2)) == ((200, b"ok"), (200, b"ok"))
+        assert client.read.goaways() == [(2**31 - 1, ErrorCodes.NO_ERROR), (last + 2, ErrorCodes.NO_ERROR)]
+
+
+async def test_a_connection_without_a_limit_of_requests_goes_on():
+    """0 is no number of requests, as in HTTP/1.1."""
+    async with open_stage(limits={"requests_per_connection": 0}) as stage:
+        client = await connect_http2(stage)
+        await client.request(1)
+        line = await stage.backend.serve_one()
+        await client.wait_end(1)
+        await client.request(3)
+        await line.read_head()
+        await line.send(OK)
+        await client.wait_end(3)
+        assert client.read.goaways() == []
+
+
+@pytest.mark.parametrize("size", [1, 5, 18, 24, 1000])
+async def test_prior_knowledge_in_any_pieces(size: int):
+    """The preface of HTTP/2 on a plain listener (RFC 9113 3.3)."""
+    async with open_stage() as stage:
+        client = Http2Client(await stage.connect())
+        raw = PREFACE + client.write.settings() + client.write.headers(1)
+        for place in range(0, len(raw), size):
+            await client.send(raw[place : place + size])
+            await trio.lowlevel.checkpoint()
+        await stage.backend.serve_one()
+        await client.wait_end(1)
+        assert client.answer(1) == (200, b"ok")
+
+
+async def test_a_listener_without_http_2_answers_505():
+    """L9."""
+    async with open_stage(http2=False) as stage:
+        line = await stage.connect()
+        await line.send(PREFACE)
+        assert (await line.read_head()).startswith(b"HTTP/1.1 505 ")
+
+
+def tls_of(directory: Path, *, http2: bool) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Contexts of a listener and of a client that trusts it and prefers HTTP/2."""
+    table = TlsTable.model_validate({"self_signed": ["localhost"]})
+    server = open_context(table, http2=http2, state_dir=directory, where="listeners.public.tls")
+    client = ssl.create_default_context()
+    development_authority(directory / AUTHORITY).configure_trust(client)
+    client.set_alpn_protocols(["h2", "http/1.1"])
+    return server, client
+
+
+@pytest.mark.parametrize("http2", [True, False])
+async def test_alpn_chooses(tmp_path: Path, http2: bool):
+    """h2 where the listener speaks it, else HTTP/1.1; httpx on the other side."""
+    server, trusting = tls_of(tmp_path, http2=http2)
+    async with open_stage(context=server, http2=http2) as stage:
+        async with (
+            trio.open_nursery() as nursery,
+            httpx.AsyncClient(http1=True, http2=True, verify=trusting) as client,
+        ):
+            nursery.start_soon(stage.backend.serve_one)
+            response = await client.get(f"https://localhost:{stage.port}/")
+        assert (response.status_code, response.text) == (200, "ok")
+        assert response.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
+        assert stage.log.defects == []
+
+
+async def test_bodies_both_ways_over_tls(tmp_path: Path):
+    """A megabyte up and down, many at a time, with httpx."""
+    server, trusting = tls_of(tmp_path, http2=True)
+    body = bytes(range(256)) * 4096
+    async with open_stage(context=server) as stage:
+
+        async def echo(line: Line) -> None:
+            head = await line.read_head()
+            length = re.search(rb"(?i)\r\ncontent-length: (\d+)\r\n", head)
+            assert length is not None
+            data = await line.read_exactly(int(length[1]))
+            await line.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(data))
+            await line.send(data)
+
+        async def post(client: httpx.AsyncClient) -> None:
+            response = await client.post(f"https://localhost:{stage.port}/", content=body)
+            assert response.content == body
+
+        async with (
+            httpx.AsyncClient(http1=False, http2=True, verify=trusting) as client,
+            trio.open_nursery() as nursery,
+        ):
+            for _ in range(4):
+                nursery.start_soon(post, client)
+            for _ in range(4):
+                nursery.start_soon(echo, await stage.backend.accept())
+        assert stage.log.defects == []
+
+
+async def test_curl_speaks_http_2_to_it(tmp_path: Path):
+    """A stranger, by ALPN and by prior knowledge."""
+    curl = require_tool("curl", package="curl")
+    async with open_stage() as stage:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stage.backend.serve_one)
+            done = await trio.run_process(  # a client that ends by itself
+                [curl, "-s", "--http2-prior-knowledge", "-w", " %{http_version}", f"http://127.0.0.1:{stage.port}/"],
+                capture_stdout=True,
+                stderr=subprocess.STDOUT,
+            )
+        assert done.stdout == b"ok 2"
+
+
+# WebSocket (RFC 8441).
+
+WEBSOCKET = (
+    (b":method", b"CONNECT"),
+    (b":protocol", b"websocket"),
+    *GET[1:],
+    (b"sec-websocket-version", b"13"),
+    (b"sec-websocket-protocol", b"chat"),
+)
+
+
+async def accept_websocket(stage: Stage) -> Line:
+    """A backend that agrees."""
+    line = await stage.backend.accept()
+    head = await line.read_head()
+    assert head.startswith(b"GET / HTTP/1.1\r\n")
+    assert b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" in head
+    key = re.search(rb"(?i)\r\nsec-websocket-key: (\S+)\r\n", head)
+    assert key is not None
+    accept = base64.b64encode(hashlib.sha1(key[1] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+    await line.send(
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Accept: %b\r\nSec-WebSocket-Protocol: chat\r\n\r\n" % accept
+    )
+    return line
+
+
+async def open_websocket(stage: Stage, **settings: object) -> tuple[Http2Client, Line]:
+    """A tunnel on stream 1."""
+    client = await connect_http2(stage, **settings)  # type: ignore[arg-type]
+    await client.send(client.write.headers(1, WEBSOCKET, end=False))
+    line = await accept_websocket(stage)
+    await client.wait(lambda: 1 in client.read.fields)
+    return client, line
+
+
+async def test_a_websocket_over_http_2_reaches_a_backend_of_http_1():
+    """200, the subprotocol, no field of the handshake of HTTP/1.1, then bytes both ways, then the end both ways."""
+    async with open_stage() as stage:
+        client, line = await open_websocket(stage)
+        assert client.read.fields[1] == [[(b":status", b"200"), (b"sec-websocket-protocol", b"chat")]]
+        await client.send(client.write.data(1, b"\x81\x82mask\x0c\x0a"))
+        assert await line.read_exactly(8) == b"\x81\x82mask\x0c\x0a"
+        await line.send(b"\x81\x02hi")
+        await client.wait(lambda: client.read.bodies.get(1, b"") == b"\x81\x02hi")
+        await client.send(client.write.data(1, b"bye", end=True))
+        assert await line.read_to_end() == b"bye"
+        line.close()
+        await client.wait_end(1)
+        assert client.read.ended(1)
+        (record,) = await stage.wait_records()
+        assert (record["status"], record["request_bytes"], record["response_bytes"]) == (200, 11, 4)
+        assert stage.backend.member.in_flight == 0
+        await client.request(3)
+        await stage.backend.serve_one()
+        await client.wait_end(3)
+        assert stage.log.defects == []
+
+
+async def test_what_is_said_before_the_tunnel_is_open_arrives():
+    """Behind the CONNECT, before the backend agreed."""
+    async with open_stage() as stage:
+        client = await connect_http2(stage)
+        await client.send(client.write.headers(1, WEBSOCKET, end=False), client.write.data(1, b"early"))
+        line = await accept_websocket(stage)
+        assert await line.read_exactly(5) == b"early"
+
+
+async def test_a_tunnel_has_backpressure_both_ways():
+    """A window that stays shut stops the backend; a backend that does not read stops the client."""
+    async with open_stage() as stage:
+        client, line = await open_websocket(stage, settings={4: 1000})
+        await send_until_stopped(line)
+        (connection,) = connections_of(stage)
+        assert 0 < connection.streams[1].kept_bytes <= 512 * 1024
+        upload = Upload(client, 1, bytes(64 * 1024 * 1024))
+        with trio.move_on_after(0.5):
+            await upload.send()
+        assert upload.sent < len(upload.data)
+
+
+@pytest.mark.parametrize("by", ["reset", "hangup"])
+async def test_a_tunnel_that_the_client_breaks_leaves_the_backend(by: str):
+    """RST_STREAM, or the end of the whole connection."""
+    async with open_stage() as stage:
+        client, line = await open_websocket(stage)
+        if by == "reset":
+            await client.send(client.write.reset(1))
+        else:
+            client.line.close()
+        assert await line.wait_broken() == b""
+        await stage.wait_records()
+        await stage.wait_in_flight(0)
+        assert not stage.plane.tunnels
+        assert stage.log.defects == []
+
+
+async def test_a_tunnel_whose_backend_is_cut_says_goodbye():
+    """A close frame with 1012, and the end of the stream."""
+    async with open_stage() as stage:
+        client, _ = await open_websocket(stage)
+        stage.plane.cut(stage.backend.member)
+        await client.wait_end(1)
+        assert client.read.bodies[1] == b"\x88\x02\x03\xf4"
+        assert client.read.ended(1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno", 403),
+        (OK, 502),
+        (b"HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: no\r\n\r\n", 502),
+    ],
+    ids=["refused", "not switched", "wrong key"],
+)
+async def test_a_backend_that_does_not_agree_opens_no_tunnel(answer: bytes, status: int):
+    """Its refusal is passed on; anything that would look like a tunnel is not (P8)."""
+    async with open_stage() as stage:
+        client = await connect_http2(stage)
+        await client.send(client.write.headers(1, WEBSOCKET, end=False))
+        await stage.backend.serve_one(answer)
+        await client.wait_end(1)
+        assert client.status(1) == status
+        (record,) = await stage.wait_records()
+        assert record["status"] == status
+        assert stage.log.defects == []
+
+
+async def test_the_h2_library_as_a_websocket_client():
+    """A stranger's state machine agrees with every frame."""
+    async with open_stage() as stage:
+        line = await stage.connect()
+        stranger = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+        stranger.initiate_connection()
+        await line.send(stranger.data_to_send())
+        events: list[h2.events.Event] = []
+
+        async def read_until(kind: type[h2.events.Event]) -> None:
+            while not any(isinstance(event, kind) for event in events):
+                data = await line.read()
+                assert data
+                events.extend(stranger.receive_data(data))
+                await line.send(stranger.data_to_send())
+
+        await read_until(h2.events.RemoteSettingsChanged)
+        stranger.send_headers(1, [(name.decode(), value.decode()) for name, value in WEBSOCKET])
+        await line.send(stranger.data_to_send())
+        backend = await accept_websocket(stage)
+        await read_until(h2.events.ResponseReceived)
+        stranger.send_data(1, b"ping")
+        await line.send(stranger.data_to_send())
+        assert await backend.read_exactly(4) == b"ping"
+        await backend.send(b"\x81\x04pong")
+        await read_until(h2.events.DataReceived)
+        stranger.end_stream(1)
+        await line.send(stranger.data_to_send())
+        assert await backend.read_to_end() == b""
+        backend.close()
+        await read_until(h2.events.StreamEnded)

@@ -1,0 +1,437 @@
+"""Listeners: who is accepted, when accepting pauses, and what a listener is told of its clients."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import socket
+import ssl
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from proxy.core.address import TcpAddress, UnixAddress
+from proxy.core.config import TlsTable
+from proxy.core.errors import ConfigError
+from proxy.edge.client.listener import OpenListener
+from proxy.edge.client.tls import AUTHORITY, open_context
+from proxy.edge.loop.sockets import bind, inherited_sockets, take_matching
+from tests.support.certificates import Names
+from tests.support.stage import GET, OK, Line, Stage, open_stage
+
+pytestmark = pytest.mark.fail_after(10)
+
+
+async def test_at_the_limit_the_kernel_keeps_the_queue():
+    """The next client is served as soon as one has left."""
+    async with open_stage(limits={"connections": 1}) as stage:
+        first, line = await stage.exchange()
+        second = await stage.connect()
+        await second.send(GET)
+        await stage.settle()
+        assert len(stage.plane.listeners["public"].connections) == 1
+        assert stage.plane.tally.connections["public"] == 1
+        first.close()
+        await line.read_head()
+        await line.send(OK)
+        await second.read_response()
+
+
+async def test_without_descriptors_accepting_pauses():
+    """It is said once, and those who are connected go on (R8)."""
+    async with open_stage() as stage:
+        client, line = await stage.exchange()
+        waiting = await stage.connect()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        listener = stage.plane.listeners["public"]
+        listener.pause()
+        await stage.settle()
+        late = await stage.connect()
+        await late.send(GET)
+        highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+        spare = [os.dup(0) for _ in range(highest + 2 - len(os.listdir("/proc/self/fd")))]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(int(n) for n in os.listdir("/proc/self/fd")), hard))
+        try:
+            listener.start()
+            await trio.sleep(0.02)
+            await stage.let_pass(0.11)
+            await stage.let_pass(0.11)
+            await client.send(GET)
+            await line.read_head()
+            await line.send(OK)
+            await client.read_response()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for descriptor in spare:
+                os.close(descriptor)
+        assert [event for event, _ in stage.log.said].count("listener.paused") == 1
+        await stage.let_pass(0.11)
+        await line.read_head()
+        await line.send(OK)
+        await late.read_response()
+        waiting.close()
+
+
+async def test_one_client_may_have_so_many_connections():
+    """One more is closed at once; others, and the same one later, are served."""
+    async with open_stage(limits={"connections_per_client": 2}) as stage:
+        first, line = await stage.exchange()
+        second = await stage.connect()
+        await stage.wait_connections(2)
+        third = await stage.connect()
+        assert await third.wait_broken() == b""
+        second.close()
+        await stage.wait_connections(1)
+        fourth = await stage.connect()
+        await fourth.send(GET)
+        await line.read_head()
+        await line.send(OK)
+        await fourth.read_response()
+        first.close()
+        fourth.close()
+        await stage.wait_connections(0)
+        assert not stage.plane.listeners["public"]._clients
+
+
+async def test_the_bounce_listener_redirects_to_the_same_host_and_path():
+    """301, without the port when it is the scheme's own."""
+    for status, port, location in (
+        (301, 8443, b"https://example.org:8443/a?b=c"),
+        (301, None, b"https://example.org/a?b=c"),
+        (308, 443, b"https://example.org/a?b=c"),
+    ):
+        redirect = {"scheme": "https", "port": port, "status": status}
+        async with open_stage(redirect=redirect) as stage:
+            client = await stage.connect()
+            await client.send(b"GET /a?b=c HTTP/1.1\r\nHost: Example.org:8080\r\n\r\n")
+            head, _ = await client.read_response()
+            assert head.startswith(b"HTTP/1.1 %d " % status)
+            assert b"\r\nLocation: " + location + b"\r\n" in head
+            await client.send(b"GET / HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n")
+            head, _ = await client.read_response()
+            assert b"\r\nLocation: https://[::1]" in head
+
+
+async def test_the_bounce_listener_needs_a_host():
+    """There is none in an old request; found: it answered with a location without one."""
+    async with open_stage(redirect={"scheme": "https"}) as stage:
+        client = await stage.connect()
+        await client.send(b"GET / HTTP/1.0\r\n\r\n")
+        assert (await client.read_to_end()).startswith(b"HTTP/1.1 400 ")
+
+
+async def test_a_unix_listener_serves_and_leaves_no_path(tmp_path):
+    """Its clients have no address, and what they say of theirs is believed."""
+    path = tmp_path / "front"
+    async with open_stage(bind_to=UnixAddress(str(path))) as stage:
+        client = await stage.connect()
+        await client.send(GET.replace(b"\r\n\r\n", b"\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n"))
+        line = await stage.backend.accept()
+        assert b"\r\nX-Forwarded-For: 192.0.2.7, unknown\r\n" in await line.read_head()
+        await line.send(OK)
+        await client.read_response()
+        assert (await stage.wait_records())[0]["client"] == "192.0.2.7"
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("told", "port"),
+    [
+        (b"Host: shop", b"80"),
+        (b"Host: shop:8080", b"8080"),
+        (b"Host: [::1]:8080", b"8080"),
+        (b"Host: [::1]", b"80"),
+        (b"Host: shop\r\nX-Forwarded-Proto: https", b"443"),
+        (b"Host: shop\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: eu.shop:8443", b"8443"),
+        (b"Host: shop\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Port: 8444", b"8444"),
+    ],
+)
+async def test_a_port_that_nobody_told_is_that_of_the_host_or_the_scheme(tmp_path, told, port):
+    """A Unix socket has none, and apps that build links would write any other into them."""
+    async with open_stage(bind_to=UnixAddress(str(tmp_path / "front"))) as stage:
+        client = await stage.connect()
+        await client.send(GET.replace(b"Host: example.org", told))
+        line = await stage.backend.accept()
+        assert b"\r\nX-Forwarded-Port: %b\r\n" % port in await line.read_head()
+        await line.send(OK)
+        await client.read_response()
+
+
+async def test_ipv6_clients_are_named_as_the_standard_says():
+    """Quoted and in brackets in `Forwarded` (RFC 7239 6)."""
+    async with open_stage(bind_to=TcpAddress("::1", 0)) as stage:
+        client = await stage.connect()
+        await client.send(GET.replace(b"example.org", b"[::1]:80"))
+        line = await stage.backend.accept()
+        head = await line.read_head()
+        assert b"\r\nX-Forwarded-For: ::1\r\n" in head
+        assert b'\r\nForwarded: for="[::1]";host="[::1]:80";proto=http\r\n' in head
+        await line.send(OK)
+        await client.read_response()
+        assert (await stage.wait_records())[0]["client"] == "::1"
+
+
+async def test_a_socket_that_was_inherited_is_used():
+    """The one whose address matches, and no other; its variables are gone afterwards."""
+    with socket.socket() as given:
+        given.bind(("127.0.0.1", 0))
+        given.listen()
+        first = 200
+        os.dup2(given.fileno(), first)
+        environment = {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid()), "LISTEN_FDNAMES": "x", "OTHER": "1"}
+        sockets = inherited_sockets(environment, first=first)
+        assert environment == {"OTHER": "1"}
+        address = TcpAddress("127.0.0.1", given.getsockname()[1])
+        assert take_matching(sockets, TcpAddress("127.0.0.1", 1)) is None
+        sock = take_matching(sockets, address)
+        assert sock is not None
+        async with open_stage(sockets=[sock]) as stage:
+            assert stage.port == address.port
+            await stage.exchange()
+
+
+FORWARDED = (
+    b"GET / HTTP/1.1\r\nHost: example.org\r\nX-Forwarded-For: 203.0.113.9, 198.51.100.4\r\nX-Forwarded-Proto: https\r\n"
+    b"X-Forwarded-Host: shop\r\nX-Forwarded-Port: 443\r\nForwarded: for=203.0.113.9\r\nX-Real-IP: 203.0.113.9\r\n"
+    b"X-Request-ID: given\r\n\r\n"
+)
+
+
+async def test_forwarded_fields_of_strangers_are_replaced():
+    """Every one of them, and the request's id (P3)."""
+    async with open_stage() as stage:
+        client = await stage.connect()
+        await client.send(FORWARDED)
+        line = await stage.backend.accept()
+        head = await line.read_head()
+        assert b"203.0.113.9" not in head
+        for field in (b"For: 127.0.0.1", b"Proto: http", b"Host: example.org", b"Port: %d" % stage.port):
+            assert head.count(b"\r\nX-Forwarded-" + field + b"\r\n") == 1
+        assert b"\r\nForwarded: for=127.0.0.1;host=example.org;proto=http\r\n" in head
+        assert b"given" not in head
+        await line.send(OK)
+        await client.read_response()
+        (record,) = await stage.wait_records()
+        assert record["client"] == "127.0.0.1"
+        assert b"\r\nX-Request-ID: " + record["request_id"].encode() + b"\r\n" in head
+
+
+async def test_forwarded_fields_of_trusted_proxies_are_continued():
+    """And the right-most address that is no proxy's is the client in the log."""
+    async with open_stage(trusted_proxies=("127.0.0.0/8", "198.51.100.0/24")) as stage:
+        client = await stage.connect()
+        await client.send(FORWARDED)
+        line = await stage.backend.accept()
+        head = await line.read_head()
+        assert b"\r\nX-Forwarded-For: 203.0.113.9, 198.51.100.4, 127.0.0.1\r\n" in head
+        assert b"\r\nX-Forwarded-Proto: https\r\n" in head
+        assert b"\r\nX-Forwarded-Host: shop\r\n" in head
+        assert b"\r\nForwarded: for=203.0.113.9, for=127.0.0.1;host=example.org;proto=http\r\n" in head
+        assert b"\r\nX-Request-ID: given\r\n" in head
+        await line.send(OK)
+        await client.read_response()
+        assert (await stage.wait_records())[0]["client"] == "203.0.113.9"
+
+
+async def test_what_a_client_put_before_its_proxy_is_not_believed():
+    """The proxy appended the truth; found: the first address was taken, which anybody can write."""
+    async with open_stage(trusted_proxies=("127.0.0.0/8",)) as stage:
+        client = await stage.connect()
+        await client.send(GET.replace(b"\r\n\r\n", b"\r\nX-Forwarded-For: 10.0.0.1, 203.0.113.9:1234\r\n\r\n"))
+        await stage.backend.serve_one()
+        await client.read_response()
+        assert (await stage.wait_records())[0]["client"] == "203.0.113.9"
+
+
+# PROXY protocol.
+
+TOLD = b"PROXY TCP4 203.0.113.9 127.0.0.1 4096 443\r\n"
+
+
+@pytest.mark.parametrize("pieces", [[TOLD + GET], [TOLD, GET], [bytes((byte,)) for byte in TOLD + GET]])
+async def test_a_balancer_says_who_the_client_is(pieces):
+    """However its header is cut."""
+    async with open_stage(proxy_protocol=True) as stage:
+        client = await stage.connect()
+        for piece in pieces:
+            await client.send(piece)
+            await trio.lowlevel.checkpoint()
+        line = await stage.backend.accept()
+        assert b"\r\nX-Forwarded-For: 203.0.113.9\r\n" in await line.read_head()
+        await line.send(OK)
+        await client.read_response()
+        assert (await stage.wait_records())[0]["client"] == "203.0.113.9"
+        client.close()
+        await stage.wait_connections(0)
+
+
+@pytest.mark.parametrize("data", [GET, b"\x16\x03\x01\x02\x00", b"PROXY TCP4 nonsense\r\n"])
+async def test_without_a_header_the_connection_is_closed(data):
+    """Nothing is guessed and nothing is answered (P5)."""
+    async with open_stage(proxy_protocol=True) as stage:
+        client = await stage.connect()
+        await client.send(data)
+        assert await client.wait_broken() == b""
+        await stage.wait_connections(0)
+
+
+async def test_a_header_has_its_time():
+    """The header timeout, and nothing is answered."""
+    async with open_stage(proxy_protocol=True) as stage:
+        client = await stage.connect()
+        await client.send(TOLD[:10])
+        await stage.wait_connections(1)
+        await stage.let_pass(11)
+        assert await client.wait_broken() == b""
+
+
+async def test_only_trusted_peers_may_say_who_the_client_is():
+    """Where they are listed."""
+    async with open_stage(proxy_protocol=True, trusted_proxies=("192.0.2.0/24",)) as stage:
+        client = await stage.connect()
+        await client.send(TOLD + GET)
+        assert await client.wait_broken() == b""
+
+
+# TLS.
+
+
+def names_of(line: Line) -> set[str]:
+    """The names in the certificate that a client was shown."""
+    certificate = line.stream.getpeercert()  # type: ignore[attr-defined]
+    return {name for _, name in certificate["subjectAltName"]}
+
+
+async def served_over_tls(stage: Stage, context: ssl.SSLContext, name: str) -> Line:
+    """A client that has had one answer."""
+    client = await stage.connect_tls(context, name)
+    await client.send(GET.replace(b"example.org", name.encode()))
+    line = await stage.backend.accept()
+    assert b"\r\nX-Forwarded-Proto: https\r\n" in await line.read_head()
+    await line.send(OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+    assert (await client.read_response())[1] == b"ok"
+    return client
+
+
+async def test_the_certificate_is_chosen_by_name(tmp_path):
+    """By the exact one, by a wildcard, else the first; and new ones are for new connections."""
+    names = Names(tmp_path)
+    table = TlsTable.model_validate(
+        {"certificates": [names.files("a.example"), names.files("b.example"), names.files("*.c.example")]}
+    )
+    context = open_context(table, http2=False, state_dir=tmp_path, where="x")
+    async with open_stage(context=context) as stage:
+        first = await served_over_tls(stage, names.client, "a.example")
+        assert names_of(first) == {"a.example"}
+        assert names_of(await served_over_tls(stage, names.client, "b.example")) == {"b.example"}
+        assert names_of(await served_over_tls(stage, names.client, "x.c.example")) == {"*.c.example"}
+        with pytest.raises(trio.BrokenResourceError):
+            await stage.connect_tls(names.client, "d.example")  # shown the first, and does not trust it
+        fresh = Names(tmp_path)
+        table = TlsTable.model_validate({"certificates": [fresh.files("a.example")]})
+        stage.plane.open_listener(
+            OpenListener(
+                name="public",
+                table=stage.listener.table,
+                sockets=stage.listener.sockets,
+                context=open_context(table, http2=False, state_dir=tmp_path, where="x"),
+            )
+        )
+        assert names_of(await served_over_tls(stage, fresh.client, "a.example")) == {"a.example"}
+        await first.send(GET)
+        line = await stage.backend.accept()
+        await line.read_head()
+        await line.send(OK)
+        assert (await first.read_response())[1] == b"ok"
+
+
+async def test_a_development_certificate_is_trusted_by_its_own_authority(tmp_path):
+    """Which stays the same when the proxy starts again."""
+    table = TlsTable(self_signed=("localhost",))
+    context = open_context(table, http2=False, state_dir=tmp_path, where="x")
+    authority = (tmp_path / "development-ca.pem").read_bytes()
+    client = ssl.create_default_context(cadata=authority.decode())
+    context = open_context(table, http2=False, state_dir=tmp_path, where="x")
+    assert (tmp_path / "development-ca.pem").read_bytes() == authority
+    assert (tmp_path / "development-ca.key").stat().st_mode & 0o077 == 0
+    async with open_stage(context=context) as stage:
+        await served_over_tls(stage, client, "localhost")
+
+
+async def test_plain_bytes_on_a_tls_port_end_the_connection(tmp_path):
+    """Without a hang (S4)."""
+    context = open_context(TlsTable(self_signed=("localhost",)), http2=False, state_dir=tmp_path, where="x")
+    async with open_stage(context=context) as stage:
+        client = await stage.connect()
+        await client.send(GET)
+        await client.wait_broken()
+        await stage.wait_connections(0)
+
+
+async def test_a_handshake_has_its_time(tmp_path):
+    """The header timeout."""
+    context = open_context(TlsTable(self_signed=("localhost",)), http2=False, state_dir=tmp_path, where="x")
+    async with open_stage(context=context) as stage:
+        client = await stage.connect()
+        await client.send(b"\x16\x03\x01")
+        await stage.wait_connections(1)
+        await stage.let_pass(11)
+        assert await client.wait_broken() == b""
+
+
+async def test_tls_bytes_on_a_plain_port_are_refused():
+    """400 and closed (S4)."""
+    async with open_stage() as stage:
+        client = await stage.connect()
+        await client.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 100)
+        assert (await client.wait_broken()).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_damaged_development_authority_is_a_problem_with_a_way_out(tmp_path):
+    """It names the file, and without the file a new one is made."""
+    table = TlsTable(self_signed=("localhost",))
+    path = tmp_path / AUTHORITY
+    open_context(table, http2=False, state_dir=tmp_path, where="listeners.secure.tls")
+    path.write_text("nothing that was ever a certificate")
+    with pytest.raises(ConfigError, match=r"listeners\.secure\.tls\.self_signed is .*makes a new one") as caught:
+        open_context(table, http2=False, state_dir=tmp_path, where="listeners.secure.tls")
+    assert caught.value.problems[0].value == str(path)
+    path.unlink()
+    open_context(table, http2=False, state_dir=tmp_path, where="listeners.secure.tls")
+
+
+async def test_long_bodies_pass_through_tls_with_slow_readers(tmp_path):
+    """Every byte, both ways, and no more is kept than the limit."""
+    context = open_context(TlsTable(self_signed=("localhost",)), http2=False, state_dir=tmp_path, where="x")
+    trusting = ssl.create_default_context(cafile=str(tmp_path / "development-ca.pem"))
+    size = 6 << 20
+    body = bytes(range(256)) * (size // 256)
+    async with open_stage(context=context) as stage:
+        client = await stage.connect_tls(trusting)
+        head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.send, head + body)
+            line = await stage.backend.accept()
+            await line.read_head()
+            await wait_all_tasks_blocked(0.01)  # nothing moves any more
+            assert await line.read_exactly(size) == body
+            nursery.start_soon(line.send, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + body)
+            http = next(iter(stage.plane.listeners["public"].connections))
+            while not http.stream.backed_up:  # type: ignore[attr-defined]
+                await trio.sleep(0.002)
+            assert http.stream.unsent <= 600 * 1024  # type: ignore[attr-defined]
+            assert (await client.read_response())[1] == body
+
+
+def test_a_port_in_use_says_which():
+    """The address, and a way out."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = TcpAddress("127.0.0.1", taken.getsockname()[1])
+        with pytest.raises(Exception, match="in use") as caught:
+            bind(address, where="listeners.public.bind[0]")
+        assert str(address) in str(caught.value)
+        assert errno.EADDRINUSE
