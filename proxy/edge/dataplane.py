@@ -11,7 +11,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -22,6 +22,7 @@ from proxy.core.tally import Tally
 from proxy.edge.client.handshake import Handshake
 from proxy.edge.client.http1_connection import Http1Connection
 from proxy.edge.client.listener import Listener, OpenListener
+from proxy.edge.exchange.exchange import Exchange
 from proxy.edge.exchange.gate import Gate, PoolCounts
 from proxy.edge.exchange.ledger import Ledger
 from proxy.edge.exchange.tunnel import CUT, Tunnel
@@ -33,22 +34,9 @@ if TYPE_CHECKING:
     from proxy.core.config import PoolTable
     from proxy.core.pool import Backend, Pool
     from proxy.core.traffic import Served
-    from proxy.edge.exchange.exchange import Exchange
+    from proxy.edge.exchange.plane import Log
 
 BUFFER_BYTES: Final = 256 * 1024
-
-
-class Log(Protocol):
-    """What the data plane says in the log."""
-
-    def debug(self, event: str, **fields: Any) -> Any:  # structlog's own signature
-        """What helps a developer."""
-
-    def warning(self, event: str, **fields: Any) -> Any:
-        """What an operator should see."""
-
-    def error(self, event: str, **fields: Any) -> Any:
-        """A defect."""
 
 
 class DataPlane:
@@ -249,7 +237,9 @@ class DataPlane:
         gate = gate or self.gates.get(backend.pool)
         upstream = None if gate is None else gate.upstreams.get(backend.id)
         if upstream is not None:
-            yield from upstream.exchanges()
+            for carried in upstream.exchanges():
+                assert isinstance(carried, Exchange)  # whatever else a connection might carry
+                yield carried
         for exchange in self.tunnels:
             if exchange.backend is backend:
                 yield exchange

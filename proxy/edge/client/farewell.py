@@ -15,8 +15,8 @@ from proxy.edge.loop.stream import BLOCKED, Stream
 from proxy.edge.loop.timers import NEVER
 
 if TYPE_CHECKING:
-    from proxy.edge.client.listener import Connection, Listener
-    from proxy.edge.dataplane import DataPlane
+    from proxy.edge.client.listener import Listener
+    from proxy.edge.exchange.plane import Connection, Plane
 
 LINGER_BYTES: Final = 64 * 1024
 LINGER_SECONDS: Final = 5.0
@@ -28,7 +28,7 @@ class Farewell:
 
     __slots__ = ("_ended", "_left", "armed", "deadline", "listener", "plane", "stream")
 
-    def __init__(self, plane: DataPlane, listener: Listener, stream: Stream) -> None:
+    def __init__(self, plane: Plane, listener: Listener, stream: Stream) -> None:
         self.plane = plane
         self.listener = listener
         self.stream = stream

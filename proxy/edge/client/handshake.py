@@ -16,7 +16,7 @@ from proxy.edge.loop.timers import NEVER
 if TYPE_CHECKING:
     from proxy.core.forwarding import Peer
     from proxy.edge.client.listener import Listener
-    from proxy.edge.dataplane import DataPlane
+    from proxy.edge.exchange.plane import Plane
 
 
 class Handshake:
@@ -24,7 +24,7 @@ class Handshake:
 
     __slots__ = ("armed", "deadline", "listener", "peer", "plane", "stream")
 
-    def __init__(self, plane: DataPlane, listener: Listener, sock: ssl.SSLSocket, peer: Peer) -> None:
+    def __init__(self, plane: Plane, listener: Listener, sock: ssl.SSLSocket, peer: Peer) -> None:
         self.plane = plane
         self.listener = listener
         self.peer = peer

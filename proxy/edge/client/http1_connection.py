@@ -24,7 +24,7 @@ from proxy.wire.websocket import is_handshake
 
 if TYPE_CHECKING:
     from proxy.edge.client.listener import Listener
-    from proxy.edge.dataplane import DataPlane
+    from proxy.edge.exchange.plane import Plane
     from proxy.edge.upstream.upstream_connection import UpstreamConnection
 
 READS_AT_A_TIME: Final = 8
@@ -46,7 +46,7 @@ class Http1Connection(Http1RequestBody):
         "peer",
     )
 
-    def __init__(self, plane: DataPlane, listener: Listener, stream: Stream, peer: Peer) -> None:
+    def __init__(self, plane: Plane, listener: Listener, stream: Stream, peer: Peer) -> None:
         super().__init__(plane, listener, stream)
         self.peer = peer
         self._parser = RequestParser(header_bytes=listener.header_bytes, headers=listener.headers)

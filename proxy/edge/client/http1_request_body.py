@@ -13,8 +13,8 @@ from proxy.edge.loop.stream import Stream
 
 if TYPE_CHECKING:
     from proxy.edge.client.listener import Listener
-    from proxy.edge.dataplane import DataPlane
     from proxy.edge.exchange.exchange import Exchange
+    from proxy.edge.exchange.plane import Plane
 
 
 class Http1RequestBody(Http1Responder):
@@ -25,7 +25,7 @@ class Http1RequestBody(Http1Responder):
 
     __slots__ = ("_body_left", "_waited")
 
-    def __init__(self, plane: DataPlane, listener: Listener, stream: Stream) -> None:
+    def __init__(self, plane: Plane, listener: Listener, stream: Stream) -> None:
         super().__init__(plane, listener, stream)
         self._body_left = 0
         self._waited = 0.0  # seconds that the client took for pieces of the body under way

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from proxy.edge.client.listener import Listener
-    from proxy.edge.dataplane import DataPlane
     from proxy.edge.exchange.exchange import Exchange
+    from proxy.edge.exchange.plane import Plane
 
 NO_LIMIT: Final = 1 << 62
 
@@ -47,7 +47,7 @@ class Http1Responder:
 
     request_trailers: Sequence[Field] = ()  # those of HTTP/1.1 are dropped (F15)
 
-    def __init__(self, plane: DataPlane, listener: Listener, stream: Stream) -> None:
+    def __init__(self, plane: Plane, listener: Listener, stream: Stream) -> None:
         self.plane = plane
         self.listener = listener
         self.stream = stream

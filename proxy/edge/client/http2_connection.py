@@ -25,7 +25,7 @@ from proxy.wire.http2_writer import MAX_STREAMS
 
 if TYPE_CHECKING:
     from proxy.edge.client.listener import Listener
-    from proxy.edge.dataplane import DataPlane
+    from proxy.edge.exchange.plane import Plane
 
 READ_BYTES: Final = 64 * 1024
 """Taken from the socket at a time: bounds what one client can make us do before others have their turn."""
@@ -63,7 +63,7 @@ class Http2Connection:
         "waiting",
     )
 
-    def __init__(self, plane: DataPlane, listener: Listener, stream: Stream, peer: Peer) -> None:
+    def __init__(self, plane: Plane, listener: Listener, stream: Stream, peer: Peer) -> None:
         self.plane = plane
         self.listener = listener
         self.stream = stream

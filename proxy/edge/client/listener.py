@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from proxy.core.forwarding import Peer
 from proxy.core.routing import bare_host
@@ -23,31 +23,18 @@ from proxy.edge.client.http1_connection import Http1Connection
 from proxy.edge.client.preamble import Preamble
 from proxy.edge.loop.poller import ACCEPT, READ
 from proxy.edge.loop.sockets import address_of, close_all
-from proxy.edge.loop.stream import Stream, TlsStream
+from proxy.edge.loop.stream import Stream
 from proxy.edge.loop.timers import NEVER
 
 if TYPE_CHECKING:
     from proxy.core.address import Address
     from proxy.core.config import ListenerTable
     from proxy.core.messages import RequestHead
-    from proxy.edge.dataplane import DataPlane
+    from proxy.edge.exchange.plane import Connection, Plane
 
 ACCEPTS_AT_A_TIME: Final = 64
 PAUSE: Final = 0.1
 """Seconds without accepting after descriptors ran out."""
-
-
-class Connection(Protocol):
-    """A client connection, as the listener that counts it sees it."""
-
-    def drain(self) -> None:
-        """End in order: at once when idle, else after what is under way."""
-
-    def close(self) -> None:
-        """End at once."""
-
-    def on_crash(self, error: Exception) -> None:
-        """An exception left one of these: log it and end this connection, nothing else."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -105,7 +92,7 @@ class Listener:
         "trusted",
     )
 
-    def __init__(self, plane: DataPlane, listener: OpenListener) -> None:
+    def __init__(self, plane: Plane, listener: OpenListener) -> None:
         self.plane = plane
         self.name = listener.name
         self.connections: set[Connection] = set()
@@ -325,5 +312,3 @@ class Listener:
 
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-
-__all__ = ["Connection", "Listener", "OpenListener", "TlsStream"]

@@ -16,7 +16,7 @@ from proxy.wire.proxy_protocol import MAX_VERSION_2, ProxyProtocolError, parse_p
 
 if TYPE_CHECKING:
     from proxy.edge.client.listener import Listener
-    from proxy.edge.dataplane import DataPlane
+    from proxy.edge.exchange.plane import Plane
 
 
 class Preamble:
@@ -30,7 +30,7 @@ class Preamble:
 
     __slots__ = ("_peeked", "_port", "_sock", "_told_by", "armed", "deadline", "listener", "plane")
 
-    def __init__(self, plane: DataPlane, listener: Listener, sock: socket.socket, *, told_by: str, port: int) -> None:
+    def __init__(self, plane: Plane, listener: Listener, sock: socket.socket, *, told_by: str, port: int) -> None:
         self.plane = plane
         self.listener = listener
         self.deadline, self.armed = math.inf, NEVER

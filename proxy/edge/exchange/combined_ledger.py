@@ -13,8 +13,8 @@ from proxy.edge.exchange.ledger import Ledger
 if TYPE_CHECKING:
     from proxy.core.errors import BadRequest
     from proxy.core.forwarding import Peer
-    from proxy.edge.client.listener import Listener
     from proxy.edge.exchange.exchange import Exchange
+    from proxy.edge.exchange.plane import Entrance
 
 
 class CombinedLedger(Ledger):
@@ -47,7 +47,7 @@ class CombinedLedger(Ledger):
             )
         )
 
-    def refused(self, listener: Listener, peer: Peer, error: BadRequest) -> None:
+    def refused(self, listener: Entrance, peer: Peer, error: BadRequest) -> None:
         """Something that is not a request was answered."""
         super().refused(listener, peer, error)
         if self._combined is not None:

@@ -11,7 +11,7 @@ from proxy.edge.loop.timers import NEVER
 if TYPE_CHECKING:
     from proxy.core.identity import BackendId
     from proxy.core.pool import Backend, Pool
-    from proxy.edge.dataplane import DataPlane
+    from proxy.edge.exchange.plane import Plane
 
 
 class Ejections:
@@ -23,7 +23,7 @@ class Ejections:
 
     __slots__ = ("_conducts", "_plane", "_pool", "armed", "deadline", "suspects")
 
-    def __init__(self, plane: DataPlane, pool: Pool) -> None:
+    def __init__(self, plane: Plane, pool: Pool) -> None:
         self._plane = plane
         self._pool = pool
         self._conducts: dict[BackendId, Conduct] = {}

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from proxy.core.config import PoolTable
     from proxy.core.identity import BackendId
     from proxy.core.pool import Backend, Pool
-    from proxy.edge.dataplane import DataPlane
     from proxy.edge.exchange.attempts import Attempts
+    from proxy.edge.exchange.plane import Plane
 
 STEP: Final = 64
 """Held exchanges let go at once; the next go at the next tick."""
@@ -86,7 +86,7 @@ class Gate:
         "upstreams",
     )
 
-    def __init__(self, plane: DataPlane, pool: Pool, table: PoolTable) -> None:
+    def __init__(self, plane: Plane, pool: Pool, table: PoolTable) -> None:
         self.plane = plane
         self.pool = pool
         self.table = table

@@ -17,8 +17,8 @@ from proxy.core.traffic import BUCKETS, COARSE, FINE_BOUNDS, NO_GENERATION
 if TYPE_CHECKING:
     from proxy.core.errors import BadRequest
     from proxy.core.forwarding import Peer
-    from proxy.edge.client.listener import Listener
     from proxy.edge.exchange.exchange import Exchange
+    from proxy.edge.exchange.plane import Entrance
 
 
 class _Methods(dict[bytes, str]):
@@ -107,7 +107,7 @@ class Ledger:
             )
         )
 
-    def refused(self, listener: Listener, peer: Peer, error: BadRequest) -> None:
+    def refused(self, listener: Entrance, peer: Peer, error: BadRequest) -> None:
         """Something that is not a request was answered."""
         self._tally.requests[listener.name, "", "", error.status] += 1
         if self._sink is not None:

@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from proxy.core.identity import BackendId
     from proxy.core.messages import RequestHead
     from proxy.core.pool import Backend
-    from proxy.edge.client.listener import Listener
-    from proxy.edge.dataplane import DataPlane
     from proxy.edge.exchange.gate import Gate
+    from proxy.edge.exchange.plane import Entrance, Plane
     from proxy.edge.exchange.responder import Responder
     from proxy.edge.upstream.carrier import Carrier
     from proxy.edge.upstream.replay import Replay
@@ -69,9 +68,7 @@ class Record:
         "written",
     )
 
-    def __init__(
-        self, plane: DataPlane, listener: Listener, responder: Responder, head: RequestHead, peer: Peer
-    ) -> None:
+    def __init__(self, plane: Plane, listener: Entrance, responder: Responder, head: RequestHead, peer: Peer) -> None:
         self.plane = plane
         self.listener = listener
         self.responder = responder

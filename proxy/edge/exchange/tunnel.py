@@ -10,20 +10,18 @@ come back (1012), and a moment to answer it; what the backend still says is drop
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from proxy.core.errors import Side
+from proxy.edge.exchange.plane import Connection
 from proxy.edge.loop.poller import GONE
 from proxy.edge.loop.stream import BLOCKED, Stream
 from proxy.edge.loop.timers import NEVER
 from proxy.wire.websocket import FrameTracker, close_frame
 
 if TYPE_CHECKING:
-    from proxy.edge.client.http1_connection import Http1Connection
-    from proxy.edge.client.http2_channel import Http2Channel
-    from proxy.edge.client.http2_stream import Http2Stream
-    from proxy.edge.dataplane import DataPlane
     from proxy.edge.exchange.exchange import Exchange
+    from proxy.edge.exchange.plane import Plane
     from proxy.edge.upstream.upstream_connection import UpstreamConnection
 
 READS_AT_A_TIME: Final = 4
@@ -37,6 +35,50 @@ ECHO_SECONDS: Final = 2.0
 HALF_SECONDS: Final = 5.0
 """How long a client may be silent after its backend has closed its half: most have closed all of it."""
 CUT: Final = "cut at the end of the drain"
+
+
+class TunnelStream(Protocol):
+    """What carries the bytes of one side: a `Stream`, or something that is read and written like one."""
+
+    readable: bool
+    hangup: bool
+
+    @property
+    def broken(self) -> bool:
+        """Whether nothing can be written any more."""
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that are kept because they were not taken."""
+
+    @property
+    def backed_up(self) -> bool:
+        """Whether a source should stop."""
+
+    def own(self, owner: TunnelEnd) -> None:
+        """Tell the end of a tunnel from now on what happens."""
+
+    def read_into(self, buffer: memoryview) -> int:
+        """As `Stream.read_into`."""
+
+    def write(self, data: bytes | memoryview) -> None:
+        """As `Stream.write`."""
+
+    def flush_kept(self) -> bool:
+        """As `Stream.flush_kept`."""
+
+    def end_writes(self) -> None:
+        """Say that nothing more will be written."""
+
+    def close(self) -> None:
+        """Close; idempotent."""
+
+
+class TunnelClient(Connection, Protocol):
+    """A connection or stream of a client that becomes a tunnel."""
+
+    def give_stream(self) -> TunnelStream:
+        """Give what carries the bytes; the tunnel takes its place."""
 
 
 class Tunnel:
@@ -60,9 +102,9 @@ class Tunnel:
 
     def __init__(
         self,
-        plane: DataPlane,
+        plane: Plane,
         exchange: Exchange,
-        client: Http1Connection | Http2Stream,
+        client: TunnelClient,
         connection: UpstreamConnection,
     ) -> None:
         self.plane = plane
@@ -190,7 +232,7 @@ class TunnelEnd:
     followed = False
     other: TunnelEnd
 
-    def __init__(self, tunnel: Tunnel, stream: Stream | Http2Channel) -> None:
+    def __init__(self, tunnel: Tunnel, stream: TunnelStream) -> None:
         self.tunnel = tunnel
         self.stream = stream
         self.ended = False

@@ -1,14 +1,19 @@
-"""The seam between an exchange and what carries it to a backend: a connection of HTTP/1.1, or one stream of HTTP/2."""
+"""The seam between an exchange and what carries it to a backend: a connection of HTTP/1.1, or one stream of HTTP/2.
+
+`Carrier` is what an exchange knows of the one, `Carried` what the other knows of an exchange.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from proxy.core.errors import ConnectFailed, UpstreamBroken, UpstreamTimedOut
-    from proxy.core.messages import RequestHead
-    from proxy.edge.exchange.exchange import Exchange
-    from proxy.edge.loop.stream import Data
+    from proxy.core.forwarding import Peer
+    from proxy.core.messages import Field, RequestHead, ResponseHead
+    from proxy.edge.loop.stream import Data, Stream
     from proxy.edge.upstream.replay import Replay
 
 
@@ -20,12 +25,12 @@ class Carrier(Protocol):
         paused: the response waits for the client.
     """
 
-    exchange: Exchange | None
+    exchange: Carried | None
     paused: bool
 
     @property
     def connecting(self) -> bool:
-        """Whether there is no connection yet; `Exchange.on_connected` follows, or a failure."""
+        """Whether there is no connection yet; `Carried.on_connected` follows, or a failure."""
 
     @property
     def fresh(self) -> bool:
@@ -37,12 +42,12 @@ class Carrier(Protocol):
 
     @property
     def backed_up(self) -> bool:
-        """Whether the backend takes no more of the body for now; `Exchange.on_upstream_drained` follows."""
+        """Whether the backend takes no more of the body for now; `Carried.on_upstream_drained` follows."""
 
-    def carry(self, exchange: Exchange, head: RequestHead) -> None:
+    def carry(self, exchange: Carried, head: RequestHead) -> None:
         """Take an exchange."""
 
-    def send_request(self, exchange: Exchange, request_id: bytes, replay: Replay | None) -> int:
+    def send_request(self, exchange: Carried, request_id: bytes, replay: Replay | None) -> int:
         """Send the head, and what has come of the body.
 
         Returns:
@@ -69,3 +74,83 @@ class Carrier(Protocol):
 
     def close(self) -> None:
         """Give up; idempotent."""
+
+
+class Answering(Protocol):
+    """Where the parts of a message come from and go to that an exchange has no use for.
+
+    `request_trailers` are the fields that came behind the body of the request, once it is complete.
+    """
+
+    request_trailers: Sequence[Field]
+
+    def splice_target(self) -> Stream | None:
+        """The stream that takes the next piece of the body unseen; None while it has to be framed."""
+
+    def send_trailers(self, trailers: Sequence[Field]) -> None:
+        """The fields that came behind the body."""
+
+
+class Carried(Protocol):
+    """An exchange, as the backend's side sees it; see `proxy.edge.exchange.exchange.Exchange`.
+
+    Attributes:
+        head: of the request.
+        target: what the backend is asked for.
+        peer: who asks.
+        request_done: the whole request has come.
+        retries: how often it was tried again.
+        written: bytes of the request that were written to the present backend.
+        response_timeout: seconds to the first byte of the response.
+        idle_timeout: seconds from one byte to the next.
+    """
+
+    head: RequestHead
+    target: bytes
+    peer: Peer
+    request_done: bool
+    retries: int
+    written: int
+    response_timeout: float
+    idle_timeout: float
+
+    @property
+    def responder(self) -> Answering:
+        """The client's side."""
+
+    @property
+    def downstream_backed_up(self) -> bool:
+        """Whether the response has to wait for the client."""
+
+    def on_connected(self) -> None:
+        """There is a connection: send the request."""
+
+    def on_upstream_drained(self) -> None:
+        """The backend takes more of the body."""
+
+    def on_interim(self, head: ResponseHead) -> None:
+        """An informational response came."""
+
+    def on_response_head(self, head: ResponseHead) -> None:
+        """The response begins."""
+
+    def on_response_body(self, data: Data) -> None:
+        """A piece of the body."""
+
+    def on_response_moved(self, size: int) -> None:
+        """A piece of the body went straight to the client."""
+
+    def on_response(self, head: ResponseHead) -> None:
+        """The whole response came at once."""
+
+    def on_response_end(self) -> None:
+        """The response is whole."""
+
+    def flush(self) -> None:
+        """Send what has been said to the client so far."""
+
+    def on_upstream_failed(self, connection: Carrier, error: ConnectFailed | UpstreamBroken | UpstreamTimedOut) -> None:
+        """The connection to the backend failed and is closed."""
+
+    def on_crash(self, error: Exception) -> None:
+        """Contain a defect of ours to this exchange."""

@@ -16,7 +16,7 @@ from proxy.edge.loop.timers import NEVER
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from proxy.edge.exchange.exchange import Exchange
+    from proxy.edge.upstream.carrier import Carried
     from proxy.edge.upstream.upstream import Upstream
 
 CONNECT_TIMEOUT: Final = 5.0
@@ -94,7 +94,7 @@ class Connector:
         else:
             self.fail(ConnectFailed(f"connect to {self.upstream.backend.address}: timed out"))
 
-    def exchanges(self) -> Iterator[Exchange]:
+    def exchanges(self) -> Iterator[Carried]:
         """What it carries."""
         raise NotImplementedError
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from proxy.core.messages import Field
-    from proxy.edge.exchange.exchange import Exchange
+    from proxy.edge.upstream.carrier import Carried
     from proxy.edge.upstream.upstream import Upstream
 
 IDLE: Final = 4.0
@@ -49,7 +49,7 @@ class H2cConnection(Connector):
 
     # For the upstream.
 
-    def exchanges(self) -> Iterator[Exchange]:
+    def exchanges(self) -> Iterator[Carried]:
         """What its streams carry."""
         for stream in self.streams:
             if stream.exchange is not None:

@@ -18,8 +18,8 @@ from proxy.wire.http2_fields import write_trailers
 
 if TYPE_CHECKING:
     from proxy.core.messages import Field, RequestHead, ResponseHead
-    from proxy.edge.exchange.exchange import Exchange
     from proxy.edge.loop.stream import Data
+    from proxy.edge.upstream.carrier import Carried
     from proxy.edge.upstream.h2c_connection import H2cConnection
     from proxy.edge.upstream.replay import Replay
 
@@ -50,7 +50,7 @@ class H2cStream:
     def __init__(self, connection: H2cConnection, *, fresh: bool) -> None:
         self.connection = connection
         self.plane = connection.plane
-        self.exchange: Exchange | None = None
+        self.exchange: Carried | None = None
         self.fresh = fresh
         self.received = False
         self.paused = False
@@ -72,11 +72,11 @@ class H2cStream:
 
     # From the exchange.
 
-    def carry(self, exchange: Exchange, head: RequestHead) -> None:
+    def carry(self, exchange: Carried, head: RequestHead) -> None:
         """Take an exchange."""
         self.exchange = exchange
 
-    def send_request(self, exchange: Exchange, request_id: bytes, replay: Replay | None) -> int:
+    def send_request(self, exchange: Carried, request_id: bytes, replay: Replay | None) -> int:
         """Send the head and what has come of the body.
 
         Returns:

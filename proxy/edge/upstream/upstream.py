@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from proxy.core.pool import Backend
-    from proxy.edge.dataplane import DataPlane
-    from proxy.edge.exchange.exchange import Exchange
-    from proxy.edge.upstream.carrier import Carrier
+    from proxy.edge.loop.surroundings import Surroundings
+    from proxy.edge.upstream.carrier import Carried, Carrier
     from proxy.edge.upstream.connector import Connector
 
 QUIET: Final = 0.5
@@ -33,7 +32,7 @@ class Upstream:
 
     __slots__ = ("_address", "_family", "backend", "connections", "idle", "plane")
 
-    def __init__(self, plane: DataPlane, backend: Backend) -> None:
+    def __init__(self, plane: Surroundings, backend: Backend) -> None:
         self.plane = plane
         self.backend = backend
         self.idle: list[UpstreamConnection] = []
@@ -85,7 +84,7 @@ class Upstream:
             raise ConnectFailed(f"no socket for {self.backend.address}: {error.strerror}") from error
         return sock
 
-    def exchanges(self) -> Iterator[Exchange]:
+    def exchanges(self) -> Iterator[Carried]:
         """What is in flight, tunnels not included."""
         for connection in self.connections:
             yield from connection.exchanges()

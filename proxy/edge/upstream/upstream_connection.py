@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from proxy.core.messages import RequestHead
-    from proxy.edge.exchange.exchange import Exchange
     from proxy.edge.loop.stream import Data
+    from proxy.edge.upstream.carrier import Carried
     from proxy.edge.upstream.replay import Replay
     from proxy.edge.upstream.upstream import Upstream
 
@@ -52,7 +52,7 @@ class UpstreamConnection(Connector):
 
     def __init__(self, upstream: Upstream, sock: socket.socket) -> None:
         super().__init__(upstream, sock)
-        self.exchange: Exchange | None = None
+        self.exchange: Carried | None = None
         self.fresh = True
         self.received = False
         self.paused = False  # until the client takes more
@@ -73,7 +73,7 @@ class UpstreamConnection(Connector):
         self.upstream.connections.add(self)
         super().connect(address)
 
-    def exchanges(self) -> Iterator[Exchange]:
+    def exchanges(self) -> Iterator[Carried]:
         """The one it carries, if any."""
         if self.exchange is not None:
             yield self.exchange
@@ -85,7 +85,7 @@ class UpstreamConnection(Connector):
 
     # Carrying an exchange.
 
-    def carry(self, exchange: Exchange, head: RequestHead) -> None:
+    def carry(self, exchange: Carried, head: RequestHead) -> None:
         """Take an exchange."""
         self.exchange = exchange
         self.received = False
@@ -99,7 +99,7 @@ class UpstreamConnection(Connector):
         """Whether the backend takes no more of the body for now."""
         return self.stream.backed_up
 
-    def send_request(self, exchange: Exchange, request_id: bytes, replay: Replay | None) -> int:
+    def send_request(self, exchange: Carried, request_id: bytes, replay: Replay | None) -> int:
         """Send the head and what has come of the body, in one go.
 
         Returns:
@@ -251,7 +251,7 @@ class UpstreamConnection(Connector):
                     break  # a body in chunks: others are to have their turn
         self.plane.poller.soon(self, self.pump)
 
-    def _read_body(self, exchange: Exchange, left: int) -> int:
+    def _read_body(self, exchange: Carried, left: int) -> int:
         """Pass on a piece of a body whose end needs no parser; returns as `Stream.read_into`."""
         plane, stream = self.plane, self.stream
         target = exchange.responder.splice_target() if stream.splices and left > WORTHWHILE else None
@@ -275,7 +275,7 @@ class UpstreamConnection(Connector):
                 exchange.on_response_end()
         return got
 
-    def _read_items(self, exchange: Exchange, data: bytes) -> None:
+    def _read_items(self, exchange: Carried, data: bytes) -> None:
         parser = self._parser
         items = parser.feed(data)
         if len(items) == 1 and parser.error is None:

@@ -15,6 +15,7 @@ from h2.errors import ErrorCodes
 from proxy.core.address import TcpAddress
 from proxy.core.config import StaticPoolTable
 from proxy.core.config.pools import Protocol
+from proxy.edge.exchange.exchange import Exchange
 from proxy.wire.http2_client import STREAM_WINDOW
 from tests.support.http2_client import Http2Client, Upload
 from tests.support.http2_frames import POST as POST_FIELDS
@@ -194,6 +195,7 @@ async def test_a_slow_client_stops_its_stream_and_no_other():
         assert backend.machine.local_flow_control_window(slow) == 0, "the client took everything"
         (connection,) = running.plane.gates["web"].upstreams[running.pool.backends[0].id].connections
         (exchange,) = connection.exchanges()
+        assert isinstance(exchange, Exchange)
         assert exchange.connection is not None
         assert exchange.connection.paused
         await other.send_all(GET)

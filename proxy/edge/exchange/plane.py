@@ -1,0 +1,102 @@
+"""What exchanges, and the connections of the clients that make them, know of the data plane and of a listener."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from proxy.edge.loop.surroundings import Surroundings
+
+if TYPE_CHECKING:
+    from proxy.core.config.listeners import RedirectTable
+    from proxy.core.messages import RequestHead
+    from proxy.core.pool import Backend
+    from proxy.core.routing import Router
+    from proxy.core.tally import Tally
+    from proxy.edge.exchange.exchange import Exchange
+    from proxy.edge.exchange.gate import Gate
+    from proxy.edge.exchange.ledger import Ledger
+    from proxy.edge.exchange.tunnel import Tunnel
+
+
+class Log(Protocol):
+    """What the data plane says in the log."""
+
+    def debug(self, event: str, **fields: Any) -> Any:  # structlog's own signature
+        """What helps a developer."""
+
+    def warning(self, event: str, **fields: Any) -> Any:
+        """What an operator should see."""
+
+    def error(self, event: str, **fields: Any) -> Any:
+        """A defect."""
+
+
+class Plane(Surroundings, Protocol):
+    """See `proxy.edge.dataplane.DataPlane`.
+
+    Attributes:
+        tally: what is counted.
+        log: where pauses are told.
+        ledger: takes what ended.
+        router: the routes of now.
+        gates: by name of their pool.
+        tunnels: those that are open.
+        stopping: nothing is accepted any more, and each answer is the last of its connection.
+        handed_over: because another process takes over, not because this one ends.
+    """
+
+    tally: Tally
+    log: Log
+    ledger: Ledger
+    router: Router
+    gates: dict[str, Gate]
+    tunnels: dict[Exchange, Tunnel]
+    stopping: bool
+    handed_over: bool
+
+    def next_request_id(self) -> bytes:
+        """An id for a request: unique among all proxies, and in order within one."""
+
+    def tunnels_to(self, backend: Backend) -> list[Tunnel]:
+        """The tunnels that a backend has."""
+
+    def cut(self, backend: Backend, gate: Gate | None = None) -> int:
+        """End by force what is in flight in a backend; gives how many exchanges."""
+
+
+class Connection(Protocol):
+    """A client connection, as the listener that counts it sees it."""
+
+    def drain(self) -> None:
+        """End in order: at once when idle, else after what is under way."""
+
+    def close(self) -> None:
+        """End at once."""
+
+    def on_crash(self, error: Exception) -> None:
+        """An exception left one of these: log it and end this connection, nothing else."""
+
+
+class Entrance(Protocol):
+    """The listener by which a request came; see `proxy.edge.client.listener.Listener`.
+
+    Attributes:
+        name: of the listener.
+        body_bytes: the longest body of a request; None is any.
+        idle_timeout: seconds in which nothing may move.
+        redirect: where it sends everybody, if it does.
+    """
+
+    name: str
+    body_bytes: int | None
+    idle_timeout: float
+    redirect: RedirectTable | None
+
+    def redirect_to(self, head: RequestHead) -> bytes:
+        """Where a request is sent: the same host and path."""
+
+    def replace(self, old: Connection, new: Connection) -> None:
+        """A connection has become another."""
+
+    def forget(self, connection: Connection) -> None:
+        """A connection has ended."""
