@@ -74,6 +74,7 @@ class LineWriter:
         self._failing: str | None = None  # the thread's own: why the last write failed
         self._failures: deque[str] = deque(maxlen=8)  # those not reported yet
         self._awake = False
+        self._telling = False
         self._wake = threading.Event()
         self._hurry = threading.Event()
         self._reopen = False
@@ -125,13 +126,17 @@ class LineWriter:
         """Report what was lost since the last report, on the producer's thread."""
         self.dropped += self._lost - self._lost_seen
         self._lost_seen = self._lost
-        if self._report is None:
-            return
-        while self._failures:
-            self._report(f"{self._name}.failed", {"error": self._failures.popleft()})
-        if self.dropped > self._reported:
-            lines, self._reported = self.dropped - self._reported, self.dropped
-            self._report(f"{self._name}.dropped", {"lines": lines, "total": self.dropped})
+        if self._report is None or self._telling:
+            return  # the report of a log is a line of that log, and may be lost as well: it is told with the next
+        self._telling = True
+        try:
+            while self._failures:
+                self._report(f"{self._name}.failed", {"error": self._failures.popleft()})
+            if self.dropped > self._reported:
+                lines, self._reported = self.dropped - self._reported, self.dropped
+                self._report(f"{self._name}.dropped", {"lines": lines, "total": self.dropped})
+        finally:
+            self._telling = False
 
     def _start(self) -> None:
         self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)

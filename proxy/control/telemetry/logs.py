@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import MutableMapping
 from typing import Final
 
@@ -27,17 +28,22 @@ PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical"
 
 
 class LogStream:
-    """The file that structlog writes to."""
+    """Where structlog's loggers write, one for all threads.
+
+    A line can tell that others were lost, which is a line again: the lock lets the same thread in a second time.
+    """
 
     def __init__(self, fd: int) -> None:
         self._lines = LineWriter(fd, name="log", report=self._report)
+        self._lock = threading.RLock()
 
-    def write(self, text: str) -> None:
-        """Queue whole lines; never waits."""
-        self._lines.write(text.encode("utf-8", "backslashreplace"))
+    def msg(self, message: str) -> None:
+        """Queue a line; never waits, and never raises when it cannot be written."""
+        with self._lock:
+            self._lines.write(f"{message}\n".encode("utf-8", "backslashreplace"))
 
-    def flush(self) -> None:
-        """Nothing to do: the thread writes at once."""
+    # What structlog calls by the names of its levels.
+    log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg
 
     def close(self) -> None:
         """Write what is left; waits at most five seconds."""
@@ -124,8 +130,7 @@ def configure_logs(*, level: str, log_format: str, fd: int = STDERR) -> LogStrea
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        # Typed for text files, used only for write and flush.
-        logger_factory=structlog.WriteLoggerFactory(file=stream),  # type: ignore[arg-type]
+        logger_factory=lambda *_: stream,
         cache_logger_on_first_use=False,  # or a logger used before this call would keep the old stream
     )
     root = logging.getLogger()

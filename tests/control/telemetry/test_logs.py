@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -119,3 +121,22 @@ def test_a_variable_that_speaks_of_another_stream_changes_nothing(
     """It is inherited by programs whose stderr is redirected elsewhere."""
     monkeypatch.setenv("JOURNAL_STREAM", "1:1")
     assert logged(tmp_path / "log").startswith("{")
+
+
+def test_a_log_that_cannot_be_written_stops_nobody():
+    """A full disk is told in the log itself, which is lost as well; whoever logs goes on."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    stream = configure_logs(level="info", log_format="json", fd=full)
+
+    def log_much() -> None:
+        log = structlog.get_logger()
+        for number in range(200):
+            log.info("backend.ready", slot=number)
+            time.sleep(0.001)  # so that the thread that writes has failed before the next line
+
+    thread = threading.Thread(target=log_much, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
+    stream.close()
+    os.close(full)
