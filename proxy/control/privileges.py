@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pwd
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -41,3 +43,31 @@ def drop_privileges(user: str, *, state_dir: Path) -> Mapping[str, str]:
         allowed = f"a user that this process may become; {error.strerror}: start the proxy as root, or leave it out"
         raise ConfigError([Problem("proxy.user", user, allowed)]) from error
     return {"HOME": entry.pw_dir, "USER": entry.pw_name, "LOGNAME": entry.pw_name}
+
+
+def check_python(name: str) -> None:
+    """See that a user can run what guards the backends, while nothing has been changed yet.
+
+    Says nothing of a user that does not exist, or that this process may not become: `drop_privileges` does.
+
+    Raises:
+        ConfigError: as root one may run a Python that nobody else can reach.
+    """
+    try:
+        user = pwd.getpwnam(name)
+    except KeyError:
+        return
+    if os.geteuid() != 0:
+        return
+    try:
+        subprocess.run(
+            [sys.executable, "-I", "-S", "-c", ""],
+            user=user.pw_uid,
+            group=user.pw_gid,
+            extra_groups=os.getgrouplist(user.pw_name, user.pw_gid),
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    except PermissionError as error:
+        allowed = f"a user that may execute the Python of this proxy; {sys.executable}: no"
+        raise ConfigError([Problem("proxy.user", user.pw_name, allowed)]) from error

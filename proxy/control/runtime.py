@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,7 +31,7 @@ from proxy.control.orders import Orders
 from proxy.control.pools.pool_set import PoolSet
 from proxy.control.pools.release import Release, read_releases
 from proxy.control.pools.surroundings import Surroundings
-from proxy.control.privileges import drop_privileges
+from proxy.control.privileges import check_python, drop_privileges
 from proxy.control.rollout.book import RolloutBook
 from proxy.control.rollout.reload import ReloadAnswer, Reloader
 from proxy.control.rollout.rollouts import RolloutRun
@@ -49,7 +48,7 @@ from proxy.control.telemetry.traffic import TrafficRecorder
 from proxy.control.version import program_version
 from proxy.core.address import Address
 from proxy.core.config import AccessLogFormat, Configuration
-from proxy.core.errors import ConfigError, Problem, ProxyError, RefusalCode, Refused
+from proxy.core.errors import ConfigError, ProxyError, RefusalCode, Refused
 from proxy.core.pool import CapacityFreed, PoolEvent
 from proxy.core.routing import Router
 from proxy.core.tally import Tally
@@ -183,14 +182,10 @@ class Runtime(Orders):
         nursery.start_soon(self.manager.serve_watchdog)
         await self.open_admin({})
         prepared = self.listeners.prepare(config.listeners)
+        if config.proxy.user:
+            check_python(config.proxy.user)
         identity = drop_privileges(config.proxy.user, state_dir=state_dir)
-        try:
-            guardian = start_guardian()
-        except PermissionError as error:
-            # As root one may run a Python that nobody else can reach.
-            allowed = f"a user that may execute the Python of this proxy; {error.filename or sys.executable}: no"
-            raise ConfigError([Problem("proxy.user", config.proxy.user, allowed)]) from error
-        self.surround(guardian, state_dir, environment | dict(identity))
+        self.surround(start_guardian(), state_dir, environment | dict(identity))
         await nursery.start(self.plane.serve)
         nursery.start_soon(self.traffic.serve, self.log)
         releases = await read_releases(config.pools, environment=self.surroundings.environment, guardian=self.guardian)

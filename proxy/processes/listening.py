@@ -26,7 +26,7 @@ import stat
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import assert_never
+from typing import Final, assert_never
 
 from proxy.core.address import Address, TcpAddress, UnixAddress
 from proxy.core.errors import BackendError
@@ -87,10 +87,14 @@ def remove_path(address: Address) -> None:
                 pass
 
 
+_OURS: Final = re.compile(r".*\.sock|proxy\.pid.*|development-ca\.pem.*")
+
+
 def open_directory(path: Path) -> Path:
     """Make the directory for sockets, or check the one there is: mode 0700 and ours.
 
-    Servers give their sockets any mode they like, so the directory is what keeps others out.
+    Servers give their sockets any mode they like, so the directory is what keeps others out. One that is open to others
+    is closed to them if nothing but sockets and files of a proxy is in it.
 
     Raises:
         BackendError: it cannot be made, or is somebody else's.
@@ -103,6 +107,9 @@ def open_directory(path: Path) -> Path:
         if found.st_uid != os.geteuid():
             raise BackendError(f"{path} belongs to user {found.st_uid}, not to {os.geteuid()}")
         if stat.S_IMODE(found.st_mode) != 0o700:
+            foreign = [entry.name for entry in path.iterdir() if not _OURS.fullmatch(entry.name)]
+            if foreign:
+                raise BackendError(f"{path} is open to others and has things of theirs in it, such as {min(foreign)}")
             path.chmod(0o700)
     except OSError as error:
         raise BackendError(f"no directory for sockets at {path}: {error.strerror}") from error

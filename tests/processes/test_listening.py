@@ -138,6 +138,20 @@ def test_the_directory_is_closed_to_others(tmp_path):
     assert stat.S_IMODE(open_directory(path).stat().st_mode) == 0o700
 
 
+def test_a_directory_that_others_use_is_refused_and_left_alone(tmp_path):
+    """To close it would take it from them; what a proxy has left there is no reason."""
+    path = tmp_path / "s"
+    path.mkdir(mode=0o755)
+    for name in ("proxy.pid", "development-ca.pem"):
+        (path / name).touch()
+    assert stat.S_IMODE(open_directory(path).stat().st_mode) == 0o700
+    path.chmod(0o755)
+    (path / "theirs").touch()
+    with pytest.raises(BackendError, match="such as theirs"):
+        open_directory(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o755
+
+
 def test_a_directory_that_is_a_link_or_a_file_is_refused(tmp_path):
     """Somebody else may have put it there."""
     (tmp_path / "link").symlink_to(tmp_path)
