@@ -11,11 +11,27 @@ first configuration, and `loading` has them start sooner.
 
 from __future__ import annotations
 
+import os
+import sys
+from contextlib import suppress
+
 from proxy.cli.loading import loading
 
 
 def main() -> None:
     """Do what the arguments of this process say, and end it with the exit code of that."""
     with loading():
+        import click
+
+        from proxy.cli.exits import ExitCode
         from proxy.cli.group import hotswap
-    hotswap(prog_name="hotswap")
+    for stream, descriptor in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, stream) is None:  # closed by whoever started this; what would open next must not take its place
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+            setattr(sys, stream, open(descriptor, "w", closefd=False))  # noqa: SIM115  # for as long as the process lives
+    try:
+        hotswap(prog_name="hotswap")
+    except OSError as error:
+        with suppress(OSError):
+            click.echo(f"what was to be printed could not be written: {error.strerror}", err=True)
+        os._exit(ExitCode.FAILED)  # what is left to be written would fail as well

@@ -209,6 +209,7 @@ def translate(error: ProxyLost | Problem, endpoint: Endpoint) -> CommandError:
             return CommandError(ExitCode.USAGE, "\n".join(problems) or error.detail)
         case 401:
             hint = "name its file by --token-file, $HOTSWAP_ADMIN_TOKEN_FILE or [admin].token_file"
-            return CommandError(ExitCode.FAILED, f"{error.code}: the proxy wants a token", hint)
+            wanted = "the proxy wants a token" if endpoint.token is None else "the proxy wants another token"
+            return CommandError(ExitCode.FAILED, f"{error.code}: {wanted}", hint)
         case _:
             return CommandError(ExitCode.FAILED, f"{error.code}: {error.detail}")

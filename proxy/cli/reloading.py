@@ -66,6 +66,7 @@ def reload(client: AdminClient, pools: tuple[str, ...], no_wait: bool, as_json: 
         names = " and ".join(report["id"] for report in found.reports.values() if report["outcome"] == "running")
         if names:
             tell(f"rollout {names} goes on without you; hotswap status shows it, hotswap abort POOL ends it")
+            click.get_current_context().exit(int(ExitCode.FAILED))
         raise
     if as_json:
         put_json(found.as_json())

@@ -11,6 +11,7 @@ import click
 
 from proxy.cli.client import AdminClient, Problem, ProxyLost, translate
 from proxy.cli.endpoint import VARIABLE, Options, note_option
+from proxy.cli.exits import CommandError, ExitCode
 from proxy.cli.terminal import tell
 
 P = ParamSpec("P")
@@ -58,5 +59,9 @@ def speaks(command: Callable[Concatenate[AdminClient, P], R]) -> Callable[P, R]:
             return command(client, *arguments, **options)
         except (ProxyLost, Problem) as error:
             raise translate(error, client.endpoint) from error
+        except (KeyError, TypeError, AttributeError) as error:
+            where = " or ".join(str(address) for address in client.endpoint.addresses)
+            message = f"what answers at {where} is not the admin API of a hotswap proxy: {error!r}"
+            raise CommandError(ExitCode.FAILED, message, f"found by {client.endpoint.source}") from error
 
     return speaking

@@ -207,10 +207,32 @@ Program = Annotated[str, AfterValidator(_resolve_program), WithJsonSchema({"type
 
 
 def _resolve_log(path: str, info: ValidationInfo) -> str:
+    if not path or path.endswith("/"):
+        raise ValueError('"-" (standard output), "off", or the path of a file')
     return path if path in {"-", "off"} else _resolve(path, info)
 
 
 LogPath = Annotated[str, AfterValidator(_resolve_log), WithJsonSchema({"type": "string"})]
+
+
+HOST_FIELD_PATTERN = r"^[A-Za-z0-9._:\[\]-]*$"
+HOST_FIELD_ALLOWED = (
+    "a host as it stands in a request, such as app.example.org, with a port or without; empty: that of the address"
+)
+
+
+def _parse_host_field(host: str) -> str:
+    if not re.fullmatch(HOST_FIELD_PATTERN, host):
+        raise ValueError(HOST_FIELD_ALLOWED)
+    return host
+
+
+HostName = Annotated[
+    str,
+    BeforeValidator(_text(_parse_host_field, HOST_FIELD_ALLOWED)),
+    WithJsonSchema({"type": "string", "pattern": HOST_FIELD_PATTERN}),
+]
+"""What stands in the field Host."""
 
 
 ADDRESS_PATTERN = r"^unix:.+$|^([^:]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$"

@@ -198,3 +198,21 @@ def _unknown_key(location: Location) -> str:
     if hint:
         return f"unknown key{hint}"
     return f"unknown key; allowed here: {', '.join(model.model_fields)}"
+
+
+def find_unusable_texts(value: object, location: Location = ()) -> Iterator[Finding]:
+    """Find texts with a NUL character: no path, argument or variable of a process can have one."""
+    match value:
+        case str() if "\0" in value:
+            yield Finding(location, value, "a text without the character NUL")
+        case Mapping():
+            for key, below in value.items():
+                if "\0" in key:
+                    yield Finding((*location, key), below, "a key without the character NUL")
+                else:
+                    yield from find_unusable_texts(below, (*location, key))
+        case list():
+            for number, below in enumerate(value):
+                yield from find_unusable_texts(below, (*location, number))
+        case _:
+            pass

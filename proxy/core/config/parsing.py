@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from proxy.core.config.configuration import Configuration
 from proxy.core.config.conflicts import find_conflicts
 from proxy.core.config.fields import DIRECTORY
-from proxy.core.config.findings import Finding, in_order_of, translate
+from proxy.core.config.findings import Finding, find_unusable_texts, in_order_of, translate
 from proxy.core.errors import MISSING, ConfigError, Problem
 
 
@@ -70,6 +70,7 @@ def parse_draft(text: str, *, origin: str) -> Draft:
         configuration = Configuration.model_validate(document, context={DIRECTORY: directory})
     except ValidationError as error:
         findings.extend(translate(error.errors(include_url=False)))
+    findings.extend(find_unusable_texts(document))
     reported = {finding.location for finding in findings}
     findings.extend(finding for finding in find_conflicts(document, directory) if finding.location not in reported)
     return Draft(document=document, directory=directory, configuration=configuration, findings=tuple(findings))

@@ -16,6 +16,7 @@ from proxy.core.config.fields import (
     Duration,
     FilePath,
     Flag,
+    HostName,
     Period,
     PoolSize,
     Positive,
@@ -59,7 +60,7 @@ class HealthTable(Table):
     expect: Statuses = StatusSet(ranges=((200, 399),))
     """Statuses that pass."""
 
-    host: str = Field(default="", pattern=r"^[A-Za-z0-9._:\[\]-]*$")
+    host: HostName = ""
     """Host field of the probe; empty: the address of the backend."""
 
 
