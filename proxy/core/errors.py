@@ -171,6 +171,10 @@ class Refused(ProxyError):
         self.code = code
         self.state: dict[str, object] = dict(state or {})
 
+    def to_json(self) -> dict[str, object]:
+        """Give it as JSON, for answers that hold several."""
+        return {"code": self.code.value, "detail": self.detail, "state": self.state}
+
 
 class NotFound(ProxyError):
     """A verb named something that does not exist; `known` lists what does.

@@ -22,7 +22,7 @@ from structlog.typing import FilteringBoundLogger
 
 from proxy.control.admin import documents as shape
 from proxy.control.admin.page import add_page
-from proxy.control.admin.problems import MEDIA_TYPE, ProblemResponse, describe_refusal, problem_of
+from proxy.control.admin.problems import MEDIA_TYPE, ProblemResponse, problem_of
 from proxy.control.admin.streaming import stream_events
 from proxy.control.admin.verbs import Answer, Verbs
 from proxy.control.admin.views import detail_of, find_pool, find_slot, report, reports, unready_reasons
@@ -158,7 +158,7 @@ def trigger_of(agent: str) -> str:
 
 async def answer_reload(runtime: Verbs, answer: Answer, *, wait: bool, started: int = 202) -> Response:
     """Write down what became of a reload of several pools; a refusal when nothing at all was accepted."""
-    refusals = {pool: describe_refusal(refused) for pool, refused in answer.refusals.items()}
+    refusals = {pool: refused.to_json() for pool, refused in answer.refusals.items()}
     if refusals and not answer.rollouts and not answer.changes:
         first = next(iter(answer.refusals.values()))
         return ProblemResponse(first.status, first.code.value, first.detail, {**first.state, "refusals": refusals})

@@ -52,11 +52,6 @@ class ProblemResponse(JSONResponse):
         super().__init__(document, status_code=status, headers=None if headers is None else dict(headers))
 
 
-def describe_refusal(refused: Refused) -> dict[str, object]:
-    """Give a refusal as JSON, for answers that hold several."""
-    return {"code": refused.code.value, "detail": refused.detail, "state": refused.state}
-
-
 def problem_of(error: ProxyError) -> ProblemResponse:
     """Give the answer to an error of this program."""
     match error:

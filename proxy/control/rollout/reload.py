@@ -80,7 +80,7 @@ class Reloader:
                 except Refused as refused:
                     refusals[pool.name] = refused
             if supervised and not marked:
-                raise next(iter(refusals.values()))
+                raise _refused_all(refusals)
             async with self._turn:
                 config, problems = await self._load()
                 return await self._take_over(config, problems, marked, refusals, trigger)
@@ -273,7 +273,7 @@ class Reloader:
                 if refusal is not None:
                     refusals[name] = self._marks.tell(name, refusal)
         if offers and all(name in refusals for name in offers):
-            raise refusals[next(iter(offers))]
+            raise _refused_all(refusals)
         if config is None or problems:
             detail = "; ".join(str(problem) for problem in problems)
             state: dict[str, object] = {"problems": [problem.to_json() for problem in problems]}
@@ -311,3 +311,13 @@ class Reloader:
             now=trio.current_time(),
         )
         return RolloutRun(pool, rollout)
+
+
+def _refused_all(refusals: Mapping[str, Refused]) -> Refused:
+    """Give one refusal for a reload of which nothing is left: that of the first pool, which tells of the others."""
+    first, *others = refusals.values()
+    if not others:
+        return first
+    detail = "; ".join(refused.detail for refused in refusals.values())
+    told = {name: refused.to_json() for name, refused in refusals.items()}
+    return Refused(first.code, detail, {**first.state, "refusals": told})

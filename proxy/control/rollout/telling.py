@@ -11,6 +11,7 @@ from proxy.core.report import RolloutReport, SlotReport
 from proxy.core.rollout import Rollout
 from proxy.core.rollout_commands import Outcome
 from proxy.core.step import Step
+from proxy.core.step_table import StepState
 
 if TYPE_CHECKING:
     from proxy.control.pools.supervised_pool import SupervisedPool
@@ -61,7 +62,8 @@ class RolloutTelling:
             report: what it was like.
         """
         exchanges = report.exchanges
-        self.log.info(
+        log = self.log.error if report.state is StepState.FAILED else self.log.info
+        log(
             event,
             slot=report.slot,
             seconds=round(report.seconds.total, 3),
