@@ -113,7 +113,7 @@ def json_line(
         pool: the pool's name, or empty.
         slot: the backend's slot, or None.
         generation: the backend's generation, or None.
-        upstream_duration: from the claim of the backend to the end of its response, or None.
+        upstream_duration: from sending the request to the end of the response, or None.
         retries: attempts after the first.
         held: how long the exchange waited for a backend.
         request_id: what the backend was given as `X-Request-ID`.

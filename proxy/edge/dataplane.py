@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from proxy.edge.exchange.plane import Log
 
 BUFFER_BYTES: Final = 256 * 1024
+FAREWELL: Final = 0.5
+"""Seconds between the last answers of a proxy that stops and the end of the connections that they went over."""
 
 
 class DataPlane:
@@ -89,14 +91,15 @@ class DataPlane:
             task_status.started()
             await self.poller.serve()
         finally:
+            for tunnel in tuple(self.tunnels.values()):
+                tunnel.end("the proxy stopped")
+            # Before the connections: who has no answer yet gets one.
+            for gate in self.gates.values():
+                gate.close()
             for listener in (*self.listeners.values(), *self.closed_listeners):
                 listener.close()
                 for connection in tuple(listener.connections):
                     connection.close()
-            for tunnel in tuple(self.tunnels.values()):
-                tunnel.end("the proxy stopped")
-            for gate in self.gates.values():
-                gate.close()
             try:
                 self.ledger.flush()
             except Exception as error:  # the rest is to be closed all the same
@@ -265,7 +268,7 @@ class DataPlane:
         """Stop accepting, let every exchange end, and close what is idle.
 
         Tunnels are told to leave, spread over the last quarter of the time; after `timeout` seconds what is left is
-        closed. **Cancellation** leaves the rest open.
+        answered 503, or broken off, and closed a moment later. **Cancellation** leaves the rest open.
         """
         self.stopping = True
         listeners = [*self.listeners.values(), *self.closed_listeners]
@@ -281,6 +284,12 @@ class DataPlane:
                 await trio.sleep(TICK)
         for tunnel in tuple(self.tunnels.values()):
             tunnel.cut()
+        for gate in self.gates.values():
+            gate.cut_all()
+        # So long may clients take to read that their time was over.
+        with trio.move_on_after(FAREWELL):
+            while any(listener.connections for listener in listeners):
+                await trio.sleep(TICK)
         for listener in listeners:
             for connection in tuple(listener.connections):
                 connection.close()

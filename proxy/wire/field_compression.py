@@ -11,6 +11,7 @@ as plain literals, and `Set-Cookie` as one that nobody on the way may index (RFC
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Final
 
 from hpack import Decoder
@@ -47,6 +48,11 @@ _PASSING: Final = frozenset(
 )
 """Names whose values rarely come twice."""
 _SECRET: Final = frozenset((b"set-cookie", b"authorization", b"proxy-authorization"))
+
+
+def list_size(fields: Iterable[Field]) -> int:
+    """How large a list is, in bytes, as SETTINGS_MAX_HEADER_LIST_SIZE counts it (RFC 9113 6.5.2)."""
+    return sum(len(name) + len(value) + FIELD_OVERHEAD for name, value in fields)
 
 
 class FieldDecoder(Decoder):

@@ -35,6 +35,7 @@ from proxy.core.messages import (
 from proxy.wire.chunked import ChunkedReader, ChunkError
 from proxy.wire.field_lines import FieldLines
 from proxy.wire.request_target import set_target
+from proxy.wire.websocket import is_handshake
 
 HEAD_END: Final = b"\r\n\r\n"
 HTTP2_HEAD: Final = b"PRI * HTTP/2.0\r\n\r\n"
@@ -68,6 +69,8 @@ RequestItem = RequestHead | bytes | End
 _CODING = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+)*")
 _TRANSFER_ENCODING = re.compile(rb"\ntransfer-encoding:[ \t]*(.*?)[ \t]*\r", re.IGNORECASE)
 _METHOD = re.compile(rb"[A-Z][A-Z-]{0,23}(?: |$)")
+TOLD_BYTES: Final = 2048
+"""As much of the target of a request that is refused is told."""
 _LINES: Final = FieldLines(REQUEST_SPECIAL, underscores=False)
 NO_CALLBACKS: Final = object()
 """What llhttp is given to call: its verdict is all we ask for."""
@@ -112,6 +115,14 @@ class RequestParser:
     def partial(self) -> bool:
         """Whether a head has begun and is not complete."""
         return bool(self._raw)
+
+    def refused_line(self) -> tuple[bytes, bytes, int]:
+        """Method, target and version of a head that was refused: of as much as came, as far as it can be told."""
+        method, *rest = self._raw.partition(_LINE_END)[0].split(b" ")
+        if not rest or not _METHOD.fullmatch(method):
+            return b"", b"", 0
+        version = {b"HTTP/1.1": 11, b"HTTP/1.0": 10}.get(rest[-1], 0)
+        return method, rest[0][:TOLD_BYTES], version
 
     def feed(self, data: bytes) -> list[RequestItem]:
         """Read what the client sent next.
@@ -199,6 +210,7 @@ class RequestParser:
         if head_bytes > self._header_bytes:
             target = (before + piece).partition(b" ")[2].partition(b" ")[0]
             status = 414 if len(target) > self._header_bytes // 2 else 431
+            self._raw = before + piece
             self.error = BadRequest("the head is too large", status=status)
             return end
         raw = before + piece if before else piece
@@ -226,15 +238,19 @@ class RequestParser:
         except BadRequest as error:
             if raw == HTTP2_HEAD:
                 self.http2 = data[end:]
+            self._raw = raw
             self.error = error.with_traceback(None)  # whose frames have us
             return
         if self.upgraded is not None:
             self.upgraded = data[end:]
             self._parser = None
             if head.has_body:
-                # No WebSocket handshake has a body, and no other upgrade is taken (P8, D15).
-                self.error = BadRequest("an upgrade with a body")
-                return
+                if is_handshake(head):
+                    self._raw = raw
+                    self.error = BadRequest("a handshake of WebSocket with a body")
+                    return
+                # No other upgrade is taken (P8, D15): an ordinary request, whose body follows.
+                self.upgraded = head.upgrade = None
         if head.chunked:
             self._chunks = ChunkedReader()
             self._parser = None
@@ -309,6 +325,7 @@ class RequestParser:
             raise BadRequest("Content-Length and Transfer-Encoding together")
 
     def _on_syntax_error(self, error: httptools.HttpParserError, raw: bytes) -> None:
+        self._raw = raw
         if isinstance(error, httptools.HttpParserInvalidMethodError):
             self.error = BadRequest("the method is not known", status=501 if _METHOD.match(raw) else 400)
         elif "`Transfer-Encoding`" in str(error):

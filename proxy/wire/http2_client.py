@@ -89,11 +89,13 @@ class Trailed:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A stream is gone. `processed` is false where the backend says that it did not begin with the request."""
+    """A stream is gone. `processed` is false where the backend says that it did not begin with the request; `answered`
+    is true where it had begun to answer, in whatever way."""
 
     stream_id: int
     detail: str
     processed: bool = True
+    answered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ class Http2ClientSession:
         machine.increment_flow_control_window(CONNECTION_WINDOW - 65535)
         self._machine = machine
         self._items: list[Item] = []
-        self._bodiless: set[int] = set()  # streams that asked with HEAD
+        self._bodiless: set[int] = set()  # streams whose response has no body: asked for with HEAD, or of such a status
         self._owed: dict[int, int] = {}  # bytes of each stream that went on and are not told yet
         self._unopened = 0  # the same of the connection
         self._rest = b""
@@ -154,9 +156,10 @@ class Http2ClientSession:
         items = self._items = []
         buffer = self._rest + bytes(data)
         place, end = 0, len(buffer)
+        spoken_on = 0
         try:
             while self.error is None and end - place >= frames.HEADER_BYTES:
-                high, low, kind, _flags, _stream_id = frames.HEADER.unpack_from(buffer, place)
+                high, low, kind, _flags, spoken_on = frames.HEADER.unpack_from(buffer, place)
                 length = high << 8 | low
                 start = place + frames.HEADER_BYTES
                 if length > frames.MAX_FRAME or (not self._settled and kind != frames.SETTINGS):
@@ -173,6 +176,8 @@ class Http2ClientSession:
                 place = start + length
         except (ProtocolError, HPACKError, IndexError) as error:
             self.error = f"the backend broke HTTP/2: {error}"
+            if spoken_on:
+                self._items.append(Lost(spoken_on, self.error, answered=True))
         self._rest = buffer[place:]
         if self._unopened >= CONNECTION_WINDOW // 2 and self.error is None:
             self._machine.increment_flow_control_window(self._unopened)
@@ -196,7 +201,9 @@ class Http2ClientSession:
             case DataReceived(stream_id=stream_id, data=data, flow_controlled_length=length):
                 assert stream_id is not None
                 self._unopened += length or 0
-                if data:
+                if data and stream_id in self._bodiless:
+                    self._break_stream(stream_id, UpstreamBroken("a body where there is none"))
+                elif data:
                     items.append(Body(stream_id, data))
                 if length and length > len(data or b""):
                     self.credit(stream_id, length - len(data or b""))
@@ -237,11 +244,13 @@ class Http2ClientSession:
         except UpstreamBroken as error:
             self._break_stream(stream_id, error)
         else:
+            if head.status in (204, 304):
+                self._bodiless.add(stream_id)
             self._items.append(Responded(stream_id, head))
 
     def _break_stream(self, stream_id: int, error: UpstreamBroken) -> None:
         self.reset(stream_id, ErrorCodes.PROTOCOL_ERROR)
-        self._items.append(Lost(stream_id, error.detail))
+        self._items.append(Lost(stream_id, error.detail, answered=True))
 
     def _forget(self, stream_id: int) -> None:
         self._bodiless.discard(stream_id)

@@ -15,10 +15,11 @@ from hpack.exceptions import HPACKError, OversizedHeaderListError
 from proxy.core.errors import BadRequest
 from proxy.core.messages import Field, RequestHead
 from proxy.wire import http2_frames as frames
+from proxy.wire.field_compression import list_size
 from proxy.wire.http2_budget import Cost
 from proxy.wire.http2_fields import MalformedRequest, check_trailers, read_request
 from proxy.wire.http2_items import Begun, Body, Ended, Item, Refused, Reset
-from proxy.wire.http2_writer import MAX_STREAMS, Http2Writer, Stream
+from proxy.wire.http2_writer import MAX_STREAMS, OVERSIZE, Http2Writer, Stream
 
 SMALL: Final = 64
 """Bytes below which a piece of a head, that is not its last, costs."""
@@ -88,7 +89,7 @@ class Http2Heads(Http2Writer):
             self._fail(ErrorCodes.PROTOCOL_ERROR, "CONTINUATION of nothing")
             return
         block += payload
-        if len(block) > self._header_bytes:
+        if len(block) > OVERSIZE * self._header_bytes:
             self._fail(ErrorCodes.ENHANCE_YOUR_CALM, "the head is too large")
         elif flags & frames.END_HEADERS:
             self._block = None
@@ -129,6 +130,8 @@ class Http2Heads(Http2Writer):
                 raise MalformedRequest("trailers that do not end the stream")
             if stream.left:
                 raise MalformedRequest("the body is shorter than its Content-Length")
+            if list_size(fields) > self._header_bytes:
+                raise MalformedRequest("the trailers are too large")
             check_trailers(fields)
         except MalformedRequest as error:
             self._break_stream(stream_id, ErrorCodes.PROTOCOL_ERROR, error.detail)
@@ -153,6 +156,9 @@ class Http2Heads(Http2Writer):
             head = known[1]
         else:
             try:
+                size = list_size(fields)
+                if size > self._header_bytes:
+                    raise BadRequest("the head is too large", status=431)
                 head = read_request(fields, ended=ended, max_fields=self._headers)
             except MalformedRequest as error:
                 self._reset_unbegun(stream_id, error.detail)
@@ -164,7 +170,7 @@ class Http2Heads(Http2Writer):
                 self._busy.add(stream_id)
                 self._items.append(Refused(stream_id, error))
                 return
-            if head.upgrade is None and sum(len(name) + len(value) for name, value in fields) <= KEPT_HEAD_BYTES:
+            if head.upgrade is None and size <= KEPT_HEAD_BYTES:
                 if len(self._heads) >= KEPT_HEADS:
                     self._heads.clear()
                 self._heads[block, ended] = (fields, head)

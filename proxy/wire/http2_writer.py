@@ -39,6 +39,11 @@ DRAIN_PING: Final = b"draining"
 Data = bytes | bytearray | memoryview
 
 
+OVERSIZE: Final = 2
+"""So many times as large as allowed a head is still read, since later ones build on it, and answered 431; a larger one
+is the end of its connection."""
+
+
 class Stream:
     """A stream that is open in at least one direction.
 
@@ -104,7 +109,7 @@ class Http2Writer:
             },
         )
         self._encoder = FieldEncoder()
-        self._decoder = FieldDecoder(header_bytes)
+        self._decoder = FieldDecoder(OVERSIZE * header_bytes)
         machine.encoder = self._encoder  # type: ignore[assignment]  # h2 sets its table size and nothing else
         machine.decoder = self._decoder
         machine.initiate_connection()

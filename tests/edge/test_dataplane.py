@@ -152,10 +152,13 @@ async def test_what_does_not_end_in_time_is_closed():
         line = await stage.backend.accept()
         await line.read_head()
         await stage.plane.drain_downstream(timeout=0.05)
-        assert await client.wait_broken() == b""
+        answer = await client.wait_broken()
+        assert answer.startswith(b"HTTP/1.1 503 "), "the client is told that its time was over"
+        assert b"Connection: close" in answer
         assert await line.wait_broken() == b""
         assert stage.backend.member.in_flight == 0
-        assert len(await stage.wait_records()) == 1
+        (record,) = await stage.wait_records()
+        assert (record["status"], record["side"]) == (503, "upstream")
 
 
 async def test_a_first_byte_is_passed_on_at_once():

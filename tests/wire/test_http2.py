@@ -716,7 +716,7 @@ FLOODS: dict[str, Callable[[], bytes]] = {
     "D14 streams beyond the limit": lambda: many(lambda write, n: write.headers(n)),
     "D10 CONTINUATION": lambda: cut_open() + raw_frame(9, 0, 1, b"\x82") * 20000,
     "D10 empty CONTINUATION": lambda: cut_open() + raw_frame(9, 0, 1) * 20000,
-    "D10 large CONTINUATION": lambda: cut_open() + raw_frame(9, 0, 1, bytes(8000)) * 3,
+    "D10 large CONTINUATION": lambda: cut_open() + raw_frame(9, 0, 1, bytes(8000)) * 5,
     "D11 HPACK bomb": lambda: raw_frame(1, 5, 1, BOMB),
     "D9 windows of 0": lambda: many(lambda write, n: write.headers(n) + raw_frame(8, 0, n, bytes(4))),
     "D9 windows that overflow": lambda: many(lambda write, n: write.headers(n) + write.window(n, 2**31 - 1)),
@@ -819,3 +819,15 @@ def test_no_fields_can_inject_into_http_1(more: list[tuple[bytes, bytes]]) -> No
         assert isinstance(read, RequestHead)
         assert (read.method, read.target, read.host) == (head.method, head.target, head.host)
         assert tuple((name.lower(), value) for name, value in read.fields) == head.fields
+
+
+def test_a_head_that_is_a_little_too_large_costs_its_own_stream_only() -> None:
+    """431 for it, as over HTTP/1.1 (R1); the others go on, and what comes later can be read."""
+    talk = Talk(header_bytes=4096)
+    talk.say(talk.write.headers(1))
+    items = talk.say(talk.write.headers(3, fields_of(GET, (b"cookie", b"x" * 5000))))
+    assert [(item.stream_id, item.error.status) for item in items if isinstance(item, Refused)] == [(3, 431)]
+    assert talk.session.error is None
+    assert [item.stream_id for item in talk.say(talk.write.headers(5)) if isinstance(item, Begun)] == [5]
+    talk.say(*talk.write.cut_headers(7, fields_of(GET, (b"cookie", b"x" * 12000)), [4000, 4000]))
+    assert talk.failed == CALM

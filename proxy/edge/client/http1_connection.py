@@ -165,7 +165,7 @@ class Http1Connection(Http1RequestBody):
 
     def _take(self, items: list[RequestItem]) -> None:
         """Serve what was read, or put it by until its turn comes."""
-        if self._parser.http2 is not None and self._become_http2(self._parser.http2):
+        if self._parser.http2 is not None and not items and self._become_http2(self._parser.http2):
             return
         exchange = self.exchange
         if self._backlog is not None:
@@ -272,7 +272,7 @@ class Http1Connection(Http1RequestBody):
         """Answer what is not a request, and close."""
         head, body = error_head(error.status)
         self.stream.write(write_response(head, version=11, no_body=False, close=True) + body)
-        self.plane.ledger.refused(self.listener, self.peer, error)
+        self.plane.ledger.refused(self.listener, self.peer, error, self._parser.refused_line(), len(body))
         self._say_farewell()
 
     # The responder of the running exchange.
@@ -293,7 +293,7 @@ class Http1Connection(Http1RequestBody):
         parser = self._parser
         if parser.upgraded is not None and not self._backlog:
             self._backlog = deque(parser.resume_http())
-        if self._backlog is not None or parser.error is not None or self.stream.readable:
+        if self._backlog is not None or parser.error is not None or self.stream.readable or parser.partial:
             poller.soon(self, self._resume)
 
     def _resume(self) -> None:

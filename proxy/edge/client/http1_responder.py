@@ -33,6 +33,7 @@ class Http1Responder:
     """
 
     __slots__ = (
+        "_bodiless",
         "_chunking",
         "_last",
         "_out",
@@ -54,7 +55,7 @@ class Http1Responder:
         self.exchange: Exchange | None = None
         self.deadline, self.armed = math.inf, NEVER
         self._out: list[Data] = []
-        self._chunking = False
+        self._chunking = self._bodiless = False
         self._last = False  # the response under way is the connection's last
         self._requests_left = listener.requests or NO_LIMIT
 
@@ -99,6 +100,7 @@ class Http1Responder:
     def send_response(self, exchange: Exchange, head: ResponseHead) -> bool:
         """Send a response that is whole, its body with it, in one system call."""
         self._chunking = False
+        self._bodiless = head.body is None
         data = self._write_head(exchange, head, no_body=head.body is None)
         if head.body is not None:
             data += head.body
@@ -116,6 +118,7 @@ class Http1Responder:
         """Begin the response."""
         no_body = exchange.head.method == b"HEAD" or head.status == 204 or head.status == 304
         self._chunking = head.content_length is None and not no_body and exchange.head.version == 11
+        self._bodiless = no_body
         self._out.append(self._write_head(exchange, head, no_body=no_body))
 
     def _write_head(self, exchange: Exchange, head: ResponseHead, *, no_body: bool) -> bytes:
@@ -138,6 +141,8 @@ class Http1Responder:
         if self._chunking:
             if len(data):
                 self._out += (b"%x\r\n" % len(data), data, b"\r\n")
+        elif self._bodiless:
+            self._last = True  # the client would take it for its next response: dropped, and nothing comes after it
         else:
             self._out.append(data)
 

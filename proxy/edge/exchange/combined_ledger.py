@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from proxy.core.access_log import combined_line, combined_time
 from proxy.core.tally import Tally
-from proxy.edge.exchange.ledger import Ledger
+from proxy.edge.exchange.ledger import NO_LINE, Ledger
 
 if TYPE_CHECKING:
     from proxy.core.errors import BadRequest
@@ -47,11 +47,18 @@ class CombinedLedger(Ledger):
             )
         )
 
-    def refused(self, listener: Entrance, peer: Peer, error: BadRequest) -> None:
+    def refused(
+        self,
+        listener: Entrance,
+        peer: Peer,
+        error: BadRequest,
+        line: tuple[bytes, bytes, int] = NO_LINE,
+        response_bytes: int = 0,
+    ) -> None:
         """Something that is not a request was answered."""
-        super().refused(listener, peer, error)
+        super().refused(listener, peer, error, line, response_bytes)
         if self._combined is not None:
-            self._written.append(combined_line(_now(), peer.address, b"", b"", 0, error.status, 0))
+            self._written.append(combined_line(_now(), peer.address, *line, error.status, response_bytes))
 
     def flush(self) -> None:
         """Hand on what was gathered; at the end of each turn of the poller."""

@@ -220,9 +220,14 @@ class Exchange(Attempts):
 
     def on_response_end(self) -> None:
         """The response is whole."""
+        self._note_upstream_end()
         responder = self.responder
         responder.send_end()
         self._end(alive=responder.flush())
+
+    def _note_upstream_end(self) -> None:
+        if self.upstream_seconds >= 0:
+            self.upstream_seconds = self.plane.poller.now - self.sent_at
 
     def _end(self, *, alive: bool) -> None:
         """All of the response has been said, to a client that may have left."""
@@ -327,6 +332,7 @@ class Exchange(Attempts):
 
     def _break_off(self) -> None:
         """End in the middle of the response, in a way that the client can see."""
+        self._note_upstream_end()
         self._finish()
         self.responder.truncate(self)
 

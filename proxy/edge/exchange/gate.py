@@ -227,6 +227,12 @@ class Gate:
             except Exception as error:  # contained: the others have to hear of it too
                 exchange.on_crash(error)
 
+    def cut_all(self) -> None:
+        """End by force whatever is held or in flight: answered where no answer has begun, broken off where one has."""
+        self._turn_all_away()
+        for upstream in tuple(self.upstreams.values()):
+            self.plane.cut(upstream.backend, self)
+
     def on_deadline(self) -> None:
         """The next held exchanges may go."""
         self.let_in()
@@ -285,9 +291,8 @@ class Gate:
         """Stop observing, answer what is held, end what is in flight, close every connection."""
         self._closed = True
         self._stop_observing()
-        self._turn_all_away()
+        self.cut_all()
         for upstream in tuple(self.upstreams.values()):
-            self.plane.cut(upstream.backend, self)
             upstream.close()
         self.upstreams.clear()
         for event in self._drained.values():

@@ -31,6 +31,8 @@ class _Methods(dict[bytes, str]):
 
 _METHODS: Final = _Methods()
 
+NO_LINE: Final = (b"", b"", 0)
+
 TUNNEL: Final = 101
 """The status of what became a tunnel: how long one lasts says nothing about how fast its backend is."""
 
@@ -107,8 +109,24 @@ class Ledger:
             )
         )
 
-    def refused(self, listener: Entrance, peer: Peer, error: BadRequest) -> None:
-        """Something that is not a request was answered."""
+    def refused(
+        self,
+        listener: Entrance,
+        peer: Peer,
+        error: BadRequest,
+        line: tuple[bytes, bytes, int] = NO_LINE,
+        response_bytes: int = 0,
+    ) -> None:
+        """Something that is not a request was answered.
+
+        Args:
+            listener: where it came in.
+            peer: from whom.
+            error: what is wrong with it.
+            line: method, target and version, as far as they could be read; they are told and not counted by.
+            response_bytes: bytes of the answer's body.
+        """
+        method, target, version = line
         self._tally.requests[listener.name, "", "", error.status] += 1
         if self._sink is not None:
             self._lines.append(
@@ -116,13 +134,13 @@ class Ledger:
                     self._stamp or self._now(),
                     listener.name,
                     peer.address,
+                    method,
                     b"",
-                    b"",
-                    b"",
-                    0,
+                    target,
+                    version,
                     error.status,
                     0,
-                    0,
+                    response_bytes,
                     0.0,
                     side=error.side.value,
                     error=error.detail,

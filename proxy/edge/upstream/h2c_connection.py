@@ -228,8 +228,9 @@ class H2cConnection(Connector):
                         stream.on_end()
                     case Opened():
                         stream.on_window()
-                    case Lost(detail=detail, processed=processed):
+                    case Lost(detail=detail, processed=processed, answered=answered):
                         if not stream.ended:
+                            stream.received = stream.received or answered
                             stream.settle()
                             stream.fail(UpstreamBroken(detail, retry_safe=not processed))
             except Exception as error:  # contained: one exchange

@@ -308,6 +308,65 @@ async def test_an_upgrade_to_something_else_is_an_ordinary_request():
         await client.read_response()
 
 
+@pytest.mark.parametrize(
+    ("field", "body"),
+    [(b"Content-Length: 5", b"hello"), (b"Transfer-Encoding: chunked", b"5\r\nhello\r\n0\r\n\r\n")],
+)
+async def test_an_upgrade_to_something_else_may_have_a_body(field: bytes, body: bytes):
+    """As curl --http2 sends it (D15); what follows is the next request."""
+    async with open_stage() as stage:
+        client = await stage.connect()
+        await client.send(
+            b"POST / HTTP/1.1\r\nHost: example.org\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+            b"HTTP2-Settings: AAMAAABkAAQAAP__\r\n" + field + b"\r\n\r\n" + body + GET
+        )
+        line = await stage.backend.accept()
+        assert b"Upgrade" not in await line.read_head()
+        assert await line.read_until(body)
+        await line.send(OK)
+        await client.read_response()
+        assert await line.read_head()
+        await line.send(OK)
+        await client.read_response()
+
+
+async def test_a_request_before_the_preface_of_http_2_is_served():
+    """However the bytes are cut: the request first, then 505, and the end (F19, L9)."""
+    async with open_stage() as stage:
+        client = await stage.connect()
+        await client.send(GET + b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        await stage.backend.serve_one(OK)
+        assert (await client.read_response())[1] == b"ok"
+        assert b" 505 " in await client.wait_broken()
+
+
+async def test_a_head_that_began_behind_a_request_has_its_time_too():
+    """It came in the same read as the request before it (R3)."""
+    async with open_stage(limits={"header_timeout": "5s"}) as stage:
+        client = await stage.connect()
+        await client.send(GET + b"GET /next HTTP/1.1\r\n")
+        await stage.backend.serve_one(OK)
+        await client.read_response()
+        await stage.let_pass(6)
+        assert b" 408 " in await client.wait_broken()
+
+
+async def test_what_was_refused_is_told_in_the_access_log():
+    """Method, target and version as far as they came, and the size of the answer."""
+    async with open_stage() as stage:
+        for raw in (
+            b"GET /a?b=1 HTTP/1.1\r\n\r\n",
+            b"BREW /pot HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"\x16\x03\x01 \x00 \r\n\r\n",
+        ):
+            client = await stage.connect()
+            await client.send(raw)
+            await client.wait_broken()
+        told = [(line["method"], line["target"], line["status"]) for line in await stage.wait_records(3)]
+        assert told == [("GET", "/a?b=1", 400), ("BREW", "/pot", 501), ("", "", 400)]
+        assert all(line["response_bytes"] > 0 for line in stage.records())
+
+
 async def test_a_switch_that_nobody_asked_for_is_502():
     """101 to an ordinary request."""
     async with open_stage() as stage:

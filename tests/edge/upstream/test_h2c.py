@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import h2.config
 import h2.connection
 import h2.events
+import hpack
 import pytest
 import trio
 from h2.errors import ErrorCodes
@@ -260,3 +262,36 @@ async def test_trailers_of_a_request_go_on(body: bytes):
         await backend.answer(stream_id)
         await client.wait_end(1)
         assert client.answer(1) == (200, b"ok")
+
+
+@pytest.mark.parametrize("status", [b"204", b"304"])
+async def test_a_body_where_there_is_none_is_never_taken_for_the_next_response(status: bytes):
+    """It would be a whole response to a client of HTTP/1.1: it is dropped, and the connection closed (P7)."""
+    evil = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+    async with open_stage() as (_, client, ends):
+        await client.send_all(GET + GET)
+        backend = await ends.accept()
+        stream_id = await backend.request()
+        backend.machine.send_headers(stream_id, [(b":status", status)])
+        backend.machine.send_data(stream_id, evil, end_stream=True)
+        await backend.flush()
+        answer = b""
+        with contextlib.suppress(trio.BrokenResourceError):
+            while piece := await client.receive_some(65536):
+                answer += piece
+        assert b"evil" not in answer
+        assert answer.count(b"HTTP/1.1") <= 1
+
+
+@pytest.mark.parametrize("fields", [[(b"x-no", b"status")], [(b":status", b"200"), (b"X-Upper", b"a")]])
+async def test_an_answer_that_is_malformed_is_an_answer(fields: list[tuple[bytes, bytes]]):
+    """The backend has done its work: it is not asked again, whatever the method."""
+    async with open_stage() as (running, client, ends):
+        await client.send_all(GET)
+        backend = await ends.accept()
+        stream_id = await backend.request()
+        block = hpack.Encoder().encode(fields)
+        head = len(block).to_bytes(3, "big") + b"\x01\x05" + stream_id.to_bytes(4, "big") + block
+        await backend.stream.send_all(head)
+        assert await read_status(client) == b"HTTP/1.1 502 Bad Gateway"
+        assert running.plane.gates["web"].retried == 0
