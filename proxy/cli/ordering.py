@@ -125,10 +125,16 @@ def takeover(
 @click.command()
 @speaks
 def stop(client: AdminClient) -> None:
-    """Stop the proxy gracefully, and wait until it is gone."""
+    """Stop the proxy gracefully, and wait until it is gone.
+
+    One that stops already is only waited for; what ends it at once is a second SIGTERM.
+    """
     before = client.get("/v1/status")
-    _order(client, "stop")
-    tell(f"proxy {before['pid']} stops: it finishes its exchanges, then its backends end")
+    if before["stopping"]:
+        tell(f"proxy {before['pid']} stops already; waiting for it (SIGTERM ends it at once)")
+    else:
+        _order(client, "stop")
+        tell(f"proxy {before['pid']} stops: it finishes its exchanges, then its backends end")
     while _still_there(client, before):
         time.sleep(POLL)  # noqa: TID251  # nothing else runs in this process
     tell(f"proxy {before['pid']} is gone")

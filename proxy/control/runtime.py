@@ -39,6 +39,7 @@ from proxy.control.signals import HANDLED, serve_signals
 from proxy.control.state_directory import open_state_directory
 from proxy.control.takeover.order import CouldNotTakeOver, TakeoverOrder, TakeoverResult
 from proxy.control.takeover.predecessor import Predecessor
+from proxy.control.takeover.stub import forget_pid
 from proxy.control.takeover.takeover import Takeover
 from proxy.control.takeover.takeovers import serve_calls, start_takeover, succeed
 from proxy.control.telemetry.access import AccessLog
@@ -177,6 +178,7 @@ class Runtime(Orders):
         config, nursery = self.config, self.nursery
         self.log.info("proxy.starting", version=program_version(), pid=os.getpid(), config=str(self.config_path))
         state_dir = open_state_directory(config.proxy.state_dir)
+        forget_pid(state_dir)
         environment = dict(os.environ)
         self.listeners = Listeners(state_dir=state_dir, inherited=inherited_sockets(environment))
         nursery.start_soon(self.manager.serve_watchdog)
@@ -335,23 +337,27 @@ class Runtime(Orders):
         self.plane.set_router(Router(config.routes))
         changes += self.listeners.commit(prepared, self.plane)
         changes += self.pools.drop(config.pools, self.nursery, static_drain_timeout=config.proxy.shutdown_timeout)
-        self._adopt(config)
+        changes += self._adopt(config)
         if self.booted:
             self.log.info("config.applied", changes=changes)
             self.events.publish("config.applied", changes=changes)
         return tuple(changes)
 
-    def _adopt(self, config: Configuration) -> None:
-        """Keep what a running process cannot change, and say so."""
+    def _adopt(self, config: Configuration) -> list[str]:
+        """Keep what a running process cannot change, and give it in words."""
         current = self.config
+        changed: list[str] = []
         process = current.proxy.model_copy(update={"shutdown_timeout": config.proxy.shutdown_timeout})
         for name, wanted, kept in (
             ("proxy", config.proxy, process),
             ("admin", config.admin, current.admin),
         ):
             if wanted != kept:
-                self.log.warning("config.needs_restart", table=name, detail="it takes effect at the next start")
+                keys = [key for key in type(wanted).model_fields if getattr(wanted, key) != getattr(kept, key)]
+                changed += [f"{name}.{key} takes effect at the next start" for key in keys]
+                self.log.warning("config.needs_restart", table=name, keys=keys)
         self.config = config.model_copy(update={"proxy": process, "admin": current.admin})
+        return changed
 
     def start_rollouts(self, runs: Sequence[RolloutRun]) -> None:
         """Perform rollouts one after the other, from now on."""

@@ -249,6 +249,10 @@ def write_response(head: ResponseHead, *, version: int, no_body: bool, close: bo
     return b"HTTP/1.1 %d %b\r\n%b%b\r\n" % (status, head.reason, b"".join(head.lines), framing)
 
 
+ALLOWED_METHODS: Final = (b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+"""What a 405 tells (RFC 9110 15.5.6): the proxy itself refuses TRACE and CONNECT."""
+
+
 def error_head(status: int, fields: tuple[Field, ...] = ()) -> tuple[ResponseHead, bytes]:
     """An answer of the proxy's own: fixed text, nothing of what the client sent, no version (S9).
 
@@ -260,6 +264,11 @@ def error_head(status: int, fields: tuple[Field, ...] = ()) -> tuple[ResponseHea
     head = ResponseHead()
     head.status = status
     head.reason = reason
-    head.fields = [(b"Content-Type", b"text/plain; charset=utf-8"), (b"Cache-Control", b"no-store"), *fields]
+    head.fields = [
+        (b"Content-Type", b"text/plain; charset=utf-8"),
+        (b"Cache-Control", b"no-store"),
+        *((ALLOWED_METHODS,) if status == 405 else ()),
+        *fields,
+    ]
     head.content_length = len(body)
     return head, body

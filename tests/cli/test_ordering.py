@@ -97,6 +97,24 @@ async def test_stop_waits_until_the_proxy_is_gone(proxy: FakeProxy) -> None:
     assert proxy.runtime.stopping == 1
 
 
+async def test_stopping_what_stops_already_does_not_end_it_at_once(proxy: FakeProxy) -> None:
+    """A second order would cut what is in flight."""
+    results: list[Result] = []
+    proxy.runtime.stopping = 1
+
+    async def stop() -> None:
+        results.append(await cli("stop", "--admin", proxy.url))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stop)
+        while proxy.runtime.asked_for_status < 2:
+            await trio.sleep(0.01)
+        proxy.scope.cancel()
+    assert results[0].code == 0
+    assert "stops already" in results[0].stderr
+    assert proxy.runtime.stopping == 1
+
+
 async def test_a_defect_of_the_proxy_is_exit_code_1(proxy: FakeProxy) -> None:
     """No traceback."""
     proxy.runtime.broken = RuntimeError("secret")

@@ -529,6 +529,7 @@ async def test_row_23_a_new_configuration_is_judged_before_any_worker_is_touched
         shop.signal()
         restart = await shop.wait_record("config.needs_restart")
         assert (restart["level"], restart["table"]) == ("warning", "proxy")
+        assert "state_dir" in restart["keys"]
         await shop.event("rollout.done")
         assert await shop.generations() == {0: 2, 1: 2}
 

@@ -86,6 +86,7 @@ class FakeRuntime:
         broken: raised by every verb while set, as a defect would be.
         outcome: how the next rollout goes: `done`, `failed`, or `held` until `go_on` is set.
         asked_for_rollout: somebody looked at a rollout this often.
+        asked_for_status: `status` was called this often.
         go_on: lets a held rollout end.
         stopping: `stop` was called this often.
     """
@@ -104,6 +105,7 @@ class FakeRuntime:
         self.stopping = 0
         self.triggers: list[str] = []
         self.asked_for_rollout = 0
+        self.asked_for_status = 0
         self.cores: dict[str, Pool] = {}
         self._nursery = nursery
         self._rollouts: dict[str, Rollout] = {}
@@ -309,6 +311,7 @@ class FakeRuntime:
 
     def status(self) -> dict[str, Any]:
         """Give the state in the form of the real one."""
+        self.asked_for_status += 1
         if self.broken is not None:
             raise self.broken
         pools: dict[str, Any] = {}

@@ -24,9 +24,14 @@ from proxy.core.pool import (
 
 
 class Announcer:
-    """Publishes what a pool tells; give an instance to `Pool.observe`. Never raises."""
+    """Publishes what a pool tells; give an instance to `Pool.observe`. Never raises.
+
+    Attributes:
+        ending: the pool is being stopped, so that nothing is coming any more is no news.
+    """
 
     def __init__(self, events: EventLog, log: FilteringBoundLogger) -> None:
+        self.ending = False
         self._events = events
         self._log = log
 
@@ -62,6 +67,8 @@ class Announcer:
                 publish("backend.drained", **_who(backend))
             case BackendRemoved(backend=backend):
                 publish("backend.removed", **_who(backend))
+            case HopeLost() if self.ending:
+                return
             case HopeLost(pool=pool):
                 self._log.error(
                     "pool.hopeless", detail="nothing can be claimed and nothing is coming: requests are answered 503"

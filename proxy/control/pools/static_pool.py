@@ -55,7 +55,8 @@ class StaticPool:
             supervised=False,
             max_in_flight=table.max_in_flight,
         )
-        self.core.observe(Announcer(surroundings.events, self.log))
+        self._announcer = Announcer(surroundings.events, self.log)
+        self.core.observe(self._announcer)
         self.entries = Entries(self.core, self.log)
 
     @property
@@ -110,7 +111,7 @@ class StaticPool:
         Args:
             drain_timeout: seconds for what is in flight; what is left then is cut.
         """
-        self.stopping = True
+        self.stopping = self._announcer.ending = True
         async with trio.open_nursery() as nursery:
             for backend in tuple(self.core.backends):
                 nursery.start_soon(self._leave, backend, drain_timeout)

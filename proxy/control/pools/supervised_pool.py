@@ -92,7 +92,8 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
             supervised=True,
             max_in_flight=table.max_in_flight,
         )
-        self.core.observe(Announcer(surroundings.events, self.log))
+        self._announcer = Announcer(surroundings.events, self.log)
+        self.core.observe(self._announcer)
         self.entries = Entries(self.core, self.log)
         self.filler = Filler(self)
         self.handover = PoolHandover(self)
@@ -266,7 +267,7 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
 
         **Cancellation**: some may live on; cancelling `serve` kills them.
         """
-        self.stopping = True
+        self.stopping = self._announcer.ending = True
         for slot in self.slots.values():
             self.filler.leave(slot)
         async with trio.open_nursery() as nursery:

@@ -103,9 +103,12 @@ class Reloader:
                 config, problems = await self._load()
                 if config is None:
                     raise self._unusable(problems)
-                for pool in self._changed(config):
-                    marked[pool.name] = self._marks.mark(pool)
-                return await self._take_over(config, problems, marked, {}, trigger, strict=True)
+                try:
+                    for pool in self._changed(config):
+                        marked[pool.name] = self._marks.mark(pool)
+                    return await self._take_over(config, problems, marked, {}, trigger, strict=True)
+                except Refused as refused:
+                    raise self._not_applied(refused) from None
         finally:
             self._marks.unmark(marked)
 
@@ -146,6 +149,11 @@ class Reloader:
                 return run.rollout
         finally:
             self._marks.unmark(marked)
+
+    def _not_applied(self, refused: Refused) -> Refused:
+        """Tell that a refusal about one pool holds all that the configuration changes up."""
+        self._runtime.log.warning("config.not_applied", code=refused.code.value, detail=refused.detail)
+        return Refused(refused.code, f"{refused.detail}; nothing of the configuration was taken over", refused.state)
 
     def _unusable(self, problems: tuple[Problem, ...]) -> ConfigError:
         error = ConfigError(problems)

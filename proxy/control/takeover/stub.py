@@ -47,6 +47,12 @@ def read_pid(directory: Path) -> int | None:
         return None
 
 
+def forget_pid(directory: Path) -> None:
+    """Remove what proxies before this one have left; it begins a chain of its own. Never raises."""
+    with suppress(OSError):
+        (directory / PID_NAME).unlink(missing_ok=True)
+
+
 def be_stub(directory: Path, successor: int, *, forward: Callable[[int, int], None] = os.kill) -> int:
     """Stay until no proxy is left; blocks, and needs no event loop, nor anything else that was open.
 

@@ -122,7 +122,7 @@ class ListenerTable(Table):
     """Addresses to listen on; `[::]` takes IPv6 only, so both families need both lines."""
 
     http2: Flag = True
-    """Offer HTTP/2 to clients that ask for it (by ALPN, so with `tls` only)."""
+    """Speak HTTP/2 with clients that ask for it: by ALPN with `tls`, without by beginning with its preface."""
 
     proxy_protocol: Flag = False
     """Expect PROXY protocol v1 or v2 before everything else; a connection without it is closed."""

@@ -58,3 +58,19 @@ def test_it_never_raises():
         announcer = Announcer(None, log)  # type: ignore[arg-type]  # as broken as can be
         announcer(object())  # type: ignore[arg-type]
         assert [record["event"] for record in records] == ["announcement.crashed"]
+
+
+def test_that_a_pool_which_is_stopped_gives_up_hope_is_no_news():
+    """Or every planned stop would raise an alarm."""
+    events = EventLog()
+    pool = Pool(name="web", balance=Balance.LEAST_IN_FLIGHT, size=1, supervised=True)
+    with captured_log() as (log, records):
+        announcer = Announcer(events, log)
+        pool.observe(announcer)
+        backend = pool.add(slot=0, generation=1, address=TcpAddress("127.0.0.1", 9), now=0.0, pid=7)
+        pool.set_health(backend, Health.HEALTHY)
+        pool.move(backend, BackendState.READY, now=1.0)
+        announcer.ending = True
+        pool.move(backend, BackendState.DRAINING, now=2.0)
+    assert "pool.hopeless" not in [event.kind for event in events.recent()]
+    assert records == []

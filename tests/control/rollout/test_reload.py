@@ -330,6 +330,21 @@ async def test_a_listener_that_cannot_be_opened_changes_nothing(tmp_path):
         assert running.generations() == [1, 1]
 
 
+async def test_a_changed_pool_that_cannot_be_rolled_holds_the_whole_configuration_up(tmp_path):
+    """And the refusal says so, for it names one pool only."""
+    more = table("listeners.more", {"bind": ["127.0.0.1:0"]})
+    async with open_runtime(web(tmp_path, size=1), tmp_path) as running:
+        running.write(web(tmp_path, size=3) + more)
+        with pytest.raises(Refused, match="nothing of the configuration was taken over") as refusal:
+            await running.runtime.reread_configuration()
+        assert refusal.value.code is RefusalCode.POOL_TOO_SMALL
+        assert "more" not in running.runtime.plane.listeners
+        running.write(web(tmp_path, size=3, strategy="surge") + more)
+        (rollout,) = (await running.runtime.reread_configuration()).rollouts
+        await running.runtime.wait_rollout(rollout.id)
+        await running.wait(lambda: running.generations() == [2, 2, 2])
+
+
 async def test_a_pool_cannot_become_another_kind_under_its_name(tmp_path):
     """What is in flight in the one could not end in the other."""
     async with open_runtime(web(tmp_path), tmp_path) as running:

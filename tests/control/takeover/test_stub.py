@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from proxy.control.takeover.stub import forget_pid, read_pid, write_pid
 from tests.support.hotswap import REPOSITORY
 
 STUB = """
@@ -83,3 +84,11 @@ async def test_a_stub_passes_signals_on_and_ends_with_the_proxy_that_serves(tmp_
         stub.wait()
         if stub.stdout is not None:
             stub.stdout.close()
+
+
+def test_what_a_chain_before_has_left_is_forgotten(tmp_path):
+    """Its number may be somebody else's by now."""
+    write_pid(tmp_path)
+    forget_pid(tmp_path)
+    assert read_pid(tmp_path) is None
+    forget_pid(tmp_path)

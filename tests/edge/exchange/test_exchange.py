@@ -83,6 +83,7 @@ async def test_what_is_refused_is_answered_shortly_and_never_seen_by_a_backend(r
         assert b"\r\nContent-Type: text/plain; charset=utf-8\r\n" in head
         assert body.startswith(b"%d " % status)
         assert len(body) < 50
+        assert (b"\r\nAllow: GET, " in head) is (status == 405)
         (record,) = await stage.wait_records()
         assert (record["status"], record["side"]) == (status, "downstream")
         assert record["error"]
