@@ -127,7 +127,7 @@ class ResponseHead(Head):
 
     `content_length` is None when the length is not told; then `chunked` or the end of the connection ends the body.
     `complete` says that nothing follows; then `body` is the whole body, if it came together with the head.
-    `keep_alive` says that the connection can carry another exchange.
+    `keep_alive` says that the connection can carry another exchange, `dated` that there is a Date among its fields.
     """
 
     status = 0
@@ -138,6 +138,7 @@ class ResponseHead(Head):
     chunked = False
     complete = False
     keep_alive = True
+    dated = False
     upgrade: bytes | None = None
 
 

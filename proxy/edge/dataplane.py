@@ -11,6 +11,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -32,6 +33,7 @@ from proxy.edge.loop.timers import TICK
 
 if TYPE_CHECKING:
     from proxy.core.config import PoolTable
+    from proxy.core.messages import ResponseHead
     from proxy.core.pool import Backend, Pool
     from proxy.core.traffic import Served
     from proxy.edge.exchange.plane import Log
@@ -80,6 +82,7 @@ class DataPlane:
         self.handed_over = False
         self._request_prefix = secrets.token_hex(6).encode()
         self._requests = 0
+        self._date_second, self._date_line = 0, b""
         self.poller.turn_ends.append(self.ledger.flush)
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -364,6 +367,15 @@ class DataPlane:
         return count
 
     # For the parts.
+
+    def date(self, head: ResponseHead) -> None:
+        """Have a response that does not say when it was made say that it was now (RFC 9110 6.6.1)."""
+        second = int(time.time())  # noqa: TID251  # the calendar is what it tells
+        if second != self._date_second:
+            self._date_second = second
+            self._date_line = b"Date: %b\r\n" % formatdate(second, usegmt=True).encode()
+        head.lines.append(self._date_line)
+        head.dated = True
 
     def next_request_id(self) -> bytes:
         """An id for a request: unique among all proxies, and in order within one."""

@@ -213,6 +213,7 @@ def _split(raw: bytes) -> ResponseHead:
     if len(texts) > MAX_FIELDS:
         raise UpstreamBroken("too many fields in the response")
     head.lines, special = _LINES.part(texts)
+    head.dated = b"\r\ndate: " in raw or b"\r\nDate: " in raw or b"\r\ndate:" in raw.lower()
     if head.version == 10:
         head.keep_alive = False
     if special:

@@ -76,6 +76,7 @@ def read_response(fields: Sequence[Field], *, ended: bool, bodiless: bool) -> Re
         else:
             regular.append((name, value.strip(b" \t")))
     head.fields = regular
+    head.dated = any(name == b"date" for name, _ in regular)
     status = head.status
     head.reason = REASONS.get(status, b"")
     if status < 100 or status == 101:

@@ -271,6 +271,7 @@ class Http1Connection(Http1RequestBody):
     def _refuse(self, error: BadRequest) -> None:
         """Answer what is not a request, and close."""
         head, body = error_head(error.status)
+        self.plane.date(head)
         self.stream.write(write_response(head, version=11, no_body=False, close=True) + body)
         self.plane.ledger.refused(self.listener, self.peer, error, self._parser.refused_line(), len(body))
         self._say_farewell()

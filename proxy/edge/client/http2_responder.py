@@ -89,6 +89,7 @@ class Http2Responder(ABC):
             exchange.error = "the backend did not switch to WebSocket"
             exchange.side = Side.UPSTREAM
             head, body = error_head(502)
+            exchange.plane.date(head)
             self.session.send_head(self.stream_id, write_response(head))
             self.session.send_body(self.stream_id, body, end=True)
             self._ended = True  # what comes of the backend is dropped

@@ -67,6 +67,7 @@ class Http2Stream(Http2Responder):
         head, _ = error_head(error.status)
         head.content_length = 0  # whatever was asked for, HEAD perhaps
         connection = self.connection
+        connection.plane.date(head)
         connection.plane.ledger.refused(connection.listener, connection.peer, error)
         self.session.send_head(self.stream_id, write_response(head), end=True)
         self._finish()

@@ -196,6 +196,8 @@ class Exchange(Attempts):
             return
         self.status = head.status
         self._began = True
+        if not head.dated:
+            self.plane.date(head)
         self._replay = None if self.request_done else self._replay
         self.responder.send_head(self, head)
 
@@ -213,6 +215,8 @@ class Exchange(Attempts):
         self.upstream_seconds = self.plane.poller.now - self.sent_at
         self.status = head.status
         self._began = True
+        if not head.dated:
+            self.plane.date(head)
         body = head.body
         if body is not None:
             self.response_bytes += len(body)
@@ -315,6 +319,7 @@ class Exchange(Attempts):
             self._break_off()
             return
         head, body = error_head(status, fields)
+        self.plane.date(head)
         self.status = status
         self._began = True
         responder = self.responder

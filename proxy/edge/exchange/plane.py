@@ -8,7 +8,7 @@ from proxy.edge.loop.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from proxy.core.config.listeners import RedirectTable
-    from proxy.core.messages import RequestHead
+    from proxy.core.messages import RequestHead, ResponseHead
     from proxy.core.pool import Backend
     from proxy.core.routing import Router
     from proxy.core.tally import Tally
@@ -53,6 +53,9 @@ class Plane(Surroundings, Protocol):
     tunnels: dict[Exchange, Tunnel]
     stopping: bool
     handed_over: bool
+
+    def date(self, head: ResponseHead) -> None:
+        """Have a response that does not say when it was made say that it was now (RFC 9110 6.6.1)."""
 
     def next_request_id(self) -> bytes:
         """An id for a request: unique among all proxies, and in order within one."""

@@ -83,13 +83,14 @@ async def test_a_request_reaches_the_backend_in_http_1_and_its_answer_the_client
         assert b"Transfer-Encoding" not in head
         await line.send(
             b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: keep-alive, X-Own\r\nX-Own: 1\r\n"
-            b"Keep-Alive: timeout=5\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nContent-Length: 2\r\n\r\nok"
+            b"Date: today\r\nKeep-Alive: timeout=5\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nContent-Length: 2\r\n\r\nok"
         )
         await client.wait_end(1)
         assert client.read.fields[1] == [
             [
                 (b":status", b"200"),
                 (b"content-type", b"text/plain"),
+                (b"date", b"today"),
                 (b"set-cookie", b"a"),
                 (b"set-cookie", b"b"),
                 (b"content-length", b"2"),

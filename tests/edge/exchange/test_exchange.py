@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import time
+from email.utils import parsedate_to_datetime
 
 import pytest
 import trio
@@ -14,6 +16,7 @@ from tests.support.stage import GET, OK, open_stage
 pytestmark = pytest.mark.fail_after(10)
 
 POST = b"POST /up HTTP/1.1\r\nHost: example.org\r\nContent-Length: 5\r\n\r\n"
+CHUNKED_OK = b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
 CHUNKED = b"POST /up HTTP/1.1\r\nHost: example.org\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -53,6 +56,28 @@ async def test_the_access_line_says_it_all():
             "error": "",
         }
         assert stage.plane.tally.requests["public", "web", "POST", 200] == 1
+
+
+@pytest.mark.parametrize("said", [b"", b"Date: Thu, 01 Jan 2026 00:00:00 GMT\r\n", b"dATE:  x\r\n"])
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 2\r\n\r\nok", b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"]
+)
+async def test_every_response_has_one_date(said: bytes, framing: bytes):
+    """That of the backend, or else the moment at which it came (RFC 9110 6.6.1); also what the proxy answers itself."""
+    async with open_stage() as stage:
+        client = await stage.connect()
+        await client.send(GET)
+        await stage.backend.serve_one(b"HTTP/1.1 200 OK\r\n" + said + framing)
+        head = await client.read_head()
+        dates = [line.partition(b":")[2].strip() for line in head.split(b"\r\n") if line.lower().startswith(b"date:")]
+        if said:
+            assert dates == [said.partition(b":")[2].strip()]
+        else:
+            (date,) = dates
+            assert abs(parsedate_to_datetime(date.decode()).timestamp() - time.time()) < 5
+        other = await stage.connect()
+        await other.send(b"BREW / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await other.read_head()).count(b"\r\nDate: ") == 1
 
 
 @pytest.mark.parametrize(
