@@ -41,6 +41,7 @@ REASONS: Final = {
 """Reason phrases of the answers that the proxy gives itself."""
 
 
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~+/=:@,;|-]{1,128}")
 _FOR: Final = re.compile(rb'(?:^|;)[ \t]*for="?([^";]*)', re.IGNORECASE)
 
 
@@ -178,10 +179,10 @@ def forwards_left(head: RequestHead) -> bool:
 
 
 def request_id_of(head: RequestHead, peer: Peer) -> bytes | None:
-    """The request id that a trusted peer gave, or None."""
+    """The request id that a trusted peer gave, or None; what could break a log or a field out is none."""
     if peer.trusted and head.forwarded is not None:
         for name, value in head.forwarded:
-            if name == b"x-request-id" and value and len(value) <= 128:
+            if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
                 return value
     return None
 

@@ -235,6 +235,20 @@ async def test_forwarded_fields_of_trusted_proxies_are_continued():
         assert (await stage.wait_records())[0]["client"] == "203.0.113.9"
 
 
+@pytest.mark.parametrize("given", [b"a b", b'a"b', b"\xff", b"x" * 129])
+async def test_an_id_that_could_break_a_log_is_made_anew(given: bytes):
+    """Also from a trusted peer: backends write it as it is."""
+    async with open_stage(trusted_proxies=("127.0.0.0/8",)) as stage:
+        client = await stage.connect()
+        await client.send(b"GET / HTTP/1.1\r\nHost: example.org\r\nX-Request-ID: " + given + b"\r\n\r\n")
+        line = await stage.backend.accept()
+        head = await line.read_head()
+        assert given not in head
+        assert b"\r\nX-Request-ID: " in head
+        await line.send(OK)
+        await client.read_response()
+
+
 async def test_what_a_client_put_before_its_proxy_is_not_believed():
     """The proxy appended the truth; found: the first address was taken, which anybody can write."""
     async with open_stage(trusted_proxies=("127.0.0.0/8",)) as stage:
