@@ -40,7 +40,9 @@ LONGEST = 0.030
 MARGIN = 0.005
 """Seconds that nine of ten answers may come later, while the disk of the log stands still."""
 API_MARGIN = 0.05
-"""Seconds that nine of ten answers of the admin API may come later, at full load."""
+"""Seconds that half of the answers of the admin API may come later, at full load."""
+API_LATEST = 0.25
+"""Seconds that any of them may come later: the last few of twenty tell more of chance than of the proxy."""
 SECONDS = 1.0
 """How long each glutton is looked at."""
 
@@ -260,18 +262,26 @@ async def test_rollouts_probes_and_the_admin_api_keep_their_deadlines_at_full_lo
         port = await _port(hotswap)
         backends = [backend["pid"] for backend in await hotswap.backends()]
         async with run_metronome([hotswap.pid, *backends]) as waits:
-            steady = _most(await _admin_delays(hotswap, waits))
+            steady = await _admin_delays(hotswap, waits)
             async with AsyncExitStack() as gluttons:
                 for kind in ("pipelined", "pipelined, no route", HTTP2):  # none that would keep a backend from its end
                     await gluttons.enter_async_context(_glutton(kind, port))
                 before = await _probes(hotswap)
                 began = trio.current_time()
-                loaded = _most(await _admin_delays(hotswap, waits))
+                loaded = await _admin_delays(hotswap, waits)
                 rollout = await hotswap.rollout()
                 passed = trio.current_time() - began
                 after = await _probes(hotswap)
-    print(f"{steady * 1000:.1f} ms, at full load {loaded * 1000:.1f} ms, {before} {after} {passed:.1f} s")
-    assert loaded < steady + API_MARGIN, f"{loaded * 1000:.1f} ms, {steady * 1000:.1f} ms before"
+    told = [
+        f"{delay * 1000:.1f} ms" for delays in (steady, loaded) for delay in (statistics.median(delays), max(delays))
+    ]
+    print(
+        f"half of the answers within {told[0]}, all within {told[1]}; at full load {told[2]} and {told[3]}",
+        before,
+        after,
+    )
+    assert statistics.median(loaded) < statistics.median(steady) + API_MARGIN, told
+    assert max(loaded) < max(steady) + API_LATEST, told
     assert rollout["outcome"] == "done", rollout
     assert after["fail"] == before["fail"]
     assert after["pass"] - before["pass"] > passed / 0.2, (before, after, passed)
