@@ -25,10 +25,23 @@ from structlog.typing import FilteringBoundLogger
 
 ON_ITS_WAY = 0.1
 """Seconds that a connection stays open when all are to be closed, for a request that its client has sent already."""
+FIRST_ON_ITS_WAY = 1.0
+"""The same of a connection over which nothing has come yet: whoever has just made it is about to ask."""
 
 
 class OnlyHttp11(H11Protocol):
-    """Hypercorn's HTTP/1.1, which stays HTTP/1.1 whatever the client offers."""
+    """Hypercorn's HTTP/1.1, which stays HTTP/1.1 whatever the client offers.
+
+    Attributes:
+        asked: something has come.
+    """
+
+    asked = False
+
+    async def handle(self, event: Event) -> None:
+        """Take what came, or the end."""
+        self.asked = True
+        await super().handle(event)
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """Ignore `Upgrade: h2c` and the preface of HTTP/2: the application answers both as ordinary requests."""
@@ -49,6 +62,7 @@ class AdminConnection(TCPServer):
         super().__init__(app, config, context, ConnectionState({}), stream)  # type: ignore[arg-type]
         self._log = log
         self._left = False
+        self._http: OnlyHttp11 | None = None
 
     async def run(self) -> None:
         """Serve until either side closes; nothing but cancellation leaves this function."""
@@ -58,7 +72,7 @@ class AdminConnection(TCPServer):
             server = parse_socket_addr(socket.family, socket.getsockname())
             async with TaskGroup() as tasks:
                 self._task_group = tasks
-                self.protocol = OnlyHttp11(  # type: ignore[assignment]  # in place of the wrapper that switches
+                self.protocol = self._http = OnlyHttp11(  # type: ignore[assignment]  # in place of the one that switches
                     self.app,
                     self.config,
                     self.context,
@@ -91,7 +105,8 @@ class AdminConnection(TCPServer):
         """Close when nobody has asked for anything, but not in the moment in which a request may be on its way."""
         with trio.move_on_after(self.config.keep_alive_timeout):
             await self.context.terminated.wait()
-            await trio.sleep(ON_ITS_WAY)
+            asked = self._http is not None and self._http.asked
+            await trio.sleep(ON_ITS_WAY if asked else FIRST_ON_ITS_WAY)
         with trio.CancelScope(shield=True):
             await self._initiate_server_close()
 

@@ -11,6 +11,7 @@ import trio
 import trio.testing
 
 from proxy.control.admin import serving
+from proxy.control.admin.connection import ON_ITS_WAY
 from proxy.control.admin.sockets import AdminDoor
 from proxy.control.admin.streaming import stream_events
 from proxy.control.events import EventLog
@@ -201,3 +202,17 @@ async def test_a_request_that_was_on_its_way_when_the_door_closed_is_answered() 
                 while more := await asking.receive_some():
                     answer += more
             assert answer.count(b"HTTP/1.1 200 ") == 2
+
+
+async def test_who_had_only_connected_when_the_door_closed_may_still_ask() -> None:
+    """Found: on a busy machine a client needs longer than a moment from its connection to its request."""
+    door = AdminDoor()
+    async with open_fake_proxy(door=door) as proxy:
+        address = proxy.addresses[0]
+        assert isinstance(address, TcpAddress)
+        async with await trio.open_tcp_stream(address.host, address.port) as asking:
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            door.close()
+            await trio.sleep(3 * ON_ITS_WAY)
+            await asking.send_all(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            assert (await asking.receive_some()).startswith(b"HTTP/1.1 200 ")
