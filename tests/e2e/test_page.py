@@ -225,6 +225,32 @@ async def test_with_a_token_the_page_asks_for_it(tmp_path: Path) -> None:
         assert not await browser.ask("return document.getElementById('token').open")
 
 
+LATE_ANSWER = """
+const { Connection } = await import("/page/connection.js");
+let asked = 0;
+const connection = new Connection({ changed() {}, event() {}, wants() { asked++; } });
+connection.token = "first";
+const real = window.fetch;
+let answer;
+window.fetch = () => new Promise((resolve) => { answer = resolve; });
+const call = connection.get("/v1/status").catch(() => {});
+connection.token = GIVEN;
+answer(new Response("{}", { status: 401 }));
+await call;
+window.fetch = real;
+return asked;
+"""
+
+
+async def test_a_late_answer_to_a_call_with_an_older_token_asks_for_none() -> None:
+    """Whoever has just given the right one is not asked again."""
+    async with open_browser() as browser, open_fake_proxy() as proxy:
+        await browser.open(proxy.url)
+        for given, asked in (("first", 1), ("second", 0)):
+            late = LATE_ANSWER.replace("GIVEN", json.dumps(given))
+            assert await browser.ask(f"return (async () => {{ {late} }})()") == asked
+
+
 async def test_what_backends_and_clients_say_stays_text(tmp_path: Path) -> None:
     """Markup in a reason, an event or a request line is shown, not obeyed."""
     async with open_browser() as browser, open_fake_proxy() as proxy:

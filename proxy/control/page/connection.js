@@ -58,7 +58,8 @@ export class Connection {
   }
 
   async open(path, options) {
-    const headers = this.token ? { Authorization: `Bearer ${this.token}` } : {};
+    const token = this.token;
+    const headers = token ? { Authorization: `Bearer ${token}` } : {};
     let response;
     try {
       response = await fetch(path, { ...options, headers: { ...headers, ...options.headers }, cache: "no-store" });
@@ -67,7 +68,8 @@ export class Connection {
       throw error;
     }
     if (response.status === 401) {
-      this.told.wants();
+      // A late answer to a call with another token says nothing of the one that was given since.
+      if (token === this.token) this.told.wants();
       throw new Refused(401, await response.json());
     }
     this.heard = Date.now();
