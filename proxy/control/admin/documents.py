@@ -1,7 +1,7 @@
 """The shapes of the admin API's answers, for `/openapi.json`.
 
 They describe and do not filter: answers are written from the state itself, so a model that lags behind can
-make the description incomplete, never the answer. `tests/control/test_admin_documents` holds them together.
+make the description incomplete, never the answer. `tests/control/admin/test_documents` holds them together.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ class SlotDocument(Document):
     slot: int
     hopeful: bool = Field(description="a backend that can be claimed is there or is coming")
     failed_starts: int = Field(description="in a row")
+    drained: bool = Field(description="an operator has taken it out of rotation")
     backends: list[BackendDocument]
 
 
