@@ -178,12 +178,13 @@ class Runtime(Orders):
         config, nursery = self.config, self.nursery
         self.log.info("proxy.starting", version=program_version(), pid=os.getpid(), config=str(self.config_path))
         state_dir = open_state_directory(config.proxy.state_dir)
-        forget_pid(state_dir)
         environment = dict(os.environ)
         self.listeners = Listeners(state_dir=state_dir, inherited=inherited_sockets(environment))
         nursery.start_soon(self.manager.serve_watchdog)
         await self.open_admin({})
         prepared = self.listeners.prepare(config.listeners)
+        # Not before: who was started a second time by mistake ends here, and the first goes on being followed.
+        forget_pid(state_dir)
         if config.proxy.user:
             check_python(config.proxy.user)
         identity = drop_privileges(config.proxy.user, state_dir=state_dir)

@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 import trio
 
+from proxy.control.takeover.stub import read_pid, write_pid
 from tests.support.admin import AdminEvent
 from tests.support.chain import run_chain
 from tests.support.client import Target, open_connection
+from tests.support.hotswap import run_hotswap
 from tests.support.pools import command_pool, listeners
 from tests.support.trouble import CutShort
 
@@ -181,3 +183,22 @@ async def test_whoever_watches_over_the_admin_api_finds_the_process_that_serves(
             assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
             assert [event.data["pid"] for event in seen[before:] if event.kind == "takeover.done"] == [result["pid"]]
             nursery.cancel_scope.cancel()
+
+
+@pytest.mark.fail_after(60)
+async def test_a_start_by_mistake_leaves_no_trace(tmp_path: Path) -> None:
+    """It ends with the port in use, and process 1 still reads from the state directory whom to follow."""
+    async with run_hotswap(listeners() + command_pool(tmp_path, "backends.plain"), tmp_path) as hotswap:
+        target = await hotswap.target()
+        assert isinstance(target.address, tuple)
+        state = tmp_path / "state"
+        write_pid(state, hotswap.pid)
+        second = tmp_path / "second.toml"
+        text = hotswap.config.read_text(encoding="utf-8").replace("127.0.0.1:0", f"127.0.0.1:{target.address[1]}")
+        second.write_text(text.replace("admin.sock", "other.sock"), encoding="utf-8")
+        ran = await hotswap.command("run", str(second))
+        assert ran.code != 0
+        assert "in use" in ran.stderr
+        assert read_pid(state) == hotswap.pid
+        assert (state / "takeover.sock").exists()
+        (await hotswap.fetch("/whoami")).expect()
