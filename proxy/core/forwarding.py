@@ -42,6 +42,18 @@ REASONS: Final = {
 
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~+/=:@,;|-]{1,128}")
+_OWN: Final = frozenset(
+    (
+        b"forwarded",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-proto",
+        b"x-request-id",
+    )
+)
+"""Fields about the client that the proxy writes itself; from trusted peers, the others go on as they came."""
+
 _FOR: Final = re.compile(rb'(?:^|;)[ \t]*for="?([^";]*)', re.IGNORECASE)
 
 
@@ -136,6 +148,7 @@ class Peer:
         elements = chains.get(b"forwarded")
         own = self._element(head.host)
         lines += (b"\r\nForwarded: ", elements + b", " + own if elements else own, b"\r\n")
+        lines += [b"%b: %b\r\n" % field for field in chains.items() if field[0] not in _OWN]
         return b"".join(lines)
 
 

@@ -2,9 +2,8 @@
 
 A head is split while it is read: fields that travel end to end are in `lines`, in order and in the sender's spelling,
 each as HTTP/1.1 writes it, because that is what nearly all of them become; `fields` takes them apart for whoever needs
-names and values. Those that bind one connection or that the proxy answers for itself (`CONNECTION_FIELDS`, `Host`,
-framing, forwarded fields) are taken out and kept as attributes, so that whoever forwards a head cannot forward one of
-them by accident.
+names and values. Those that bind one connection or that the proxy answers for itself (`proxy.core.field_names`) are
+taken out and kept as attributes, so that whoever forwards a head cannot forward one of them by accident.
 
 These classes are made for every exchange, and a frozen dataclass costs four times as much to make: what has not been
 said of a head is read from the class, so that making one sets nothing. Nobody changes one after its parser handed it
@@ -20,51 +19,6 @@ from ipaddress import IPv6Address
 
 Field = tuple[bytes, bytes]
 """Name in the sender's spelling, value without surrounding white space."""
-
-CONNECTION_FIELDS = frozenset(
-    (
-        b"connection",
-        b"keep-alive",
-        b"proxy-connection",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-        b"http2-settings",
-    )
-)
-"""Fields of one connection (RFC 9110 7.6.1 and those that RFC 7540 and history added); never forwarded as they came."""
-
-FORWARDED_FIELDS = frozenset(
-    (
-        b"forwarded",
-        b"x-forwarded-for",
-        b"x-forwarded-proto",
-        b"x-forwarded-host",
-        b"x-forwarded-port",
-        b"x-real-ip",
-        b"x-request-id",
-    )
-)
-"""Fields in which a proxy speaks of the client: believed from trusted peers only."""
-
-REQUEST_SPECIAL = CONNECTION_FIELDS | FORWARDED_FIELDS | {b"host", b"content-length", b"expect", b"proxy"}
-"""What is taken out of a request's fields; `Proxy` is dropped for good (httpoxy, CVE-2016-5385)."""
-
-RESPONSE_SPECIAL = CONNECTION_FIELDS | {b"content-length"}
-"""What is taken out of a response's fields."""
-
-NOT_NOMINATED = FORWARDED_FIELDS | {
-    b"host",
-    b"content-length",
-    b"transfer-encoding",
-    b"cookie",
-    b"authorization",
-    b"content-type",
-}
-"""Fields that a client may not have removed by naming them in `Connection` (hop-by-hop abuse)."""
 
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 """Methods that may be sent again (RFC 9110 9.2.2)."""
@@ -166,9 +120,3 @@ def valid_host(host: bytes) -> bool:
 def parse_tokens(value: bytes) -> tuple[bytes, ...]:
     """The lower-case members of a comma-separated list such as `Connection`, empty ones left out."""
     return tuple(token for part in value.split(b",") if (token := part.strip(b" \t").lower()))
-
-
-@lru_cache(maxsize=256)
-def nominated_fields(tokens: tuple[bytes, ...]) -> frozenset[bytes]:
-    """The fields that the members of a `Connection` name, as against the options that are its own."""
-    return frozenset(tokens) - {b"close", b"keep-alive", b"upgrade", b"te", b"http2-settings"}

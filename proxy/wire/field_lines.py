@@ -8,7 +8,7 @@ time, and a full memory is emptied, which is cheaper than an order of eviction.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from proxy.core.messages import Field
@@ -16,7 +16,16 @@ from proxy.core.messages import Field
 MEMORY_LINES: Final = 1024
 MEMORY_BYTES: Final = 256
 """Longer lines are not remembered, so that a memory is bounded in bytes too (some 512 KiB)."""
-SECRET: Final = frozenset((b"authorization", b"cookie", b"proxy-authorization", b"set-cookie", b"x-api-key"))
+SECRET: Final = frozenset(
+    (
+        b"authorization",
+        b"cookie",
+        b"proxy-authorization",
+        b"set-cookie",
+        b"x-api-key",
+        b"x-forwarded-access-token",
+    )
+)
 """Fields that are not kept longer than their message."""
 
 
@@ -27,13 +36,13 @@ class FieldLines(dict[bytes, bytes | Field | None]):
     name in lower case and its value; None is a field to be dropped. Values are without the white space around them.
 
     Args:
-        special: names in lower case of fields that are taken out of a head.
+        special: whether a field of that lower-case name is taken out of a head.
         underscores: whether names with an underscore are passed on. CGI and WSGI fold "-" and "_" into one name (P4).
     """
 
     __slots__ = ("_special", "_underscores")
 
-    def __init__(self, special: Collection[bytes], *, underscores: bool) -> None:
+    def __init__(self, special: Callable[[bytes], bool], *, underscores: bool) -> None:
         super().__init__()
         self._special = special
         self._underscores = underscores
@@ -43,7 +52,7 @@ class FieldLines(dict[bytes, bytes | Field | None]):
         value = value.strip(b" \t")
         lower = name.lower()
         meaning: bytes | Field | None
-        if lower in self._special:
+        if self._special(lower):
             meaning = (lower, value)
         elif b"_" in name and not self._underscores:
             meaning = None

@@ -22,16 +22,8 @@ from typing import Final
 import httptools
 
 from proxy.core.errors import BadRequest
-from proxy.core.messages import (
-    FORWARDED_FIELDS,
-    NOT_NOMINATED,
-    REQUEST_SPECIAL,
-    Field,
-    RequestHead,
-    nominated_fields,
-    parse_tokens,
-    valid_host,
-)
+from proxy.core.field_names import is_request_special, may_be_nominated, nominated_fields, tells_of_client
+from proxy.core.messages import Field, RequestHead, parse_tokens, valid_host
 from proxy.wire.chunked import ChunkedReader, ChunkError
 from proxy.wire.field_lines import FieldLines
 from proxy.wire.request_target import set_target
@@ -71,7 +63,7 @@ _TRANSFER_ENCODING = re.compile(rb"\ntransfer-encoding:[ \t]*(.*?)[ \t]*\r", re.
 _METHOD = re.compile(rb"[A-Z][A-Z-]{0,23}(?: |$)")
 TOLD_BYTES: Final = 2048
 """As much of the target of a request that is refused is told."""
-_LINES: Final = FieldLines(REQUEST_SPECIAL, underscores=False)
+_LINES: Final = FieldLines(is_request_special, underscores=False)
 NO_CALLBACKS: Final = object()
 """What llhttp is given to call: its verdict is all we ask for."""
 
@@ -309,7 +301,7 @@ class RequestParser:
                 head.expect_continue = head.version == 11
             elif name == b"te":
                 head.te_trailers = b"trailers" in parse_tokens(value)
-            elif name in FORWARDED_FIELDS:
+            elif tells_of_client(name):
                 if head.forwarded is None:
                     head.forwarded = []
                 head.forwarded.append((name, value))
@@ -389,6 +381,6 @@ def _apply_connection(head: RequestHead, tokens: tuple[bytes, ...], upgrade: byt
         head.upgrade = upgrade
     nominated = nominated_fields(tokens)
     if nominated:
-        if not nominated.isdisjoint(NOT_NOMINATED):
+        if not all(map(may_be_nominated, nominated)):
             raise BadRequest("Connection names a field that is not its own")
         head.lines = [line for line in head.lines if line.partition(b":")[0].lower() not in nominated]

@@ -14,7 +14,8 @@ from typing import Final
 import httptools
 
 from proxy.core.errors import UpstreamBroken
-from proxy.core.messages import RESPONSE_SPECIAL, Field, ResponseHead, nominated_fields, parse_tokens
+from proxy.core.field_names import is_response_special, nominated_fields
+from proxy.core.messages import Field, ResponseHead, parse_tokens
 from proxy.wire.chunked import ChunkedReader, ChunkError
 from proxy.wire.field_lines import FieldLines
 from proxy.wire.http1 import END, HEAD_END, NO_CALLBACKS, End, find_head_end
@@ -31,7 +32,7 @@ MAX_FIELDS: Final = 1000
 
 ResponseItem = ResponseHead | bytes | End
 
-_LINES: Final = FieldLines(RESPONSE_SPECIAL, underscores=True)
+_LINES: Final = FieldLines(is_response_special, underscores=True)
 _STATUS: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: (.*))?", re.DOTALL)
 
 

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from proxy.core.errors import UpstreamBroken
+from proxy.core.field_names import is_response_special
 from proxy.core.forwarding import REASONS, Peer
-from proxy.core.messages import RESPONSE_SPECIAL, Field, RequestHead, ResponseHead
+from proxy.core.messages import Field, RequestHead, ResponseHead
 
 _NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -71,7 +72,7 @@ def read_response(fields: Sequence[Field], *, ended: bool, bodiless: bool) -> Re
             if head.content_length is not None or len(value) > 18 or not value.isdigit():
                 raise UpstreamBroken("the response's Content-Length is not one number")
             head.content_length = int(value)
-        elif name in RESPONSE_SPECIAL:
+        elif is_response_special(name):
             raise UpstreamBroken("the response has a field of HTTP/1.1 connections")
         else:
             regular.append((name, value.strip(b" \t")))

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from proxy.core.errors import BadRequest
-from proxy.core.messages import FORWARDED_FIELDS, REQUEST_SPECIAL, Field, RequestHead, ResponseHead, valid_host
+from proxy.core.field_names import is_request_special, tells_of_client
+from proxy.core.messages import Field, RequestHead, ResponseHead, valid_host
 from proxy.wire.request_target import set_target
 
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
@@ -33,7 +34,7 @@ FORBIDDEN: Final = frozenset(
 )
 """Fields of HTTP/1.1 connections (RFC 9113 8.2.2); a request that has one is malformed."""
 
-_NO_TRAILERS: Final = REQUEST_SPECIAL | {b"authorization", b"cookie", b"set-cookie"}
+_CREDENTIALS: Final = frozenset((b"authorization", b"cookie", b"set-cookie"))
 
 
 class MalformedRequest(BadRequest):
@@ -72,7 +73,7 @@ def read_request(fields: list[Field], *, ended: bool, max_fields: int) -> Reques
             pseudo[name] = value
         elif not _NAME.fullmatch(name):
             raise MalformedRequest("a field name is malformed")
-        elif name in REQUEST_SPECIAL:
+        elif is_request_special(name):
             if name == b"host":
                 if host is not None:
                     raise MalformedRequest("Host is doubled")
@@ -125,7 +126,7 @@ def _set_special(head: RequestHead, name: bytes, value: bytes) -> None:
         if value.lower() != b"100-continue":
             raise BadRequest("the expectation cannot be met", status=417)
         head.expect_continue = True
-    elif name in FORWARDED_FIELDS:
+    elif tells_of_client(name):
         if head.forwarded is None:
             head.forwarded = []
         head.forwarded.append((name, value))
@@ -217,5 +218,7 @@ def write_response(head: ResponseHead, *, status: int | None = None) -> list[Fie
 def write_trailers(fields: Sequence[Field]) -> list[Field]:
     """The fields of trailers, without those that belong to heads and those that CGI would fold (F15, P4)."""
     return [
-        (lower, value) for name, value in fields if (lower := name.lower()) not in _NO_TRAILERS and b"_" not in lower
+        (lower, value)
+        for name, value in fields
+        if not is_request_special(lower := name.lower()) and lower not in _CREDENTIALS and b"_" not in lower
     ]

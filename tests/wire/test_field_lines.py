@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.core.messages import REQUEST_SPECIAL, RESPONSE_SPECIAL, RequestHead
+from proxy.core.field_names import is_request_special, is_response_special
+from proxy.core.messages import RequestHead
 from proxy.wire.field_lines import MEMORY_BYTES, MEMORY_LINES, FieldLines
 
 LINES = [b"Host: a.example", b"ACCEPT:  text/html \t", b"X_Real_Ip: 6.6.6.6", b"accept:", b"Content-Length:5"]
@@ -12,7 +13,7 @@ LINES = [b"Host: a.example", b"ACCEPT:  text/html \t", b"X_Real_Ip: 6.6.6.6", b"
 
 def test_lines_mean_the_same_each_time():
     """In order; names keep their spelling, values lose the white space around them."""
-    lines = FieldLines(REQUEST_SPECIAL, underscores=False)
+    lines = FieldLines(is_request_special, underscores=False)
     expected = (
         [b"ACCEPT: text/html\r\n", b"accept: \r\n"],
         [(b"host", b"a.example"), (b"content-length", b"5")],
@@ -24,7 +25,7 @@ def test_lines_mean_the_same_each_time():
 
 def test_what_backends_name_with_underscores_goes_on():
     """It is for the client to read, and no server folds it."""
-    assert FieldLines(RESPONSE_SPECIAL, underscores=True).part([b"x_y: 1"]) == ([b"x_y: 1\r\n"], [])
+    assert FieldLines(is_response_special, underscores=True).part([b"x_y: 1"]) == ([b"x_y: 1\r\n"], [])
 
 
 @pytest.mark.parametrize(
@@ -33,14 +34,14 @@ def test_what_backends_name_with_underscores_goes_on():
 )
 def test_what_is_secret_or_long_is_not_kept(line: bytes):
     """It is understood all the same."""
-    lines = FieldLines((), underscores=False)
+    lines = FieldLines(is_response_special, underscores=False)
     assert lines.part([line]) == ([line + b"\r\n"], [])
     assert not lines
 
 
 def test_a_memory_is_bounded():
     """It begins again when it is full."""
-    lines = FieldLines((), underscores=False)
+    lines = FieldLines(is_response_special, underscores=False)
     for number in range(3 * MEMORY_LINES):
         lines.part([b"X-Number: %d" % number])
         assert len(lines) <= MEMORY_LINES

@@ -195,6 +195,7 @@ async def test_a_socket_that_was_inherited_is_used():
 FORWARDED = (
     b"GET / HTTP/1.1\r\nHost: example.org\r\nX-Forwarded-For: 203.0.113.9, 198.51.100.4\r\nX-Forwarded-Proto: https\r\n"
     b"X-Forwarded-Host: shop\r\nX-Forwarded-Port: 443\r\nForwarded: for=203.0.113.9\r\nX-Real-IP: 203.0.113.9\r\n"
+    b"X-Forwarded-Prefix: /shop\r\n"
     b"X-Request-ID: given\r\n\r\n"
 )
 
@@ -207,6 +208,7 @@ async def test_forwarded_fields_of_strangers_are_replaced():
         line = await stage.backend.accept()
         head = await line.read_head()
         assert b"203.0.113.9" not in head
+        assert b"prefix" not in head.lower()
         for field in (b"For: 127.0.0.1", b"Proto: http", b"Host: example.org", b"Port: %d" % stage.port):
             assert head.count(b"\r\nX-Forwarded-" + field + b"\r\n") == 1
         assert b"\r\nForwarded: for=127.0.0.1;host=example.org;proto=http\r\n" in head
@@ -230,6 +232,8 @@ async def test_forwarded_fields_of_trusted_proxies_are_continued():
         assert b"\r\nX-Forwarded-Host: shop\r\n" in head
         assert b"\r\nForwarded: for=203.0.113.9, for=127.0.0.1;host=example.org;proto=http\r\n" in head
         assert b"\r\nX-Request-ID: given\r\n" in head
+        assert b"\r\nx-real-ip: 203.0.113.9\r\n" in head
+        assert b"\r\nx-forwarded-prefix: /shop\r\n" in head
         await line.send(OK)
         await client.read_response()
         assert (await stage.wait_records())[0]["client"] == "203.0.113.9"

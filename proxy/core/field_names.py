@@ -1,0 +1,62 @@
+"""Which fields are not forwarded as they came: those that bind one connection, and those that the proxy answers for.
+
+Names are in lower case throughout.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+CONNECTION_FIELDS: Final = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"http2-settings",
+    )
+)
+"""Fields of one connection (RFC 9110 7.6.1 and those that RFC 7540 and history added); never forwarded as they came."""
+
+# Every X-Forwarded-* is another: there are many, and one server believes what its neighbour has never heard of.
+_PREFIX: Final = b"x-forwarded-"
+_FORWARDED: Final = frozenset((b"forwarded", b"x-real-ip", b"x-request-id"))
+
+# `Proxy` is dropped for good (httpoxy, CVE-2016-5385).
+_REQUEST: Final = CONNECTION_FIELDS | _FORWARDED | {b"host", b"content-length", b"expect", b"proxy"}
+_RESPONSE: Final = CONNECTION_FIELDS | {b"content-length"}
+_END_TO_END: Final = frozenset(
+    (b"host", b"content-length", b"transfer-encoding", b"cookie", b"authorization", b"content-type")
+)
+
+
+def tells_of_client(name: bytes) -> bool:
+    """Whether a proxy speaks of the client in a field: it is believed from trusted peers only."""
+    return name.startswith(_PREFIX) or name in _FORWARDED
+
+
+def is_request_special(name: bytes) -> bool:
+    """Whether a field is taken out of the fields of a request."""
+    return name in _REQUEST or name.startswith(_PREFIX)
+
+
+def is_response_special(name: bytes) -> bool:
+    """Whether a field is taken out of the fields of a response."""
+    return name in _RESPONSE
+
+
+def may_be_nominated(name: bytes) -> bool:
+    """Whether a client may have a field removed by naming it in `Connection`; else it is abuse of hops."""
+    return name not in _END_TO_END and not tells_of_client(name)
+
+
+@lru_cache(maxsize=256)
+def nominated_fields(tokens: tuple[bytes, ...]) -> frozenset[bytes]:
+    """The fields that the members of a `Connection` name, as against the options that are its own."""
+    return frozenset(tokens) - {b"close", b"keep-alive", b"upgrade", b"te", b"http2-settings"}
