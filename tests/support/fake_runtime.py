@@ -332,6 +332,7 @@ class FakeRuntime:
                         "slot": slot.slot,
                         "hopeful": slot.hopeful,
                         "failed_starts": slot.failed_starts,
+                        "drained": any(one.state is BackendState.DRAINING for one in slot.backends),
                         "backends": [
                             {
                                 "id": one.id,

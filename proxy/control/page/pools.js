@@ -114,6 +114,6 @@ function order(name, slot, backend, rollout, orders) {
     return orders.button("Drain", path(name, "slots", number, "drain"),
       { pool: name, ask: `Drain slot ${number}?`, label: `Drain slot ${number} of ${name}`, kind: "quiet" });
   }
-  return backend.state === "draining" && orders.button("Readmit", path(name, "slots", number, "readmit"),
+  return slot.drained && orders.button("Readmit", path(name, "slots", number, "readmit"),
     { pool: name, label: `Readmit slot ${number} of ${name}`, kind: "quiet" });
 }

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from proxy.control.pools.entries import Entries
+    from proxy.control.pools.slot import Slot
     from proxy.control.pools.supervised_backend import SupervisedBackend
     from proxy.core.identity import RolloutId
     from proxy.core.pool import Pool
@@ -25,6 +26,7 @@ class OperatedSlots:
     entries: Entries
     log: FilteringBoundLogger
     members: list[SupervisedBackend]
+    slots: dict[int, Slot]
     stopping: bool
 
     @property
@@ -46,30 +48,43 @@ class OperatedSlots:
         return None
 
     def drain_slot(self, number: int) -> None:
-        """Take the backend of a slot out of rotation and leave it running, until it is readmitted.
+        """Take the backend of a slot out of rotation and leave it running, until the slot is readmitted.
 
-        A drained backend that dies is respawned as any other, and its successor is in rotation.
+        The order is about the slot: a backend that dies is respawned as any other, and its successor is drained.
 
         Raises:
             UnknownSlot: there is no such slot.
             Refused: a rollout is in progress, or no other backend could be claimed then.
         """
-        member = self._operable(number)
-        if rotation.drain(member.backend, self.entries):
+        member = self._ready_in(number)
+        changed = rotation.drain(member.backend, self.entries)
+        self.slots[number].drained = True
+        if changed:
             member.log.info("backend.draining", by="operator")
 
     def readmit_slot(self, number: int) -> None:
-        """Bring the drained backend of a slot back into rotation; nothing happens when it is there.
+        """Bring a drained slot back into rotation; nothing happens when it is there.
+
+        One whose backend has just died is in rotation as soon as the next one is ready.
 
         Raises:
             UnknownSlot: there is no such slot.
-            Refused: a rollout is in progress, or the slot has no backend that is ready.
+            Refused: a rollout is in progress, or the slot is not drained and has no backend that is ready.
         """
-        member = self._operable(number)
-        if self.readmit(member):
-            member.log.info("backend.readmitted", by="operator")
+        if self.is_drained(number) and self._serving_in(number) is None:
+            self._check_operable(number)
+            self.log.info("backend.readmitted", slot=number, by="operator")
+        else:
+            member = self._ready_in(number)
+            if self.readmit(member):
+                member.log.info("backend.readmitted", by="operator")
+        self.slots[number].drained = False
 
-    def _operable(self, number: int) -> SupervisedBackend:
+    def is_drained(self, number: int) -> bool:
+        """Whether an operator has taken a slot out of rotation."""
+        return number in self.slots and self.slots[number].drained
+
+    def _check_operable(self, number: int) -> dict[str, object]:
         if not 0 <= number < self.core.size:
             raise UnknownSlot(number, range(self.core.size))
         state = {**rotation.describe_slot(self.core, number), "rollout": self.rollout_id}
@@ -78,8 +93,16 @@ class OperatedSlots:
         if self.rollout_id is not None:
             detail = f"rollout {self.rollout_id} of pool {self.name} is in progress"
             raise Refused(RefusalCode.ROLLOUT_IN_PROGRESS, detail, state)
+        return state
+
+    def _serving_in(self, number: int) -> SupervisedBackend | None:
         member = self.member_in(number)
-        if member is None or not member.alive:
+        return member if member is not None and member.alive else None
+
+    def _ready_in(self, number: int) -> SupervisedBackend:
+        state = self._check_operable(number)
+        member = self._serving_in(number)
+        if member is None:
             detail = f"slot {number} of pool {self.name} has no backend that is ready"
             raise Refused(RefusalCode.NOT_READY, detail, state)
         return member

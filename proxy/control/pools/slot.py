@@ -23,6 +23,7 @@ class Slot:
         backoff: the row of crashes so far.
         filling: ends the task that fills it, while there is one.
         sleeping: that task waits between two starts, and has no process.
+        drained: an operator has taken it out of rotation, with whatever backend fills it.
         placeholder: the entry of the backend that crashed last, shown as `backoff` until the next start.
     """
 
@@ -32,4 +33,5 @@ class Slot:
     backoff: Backoff = field(default_factory=Backoff)
     filling: trio.CancelScope | None = None
     sleeping: bool = False
+    drained: bool = False
     placeholder: Backend | None = None

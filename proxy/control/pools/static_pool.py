@@ -135,6 +135,11 @@ class StaticPool:
         if rotation.readmit(self._backend_in(number), self.entries):
             self.log.info("backend.readmitted", slot=number, by="operator")
 
+    def is_drained(self, number: int) -> bool:
+        """Whether an operator has taken a slot out of rotation."""
+        newest = next((one for one in reversed(self.core.backends) if one.slot == number), None)
+        return newest is not None and newest.state is BackendState.DRAINING
+
     def _backend_in(self, number: int) -> Backend:
         for backend in reversed(self.core.backends):
             if backend.slot == number and number < self.core.size:

@@ -189,15 +189,17 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
             )
 
     def admit(self, member: SupervisedBackend) -> None:
-        """Make a backend that is ready claimable; its release is the slot's from now on."""
+        """Make a backend that is ready claimable unless its slot is drained; its release is the slot's from now on."""
         backend = member.backend
         slot = self.slots[backend.slot]
         slot.generation, slot.release = backend.generation, member.release
         member.ready_at = trio.current_time()
-        self.entries.admit(backend)
+        self.entries.admit(backend, drained=slot.drained)
         if self.surroundings.predecessor is not None:
             self.surroundings.predecessor.note_added(backend)
         member.log.info("backend.ready", seconds=round(member.ready_at - member.started, 3))
+        if slot.drained:
+            member.log.info("backend.draining", by="operator")
         self.tasks.start(member.serve_probes, self.core)
 
     # Backends go.

@@ -44,8 +44,12 @@ class Adopted:
         self._settled = True
         entries.tell(lambda: self.pool.core.set_health(backend, health))
         entries.move(backend, BackendState.READY)
-        if state is BackendState.DRAINING:
+        drained = state is BackendState.DRAINING
+        if drained:
             entries.move(backend, BackendState.DRAINING)
+        if backend.slot in self.pool.slots:
+            # Later than what the state said of the slot.
+            self.pool.slots[backend.slot].drained = drained
         self.pool.take_in(self.member)
 
     def discard(self) -> None:

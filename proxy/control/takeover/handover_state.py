@@ -155,7 +155,12 @@ def write_state(
                     ).items()
                 },
                 "slots": [
-                    {"number": slot.number, "generation": slot.generation, "crashes": slot.backoff.crashes}
+                    {
+                        "number": slot.number,
+                        "generation": slot.generation,
+                        "crashes": slot.backoff.crashes,
+                        "drained": slot.drained,
+                    }
                     for slot in pool.slots.values()
                 ],
             }
@@ -222,6 +227,8 @@ def _read_supervised(value: Mapping[str, Any]) -> SupervisedState:
                 generation=int(slot["generation"]),
                 release=releases[int(slot["generation"])],
                 backoff=Backoff(crashes=int(slot["crashes"])),
+                # Older code of the same schema did not send it.
+                drained=bool(slot.get("drained", False)),
             )
             for slot in value["slots"]
         ),

@@ -69,6 +69,7 @@ def _pool(runtime: Runtime, pool: SupervisedPool | StaticPool) -> dict[str, Any]
                 "slot": slot.slot,
                 "hopeful": slot.hopeful,
                 "failed_starts": slot.failed_starts,
+                "drained": pool.is_drained(slot.slot),
                 "backends": [
                     _backend(runtime, pool, backend) for backend in core.backends if backend.slot == slot.slot
                 ],

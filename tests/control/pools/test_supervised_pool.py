@@ -161,11 +161,34 @@ async def test_a_slot_that_does_not_exist_is_unknown(tmp_path):
                 stage.pool.drain_slot(number)
 
 
-async def test_a_drained_backend_that_dies_is_respawned_in_rotation(tmp_path):
-    """The drain was about that process."""
+async def test_a_drained_backend_that_dies_is_respawned_and_never_claimable(tmp_path):
+    """The order is about the slot, and the next backend in it waits for its readmission too."""
+    async with open_pool(supervised_table(tmp_path)) as stage:
+        claimable = []
+        stage.pool.drain_slot(0)
+        stage.pool.core.observe(lambda _event: claimable.append(stage.ready))
+        killed = kill(stage, 0)
+
+        def respawned() -> bool:
+            member = stage.pool.member_in(0)
+            return member is not None and member.process.pid != killed
+
+        await stage.wait(respawned)
+        assert set(claimable) == {frozenset({1})}
+        stage.pool.readmit_slot(0)
+        assert stage.ready == {0, 1}
+        assert not stage.pool.is_drained(0)
+
+
+async def test_a_drained_slot_is_readmitted_while_it_has_no_backend(tmp_path):
+    """The one that is on its way is in rotation as soon as it is ready; a slot that is not drained is refused."""
     async with open_pool(supervised_table(tmp_path)) as stage:
         stage.pool.drain_slot(0)
         kill(stage, 0)
+        await stage.wait(lambda: "backend.backoff" in stage.kinds())
+        stage.pool.readmit_slot(0)
+        with pytest.raises(Refused, match="no backend that is ready"):
+            stage.pool.readmit_slot(0)
         await stage.wait_full()
 
 
