@@ -12,6 +12,7 @@ import sysconfig
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -447,6 +448,29 @@ async def test_backends_that_fall_ill_or_die_meanwhile_are_looked_after_by_the_n
         while list((await healths()).values()) != ["healthy", "healthy"]:
             await trio.sleep(0.02)
         assert (await hotswap.rollout())["outcome"] == "done"
+
+
+@pytest.mark.fail_after(60)
+async def test_a_drained_slot_stays_drained_with_the_new_process(tmp_path: Path) -> None:
+    """Also when its backend dies there, until it is readmitted."""
+    async with run_chain(listeners() + plain_pool(tmp_path), tmp_path) as chain:
+        hotswap = chain.hotswap
+
+        async def slot() -> dict[str, Any]:
+            found: dict[str, Any] = (await hotswap.pool())["slots"][0]
+            return found
+
+        assert (await hotswap.command("drain", "web", "0")).code == 0
+        await chain.take_over()
+        (backend,) = (await slot())["backends"]
+        assert (backend["state"], (await slot())["drained"]) == ("draining", True)
+        os.kill(backend["pid"], signal.SIGKILL)
+        while [one["state"] for one in (await slot())["backends"] if one["pid"] != backend["pid"]] != ["draining"]:
+            await trio.sleep(0.02)
+        assert {(await hotswap.fetch("/whoami")).expect().json()["slot"] for _ in range(4)} == {1}
+        assert (await hotswap.command("readmit", "web", "0")).code == 0
+        (backend,) = (await slot())["backends"]
+        assert (backend["state"], (await slot())["drained"]) == ("ready", False)
 
 
 @pytest.mark.fail_after(90)

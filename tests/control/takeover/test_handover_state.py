@@ -100,6 +100,17 @@ async def test_reports_of_rollouts_survive_the_journey(tmp_path) -> None:
             new.find("past-20")
 
 
+async def test_drained_slots_survive_the_journey(tmp_path) -> None:
+    """Also one whose backend has just died; older code says nothing of them."""
+    async with open_pool(supervised_table(tmp_path)) as stage:
+        stage.pool.drain_slot(0)
+        written = write_state([stage.pool], book=RolloutBook(structlog.get_logger()), events=EventLog(), tally=Tally())
+        assert [slot.drained for slot in read_state(over_the_wire(written)).supervised["web"].slots] == [True, False]
+        for slot in written["supervised"]["web"]["slots"]:
+            del slot["drained"]
+        assert not any(slot.drained for slot in read_state(over_the_wire(written)).supervised["web"].slots)
+
+
 counts = st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 5), st.floats(0, 100)), max_size=20)
 
 
