@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from tests.support.browser import DESKTOP, PHONE, Browser, open_browser
+from tests.support.client import open_connection
 from tests.support.fake_runtime import CONFIGURATION, open_fake_proxy
 from tests.support.hotswap import Hotswap, run_hotswap
 from tests.support.pools import demo_pool, listeners
@@ -69,11 +70,16 @@ async def assert_no_script_failed(browser: Browser) -> None:
 @SCHEMES
 async def test_a_rollout_is_drawn_as_it_happens(tmp_path: Path, size: tuple[int, int], dark: bool) -> None:
     """Slot by slot, with what holds its drain and how long that may take; at the end there is its report."""
-    async with open_page(tmp_path, size=size, dark=dark) as (hotswap, browser, _), trio.open_nursery() as nursery:
+    async with (
+        open_page(tmp_path, size=size, dark=dark) as (hotswap, browser, _),
+        open_connection(await hotswap.target()) as one,
+        open_connection(await hotswap.target()) as other,
+    ):
         ground = await browser.ask("return getComputedStyle(document.documentElement).backgroundColor")
         assert (sum(map(int, ground.removeprefix("rgb(").rstrip(")").split(","))) < 200) is dark
-        for _ in range(2):
-            nursery.start_soon(hotswap.fetch, "/slow?seconds=5")
+        for client in (one, other):
+            await client.send_head("POST", "/upload", headers=[("Transfer-Encoding", "chunked")])
+            await client.send_body(b"as long as it takes")
         while sum([backend["in_flight"] for backend in await hotswap.backends()]) < 2:
             await trio.sleep(0.02)
         await browser.press("Reload web")
@@ -81,11 +87,13 @@ async def test_a_rollout_is_drawn_as_it_happens(tmp_path: Path, size: tuple[int,
         draining = "document.querySelector('.turn.draining .words')?.textContent"
         await browser.wait(f"{draining}?.match(/1 in flight, .* s left/)")
         await browser.wait("document.querySelector('.slots .draining')")
-        assert "GET /slow?seconds=5 from 127.0.0.1" in await browser.text()
+        assert "POST /upload from 127.0.0.1" in await browser.text()
         assert await browser.ask("return document.querySelectorAll('.turn.pending').length") == 1
         assert await browser.ask("return document.querySelectorAll('.turn.draining rect.fresh').length") == 1
         assert await browser.ask("return document.title") == "▸ web · hotswap"
         await assert_fits(browser)
+        for client in (one, other):
+            await client.send_end()
         await browser.wait("document.querySelector('.report .done')")
         assert await browser.ask("return document.getElementById('news').textContent") == "Rollout r1 of web is done"
         await browser.ask("document.querySelector('.report').open = true")

@@ -364,8 +364,8 @@ async def test_what_cannot_work_is_refused_before_anything_happens(tmp_path: Pat
         assert (await chain.serving(), await chain.backends()) == (old, backends)
         # A rollout is not overtaken, neither by a process that is started nor by one that comes by itself.
         async with open_connection(await hotswap.target()) as slow:
-            await slow.send_head("GET", "/slow?seconds=3")
-            await slow.send_end()
+            await slow.send_head("POST", "/echo", headers=[("Transfer-Encoding", "chunked")])
+            await slow.send_body(b"as long as it takes")
             while not any(backend["in_flight"] for backend in await hotswap.backends()):
                 await trio.sleep(0.02)
             rollout = (await hotswap.admin.reload("web")).json()
@@ -374,6 +374,7 @@ async def test_what_cannot_work_is_refused_before_anything_happens(tmp_path: Pat
             ran = await hotswap.command("run", "--attach", str(hotswap.config))
             assert ran.code == 1
             assert "rollout-in-progress" in ran.stderr
+            await slow.send_end()
             assert (await slow.head())[0] == 200
             await slow.body()
         while (await hotswap.admin.get(f"/v1/rollouts/{rollout['id']}"))["outcome"] == "running":
