@@ -88,7 +88,7 @@ async def test_a_killed_backend_under_load_is_hardly_noticed(tmp_path: Path):
     clients = 2
     kills = 3
     async with run_hotswap(config, tmp_path) as hotswap:
-        async with run_load({"plain": await hotswap.target()}, kinds=SHORT_KINDS, clients=clients) as load:
+        async with run_load({"plain": await hotswap.target()}, kinds=SHORT_KINDS, clients=clients, rest=0) as load:
             for _ in range(kills):
                 await load.wait_turns(10)
                 (victim, _) = await hotswap.backends()

@@ -48,7 +48,7 @@ async def test_rollouts_in_a_row_cost_no_client_anything(tmp_path: Path, strateg
             "plain": await hotswap.target("public"),
             "tls": await hotswap.target("secure", tls=certificates.trusting),
         }
-        async with run_load(targets, processes=[hotswap.pid]) as load:
+        async with run_load(targets, processes=[hotswap.pid], rest=0) as load:
             await load.wait_turns(1)
             steady = (load.now(), await load.after_turns(4))
             await roll(hotswap, rollouts)

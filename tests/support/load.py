@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 
 import trio
@@ -26,8 +26,9 @@ TURN_TIMEOUT = 15.0
 class Load:
     """A running load; its counts may be read at any time."""
 
-    def __init__(self, clients: Sequence[Client], counts: Mapping[str, Count], waits: Waits) -> None:
+    def __init__(self, clients: Sequence[Client], counts: Mapping[str, Count], waits: Waits, rest: float) -> None:
         self.counts = counts
+        self._rest = rest
         self._waits = waits
         self._clients = clients
         self._stopping = trio.Event()
@@ -136,7 +137,7 @@ class Load:
                 client.count.done += 1
             self._progress.set()
             self._progress = trio.Event()
-            with trio.move_on_after(client.pace):
+            with trio.move_on_after(max(client.pace, self._rest)):
                 await self._stopping.wait()
         await client.leave()
 
@@ -151,7 +152,8 @@ async def run_load(
     *,
     kinds: Sequence[type[Client]] = EVERY_KIND,
     clients: int = 1,
-    processes: Iterable[int] = (),
+    processes: Sequence[int] = (),
+    rest: float = 0.1,
 ) -> AsyncIterator[Load]:
     """Run `clients` clients of each kind against each target until the block ends, then let them finish.
 
@@ -159,7 +161,10 @@ async def run_load(
         targets: By the name that counts carry, such as "tls" and "plain".
         kinds: What the clients do.
         clients: How many of each kind there are for each target.
-        processes: Those whose waits for a processor are not counted as delays; their children are included.
+        processes: Those whose waits for a processor are not counted as delays, nor ours then; their children are
+            included.
+        rest: Seconds that each client rests at least between two turns. Many loads run side by side, and one that
+            leaves no processor to the others tests them instead of what it is for.
     """
     counts: dict[str, Count] = {}
     crowd: list[Client] = []
@@ -167,8 +172,10 @@ async def run_load(
         for kind in kinds:
             count = counts.setdefault(f"{name} {kind.kind}", Count(f"{name} {kind.kind}"))
             crowd += [kind(target, count, name=f"{name}-{kind.__name__}-{number}") for number in range(clients)]
-    async with run_metronome(processes) as waits, trio.open_nursery() as nursery:
-        load = Load(crowd, counts, waits)
+    async with AsyncExitStack() as stack:
+        waits = await stack.enter_async_context(run_metronome(processes)) if processes else Waits()
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        load = Load(crowd, counts, waits, rest)
         for client in crowd:
             nursery.start_soon(load._loop, client)
         yield load
