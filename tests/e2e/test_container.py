@@ -108,8 +108,9 @@ async def test_process_1_that_was_taken_over_from_passes_signals_on(tmp_path: Pa
         with trio.fail_after(10):
             while (await hotswap.status())["predecessors"]:
                 await trio.sleep(0.05)
-        # What it had open is closed: listeners, connections, the pipes of backends.
-        assert sorted(map(int, os.listdir(f"/proc/{first}/fd"))) == [0, 1, 2]
+            # It says good-bye and ends its loop; then what it had open is closed: listeners, connections, pipes.
+            while sorted(map(int, os.listdir(f"/proc/{first}/fd"))) != [0, 1, 2]:
+                await trio.sleep(0.02)
         so_far = len(hotswap.lines)
         os.kill(first, signal.SIGHUP)
         assert json.loads(await hotswap.wait_line("signal.received", after=so_far))["signal"] == "SIGHUP"
