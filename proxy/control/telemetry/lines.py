@@ -65,7 +65,7 @@ class LineWriter:
         self._linger = linger
         self._limit = queue_bytes
         self._report = report
-        self._pending: deque[bytes] = deque()
+        self._pending: deque[bytes | None] = deque()  # None: from here on into the file that has the name then
         self._offered = 0  # bytes ever queued: written by the producer alone
         self._taken = 0  # bytes ever taken from the queue: written by the thread alone
         self._reported = 0  # of `dropped`
@@ -77,7 +77,6 @@ class LineWriter:
         self._telling = False
         self._wake = threading.Event()
         self._hurry = threading.Event()
-        self._reopen = False
         self._closed = False
         self._thread: threading.Thread | None = None
 
@@ -97,10 +96,10 @@ class LineWriter:
             self._tell()
 
     def reopen(self) -> None:
-        """Open the path anew, as log rotation asks; nothing happens for a descriptor."""
+        """Have every later line written to what has the path then, as log rotation asks; no effect on a descriptor."""
         if self._path is None or self._closed:
             return
-        self._reopen = True
+        self._pending.append(None)
         if self._thread is None:
             self._start()
         self._wake.set()
@@ -115,7 +114,7 @@ class LineWriter:
         if self._thread is not None:
             self._thread.join(CLOSE_TIMEOUT)
             if self._thread.is_alive():
-                self.dropped += sum(line.count(b"\n") for line in tuple(self._pending))
+                self.dropped += sum(line.count(b"\n") for line in tuple(self._pending) if line)
                 self._tell()
                 return  # it is stuck in a write; the descriptor stays with it
         self._tell()
@@ -150,14 +149,21 @@ class LineWriter:
                 self._hurry.wait(self._linger)
             # In this order: a line queued after the flag fell raises the event again.
             self._awake = False
-            if self._reopen:
-                self._open_again()
             while self._pending:
                 self._write_batch()
 
     def _write_batch(self) -> None:
-        batch = [self._pending.popleft() for _ in range(min(len(self._pending), BATCH_LINES))]
-        data = b"".join(batch)
+        batch: list[bytes] = []
+        while self._pending and len(batch) < BATCH_LINES:
+            line = self._pending.popleft()
+            if line is None:
+                self._write_out(b"".join(batch))
+                self._open_again()
+                return
+            batch.append(line)
+        self._write_out(b"".join(batch))
+
+    def _write_out(self, data: bytes) -> None:
         try:
             self._write_all(data)
         except OSError as error:
@@ -182,7 +188,6 @@ class LineWriter:
         self._failing = why
 
     def _open_again(self) -> None:
-        self._reopen = False
         assert self._path is not None
         try:
             fresh = self._open(self._path)

@@ -55,6 +55,28 @@ def test_lines_arrive_without_closing(tmp_path: Path) -> None:
     lines.close()
 
 
+def test_what_is_written_after_reopening_is_in_the_new_file(tmp_path: Path) -> None:
+    """Also when the thread is in the middle of a write meanwhile."""
+    path, rotated = tmp_path / "log", tmp_path / "log.1"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    os.set_blocking(reader, True)
+    lines = LineWriter(path, name="log")
+    long = b"x" * 200_000 + b"\n"
+    lines.write(long)
+    got = os.read(reader, 1)  # the thread writes, and cannot end before all of it is read
+    path.rename(rotated)
+    lines.reopen()
+    lines.write(b"after\n")
+    while len(got) < len(long):
+        got += os.read(reader, 65536)
+    wait_for_content(path, b"after\n")
+    lines.close()
+    os.set_blocking(reader, False)
+    assert got + os.read(reader, 65536) == long
+    os.close(reader)
+
+
 def test_a_path_that_cannot_be_opened_is_said_at_once(tmp_path: Path) -> None:
     """A mistake in the configuration is an error at the start."""
     with pytest.raises(FileNotFoundError):
