@@ -52,7 +52,7 @@ def is_response_special(name: bytes) -> bool:
 
 
 def may_be_nominated(name: bytes) -> bool:
-    """Whether a client may have a field removed by naming it in `Connection`; else it is abuse of hops."""
+    """Whether a client may have a field removed by naming it in `Connection`, as a field of one hop."""
     return name not in _END_TO_END and not tells_of_client(name)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, nullcontext
 from pathlib import Path
 
 import trio
@@ -161,8 +161,8 @@ async def run_load(
         targets: By the name that counts carry, such as "tls" and "plain".
         kinds: What the clients do.
         clients: How many of each kind there are for each target.
-        processes: Those whose waits for a processor are not counted as delays, nor ours then; their children are
-            included.
+        processes: Those whose waits for a processor are not counted as delays, their children and this one
+            included; without any, every wait counts.
         rest: Seconds that each client rests at least between two turns. Many loads run side by side, and one that
             leaves no processor to the others tests them instead of what it is for.
     """
@@ -172,9 +172,8 @@ async def run_load(
         for kind in kinds:
             count = counts.setdefault(f"{name} {kind.kind}", Count(f"{name} {kind.kind}"))
             crowd += [kind(target, count, name=f"{name}-{kind.__name__}-{number}") for number in range(clients)]
-    async with AsyncExitStack() as stack:
-        waits = await stack.enter_async_context(run_metronome(processes)) if processes else Waits()
-        nursery = await stack.enter_async_context(trio.open_nursery())
+    watch = run_metronome(processes) if processes else nullcontext(Waits())
+    async with watch as waits, trio.open_nursery() as nursery:
         load = Load(crowd, counts, waits, rest)
         for client in crowd:
             nursery.start_soon(load._loop, client)

@@ -38,13 +38,13 @@ class Entries:
         """
         self.tell(lambda: self.core.move(backend, state, now=trio.current_time()))
 
-    def admit(self, backend: Backend, *, drained: bool = False) -> None:
-        """Make a backend that was found ready and healthy claimable, or only ready to be, in a drained slot."""
-        # Healthy last: so one that is drained is never claimable in between.
+    def admit(self, backend: Backend, *, drained: bool = False, health: Health = Health.HEALTHY) -> None:
+        """Make a backend that was found ready claimable if it is healthy, or only ready to be, in a drained slot."""
+        # Its health last: so one that is drained is never claimable in between.
         self.move(backend, BackendState.READY)
         if drained:
             self.move(backend, BackendState.DRAINING)
-        self.tell(lambda: self.core.set_health(backend, Health.HEALTHY))
+        self.tell(lambda: self.core.set_health(backend, health))
 
     def remove(self, backend: Backend) -> None:
         """Forget a backend; harmless when it is forgotten."""

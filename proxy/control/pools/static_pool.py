@@ -137,14 +137,17 @@ class StaticPool:
 
     def is_drained(self, number: int) -> bool:
         """Whether an operator has taken a slot out of rotation."""
-        newest = next((one for one in reversed(self.core.backends) if one.slot == number), None)
+        newest = self._newest_in(number)
         return newest is not None and newest.state is BackendState.DRAINING
 
+    def _newest_in(self, number: int) -> Backend | None:
+        return next((backend for backend in reversed(self.core.backends) if backend.slot == number), None)
+
     def _backend_in(self, number: int) -> Backend:
-        for backend in reversed(self.core.backends):
-            if backend.slot == number and number < self.core.size:
-                return backend
-        raise UnknownSlot(number, range(self.core.size))
+        backend = self._newest_in(number)
+        if backend is None or number >= self.core.size:
+            raise UnknownSlot(number, range(self.core.size))
+        return backend
 
     def _add(self, slot: int, address: Address) -> None:
         self.entries.tell(

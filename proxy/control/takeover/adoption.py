@@ -37,16 +37,13 @@ class Adopted:
 
     def settle(self, state: BackendState, health: Health) -> None:
         """Let the pool look after it, as soon as the pool is at work."""
-        backend, entries = self.member.backend, self.pool.entries
+        backend = self.member.backend
         self.state, self.health = state, health
         if self._settled:
             return
         self._settled = True
-        entries.tell(lambda: self.pool.core.set_health(backend, health))
-        entries.move(backend, BackendState.READY)
         drained = state is BackendState.DRAINING
-        if drained:
-            entries.move(backend, BackendState.DRAINING)
+        self.pool.entries.admit(backend, drained=drained, health=health)
         if backend.slot in self.pool.slots:
             # Later than what the state said of the slot.
             self.pool.slots[backend.slot].drained = drained

@@ -101,7 +101,7 @@ async def test_reports_of_rollouts_survive_the_journey(tmp_path) -> None:
 
 
 async def test_drained_slots_survive_the_journey(tmp_path) -> None:
-    """Also one whose backend has just died; older code says nothing of them."""
+    """As facts of the slots; older code says nothing of them, and then none is."""
     async with open_pool(supervised_table(tmp_path)) as stage:
         stage.pool.drain_slot(0)
         written = write_state([stage.pool], book=RolloutBook(structlog.get_logger()), events=EventLog(), tally=Tally())
