@@ -12,6 +12,8 @@ from typing import Final
 
 MAX_LINE: Final = 4096
 """Bytes of one chunk line, its extension included, or of one trailer line (F8)."""
+CRUMB: Final = 64
+"""Bytes of a chunk with its framing below which it is a crumb."""
 MAX_OVERHEAD: Final = 16 * 1024
 """Bytes of framing a body may cost beyond `OVERHEAD_RATIO` for each of its bytes (CVE-2023-39326)."""
 OVERHEAD_RATIO: Final = 16
@@ -38,13 +40,15 @@ class ChunkedReader:
     """Reads one chunked body.
 
     Attributes:
+        crumbs: what was fed last came in very small chunks, which are much work for few bytes.
         done: the last chunk and the trailers have been read.
         trailers: the fields behind the last chunk, in order, names in lower case.
     """
 
-    __slots__ = ("_after_data", "_body", "_last", "_left", "_line", "_overhead", "done", "trailers")
+    __slots__ = ("_after_data", "_body", "_last", "_left", "_line", "_overhead", "crumbs", "done", "trailers")
 
     def __init__(self) -> None:
+        self.crumbs = False
         self.done = False
         self.trailers: list[tuple[bytes, bytes]] = []
         self._line = b""
@@ -69,6 +73,7 @@ class ChunkedReader:
         """
         used = 0
         size = len(data)
+        before = len(pieces)
         while used < size and not self.done:
             left = self._left
             if left:
@@ -82,6 +87,7 @@ class ChunkedReader:
                 used = plain
             else:
                 used += self._read_line(data[used : used + MAX_LINE + 2])
+        self.crumbs = (len(pieces) - before) * CRUMB > used
         return used
 
     def _read_plain(self, data: memoryview, used: int, pieces: list[memoryview]) -> int:

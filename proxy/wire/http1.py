@@ -74,6 +74,9 @@ class RequestParser:
     Args:
         header_bytes: limit on the request line and all fields of one head together.
         headers: limit on the number of fields.
+
+    Attributes:
+        crumbs: a body comes in very small chunks, which are much work for few bytes.
     """
 
     __slots__ = (
@@ -85,6 +88,7 @@ class RequestParser:
         "_parser",
         "_proxy_connection",
         "_raw",
+        "crumbs",
         "error",
         "http2",
         "upgraded",
@@ -94,6 +98,7 @@ class RequestParser:
         self._header_bytes = header_bytes
         self._headers = headers
         self._items: list[RequestItem] = []
+        self.crumbs = False
         self.error: BadRequest | None = None
         self.upgraded: bytes | None = None
         self.http2: bytes | None = None  # what follows the head with which HTTP/2 begins
@@ -159,6 +164,7 @@ class RequestParser:
             self.error = BadRequest(str(error))
         if pieces:  # as one: they are written as one chunk, whatever there came of them at a time
             self._items.append(b"".join(pieces))
+        self.crumbs = chunks.crumbs and not chunks.done
         if chunks.done:
             self._items.append(END)
             self._chunks = None

@@ -25,9 +25,6 @@ UNTIL_CLOSE: Final = 1 << 62
 
 MAX_HEAD: Final = 256 * 1024
 """Bytes a backend's head may have."""
-CRUMB: Final = 64
-"""Bytes of a chunk with its framing below which it is a crumb."""
-
 MAX_FIELDS: Final = 1000
 
 ResponseItem = ResponseHead | bytes | End
@@ -110,12 +107,11 @@ class ResponseParser:
             self.error = UpstreamBroken(f"malformed response: {error}")
         if pieces:  # as one: they are written as one chunk, whatever there came of them at a time
             self._items.append(b"".join(pieces))
-        self.crumbs = len(pieces) * CRUMB > used
+        self.crumbs = chunks.crumbs and not chunks.done
         if chunks.done:
             self._items.append(End(chunks.trailers) if chunks.trailers else END)
             self._ended = True
             self._chunks = None
-            self.crumbs = False
         return used
 
     def _read_head(self, data: bytes) -> int:

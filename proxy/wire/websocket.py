@@ -13,6 +13,8 @@ from proxy.core.messages import RequestHead
 _KEY = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==")
 """Sixteen bytes in base64."""
 _OPCODE_CLOSE = 0x8
+_CRUMB = 16
+"""Bytes of a frame below which it is a crumb."""
 _SHORT = 125
 """The longest payload whose length is in the second byte; above it that byte says something else."""
 _WIDE_LENGTHS = {126: 2, 127: 8}
@@ -41,12 +43,15 @@ class FrameTracker:
 
     Attributes:
         closed: a close frame has gone by, after which no other may (RFC 6455 5.5.1).
+        crumbs: what was followed last were very short frames, which are much work for few bytes.
     """
 
-    __slots__ = ("_head", "_left", "closed")
+    __slots__ = ("_frames", "_head", "_left", "closed", "crumbs")
 
     def __init__(self) -> None:
         self.closed = False
+        self.crumbs = False
+        self._frames = 0  # whose heads came with what is followed
         self._left = 0  # bytes of the payload under way
         self._head = b""  # of a head that is not complete
 
@@ -66,18 +71,19 @@ class FrameTracker:
             How many bytes were followed: all of them, or with `stop` those up to the first place between two frames.
         """
         place, size = 0, len(data)
+        self._frames = 0
         while True:
             if self._left:
                 step = min(self._left, size - place)
                 self._left -= step
                 place += step
-            if place == size or (stop and self.between_frames):
-                return place
             if not self._head and not self._left and not stop:
                 place = self._skip_short(data, place)
-                if place == size:
-                    return place
+            if place == size or (stop and self.between_frames):
+                break
             place = self._read_head(data, place)
+        self.crumbs = self._frames * _CRUMB > size
+        return place
 
     def _skip_short(self, data: bytes | memoryview, place: int) -> int:
         """Follow the short frames of a server that are whole: the usual case for a fourth of the cost.
@@ -85,6 +91,7 @@ class FrameTracker:
         A frame may be as short as two bytes, and others wait meanwhile.
         """
         last = len(data) - 1
+        short = 0
         while place < last:
             length = data[place + 1]
             end = place + 2 + length
@@ -93,6 +100,8 @@ class FrameTracker:
             if data[place] & 0x0F == _OPCODE_CLOSE:
                 self.closed = True
             place = end
+            short += 1
+        self._frames += short
         return place
 
     def _read_head(self, data: bytes | memoryview, place: int) -> int:
@@ -105,6 +114,7 @@ class FrameTracker:
             size = 2 + wide + (4 if head[1] & 0x80 else 0)
             if len(head) >= size:
                 self._head = b""
+                self._frames += 1
                 self._left = int.from_bytes(head[2 : 2 + wide], "big") if wide else length
                 if head[0] & 0x0F == _OPCODE_CLOSE:
                     self.closed = True

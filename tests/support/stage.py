@@ -242,7 +242,8 @@ class Stage:
         """Let time pass, in one go, after the proxy has done what is to be done now."""
         await self.settle()
         self.clock.now += seconds
-        self.plane.poller.run_deadlines()
+        while self.plane.poller.run_deadlines():
+            pass
         await self.settle()
 
     async def connect(self, *, receive_buffer: int = 0) -> Line:

@@ -62,6 +62,26 @@ def test_a_close_frame_is_noticed():
     assert tracker.between_frames
 
 
+@pytest.mark.parametrize(
+    ("data", "crumbs"),
+    [
+        (frame(0) * 100, True),
+        (frame(5) * 100, True),
+        (frame(0, masked=True) * 100, True),
+        (frame(100) * 10, False),
+        (frame(70_000), False),
+    ],
+    ids=["empty", "short", "masked", "long", "very long"],
+)
+def test_it_tells_frames_that_are_much_work(data: bytes, crumbs: bool):
+    """Of what came last: whoever reads takes less of it at a time."""
+    tracker = FrameTracker()
+    tracker.follow(data)
+    assert tracker.crumbs == crumbs
+    tracker.follow(frame(1000))
+    assert not tracker.crumbs
+
+
 def handshake(**changed: bytes | None) -> RequestHead:
     """A valid head, with changes."""
     head = RequestHead()

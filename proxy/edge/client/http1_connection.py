@@ -18,7 +18,7 @@ from proxy.edge.client.http2_connection import Http2Connection
 from proxy.edge.exchange.exchange import Exchange
 from proxy.edge.exchange.tunnel import Tunnel
 from proxy.edge.loop.poller import GONE
-from proxy.edge.loop.stream import BLOCKED, Stream
+from proxy.edge.loop.stream import BLOCKED, CRUMBS_BYTES, Stream
 from proxy.wire.http1 import END, HTTP2_HEAD, RequestItem, RequestParser
 from proxy.wire.websocket import is_handshake
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 READS_AT_A_TIME: Final = 8
 HEAD_BYTES: Final = 16 * 1024
 CHUNKED_BYTES: Final = 8 * 1024
-"""Read at a time of what has to be parsed. It may be a request in every 28 bytes, or a chunk in every 6, and all other
-clients wait until they are read."""
+"""Read at a time of what has to be parsed. It may be a request in every 28 bytes, and all other clients wait until they
+are read."""
 
 
 class Http1Connection(Http1RequestBody):
@@ -140,7 +140,11 @@ class Http1Connection(Http1RequestBody):
                 if got == BLOCKED:
                     return
             else:
-                data = stream.read(HEAD_BYTES if exchange is None else CHUNKED_BYTES)
+                if exchange is None:
+                    room = HEAD_BYTES
+                else:
+                    room = CRUMBS_BYTES if self._parser.crumbs else CHUNKED_BYTES
+                data = stream.read(room)
                 if data is None:
                     return
                 got = len(data)

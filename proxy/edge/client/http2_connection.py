@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 READ_BYTES: Final = 64 * 1024
 """Taken from the socket at a time: bounds what one client can make us do before others have their turn."""
 READS_AT_A_TIME: Final = 4
+STARTS_AT_A_TIME: Final = 16
+"""Requests sent on their way before others have their turn: a client may begin a hundred with one packet."""
 UNREAD_LIMIT: Final = 2 * HIGH_WATER
 """Unsent bytes above which nothing more is read: a client that makes us answer must take the answers (D12)."""
 FLUSH_BYTES: Final = 64 * 1024
@@ -51,6 +53,7 @@ class Http2Connection:
         "_partial",
         "_requests_left",
         "_stall_at",
+        "_starting",
         "armed",
         "deadline",
         "hungry",
@@ -74,6 +77,7 @@ class Http2Connection:
         self.hungry: dict[Http2Responder, None] = {}  # for windows; who has just had some stands at the end
         now = plane.poller.now
         self.session = Http2Session(header_bytes=listener.header_bytes, headers=listener.headers, now=now)
+        self._starting: list[Http2Stream] = []  # that have begun and are to be sent on their way
         self._dirty = False
         self._closing = False
         self._partial = 1  # the number of the head that the client owes the rest of
@@ -172,7 +176,6 @@ class Http2Connection:
     def _take(self, items: list[Item]) -> None:
         """Do what the client asked for."""
         streams = self.streams
-        starting: list[Http2Stream] = []
         opened = False
         for item in items:
             stream = streams.get(item.stream_id) if not isinstance(item, Answered) else None
@@ -181,7 +184,7 @@ class Http2Connection:
                     case Begun(stream_id=stream_id, head=head):
                         stream = streams[stream_id] = Http2Stream(self, stream_id)
                         stream.begin(head)
-                        starting.append(stream)
+                        self._starting.append(stream)
                         self._requests_left -= 1
                     case Refused(stream_id=stream_id, error=error):
                         stream = streams[stream_id] = Http2Stream(self, stream_id)
@@ -210,11 +213,8 @@ class Http2Connection:
                 stream.on_crash(error)
         if opened and self.hungry:
             self._feed_hungry()
-        for stream in starting:
-            try:
-                stream.start()
-            except Exception as error:  # contained: one stream
-                stream.on_crash(error)
+        if self._starting:
+            self._start()
         session = self.session
         if session.error is not None:
             self._fail()
@@ -228,6 +228,18 @@ class Http2Connection:
         if session.has_output:
             self.mark()
         self._rearm()
+
+    def _start(self) -> None:
+        """Send requests on their way, the first that came first."""
+        starting = self._starting
+        self._starting = starting[STARTS_AT_A_TIME:]
+        for stream in starting[:STARTS_AT_A_TIME]:
+            try:
+                stream.start()
+            except Exception as error:  # contained: one stream
+                stream.on_crash(error)
+        if self._starting:
+            self.plane.poller.soon(self, self._start)
 
     def _feed_hungry(self) -> None:
         """The connection's window has opened: share it, one stream after the other."""

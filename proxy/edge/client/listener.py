@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from proxy.core.messages import RequestHead
     from proxy.edge.exchange.plane import Connection, Plane
 
-ACCEPTS_AT_A_TIME: Final = 64
+ACCEPTS_AT_A_TIME: Final = 8
 PAUSE: Final = 0.1
 """Seconds without accepting after descriptors ran out."""
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from proxy.core.errors import Side
 from proxy.edge.exchange.plane import Connection
 from proxy.edge.loop.poller import GONE
-from proxy.edge.loop.stream import BLOCKED, Stream
+from proxy.edge.loop.stream import BLOCKED, CRUMBS_BYTES, Stream
 from proxy.edge.loop.timers import NEVER
 from proxy.wire.websocket import FrameTracker, close_frame
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 READS_AT_A_TIME: Final = 4
 FOLLOWED_BYTES: Final = 16 * 1024
-"""Read at a time of what is followed frame by frame: there may be one in every two bytes, and all others wait."""
+"""Read at a time of what is followed frame by frame, unless they are crumbs."""
 GOING_AWAY: Final = 1001
 SERVICE_RESTART: Final = 1012
 """Codes of close frames (RFC 6455 7.4.1 and the registry)."""
@@ -229,7 +229,7 @@ class TunnelEnd:
 
     __slots__ = ("ended", "other", "passed", "stream", "tunnel")
 
-    followed = False
+    reads_at_a_time = READS_AT_A_TIME
     other: TunnelEnd
 
     def __init__(self, tunnel: Tunnel, stream: TunnelStream) -> None:
@@ -270,10 +270,8 @@ class TunnelEnd:
         """Pass on what this side has to say, as far as the other takes it."""
         tunnel = self.tunnel
         stream = self.stream
-        buffer = tunnel.plane.buffer
-        if self.followed:
-            buffer = buffer[:FOLLOWED_BYTES]
-        for _ in range(1 if self.followed else READS_AT_A_TIME):
+        buffer = self._room()
+        for _ in range(self.reads_at_a_time):
             if tunnel.over or self.ended or not stream.readable or self.other.stream.backed_up:
                 return
             got = stream.read_into(buffer)
@@ -293,6 +291,10 @@ class TunnelEnd:
                 return
         tunnel.plane.poller.soon(self, self.pump)
 
+    def _room(self) -> memoryview:
+        """What is read into at a time."""
+        return self.tunnel.plane.buffer
+
     def on_crash(self, error: Exception) -> None:
         """Contain a defect of ours to this tunnel."""
         self.tunnel.on_crash(error)
@@ -307,7 +309,7 @@ class BackendEnd(TunnelEnd):
 
     __slots__ = ("_farewell", "_frames", "silent")
 
-    followed = True
+    reads_at_a_time = 1
 
     def __init__(self, tunnel: Tunnel, stream: Stream) -> None:
         super().__init__(tunnel, stream)
@@ -333,6 +335,9 @@ class BackendEnd(TunnelEnd):
         else:
             self._frames.follow(data)
             super().forward(data)
+
+    def _room(self) -> memoryview:
+        return super()._room()[: CRUMBS_BYTES if self._frames.crumbs else FOLLOWED_BYTES]
 
     def _say_farewell(self) -> None:
         self.silent = True

@@ -32,8 +32,10 @@ WRITABLE: Final = select.EPOLLOUT
 
 TURN: Final = 0.002
 """Seconds of events served before other tasks get their turn."""
-EVENTS: Final = 64
+EVENTS: Final = 16
 """Events asked for at once: what is served between two looks at the clock."""
+DEADLINES: Final = 0.001
+"""Seconds of deadlines served before others get their turn: those of thousands may have passed together."""
 LINGER: Final = 0.001
 """Seconds that are waited for the next event after one was served, before trio is asked to wait: the answer to what was
 sent is often on its way, and to go to sleep and be woken by trio costs more than to serve it."""
@@ -162,7 +164,7 @@ class Poller:
             if self._soon:
                 self._run_soon()
                 patience = 0.0 if self._soon else self._linger
-            if now > until:
+            if clock() > until:
                 break
         self._serving = False
         self._end_turn()
@@ -209,14 +211,31 @@ class Poller:
     async def _serve_deadlines(self) -> None:
         while True:
             await trio.sleep(TICK)
-            self.run_deadlines()
+            while self.run_deadlines():
+                await trio.lowlevel.checkpoint()
 
-    def run_deadlines(self) -> None:
-        """Serve every deadline that has passed by the clock; for tests also without waiting for the next tick."""
-        self.now = now = self._clock()
-        for timed in self.timers.due(now):
+    def run_deadlines(self) -> bool:
+        """Serve deadlines that have passed by the clock, for about `DEADLINES` seconds.
+
+        For tests also without waiting for the next tick.
+
+        Returns:
+            Whether the time was over before the deadlines were.
+        """
+        clock = self._clock
+        due = self.timers.due
+        self.now = now = clock()
+        until = now + DEADLINES
+        more = True
+        while now <= until:
+            timed = due(now)
+            if timed is None:
+                more = False
+                break
             try:
                 timed.on_deadline()
             except Exception as error:  # contained: one connection, never the loop
                 self._contain(timed, error)
+            self.now = now = clock()
         self._end_turn()
+        return more

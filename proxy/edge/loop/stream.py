@@ -28,6 +28,8 @@ GATHER_LIMIT: Final = 1024
 _NOTHING: Final = bytes(4)
 """What FIONREAD says when the kernel has no byte for us."""
 
+CRUMBS_BYTES: Final = 4 * 1024
+"""Read at a time of what comes in crumbs, chunks or frames of a few bytes: all others wait until they are read."""
 BLOCKED: Final = -1
 """Nothing to read now."""
 

@@ -80,23 +80,25 @@ class Timers:
         self._leave(timed.armed)
         timed.armed = NEVER
 
-    def due(self, now: float) -> list[Timed]:
-        """What is due; each is handed out once and has no deadline afterwards."""
+    def due(self, now: float) -> Timed | None:
+        """One that is due, the earliest first, or None when no more are; it has no deadline afterwards.
+
+        One at a time, since thousands may be due together: whoever serves them can give way to others in between.
+        """
         self._now = now
         heap = self._heap
-        due: list[Timed] = []
         while heap and heap[0][0] <= now:
-            timed = heapq.heappop(heap)[2]
+            timed: Timed | None = heapq.heappop(heap)[2]
             if timed is None:
                 self._empty -= 1
                 continue
             timed.armed = NEVER
             if timed.deadline <= now:
                 timed.deadline = math.inf
-                due.append(timed)
-            elif timed.deadline < math.inf:
+                return timed
+            if timed.deadline < math.inf:
                 self.set(timed, timed.deadline)
-        return due
+        return None
 
     def _leave(self, place: Place) -> None:
         if place is not NEVER:

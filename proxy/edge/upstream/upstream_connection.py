@@ -11,7 +11,7 @@ from proxy.core.forwarding import write_request
 from proxy.core.messages import ResponseHead
 from proxy.edge.loop.pipe import WORTHWHILE
 from proxy.edge.loop.poller import GONE
-from proxy.edge.loop.stream import BLOCKED, Stream
+from proxy.edge.loop.stream import BLOCKED, CRUMBS_BYTES, Stream
 from proxy.edge.upstream.connector import Connector
 from proxy.wire.http1 import End
 from proxy.wire.http1_response import UNTIL_CLOSE, ResponseParser
@@ -30,9 +30,7 @@ IDLE: Final = 4.0
 READS_AT_A_TIME: Final = 8
 """Reads of one connection before the others get their turn: at most 2 MiB."""
 PARSED_BYTES: Final = 64 * 1024
-CRUMBS_BYTES: Final = 8 * 1024
-"""Read at a time of what has to be parsed, and where a backend makes a chunk of every few bytes: all clients wait until
-they are read."""
+"""Read at a time of what has to be parsed."""
 
 
 class UpstreamConnection(Connector):

@@ -8,6 +8,7 @@ import re
 import ssl
 import subprocess
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import h2.config
@@ -22,6 +23,7 @@ from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame
 from proxy.core.config import TlsTable
 from proxy.edge.client.certificates import development_authority
 from proxy.edge.client.http2_connection import Http2Connection
+from proxy.edge.client.http2_stream import Http2Stream
 from proxy.edge.client.tls import AUTHORITY, open_context
 from proxy.wire.http2_writer import GROWTH, MAX_STREAMS, STREAM_WINDOW
 from tests.support.http2_client import Http2Client, Upload, connect_http2
@@ -117,6 +119,36 @@ async def test_streams_are_exchanges_of_their_own():
             (200, b"/%d" % number) for number in range(10)
         ]
         assert stage.plane.connections_to(stage.backend.member) == 10
+
+
+async def test_requests_that_come_together_are_started_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch):
+    """Others have their turn in between; all are served, in the order in which they came."""
+    async with open_stage() as stage:
+        started: list[int] = []
+        seen = [0]
+        start = Http2Stream.start
+        poller = stage.plane.poller
+
+        def note(stream: Http2Stream) -> None:
+            started.append(stream.stream_id)
+            start(stream)
+
+        def look() -> None:
+            seen.append(len(started))
+            if len(started) < MAX_STREAMS:
+                poller.soon(stage.plane.listeners["public"], look)
+
+        monkeypatch.setattr(Http2Stream, "start", note)
+        client = await connect_http2(stage)
+        numbers = [2 * number + 1 for number in range(MAX_STREAMS)]
+        look()
+        await client.send(*(client.write.headers(number, GET, end=True) for number in numbers))
+        for _ in numbers:
+            await answer_target(await stage.backend.accept())
+        for number in numbers:
+            await client.wait_end(number)
+        assert started == numbers
+        assert max(later - earlier for earlier, later in pairwise(seen)) <= MAX_STREAMS / 4
 
 
 async def test_what_one_turn_brings_leaves_in_one_write():

@@ -6,6 +6,8 @@ import pytest
 import trio
 
 from proxy.edge.loop.poller import Poller
+from proxy.wire.http1 import RequestParser
+from proxy.wire.http1_response import ResponseParser
 from tests.support.stage import GET, Line, open_stage
 
 pytestmark = pytest.mark.fail_after(10)
@@ -66,6 +68,28 @@ async def test_many_requests_in_one_piece_are_read_a_few_at_a_time():
             http = next(iter(stage.plane.listeners["public"].connections))
             assert 0 < len(http._backlog) < 1000  # type: ignore[attr-defined]
             nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("size", "crumbs"), [(1, True), (40, True), (100, False), (5000, False)], ids=["byte", "short", "long", "whole"]
+)
+@pytest.mark.parametrize("side", ["request", "response"])
+def test_parsers_tell_chunks_that_are_much_work(side: str, size: int, crumbs: bool):
+    """Of the body under way, by what came last: whoever reads takes less of it at a time."""
+    chunk = b"%x\r\n%b\r\n" % (size, bytes(size))
+    parser: RequestParser | ResponseParser
+    if side == "request":
+        parser = RequestParser(header_bytes=1000, headers=10)
+        parser.feed(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+    else:
+        parser = ResponseParser()
+        parser.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    parser.feed(chunk * 100)
+    assert parser.crumbs == crumbs
+    parser.feed(b"400\r\n" + bytes(1024) + b"\r\n")
+    assert not parser.crumbs
+    parser.feed(chunk * 100 + b"0\r\n\r\n")
+    assert not parser.crumbs, "the body is over"
 
 
 class _Handler:
