@@ -1,4 +1,8 @@
-"""Where the running proxy is: as told, as the environment says, or as its configuration says."""
+"""Where the running proxy is: as told, as the environment says, or as its configuration says.
+
+The models of the configuration take a third of a second of processor time to make, which is most of what a verb costs;
+so they are imported only when an `[admin]` table has to be understood.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +12,18 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
-from pydantic import ValidationError
 
 from proxy.cli.exits import CommandError, ExitCode
-from proxy.control.configuration import find_configuration
+from proxy.control.configuration_path import find_configuration
 from proxy.core.address import Address, TcpAddress, UnixAddress
-from proxy.core.config import AdminTable
-from proxy.core.config.fields import DIRECTORY
 from proxy.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from proxy.core.config import AdminTable
 
 VARIABLE = "HOTSWAP_ADMIN"
 TOKEN_VARIABLE = "HOTSWAP_ADMIN_TOKEN_FILE"
@@ -92,7 +97,7 @@ def find_endpoint(
             if token_file is None:
                 token_file = _own_token_file(address, config)
             return Endpoint(addresses=(address,), token=_read_token(token_file), source=source)
-    table, source = _admin_table(config)
+    table, source = _admin_table(_find(config))
     assumed = source is DEFAULT_SOURCE
     if token_file is None and table.token_file:
         token_file = Path(table.token_file)
@@ -106,30 +111,52 @@ def find_endpoint(
 def _own_token_file(address: Address, config: Path | None) -> Path | None:
     """Give the token file of the configuration if that is the one of the proxy at an address; nobody else is told."""
     try:
-        table, _ = _admin_table(config)
+        path = _find(config)
+        if path is None or not _names_token(_read_admin(path)):
+            return None
+        table, _ = _admin_table(path)
     except CommandError:
         return None
     ours = address in {_reachable(bound) for bound in table.bind}
     return Path(table.token_file) if ours and table.token_file else None
 
 
-def _admin_table(config: Path | None) -> tuple[AdminTable, str]:
-    # The table alone: a mistake elsewhere in the file must not hide a running proxy from its operator.
+def _find(config: Path | None) -> Path | None:
     try:
-        path = find_configuration() if config is None else config
+        return find_configuration() if config is None else config
     except ConfigError:
-        return AdminTable(), DEFAULT_SOURCE
+        return None
+
+
+def _read_admin(path: Path) -> Any:
+    """What a file says of the admin API: usually a table, but nobody has looked at it yet."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-        given = document.get("admin", {})
+        # The table alone: a mistake elsewhere in the file must not hide a running proxy from its operator.
+        return tomllib.loads(path.read_text(encoding="utf-8-sig")).get("admin", {})
+    except (OSError, ValueError) as error:
+        hint = f"say where the proxy is by --admin or ${VARIABLE}"
+        raise CommandError(ExitCode.USAGE, f"{path} cannot be read: {error}", hint) from None
+
+
+def _names_token(given: Any) -> bool:
+    return isinstance(given, Mapping) and bool(given.get("token_file"))
+
+
+def _admin_table(path: Path | None) -> tuple[AdminTable, str]:
+    from pydantic import ValidationError
+
+    from proxy.core.config import AdminTable
+    from proxy.core.config.fields import DIRECTORY
+
+    if path is None:
+        return AdminTable(), DEFAULT_SOURCE
+    given = _read_admin(path)
+    try:
         directory = str(path.absolute().parent)
         return AdminTable.model_validate(given, context={DIRECTORY: directory}), f"[admin] of {path}"
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         raise CommandError(ExitCode.USAGE, f"[admin] of {path} cannot be used: {problems}") from None
-    except (OSError, ValueError) as error:
-        hint = f"say where the proxy is by --admin or ${VARIABLE}"
-        raise CommandError(ExitCode.USAGE, f"{path} cannot be read: {error}", hint) from None
 
 
 def _reachable(address: Address) -> Address:

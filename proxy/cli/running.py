@@ -33,7 +33,7 @@ def run(config: Path | None, attach: bool, takeover_fd: int | None, handoff_info
     SIGUSR2 reloads, SIGHUP re-reads the configuration, SIGTERM stops gracefully; a second SIGTERM stops at once.
     """
     if handoff_info:
-        from proxy.control.configuration import find_configuration
+        from proxy.control.configuration_path import find_configuration
         from proxy.control.takeover.handoff_info import describe_handoff
 
         put_json(describe_handoff(find_configuration() if config is None else config))
@@ -66,7 +66,8 @@ def run(config: Path | None, attach: bool, takeover_fd: int | None, handoff_info
 @CONFIG
 def check(config: Path | None) -> None:
     """Say everything that is wrong with a configuration, without starting anything."""
-    from proxy.control.configuration import find_configuration, load_configuration
+    from proxy.control.configuration import load_configuration
+    from proxy.control.configuration_path import find_configuration
 
     try:
         path = find_configuration() if config is None else config

@@ -1,4 +1,4 @@
-"""The configuration as a file on this machine: where it is, what it names, and whether that exists.
+"""The configuration as a file on this machine: what it names, and whether that exists.
 
 What the text itself says is judged by `proxy.core.config`; this module reads it, adds what only the disk can
 tell (a directory that is missing, a key that does not belong to its certificate) and reports both in one
@@ -16,6 +16,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from proxy.control.configuration_path import find_configuration
 from proxy.control.token_file import TokenFile
 from proxy.core.config import Configuration, Draft, parse_draft
 from proxy.core.config.conflicts import Raw, entries, tables
@@ -24,26 +25,8 @@ from proxy.core.config.findings import Finding, Location
 from proxy.core.errors import MISSING, ConfigError, Problem
 from proxy.processes.listening import MAX_PATH_BYTES
 
-FILE_NAME = "hotswap.toml"
-SYSTEM_FILE = Path("/etc/hotswap") / FILE_NAME
 LARGEST_FILE = 4 * 1024 * 1024
 """Bytes; more than that is not a configuration that a person wrote."""
-
-
-def find_configuration() -> Path:
-    """Find the file that is used when none is named: in the working directory, then in /etc/hotswap.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    candidates = (Path.cwd() / FILE_NAME, SYSTEM_FILE)
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    looked = " and ".join(map(str, candidates))
-    raise ConfigError(
-        [Problem(FILE_NAME, MISSING, f'looked for {looked}; name a file, or write one with "hotswap init"')]
-    )
 
 
 def load_configuration(path: Path | str | None = None, *, environ: Mapping[str, str] = os.environ) -> Configuration:

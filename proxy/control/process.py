@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from proxy.control.configuration import find_configuration, load_configuration
+from proxy.control.configuration import load_configuration
+from proxy.control.configuration_path import find_configuration
 from proxy.control.runtime import Runtime
 from proxy.control.takeover.stub import be_stub
 from proxy.control.takeover.takeovers import call, open_inherited

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,3 +106,19 @@ def test_the_token_of_a_configuration_is_for_its_own_proxy_only(tmp_path: Path) 
     assert find_endpoint("http://127.0.0.1:3", path, None, environ={}).token == "s3cret"
     assert find_endpoint("http://127.0.0.1:4", path, None, environ={}).token is None
     assert find_endpoint("http://example.org:3", path, None, environ={}).token is None
+
+
+@pytest.mark.parametrize("text", ["", "[admin]\nbind = [1]", "[admin", '[admin]\nbind = ["127.0.0.1:3"]'])
+def test_who_is_told_where_the_proxy_is_makes_no_models(tmp_path: Path, text: str) -> None:
+    """They are most of what a verb would cost; without a token to look up, what a file says does not matter."""
+    path = write(tmp_path, text)
+    program = (
+        "import sys; from pathlib import Path; import proxy.cli.group; from proxy.cli.endpoint import find_endpoint;"
+        "endpoint = find_endpoint(None, None, None, environ={'HOTSWAP_ADMIN': 'unix:/run/admin.sock'});"
+        "named = find_endpoint('unix:/run/admin.sock', Path(sys.argv[1]), None, environ={});"
+        "print(endpoint.addresses == named.addresses, named.token, 'pydantic' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, path], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "True None False\n"

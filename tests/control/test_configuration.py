@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from proxy.control.configuration import default_state_dir, find_configuration, load_configuration
+from proxy.control.configuration import default_state_dir, load_configuration
+from proxy.control.configuration_path import find_configuration
 from proxy.core.config import SupervisedPoolTable
 from proxy.core.errors import ConfigError
 
@@ -118,7 +119,7 @@ class TestFinding:
     def test_without_any_file_both_places_are_named(self, tmp_path, monkeypatch):
         """So that the next step is clear."""
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr("proxy.control.configuration.SYSTEM_FILE", tmp_path / "etc" / "hotswap.toml")
+        monkeypatch.setattr("proxy.control.configuration_path.SYSTEM_FILE", tmp_path / "etc" / "hotswap.toml")
         with pytest.raises(ConfigError) as caught:
             find_configuration()
         (problem,) = caught.value.problems

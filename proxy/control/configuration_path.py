@@ -1,0 +1,26 @@
+"""Where the configuration is when nobody names a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from proxy.core.errors import MISSING, ConfigError, Problem
+
+FILE_NAME = "hotswap.toml"
+SYSTEM_FILE = Path("/etc/hotswap") / FILE_NAME
+
+
+def find_configuration() -> Path:
+    """Find the file that is used when none is named: in the working directory, then in /etc/hotswap.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    candidates = (Path.cwd() / FILE_NAME, SYSTEM_FILE)
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    looked = " and ".join(map(str, candidates))
+    raise ConfigError(
+        [Problem(FILE_NAME, MISSING, f'looked for {looked}; name a file, or write one with "hotswap init"')]
+    )
