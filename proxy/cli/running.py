@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from proxy.cli.exits import CommandError, ExitCode, invalid
-from proxy.cli.loading import loading
+from proxy.cli.loading import deferring_validators, leave_out, loading
 from proxy.cli.starter import Starter, detect_starter, write_starter
 from proxy.cli.terminal import put, put_json, tell
 from proxy.control.version import program_version
@@ -47,7 +47,8 @@ def run(config: Path | None, attach: bool, takeover_fd: int | None, handoff_info
         # What process 1 does not handle the kernel does not deliver: a stop during the boot would do nothing.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     # Here and not above: the other verbs have no use for a whole proxy, and start in half the time.
-    with loading():
+    leave_out("pydantic.v1", "twisted")  # FastAPI and structlog would look whether something is of theirs
+    with loading(), deferring_validators():
         import trio
 
         from proxy.control.process import run_proxy

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,3 +92,25 @@ async def test_messages_have_colour_nowhere_and_help_fits_a_terminal() -> None:
     code, text = await on_terminal("reload", "--help")
     assert code == 0
     assert "--no-wait" in text
+
+
+def test_a_start_makes_and_loads_nothing_that_no_proxy_needs() -> None:
+    """FastAPI's models of OpenAPI are left alone, models of others are made as ever afterwards, and what is left out is
+    missed by nobody."""
+    loaded = (
+        "import sys\n"
+        "from proxy.cli.loading import deferring_validators, leave_out\n"
+        "leave_out('pydantic.v1', 'twisted', 'sys')\n"
+        "with deferring_validators():\n"
+        "    import proxy.control.process\n"
+        "from fastapi import FastAPI\n"
+        "from fastapi.openapi.models import Info, OpenAPI\n"
+        "from pydantic import BaseModel\n"
+        "class Model(BaseModel):\n"
+        "    key: int = 0\n"
+        "FastAPI().get('/')(lambda key: key)\n"
+        "made = [model.__pydantic_complete__ for model in (Info, OpenAPI, Model)]\n"
+        "print(made, sys.modules['pydantic.v1'], sys.modules['twisted'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "[False, False, True] None None\n"

@@ -49,9 +49,13 @@ NAME_ALLOWED = "a name of letters, digits, - and _, at most 40 of them, that beg
 
 
 class Table(BaseModel):
-    """A table of the configuration: frozen, and an unknown key is an error."""
+    """A table of the configuration: frozen, and an unknown key is an error.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, arbitrary_types_allowed=True)
+    A validator is made when it is needed, which is one for all tables together, and what is said below the keys is read
+    when they are described: both would be a part of every start.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, arbitrary_types_allowed=True)
 
 
 def _text(parse: Callable[[str], Any], allowed: str) -> Callable[[object], Any]:

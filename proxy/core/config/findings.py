@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from proxy.core.config.configuration import Configuration
+from proxy.core.config.descriptions import descriptions_of
 from proxy.core.config.fields import NAME_ALLOWED
 from proxy.core.config.pools import STATIC, SUPERVISED, StaticPoolTable, SupervisedPoolTable
 from proxy.core.errors import MISSING, Problem, written
@@ -166,9 +167,8 @@ def _model_of(annotation: object) -> type[BaseModel] | None:
 def _description(location: Location) -> str:
     """Give the first line of what the key means."""
     model = _table_at(location[:-1])
-    field = model.model_fields.get(str(location[-1])) if model is not None else None
-    text = (field.description or "") if field is not None else ""
-    sentence = re.split(r"[.;]\s", " ".join(text.split()))[0].rstrip(".")
+    text = descriptions_of(model).get(str(location[-1]), "") if model is not None else ""
+    sentence = re.split(r"[.;]\s", text)[0].rstrip(".")
     return sentence[:1].lower() + sentence[1:]
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from proxy.core.config.configuration import Configuration
+from proxy.core.config.descriptions import descriptions_of
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -20,10 +21,10 @@ def configuration_schema() -> dict[str, Any]:
     definitions = schema["$defs"]
     for model in tables_of(Configuration):
         described = schema if model is Configuration else definitions[model.__name__]
+        descriptions = descriptions_of(model)
         for name, field in model.model_fields.items():
             key = described["properties"][name]
-            # A key that refers to another table or enum loses its own description on the way.
-            key["description"] = " ".join((field.description or "").split())
+            key["description"] = descriptions.get(name, "")
             if not field.is_required():
                 key["default"] = written_default(model, name)
     return {"$schema": DIALECT, **schema, "title": "hotswap configuration"}
