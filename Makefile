@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-# Tests wait for processes about as much as they compute: two at a time for each processor.
-JOBS ?= $(shell echo $$((2 * $$(nproc))))
+# Tests wait for processes a little more than they compute: five at a time for every two processors.
+JOBS ?= $(shell echo $$((5 * $$(nproc) / 2)))
 
 # Debian packages of the strangers that some tests and benchmarks speak to; tests skip what is not there.
 TOOLS := caddy chromium chromium-driver curl fish haproxy nghttp2-client nginx openssl postgresql prometheus systemd wrk zsh
