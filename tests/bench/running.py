@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -107,14 +108,17 @@ def wait_serving(running: Running, *, port: int | None = None, path: Path | None
 def choose_ports(count: int) -> list[int]:
     """Return ``count`` different loopback ports that are free now.
 
-    The peers cannot report what port 0 became, so the kernel chooses, and the port is given back before use.
+    The peers cannot report what port 0 became, so they are chosen here, from those that the kernel gives to nobody who
+    asks for any: one of these might be somebody else's before it is used.
     """
-    with contextlib.ExitStack() as held:
-        ports = []
-        for _ in range(count):
-            probe = held.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            ports.append(int(probe.getsockname()[1]))
+    first_given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
+    ports: list[int] = []
+    while len(ports) < count:
+        port = random.randrange(max(1024, first_given - 16384), first_given)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            if port not in ports:
+                ports.append(port)
     return ports
 
 

@@ -18,6 +18,7 @@ from proxy.core.config import ListenerTable
 from proxy.core.errors import ConfigError
 from proxy.core.tally import Tally
 from proxy.edge.dataplane import DataPlane
+from tests.support.own_address import own_address
 from tests.support.plane import KeptLog
 
 
@@ -42,13 +43,6 @@ async def open_stage(tmp_path: Path, *inherited: socket.socket) -> AsyncIterator
         await nursery.start(plane.serve)
         yield listeners, plane, take_over
         nursery.cancel_scope.cancel()
-
-
-def free_port() -> int:
-    """A port nobody listens on at the moment."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def knock(address: object) -> bool:
@@ -95,11 +89,11 @@ async def test_where_it_really_listens_is_logged_once_and_so_is_what_to_trust(tm
 
 async def test_a_listener_that_gains_an_address_keeps_the_old_one_open(tmp_path):
     """A connection that waits in the kernel's queue meanwhile is served."""
-    port = free_port()
+    own = own_address()
     async with open_stage(tmp_path) as (listeners, plane, take_over):
-        take_over(tables(a=f"127.0.0.1:{port}"))
-        with socket.create_connection(("127.0.0.1", port)) as waiting:
-            changes = take_over(tables(a=[f"127.0.0.1:{port}", "127.0.0.1:0"]))
+        take_over(tables(a=str(own)))
+        with socket.create_connection((own.host, own.port)) as waiting:
+            changes = take_over(tables(a=[str(own), "127.0.0.1:0"]))
             assert changes == ("listener a has other addresses",)
             waiting.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             stream = trio.SocketStream(trio.socket.from_stdlib_socket(waiting))
@@ -110,10 +104,10 @@ async def test_a_listener_that_gains_an_address_keeps_the_old_one_open(tmp_path)
 
 async def test_an_address_may_move_to_a_listener_of_another_name(tmp_path):
     """The socket goes with it."""
-    port = free_port()
+    own = str(own_address())
     async with open_stage(tmp_path) as (listeners, plane, take_over):
-        take_over(tables(a=f"127.0.0.1:{port}"))
-        assert set(take_over(tables(b=f"127.0.0.1:{port}"))) == {"listener a closed", "listener b opened"}
+        take_over(tables(a=own))
+        assert set(take_over(tables(b=own))) == {"listener a closed", "listener b opened"}
         assert set(plane.listeners) == {"b"}
         assert knock(listeners.bound("b")[0])
 
@@ -122,7 +116,7 @@ async def test_a_listener_that_is_gone_refuses(tmp_path):
     """Its port is closed, and its Unix socket removed."""
     path = tmp_path / "public.sock"
     async with open_stage(tmp_path) as (listeners, _plane, take_over):
-        take_over(tables(a="127.0.0.1:0", b=f"unix:{path}"))
+        take_over(tables(a=str(own_address()), b=f"unix:{path}"))
         (address,) = listeners.bound("a")
         assert path.is_socket()
         take_over({})
@@ -134,16 +128,16 @@ async def test_what_cannot_be_opened_is_told_at_once_and_nothing_changes(tmp_pat
     """Every problem, and what was bound for nothing is closed again."""
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
         taken = [f"127.0.0.1:{sock.getsockname()[1]}" for sock in (one, two)]
-        port = free_port()
+        own = own_address()
         async with open_stage(tmp_path) as (listeners, plane, take_over):
             take_over(tables(a="127.0.0.1:0"))
             with pytest.raises(ConfigError) as failure:
-                take_over(tables(b=taken[0], c=taken[1], d=f"127.0.0.1:{port}"))
+                take_over(tables(b=taken[0], c=taken[1], d=str(own)))
             problems = failure.value.problems
             assert [problem.path for problem in problems] == ["listeners.b.bind[0]", "listeners.c.bind[0]"]
             assert set(plane.listeners) == {"a"}
             assert knock(listeners.bound("a")[0])
-            assert not knock(TcpAddress("127.0.0.1", port))
+            assert not knock(own)
 
 
 async def test_an_inherited_socket_is_used_instead_of_binding(tmp_path):

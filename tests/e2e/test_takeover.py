@@ -27,6 +27,7 @@ from tests.support.clients_parting import PARTING_KINDS, Http2Kept
 from tests.support.hotswap import REPOSITORY, complete_configuration, living, run_hotswap, wait_gone
 from tests.support.load import run_load
 from tests.support.network import counts, harm_since, own_network
+from tests.support.own_address import own_address
 from tests.support.pools import command_pool, demo_pool, listeners
 from tests.support.trouble import CutShort, Trouble
 
@@ -400,7 +401,7 @@ async def test_what_cannot_work_is_refused_before_anything_happens(tmp_path: Pat
 async def test_the_new_process_may_have_another_configuration(tmp_path: Path) -> None:
     """A listener goes, one comes, and one has more sockets than a message of the kernel could carry."""
     many = ", ".join(['"127.0.0.1:0"'] * 260)
-    going = '[listeners.going]\nbind = ["127.0.0.1:0"]\n'
+    going = f'[listeners.going]\nbind = ["{own_address()}"]\n'
     coming = '[listeners.coming]\nbind = ["127.0.0.1:0"]\n'
     base = f"[listeners.many]\nbind = [{many}]\n" + listeners() + plain_pool(tmp_path)
     async with run_chain(going + base, tmp_path) as chain:
@@ -416,7 +417,7 @@ async def test_the_new_process_may_have_another_configuration(tmp_path: Path) ->
             (await hotswap.fetch("/whoami", listener=listener)).expect()
         with pytest.raises(ConnectionRefusedError):
             await fetch(gone, "/whoami")
-        await hotswap.wait_line("takeover.unclaimed", '"going 127.0.0.1:0"')
+        await hotswap.wait_line("takeover.unclaimed", f'"going {own_address()}"')
 
 
 @pytest.mark.fail_after(60)

@@ -152,6 +152,15 @@ class ScriptedBackend:
         self.stack.callback(line.close)
         return line
 
+    async def refuse(self) -> None:
+        """Refuse connections from now on; nobody else is found behind the address, who was given the port meanwhile."""
+        bound = self.listener.socket.getsockname()
+        await self.listener.aclose()
+        if isinstance(self.address, TcpAddress):
+            held = self.stack.enter_context(socket.socket())
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            held.bind(bound)
+
     async def serve_one(self, answer: bytes = OK) -> Line:
         """Accept, read a head, answer."""
         line = await self.accept()

@@ -31,7 +31,7 @@ def fill_queue(stage: Stage, path: Path) -> int:
 async def test_a_refused_connect_goes_to_the_other_backend_whatever_the_method():
     """Nothing was written, so nothing can happen twice."""
     async with open_stage(backends=2) as stage:
-        stage.backends[0].listener.socket.close()
+        await stage.backends[0].refuse()
         for _ in range(2):  # round-robin: one of them meets the closed one first
             client = await stage.connect()
             await client.send(POST)
@@ -49,7 +49,7 @@ async def test_a_refused_connect_goes_to_the_other_backend_whatever_the_method()
 async def test_alone_a_refused_connect_is_tried_again_after_a_pause_then_502():
     """Two more tries, then the answer; no claim is left."""
     async with open_stage() as stage:
-        stage.backend.listener.socket.close()
+        await stage.backend.refuse()
         client = await stage.connect()
         await client.send(GET)
         await stage.let_pass(1)

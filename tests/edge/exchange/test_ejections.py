@@ -75,7 +75,7 @@ async def test_a_backend_that_refuses_is_left_out_and_comes_back():
         bad, good = stage.backends
         told: list[BackendEjected] = []
         stage.pool.observe(lambda event: told.append(event) if isinstance(event, BackendEjected) else None)
-        await bad.listener.aclose()
+        await bad.refuse()
         async with serving(good):
             client = await stage.connect()
             for ejections in (1, 2):
