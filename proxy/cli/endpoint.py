@@ -1,7 +1,7 @@
 """Where the running proxy is: as told, as the environment says, or as its configuration says.
 
-The models of the configuration take a third of a second of processor time to make, which is most of what a verb costs;
-so they are imported only when an `[admin]` table has to be understood.
+The models of the configuration are more than half of what a verb costs, so they are imported only when an `[admin]`
+table has to be understood.
 """
 
 from __future__ import annotations
@@ -97,8 +97,10 @@ def find_endpoint(
             if token_file is None:
                 token_file = _own_token_file(address, config)
             return Endpoint(addresses=(address,), token=_read_token(token_file), source=source)
-    table, source = _admin_table(_find(config))
-    assumed = source is DEFAULT_SOURCE
+    path = _find(config)
+    assumed = path is None
+    source = DEFAULT_SOURCE if path is None else f"[admin] of {path}"
+    table = _understand(_read_admin(path), path)
     if token_file is None and table.token_file:
         token_file = Path(table.token_file)
     addresses = tuple(_reachable(address) for address in table.bind)
@@ -112,9 +114,10 @@ def _own_token_file(address: Address, config: Path | None) -> Path | None:
     """Give the token file of the configuration if that is the one of the proxy at an address; nobody else is told."""
     try:
         path = _find(config)
-        if path is None or not _names_token(_read_admin(path)):
+        given = _read_admin(path)
+        if not isinstance(given, Mapping) or not given.get("token_file"):
             return None
-        table, _ = _admin_table(path)
+        table = _understand(given, path)
     except CommandError:
         return None
     ours = address in {_reachable(bound) for bound in table.bind}
@@ -128,8 +131,10 @@ def _find(config: Path | None) -> Path | None:
         return None
 
 
-def _read_admin(path: Path) -> Any:
-    """What a file says of the admin API: usually a table, but nobody has looked at it yet."""
+def _read_admin(path: Path | None) -> Any:
+    """What a file says of the admin API: usually a table, but nobody has looked at it yet; nothing without a file."""
+    if path is None:
+        return {}
     try:
         # The table alone: a mistake elsewhere in the file must not hide a running proxy from its operator.
         return tomllib.loads(path.read_text(encoding="utf-8-sig")).get("admin", {})
@@ -138,22 +143,15 @@ def _read_admin(path: Path) -> Any:
         raise CommandError(ExitCode.USAGE, f"{path} cannot be read: {error}", hint) from None
 
 
-def _names_token(given: Any) -> bool:
-    return isinstance(given, Mapping) and bool(given.get("token_file"))
-
-
-def _admin_table(path: Path | None) -> tuple[AdminTable, str]:
+def _understand(given: Any, path: Path | None) -> AdminTable:
     from pydantic import ValidationError
 
     from proxy.core.config import AdminTable
     from proxy.core.config.fields import DIRECTORY
 
-    if path is None:
-        return AdminTable(), DEFAULT_SOURCE
-    given = _read_admin(path)
+    directory = os.getcwd() if path is None else str(path.absolute().parent)
     try:
-        directory = str(path.absolute().parent)
-        return AdminTable.model_validate(given, context={DIRECTORY: directory}), f"[admin] of {path}"
+        return AdminTable.model_validate(given, context={DIRECTORY: directory})
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         raise CommandError(ExitCode.USAGE, f"[admin] of {path} cannot be used: {problems}") from None

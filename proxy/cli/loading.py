@@ -25,14 +25,14 @@ def loading() -> Iterator[None]:
 def leave_out(*modules: str) -> None:
     """Have optional modules be missing in this process; whoever looks for one takes no for an answer, and goes on."""
     for module in modules:
-        sys.modules.setdefault(module, None)  # type: ignore[arg-type]  # what is None cannot be imported (PEP 302)
+        sys.modules.setdefault(module, None)  # type: ignore[arg-type]  # what is None is not found
 
 
 @contextmanager
 def deferring_validators() -> Iterator[None]:
     """Let Pydantic's models that the block brings have their validators made when they are first used.
 
-    FastAPI brings many, for OpenAPI, which no running proxy uses: they would be a twelfth of a start.
+    FastAPI brings many, for OpenAPI, which no running proxy uses: they would be a twentieth of a start.
     """
     from pydantic import BaseModel
 
