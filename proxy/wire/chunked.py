@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from proxy.core.messages import TOKEN, VALUE
+
 MAX_LINE: Final = 4096
 """Bytes of one chunk line, its extension included, or of one trailer line (F8)."""
 CRUMB: Final = 64
@@ -17,19 +19,17 @@ CRUMB: Final = 64
 MAX_OVERHEAD: Final = 16 * 1024
 """Bytes of framing a body may cost beyond `OVERHEAD_RATIO` for each of its bytes (CVE-2023-39326)."""
 OVERHEAD_RATIO: Final = 16
+MAX_TRAILERS: Final = 100
+MAX_TRAILER_BYTES: Final = 16 * 1024
+"""How many trailers a body may have, and their bytes (F15): they are fields, and fields of a head are bounded too."""
 
-_TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_EXTENSION: Final = (
-    rb"(?:[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|\"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*\"))?)*"
-    % (
-        _TOKEN,
-        _TOKEN,
-    )
-)
+# Each repeat is possessive, and what may follow it is none of its own: no line is read more than once.
+_TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
+_QUOTED: Final = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
+_EXTENSION: Final = rb";[ \t]*+%b[ \t]*+(?:=[ \t]*+(?:%b|%b)[ \t]*+)?" % (_TOKEN, _TOKEN, _QUOTED)
 _NEXT: Final = re.compile(rb"\r\n([0-9A-Fa-f]{1,8})\r\n")
 """What lies between two chunks, when it is plain and whole."""
-_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})%b" % _EXTENSION)
-_TRAILER: Final = re.compile(rb"(%b):[ \t]*([\t -~\x80-\xff]*?)[ \t]*" % _TOKEN)
+_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*+(?:%b)*+" % _EXTENSION)
 
 
 class ChunkError(ValueError):
@@ -39,15 +39,31 @@ class ChunkError(ValueError):
 class ChunkedReader:
     """Reads one chunked body.
 
+    Args:
+        keep_trailers: whether somebody wants the fields behind the last chunk. They are checked and bounded anyway.
+
     Attributes:
         crumbs: what was fed last came in very small chunks, which are much work for few bytes.
         done: the last chunk and the trailers have been read.
-        trailers: the fields behind the last chunk, in order, names in lower case.
+        trailers: the fields behind the last chunk, in order, names in lower case; none unless they are kept.
     """
 
-    __slots__ = ("_after_data", "_body", "_last", "_left", "_line", "_overhead", "crumbs", "done", "trailers")
+    __slots__ = (
+        "_after_data",
+        "_body",
+        "_keep_trailers",
+        "_last",
+        "_left",
+        "_line",
+        "_overhead",
+        "_trailer_bytes",
+        "_trailers",
+        "crumbs",
+        "done",
+        "trailers",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep_trailers: bool) -> None:
         self.crumbs = False
         self.done = False
         self.trailers: list[tuple[bytes, bytes]] = []
@@ -57,6 +73,8 @@ class ChunkedReader:
         self._last = False
         self._body = 0
         self._overhead = 0
+        self._keep_trailers = keep_trailers
+        self._trailers = self._trailer_bytes = 0
 
     def feed(self, data: memoryview, pieces: list[memoryview]) -> int:
         """Read on.
@@ -147,10 +165,7 @@ class ChunkedReader:
             if not line:
                 self.done = True
                 return
-            field = _TRAILER.fullmatch(line)
-            if field is None:
-                raise ChunkError("a trailer is malformed")
-            self.trailers.append((field[1].lower(), field[2]))
+            self._on_trailer(line)
         else:
             match = _SIZE.fullmatch(line)
             if match is None:
@@ -159,3 +174,14 @@ class ChunkedReader:
             if self._left >= 1 << 62:
                 raise ChunkError("a chunk size is too large")
             self._last = not self._left
+
+    def _on_trailer(self, line: bytes) -> None:
+        name, colon, value = line.partition(b":")
+        if not name or not colon or name.translate(None, TOKEN) or value.translate(None, VALUE):
+            raise ChunkError("a trailer is malformed")
+        self._trailers += 1
+        self._trailer_bytes += len(line)
+        if self._trailers > MAX_TRAILERS or self._trailer_bytes > MAX_TRAILER_BYTES:
+            raise ChunkError("too many trailers")
+        if self._keep_trailers:
+            self.trailers.append((name.lower(), value.strip(b" \t")))

@@ -27,6 +27,7 @@ from proxy.core.messages import Field, RequestHead, parse_tokens, valid_host
 from proxy.wire.chunked import ChunkedReader, ChunkError
 from proxy.wire.field_lines import FieldLines
 from proxy.wire.request_target import set_target
+from proxy.wire.transfer_encoding import set_transfer_encoding, told_codings, unknown_coding
 from proxy.wire.websocket import is_handshake
 
 HEAD_END: Final = b"\r\n\r\n"
@@ -58,8 +59,6 @@ END: Final = End()
 
 RequestItem = RequestHead | bytes | End
 
-_CODING = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+)*")
-_TRANSFER_ENCODING = re.compile(rb"\ntransfer-encoding:[ \t]*(.*?)[ \t]*\r", re.IGNORECASE)
 _METHOD = re.compile(rb"[A-Z][A-Z-]{0,23}(?: |$)")
 TOLD_BYTES: Final = 2048
 """As much of the target of a request that is refused is told."""
@@ -250,7 +249,7 @@ class RequestParser:
                 # No other upgrade is taken (P8, D15): an ordinary request, whose body follows.
                 self.upgraded = head.upgrade = None
         if head.chunked:
-            self._chunks = ChunkedReader()
+            self._chunks = ChunkedReader(keep_trailers=False)
             self._parser = None
         elif head.content_length:
             self._left = head.content_length
@@ -298,7 +297,7 @@ class RequestParser:
                     raise BadRequest("the Content-Length is not one number")
                 head.content_length = int(value)
             elif name == b"transfer-encoding":
-                _set_transfer_encoding(head, value)
+                set_transfer_encoding(head, value)
             elif name == b"upgrade":
                 upgrade = value.lower()
             elif name == b"expect":
@@ -327,7 +326,7 @@ class RequestParser:
         if isinstance(error, httptools.HttpParserInvalidMethodError):
             self.error = BadRequest("the method is not known", status=501 if _METHOD.match(raw) else 400)
         elif "`Transfer-Encoding`" in str(error):
-            self.error = _unknown_coding(b", ".join(_TRANSFER_ENCODING.findall(raw)))
+            self.error = unknown_coding(b",".join(told_codings(raw)))
         elif "PRI" in str(error):
             self.error = BadRequest("HTTP/2 is not spoken here", status=505)
         elif str(error) == "Invalid HTTP version":
@@ -359,23 +358,6 @@ def _wrong_version(version: bytes) -> BadRequest:
     if version.startswith(b"HTTP/"):
         return BadRequest("the HTTP version is not spoken here", status=505 if version >= b"HTTP/1.1" else 400)
     return BadRequest("the request line is not three words with a space between")
-
-
-def _set_transfer_encoding(head: RequestHead, value: bytes) -> None:
-    if head.version != 11:
-        raise BadRequest("Transfer-Encoding in HTTP/1.0")
-    if head.chunked:
-        raise BadRequest("Transfer-Encoding twice")
-    if value.lower() != b"chunked":
-        raise _unknown_coding(value)
-    head.chunked = True
-
-
-def _unknown_coding(value: bytes) -> BadRequest:
-    """What is said of a transfer coding other than `chunked` alone: 501 when it is one at all (F4)."""
-    tokens = parse_tokens(value)
-    known = _CODING.fullmatch(value) and tokens != (b"chunked",) and b"chunked" not in tokens[:-1]
-    return BadRequest("Transfer-Encoding is not chunked", status=501 if known else 400)
 
 
 def _apply_connection(head: RequestHead, tokens: tuple[bytes, ...], upgrade: bytes | None) -> None:

@@ -160,7 +160,7 @@ class ResponseParser:
             if length != 0 or head.chunked:
                 self._parser = None  # llhttp waits for a body, or the end of the connection, that does not come
         elif head.chunked:
-            self._chunks = ChunkedReader()
+            self._chunks = ChunkedReader(keep_trailers=True)
             self._parser = None
         elif length is None:
             head.keep_alive = False

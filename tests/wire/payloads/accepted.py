@@ -14,12 +14,15 @@ CHUNKED: Final = b"Transfer-Encoding: chunked"
 
 def _framing() -> list[Forwarded]:
     chunked = {
+        "F7 space after the size": b"5 \r\nhello\r\n0 \t\r\n\r\n",
         "F8 extension": b"5;a=b\r\nhello\r\n0\r\n\r\n",
         "F8 extension with a quoted value": b'5;a="b c"\r\nhello\r\n0\r\n\r\n',
+        "F8 spaces around an extension": b'5; a\t= "b" ;c \r\nhello\r\n0\r\n\r\n',
         "F8 two extensions": b"5;a;b=c\r\nhello\r\n0;d\r\n\r\n",
         "F8 capitals and zeros": b"00000005\r\nhello\r\n000\r\n\r\n",
         "F8 many chunks": b"1\r\nh\r\n2\r\nel\r\n2\r\nlo\r\n0\r\n\r\n",
         "F15 a trailer": b"5\r\nhello\r\n0\r\nX-Trailer: y\r\n\r\n",
+        "F15 a hundred trailers": b"5\r\nhello\r\n0\r\n" + b"X: y\r\n" * 100 + b"\r\n",
         "F15 Content-Length": b"5\r\nhello\r\n0\r\nContent-Length: 100\r\n\r\n",
         "F15 Transfer-Encoding": b"5\r\nhello\r\n0\r\nTransfer-Encoding: chunked\r\n\r\n",
         "F15 Host": b"5\r\nhello\r\n0\r\nHost: example.net\r\n\r\n",

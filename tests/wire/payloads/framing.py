@@ -135,7 +135,7 @@ def _chunks() -> list[Refused]:
         "F7 underscore": b"0_5\r\nhello\r\n0\r\n\r\n",
         "F7 leading space": b" 5\r\nhello\r\n0\r\n\r\n",
         "F7 leading tab": b"\t5\r\nhello\r\n0\r\n\r\n",
-        "F7 trailing space": b"5 \r\nhello\r\n0\r\n\r\n",
+        "F7 space inside": b"1 0\r\nhello\r\n0\r\n\r\n",
         "F7 17 digits": b"00000000000000005\r\nhello\r\n0\r\n\r\n",
         "F7 beyond 64 bits": b"10000000000000005\r\nhello\r\n0\r\n\r\n",
         "F7 no digit": b"\r\nhello\r\n0\r\n\r\n",
@@ -170,6 +170,9 @@ def _chunks() -> list[Refused]:
         "F15 trailer with a bare LF": b"5\r\nhello\r\n0\r\nX: y\n\r\n",
         "F15 trailer with NUL": b"5\r\nhello\r\n0\r\nX: \x00\r\n\r\n",
         "F15 folded trailer": b"5\r\nhello\r\n0\r\nX: y\r\n z\r\n\r\n",
+        "F15 trailer of spaces and a control byte": b"0\r\nX:" + b" " * 4000 + b"\x01\r\n\r\n",
+        "F15 101 trailers": b"5\r\nhello\r\n0\r\n" + b"X:\r\n" * 101 + b"\r\n",
+        "F15 trailers beyond 16 KiB": b"400\r\n%b\r\n0\r\n" % (b"x" * 1024) + b"X:%b\r\n" % (b"y" * 1998) * 9 + b"\r\n",
         "F15 trailers without end": b"5\r\nhello\r\n0\r\n" + b"X: %b\r\n" % (b"y" * 1000) * 200 + b"\r\n",
     }
     return [Refused(row=row, raw=post(CHUNKED, body=body), in_body=True) for row, body in bodies.items()]
