@@ -12,13 +12,14 @@ TOOLS := caddy chromium chromium-driver curl fish haproxy nghttp2-client nginx o
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types suite docs tools bench trial clean
+.PHONY: help demo test lint types suite docs tools bench trial chaos siege clean
 
 help:
 	@echo "make demo    run the proxy with two backends of a demo app, on https://127.0.0.1:8443"
 	@echo "make test    linters, types and the whole test suite"
 	@echo "make tools   install the Debian packages that some tests need (needs root)"
 	@echo "make lint, types, suite: the parts of make test; docs: write what is generated; bench: measure; trial: do the tutorials; clean"
+	@echo "make chaos   fifty runs of random operations, faults and takeovers under load; make siege: a minute of each attack"
 
 # What to try next is printed when both backends are ready, by a process that ends with that.
 demo: $(VENV)/installed-for-demo
@@ -60,6 +61,14 @@ bench: $(VENV)/installed-for-bench
 # What a new user does, from the clone on; it fetches packages.
 trial: $(VENV)/installed-for-test
 	$(BIN)/python -m tests.support.trial
+
+# Each run prints its seed, with which it can be repeated: CHAOS="--seed 7".
+chaos: $(VENV)/installed-for-test
+	$(BIN)/python -m tests.support.chaos --runs 50 $(CHAOS)
+
+# One hostile client for a minute in each way: SIEGE="--seconds 5 'rapid reset'".
+siege: $(VENV)/installed-for-test
+	$(BIN)/python -m tests.support.siege $(SIEGE)
 
 tools:
 	@missing=""; for package in $(TOOLS); do \

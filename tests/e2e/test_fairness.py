@@ -15,20 +15,18 @@ import fcntl
 import os
 import re
 import statistics
-import subprocess
 import sys
 import termios
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 import trio
 
 from tests.support.bystander import NOMINAL
+from tests.support.bystanders import Bystander, delays_of, run_bystander, run_program, run_torrent, wait_line
 from tests.support.glutton import HTTP2, KINDS
 from tests.support.hotswap import Hotswap, run_hotswap
 from tests.support.metronome import Waits, run_metronome
@@ -47,104 +45,14 @@ API_MARGIN = 0.05
 """Seconds that half of the answers of the admin API may come later, at full load."""
 API_LATEST = 0.25
 """Seconds that any of them may come later: the last few of twenty tell more of chance than of the proxy."""
-SECONDS = 1.0
-"""How long each glutton is looked at."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer to the bystander.
-
-    Attributes:
-        began: when it was asked for, by the monotonic clock.
-        seconds: that it took.
-        used: seconds of processor time that the proxy worked meanwhile.
-        work: seconds of processor time that a piece of work took then, which is always the same.
-    """
-
-    began: float
-    seconds: float
-    used: float
-    work: float
-
-
-@dataclass(slots=True)
-class Bystander:
-    """A client that is in nobody's way."""
-
-    process: trio.Process
-    answers: list[Answer] = field(default_factory=list)
-    more: trio.Event = field(default_factory=trio.Event)
-
-    async def next(self, *, seconds: float = SECONDS, least: int = 5) -> list[Answer]:
-        """The answers to what it asks from now on: those of some seconds, and so many at least."""
-        first = len(self.answers) + 1  # one is under way
-        until = time.monotonic() + seconds
-        while len(self.answers) < first + least or self.answers[-1].began < until:
-            await self.more.wait()
-        return self.answers[first:]
-
-
-@asynccontextmanager
-async def _program(*arguments: str) -> AsyncIterator[trio.Process]:
-    """Run a module of Python's until the block ends."""
-    process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        with trio.CancelScope(shield=True):
-            await process.wait()
-
-
-async def _wait_line(process: trio.Process, line: bytes) -> None:
-    """Wait until it has said so."""
-    assert process.stdout is not None
-    said = b""
-    while not said.endswith(b"\n") and (more := await process.stdout.receive_some()):
-        said += more
-    assert said == line
-
-
-@asynccontextmanager
-async def _backend(path: Path) -> AsyncIterator[trio.Process]:
-    async with _program("tests.support.torrent", str(path)) as process:
-        await _wait_line(process, b"listening\n")
-        yield process
 
 
 @asynccontextmanager
 async def _glutton(kind: str, port: int) -> AsyncIterator[trio.Process]:
-    async with _program("tests.support.glutton", kind, str(port)) as process:
-        await _wait_line(process, b"begun\n")
+    async with run_program("tests.support.glutton", kind, str(port)) as process:
+        await wait_line(process, b"begun\n")
         yield process
         assert process.poll() is None, f"{kind} ended with {process.returncode}"
-
-
-@asynccontextmanager
-async def _bystander(host: str, port: int, proxy: int) -> AsyncIterator[Bystander]:
-    async with (
-        _program("tests.support.bystander", host, str(port), str(proxy)) as process,
-        trio.open_nursery() as nursery,
-    ):
-        bystander = Bystander(process)
-        nursery.start_soon(_note, bystander)
-        yield bystander
-        assert process.poll() is None, "the bystander was not served"
-        nursery.cancel_scope.cancel()
-
-
-async def _note(bystander: Bystander) -> None:
-    assert bystander.process.stdout is not None
-    rest = b""
-    async for data in bystander.process.stdout:
-        *lines, rest = (rest + data).split(b"\n")
-        for line in lines:
-            bystander.answers.append(Answer(*map(float, line.split())))
-        bystander.more.set()
-        bystander.more = trio.Event()
 
 
 def _configuration(backend: Path | None, quiet: Path | None = None, **proxy: object) -> str:
@@ -177,20 +85,20 @@ async def test_nobody_waits_for_a_glutton(tmp_path):
     speeds: dict[str, float] = {}
     torrent, quiet = tmp_path / "torrent.sock", tmp_path / "quiet.sock"
     async with (
-        _backend(torrent),
-        _backend(quiet) as backend,
+        run_torrent(torrent),
+        run_torrent(quiet) as backend,
         run_hotswap(_configuration(torrent, quiet), tmp_path) as hotswap,
     ):
         port = await _port(hotswap)
         async with (
-            _bystander("b", port, hotswap.pid) as bystander,
+            run_bystander("b", port, hotswap.pid) as bystander,
             run_metronome([backend.pid, bystander.process.pid]) as waits,
         ):
             for kind in (*KINDS, HTTP2):
                 async with _glutton(kind, port):
                     answers = await bystander.next()
                 speeds[kind] = speed = NOMINAL / statistics.median(answer.work for answer in answers)
-                seen[kind] = [min(answer.used, delay) * speed for answer, delay in await _delays(answers, waits)]
+                seen[kind] = [min(answer.used, delay) * speed for answer, delay in await delays_of(answers, waits)]
     told = "".join(
         f"\n{_most(used) * 1000:6.1f} {max(used) * 1000:6.1f} ms  {kind}, at {speeds[kind]:.2f} of the nominal speed"
         for kind, used in seen.items()
@@ -208,11 +116,11 @@ async def test_nobody_waits_for_the_disk_of_the_log(tmp_path):
     fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
     written = bytearray()
     async with (
-        _backend(tmp_path / "torrent.sock") as backend,
+        run_torrent(tmp_path / "torrent.sock") as backend,
         run_hotswap(_configuration(tmp_path / "torrent.sock", access_log=str(log)), tmp_path) as hotswap,
     ):
         async with (
-            _bystander("a", await _port(hotswap), hotswap.pid) as bystander,
+            run_bystander("a", await _port(hotswap), hotswap.pid) as bystander,
             run_metronome([hotswap.pid, backend.pid, bystander.process.pid]) as waits,
         ):
             async with _reading(reader, written):
@@ -247,17 +155,7 @@ async def _stall(bystander: Bystander, reader: int) -> int:
 async def _delay(bystander: Bystander, waits: Waits) -> float:
     """What nine of the next ten answers take at most, in seconds, without waits for a processor."""
     answers = await bystander.next(seconds=0.7, least=30)
-    return _most([delay for _, delay in await _delays(answers, waits)])
-
-
-async def _delays(answers: Sequence[Answer], waits: Waits) -> list[tuple[Answer, float]]:
-    """Each answer with the seconds that it took, those left out in which somebody waited for a processor."""
-    await trio.sleep(0.03)  # the metronome has to have seen the last of them
-    offset = trio.current_time() - time.monotonic()
-    return [
-        (answer, answer.seconds - waits.within(answer.began + offset, answer.began + offset + answer.seconds))
-        for answer in answers
-    ]
+    return _most([delay for _, delay in await delays_of(answers, waits)])
 
 
 @asynccontextmanager
