@@ -47,6 +47,7 @@ class Http2Stream(Http2Responder):
     _uncredited = 0
     _asked_at = math.inf
     _waited = 0.0
+    _answered = 0  # bytes of the answer when the client was given its time
 
     def begin(self, head: RequestHead) -> None:
         """A request came; `start` follows when everything that came with it has been read."""
@@ -159,6 +160,7 @@ class Http2Stream(Http2Responder):
             return
         poller = self.plane.poller
         self._asked_at = math.inf if self._inbox else poller.now
+        self._answered = exchange.response_bytes
         poller.timers.set(self, poller.now + self.connection.listener.idle_timeout)
 
     def _too_slow(self, exchange: Exchange, size: int) -> bool:
@@ -184,7 +186,8 @@ class Http2Stream(Http2Responder):
             self.session.reset(self.stream_id, ErrorCodes.CANCEL)
             self._lose()
         elif exchange is not None and not exchange.request_done:
-            if exchange.wants_body and not self._inbox:
+            # Who listens to an answer that flows need not say anything meanwhile.
+            if exchange.wants_body and not self._inbox and exchange.response_bytes == self._answered:
                 exchange.answer(408, side=Side.DOWNSTREAM, error="the body came too slowly")
             else:
                 self._await_body()

@@ -624,6 +624,25 @@ async def test_a_body_has_its_time():
         assert client.status(1) == 408
 
 
+async def test_a_client_that_is_silent_while_its_answer_flows_is_not_cut():
+    """A stream in both directions, as of gRPC: progress of either counts, and only a silence of both is too long."""
+    async with open_stage() as stage:
+        client = await connect_http2(stage)
+        await client.send(client.write.headers(1, POST, end=False), client.write.data(1, b"subscribe"))
+        line = await stage.backend.accept()
+        await line.read_until(b"subscribe")
+        await line.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for number in range(1, 6):
+            await line.send(b"1\r\nx\r\n")
+            await client.wait(partial(received, client, number))
+            await stage.let_pass(60.0)
+        assert client.read.resets() == {}
+        await stage.let_pass(76.0)
+        await stage.let_pass(76.0)
+        await client.wait_end(1)
+        assert 1 in client.read.resets()
+
+
 async def test_a_drain_lets_streams_end():
     """GOAWAY of everything, a ping, GOAWAY of what came; then the rest is finished and the connection closed (D16)."""
     async with open_stage() as stage:
