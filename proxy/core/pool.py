@@ -244,6 +244,11 @@ class Pool:
         backend.claimable = False
         self._changed(BackendRemoved(backend))
 
+    def renumber(self, backend: Backend, slot: int) -> None:
+        """Move a backend of a static pool to another slot, because its address stands elsewhere in the list now."""
+        backend.slot = slot
+        self._changed()
+
     # What is known of slots beyond their backends.
 
     def expect(self, slot: int) -> None:

@@ -163,11 +163,16 @@ class Stage:
         await self.wait(lambda: self.pool.full)
 
     async def plan(self, table: SupervisedPoolTable | None = None) -> RolloutRun:
-        """Prepare a rollout to the release that the table describes now; its slots go from 0 on."""
+        """Prepare a rollout to the release that the table describes now; its slots go from 0 on, those that stay."""
         pool = self.pool
         table = table or pool.table
         release = await read_release(pool.name, table, environment=self.surroundings.environment)
-        queue = [QueuedSlot(slot=number, generation=slot.generation) for number, slot in sorted(pool.slots.items())]
+        kept = min(pool.core.size, table.slots(2))
+        queue = [
+            QueuedSlot(slot=number, generation=slot.generation)
+            for number, slot in sorted(pool.slots.items())
+            if number < kept
+        ]
         rollout = Rollout(
             id=RolloutId("r1"),
             pool=pool.name,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from proxy.control.pools.supervised_backend import ExitReason, SupervisedBackend
+from proxy.control.pools.supervised_backend import ExitReason, StartReason, SupervisedBackend
 from proxy.core.lifecycle import BackendState
 from proxy.processes.supervisor import Exit
 
@@ -43,8 +43,11 @@ def note_exit(pool: SupervisedPool, member: SupervisedBackend, ended: Exit) -> N
         return
     member.log.info("backend.exited", reason=reason.value, exit=str(ended))
     # One that was starting, or had failed to, belongs to whoever waits for it.
-    if backend.state is BackendState.STOPPING:
+    if backend.state is BackendState.STOPPING or member.leaving:
         pool.entries.bury(backend)
+    if member.leaving:
+        # A slot of its number may have come back, and have waited for it.
+        pool.refill(StartReason.REFILL)
 
 
 def _note_crash(pool: SupervisedPool, member: SupervisedBackend, ended: Exit) -> None:

@@ -18,6 +18,7 @@ from proxy.core.backend import Backend
 from proxy.core.errors import BackendError, StartFailed
 from proxy.core.hope import CRASH_LOOP
 from proxy.core.lifecycle import BackendState
+from proxy.core.strategy import Strategy
 
 if TYPE_CHECKING:
     from proxy.control.pools.supervised_pool import SupervisedPool
@@ -38,9 +39,19 @@ class Filler:
         for number in range(pool.core.size):
             if number not in pool.slots:
                 pool.slots[number] = Slot(number=number, generation=pool.generation, release=pool.release)
-            filled = any(member.backend.slot == number and member.backend.state in FILLING for member in pool.members)
-            if not filled:
+            if not any(self._fills(member, number) for member in pool.members):
                 self._start(pool.slots[number], reason, wait=0.0)
+
+    def _fills(self, member: SupervisedBackend, number: int) -> bool:
+        """Whether a slot needs no other because of this one.
+
+        One that leaves for good fills nothing, except where the strategy never has two at a time.
+        """
+        if member.backend.slot != number:
+            return False
+        if member.leaving:
+            return member.alive and self._pool.table.rollout.strategy is Strategy.STOP_FIRST
+        return member.backend.state in FILLING
 
     def fill_after_crash(self, slot: Slot, crashed: Backend, *, ready_for: float) -> None:
         """Start another backend for a slot whose own crashed, after a wait that grows with each crash.

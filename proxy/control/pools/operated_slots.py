@@ -43,7 +43,7 @@ class OperatedSlots:
         for member in reversed(self.members):
             backend = member.backend
             serves = backend.state in (BackendState.READY, BackendState.DRAINING)
-            if serves and backend.slot == slot and generation in (None, backend.generation):
+            if serves and not member.leaving and backend.slot == slot and generation in (None, backend.generation):
                 return member
         return None
 

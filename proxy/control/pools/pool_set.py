@@ -31,6 +31,7 @@ class PoolSet(Mapping[str, AnyPool]):
         self._observer = observer
         self._pools: dict[str, AnyPool] = {}
         self._scopes: dict[AnyPool, trio.CancelScope] = {}
+        self._leaving: dict[str, tuple[AnyPool, trio.CancelScope]] = {}
 
     def __getitem__(self, name: str) -> AnyPool:
         """Give a pool.
@@ -56,6 +57,15 @@ class PoolSet(Mapping[str, AnyPool]):
     def __len__(self) -> int:
         return len(self._pools)
 
+    def leaving(self, name: str) -> AnyPool | None:
+        """Give a pool that the configuration has no more and that is not gone yet; it can still be taken back."""
+        found = self._leaving.get(name)
+        return None if found is None else found[0]
+
+    def find(self, name: str) -> AnyPool | None:
+        """Give a pool of this name, one that is leaving too; None when there is none."""
+        return self._pools.get(name) or self.leaving(name)
+
     def take_over(
         self,
         tables: Mapping[str, PoolTable],
@@ -65,7 +75,8 @@ class PoolSet(Mapping[str, AnyPool]):
     ) -> tuple[str, ...]:
         """Start pools that are new, change static ones that have changed; waits for nothing.
 
-        Supervised pools that exist stay as they are, because their definition changes with a rollout.
+        Supervised pools that exist stay as they are, because their definition changes with a rollout. One that was
+        about to leave goes on with what it has left.
 
         Args:
             tables: every pool there is to be.
@@ -79,6 +90,8 @@ class PoolSet(Mapping[str, AnyPool]):
         changes = []
         for name, table in tables.items():
             known = self._pools.get(name)
+            if known is None and (known := self._take_back(name)) is not None:
+                changes.append(f"pool {name} goes on")
             if known is None:
                 if isinstance(table, StaticPoolTable):
                     self._start(StaticPool(name, table, surroundings), nursery)
@@ -106,8 +119,22 @@ class PoolSet(Mapping[str, AnyPool]):
         """
         gone = [name for name in self._pools if name not in tables]
         for name in gone:
-            nursery.start_soon(self._remove, self._pools.pop(name), static_drain_timeout)
+            pool, leaving = self._pools.pop(name), trio.CancelScope()
+            self._leaving[name] = pool, leaving
+            nursery.start_soon(self._remove, pool, leaving, static_drain_timeout)
         return tuple(f"pool {name} removed" for name in gone)
+
+    def _take_back(self, name: str) -> AnyPool | None:
+        """Have a pool go on that was leaving; None when there is none of this name."""
+        found = self._leaving.pop(name, None)
+        if found is None:
+            return None
+        pool, leaving = found
+        leaving.cancel()
+        self._pools[name] = pool
+        pool.log.info("pool.goes_on")
+        pool.go_on()
+        return pool
 
     def take_in(self, pool: AnyPool, nursery: trio.Nursery) -> None:
         """Start a pool that was made for backends which are there already."""
@@ -151,18 +178,25 @@ class PoolSet(Mapping[str, AnyPool]):
 
     async def _stop(self, pool: AnyPool, drain_timeout: float) -> None:
         try:
-            await pool.stop(drain_timeout=drain_timeout)
-        except Exception as error:
-            pool.log.error("pool.crashed", exc_info=error)
+            await self._end(pool, drain_timeout)
         finally:
             self._scopes[pool].cancel()
 
-    async def _remove(self, pool: AnyPool, static_drain_timeout: float) -> None:
+    async def _end(self, pool: AnyPool, drain_timeout: float) -> None:
+        try:
+            await pool.stop(drain_timeout=drain_timeout)
+        except Exception as error:
+            pool.log.error("pool.crashed", exc_info=error)
+
+    async def _remove(self, pool: AnyPool, leaving: trio.CancelScope, static_drain_timeout: float) -> None:
         pool.log.info("pool.removing")
         timeout = pool.table.drain_timeout if isinstance(pool, SupervisedPool) else static_drain_timeout
-        await self._stop(pool, timeout)
-        del self._scopes[pool]
-        if pool.name not in self._pools:
-            pool.surroundings.plane.drop_pool(pool.name)
+        with leaving:
+            await self._end(pool, timeout)
+        if pool.name not in self._leaving or self._leaving[pool.name][1] is not leaving:
+            return  # it goes on
+        del self._leaving[pool.name]
+        self._scopes.pop(pool).cancel()
+        pool.surroundings.plane.drop_pool(pool.name)
         pool.log.info("pool.removed")
         pool.surroundings.events.publish("pool.removed", pool=pool.name)

@@ -6,11 +6,14 @@ backend; drain, readmit and pause work as for supervised pools, and reloads are 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 import trio
 from structlog.typing import FilteringBoundLogger
 
+from proxy.control.contained_tasks import ContainedTasks
 from proxy.control.pools import rotation
 from proxy.control.pools.announcements import Announcer
 from proxy.control.pools.entries import Entries
@@ -25,6 +28,24 @@ from proxy.core.lifecycle import BackendState, Health
 from proxy.core.pool import BackendDrained, Pool, PoolEvent
 
 
+# Not frozen: its patience may be cut short.
+@dataclass(slots=True, kw_only=True, eq=False)
+class Departure:
+    """A backend on its way out.
+
+    Attributes:
+        patience: ends the wait for what is in flight.
+        gone: set when the backend is forgotten.
+        drained: an operator had taken it out of rotation before.
+        called_off: it stays after all.
+    """
+
+    patience: trio.CancelScope
+    drained: bool
+    gone: trio.Event = field(default_factory=trio.Event)
+    called_off: bool = False
+
+
 class StaticPool:
     """A static pool at work.
 
@@ -34,6 +55,7 @@ class StaticPool:
         table: its definition.
         generation: 1; nothing here is ever rolled.
         stopping: it is being ended.
+        departures: backends on their way out, because their address is wanted no more.
     """
 
     def __init__(self, name: str, table: StaticPoolTable, surroundings: Surroundings) -> None:
@@ -44,8 +66,9 @@ class StaticPool:
         self.stopping = False
         self.log: FilteringBoundLogger = surroundings.log.bind(pool=name)
         self.surroundings = surroundings
-        self._nursery: trio.Nursery | None = None
+        self._tasks = ContainedTasks(self.log, "task.crashed")
         self._probing: dict[Backend, trio.CancelScope] = {}
+        self.departures: dict[Backend, Departure] = {}
         self._healths: dict[str, str] = {}
         self._drained: frozenset[str] = frozenset()
         self.core = Pool(
@@ -68,14 +91,14 @@ class StaticPool:
         """Probe the addresses until cancelled."""
         try:
             async with trio.open_nursery() as nursery:
-                self._nursery = nursery
+                self._tasks.nursery = nursery
                 self.surroundings.plane.add_pool(self.core, self.table)
                 for slot, address in enumerate(self.table.addresses):
                     self._add(slot, address)
                 task_status.started()
                 await trio.sleep_forever()
         finally:
-            self._nursery = None
+            self._tasks.nursery = None
 
     def restore(self, healths: Mapping[str, str], *, drained: Collection[str]) -> None:
         """Begin with the verdicts of the process before this one; before `serve`.
@@ -88,22 +111,50 @@ class StaticPool:
         self._drained = frozenset(drained)
 
     def reconfigure(self, table: StaticPoolTable) -> None:
-        """Take over a changed definition: addresses that stay are kept, those that go end what is in flight."""
+        """Take over a changed definition: addresses that stay are kept, those that go end what is in flight.
+
+        An address is the same wherever it stands in the list. One that was about to go stays with all it had, and one
+        that goes already is not sent away again.
+        """
         probed_alike = table.health == self.table.health
         self.table = table
         self.core.reconfigure(balance=table.balance, size=len(table.addresses), max_in_flight=table.max_in_flight)
         self.surroundings.plane.add_pool(self.core, table)
-        wanted = dict(enumerate(table.addresses))
-        for backend in tuple(self.core.backends):
-            if wanted.get(backend.slot) != backend.address:
-                self._start(self._leave, backend)
-                continue
-            del wanted[backend.slot]
-            if not probed_alike:
-                self._probing[backend].cancel()
-                self._start_probing(backend)
-        for slot, address in wanted.items():
+        if self._tasks.nursery is None:
+            return  # `serve` begins with it
+        present: defaultdict[Address, list[Backend]] = defaultdict(list)
+        # Those that leave are the last choice.
+        for backend in sorted(self.core.backends, key=lambda backend: backend in self.departures):
+            present[backend.address].append(backend)
+        missing: dict[int, Address] = {}
+        for slot, address in enumerate(table.addresses):
+            if present[address]:
+                self._keep(present[address].pop(0), slot, probed_alike=probed_alike)
+            else:
+                missing[slot] = address
+        for backend in (backend for left in present.values() for backend in left):
+            if backend not in self.departures:
+                self._send_away(backend, table.hold_timeout)
+        for slot, address in missing.items():
             self._add(slot, address)
+
+    def go_on(self) -> None:
+        """Serve on, because the pool is wanted after all; call it once whatever runs `stop` was cancelled."""
+        self.stopping = self._announcer.ending = False
+        self.reconfigure(self.table)
+
+    def _keep(self, backend: Backend, slot: int, *, probed_alike: bool) -> None:
+        departure = self.departures.pop(backend, None)
+        if departure is not None:
+            departure.called_off = True
+            departure.patience.cancel()
+            if not departure.drained:
+                self.entries.move(backend, BackendState.READY)
+        if backend.slot != slot:
+            self.core.renumber(backend, slot)
+        if not probed_alike:
+            self._probing[backend].cancel()
+            self._start_probing(backend)
 
     async def stop(self, *, drain_timeout: float) -> None:
         """Take every backend out of rotation and end what is in flight.
@@ -112,9 +163,16 @@ class StaticPool:
             drain_timeout: seconds for what is in flight; what is left then is cut.
         """
         self.stopping = self._announcer.ending = True
-        async with trio.open_nursery() as nursery:
-            for backend in tuple(self.core.backends):
-                nursery.start_soon(self._leave, backend, drain_timeout)
+        if self._tasks.nursery is None:
+            return
+        for backend in tuple(self.core.backends):
+            if backend not in self.departures:
+                self._send_away(backend, drain_timeout)
+        departures = tuple(self.departures.values())
+        for departure in departures:
+            departure.patience.deadline = min(departure.patience.deadline, trio.current_time() + drain_timeout)
+        for departure in departures:
+            await departure.gone.wait()
 
     def drain_slot(self, number: int) -> None:
         """Take a backend out of rotation until it is readmitted.
@@ -141,7 +199,8 @@ class StaticPool:
         return newest is not None and newest.state is BackendState.DRAINING
 
     def _newest_in(self, number: int) -> Backend | None:
-        return next((backend for backend in reversed(self.core.backends) if backend.slot == number), None)
+        staying = (backend for backend in reversed(self.core.backends) if backend not in self.departures)
+        return next((backend for backend in staying if backend.slot == number), None)
 
     def _backend_in(self, number: int) -> Backend:
         backend = self._newest_in(number)
@@ -166,11 +225,7 @@ class StaticPool:
 
     def _start_probing(self, backend: Backend) -> None:
         self._probing[backend] = trio.CancelScope()
-        self._start(self._probe, backend, self._probing[backend])
-
-    def _start(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
-        if self._nursery is not None:
-            self._nursery.start_soon(work, *arguments)
+        self._tasks.start(self._probe, backend, self._probing[backend])
 
     async def _probe(self, backend: Backend, scope: trio.CancelScope) -> None:
         log = self.log.bind(slot=backend.slot, address=str(backend.address))
@@ -185,8 +240,28 @@ class StaticPool:
                 h2c=self.table.protocol is Protocol.H2C,
             )
 
-    async def _leave(self, backend: Backend, drain_timeout: float | None = None) -> None:
-        """Take a backend out of rotation, let what is in flight end, and forget it."""
+    def _send_away(self, backend: Backend, drain_timeout: float) -> None:
+        """Take a backend out of rotation, let what is in flight end, and forget it, unless it is called back."""
+        departure = Departure(
+            patience=trio.CancelScope(deadline=trio.current_time() + drain_timeout),
+            drained=backend.state is BackendState.DRAINING,
+        )
+        self.departures[backend] = departure
+        if not departure.drained:
+            self.entries.move(backend, BackendState.DRAINING)
+        self._tasks.start(self._leave, backend, departure)
+
+    async def _leave(self, backend: Backend, departure: Departure) -> None:
+        try:
+            await self._wait_drained(backend, departure)
+        finally:
+            if not departure.called_off:
+                self._probing.pop(backend).cancel()
+                self.entries.remove(backend)
+                del self.departures[backend]
+                departure.gone.set()
+
+    async def _wait_drained(self, backend: Backend, departure: Departure) -> None:
         drained = trio.Event()
 
         def note(event: PoolEvent) -> None:
@@ -195,16 +270,14 @@ class StaticPool:
 
         stop_observing = self.core.observe(note)
         try:
-            if backend.state is BackendState.READY:
-                self.entries.move(backend, BackendState.DRAINING)
-            with trio.move_on_after(self.table.hold_timeout if drain_timeout is None else drain_timeout):
+            with departure.patience:
                 if backend.in_flight:
                     await drained.wait()
         finally:
             stop_observing()
+        if departure.called_off:
+            return
         plane = self.surroundings.plane
         if backend.in_flight:
             self.log.warning("backend.drain_timed_out", slot=backend.slot, cut=plane.cut(backend))
         plane.close_idle(backend)
-        self._probing.pop(backend).cancel()
-        self.entries.remove(backend)

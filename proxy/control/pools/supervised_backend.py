@@ -58,6 +58,7 @@ class SupervisedBackend:
         ready_at: when it became ready, on trio's clock; None before.
         ending: why its end is expected; None while it is not.
         drain_deadline: when a rollout gives up waiting for its last exchange, on trio's clock; None while none does.
+        leaving: it goes for good, because its slot went; whatever fills a slot of that number now is another.
         handed_over: a new proxy process looks after it; here it is only waited for.
         log: bound to pool, slot, generation and pid, and to the rollout as long as it has a part in one.
     """
@@ -79,6 +80,7 @@ class SupervisedBackend:
         self.drain_deadline: float | None = None
         self.log = log
         self._surroundings = surroundings
+        self.leaving = False
         self.handed_over = False
         self._turn = trio.CancelScope()
         self._probing = trio.CancelScope()
@@ -102,6 +104,11 @@ class SupervisedBackend:
         """Note why its end is expected; the first reason stays, but for a stop that takes a kill."""
         if self.ending is None or ending is ExitReason.KILLED:
             self.ending = ending
+
+    def leave_for_good(self) -> None:
+        """Note that its slot went, so that its end is expected, and that it fills no slot any more."""
+        self.leaving = True
+        self.expect(ExitReason.STOPPED)
 
     def hand_over(self) -> None:
         """Leave it to a new proxy process from now on: no output is read here any more, and no message."""

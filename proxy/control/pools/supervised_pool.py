@@ -276,6 +276,22 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
             for member in tuple(self.members):
                 nursery.start_soon(self.tasks.contain, self._end, member, drain_timeout)
 
+    def go_on(self) -> None:
+        """Serve on, because the pool is wanted after all; call it once whatever runs `stop` was cancelled.
+
+        What was only drained is in rotation again; what was told to go goes, and its slot is filled.
+        """
+        self.stopping = self._announcer.ending = False
+        for member in tuple(self.members):
+            slot = self.slots.get(member.backend.slot)
+            if member.leaving:
+                continue  # looked after since it began to leave
+            if member.backend.state is BackendState.STOPPING:
+                self.tasks.start(self._end, member, member.release.table.drain_timeout)
+            elif slot is not None and not slot.drained and self.readmit(member):
+                member.log.info("backend.readmitted")
+        self.refill(StartReason.REFILL)
+
     async def _end(self, member: SupervisedBackend, drain_timeout: float) -> None:
         plane = self.surroundings.plane
         match member.backend.state:
@@ -332,5 +348,6 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
         self.clear_slot(number)
         del self.slots[number]
         for member in tuple(self.members):
-            if member.backend.slot == number:
+            if member.backend.slot == number and not member.leaving:
+                member.leave_for_good()
                 self.tasks.start(self._end, member, member.release.table.drain_timeout)

@@ -81,6 +81,10 @@ class RolloutBook:
         """Give those that have not ended, those included whose turn has not come."""
         return tuple(run for run in self._runs.values() if run.rollout.in_progress)
 
+    def waiting(self) -> Sequence[RolloutRun]:
+        """Give those whose turn has not come."""
+        return tuple(run for run in self.unfinished() if not run.begun)
+
     def start(self, runs: Sequence[RolloutRun], nursery: trio.Nursery) -> None:
         """Take rollouts in and perform them one after the other.
 
@@ -102,5 +106,6 @@ class RolloutBook:
                 run.abort(f"{broken.rollout.id}-{broken.rollout.outcome}")
             if run.rollout.in_progress:
                 await run.perform()
-            if run.rollout.outcome is not Outcome.DONE:
+            # One that was dropped says nothing about the others.
+            if run.rollout.outcome is not Outcome.DONE and not run.dropped:
                 broken = broken or run

@@ -69,7 +69,7 @@ class Marks:
     def unmark(self, marked: Mapping[str, RolloutId]) -> None:
         """Let go of pools that are not rolled after all."""
         for name, rollout_id in marked.items():
-            pool = self._runtime.pools.get(name)
+            pool = self._runtime.pools.find(name)
             if isinstance(pool, SupervisedPool) and pool.marked == rollout_id:
                 pool.marked = None
 
@@ -105,7 +105,8 @@ class Marks:
             storage_shared=pool.table.storage.shared,
             locked=core.locked,
             rollout=pool.rollout_id,
-            shutting_down=runtime.stopping or pool.stopping,
+            # One that leaves is stopped too, and goes on when it is wanted again.
+            shutting_down=runtime.stopping or (pool.stopping and runtime.pools.leaving(pool.name) is not pool),
             takeover_in_progress=runtime.taken_over,
             running=pool.release.compatibility,
         )

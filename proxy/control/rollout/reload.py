@@ -83,6 +83,8 @@ class Reloader:
                 raise _refused_all(refusals)
             async with self._turn:
                 config, problems = await self._load()
+                for pool in self._coming_back(config):
+                    marked[pool.name] = self._marks.mark(pool)
                 return await self._take_over(config, problems, marked, refusals, trigger)
         finally:
             self._marks.unmark(marked)
@@ -176,8 +178,8 @@ class Reloader:
         problems = tuple(
             Problem(f"pools.{name}", "another kind of pool", "the same kind under one name, until a restart")
             for name, table in config.pools.items()
-            if name in runtime.pools
-            and isinstance(runtime.pools[name], StaticPool) is not isinstance(table, StaticPoolTable)
+            if (known := runtime.pools.find(name)) is not None
+            and isinstance(known, StaticPool) is not isinstance(table, StaticPoolTable)
         )
         return (None if problems else config), problems
 
@@ -187,8 +189,16 @@ class Reloader:
         """Give the supervised pools that the configuration defines anew."""
         return [
             pool
-            for name, pool in self._runtime.pools.items()
-            if isinstance(pool, SupervisedPool) and name in config.pools and config.pools[name] != pool.table
+            for name, table in config.pools.items()
+            if isinstance(pool := self._runtime.pools.find(name), SupervisedPool) and table != pool.table
+        ]
+
+    def _coming_back(self, config: Configuration | None) -> list[SupervisedPool]:
+        """Give the supervised pools that were about to leave and that the configuration has again."""
+        return [
+            pool
+            for name in (() if config is None else config.pools)
+            if isinstance(pool := self._runtime.pools.leaving(name), SupervisedPool)
         ]
 
     async def _take_over(
@@ -220,8 +230,9 @@ class Reloader:
         wanted = config.pools if config is not None else {}
         offers: dict[str, Offer] = {}
         for name in marked:
-            pool = runtime.pools[name]
-            assert isinstance(pool, SupervisedPool), "static pools are not marked"
+            pool = runtime.pools.find(name)
+            if not isinstance(pool, SupervisedPool):
+                continue  # removed by the reload before this one
             table = wanted.get(name, pool.table)
             if config is None or name in wanted:
                 assert isinstance(table, SupervisedPoolTable), "a pool of another kind is a problem"
@@ -229,7 +240,7 @@ class Reloader:
         new = {
             name: await read_offer(name, table, environment=around.environment, guardian=around.guardian)
             for name, table in wanted.items()
-            if name not in runtime.pools and isinstance(table, SupervisedPoolTable)
+            if runtime.pools.find(name) is None and isinstance(table, SupervisedPoolTable)
         }
         prepared: Prepared | None = None
         if config is not None:
@@ -249,10 +260,11 @@ class Reloader:
             runs = [
                 self._make_run(pool, offer, marked.pop(name), trigger)
                 for name, offer in offers.items()
-                if name not in refusals and isinstance(pool := runtime.pools[name], SupervisedPool)
+                if name not in refusals and isinstance(pool := runtime.pools.find(name), SupervisedPool)
             ]
             releases = {name: offer.release for name, offer in new.items() if offer.release is not None}
-            changes = runtime.take_over(config, prepared, releases)
+            dropped = self._drop_queued(config)
+            changes = (*runtime.take_over(config, prepared, releases), *dropped)
             prepared = None
         finally:
             if prepared is not None:
@@ -275,7 +287,7 @@ class Reloader:
         """
         runtime = self._runtime
         for name, offer in offers.items():
-            pool = runtime.pools.get(name)
+            pool = runtime.pools.find(name)
             if isinstance(pool, SupervisedPool):
                 refusal = self._marks.check(pool, replace(offer, problems=(*problems, *offer.problems)))
                 if refusal is not None:
@@ -294,6 +306,13 @@ class Reloader:
                 detail = f"rollout {pool.run.rollout.id} of pool {name} is in progress, and the pool is to be removed"
                 raise self._marks.tell(name, Refused(RefusalCode.ROLLOUT_IN_PROGRESS, detail, {"pool": name}))
         self._marks.refuse_for_all()
+
+    def _drop_queued(self, config: Configuration) -> tuple[str, ...]:
+        """End the rollouts that have not begun, of pools that the configuration has no more; what it does is told."""
+        gone = [run for run in self._runtime.book.waiting() if run.rollout.pool not in config.pools]
+        for run in gone:
+            run.drop("pool-removed")
+        return tuple(f"rollout {run.rollout.id} of pool {run.rollout.pool} dropped" for run in gone)
 
     def _make_run(self, pool: SupervisedPool, offer: Offer, rollout_id: RolloutId, trigger: str) -> RolloutRun:
         """Plan the rollout of a pool that passed."""

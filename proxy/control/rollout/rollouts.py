@@ -64,11 +64,15 @@ class RolloutRun:
 
     Attributes:
         rollout: the machine that decides.
+        begun: it is being performed, or was.
+        dropped: it was taken out of the queue before it began.
         ended: set when it has ended, in whatever way.
     """
 
     def __init__(self, pool: SupervisedPool, rollout: Rollout) -> None:
         self.rollout = rollout
+        self.begun = False
+        self.dropped = False
         self.ended = trio.Event()
         self._pool = pool
         self._surroundings = pool.surroundings
@@ -87,6 +91,7 @@ class RolloutRun:
         **Cancellation** ends it by force; backends that it started live on and belong to the pool.
         """
         rollout, pool = self.rollout, self._pool
+        self.begun = True
         pool.run = self
         pool.marked = None
         self._telling.started()
@@ -109,6 +114,15 @@ class RolloutRun:
         """Ask it to end: at once where that costs nothing, else after the slot at hand."""
         self._log.warning("rollout.abort_requested", reason=reason)
         self._take_in(AbortRequested(reason=reason))
+
+    def drop(self, reason: str) -> None:
+        """End it before it has begun, because nobody wants its end any more; those behind it go on.
+
+        Args:
+            reason: why, in one word.
+        """
+        self.dropped = True
+        self.abort(reason)
 
     def look_at_drain(self) -> None:
         """Note in the step at hand what its drain waits for, as it is now."""

@@ -289,6 +289,25 @@ async def test_a_rollout_that_fails_aborts_those_behind_it(tmp_path):
         assert running.runtime.pools["api"].core.locked is None
 
 
+async def test_a_pool_that_is_removed_takes_its_queued_rollout_along_and_no_other(tmp_path):
+    """It is dropped with its reason, and the one behind it is performed."""
+    whole = command_pool(tmp_path, "backends.plain")
+    web, b, c = (whole.replace("[pools.web]", f"[pools.{name}]") for name in ("web", "b", "c"))
+    async with open_runtime(listeners() + web + b + c, tmp_path) as running:
+        answer = await running.runtime.reload_all(trigger="test")
+        assert [rollout.pool for rollout in answer.rollouts] == ["web", "b", "c"]
+        running.write(listeners() + web + c)
+        changes = (await running.runtime.reread_configuration(trigger="test")).changes
+        assert "rollout r2 of pool b dropped" in changes
+        for rollout in answer.rollouts:
+            await running.runtime.wait_rollout(rollout.id)
+        assert [(rollout.outcome, rollout.reason) for rollout in answer.rollouts] == [
+            (Outcome.DONE, None),
+            (Outcome.ABORTED, "pool-removed"),
+            (Outcome.DONE, None),
+        ]
+
+
 @pytest.mark.parametrize("verb", ["reload_all", "reread_configuration"])
 async def test_pools_and_listeners_come_and_go_with_the_configuration(tmp_path, verb):
     """New ones serve, those that are gone end, and what stays keeps its port."""
