@@ -67,6 +67,7 @@ def run(config: Path | None, attach: bool, takeover_fd: int | None, handoff_info
 @CONFIG
 def check(config: Path | None) -> None:
     """Say everything that is wrong with a configuration, without starting anything."""
+    from proxy.control.cautions import find_cautions
     from proxy.control.configuration import load_configuration
     from proxy.control.configuration_path import find_configuration
 
@@ -77,6 +78,8 @@ def check(config: Path | None) -> None:
         raise invalid(error) from None
     counts = ((loaded.listeners, "listener"), (loaded.routes, "route"), (loaded.pools, "pool"))
     words = [f"{len(things)} {noun}{'' if len(things) == 1 else 's'}" for things, noun in counts]
+    for caution in find_cautions(loaded):
+        tell(f"warning: {caution}")
     tell(f"{path}: good; {', '.join(words)}")
 
 

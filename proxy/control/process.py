@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from proxy.control.cautions import tell_cautions
 from proxy.control.configuration import load_configuration
 from proxy.control.configuration_path import find_configuration
 from proxy.control.runtime import Runtime
@@ -14,6 +15,7 @@ from proxy.control.telemetry.access import AccessLog
 from proxy.control.telemetry.logs import configure_logs
 from proxy.core.config import Configuration
 from proxy.core.errors import ConfigError, Problem
+from proxy.processes.open_files import raise_limit
 
 
 def _read_configuration(config_path: Path | str | None) -> tuple[Path, Configuration]:
@@ -43,6 +45,7 @@ async def run_proxy(config_path: Path | str | None = None, *, old: int | None = 
         channel = open_inherited(old)
     elif attach:
         channel = call(Path(config.proxy.state_dir))
+    raise_limit()
     stream = configure_logs(level=config.proxy.log_level.value, log_format=config.proxy.log_format.value)
     try:
         try:
@@ -53,6 +56,7 @@ async def run_proxy(config_path: Path | str | None = None, *, old: int | None = 
             ) from error
         try:
             runtime = Runtime(path, config, access=access, old=channel)
+            tell_cautions(runtime.log, config)
             await runtime.serve()
         finally:
             access.close()

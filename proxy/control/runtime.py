@@ -24,6 +24,7 @@ from structlog.typing import FilteringBoundLogger
 
 from proxy.control.admin import serve_admin
 from proxy.control.admin.sockets import AdminDoor
+from proxy.control.cautions import tell_cautions
 from proxy.control.events import EventLog
 from proxy.control.listeners import Listeners, Prepared
 from proxy.control.memory import settle_memory
@@ -338,8 +339,10 @@ class Runtime(Orders):
         self.plane.set_router(Router(config.routes))
         changes += self.listeners.commit(prepared, self.plane)
         changes += self.pools.drop(config.pools, self.nursery, static_drain_timeout=config.proxy.shutdown_timeout)
+        before = self.config
         changes += self._adopt(config)
         if self.booted:
+            tell_cautions(self.log, self.config, before=before)
             self.log.info("config.applied", changes=changes)
             self.events.publish("config.applied", changes=changes)
         return tuple(changes)

@@ -13,7 +13,9 @@ translated into these once, in the module that calls the library.
     ├── DownstreamError         the client's side
     │   └── BadRequest
     ├── UpstreamError           the backend's side, seen from an exchange
-    │   └── ConnectFailed, UpstreamBroken, UpstreamTimedOut
+    │   ├── ConnectFailed
+    │   │   └── NothingLeft
+    │   └── UpstreamBroken, UpstreamTimedOut
     └── BackendError            the backend's side, seen from supervision
         └── StartFailed
 """
@@ -246,6 +248,13 @@ class ConnectFailed(UpstreamError):
     """No connection to the backend came about, so nothing of the exchange was sent."""
 
     retry_safe = True
+
+
+class NothingLeft(ConnectFailed):
+    """This machine has no descriptor or memory left for a connection; the backend has no part in it."""
+
+    side = Side.INTERNAL
+    status = 503
 
 
 class UpstreamBroken(UpstreamError):

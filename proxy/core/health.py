@@ -23,11 +23,13 @@ class ProbeResult:
         ok: the backend answered in time with an expected status.
         status: the status it answered with, or None when no answer came.
         detail: what happened, in words for the log; empty when `ok`.
+        asked: the backend was asked; False where the proxy had no descriptor to ask with, which says nothing of it.
     """
 
     ok: bool
     status: int | None = None
     detail: str = ""
+    asked: bool = True
 
 
 class HealthVerdict:

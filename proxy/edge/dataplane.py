@@ -23,6 +23,7 @@ from proxy.core.tally import Tally
 from proxy.edge.client.handshake import Handshake
 from proxy.edge.client.http1_connection import Http1Connection
 from proxy.edge.client.listener import Listener, OpenListener
+from proxy.edge.client.room_maker import RoomMaker
 from proxy.edge.exchange.exchange import Exchange
 from proxy.edge.exchange.gate import Gate, PoolCounts
 from proxy.edge.exchange.ledger import Ledger
@@ -80,6 +81,7 @@ class DataPlane:
         self.tunnels: dict[Exchange, Tunnel] = {}
         self.stopping = False
         self.handed_over = False
+        self.room = RoomMaker(self, lambda: (*self.listeners.values(), *self.closed_listeners))
         self._request_prefix = secrets.token_hex(6).encode()
         self._requests = 0
         self._date_second, self._date_line = 0, b""

@@ -32,6 +32,7 @@ from proxy.processes.guard import start_time_of
 from proxy.processes.guardian import Guardian
 from proxy.processes.listening import BackendSocket, Transport
 from proxy.processes.notification import Notification, NotifySocket, open_notify_socket
+from proxy.processes.open_files import give_back_limit
 from proxy.processes.output import LineSink
 from proxy.processes.supervisor import BackendProcess, ProcessHandles
 
@@ -215,6 +216,7 @@ def _start(plan: SpawnPlan, listening: BackendSocket, notify: NotifySocket | Non
             setsigdef=_EVERY_SIGNAL,
         )
         note_child(pid)
+        give_back_limit(pid)
     # Nobody reaps our children but the supervisor, so the number is still this process.
     try:
         start = start_time_of(pid)

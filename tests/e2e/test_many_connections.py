@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,32 @@ async def test_slow_heads_slow_nobody_else_down(tmp_path: Path):
         )
         assert meanwhile < max(1.5 * before, before + NOISE)
         assert memory_after - memory_before < KEPT
+
+
+@pytest.mark.alone
+@pytest.mark.fail_after(60)
+@pytest.mark.parametrize("limits", ["1024:1048576", "1024:1024"])
+async def test_idle_connections_of_one_client_keep_nobody_out(tmp_path: Path, limits: str):
+    """Two thousand of them where a process may open 1,024 files: others come, go and keep their p99, backends stay
+    healthy, and the admin API answers."""
+    config = listeners(limits={"requests_per_connection": 0}) + command_pool(tmp_path, "backends.plain")
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, _, most = limits.partition(":")
+    launcher = ("prlimit", f"--nofile={soft}:{min(int(most), hard)}")
+    async with run_hotswap(config, tmp_path, launcher=launcher) as hotswap:
+        target = await hotswap.target()
+        assert isinstance(target.address, tuple)
+        before = await p99_of(target, hotswap.pid)
+        async with run_crowd(target.address[1], IDLE, "idle"):
+            meanwhile = await p99_of(target, hotswap.pid)
+            for _ in range(50):
+                (await hotswap.fetch("/whoami")).expect()
+            kept = await connections_of(hotswap)
+            assert all(backend["health"] == "healthy" for backend in await hotswap.backends())
+        print(
+            f"{limits}: p99 {before * 1000:.2f} ms before, {meanwhile * 1000:.2f} ms meanwhile; {kept} connections kept"
+        )
+        assert meanwhile < max(1.5 * before, before + NOISE)
+        assert (kept >= IDLE) == (int(most) > IDLE)
+        assert not hotswap.written("backend.unhealthy")
+        assert not hotswap.written("backend.ejected")

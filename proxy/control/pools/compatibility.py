@@ -23,6 +23,7 @@ from proxy.core.config import CompatibilityTable
 from proxy.processes.children import note_child
 from proxy.processes.guard import start_time_of
 from proxy.processes.guardian import Guardian
+from proxy.processes.open_files import give_back_limit
 
 COMMAND_TIMEOUT = 10.0
 """Seconds a command may take; it prints one line."""
@@ -107,6 +108,7 @@ def run_command(
     except (OSError, ValueError) as error:
         return Unreadable(f"{command[0]} cannot be run: {getattr(error, 'strerror', None) or error}")
     note_child(process.pid)
+    give_back_limit(process.pid)
     with process, _guarded(process.pid, guardian):
         try:
             output, complaint, ended = _collect(process, time.monotonic() + timeout)

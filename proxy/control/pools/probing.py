@@ -8,6 +8,8 @@ every minute for as long as it lasts.
 
 from __future__ import annotations
 
+import math
+
 import trio
 from structlog.typing import FilteringBoundLogger
 
@@ -25,7 +27,7 @@ REMINDER = 60.0
 async def probe_once(
     backend: Backend, health: HealthTable, surroundings: Surroundings, log: FilteringBoundLogger, *, h2c: bool = False
 ) -> ProbeResult:
-    """Check a backend once and count the result; never raises.
+    """Check a backend once and count the result, if it could be asked; never raises.
 
     **Cancellation**: nothing is counted.
     """
@@ -35,7 +37,8 @@ async def probe_once(
         # A defect of ours in the probe must neither end the probing nor make a backend look well.
         log.error("probe.crashed", exc_info=error)
         result = ProbeResult(ok=False, detail=f"the probe itself failed: {error!r}")
-    surroundings.tally.health_checks[backend.pool, "pass" if result.ok else "fail"] += 1
+    if result.asked:
+        surroundings.tally.health_checks[backend.pool, "pass" if result.ok else "fail"] += 1
     return result
 
 
@@ -66,12 +69,19 @@ async def serve_probes(
         healthy_after=health.healthy_after, unhealthy_after=health.unhealthy_after, health=backend.health
     )
     reminded = 0.0
+    told = -math.inf  # when it was last said that the backend could not be asked
     await trio.sleep(first_after)
     while True:
         result = await probe_once(backend, health, surroundings, log, h2c=h2c)
+        now = trio.current_time()
+        if not result.asked:
+            if now - told >= REMINDER:
+                told = now
+                log.warning("backend.not_probed", detail=result.detail)
+            await trio.sleep(health.interval)
+            continue
         before = backend.health
         after = verdict.observe(result.ok)
-        now = trio.current_time()
         if after is not before:
             try:
                 pool.set_health(backend, after)

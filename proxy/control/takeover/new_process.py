@@ -15,6 +15,7 @@ from proxy.control.takeover.channel import Channel, open_pair
 from proxy.control.takeover.fault import silence
 from proxy.control.takeover.handoff import ask_new_version, new_command, new_environment
 from proxy.processes.children import note_child
+from proxy.processes.open_files import give_back_limit
 from proxy.processes.supervisor import Exit
 
 SILENCE = 5.0
@@ -82,6 +83,7 @@ class NewProcess:
             )
         self.pid = self._process.pid
         note_child(self.pid)
+        give_back_limit(self.pid)
         self.pidfd = os.pidfd_open(self.pid)
 
     async def wait_death(self) -> str:

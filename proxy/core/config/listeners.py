@@ -73,10 +73,13 @@ class LimitsTable(Table):
     """How long a connection may be idle, between requests or in the middle of a body, before it is closed."""
 
     connections: Positive = 10000
-    """Connections at the same time; above that the listener stops accepting until one ends."""
+    """Connections at the same time; above that the listener stops accepting until one ends, or closes some that were
+    idle for five seconds, of the client with the most of them first. Where a process may open fewer files than that
+    (`ulimit -Hn`, `LimitNOFILE=`), idle connections make room sooner."""
 
     connections_per_client: Count = 0
-    """Connections of one client address at the same time; one more is closed at once. 0 is unlimited."""
+    """Connections of one client address at the same time; one more is closed at once. 0 is unlimited, as with nginx and
+    Caddy: a whole company may come from one address, and idle connections keep nobody out."""
 
     requests_per_connection: Count = 1000
     """Requests that one HTTP/1.x connection serves before it is closed in order, as with nginx. 0 is unlimited."""

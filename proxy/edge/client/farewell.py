@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from proxy.core.room import Idle
 from proxy.edge.loop.poller import GONE
 from proxy.edge.loop.stream import BLOCKED, Stream
 from proxy.edge.loop.timers import NEVER
 
 if TYPE_CHECKING:
     from proxy.edge.client.listener import Listener
-    from proxy.edge.exchange.plane import Connection, Plane
+    from proxy.edge.exchange.plane import ClientConnection, Connection, Plane
 
 LINGER_BYTES: Final = 64 * 1024
 LINGER_SECONDS: Final = 5.0
@@ -81,6 +82,14 @@ class Farewell:
 
     def drain(self) -> None:
         """It is ending already."""
+
+    def idle(self) -> Idle[ClientConnection] | None:
+        """When the last of its answer was out; None while some of it is not."""
+        return None if self.stream.unsent or self.stream.closed else Idle(self, None, self.deadline - LINGER_SECONDS)
+
+    def leave_at_once(self) -> None:
+        """Close."""
+        self.close()
 
     def close(self) -> None:
         """Close at once; idempotent."""

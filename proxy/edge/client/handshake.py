@@ -6,6 +6,7 @@ import math
 import ssl
 from typing import TYPE_CHECKING
 
+from proxy.core.room import Idle
 from proxy.edge.client.http1_connection import Http1Connection
 from proxy.edge.client.http2_connection import Http2Connection
 from proxy.edge.client.tls import ServerContext
@@ -16,7 +17,7 @@ from proxy.edge.loop.timers import NEVER
 if TYPE_CHECKING:
     from proxy.core.forwarding import Peer
     from proxy.edge.client.listener import Listener
-    from proxy.edge.exchange.plane import Plane
+    from proxy.edge.exchange.plane import ClientConnection, Plane
 
 
 class Handshake:
@@ -56,6 +57,16 @@ class Handshake:
 
     def drain(self) -> None:
         """The proxy stops."""
+        self.close()
+
+    def idle(self) -> Idle[ClientConnection] | None:
+        """When it came: a handshake is quick, or nobody is there."""
+        return (
+            None if self.stream.closed else Idle(self, self.peer.address, self.deadline - self.listener.header_timeout)
+        )
+
+    def leave_at_once(self) -> None:
+        """Close."""
         self.close()
 
     def close(self) -> None:

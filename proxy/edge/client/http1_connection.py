@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from proxy.core.errors import BadRequest, Side
 from proxy.core.forwarding import Peer, error_head, write_response
 from proxy.core.messages import RequestHead, ResponseHead
+from proxy.core.room import Idle
 from proxy.edge.client.farewell import Farewell
 from proxy.edge.client.http1_request_body import Http1RequestBody
 from proxy.edge.client.http2_connection import Http2Connection
@@ -24,7 +25,7 @@ from proxy.wire.websocket import is_handshake
 
 if TYPE_CHECKING:
     from proxy.edge.client.listener import Listener
-    from proxy.edge.exchange.plane import Plane
+    from proxy.edge.exchange.plane import ClientConnection, Plane
     from proxy.edge.upstream.upstream_connection import UpstreamConnection
 
 READS_AT_A_TIME: Final = 8
@@ -334,6 +335,16 @@ class Http1Connection(Http1RequestBody):
             self.pump()
             if self.exchange is None and not self._closing and not self._parser.partial:
                 self._leave()
+
+    def idle(self) -> Idle[ClientConnection] | None:
+        """When the last answer was out, or when it came; None while something of a request is here."""
+        if self.exchange is not None or self._closing or self._backlog or self._parser.partial or self.stream.unsent:
+            return None
+        return Idle(self, self.peer.address, self.deadline - self.listener.idle_timeout, asked=self._begun)
+
+    def leave_at_once(self) -> None:
+        """End now, unless a request has just arrived."""
+        self.drain()
 
     def _leave(self) -> None:
         """Close as soon as what is owed to the client is out."""

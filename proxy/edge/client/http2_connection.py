@@ -13,6 +13,7 @@ from h2.errors import ErrorCodes
 
 from proxy.core.errors import BadRequest
 from proxy.core.forwarding import Peer
+from proxy.core.room import Idle
 from proxy.edge.client.farewell import Farewell
 from proxy.edge.client.http2_responder import Http2Responder
 from proxy.edge.client.http2_stream import Http2Stream
@@ -25,7 +26,7 @@ from proxy.wire.http2_writer import MAX_STREAMS
 
 if TYPE_CHECKING:
     from proxy.edge.client.listener import Listener
-    from proxy.edge.exchange.plane import Plane
+    from proxy.edge.exchange.plane import ClientConnection, Plane
 
 READ_BYTES: Final = 64 * 1024
 """Taken from the socket at a time: bounds what one client can make us do before others have their turn."""
@@ -305,6 +306,20 @@ class Http2Connection:
             self.mark()
 
     # Ending.
+
+    def idle(self) -> Idle[ClientConnection] | None:
+        """When the last stream was over, or when it came; None while there are streams, or a head is not complete."""
+        if self.streams or self._closing or self._draining or self.stream.unsent or self._partial > 1:
+            return None
+        return Idle(self, self.peer.address, self._idle_at - self.listener.idle_timeout, asked=not self._partial)
+
+    def leave_at_once(self) -> None:
+        """End now, with a word that nothing is lost, if nothing is under way."""
+        self.pump()
+        if not self.streams and not self._closing:
+            self.session.finish_goaway()
+            self.stream.write_all(self.session.take_output())
+            self.close()
 
     def drain(self) -> None:
         """End in order: tell the client, let it hear of it, and finish what it asked for until then."""

@@ -1,26 +1,31 @@
 """A named public socket: accepting, counting, and what its configuration says, ready for use on every request.
 
-Accepting is level-triggered and pauses instead of failing: at the limit of connections, and when descriptors run out,
-the queue of the kernel holds the clients until one of ours has left (R8).
+Accepting is level-triggered and pauses instead of failing: at the limit of connections, and when descriptors run short,
+the queue of the kernel holds the clients until there is room (R8). Room is made of idle connections, by the rules of
+`proxy.core.room`: nobody keeps the others out by being there.
 """
 
 from __future__ import annotations
 
-import errno
 import math
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from ipaddress import ip_address
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from proxy.core.forwarding import Peer
+from proxy.core.room import Idle, choose_to_end
 from proxy.core.routing import bare_host
 from proxy.edge.client.handshake import Handshake
 from proxy.edge.client.http1_connection import Http1Connection
 from proxy.edge.client.preamble import Preamble
+from proxy.edge.client.room_maker import end_idle
+from proxy.edge.loop import descriptors
 from proxy.edge.loop.poller import ACCEPT, READ
 from proxy.edge.loop.sockets import address_of, close_all
 from proxy.edge.loop.stream import Stream
@@ -30,11 +35,27 @@ if TYPE_CHECKING:
     from proxy.core.address import Address
     from proxy.core.config import ListenerTable
     from proxy.core.messages import RequestHead
-    from proxy.edge.exchange.plane import Connection, Plane
+    from proxy.edge.exchange.plane import ClientConnection, Connection, Plane
 
 ACCEPTS_AT_A_TIME: Final = 8
-PAUSE: Final = 0.1
-"""Seconds without accepting after descriptors ran out."""
+FULL_PATIENCE: Final = 5.0
+"""Seconds that a connection may be idle at the limit of connections: a client at work asks again within them."""
+LOOKED_AT: Final = 1024
+"""How many connections are looked at in search of idle ones, in one go of less than a millisecond."""
+REMINDER: Final = 60.0
+"""Seconds between two log records about want of room for as long as it lasts."""
+
+
+class Want(Enum):
+    """What there is none left of while nobody is accepted."""
+
+    CONNECTIONS = "the limit of connections is reached"
+    DESCRIPTORS = "descriptors are short"
+
+    @property
+    def pause(self) -> float:
+        """Seconds until it is looked whether there is some again; the end of a connection is noticed at once."""
+        return 1.0 if self is Want.CONNECTIONS else 0.1
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,8 +90,10 @@ class Listener:
         "_client_of",
         "_clients",
         "_limit",
-        "_paused",
+        "_looked",
         "_per_client",
+        "_told_at",
+        "_want",
         "armed",
         "body_bytes",
         "body_rate",
@@ -95,12 +118,14 @@ class Listener:
     def __init__(self, plane: Plane, listener: OpenListener) -> None:
         self.plane = plane
         self.name = listener.name
-        self.connections: set[Connection] = set()
+        self.connections: set[ClientConnection] = set()
         self.open_listener = listener
         self.ports: dict[int, socket.socket] = {sock.fileno(): sock for sock in listener.sockets}
         self.deadline, self.armed = math.inf, NEVER
         self._accepting = False
-        self._paused = False  # descriptors ran out, and that has been said
+        self._want: Want | None = None  # why it does not accept, if that is why
+        self._told_at = -math.inf  # when that was said
+        self._looked = 0  # how many connections the search for idle ones has passed
         self._clients: Counter[str] = Counter()  # connections of each client, and
         self._client_of: dict[Connection, str] = {}  # whose they are; both only where their number is limited
         self.configure(listener)
@@ -123,9 +148,13 @@ class Listener:
         self.http2 = table.http2
         self.requests = limits.requests_per_connection
         self.body_rate = limits.body_rate
+        if self._want is Want.CONNECTIONS and len(self.connections) < self._limit:
+            self._resume()
 
     def start(self) -> None:
         """Accept from now on."""
+        self._want = None
+        self.deadline = math.inf
         if not self._accepting:
             self._accepting = True
             for descriptor in self.ports:
@@ -141,6 +170,7 @@ class Listener:
     def close(self) -> None:
         """Stop listening; connections go on."""
         self.pause()
+        self._want = None
         self.deadline = math.inf
         self.open_listener.close()
 
@@ -152,18 +182,23 @@ class Listener:
             except Exception as error:  # contained: one connection
                 connection.on_crash(error)
 
-    def forget(self, connection: Connection) -> None:
+    def add(self, connection: ClientConnection) -> None:
+        """A connection has begun."""
+        self.connections.add(connection)
+        self._count()
+
+    def forget(self, connection: ClientConnection) -> None:
         """A connection has ended."""
         self.connections.discard(connection)
         if self._client_of:
             self._leave(connection)
         self._count()
-        if not self._accepting and self.deadline == math.inf and len(self.connections) < self._limit:
+        if self._want is Want.CONNECTIONS and len(self.connections) < self._limit:
             self._resume()
 
-    def replace(self, old: Connection, new: Connection) -> None:
+    def replace(self, old: Connection, new: ClientConnection) -> None:
         """A connection has got its protocol."""
-        self.connections.discard(old)
+        self.connections.difference_update((old,))  # a stream of HTTP/2 that becomes a tunnel was none of them
         self.connections.add(new)
         host = self._client_of.pop(old, None)
         if host is not None:
@@ -206,28 +241,68 @@ class Listener:
         """Clients are waiting."""
         for sock in tuple(self.ports.values()):
             for _ in range(ACCEPTS_AT_A_TIME):
-                if len(self.connections) >= self._limit:
-                    self.pause()
+                if len(self.connections) >= self._limit and not self._make_room():
+                    self._wait(Want.CONNECTIONS)
                     return
                 try:
                     client, address = sock.accept()
                 except BlockingIOError:
                     break
                 except OSError as error:
-                    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                        if not self._paused:
-                            self._paused = True
-                            self.plane.log.warning("listener.paused", listener=self.name, error=error.strerror)
-                        self.pause()
-                        self.plane.poller.timers.set(self, self.plane.poller.now + PAUSE)
-                        return
-                    continue  # that client has left already
-                self._paused = False
+                    if error.errno not in descriptors.OURS:
+                        continue  # that client has left already
+                    if not self.plane.room.make():
+                        self._wait(Want.DESCRIPTORS)
+                    return
+                room = descriptors.for_client(client.fileno())
                 self.accept(client, sock, address)
+                if not room and not self.plane.room.make():
+                    self._wait(Want.DESCRIPTORS)
+                    return
+
+    def _wait(self, want: Want) -> None:
+        """Accept nobody until there is room, and look for it."""
+        now = self.plane.poller.now
+        if now - self._told_at >= REMINDER:
+            self._told_at = now
+            self.plane.log.warning(
+                "listener.paused",
+                listener=self.name,
+                reason=want.value,
+                connections=len(self.connections),
+                limit=self._limit if want is Want.CONNECTIONS else descriptors.limit(),
+            )
+        self.pause()
+        self._want = want
+        self.plane.poller.timers.set(self, now + want.pause)
 
     def on_deadline(self) -> None:
-        """The pause is over."""
-        self._resume()
+        """Look whether there is room again."""
+        want = self._want
+        if want is None:
+            return
+        if want is Want.CONNECTIONS:
+            room = len(self.connections) < self._limit or self._make_room()
+        else:
+            room = descriptors.room_for_client(next(iter(self.ports))) or self.plane.room.make()
+        if room:
+            self._resume()
+        elif not self.plane.stopping:
+            self.plane.poller.timers.set(self, self.plane.poller.now + want.pause)
+
+    def idle_since(self, moment: float) -> Iterator[Idle[ClientConnection]]:
+        """Connections over which nothing was under way since then; of very many, the next of them each time."""
+        begin = self._looked if self._looked < len(self.connections) else 0
+        self._looked = begin + LOOKED_AT
+        for connection in islice(self.connections, begin, self._looked):
+            idle = connection.idle()
+            if idle is not None and idle.since <= moment:
+                yield idle
+
+    def _make_room(self) -> bool:
+        """At the limit: end connections that are idle for long; gives whether there is room now."""
+        end_idle(choose_to_end(self.idle_since(self.plane.poller.now - FULL_PATIENCE)))
+        return len(self.connections) < self._limit
 
     def on_crash(self, error: Exception) -> None:
         """Contain a defect of ours."""
@@ -249,13 +324,11 @@ class Listener:
                 client.close()
             else:
                 preamble = Preamble(self.plane, self, client, told_by=host, port=port)
-                self.connections.add(preamble)
-                self._count()
                 preamble.open()
         except OSError:
             client.close()
 
-    def admit(self, client: socket.socket, host: str, port: int, *, instead_of: Connection | None = None) -> None:
+    def admit(self, client: socket.socket, host: str, port: int, *, instead_of: ClientConnection | None = None) -> None:
         """Serve a client whose address is known.
 
         Args:
@@ -279,7 +352,7 @@ class Listener:
             client.close()
         finally:
             if instead_of is not None:
-                self.connections.discard(instead_of)
+                self.forget(instead_of)
             self._count()
         if connection is not None:
             try:

@@ -10,13 +10,14 @@ import math
 import socket
 from typing import TYPE_CHECKING
 
+from proxy.core.room import Idle
 from proxy.edge.loop.poller import READ
 from proxy.edge.loop.timers import NEVER
 from proxy.wire.proxy_protocol import MAX_VERSION_2, ProxyProtocolError, parse_proxy_header
 
 if TYPE_CHECKING:
     from proxy.edge.client.listener import Listener
-    from proxy.edge.exchange.plane import Plane
+    from proxy.edge.exchange.plane import ClientConnection, Plane
 
 
 class Preamble:
@@ -43,6 +44,7 @@ class Preamble:
         poller = self.plane.poller
         poller.timers.set(self, poller.now + self.listener.header_timeout)
         poller.watch(self._sock.fileno(), self, READ)
+        self.listener.add(self)
         self._go_on()
 
     def on_ready(self, events: int) -> None:
@@ -60,6 +62,14 @@ class Preamble:
 
     def drain(self) -> None:
         """The listener stops."""
+        self.close()
+
+    def idle(self) -> Idle[ClientConnection] | None:
+        """When it came: a header is sent at once, or nobody is there."""
+        return Idle(self, self._told_by, self.deadline - self.listener.header_timeout)
+
+    def leave_at_once(self) -> None:
+        """Close."""
         self.close()
 
     def close(self) -> None:

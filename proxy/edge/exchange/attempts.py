@@ -10,7 +10,7 @@ import math
 import random
 from typing import TYPE_CHECKING
 
-from proxy.core.errors import ConnectFailed, Side, UpstreamBroken, UpstreamTimedOut
+from proxy.core.errors import ConnectFailed, NothingLeft, Side, UpstreamBroken, UpstreamTimedOut
 from proxy.core.messages import IDEMPOTENT, Field
 from proxy.core.retry import (
     RETRY_FIELD,
@@ -67,7 +67,11 @@ class Attempts(Record):
         connection = None if self._fresh_only else upstream.take(careful=head.method not in IDEMPOTENT)
         if connection is None:
             try:
-                connection = upstream.connect()
+                connection = self._connect(upstream)
+            except NothingLeft as error:
+                self._release_claim()
+                self.answer(503, side=error.side, error=str(error), fields=self._come_back())
+                return
             except ConnectFailed as error:
                 self._failed(Failure.NOT_CONNECTED, error, reused=False, responded=False)
                 return
@@ -75,6 +79,14 @@ class Attempts(Record):
         connection.carry(self, head)  # type: ignore[arg-type]  # whoever attempts is an exchange
         if not connection.connecting:
             self.on_connected()
+
+    def _connect(self, upstream: Upstream) -> Carrier:
+        try:
+            return upstream.connect()
+        except NothingLeft:
+            if not self.plane.room.make(upstream=True):
+                raise
+            return upstream.connect()
 
     def on_upstream_failed(self, connection: Carrier, error: ConnectFailed | UpstreamBroken | UpstreamTimedOut) -> None:
         """The connection to the backend failed and is closed."""

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from proxy.core.config.listeners import RedirectTable
     from proxy.core.messages import RequestHead, ResponseHead
     from proxy.core.pool import Backend
+    from proxy.core.room import Idle
     from proxy.core.routing import Router
     from proxy.core.tally import Tally
     from proxy.edge.exchange.exchange import Exchange
@@ -31,6 +32,13 @@ class Log(Protocol):
         """A defect."""
 
 
+class Room(Protocol):
+    """Makes room; see `proxy.edge.client.room_maker.RoomMaker`."""
+
+    def make(self, *, upstream: bool = False) -> bool:
+        """End idle connections, for one of a client or to a backend; gives whether there were any."""
+
+
 class Plane(Surroundings, Protocol):
     """See `proxy.edge.dataplane.DataPlane`.
 
@@ -42,6 +50,7 @@ class Plane(Surroundings, Protocol):
         gates: by name of their pool.
         tunnels: those that are open.
         stopping: nothing is accepted any more, and each answer is the last of its connection.
+        room: ends idle connections when descriptors are short.
         handed_over: because another process takes over, not because this one ends.
     """
 
@@ -53,6 +62,10 @@ class Plane(Surroundings, Protocol):
     tunnels: dict[Exchange, Tunnel]
     stopping: bool
     handed_over: bool
+
+    @property
+    def room(self) -> Room:
+        """See the attributes."""
 
     def date(self, head: ResponseHead) -> None:
         """Have a response that does not say when it was made say that it was now (RFC 9110 6.6.1)."""
@@ -80,6 +93,16 @@ class Connection(Protocol):
         """An exception left one of these: log it and end this connection, nothing else."""
 
 
+class ClientConnection(Connection, Protocol):
+    """One that can be ended to make room for others."""
+
+    def idle(self) -> Idle[ClientConnection] | None:
+        """What there is to know about it if nothing is under way, or None."""
+
+    def leave_at_once(self) -> None:
+        """Make room: end, unless something has just begun; called of an idle one."""
+
+
 class Entrance(Protocol):
     """The listener by which a request came; see `proxy.edge.client.listener.Listener`.
 
@@ -98,8 +121,11 @@ class Entrance(Protocol):
     def redirect_to(self, head: RequestHead) -> bytes:
         """Where a request is sent: the same host and path."""
 
-    def replace(self, old: Connection, new: Connection) -> None:
+    def add(self, connection: ClientConnection) -> None:
+        """A connection has begun."""
+
+    def replace(self, old: Connection, new: ClientConnection) -> None:
         """A connection has become another."""
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: ClientConnection) -> None:
         """A connection has ended."""

@@ -196,6 +196,12 @@ class Tunnel:
     def drain(self) -> None:
         """The listener stops: a tunnel goes on until it is told to leave."""
 
+    def idle(self) -> None:
+        """A tunnel is never idle: it is under way for as long as it is."""
+
+    def leave_at_once(self) -> None:
+        """Not asked of what is never idle."""
+
     def check_over(self) -> None:
         """End when both directions have ended."""
         client, backend = self.client_end, self.backend_end

@@ -8,7 +8,8 @@ import os
 import socket
 from typing import TYPE_CHECKING, Final
 
-from proxy.core.errors import ConnectFailed, UpstreamBroken, UpstreamTimedOut
+from proxy.core.errors import ConnectFailed, NothingLeft, UpstreamBroken, UpstreamTimedOut
+from proxy.edge.loop import descriptors
 from proxy.edge.loop.poller import READ, READ_WRITE
 from proxy.edge.loop.stream import Stream
 from proxy.edge.loop.timers import NEVER
@@ -65,7 +66,8 @@ class Connector:
             self.connecting = True
             poller.timers.set(self, poller.now + FULL_BACKLOG_PAUSE)
         else:
-            raise ConnectFailed(f"connect to {self.upstream.backend.address}: {os.strerror(code)}")
+            kind = NothingLeft if code in descriptors.OURS else ConnectFailed
+            raise kind(f"connect to {self.upstream.backend.address}: {os.strerror(code)}")
         if not first and not self.connecting:
             self._connected()
 

@@ -20,6 +20,7 @@ import trio
 from proxy.core.address import Address, TcpAddress, UnixAddress
 from proxy.core.config.pools import HealthTable
 from proxy.core.health import ProbeResult
+from proxy.edge.loop import descriptors
 from proxy.edge.upstream.probe_http2 import ProbeFailed, ask_http2
 
 MAX_HEAD_BYTES: Final = 65536
@@ -89,7 +90,8 @@ async def probe(address: Address, health: HealthTable, *, pool: str, h2c: bool =
     except ProbeFailed as failure:
         return ProbeResult(ok=False, detail=str(failure))
     except OSError as error:
-        return ProbeResult(ok=False, detail=f"{step} failed: {_describe(error)}")
+        asked = step != "connect" or error.errno not in descriptors.OURS
+        return ProbeResult(ok=False, detail=f"{step} failed: {_describe(error)}", asked=asked)
     if status in health.expect:
         return ProbeResult(ok=True, status=status)
     return ProbeResult(ok=False, status=status, detail=f"status {status}, expected {health.expect}")

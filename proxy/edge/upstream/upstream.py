@@ -12,7 +12,8 @@ import socket
 from typing import TYPE_CHECKING, Final
 
 from proxy.core.address import UnixAddress
-from proxy.core.errors import ConnectFailed, UpstreamBroken
+from proxy.core.errors import ConnectFailed, NothingLeft, UpstreamBroken
+from proxy.edge.loop import descriptors
 from proxy.edge.upstream.upstream_connection import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Upstream:
         """Begin a new connection; the exchange it is given to hears of its success or failure.
 
         Raises:
-            ConnectFailed: it failed at once.
+            ConnectFailed: it failed at once; `NothingLeft` where the backend has no part in that.
         """
         connection = UpstreamConnection(self, self._open_socket())
         try:
@@ -81,7 +82,11 @@ class Upstream:
         try:
             sock = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         except OSError as error:
-            raise ConnectFailed(f"no socket for {self.backend.address}: {error.strerror}") from error
+            kind = NothingLeft if error.errno in descriptors.OURS else ConnectFailed
+            raise kind(f"no socket for {self.backend.address}: {error.strerror}") from error
+        if not descriptors.for_upstream(sock.fileno()):
+            sock.close()
+            raise NothingLeft(f"no socket for {self.backend.address}: the last descriptors are kept for the operator")
         return sock
 
     def exchanges(self) -> Iterator[Carried]:

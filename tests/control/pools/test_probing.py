@@ -21,7 +21,7 @@ HEALTH = HealthTable.model_validate({"interval": "2s", "healthy_after": 2, "unhe
 
 
 async def probe_for(
-    seconds: float, answers: Iterator[bool | Exception], observer: Callable[[object], None] | None = None
+    seconds: float, answers: Iterator[bool | Exception | None], observer: Callable[[object], None] | None = None
 ) -> tuple[Backend, list[str], dict[tuple[str, str], int]]:
     """Probe a ready backend that answers like this; gives it, what was logged, and what was counted."""
     pool = Pool(name="web", balance=Balance.LEAST_IN_FLIGHT, size=1, supervised=False)
@@ -35,6 +35,8 @@ async def probe_for(
         answer = next(answers)
         if isinstance(answer, Exception):
             raise answer
+        if answer is None:
+            return ProbeResult(ok=False, detail="no descriptor", asked=False)
         return ProbeResult(ok=answer, detail="" if answer else f"no from {pool}")
 
     async with open_surroundings(StillPlane()) as (surroundings, records):
@@ -78,3 +80,11 @@ async def test_an_observer_that_raises_does_not_end_the_probing(autojump_clock):
     assert backend.health is Health.HEALTHY
     assert "pool.observer_crashed" in events
     assert counts == {("web", "pass"): 4}
+
+
+async def test_a_probe_that_could_not_be_made_says_nothing_of_the_backend(autojump_clock):
+    """However many there are: the verdict stays, and it is said once a minute."""
+    backend, events, counts = await probe_for(100, iter([True, True, *[None] * 50]))
+    assert backend.health is Health.HEALTHY
+    assert events == ["backend.healthy", "backend.not_probed", "backend.not_probed"]
+    assert counts == {("web", "pass"): 2}

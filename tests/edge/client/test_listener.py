@@ -7,15 +7,18 @@ import os
 import resource
 import socket
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from proxy.core.address import TcpAddress, UnixAddress
-from proxy.core.config import TlsTable
+from proxy.core.config import LimitsTable, TlsTable
 from proxy.core.errors import ConfigError
-from proxy.edge.client.listener import OpenListener
+from proxy.core.room import client_descriptors
+from proxy.edge.client.listener import OpenListener, Want
 from proxy.edge.client.tls import AUTHORITY, open_context
 from proxy.edge.loop.sockets import bind, inherited_sockets, take_matching
 from tests.support.certificates import Names
@@ -72,6 +75,128 @@ async def test_without_descriptors_accepting_pauses():
         await line.send(OK)
         await late.read_response()
         waiting.close()
+
+
+@contextmanager
+def few_descriptors(*, spare: int) -> Iterator[None]:
+    """Allow this process so many more descriptors for clients than it has open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    numbers = {int(name) for name in os.listdir("/proc/self/fd")}
+    fillers = [os.dup(0) for _ in range(max(numbers) - len(numbers) + 1)]  # so that the next number is the highest
+    lowest = os.dup(0)
+    os.close(lowest)
+    limit = next(limit for limit in range(lowest, 8 * lowest + 64) if client_descriptors(limit) >= lowest + spare)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for descriptor in fillers:
+            os.close(descriptor)
+
+
+async def test_idle_connections_make_room_when_descriptors_are_short():
+    """Those that never asked first, none that came a moment ago; who asks is served meanwhile, and it is said once."""
+    async with open_stage() as stage:
+        asked, line = await stage.exchange()
+        silent = await stage.connect()
+        await stage.wait_connections(2)
+        with few_descriptors(spare=1):
+            last = await stage.connect()  # one more descriptor is this end's, and the proxy's end is the first too many
+            await last.send(GET)
+            await line.read_head()
+            await stage.wait_connections(3)
+            assert stage.plane.listeners["public"]._want is Want.DESCRIPTORS
+            await line.send(OK)
+            await last.read_response()
+            await stage.let_pass(1.2)
+            assert await silent.wait_broken() == b""
+            await asked.send(GET)
+            await line.read_head()
+            await line.send(OK)
+            await asked.read_response()
+        said = [event for event, _ in stage.log.said]
+        assert said.count("descriptors.short") == said.count("listener.paused") == 1
+
+
+async def test_want_of_descriptors_is_no_fault_of_a_backend():
+    """503 with a time to come back, charged to nobody; then idle connections to backends make room."""
+    async with open_stage(backends=2) as stage:
+        clients = [await stage.connect() for _ in range(8)]
+        await stage.wait_connections(8)
+        with few_descriptors(spare=-1000):  # none for connections to backends either
+            for client in clients:
+                await client.send(GET)
+                head, _ = await client.read_response()
+                assert head.startswith(b"HTTP/1.1 503 ")
+                assert b"\r\nRetry-After: " in head
+        assert not any(backend.ejected or backend.in_flight for backend in stage.pool.backends)
+        assert not stage.plane.gates["web"].ejections.suspects
+        for record in await stage.wait_records(8):
+            assert (record["status"], record["side"], record["retries"]) == (503, "internal", 0)
+        await clients[0].send(GET)
+        await stage.backend.serve_one()
+        await clients[0].read_response()
+
+
+async def test_a_raised_limit_of_connections_lets_in_who_waits():
+    """Without anybody having to leave."""
+    async with open_stage(limits={"connections": 1}) as stage:
+        _, line = await stage.exchange()
+        waiting = await stage.connect()
+        await waiting.send(GET)
+        await stage.settle()
+        assert len(stage.plane.listeners["public"].connections) == 1
+        table = stage.listener.table.model_copy(update={"limits": LimitsTable(connections=2)})
+        stage.plane.open_listener(
+            OpenListener(name="public", table=table, sockets=stage.listener.sockets, context=None)
+        )
+        await line.read_head()
+        await line.send(OK)
+        await waiting.read_response()
+
+
+async def test_at_the_limit_who_is_idle_for_long_makes_room():
+    """Who asked a moment ago does not."""
+    async with open_stage(limits={"connections": 2}) as stage:
+        idle, _ = await stage.exchange()
+        busy = await stage.connect()
+        await stage.wait_connections(2)
+        waiting = await stage.connect()
+        await waiting.send(GET)
+        await stage.let_pass(4)
+        await busy.send(GET)
+        line = await stage.backend.serve_one()
+        await busy.read_response()
+        assert len(stage.plane.listeners["public"].connections) == 2
+        await stage.let_pass(2)
+        assert await idle.wait_broken() == b""
+        await line.read_head()
+        await line.send(OK)
+        await waiting.read_response()
+        await busy.send(GET)
+        await line.read_head()
+        await line.send(OK)
+        await busy.read_response()
+
+
+async def test_a_balancer_whose_client_has_too_many_leaves_room_at_the_limit():
+    """Found: the listener that had stopped for want of it was never told, and accepted nobody any more."""
+    async with open_stage(limits={"connections": 2, "connections_per_client": 1}, proxy_protocol=True) as stage:
+        first = await stage.connect()
+        await first.send(TOLD + GET)
+        line = await stage.backend.serve_one()
+        await first.read_response()
+        second = await stage.connect()
+        await stage.wait_connections(2)
+        third = await stage.connect()
+        await third.send(TOLD.replace(b"203.0.113.9", b"203.0.113.10") + GET)
+        await stage.settle()
+        await second.send(TOLD)
+        assert await second.wait_broken() == b""
+        await line.read_head()
+        await line.send(OK)
+        await third.read_response()
 
 
 async def test_one_client_may_have_so_many_connections():

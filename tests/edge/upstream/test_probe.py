@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import socket
 
 import pytest
@@ -252,3 +253,18 @@ async def test_nothing_is_left_open(serve):
     await probe(server.address, health(), pool="web")
     await trio.testing.wait_all_tasks_blocked()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_who_has_no_descriptor_has_not_asked():
+    """That says nothing of the backend."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        results = [
+            await probe(address, health(), pool="web")
+            for address in (TcpAddress("127.0.0.1", 9), UnixAddress("/nowhere"))
+        ]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert [(result.ok, result.asked) for result in results] == [(False, False)] * 2
+    assert (await probe(UnixAddress("/nowhere"), health(), pool="web")).asked

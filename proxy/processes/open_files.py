@@ -1,0 +1,32 @@
+"""How many files this process may open: as many as the kernel lets it, and its children as many as it was given.
+
+The soft limit is low (1,024 mostly) for programs that use select(2), and meant to be raised by those that do not. What
+is started from here may use it, so its own limit is what ours was.
+"""
+
+from __future__ import annotations
+
+import resource
+from contextlib import suppress
+from typing import Final
+
+GIVEN: Final = resource.getrlimit(resource.RLIMIT_NOFILE)
+"""The soft and the hard limit at the start."""
+
+
+def raise_limit() -> int:
+    """Raise the soft limit to the hard one.
+
+    Returns:
+        The limit from now on.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # above what the kernel allows by now: it stays as it is
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def give_back_limit(pid: int) -> None:
+    """Set the limits of a child that has just been started to what ours were."""
+    with suppress(OSError):  # it has ended, or is another user's
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, GIVEN)
