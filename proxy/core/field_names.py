@@ -5,7 +5,6 @@ Names are in lower case throughout.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Final
 
 CONNECTION_FIELDS: Final = frozenset(
@@ -56,7 +55,12 @@ def may_be_nominated(name: bytes) -> bool:
     return name not in _END_TO_END and not tells_of_client(name)
 
 
-@lru_cache(maxsize=256)
+_OPTIONS: Final = frozenset((b"close", b"keep-alive", b"upgrade", b"te", b"http2-settings"))
+
+
 def nominated_fields(tokens: tuple[bytes, ...]) -> frozenset[bytes]:
     """The fields that the members of a `Connection` name, as against the options that are its own."""
-    return frozenset(tokens) - {b"close", b"keep-alive", b"upgrade", b"te", b"http2-settings"}
+    return _NONE if _OPTIONS.issuperset(tokens) else frozenset(tokens) - _OPTIONS
+
+
+_NONE: Final[frozenset[bytes]] = frozenset()

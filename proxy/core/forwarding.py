@@ -217,10 +217,13 @@ def write_request(head: RequestHead, peer: Peer, *, target: bytes, request_id: b
         rest = b"Content-Length: %d\r\n" % head.content_length
     if head.expect_continue:
         rest += b"Expect: 100-continue\r\n"
+    if head.upgrade is not None:
+        option = b"TE, Upgrade" if head.te_trailers else b"Upgrade"
+        rest += b"Connection: %b\r\nUpgrade: %b\r\n" % (option, head.upgrade)
+    elif head.te_trailers:
+        rest += b"Connection: TE\r\n"  # a sender of TE has to say so (RFC 9110 10.1.4)
     if head.te_trailers:
         rest += b"TE: trailers\r\n"
-    if head.upgrade is not None:
-        rest += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade
     if retried:
         rest += b"X-Hotswap-Retry: 1\r\n"
     return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b%bX-Request-ID: %b\r\n\r\n" % (

@@ -15,9 +15,10 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Iterable
-from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import Final
+
+from proxy.core.memory import Memory
 
 Field = tuple[bytes, bytes]
 """Name in the sender's spelling, value without surrounding white space."""
@@ -103,16 +104,18 @@ class ResponseHead(Head):
     upgrade: bytes | None = None
 
 
-_HOST = re.compile(
-    rb"(?:\[([0-9A-Fa-f:.]{2,45})\]|(?:[A-Za-z0-9_~!$&'()*+;=.-]|%[0-9A-Fa-f]{2})+)(?::([0-9]{1,5}))?",
+MAX_HOST: Final = 1024
+"""Bytes of a host with its port: four times what a name of the DNS may have, since each of its bytes may be escaped."""
+_HOST: Final = re.compile(
+    rb"(?:\[([0-9A-Fa-f:.]{2,45})\]|(?:[A-Za-z0-9_~!$&'()*+;=.-]|%[0-9A-Fa-f]{2})++)(?::([0-9]{0,5}))?",
 )
 
 
-@lru_cache(maxsize=1024)
-def valid_host(host: bytes) -> bool:
-    """Whether a `Host` or authority is `uri-host [":" port]` (RFC 9110 7.2, RFC 3986 3.2.2), without userinfo."""
+def _is_host(host: bytes) -> bool:
+    if len(host) > MAX_HOST:
+        return False
     match = _HOST.fullmatch(host)
-    if match is None or (match[2] is not None and int(match[2]) > 65535):
+    if match is None or int(match[2] or 0) > 65535:
         return False
     if match[1] is None:
         return True
@@ -123,7 +126,20 @@ def valid_host(host: bytes) -> bool:
     return True
 
 
-@lru_cache(maxsize=256)
-def parse_tokens(value: bytes) -> tuple[bytes, ...]:
-    """The lower-case members of a comma-separated list such as `Connection`, empty ones left out."""
+valid_host: Final = Memory(_is_host, entries=1024, key_bytes=128).__getitem__
+"""Whether a `Host` or authority is `uri-host [":" port]` (RFC 9110 7.2, RFC 3986 3.2.2), without userinfo.
+
+A port may be empty (RFC 3986 3.2.3), and means the default of the scheme then.
+"""
+
+MAX_LIST: Final = 1024
+"""Bytes of a list of tokens, and its tokens at most: nobody has to say so much of a connection."""
+MAX_TOKENS: Final = 64
+
+
+def _split_list(value: bytes) -> tuple[bytes, ...]:
     return tuple(token for part in value.split(b",") if (token := part.strip(b" \t").lower()))
+
+
+parse_tokens: Final = Memory(_split_list, entries=256, key_bytes=128).__getitem__
+"""The lower-case members of a comma-separated list such as `Connection`, empty ones left out."""

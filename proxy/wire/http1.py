@@ -23,7 +23,7 @@ import httptools
 
 from proxy.core.errors import BadRequest
 from proxy.core.field_names import is_request_special, may_be_nominated, nominated_fields, tells_of_client
-from proxy.core.messages import Field, RequestHead, parse_tokens, valid_host
+from proxy.core.messages import MAX_LIST, MAX_TOKENS, Field, RequestHead, parse_tokens, valid_host
 from proxy.wire.chunked import ChunkedReader, ChunkError
 from proxy.wire.field_lines import FieldLines
 from proxy.wire.request_target import set_target
@@ -36,10 +36,15 @@ HTTP2_HEAD: Final = b"PRI * HTTP/2.0\r\n\r\n"
 _LINE_END: Final = b"\r\n"
 
 
-def find_head_end(tail: bytes, data: bytes) -> int:
-    """Where in `data` the head ends that began with what ends in `tail` (its last three bytes); 0 if it does not."""
-    place = (tail + data).find(HEAD_END)
-    return 0 if place < 0 else place + 4 - len(tail)
+def find_head_end(before: bytes | bytearray, data: bytes, place: int) -> int:
+    """Where the head ends that has `before` and goes on at a place in `data`; 0 if it does not end there."""
+    if before:
+        tail = before[-3:]
+        end = (tail + data[place : place + 3]).find(HEAD_END)
+        if end >= 0:
+            return place + end + 4 - len(tail)
+    end = data.find(HEAD_END, place)
+    return 0 if end < 0 else end + 4
 
 
 class End:
@@ -59,7 +64,10 @@ END: Final = End()
 
 RequestItem = RequestHead | bytes | End
 
-_METHOD = re.compile(rb"[A-Z][A-Z-]{0,23}(?: |$)")
+_METHOD: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++(?: |\Z)")
+_HIGHER: Final = frozenset(b"HTTP/1.%d" % minor for minor in range(2, 10))
+"""Versions that are understood as the highest that we know (RFC 9110 6.2)."""
+TOLD_METHOD_BYTES: Final = 24
 TOLD_BYTES: Final = 2048
 """As much of the target of a request that is refused is told."""
 _LINES: Final = FieldLines(is_request_special, underscores=False)
@@ -85,7 +93,6 @@ class RequestParser:
         "_items",
         "_left",
         "_parser",
-        "_proxy_connection",
         "_raw",
         "crumbs",
         "error",
@@ -101,9 +108,8 @@ class RequestParser:
         self.error: BadRequest | None = None
         self.upgraded: bytes | None = None
         self.http2: bytes | None = None  # what follows the head with which HTTP/2 begins
-        self._parser: httptools.HttpRequestParser | None = None
-        self._raw = b""
-        self._proxy_connection = False  # seen in a head of this connection; llhttp takes it for Connection
+        self._parser: httptools.HttpRequestParser | None = None  # of the head under way, and of no other
+        self._raw: bytes | bytearray = b""
         self._left = 0
         self._chunks: ChunkedReader | None = None
 
@@ -114,11 +120,12 @@ class RequestParser:
 
     def refused_line(self) -> tuple[bytes, bytes, int]:
         """Method, target and version of a head that was refused: of as much as came, as far as it can be told."""
-        method, *rest = self._raw.partition(_LINE_END)[0].split(b" ")
-        if not rest or not _METHOD.fullmatch(method):
+        line = bytes(self._raw.partition(_LINE_END)[0])
+        method, space, rest = line.partition(b" ")
+        if not space or len(method) > TOLD_METHOD_BYTES or not method.isupper() or not _METHOD.fullmatch(method):
             return b"", b"", 0
-        version = {b"HTTP/1.1": 11, b"HTTP/1.0": 10}.get(rest[-1], 0)
-        return method, rest[0][:TOLD_BYTES], version
+        version = {b"HTTP/1.1": 11, b"HTTP/1.0": 10}.get(rest.rpartition(b" ")[2], 0)
+        return method, rest.partition(b" ")[0][:TOLD_BYTES], version
 
     def feed(self, data: bytes) -> list[RequestItem]:
         """Read what the client sent next.
@@ -135,23 +142,23 @@ class RequestParser:
             and data[0] not in _LINE_END
         ):
             # The common case, one head and nothing else, without the bookkeeping of the others.
-            self._feed_parser(data, data)
+            self._judge(data, data)
             if self.error is None:
                 self._on_head(data, data, len(data))
             return items
-        rest = memoryview(data)
-        while rest and self.error is None and self.upgraded is None:
+        place, size = 0, len(data)
+        while place < size and self.error is None and self.upgraded is None:
             if self._left:
-                piece = bytes(rest[: self._left])
+                piece = data[place : place + self._left]
                 self._left -= len(piece)
                 items.append(piece)
                 if not self._left:
                     items.append(END)
-                rest = rest[len(piece) :]
+                place += len(piece)
             elif self._chunks is not None:
-                rest = rest[self._read_chunks(self._chunks, rest) :]
+                place += self._read_chunks(self._chunks, memoryview(data)[place:])
             else:
-                rest = rest[self._read_head(bytes(rest)) :]
+                place = self._read_head(data, place)
         return items
 
     def _read_chunks(self, chunks: ChunkedReader, data: memoryview) -> int:
@@ -169,67 +176,66 @@ class RequestParser:
             self._chunks = None
         return used
 
-    def _read_head(self, data: bytes) -> int:
-        """Give llhttp a head, or what there is of one.
+    def _read_head(self, data: bytes, place: int) -> int:
+        """Give llhttp a head, or what there is of one from a place on.
 
         Returns:
-            How many bytes were used.
+            The place where what was used ends.
         """
         before = self._raw
         if before == b"\r":  # perhaps the beginning of an empty line
             self._raw = b""
-            return self._read_head(before + data) - 1
-        skipped = 0
-        if before:
-            end = find_head_end(before[-3:], data)
-        else:
-            while data.startswith(_LINE_END, skipped):
-                skipped += 2  # empty lines before a request line are nothing (RFC 9112 2.2)
-            if skipped == len(data):
-                return skipped
-            if data[skipped:] == b"\r":
-                self._raw = b"\r"
+            return place + self._read_head(b"\r" + data[place:], 0) - 1
+        if not before:
+            while data.startswith(_LINE_END, place):
+                place += 2  # empty lines before a request line are nothing (RFC 9112 2.2)
+            if place == len(data):
+                return place
+            if data[place] in _LINE_END:
+                if place == len(data) - 1 and data[place] == _LINE_END[0]:
+                    self._raw = b"\r"
+                else:
+                    self.error = BadRequest("a line ends without CR LF")  # F10
                 return len(data)
-            if data[skipped] in _LINE_END:
-                self.error = BadRequest("a line ends without CR LF")  # F10
-                return len(data)
-            end = data.find(HEAD_END, skipped) + 4
-            if end == 3:
-                end = 0
-        whole = end > 0
-        if whole:
-            head_bytes = len(before) + end - skipped
-        else:
-            end = len(data)
-            self._raw = before + data[skipped:]
-            head_bytes = len(self._raw)
-        piece = data[skipped:end] if skipped or end < len(data) else data
-        if head_bytes > self._header_bytes:
-            target = (before + piece).partition(b" ")[2].partition(b" ")[0]
+        end = find_head_end(before, data, place)
+        piece = data[place : end or len(data)] if place or end < len(data) else data
+        if len(before) + len(piece) > self._header_bytes:
+            self._raw = raw = bytes(before + piece)
+            target = raw.partition(b" ")[2].partition(b" ")[0]
             status = 414 if len(target) > self._header_bytes // 2 else 431
-            self._raw = before + piece
             self.error = BadRequest("the head is too large", status=status)
-            return end
-        raw = before + piece if before else piece
-        self._feed_parser(piece, raw)
-        if whole and self.error is None:
-            self._on_head(raw, data, end)
-        return end
+        elif end:
+            raw = bytes(before + piece) if before else piece
+            self._judge(piece, raw)
+            if self.error is None:
+                self._on_head(raw, data, end)
+        else:
+            self._raw = kept = before if isinstance(before, bytearray) else bytearray(before)
+            kept += piece
+            self._judge(piece, kept)
+        return end or len(data)
 
-    def _feed_parser(self, data: bytes, raw: bytes) -> None:
+    def _judge(self, data: bytes, raw: bytes | bytearray) -> None:
+        """Ask llhttp whether a head, or as much of it as there is, is well-formed.
+
+        That is all it is asked. What it thinks of connections, upgrades, versions and bodies would have to be what we
+        think, field by field, so each head gets a parser of its own, and none sees what comes behind its head.
+        """
         parser = self._parser
         if parser is None:
             parser = self._parser = httptools.HttpRequestParser(NO_CALLBACKS)
+            parser.set_dangerous_leniencies(lenient_version=True)  # which `_split` reads
         try:
             parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self.upgraded = b""
+            pass
         except httptools.HttpParserError as error:
-            self._on_syntax_error(error, raw)
+            self._on_syntax_error(error, bytes(raw))
 
     def _on_head(self, raw: bytes, data: bytes, end: int) -> None:
         """A head is complete and well-formed: take it apart, frame what follows it, and hand it over."""
         self._raw = b""
+        self._parser = None
         try:
             head = self._split(raw)
         except BadRequest as error:
@@ -238,26 +244,21 @@ class RequestParser:
             self._raw = raw
             self.error = error.with_traceback(None)  # whose frames have us
             return
-        if self.upgraded is not None:
-            self.upgraded = data[end:]
-            self._parser = None
-            if head.has_body:
-                if is_handshake(head):
-                    self._raw = raw
-                    self.error = BadRequest("a handshake of WebSocket with a body")
-                    return
-                # No other upgrade is taken (P8, D15): an ordinary request, whose body follows.
-                self.upgraded = head.upgrade = None
+        if head.upgrade is not None:
+            if not is_handshake(head):
+                head.upgrade = None  # no other is taken (P8, D15): an ordinary request
+            elif head.has_body:
+                self._raw = raw
+                self.error = BadRequest("a handshake of WebSocket with a body")
+                return
+            else:
+                self.upgraded = data[end:]
         if head.chunked:
             self._chunks = ChunkedReader(keep_trailers=False)
-            self._parser = None
         elif head.content_length:
             self._left = head.content_length
-            self._parser = None
         else:
             head.complete = True
-            if not head.keep_alive or self._proxy_connection:
-                self._parser = None  # llhttp takes the message for the connection's last
         self._items.append(head)
 
     def _split(self, raw: bytes) -> RequestHead:
@@ -268,7 +269,7 @@ class RequestParser:
             raise BadRequest("the request line is not three words with a space between")  # L4
         head = RequestHead()
         head.method, target, version = words
-        if version != b"HTTP/1.1":
+        if version != b"HTTP/1.1" and version not in _HIGHER:
             if version != b"HTTP/1.0":
                 raise _wrong_version(version)
             head.version = 10
@@ -291,6 +292,8 @@ class RequestParser:
                 hosts += 1
                 head.host = value
             elif name == b"connection":
+                if len(value) > MAX_LIST or len(tokens) > MAX_TOKENS:
+                    raise BadRequest("Connection says too much")
                 tokens += parse_tokens(value)
             elif name == b"content-length":
                 if head.content_length is not None or len(value) > 18 or not value.isdigit():
@@ -305,13 +308,11 @@ class RequestParser:
                     raise BadRequest("the expectation cannot be met", status=417)
                 head.expect_continue = head.version == 11
             elif name == b"te":
-                head.te_trailers = b"trailers" in parse_tokens(value)
+                head.te_trailers = len(value) <= MAX_LIST and b"trailers" in parse_tokens(value)
             elif tells_of_client(name):
                 if head.forwarded is None:
                     head.forwarded = []
                 head.forwarded.append((name, value))
-            elif name == b"proxy-connection":
-                self._proxy_connection = True
         if hosts != 1 and (hosts or head.version == 11):
             raise BadRequest("the request has no Host, or several")
         if hosts and not valid_host(head.host):
@@ -323,20 +324,15 @@ class RequestParser:
 
     def _on_syntax_error(self, error: httptools.HttpParserError, raw: bytes) -> None:
         self._raw = raw
-        if isinstance(error, httptools.HttpParserInvalidMethodError):
+        said = str(error)
+        if isinstance(error, httptools.HttpParserInvalidMethodError) or said.startswith("Invalid method for"):
             self.error = BadRequest("the method is not known", status=501 if _METHOD.match(raw) else 400)
-        elif "`Transfer-Encoding`" in str(error):
+        elif "`Transfer-Encoding`" in said:
             self.error = unknown_coding(b",".join(told_codings(raw)))
-        elif "PRI" in str(error):
+        elif "PRI" in said:
             self.error = BadRequest("HTTP/2 is not spoken here", status=505)
-        elif str(error) == "Invalid HTTP version":
-            self.error = BadRequest("the HTTP version is not spoken here", status=505)
         else:
-            self.error = BadRequest(f"malformed request: {error}")
-
-    def close(self) -> None:
-        """Nothing will be fed any more: llhttp's half has us and we have it, and apart both are gone at once."""
-        self._parser = None
+            self.error = BadRequest(f"malformed request: {said}")
 
     def detach(self) -> int:
         """Take a counted body out of the parser's hands.

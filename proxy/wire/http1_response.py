@@ -8,17 +8,17 @@ that precede it are out.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Final
 
 import httptools
 
 from proxy.core.errors import UpstreamBroken
 from proxy.core.field_names import is_response_special, nominated_fields
-from proxy.core.messages import Field, ResponseHead, parse_tokens
+from proxy.core.memory import Memory
+from proxy.core.messages import MAX_LIST, MAX_TOKENS, Field, ResponseHead, parse_tokens
 from proxy.wire.chunked import ChunkedReader, ChunkError
 from proxy.wire.field_lines import FieldLines
-from proxy.wire.http1 import END, HEAD_END, NO_CALLBACKS, End, find_head_end
+from proxy.wire.http1 import END, NO_CALLBACKS, End, find_head_end
 
 UNTIL_CLOSE: Final = 1 << 62
 """Given by `ResponseParser.detach` for a body that only the end of the connection ends."""
@@ -30,7 +30,7 @@ MAX_FIELDS: Final = 1000
 ResponseItem = ResponseHead | bytes | End
 
 _LINES: Final = FieldLines(is_response_special, underscores=True)
-_STATUS: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: (.*))?", re.DOTALL)
+_STATUS: Final = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: ([\t -~\x80-\xff]*))?")
 
 
 class ResponseParser:
@@ -60,8 +60,8 @@ class ResponseParser:
         self.crumbs = False
         self._no_body = False
         self._ended = False
-        self._parser: httptools.HttpResponseParser | None = None
-        self._raw = b""
+        self._parser: httptools.HttpResponseParser | None = None  # of the head under way, and of no other
+        self._raw: bytes | bytearray = b""
         self._left = 0
         self._chunks: ChunkedReader | None = None
 
@@ -73,29 +73,23 @@ class ResponseParser:
     def feed(self, data: bytes) -> list[ResponseItem]:
         """Read what the backend sent next; see the module for what comes out."""
         items = self._items = []
-        if not self._raw and not self._left and self._chunks is None and not self._ended:
-            # The common case, a head at the beginning, and perhaps all of a body behind it.
-            used = self._read_head(data)
-            if used == len(data):
-                return items
-            data = data[used:]
-        rest = memoryview(data)
-        while rest and self.error is None and self.upgraded is None:
+        place, size = 0, len(data)
+        while place < size and self.error is None and self.upgraded is None:
             if self._left:
-                piece = bytes(rest[: self._left])
+                piece = data[place : place + self._left]
                 items.append(piece)
-                rest = rest[len(piece) :]
+                place += len(piece)
                 if self._left != UNTIL_CLOSE:
                     self._left -= len(piece)
                     if not self._left:
                         self._ended = True
                         items.append(END)
             elif self._chunks is not None:
-                rest = rest[self._read_chunks(self._chunks, rest) :]
+                place += self._read_chunks(self._chunks, memoryview(data)[place:])
             elif self._ended:
                 self.error = UpstreamBroken("the backend said more than it was asked")
             else:
-                rest = rest[self._read_head(bytes(rest)) :]
+                place = self._read_head(data, place)
         return items
 
     def _read_chunks(self, chunks: ChunkedReader, data: memoryview) -> int:
@@ -114,71 +108,77 @@ class ResponseParser:
             self._chunks = None
         return used
 
-    def _read_head(self, data: bytes) -> int:
-        """Give llhttp a head, or what there is of one; returns how many bytes were used."""
+    def _read_head(self, data: bytes, place: int) -> int:
+        """Give llhttp a head, or what there is of one from a place on.
+
+        It gets a parser of its own for each head, which sees nothing behind it (see `proxy.wire.http1`).
+
+        Returns:
+            The place where what was used ends: a head, or a body that came whole behind it.
+        """
         before = self._raw
-        end = find_head_end(before[-3:], data) if before else data.find(HEAD_END) + 4
-        whole = end > 0 if before else end != 3
-        if not whole:
-            end = len(data)
-            self._raw = before + data
-            if len(self._raw) > MAX_HEAD:
+        end = find_head_end(before, data, place)
+        piece = data[place : end or len(data)] if place or end < len(data) else data
+        raw: bytes | bytearray = piece
+        if before or not end:
+            self._raw = raw = before if isinstance(before, bytearray) else bytearray(before)
+            raw += piece
+            if len(raw) > MAX_HEAD:
                 self.error = UpstreamBroken("the response's head is too large")
-        piece = data[:end] if end < len(data) else data
+                return len(data)
         parser = self._parser
         if parser is None:
-            parser = self._parser = httptools.HttpResponseParser(NO_CALLBACKS)
+            parser = httptools.HttpResponseParser(NO_CALLBACKS)
+            parser.set_dangerous_leniencies(lenient_version=True)  # which the status line's expression judges
         try:
             parser.feed_data(piece)
         except httptools.HttpParserUpgrade:
-            self.upgraded = data[end:]
+            pass
         except httptools.HttpParserError as error:
             self.error = UpstreamBroken(f"malformed response: {error}")
-        if whole and self.error is None:
-            return self._on_head(before + piece if before else piece, data, end)
-        return end
+        if not end:
+            self._parser = parser
+        elif self.error is None:
+            return self._on_head(bytes(raw), data, end)
+        return end or len(data)
 
     def _on_head(self, raw: bytes, data: bytes, end: int) -> int:
         """A head is complete and well-formed: take it apart, frame what follows it, and hand it over.
 
         Returns:
-            How many bytes of `data` were used: to the end of the head, or of a body that came whole.
+            The place where what was used ends: the head, or a body that came whole.
         """
         self._raw = b""
+        self._parser = None
         try:
             head = _split(raw)
         except UpstreamBroken as error:
-            self.error = error
+            self.error = error.with_traceback(None)
             return end
         status = head.status
         self._items.append(head)
         if status < 200:
+            if status == 101:
+                self.upgraded = data[end:]  # whatever it is, it is not HTTP/1.1
             return end
         length = head.content_length
         if self._no_body or status == 204 or status == 304:
             head.complete = self._ended = True
-            if length != 0 or head.chunked:
-                self._parser = None  # llhttp waits for a body, or the end of the connection, that does not come
+            if status == 204 and (length or head.chunked):
+                head.keep_alive = False  # it must not tell of a body (RFC 9110 8.6, RFC 9112 6.1), and may send it yet
         elif head.chunked:
             self._chunks = ChunkedReader(keep_trailers=True)
-            self._parser = None
         elif length is None:
             head.keep_alive = False
             self._left = UNTIL_CLOSE
-            self._parser = None
         elif not length:
             head.complete = self._ended = True
         elif end + length <= len(data):
-            body = head.body = data[end : end + length]
+            head.body = data[end : end + length]
             head.complete = self._ended = True
-            if head.keep_alive and self._parser is not None:
-                self._parser.feed_data(body)  # so that it is ready for the next head
-            else:
-                self._parser = None
             return end + length
         else:
             self._left = length
-            self._parser = None
         return end
 
     def detach(self) -> int:
@@ -191,21 +191,23 @@ class ResponseParser:
         return left
 
 
-@lru_cache(maxsize=128)
-def _read_status_line(line: bytes) -> tuple[int, int, bytes]:
+def _parse_status_line(line: bytes) -> tuple[int, int, bytes]:
     """Version, status and reason."""
     match = _STATUS.fullmatch(line)
     if match is None:
         raise UpstreamBroken(f"a status line that is none: {line[:40]!r}")
     minor, code, reason = match.groups(b"")
-    return 10 + int(minor), int(code), reason
+    return 11 if minor != b"0" else 10, int(code), reason
+
+
+_STATUS_LINES: Final = Memory(_parse_status_line, entries=128, key_bytes=128)
 
 
 def _split(raw: bytes) -> ResponseHead:
     """Make a head of its bytes, which llhttp has found well-formed."""
     texts = raw.split(b"\r\n")
     head = ResponseHead()
-    head.version, head.status, head.reason = _read_status_line(texts[0])
+    head.version, head.status, head.reason = _STATUS_LINES[texts[0]]
     del texts[-2:], texts[0]
     if len(texts) > MAX_FIELDS:
         raise UpstreamBroken("too many fields in the response")
@@ -223,6 +225,8 @@ def _set_response_special(head: ResponseHead, special: list[Field]) -> None:
     tokens: tuple[bytes, ...] = ()
     for name, value in special:
         if name == b"connection":
+            if len(value) > MAX_LIST or len(tokens) > MAX_TOKENS:
+                raise UpstreamBroken("the response's Connection says too much")
             tokens += parse_tokens(value)
         elif name == b"content-length":
             if head.content_length is not None or len(value) > 18 or not value.isdigit():

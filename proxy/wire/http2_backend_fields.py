@@ -15,6 +15,11 @@ from proxy.core.field_names import is_response_special
 from proxy.core.forwarding import REASONS, Peer
 from proxy.core.messages import Field, RequestHead, ResponseHead
 
+NO_HOST: Final = b"localhost"
+"""The authority of a request whose client named no host, as one of HTTP/1.0 may.
+
+An empty one is malformed (RFC 9113 8.3.1), and common servers end the whole connection where there is none.
+"""
 _NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -26,7 +31,7 @@ def write_request(
     fields: list[Field] = [
         (b":method", head.method),
         (b":scheme", peer.scheme),
-        (b":authority", head.host),
+        (b":authority", head.host or NO_HOST),
         (b":path", target),
     ]
     fields += [(name.lower(), value) for name, value in head.fields]

@@ -21,7 +21,6 @@ from proxy.edge.exchange.tunnel import Tunnel
 from proxy.edge.loop.poller import GONE
 from proxy.edge.loop.stream import BLOCKED, CRUMBS_BYTES, Stream
 from proxy.wire.http1 import END, HTTP2_HEAD, RequestItem, RequestParser
-from proxy.wire.websocket import is_handshake
 
 if TYPE_CHECKING:
     from proxy.edge.client.listener import Listener
@@ -239,12 +238,6 @@ class Http1Connection(Http1RequestBody):
                 poller.timers.set(self, poller.now + self.listener.header_timeout)
 
     def _begin(self, head: RequestHead, following: deque[RequestItem] | None) -> None:
-        parser = self._parser
-        if parser.upgraded is not None and not following and not is_handshake(head):
-            # Not an upgrade we take: an ordinary request, and so is what follows it (h2c, D15).
-            head.upgrade = None
-            following = following if following is not None else deque()
-            following.extend(parser.resume_http())
         exchange = Exchange(self.plane, self.listener, self, head, self.peer)
         self.exchange = exchange
         self._begun = True
@@ -262,6 +255,7 @@ class Http1Connection(Http1RequestBody):
             if exchange.finished:
                 return
             if not exchange.request_done:
+                parser = self._parser
                 if parser.error is not None:
                     exchange.answer(parser.error.status, side=Side.DOWNSTREAM, error=str(parser.error))
                     return
@@ -326,7 +320,6 @@ class Http1Connection(Http1RequestBody):
         self._closing = True
         self._backlog = None
         self.plane.poller.timers.forget(self)
-        self._parser.close()
 
     def drain(self) -> None:
         """End when idle, or after the response that is under way; a request that has arrived is still served."""

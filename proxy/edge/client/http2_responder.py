@@ -94,7 +94,9 @@ class Http2Responder(ABC):
             self.session.send_body(self.stream_id, body, end=True)
             self._ended = True  # what comes of the backend is dropped
             return
-        no_body = status == 204 or status == 304 or head.content_length == 0 or exchange.head.method == b"HEAD"
+        no_body = status == 204 or status == 304 or exchange.head.method == b"HEAD"
+        if head.content_length == 0 and head.complete:  # else trailers may come behind an empty body
+            no_body = True
         self._ended = no_body
         self.session.send_head(self.stream_id, write_response(head), end=no_body)
 

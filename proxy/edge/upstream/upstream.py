@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 
 QUIET: Final = 0.5
 """Seconds of idleness after which a connection is looked at before it is used, whatever it is to carry."""
+REST: Final = 0.1
+"""Seconds for which nothing is sent on a connection whose last response had no body by its status or method alone.
+
+Some servers send one all the same (gunicorn does for an app that returns one with a 204, or for HEAD), and it may come
+late: it would be taken for the next response. What comes within this time closes the connection and harms nobody.
+"""
+MAX_RESTING: Final = 64
+"""Idle connections above which one that would have to rest is closed."""
 
 
 class Upstream:
@@ -36,7 +44,7 @@ class Upstream:
     def __init__(self, plane: Surroundings, backend: Backend) -> None:
         self.plane = plane
         self.backend = backend
-        self.idle: list[UpstreamConnection] = []
+        self.idle: list[UpstreamConnection] = []  # those that may rest first, of these the last to rest foremost
         self.connections: set[Connector] = set()
         self._family: int
         self._address: str | tuple[str, int]
@@ -55,7 +63,10 @@ class Upstream:
         """
         idle = self.idle
         while idle:
-            connection = idle.pop()
+            connection = idle[-1]
+            if connection.rests_until > self.plane.poller.now:
+                break  # and so do all before it
+            idle.pop()
             stream = connection.stream
             if not stream.hangup and (
                 not (careful or self.plane.poller.now - connection.idle_since > QUIET) or stream.peek_quiet()
@@ -63,6 +74,14 @@ class Upstream:
                 return connection
             connection.close()
         return None
+
+    def rest(self, connection: UpstreamConnection) -> None:
+        """Keep a connection for later than at once."""
+        if len(self.idle) < MAX_RESTING:
+            connection.rests_until = connection.idle_since + REST
+            self.idle.insert(0, connection)
+        else:
+            connection.close()
 
     def connect(self) -> Carrier:
         """Begin a new connection; the exchange it is given to hears of its success or failure.

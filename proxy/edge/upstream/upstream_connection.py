@@ -46,6 +46,7 @@ class UpstreamConnection(Connector):
         "idle_since",
         "paused",
         "received",
+        "rests_until",
     )
 
     def __init__(self, upstream: Upstream, sock: socket.socket) -> None:
@@ -54,7 +55,7 @@ class UpstreamConnection(Connector):
         self.fresh = True
         self.received = False
         self.paused = False  # until the client takes more
-        self.idle_since = 0.0
+        self.idle_since = self.rests_until = 0.0
         self._parser = ResponseParser()
         self._response: ResponseHead | None = None
         self._body_left = 0
@@ -168,7 +169,10 @@ class UpstreamConnection(Connector):
             self.deadline = deadline = now + IDLE
             if deadline < self.armed[0]:
                 poller.timers.arm(self)
-            self.upstream.idle.append(self)
+            if response.complete and response.body is None and response.content_length != 0:
+                self.upstream.rest(self)
+            else:
+                self.upstream.idle.append(self)
         else:
             self.close()
 

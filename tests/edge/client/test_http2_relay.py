@@ -25,6 +25,7 @@ from proxy.edge.client.certificates import development_authority
 from proxy.edge.client.http2_connection import Http2Connection
 from proxy.edge.client.http2_stream import Http2Stream
 from proxy.edge.client.tls import AUTHORITY, open_context
+from proxy.edge.upstream.upstream import REST
 from proxy.wire.http2_writer import GROWTH, MAX_STREAMS, STREAM_WINDOW
 from tests.support.http2_client import Http2Client, Upload, connect_http2
 from tests.support.http2_frames import GET, POST, PREFACE, raw_frame
@@ -350,6 +351,7 @@ async def test_answers_without_a_body_end_with_their_head():
             assert client.answer(stream_id) == (status, b"")
             frames = [frame for frame in client.read.frames if frame.stream_id == stream_id]
             assert [frame.type for frame in frames] == [HeadersFrame.type]
+            await stage.let_pass(REST)
 
 
 async def test_informational_responses_are_passed_on():

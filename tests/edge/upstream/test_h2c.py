@@ -20,6 +20,7 @@ from proxy.core.config.pools import Protocol
 from proxy.edge.exchange.exchange import Exchange
 from proxy.wire.http2_client import STREAM_WINDOW
 from tests.support.http2_client import Http2Client, Upload
+from tests.support.http2_frames import GET as GET_FIELDS
 from tests.support.http2_frames import POST as POST_FIELDS
 from tests.support.plane import Running, open_plane
 from tests.support.stage import line_of
@@ -229,6 +230,32 @@ async def test_fields_of_an_answer_go_on(ended: bool):
         while b"\r\n\r\n" not in data:
             data += await client.receive_some(65536)
         assert data.startswith(b"HTTP/1.1 200 OK\r\ngrpc-status: 5\r\n")
+
+
+async def test_trailers_behind_an_empty_body_go_on():
+    """Whatever the length says: gRPC tells by them what became of a call."""
+    async with open_stage() as (_, _, ends):
+        client = Http2Client(line_of(await ends.connect()))
+        await client.greet()
+        await client.send(client.write.headers(1, GET_FIELDS))
+        backend = await ends.accept()
+        stream_id = await backend.request()
+        backend.machine.send_headers(stream_id, [(b":status", b"200"), (b"content-length", b"0")])
+        backend.machine.send_headers(stream_id, [(b"grpc-status", b"5")], end_stream=True)
+        await backend.flush()
+        await client.wait_end(1)
+        assert client.answer(1) == (200, b"")
+        assert (b"grpc-status", b"5") in client.read.fields[1][-1]
+
+
+async def test_an_authority_is_never_empty():
+    """A client of HTTP/1.0 may name none, but here it would be malformed (RFC 9113 8.3.1)."""
+    async with open_stage() as (_, client, ends):
+        await client.send_all(b"GET / HTTP/1.0\r\n\r\n")
+        backend = await ends.accept()
+        event = await backend.wait(h2.events.RequestReceived)
+        assert isinstance(event, h2.events.RequestReceived)
+        assert (b":authority", b"localhost") in event.headers
 
 
 @pytest.mark.parametrize("body", [b"", b"work", bytes(200_000)], ids=["none", "short", "beyond the window"])

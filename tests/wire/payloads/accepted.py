@@ -157,6 +157,11 @@ def _targets() -> list[Forwarded]:
             body=b"hello",
             closes=True,
         ),
+        *(
+            Forwarded(row=f"L7 HTTP/1.{minor} is read as 1.1", raw=request(start=f"GET / HTTP/1.{minor}".encode()))
+            for minor in (2, 9)
+        ),
+        Forwarded(row="L2 an empty port", raw=request(host=b"example.org:"), host=b"example.org:"),
         Forwarded(row="L10 100 fields", raw=request(*[b"X: y"] * 99)),
         *(
             Forwarded(row=f"L7 {method}", raw=request(start=method.encode() + b" / HTTP/1.1"), method=method.encode())
@@ -222,6 +227,17 @@ def _fields() -> list[Forwarded]:
             body=b"hello",
             or_refused=(400,),
         ),
+        Forwarded(
+            row="P8 Upgrade to nothing",
+            raw=request(b"Connection: Upgrade", b"Upgrade: "),
+            absent=(b"connection", b"upgrade"),
+        ),
+        Forwarded(
+            row="P8 Upgrade without a handshake",
+            raw=request(b"Connection: Upgrade", b"Upgrade: websocket"),
+            absent=(b"connection", b"upgrade"),
+        ),
+        Forwarded(row="P1 Proxy-Connection", raw=request(b"Proxy-Connection: close"), absent=(b"proxy-connection",)),
         Forwarded(row="P1 Upgrade not named in Connection", raw=request(b"Upgrade: websocket"), absent=(b"upgrade",)),
         Forwarded(
             row="P1 Proxy-Authorization",

@@ -43,6 +43,7 @@ def _hosts() -> list[Refused]:
         Refused(row="L1 none, with fields", raw=request(b"X: y", host=None)),
         Refused(row="L1 two, equal", raw=request(b"Host: example.org")),
         Refused(row="L1 two, different", raw=request(b"Host: example.net")),
+        Refused(row="L2 of more than 1 KiB", raw=request(host=b"a" * 1025)),
         Refused(row="L1 two, in HTTP/1.0", raw=request(b"Host: example.net", start=b"GET / HTTP/1.0")),
         *(Refused(row=row, raw=request(host=value)) for row, value in values.items()),
     ]
@@ -119,14 +120,11 @@ def _versions() -> list[Refused]:
         "L7 ICY": (b"ICY/1.1", (400,)),
         "L7 HTTPS": (b"HTTPS/1.1", (400,)),
         "L7 0.9": (b"HTTP/0.9", other),
-        "L7 1.2": (b"HTTP/1.2", other),
-        "L7 1.9": (b"HTTP/1.9", other),
         "L7 2.0": (b"HTTP/2.0", (505,)),
         "L7 3.0": (b"HTTP/3.0", (505,)),
         "L7 9.9": (b"HTTP/9.9", (505,)),
     }
     methods = {
-        "L7 method in lower case": b"get",
         "L7 method with a bad byte": b"G@T",
         "L7 method with a colon": b"GET:",
         "L7 method of 5,000 letters": b"A" * 5000,
@@ -140,7 +138,14 @@ def _versions() -> list[Refused]:
             Refused(row=row, raw=request(start=method + b" / HTTP/1.1"), statuses=(400, 501))
             for row, method in methods.items()
         ),
-        Refused(row="L7 method that nobody knows", raw=request(start=b"BREW / HTTP/1.1"), statuses=(501,)),
+        *(
+            Refused(
+                row=f"L7 {method} is no method of HTTP here",
+                raw=request(start=f"{method} / HTTP/1.1".encode()),
+                statuses=(501,),
+            )
+            for method in ("BREW", "get", "GETX", "GE", "A1", "M_X", "DESCRIBE", "FLUSH", "VERSION-CONTROL")
+        ),
         Refused(row="L7 space before the method", raw=request(start=b" GET / HTTP/1.1")),
         Refused(row="L7 HTTP/0.9", raw=b"GET /\r\n\r\n"),
         Refused(row="L7 HTTP/0.9 with a field", raw=b"GET /\r\nHost: example.org\r\n\r\n"),

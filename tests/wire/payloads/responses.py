@@ -104,6 +104,14 @@ RELAYED: Final = (
         raw=OK + b"Set-Cookie: a=b\r\nSet-Cookie: c=d\r\nContent-Length: 0\r\n\r\n",
         fields=((b"set-cookie", b"a=b"), (b"set-cookie", b"c=d")),
     ),
+    Relayed(row="HTTP/1.2", raw=b"HTTP/1.2 200 OK\r\nContent-Length: 2\r\n\r\nok", body=b"ok"),
+    Relayed(row="reason of other letters", raw="HTTP/1.1 200 Schön\t!\r\nContent-Length: 0\r\n\r\n".encode()),
+    Relayed(
+        row="103 that closes",
+        raw=b"HTTP/1.1 103 Early Hints\r\nConnection: close\r\n\r\n" + OK + b"Content-Length: 2\r\n\r\nok",
+        interim=(103,),
+        body=b"ok",
+    ),
     Relayed(row="status of no class", raw=b"HTTP/1.1 799 Odd\r\nContent-Length: 0\r\n\r\n", status=799),
 )
 
@@ -124,6 +132,11 @@ UNREADABLE: Final = {
     "HTTP/2.0": b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
     "status of two digits": b"HTTP/1.1 20 OK\r\nContent-Length: 0\r\n\r\n",
     "101 that nobody asked for": SWITCHING,
+    "101 to nothing": b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + OK + b"Content-Length: 0\r\n\r\n",
+    "NUL in the reason": b"HTTP/1.1 200 O\x00K\r\nContent-Length: 0\r\n\r\n",
+    "escape in the reason": b"HTTP/1.1 200 \x1b[31mOK\r\nContent-Length: 0\r\n\r\n",
+    "DEL in the reason": b"HTTP/1.1 200 OK\x7f\r\nContent-Length: 0\r\n\r\n",
+    "a long Connection": OK + b"Connection: " + b"a," * 600 + b"\r\nContent-Length: 0\r\n\r\n",
     "a head without end": OK + b"X: " + b"a" * 300_000,
 }
 """Answers whose head cannot be used: the client gets 502, and not a byte of them."""
