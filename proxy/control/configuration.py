@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from proxy.control.configuration_path import find_configuration
+from proxy.control.outside import ReadTooSlow, read_file, read_within
 from proxy.control.token_file import TokenFile
 from proxy.core.config import Configuration, Draft, parse_draft
 from proxy.core.config.conflicts import Raw, entries, tables
@@ -67,8 +68,7 @@ def default_state_dir(directory: str, environ: Mapping[str, str]) -> str:
 
 def _read(file: Path) -> str:
     try:
-        with file.open("rb") as stream:
-            content = stream.read(LARGEST_FILE + 1)
+        content = read_file(file, LARGEST_FILE + 1)
     except OSError as error:
         raise ConfigError([Problem(str(file), MISSING, f"a file that can be read; {error.strerror}")]) from None
     if len(content) > LARGEST_FILE:
@@ -128,14 +128,20 @@ def _text(within: Raw, key: str) -> str:
     return value if isinstance(value, str) and "\0" not in value else ""
 
 
+def _touch(path: str) -> None:
+    if stat.S_ISFIFO(os.stat(path).st_mode):
+        # Opening a pipe would wait for its writer, reading would take away what a backend needs.
+        if not os.access(path, os.R_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return
+    with open(path, "rb") as stream:
+        stream.read(1)
+
+
 def _unreadable(path: str) -> str | None:
     """Say why a file cannot be read, or None when it can."""
     try:
-        if stat.S_ISFIFO(os.stat(path).st_mode):
-            # Opening a pipe would wait for its writer, reading would take away what a backend needs.
-            return None if os.access(path, os.R_OK) else os.strerror(errno.EACCES)
-        with open(path, "rb") as stream:
-            stream.read(1)
+        read_within(lambda: _touch(path), path)
     except OSError as error:
         return error.strerror or type(error).__name__
     return None
@@ -167,13 +173,22 @@ def _directory(location: Location, pool: Raw, directory: str) -> Iterator[Findin
     if not written:
         return
     path = resolve_path(written, directory)
+    try:
+        wrong = read_within(lambda: _unusable(path), path)
+    except OSError as error:
+        wrong = f"a directory; {path}: {error.strerror}"
+    if wrong is not None:
+        yield Finding((*location, "directory"), written, wrong)
+
+
+def _unusable(path: str) -> str | None:
+    """Say what a directory should be and is not, or None when it is."""
     if not os.path.isdir(path):
         reason = "it is not a directory" if os.path.lexists(path) else "there is none"
         if os.path.islink(path) and not os.path.exists(path):
             reason = f"it is a symbolic link to {os.readlink(path)}, which does not exist"
-        yield Finding((*location, "directory"), written, f"a directory; {path}: {reason}")
-    elif not os.access(path, os.X_OK):
-        yield Finding((*location, "directory"), written, f"a directory that can be entered; {path}: not permitted")
+        return f"a directory; {path}: {reason}"
+    return None if os.access(path, os.X_OK) else f"a directory that can be entered; {path}: not permitted"
 
 
 def _program(location: Location, pool: Raw, directory: str, environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -181,7 +196,12 @@ def _program(location: Location, pool: Raw, directory: str, environ: Mapping[str
     if not written:
         return
     program = resolve_path(written, directory) if "/" in written else written
-    if shutil.which(program, path=environ.get("PATH")) is None:
+    try:
+        found = read_within(lambda: shutil.which(program, path=environ.get("PATH")), program)
+    except ReadTooSlow as error:
+        yield Finding((*location, "python"), written, f"an interpreter; {program}: {error.strerror}")
+        return
+    if found is None:
         yield Finding((*location, "python"), written, f"an interpreter; {program} cannot be executed")
 
 
@@ -195,14 +215,20 @@ def _certificate(location: Location, pair: Raw, directory: str) -> Iterator[Find
     if unreadable or not cert or not key_file:
         return
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    chain, key_path = resolve_path(cert, directory), resolve_path(key_file, directory)
     try:
-        context.load_verify_locations(resolve_path(cert, directory))
+        read_within(lambda: context.load_verify_locations(chain), chain)
     except ssl.SSLError:
         yield Finding((*location, "cert"), cert, "a certificate in PEM form; there is none in this file")
         return
+    except OSError as error:
+        yield Finding((*location, "cert"), cert, f"a file that can be read; {chain}: {error.strerror}")
+        return
     try:
         # Without a password callback OpenSSL would ask for one at the terminal.
-        context.load_cert_chain(resolve_path(cert, directory), resolve_path(key_file, directory), password=lambda: "")
+        read_within(lambda: context.load_cert_chain(chain, key_path, password=lambda: ""), key_path)
+    except ReadTooSlow as error:
+        yield Finding((*location, "key"), key_file, f"a file that can be read; {key_path}: {error.strerror}")
     except (ssl.SSLError, ValueError) as error:
         reason = str(getattr(error, "reason", None) or "").lower().replace("_", " ")
         words = reason or "there is none in PEM form in this file, or it has a password"
@@ -214,9 +240,11 @@ def _user(proxy: Raw) -> Iterator[Finding]:
     if not user:
         return
     try:
-        pwd.getpwnam(user)
+        read_within(lambda: pwd.getpwnam(user), user)
     except KeyError:
         yield Finding(("proxy", "user"), user, "a user of this machine; there is none of this name")
+    except ReadTooSlow as error:
+        yield Finding(("proxy", "user"), user, f"a user of this machine; {error.strerror}")
 
 
 def _log(proxy: Raw, directory: str) -> Iterator[Finding]:
@@ -224,5 +252,10 @@ def _log(proxy: Raw, directory: str) -> Iterator[Finding]:
     if not written or written in {"-", "off"}:
         return
     folder = os.path.dirname(resolve_path(written, directory))
-    if not os.path.isdir(folder):
+    try:
+        exists = read_within(lambda: os.path.isdir(folder), folder)
+    except ReadTooSlow as error:
+        yield Finding(("proxy", "access_log"), written, f"a path in a directory that exists; {error.strerror}")
+        return
+    if not exists:
         yield Finding(("proxy", "access_log"), written, f"a path in a directory that exists; {folder} does not")

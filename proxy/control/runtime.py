@@ -172,6 +172,8 @@ class Runtime(Orders):
                     with self._end_scope:
                         await self._end()
                 nursery.cancel_scope.cancel()
+        if hasattr(self, "listeners"):
+            self.listeners.close_given()
         if failure is not None:
             raise failure
 
@@ -184,6 +186,7 @@ class Runtime(Orders):
         nursery.start_soon(self.manager.serve_watchdog)
         await self.open_admin({})
         prepared = self.listeners.prepare(config.listeners)
+        self.listeners.refuse_unclaimed(prepared)
         # Not before: who was started a second time by mistake ends here, and the first goes on being followed.
         forget_pid(state_dir)
         if config.proxy.user:
@@ -333,10 +336,11 @@ class Runtime(Orders):
         Returns:
             What changed, in words.
         """
+        router = Router(config.routes)
         changes = [*self.pools.take_over(config.pools, releases, self.surroundings, self.nursery)]
         if config.routes != self.config.routes:
             changes.append("routes changed")
-        self.plane.set_router(Router(config.routes))
+        self.plane.set_router(router)
         changes += self.listeners.commit(prepared, self.plane)
         changes += self.pools.drop(config.pools, self.nursery, static_drain_timeout=config.proxy.shutdown_timeout)
         before = self.config

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hmac
 import os
 from pathlib import Path
 
+from proxy.control.outside import ReadTooSlow, read_within
+
 MOST_TOKEN_MODE = 0o640
 """What may be allowed to owner, group and others on the file of the token."""
+
+PATIENCE = 0.1
+"""Seconds that the loop waits for the file, once, when it lies on a disk that does not answer."""
 
 
 class TokenFile:
@@ -22,15 +28,28 @@ class TokenFile:
             ValueError: its first line is empty.
         """
         self._path = path
-        self._token, self._stamp = self._read()
+        self._token, self._stamp = read_within(self._read, str(path))
+        self._looking = False
 
     def matches(self, authorization: str) -> bool:
-        """Tell whether an `Authorization` field carries the token; the time taken does not tell how nearly."""
-        self._refresh()
+        """Tell whether an `Authorization` field carries the token; the time taken does not tell how nearly.
+
+        It is called in the loop, so a file that does not answer is not waited for: until it does, the old token holds.
+        """
+        if not self._looking:
+            self._looking = True
+            with contextlib.suppress(ReadTooSlow):
+                read_within(self._refresh, str(self._path), timeout=PATIENCE)
         scheme, _, given = authorization.partition(" ")
         return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), self._token)
 
     def _refresh(self) -> None:
+        try:
+            self._look()
+        finally:
+            self._looking = False
+
+    def _look(self) -> None:
         try:
             stat = self._path.stat()
             if (stat.st_mtime_ns, stat.st_ino) != self._stamp:

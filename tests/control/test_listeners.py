@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -41,7 +42,10 @@ async def open_stage(tmp_path: Path, *inherited: socket.socket) -> AsyncIterator
 
     async with trio.open_nursery() as nursery:
         await nursery.start(plane.serve)
-        yield listeners, plane, take_over
+        try:
+            yield listeners, plane, take_over
+        finally:
+            listeners.close_given()
         nursery.cancel_scope.cancel()
 
 
@@ -145,12 +149,111 @@ async def test_an_inherited_socket_is_used_instead_of_binding(tmp_path):
     inherited = socket.create_server(("127.0.0.1", 0))
     inherited.setblocking(False)
     port = inherited.getsockname()[1]
-    unused = socket.create_server(("127.0.0.1", 0))
     with socket.create_connection(("127.0.0.1", port)) as waiting:
-        async with open_stage(tmp_path, inherited, unused) as (listeners, _plane, take_over):
+        async with open_stage(tmp_path, inherited) as (listeners, _plane, take_over):
             take_over(tables(a=f"127.0.0.1:{port}"))
             listeners.close_unused()
-            assert unused.fileno() == -1
             waiting.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             stream = trio.SocketStream(trio.socket.from_stdlib_socket(waiting))
             assert (await stream.receive_some(4096)).startswith(b"HTTP/1.1 404")
+
+
+async def test_a_listener_of_the_service_managers_socket_can_be_put_back_again_and_again(tmp_path):
+    """We could not bind its address, because the manager goes on holding it."""
+    with socket.create_server(("127.0.0.1", 0)) as passed:
+        passed.setblocking(False)
+        own = f"127.0.0.1:{passed.getsockname()[1]}"
+        async with open_stage(tmp_path, passed.dup()) as (listeners, _plane, take_over):
+            for _ in range(3):
+                with structlog.testing.capture_logs() as logs:
+                    assert take_over({}) in ((), ("listener a closed",))
+                assert [record["address"] for record in logs] in ([], [own])
+                (spare,) = listeners.hand_over()
+                assert (spare.listener, str(spare.asked), spare.owned) == ("", own, False)
+                assert take_over(tables(a=own)) == ("listener a opened",)
+                assert not any(handed.listener == "" for handed in listeners.hand_over())
+                with socket.create_connection(("127.0.0.1", passed.getsockname()[1])) as caller:
+                    caller.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                    stream = trio.SocketStream(trio.socket.from_stdlib_socket(caller))
+                    assert (await stream.receive_some(4096)).startswith(b"HTTP/1.1 404")
+
+
+async def test_what_a_process_before_this_one_kept_for_later_is_kept_by_this_one(tmp_path):
+    """A listener that comes back after a takeover has the service manager's socket too."""
+    with socket.create_server(("127.0.0.1", 0)) as passed:
+        own = f"127.0.0.1:{passed.getsockname()[1]}"
+        before = Listeners(state_dir=tmp_path, inherited=[passed.dup()])
+        taken = Listeners(state_dir=tmp_path, handed=before.hand_over())
+        assert taken.unclaimed() == []
+        taken.close_unused()
+        prepared = taken.prepare(tables(a=own))
+        assert [str(address) for address in prepared.listeners[0].addresses] == [own]
+        prepared.discard()
+        before.close_given()
+        taken.close_given()
+
+
+async def test_a_socket_of_the_service_manager_that_no_listener_asks_for_is_an_error_at_the_start(tmp_path):
+    """Its clients would hang for as long as the proxy runs."""
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        first, second = (f"127.0.0.1:{sock.getsockname()[1]}" for sock in (one, two))
+        listeners = Listeners(state_dir=tmp_path, inherited=[one, two])
+        prepared = listeners.prepare(tables(a=first))
+        with pytest.raises(ConfigError, match=second) as failure:
+            listeners.refuse_unclaimed(prepared)
+        assert first not in str(failure.value)
+        prepared.discard()
+
+
+async def test_a_path_that_cannot_be_removed_does_not_break_off_what_is_taken_over(tmp_path, monkeypatch):
+    """Nobody listens there any more, which is what was wanted."""
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    async with open_stage(tmp_path) as (listeners, plane, take_over):
+        take_over(tables(a=f"unix:{tmp_path / 'a.sock'}", b="127.0.0.1:0"))
+        monkeypatch.setattr(Path, "unlink", refuse)
+        with structlog.testing.capture_logs() as logs:
+            assert take_over(tables(c="127.0.0.1:0")) == (
+                "listener a closed",
+                "listener b closed",
+                "listener c opened",
+            )
+        assert [record["event"] for record in logs] == ["listener.path_left", "listener.listening"]
+        assert set(plane.listeners) == {"c"}
+        assert knock(listeners.bound("c")[0])
+
+
+async def test_whichever_part_of_the_preparation_fails_nothing_has_changed(tmp_path, monkeypatch):
+    """Binding, certificates, and copies of what moves; descriptors are as many as before."""
+    own = str(own_address())
+    broken = {"certificates": [{"cert": "/nothing.pem", "key": "/nothing.key"}]}
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        wanted = {
+            "bind": tables(moved=own, c=taken),
+            "certificates": tables(moved=own)
+            | {"c": ListenerTable.model_validate({"bind": ["127.0.0.1:0"], "tls": broken})},
+            "copies": tables(moved=own, c="127.0.0.1:0"),
+        }
+        async with open_stage(tmp_path) as (listeners, plane, take_over):
+            take_over(tables(a=own, b="127.0.0.1:0"))
+            (kept,) = listeners.bound("b")
+            before = sorted(os.listdir("/proc/self/fd"))
+            for part, changed in wanted.items():
+                with monkeypatch.context() as patch:
+                    if part == "copies":
+                        patch.setattr(socket.socket, "dup", _no_descriptors)
+                    with pytest.raises(ConfigError):
+                        take_over(changed)
+                assert set(plane.listeners) == {"a", "b"}
+                assert knock(kept)
+                assert sorted(os.listdir("/proc/self/fd")) == before
+            assert set(take_over(wanted["copies"])) == {"listener a closed", "listener b closed"} | {
+                f"listener {name} opened" for name in ("moved", "c")
+            }
+
+
+def _no_descriptors(_sock: socket.socket) -> socket.socket:
+    raise OSError(24, "Too many open files")

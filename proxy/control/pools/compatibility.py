@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 
 import trio
 
+from proxy.control.outside import ReadTooSlow, read_within
 from proxy.core.compatibility import Compatibility, Unreadable, parse_compatibility
 from proxy.core.config import CompatibilityTable
 from proxy.processes.children import note_child
@@ -27,9 +28,6 @@ from proxy.processes.open_files import give_back_limit
 
 COMMAND_TIMEOUT = 10.0
 """Seconds a command may take; it prints one line."""
-
-FILE_TIMEOUT = 10.0
-"""Seconds a read may take, as a network disk that went away blocks it for ever."""
 
 KEPT_BYTES = 64 * 1024
 """How much of a file or of an output is looked at; only the first line counts."""
@@ -58,17 +56,25 @@ async def read_compatibility(
     if table is None:
         return None
     if table.command:
-        return await trio.to_thread.run_sync(
-            run_command, table.command, directory, environment, COMMAND_TIMEOUT, guardian, abandon_on_cancel=True
-        )
-    with trio.move_on_after(FILE_TIMEOUT):
-        path = os.path.join(directory, table.file)
-        return await trio.to_thread.run_sync(read_file, path, abandon_on_cancel=True)
-    return Unreadable(f"{table.file} could not be read within {FILE_TIMEOUT:g} s")
+        # It has a deadline of its own, but not for a program or a directory on a disk that went away.
+        with trio.move_on_after(COMMAND_TIMEOUT + 2.0):
+            return await trio.to_thread.run_sync(
+                run_command, table.command, directory, environment, COMMAND_TIMEOUT, guardian, abandon_on_cancel=True
+            )
+        return Unreadable(f"{table.command[0]} could not be started within {COMMAND_TIMEOUT:g} s")
+    path = os.path.join(directory, table.file)
+    return await trio.to_thread.run_sync(read_file, path, abandon_on_cancel=True)
 
 
 def read_file(path: str) -> Compatibility:
-    """Read the number from a file; blocks."""
+    """Read the number from a file; blocks, up to `READ_TIMEOUT`."""
+    try:
+        return read_within(lambda: _read_file(path), path)
+    except ReadTooSlow as error:
+        return Unreadable(f"{path}: {error.strerror}")
+
+
+def _read_file(path: str) -> Compatibility:
     try:
         # Without O_NONBLOCK the open of a FIFO would wait for somebody to write to it.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from proxy.control.outside import read_file, read_within
 from proxy.control.pools.compatibility import read_compatibility
 from proxy.core.compatibility import Compatibility
 from proxy.core.config import PoolTable, SupervisedPoolTable
@@ -25,7 +26,8 @@ from proxy.core.errors import ConfigError, Problem
 from proxy.core.server import Server
 from proxy.core.strategy import Ready
 from proxy.processes.guardian import Guardian
-from proxy.processes.presets import Recipe, recipe
+from proxy.processes.presets import Recipe
+from proxy.processes.presets import recipe as recipe_of
 from proxy.processes.spawn import SpawnPlan
 
 NOT_INHERITED = frozenset(
@@ -87,12 +89,14 @@ async def read_release(
 
     **Cancellation**: a file or command that is still being read is left to its own deadline.
     """
-    directory, variables = await trio.to_thread.run_sync(_resolve, pool, table, environment, abandon_on_cancel=True)
+    directory, variables, recipe = await trio.to_thread.run_sync(
+        _resolve, pool, table, environment, abandon_on_cancel=True
+    )
     return Release(
         table=table,
         directory=directory,
         environment=variables,
-        recipe=recipe(_resolve_programs(table)),
+        recipe=recipe,
         compatibility=await read_compatibility(
             table.compatibility, directory=directory, environment=variables, guardian=guardian
         ),
@@ -130,9 +134,14 @@ async def read_releases(
     return releases
 
 
-def _resolve(pool: str, table: SupervisedPoolTable, environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+def _resolve(
+    pool: str, table: SupervisedPoolTable, environment: Mapping[str, str]
+) -> tuple[str, dict[str, str], Recipe]:
     try:
-        directory = os.path.realpath(table.directory, strict=True)
+        directory, recipe = read_within(
+            lambda: (os.path.realpath(table.directory, strict=True), recipe_of(_resolve_programs(table))),
+            table.directory,
+        )
     except OSError as error:
         raise ConfigError(
             [Problem(f"pools.{pool}.directory", table.directory, f"a directory; {error.strerror}")]
@@ -141,11 +150,13 @@ def _resolve(pool: str, table: SupervisedPoolTable, environment: Mapping[str, st
     variables["PWD"] = directory
     if table.environment_file:
         variables |= read_environment_file(f"pools.{pool}.environment_file", table.environment_file)
-    return directory, variables | dict(table.environment)
+    return directory, variables | dict(table.environment), recipe
 
 
 def read_environment_file(key: str, path: str) -> dict[str, str]:
-    """Read NAME=VALUE lines; blocks. Empty lines, comments (`#`) and one pair of quotes around a value go.
+    """Read NAME=VALUE lines; blocks, up to `READ_TIMEOUT`.
+
+    Empty lines, comments (`#`) and one pair of quotes around a value go.
 
     Args:
         key: key path of the setting that names the file.
@@ -155,8 +166,7 @@ def read_environment_file(key: str, path: str) -> dict[str, str]:
         ConfigError: it cannot be read, or a line of it is something else; every such line is listed.
     """
     try:
-        with open(path, "rb") as stream:
-            content = stream.read(MAX_ENVIRONMENT_BYTES + 1)
+        content = read_file(path, MAX_ENVIRONMENT_BYTES + 1)
         if len(content) > MAX_ENVIRONMENT_BYTES:
             raise ConfigError([Problem(key, path, "a file of at most 1 MiB")])
         text = content.decode("utf-8-sig")

@@ -20,7 +20,7 @@ from proxy.core.errors import ConfigError
 from proxy.core.room import client_descriptors
 from proxy.edge.client.listener import OpenListener, Want
 from proxy.edge.client.tls import AUTHORITY, open_context
-from proxy.edge.loop.sockets import bind, inherited_sockets, take_matching
+from proxy.edge.loop.sockets import bind, inherited_sockets, matches
 from tests.support.certificates import Names
 from tests.support.stage import GET, OK, Line, Stage, open_stage
 
@@ -309,9 +309,9 @@ async def test_a_socket_that_was_inherited_is_used():
         sockets = inherited_sockets(environment, first=first)
         assert environment == {"OTHER": "1"}
         address = TcpAddress("127.0.0.1", given.getsockname()[1])
-        assert take_matching(sockets, TcpAddress("127.0.0.1", 1)) is None
-        sock = take_matching(sockets, address)
-        assert sock is not None
+        (sock,) = sockets
+        assert not matches(sock, TcpAddress("127.0.0.1", 1))
+        assert matches(sock, address)
         async with open_stage(sockets=[sock]) as stage:
             assert stage.port == address.port
             await stage.exchange()

@@ -1,0 +1,147 @@
+"""Reads of the outside world with a deadline: files, names and sockets that may lie on a disk that went away.
+
+Theory. A read of a dead network disk, or of a pipe that nobody writes to, blocks for ever, and nothing can break it
+off. So each is done in a thread of its own that is left behind when its time is over; how many may be left behind is
+bounded, and what is read later than that is refused at once. Whoever reads turns `ReadTooSlow` into an answer with a
+reason, as it does for a file that is not there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import stat
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+READ_TIMEOUT: Final = 10.0
+"""Seconds that one read may take."""
+
+MOST_LEFT_BEHIND: Final = 64
+"""Threads that may be stuck at a time; beyond that reads are refused without a try."""
+
+T = TypeVar("T")
+
+
+class ReadTooSlow(OSError):
+    """A read did not end within its time; `strerror` says so in words, as for every other way a read can fail."""
+
+    def __init__(self, what: str, timeout: float) -> None:
+        super().__init__(0, f"it could not be read within {timeout:g} s", what)
+
+
+class _Read:
+    """One read in its thread, and whether anybody still waits for it."""
+
+    def __init__(self, work: Callable[[], Any], late: Callable[[Any], None] | None) -> None:
+        self.ended = threading.Event()
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self._work, self._late = work, late
+        self._lock = threading.Lock()
+        self._left_behind = False
+
+    def run(self) -> None:
+        """Do it; what comes too late is given to `late`."""
+        try:
+            self.result = self._work()
+        except BaseException as error:
+            self.error = error
+        with self._lock:
+            self.ended.set()
+            if not self._left_behind:
+                return
+        _stuck.discard(self)
+        if self.error is None and self._late is not None:
+            with contextlib.suppress(Exception):  # nobody is left to be told
+                self._late(self.result)
+
+    def leave_behind(self) -> bool:
+        """Wait no longer; False when it has ended in this instant."""
+        with self._lock:
+            if self.ended.is_set():
+                return False
+            self._left_behind = True
+            _stuck.add(self)
+            return True
+
+
+_stuck: set[_Read] = set()
+
+
+def read_within(
+    work: Callable[[], T],
+    what: str,
+    *,
+    timeout: float = READ_TIMEOUT,
+    late: Callable[[T], None] | None = None,
+) -> T:
+    """Do something that may block for ever, and wait for it so long and no longer; blocks.
+
+    Args:
+        work: it; it must not care in which thread it is.
+        what: what is read, for the error.
+        timeout: seconds.
+        late: called with what comes out when nobody waits for it any more, such as a socket to be closed.
+
+    Raises:
+        ReadTooSlow: it takes longer, or too many others do.
+        Exception: whatever the work raises.
+    """
+    if len(_stuck) >= MOST_LEFT_BEHIND:
+        raise ReadTooSlow(what, 0.0)
+    read = _Read(work, late)
+    threading.Thread(target=read.run, name=f"read {what}"[:60], daemon=True).start()
+    if not read.ended.wait(timeout) and read.leave_behind():
+        raise ReadTooSlow(what, timeout)
+    if read.error is not None:
+        raise read.error
+    result: T = read.result
+    return result
+
+
+def read_file(path: str | os.PathLike[str], limit: int, *, timeout: float = READ_TIMEOUT) -> bytes:
+    """Read the beginning of a file, or of what is written to a pipe; blocks.
+
+    A pipe that nobody opens for writing, or never closes, is given up in order: no thread stays in it, which would
+    take away what is meant for the next reader.
+
+    Args:
+        path: the file.
+        limit: bytes at most.
+        timeout: seconds at most.
+
+    Raises:
+        ReadTooSlow: it takes longer.
+        OSError: it cannot be read.
+    """
+    # The pipe ends by itself a moment before its thread would be left behind.
+    patience = timeout - min(0.5, timeout / 4)
+    return read_within(lambda: _read_all(os.fspath(path), limit, patience), str(path), timeout=timeout)
+
+
+def _read_all(path: str, limit: int, timeout: float) -> bytes:
+    deadline = time.monotonic() + timeout
+    content = bytearray()
+    # Without O_NONBLOCK the open of a pipe would wait for somebody to write to it.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        waits = not stat.S_ISREG(os.fstat(descriptor).st_mode)
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        while len(content) < limit:
+            if waits and not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                raise ReadTooSlow(path, timeout)
+            try:
+                piece = os.read(descriptor, min(65536, limit - len(content)))
+            except BlockingIOError:
+                continue
+            if not piece:
+                break
+            content += piece
+    finally:
+        os.close(descriptor)
+    return bytes(content)
