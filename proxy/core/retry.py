@@ -9,7 +9,9 @@ byte of the response, there is nothing to retry and nothing to pretend: the trun
 
 Three limits keep retries from feeding an overload: `MAX_RETRIES` for an exchange, a request that another
 proxy marked as retried is not retried again, and a `RetryBudget` for the pool. The delay is full jitter, so
-that exchanges that failed together do not come back together.
+that exchanges that failed together do not come back together. What certainly cost no backend any work, because
+it was refused or never sent, is no food for an overload: it counts against none of them, and only time ends it
+(`Attempt.overdue`).
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ BACKOFF_LIMIT: Final = 0.25
 BUDGET_SHARE: Final = 0.2
 BUDGET_MINIMUM: Final = 3
 """How many exchanges in flight may be retries at one moment: this share of all, and always this many."""
+WAVE: Final = 1.0
+"""Seconds between two backends whose share is retried beyond the budget."""
 
 
 class Failure(StrEnum):
@@ -45,6 +49,8 @@ class Failure(StrEnum):
     """The connection ended, was reset, or carried what is not HTTP."""
     NOT_PROCESSED = "not-processed"
     """The backend says that it did not begin with the request."""
+    NOT_SENT = "not-sent"
+    """Something of our own was missing: a descriptor, or the addresses behind the backend's name."""
     TIMED_OUT = "timed-out"
     """No response in time; the backend may still be working."""
     ERROR_STATUS = "error-status"
@@ -67,6 +73,8 @@ class Attempt:
         sent_bytes: bytes of the final response that were sent to the client.
         retries: how many counted retries this exchange has had already.
         marked: the request came from another proxy that had retried it.
+        untried: a backend could be claimed that this exchange has not failed with.
+        overdue: it has been retried, without being counted, for as long as a request may be held.
     """
 
     failure: Failure
@@ -78,6 +86,8 @@ class Attempt:
     sent_bytes: int = 0
     retries: int = 0
     marked: bool = False
+    untried: bool = False
+    overdue: bool = False
 
 
 class Where(StrEnum):
@@ -151,6 +161,8 @@ class Rule:
     reused: bool | None = None
     idempotent: bool | None = None
     replayable: bool | None = None
+    untried: bool | None = None
+    overdue: bool | None = None
 
     def fits(self, attempt: Attempt) -> bool:
         """Whether this row is about that attempt."""
@@ -163,6 +175,8 @@ class Rule:
                 (self.reused, attempt.reused),
                 (self.idempotent, attempt.idempotent),
                 (self.replayable, attempt.replayable),
+                (self.untried, attempt.untried),
+                (self.overdue, attempt.overdue),
             )
         )
 
@@ -172,6 +186,8 @@ def _only(*failures: Failure) -> frozenset[Failure]:
 
 
 _LOST: Final = _only(Failure.BROKEN)
+UNTOUCHED: Final = _only(Failure.NOT_PROCESSED, Failure.NOT_SENT)
+"""Nothing is wrong with the backend or its connections: the next attempt may use one that is there."""
 
 RULES: Final[tuple[Rule, ...]] = (
     Rule("the client went away", Fail(Ending.ABANDON, 499), failures=_only(Failure.CLIENT_GONE)),
@@ -182,6 +198,14 @@ RULES: Final[tuple[Rule, ...]] = (
         failures=_only(Failure.STALE),
         written=False,
         replayable=True,
+    ),
+    Rule(
+        "no connection, and another backend to ask",
+        Retry(Where.OTHER_BACKEND, counted=False, blame=True),
+        failures=_only(Failure.NOT_CONNECTED),
+        replayable=True,
+        untried=True,
+        overdue=False,
     ),
     Rule(
         "no connection",
@@ -199,10 +223,12 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "the backend did not process it",
-        Retry(Where.OTHER_BACKEND),
-        failures=_only(Failure.NOT_PROCESSED),
+        Retry(Where.OTHER_BACKEND, counted=False),
+        failures=UNTOUCHED,
         replayable=True,
+        overdue=False,
     ),
+    Rule("nobody processed it in time", Fail(Ending.ANSWER, 503), failures=UNTOUCHED, overdue=True),
     # A used connection that ends without a byte is most likely the race with the backend's own idle timeout:
     # no blame, and the same backend on a fresh connection is as good as any.
     Rule(
@@ -270,21 +296,35 @@ def backoff(retries: int, random: Callable[[], float]) -> float:
 
 
 class RetryBudget:
-    """How many exchanges of a pool may be retries at one moment."""
+    """How many exchanges of a pool may be retries at one moment.
 
-    __slots__ = ("active",)
+    It is there for overload, where every backend fails a few. A backend that dies fails at once all that it has in
+    flight, and that is given places beyond the budget: to one backend at a time, once in `WAVE` seconds.
+    """
+
+    __slots__ = ("_dying", "_left", "_since", "active")
 
     def __init__(self) -> None:
         self.active = 0
+        self._dying: object = None
+        self._left = 0  # places for what it had in flight
+        self._since = -WAVE
 
-    def claim(self, in_flight: int) -> bool:
+    def claim(self, in_flight: int, *, backend: object = None, share: int = 0, now: float = 0.0) -> bool:
         """Take a place, if there is one; `release` gives it back when the exchange ends.
 
         Args:
-            in_flight: exchanges in flight in the pool, this one included.
+            in_flight: exchanges in flight in the pool.
+            backend: which one failed.
+            share: exchanges that are in flight in it, this one included.
+            now: seconds of any clock, the same for all calls.
         """
         if self.active >= max(BUDGET_MINIMUM, int(in_flight * BUDGET_SHARE)):
-            return False
+            if now - self._since >= WAVE:
+                self._dying, self._left, self._since = backend, share, now
+            if backend != self._dying or not self._left:
+                return False
+            self._left -= 1
         self.active += 1
         return True
 

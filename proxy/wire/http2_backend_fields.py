@@ -22,6 +22,8 @@ An empty one is malformed (RFC 9113 8.3.1), and common servers end the whole con
 """
 _NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_OF_HTTP1: Final = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
+"""What binds a connection of HTTP/1.1 has no meaning here, and makes a message malformed (RFC 9113 8.2.2)."""
 
 
 def write_request(
@@ -65,10 +67,10 @@ def read_response(fields: Sequence[Field], *, ended: bool, bodiless: bool) -> Re
     head = ResponseHead()
     regular: list[Field] = []
     for name, value in fields:
-        if _CONTROL.search(value):
+        if _CONTROL.search(value) or value != value.strip(b" \t"):
             raise UpstreamBroken("a field value of the response is malformed")
         if name == b":status":
-            if len(value) != 3 or not value.isdigit() or head.status:
+            if len(value) != 3 or not value.isdigit() or head.status or regular:
                 raise UpstreamBroken("the response's status is malformed")
             head.status = int(value)
         elif not _NAME.fullmatch(name):
@@ -77,10 +79,10 @@ def read_response(fields: Sequence[Field], *, ended: bool, bodiless: bool) -> Re
             if head.content_length is not None or len(value) > 18 or not value.isdigit():
                 raise UpstreamBroken("the response's Content-Length is not one number")
             head.content_length = int(value)
-        elif is_response_special(name):
+        elif name in _OF_HTTP1:
             raise UpstreamBroken("the response has a field of HTTP/1.1 connections")
-        else:
-            regular.append((name, value.strip(b" \t")))
+        elif not is_response_special(name):  # such as the Trailer of gRPC, which speaks of this connection's framing
+            regular.append((name, value))
     head.fields = regular
     head.dated = any(name == b"date" for name, _ in regular)
     status = head.status
@@ -106,6 +108,6 @@ def read_trailers(fields: Sequence[Field]) -> list[Field]:
         UpstreamBroken: they could be taken for something else.
     """
     for name, value in fields:
-        if not _NAME.fullmatch(name) or _CONTROL.search(value):
+        if not _NAME.fullmatch(name) or name in _OF_HTTP1 or _CONTROL.search(value):
             raise UpstreamBroken("a trailer field of the response is malformed")
     return list(fields)

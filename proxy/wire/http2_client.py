@@ -1,343 +1,363 @@
 """One HTTP/2 connection to a backend (RFC 9113), the client's side, without I/O: bytes in, items out.
 
-h2 keeps the connection and its streams. Two things are done here. GOAWAY is read before h2 sees it, because h2 takes
-it for the end of the connection, while streams up to the one it names go on (RFC 9113 6.8). And windows are opened
-here: the connection's at once, so that a stream whose client is slow does not stop the others, and a stream's only by
-what has gone on, which bounds what may wait for one client.
+Who does what, as for clients (`proxy.wire.http2`). h2 keeps the connection: the preface, settings, pings. Frames of
+streams are read here, each against the rules of its stream, because what h2 does about a response that is malformed is
+to end the connection, and with it every other exchange that it carries: a stream error is the reset of one stream
+(RFC 9113 5.4.2, 8.1.1) and comes out as `Lost`. GOAWAY is read here, because h2 takes it for the end of the connection,
+while streams up to the one it names go on (6.8). And windows are opened here: the connection's at once, so that a
+stream whose client is slow does not stop the others, and a stream's only by what has gone on, which bounds what may
+wait for one client.
+
+Small frames cost their readers little: a stream's pieces of one read come out as one `Body`, and of very many frames
+only so many are read at a time (`more`).
 
 A backend that breaks a rule of the connection is left: `error` says why, and nothing more can be fed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
-from h2.config import H2Configuration
-from h2.connection import H2Connection
 from h2.errors import ErrorCodes
-from h2.events import (
-    DataReceived,
-    Event,
-    InformationalResponseReceived,
-    RemoteSettingsChanged,
-    ResponseReceived,
-    StreamEnded,
-    StreamReset,
-    TrailersReceived,
-    WindowUpdated,
-)
+from h2.events import RemoteSettingsChanged
 from h2.exceptions import ProtocolError
-from h2.settings import SettingCodes, Settings
-from hpack.exceptions import HPACKError
+from h2.settings import SettingCodes
+from hpack.exceptions import HPACKError, OversizedHeaderListError
 
 from proxy.core.errors import UpstreamBroken
-from proxy.core.messages import Field, ResponseHead
+from proxy.core.messages import Field
 from proxy.wire import http2_frames as frames
+from proxy.wire.field_compression import list_size
 from proxy.wire.http2_backend_fields import read_response, read_trailers
+from proxy.wire.http2_backend_items import Body, Ended, Item, Leaving, Lost, Opened, Responded, Trailed
+from proxy.wire.http2_client_writer import CONNECTION_WINDOW, LIST_BYTES, OVERSIZE, Data, Http2ClientWriter, Stream
 
-MAX_STREAMS: Final = 100
-"""Exchanges at a time on one connection, whatever the backend allows."""
-FIRST_STREAMS: Final = 32
-"""As long as the backend has not said how many it allows."""
-STREAM_WINDOW: Final = 128 * 1024
-CONNECTION_WINDOW: Final = 4 * 1024 * 1024
-LAST_STREAM: Final = 1 << 30
-"""After so many a new connection is better than an overflow."""
+INTERIMS: Final = 32
+"""Informational responses before the final one: they pass no window."""
+FRAMES_AT_A_TIME: Final = 512
+"""Frames read before others get their turn: about a millisecond."""
 
-Data = bytes | bytearray | memoryview
+_KNOWN_SETTINGS: Final = frozenset(SettingCodes)
 
 
-@dataclass(frozen=True, slots=True)
-class Responded:
-    """A response begins, or an informational one came."""
+class Http2ClientSession(Http2ClientWriter):
+    """See the module.
 
-    stream_id: int
-    head: ResponseHead
+    Attributes:
+        settled: the backend has shown that it speaks HTTP/2, and said what it allows.
+        more: not all that was fed has been read; `feed` goes on, with or without something new.
+        answered: bytes of answers to pings and settings that were put out; whoever sends them sets it back.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """A piece of a response's body; to be credited once it has gone on."""
-
-    stream_id: int
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A response is whole."""
-
-    stream_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """The backend takes more: on one stream, or, with stream 0, on any."""
-
-    stream_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class Trailed:
-    """The fields behind a response's body; its end follows."""
-
-    stream_id: int
-    fields: list[Field]
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """A stream is gone. `processed` is false where the backend says that it did not begin with the request; `answered`
-    is true where it had begun to answer, in whatever way."""
-
-    stream_id: int
-    detail: str
-    processed: bool = True
-    answered: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Leaving:
-    """The backend takes no new streams here; those above `last` it did not begin with."""
-
-    last: int
-
-
-Item = Responded | Body | Trailed | Ended | Lost | Opened | Leaving
-
-
-class Http2ClientSession:
-    """See the module."""
-
-    __slots__ = ("_bodiless", "_items", "_machine", "_owed", "_rest", "_settled", "_unopened", "error", "leaving")
+    __slots__ = (
+        "_block",
+        "_block_ended",
+        "_block_stream",
+        "_gathering",
+        "_inbound",
+        "_items",
+        "_rest",
+        "_unopened",
+        "answered",
+        "more",
+        "settled",
+    )
 
     def __init__(self) -> None:
-        machine = H2Connection(H2Configuration(client_side=True, header_encoding=None, validate_outbound_headers=False))
-        machine.local_settings = Settings(
-            client=True,
-            initial_values={
-                SettingCodes.ENABLE_PUSH: 0,
-                SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
-                SettingCodes.MAX_HEADER_LIST_SIZE: 64 * 1024,
-            },
-        )
-        machine.initiate_connection()
-        machine.increment_flow_control_window(CONNECTION_WINDOW - 65535)
-        self._machine = machine
+        super().__init__()
         self._items: list[Item] = []
-        self._bodiless: set[int] = set()  # streams whose response has no body: asked for with HEAD, or of such a status
-        self._owed: dict[int, int] = {}  # bytes of each stream that went on and are not told yet
-        self._unopened = 0  # the same of the connection
+        self._gathering: list[tuple[int, Stream]] = []  # streams that have pieces
+        self._inbound = CONNECTION_WINDOW
+        self._unopened = 0  # bytes of the connection's window that came and were not told yet
         self._rest = b""
-        self._settled = False
-        self.error: str | None = None
-        self.leaving = False
+        self._block: bytearray | None = None
+        self._block_stream = 0
+        self._block_ended = False
+        self.settled = False
+        self.more = False
+        self.answered = 0
 
-    # What the backend said.
-
-    @property
-    def settled(self) -> bool:
-        """Whether the backend has shown that it speaks HTTP/2."""
-        return self._settled
-
-    @property
-    def room(self) -> int:
-        """How many streams may be open at a time."""
-        if self.leaving or self.error is not None or self._machine.highest_outbound_stream_id > LAST_STREAM:
-            return 0
-        if not self._settled:
-            return FIRST_STREAMS
-        return min(MAX_STREAMS, self._machine.remote_settings.max_concurrent_streams)
-
-    def feed(self, data: Data) -> list[Item]:
+    def feed(self, data: Data = b"") -> list[Item]:
         """Read what the backend sent next."""
         items = self._items = []
-        buffer = self._rest + bytes(data)
+        buffer = self._rest + bytes(data) if self._rest else bytes(data)
         place, end = 0, len(buffer)
-        spoken_on = 0
+        left = FRAMES_AT_A_TIME
+        stream_id = 0
+        unpack = frames.HEADER.unpack_from
         try:
-            while self.error is None and end - place >= frames.HEADER_BYTES:
-                high, low, kind, _flags, spoken_on = frames.HEADER.unpack_from(buffer, place)
+            while left and self.error is None and end - place >= frames.HEADER_BYTES:
+                high, low, kind, flags, stream_id = unpack(buffer, place)
                 length = high << 8 | low
-                start = place + frames.HEADER_BYTES
-                if length > frames.MAX_FRAME or (not self._settled and kind != frames.SETTINGS):
-                    self._fail("what the backend speaks is not HTTP/2")
+                if length > frames.MAX_FRAME or (not self.settled and kind != frames.SETTINGS):
+                    self._fail(ErrorCodes.PROTOCOL_ERROR, "what the backend speaks is not HTTP/2")
                     break
+                start = place + frames.HEADER_BYTES
                 if end - start < length:
                     break
-                if kind == frames.GOAWAY:
-                    self._on_goaway(buffer[start : start + length])
-                else:
-                    self._settled = True
-                    for event in self._machine.receive_data(buffer[place : start + length]):
-                        self._on_event(event)
+                stream_id &= frames.MAX_STREAM
+                self._read_frame(kind, flags, stream_id, buffer, start, start + length)
                 place = start + length
-        except (ProtocolError, HPACKError, IndexError) as error:
-            self.error = f"the backend broke HTTP/2: {error}"
-            if spoken_on:
-                self._items.append(Lost(spoken_on, self.error, answered=True))
-        self._rest = buffer[place:]
-        if self._unopened >= CONNECTION_WINDOW // 2 and self.error is None:
-            self._machine.increment_flow_control_window(self._unopened)
+                left -= 1
+        except ProtocolError as error:
+            self._machine.clear_outbound_data_buffer()
+            self._fail(error.error_code, type(error).__name__)
+        self._rest = buffer[place:] if place < end else b""
+        self.more = not left and len(self._rest) >= frames.HEADER_BYTES and self.error is None
+        self._put_out_bodies()
+        if self.error is not None and stream_id in self._streams:
+            items.append(Lost(stream_id, self.error, answered=True))
+        elif self._unopened >= CONNECTION_WINDOW // 2:
+            self._out.append(frames.write_window_update(0, self._unopened))
+            self._inbound += self._unopened
             self._unopened = 0
         return items
 
-    def _fail(self, detail: str) -> None:
-        self.error = detail
-        self._machine.close_connection(ErrorCodes.PROTOCOL_ERROR)
+    def _put_out_bodies(self) -> None:
+        for stream_id, stream in self._gathering:
+            if stream.pieces:
+                self._items[stream.place] = Body(stream_id, b"".join(stream.pieces))
+                stream.pieces = []
+        self._gathering.clear()
 
-    def _on_goaway(self, payload: bytes) -> None:
-        if len(payload) < 8:
-            self._fail("GOAWAY is too short")
-            return
-        self.leaving = True
-        self._items.append(Leaving(int.from_bytes(payload[:4], "big") & 0x7FFFFFFF))
+    def _read_frame(self, kind: int, flags: int, stream_id: int, buffer: bytes, start: int, end: int) -> None:
+        length = end - start
+        if self._block is not None and (kind != frames.CONTINUATION or stream_id != self._block_stream):
+            self._fail(ErrorCodes.PROTOCOL_ERROR, "a frame inside of a head")
+        elif kind == frames.DATA:
+            self._on_data(flags, stream_id, buffer, start, end)
+        elif kind == frames.HEADERS:
+            self._on_headers(flags, stream_id, buffer[start:end])
+        elif kind == frames.CONTINUATION:
+            self._on_continuation(flags, buffer[start:end])
+        elif kind == frames.WINDOW_UPDATE:
+            self._on_window_update(stream_id, buffer[start:end])
+        elif kind == frames.RST_STREAM:
+            self._on_reset(stream_id, buffer[start:end])
+        elif kind == frames.SETTINGS:
+            self._on_settings(flags, stream_id, buffer[start:end])
+        elif kind == frames.PING:
+            self._pass_on(buffer[start - frames.HEADER_BYTES : end])
+        elif kind == frames.GOAWAY:
+            if stream_id or length < 8:
+                self._fail(ErrorCodes.PROTOCOL_ERROR, "GOAWAY is malformed")
+                return
+            self.leaving = True
+            self._items.append(Leaving(int.from_bytes(buffer[start : start + 4], "big") & frames.MAX_STREAM))
+        elif kind == frames.PUSH_PROMISE:
+            self._fail(ErrorCodes.PROTOCOL_ERROR, "a push that was not allowed")
+        # What is left is PRIORITY, which binds nobody, and what nobody knows (RFC 9113 5.5).
 
-    def _on_event(self, event: Event) -> None:
-        items = self._items
-        match event:
-            case DataReceived(stream_id=stream_id, data=data, flow_controlled_length=length):
-                assert stream_id is not None
-                self._unopened += length or 0
-                if data and stream_id in self._bodiless:
-                    self._break_stream(stream_id, UpstreamBroken("a body where there is none"))
-                elif data:
-                    items.append(Body(stream_id, data))
-                if length and length > len(data or b""):
-                    self.credit(stream_id, length - len(data or b""))
-            case ResponseReceived() | InformationalResponseReceived():
-                self._on_response(event)
-            case TrailersReceived(stream_id=stream_id, headers=headers):
-                assert stream_id is not None
-                try:
-                    items.append(Trailed(stream_id, read_trailers(headers or ())))
-                except UpstreamBroken as error:
-                    self._break_stream(stream_id, error)
-            case StreamEnded(stream_id=stream_id):
-                assert stream_id is not None
-                self._owed.pop(stream_id, None)
-                items.append(Ended(stream_id))
-            case StreamReset(stream_id=stream_id, error_code=code):
-                assert stream_id is not None
-                self._forget(stream_id)
-                refused = code == ErrorCodes.REFUSED_STREAM
-                items.append(Lost(stream_id, f"the backend reset the stream ({code!s})", processed=not refused))
-            case WindowUpdated(stream_id=stream_id):
-                items.append(Opened(stream_id or 0))
-            case RemoteSettingsChanged():
-                items.append(Opened(0))
-            case _:
-                pass
-
-    def _on_response(self, event: ResponseReceived | InformationalResponseReceived) -> None:
-        stream_id = event.stream_id
-        assert stream_id is not None
-        ended = isinstance(event, ResponseReceived) and event.stream_ended is not None
-        try:
-            head = read_response(
-                event.headers or (),
-                ended=ended,
-                bodiless=stream_id in self._bodiless,
-            )
-        except UpstreamBroken as error:
-            self._break_stream(stream_id, error)
-        else:
-            if head.status in (204, 304):
-                self._bodiless.add(stream_id)
-            self._items.append(Responded(stream_id, head))
-
-    def _break_stream(self, stream_id: int, error: UpstreamBroken) -> None:
-        self.reset(stream_id, ErrorCodes.PROTOCOL_ERROR)
-        self._items.append(Lost(stream_id, error.detail, answered=True))
-
-    def _forget(self, stream_id: int) -> None:
-        self._bodiless.discard(stream_id)
-        self._owed.pop(stream_id, None)
-
-    # What we say.
-
-    def take_output(self) -> bytes:
-        """What is to be sent."""
-        return self._machine.data_to_send()
-
-    def send_head(self, fields: list[Field], *, end: bool) -> int:
-        """Begin a stream with the head of a request.
-
-        Returns:
-            Its number.
-
-        Raises:
-            UpstreamBroken: the backend allows no more streams; nothing was sent.
-        """
-        try:
-            stream_id = self._machine.get_next_available_stream_id()
-            self._machine.send_headers(stream_id, fields, end_stream=end)
-        except ProtocolError as error:
-            raise UpstreamBroken(f"no stream: {error}") from error
-        if fields[0][1] == b"HEAD":
-            self._bodiless.add(stream_id)
-        return stream_id
-
-    def send_body(self, stream_id: int, data: Data) -> int:
-        """Send of a body what the windows allow.
-
-        Returns:
-            How many bytes went; all of them if the stream is gone, where nobody wants them.
-        """
+    def _pass_on(self, frame: bytes) -> None:
+        """Have h2 read a frame of the connection, and tell what came of it."""
         machine = self._machine
-        view = memoryview(data)
-        sent = 0
-        try:
-            room = min(len(view), machine.local_flow_control_window(stream_id))
-            while sent < room:
-                piece = view[sent : min(sent + frames.MAX_FRAME, room)]
-                machine.send_data(stream_id, bytes(piece))
-                sent += len(piece)
-        except ProtocolError:
-            return len(view)
-        return sent
+        changed = any(isinstance(event, RemoteSettingsChanged) for event in machine.receive_data(frame))
+        said = machine.data_to_send()
+        if said:
+            self._out.append(said)
+            self.answered += len(said)
+        if changed:
+            self._items.append(Opened(0))
 
-    def send_end(self, stream_id: int, trailers: Sequence[Field] = ()) -> None:
-        """The request is whole; what comes behind its body goes with the end."""
-        try:
-            if trailers:
-                self._machine.send_headers(stream_id, trailers, end_stream=True)
-            else:
-                self._machine.end_stream(stream_id)
-        except ProtocolError:
-            pass  # the stream is gone, and that was told
-
-    def credit(self, stream_id: int, size: int) -> None:
-        """Bytes of a response's body have gone on: the backend may send as many more."""
-        owed = self._owed.get(stream_id, 0) + size
-        if owed < STREAM_WINDOW // 2:
-            self._owed[stream_id] = owed
+    def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
+        if not self.settled and flags & frames.ACK:
+            self._fail(ErrorCodes.PROTOCOL_ERROR, "the first frame is not SETTINGS")
             return
-        self._owed[stream_id] = 0
-        try:
-            self._machine.increment_flow_control_window(owed, stream_id)
-        except (ProtocolError, KeyError):
-            self._owed.pop(stream_id, None)  # the stream has ended
-
-    def reset(self, stream_id: int, code: int = ErrorCodes.CANCEL) -> None:
-        """Reset a stream, if it is still there."""
-        self._forget(stream_id)
-        try:
-            self._machine.reset_stream(stream_id, code)
-        except ProtocolError:
-            pass  # it has ended
-
-    def release(self, stream_id: int) -> None:
-        """An exchange is over; a stream that did not end on both sides is reset."""
-        stream = self._machine.streams.get(stream_id)
-        if stream is not None and not stream.closed and self.error is None:
-            self.reset(stream_id)
+        if flags & frames.ACK or len(payload) % 6:
+            known = payload
         else:
-            self._forget(stream_id)
+            # What is not known is ignored (RFC 9113 6.5.2), before h2 would keep it.
+            known = b"".join(
+                payload[place : place + 6]
+                for place in range(0, len(payload), 6)
+                if int.from_bytes(payload[place : place + 2], "big") in _KNOWN_SETTINGS
+            )
+        self._pass_on(frames.write_frame(frames.SETTINGS, flags, stream_id, known))
+        self.settled = True
 
-    def say_farewell(self) -> None:
-        """Nothing more will be asked."""
-        if self.error is None:
-            self._machine.close_connection()
+    def _on_window_update(self, stream_id: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            self._fail(ErrorCodes.FRAME_SIZE_ERROR, "WINDOW_UPDATE has four bytes")
+            return
+        increment = int.from_bytes(payload, "big") & 0x7FFFFFFF
+        if not stream_id:
+            machine = self._machine
+            machine.outbound_flow_control_window += increment
+            if not increment:
+                self._fail(ErrorCodes.PROTOCOL_ERROR, "a window opens by nothing")
+            elif machine.outbound_flow_control_window > frames.MAX_WINDOW:
+                self._fail(ErrorCodes.FLOW_CONTROL_ERROR, "the connection's window is too large")
+            else:
+                self._items.append(Opened(0))
+            return
+        stream = self._stream_of(stream_id)
+        if stream is None:
+            return
+        stream.outbound_flow_control_window += increment
+        if not increment:
+            self._break_stream(stream_id, ErrorCodes.PROTOCOL_ERROR, "a window opens by nothing")
+        elif stream.outbound_flow_control_window > frames.MAX_WINDOW:
+            self._break_stream(stream_id, ErrorCodes.FLOW_CONTROL_ERROR, "the window is too large")
+        else:
+            self._items.append(Opened(stream_id))
+
+    def _on_reset(self, stream_id: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            self._fail(ErrorCodes.FRAME_SIZE_ERROR, "RST_STREAM has four bytes")
+        elif self._stream_of(stream_id) is not None:
+            del self._streams[stream_id]
+            code = int.from_bytes(payload, "big")
+            name = ErrorCodes(code).name if code <= ErrorCodes.HTTP_1_1_REQUIRED else str(code)
+            refused = code == ErrorCodes.REFUSED_STREAM
+            self._items.append(Lost(stream_id, f"the backend reset the stream ({name})", processed=not refused))
+
+    def _stream_of(self, stream_id: int) -> Stream | None:
+        """The stream of a frame.
+
+        What comes for one that has ended was perhaps under way, and concerns nobody else; one that never was is an
+        error of the connection.
+        """
+        stream = self._streams.get(stream_id)
+        if stream is None and (stream_id % 2 == 0 or stream_id > self._last_stream):
+            self._fail(ErrorCodes.PROTOCOL_ERROR, "a frame on a stream that never was")
+        return stream
+
+    def _on_data(self, flags: int, stream_id: int, buffer: bytes, start: int, end: int) -> None:
+        length = end - start
+        stream = self._streams.get(stream_id) or self._stream_of(stream_id)
+        self._inbound -= length
+        self._unopened += length
+        if self._inbound < 0:
+            self._fail(ErrorCodes.FLOW_CONTROL_ERROR, "more than the connection's window")
+        if self.error is not None or stream is None:
+            return
+        if flags & frames.PADDED:
+            padding = buffer[start] if length else 0
+            if padding >= length:
+                self._fail(ErrorCodes.PROTOCOL_ERROR, "more padding than frame")
+                return
+            start, end = start + 1, end - padding
+        size = end - start
+        stream.inbound -= length
+        if stream.inbound < 0:
+            self._break_stream(stream_id, ErrorCodes.FLOW_CONTROL_ERROR, "more than the stream's window")
+            return
+        if length > size:
+            self.credit(stream_id, length - size)
+        ended = flags & frames.END_STREAM
+        if stream.remote_ended:
+            self._break_stream(stream_id, ErrorCodes.STREAM_CLOSED, "more after the end of the response")
+            return
+        if not stream.responded:
+            self._break_stream(stream_id, ErrorCodes.PROTOCOL_ERROR, "a body before the response")
+            return
+        left = stream.left
+        if left is not None:
+            left = stream.left = left - size
+            if left < 0 or (ended and left):
+                detail = "a body where there is none" if stream.bodiless else "the body is not as long as announced"
+                self._break_stream(stream_id, ErrorCodes.PROTOCOL_ERROR, detail)
+                return
+        if size:
+            if not stream.pieces:
+                stream.place = len(self._items)
+                self._items.append(Opened(stream_id))  # keeps the place of what `_put_out_bodies` makes of the pieces
+                self._gathering.append((stream_id, stream))
+            stream.pieces.append(buffer[start:end])
+        if ended:
+            self._end_remote(stream_id, stream)
+
+    def _on_headers(self, flags: int, stream_id: int, payload: bytes) -> None:
+        if flags & (frames.PADDED | frames.PRIORITIZED):
+            padding = payload[0] if flags & frames.PADDED and payload else 0
+            start = bool(flags & frames.PADDED) + 5 * bool(flags & frames.PRIORITIZED)
+            if len(payload) < start + padding:
+                self._fail(ErrorCodes.PROTOCOL_ERROR, "HEADERS are too short")
+                return
+            payload = payload[start : len(payload) - padding]
+        ended = bool(flags & frames.END_STREAM)
+        if flags & frames.END_HEADERS:
+            self._on_block(stream_id, payload, ended=ended)
+            return
+        self._block = bytearray(payload)
+        self._block_stream = stream_id
+        self._block_ended = ended
+
+    def _on_continuation(self, flags: int, payload: bytes) -> None:
+        block = self._block
+        if block is None:
+            self._fail(ErrorCodes.PROTOCOL_ERROR, "CONTINUATION of nothing")
+            return
+        block += payload
+        if len(block) > OVERSIZE * LIST_BYTES:
+            self._fail(ErrorCodes.ENHANCE_YOUR_CALM, "the head is too large")
+        elif flags & frames.END_HEADERS:
+            self._block = None
+            self._on_block(self._block_stream, bytes(block), ended=self._block_ended)
+
+    def _on_block(self, stream_id: int, block: bytes, *, ended: bool) -> None:
+        """A whole field block; it is decoded whatever becomes of it, because later ones build on it."""
+        try:
+            fields = self._decoder.read(block)
+        except OversizedHeaderListError:
+            self._fail(ErrorCodes.ENHANCE_YOUR_CALM, "the fields are too large together")
+            return
+        except (HPACKError, IndexError) as error:
+            self._fail(ErrorCodes.COMPRESSION_ERROR, f"unreadable fields ({type(error).__name__})")
+            return
+        stream = self._stream_of(stream_id)
+        if stream is None:
+            return
+        if stream.remote_ended:
+            self._break_stream(stream_id, ErrorCodes.STREAM_CLOSED, "more after the end of the response")
+            return
+        try:
+            if list_size(fields) > LIST_BYTES:
+                raise UpstreamBroken("the fields are too large together")
+            if stream.responded:
+                self._on_trailers(stream_id, stream, fields, ended=ended)
+            else:
+                self._on_response(stream_id, stream, fields, ended=ended)
+        except UpstreamBroken as error:
+            self._break_stream(stream_id, ErrorCodes.PROTOCOL_ERROR, error.detail)
+
+    def _on_trailers(self, stream_id: int, stream: Stream, fields: list[Field], *, ended: bool) -> None:
+        if not ended:
+            raise UpstreamBroken("trailers that do not end the stream")
+        if stream.left:
+            raise UpstreamBroken("the body is not as long as announced")
+        self._items.append(Trailed(stream_id, read_trailers(fields)))
+        self._end_remote(stream_id, stream)
+
+    def _on_response(self, stream_id: int, stream: Stream, fields: list[Field], *, ended: bool) -> None:
+        head = read_response(fields, ended=ended, bodiless=stream.bodiless)
+        if head.status < 200:
+            stream.interims += 1
+            if stream.interims > INTERIMS:
+                raise UpstreamBroken("too many informational responses")
+        else:
+            stream.responded = True
+            stream.bodiless = stream.bodiless or head.status in (204, 304)
+            stream.left = 0 if stream.bodiless else head.content_length
+        self._items.append(Responded(stream_id, head))
+        if ended:
+            self._end_remote(stream_id, stream)
+
+    def _end_remote(self, stream_id: int, stream: Stream) -> None:
+        stream.remote_ended = True
+        self._items.append(Ended(stream_id))
+        if stream.local_ended:
+            del self._streams[stream_id]
+
+    def _break_stream(self, stream_id: int, code: int, detail: str) -> None:
+        """A stream error: the exchange fails, and what came of its response in this read is not believed either."""
+        stream = self._streams[stream_id]
+        ended = stream.remote_ended
+        stream.pieces = []
+        self.reset(stream_id, code)
+        if not ended:
+            # In place, because the places of other streams' bodies are kept.
+            for place, item in enumerate(self._items):
+                if item.stream_id == stream_id:
+                    self._items[place] = Opened(stream_id)
+            self._items.append(Lost(stream_id, detail, answered=True))

@@ -38,6 +38,10 @@ ROWS: dict[str, tuple[Attempt, Retry | Fail]] = {
         Attempt(failure=Failure.STALE, reused=True),
         Retry(Where.NEXT_CONNECTION, counted=False),
     ),
+    "no connection, and another backend to ask": (
+        Attempt(failure=Failure.NOT_CONNECTED, untried=True, retries=MAX_RETRIES, marked=True),
+        Retry(Where.OTHER_BACKEND, counted=False, blame=True),
+    ),
     "no connection": (
         Attempt(failure=Failure.NOT_CONNECTED),
         Retry(Where.OTHER_BACKEND, blame=True),
@@ -47,8 +51,12 @@ ROWS: dict[str, tuple[Attempt, Retry | Fail]] = {
         Retry(Where.OTHER_BACKEND, blame=True),
     ),
     "the backend did not process it": (
-        Attempt(failure=Failure.NOT_PROCESSED, request_bytes=9, response_bytes=9),
-        Retry(Where.OTHER_BACKEND),
+        Attempt(failure=Failure.NOT_PROCESSED, request_bytes=9, response_bytes=9, retries=MAX_RETRIES, marked=True),
+        Retry(Where.OTHER_BACKEND, counted=False),
+    ),
+    "nobody processed it in time": (
+        Attempt(failure=Failure.NOT_SENT, overdue=True),
+        Fail(Ending.ANSWER, 503),
     ),
     "a reused connection ended without a response": (
         Attempt(failure=Failure.BROKEN, reused=True, idempotent=True, request_bytes=9),
@@ -118,6 +126,8 @@ attempts = st.builds(
     sent_bytes=st.sampled_from((0, 1)),
     retries=st.integers(0, 3),
     marked=st.booleans(),
+    untried=st.booleans(),
+    overdue=st.booleans(),
 )
 
 
@@ -129,12 +139,14 @@ def test_a_retry_never_does_twice_what_was_asked_once(attempt: Attempt) -> None:
         safe = attempt.idempotent and attempt.response_bytes == 0
         # A connect that failed carries nothing, whatever an earlier attempt has written.
         untouched = attempt.request_bytes == 0 or attempt.failure is Failure.NOT_CONNECTED
-        assert safe or untouched or attempt.failure is Failure.NOT_PROCESSED
+        assert safe or untouched or attempt.failure in (Failure.NOT_PROCESSED, Failure.NOT_SENT)
         assert attempt.replayable
         assert attempt.sent_bytes == 0
         if verdict.counted:
             assert attempt.retries < MAX_RETRIES
             assert not attempt.marked
+        elif verdict.where is Where.OTHER_BACKEND:
+            assert not attempt.overdue
     elif attempt.sent_bytes and attempt.failure is not Failure.CLIENT_GONE:
         assert verdict.ending is Ending.TRUNCATE
 
@@ -179,3 +191,28 @@ def test_the_budget_is_a_fifth_of_what_is_in_flight_and_three_at_least() -> None
         budget.release()
     with pytest.raises(ValueError, match="never claimed"):
         budget.release()
+
+
+def test_the_share_of_one_backend_that_dies_fits_the_budget() -> None:
+    """Also while a few of others are retried (found: 10 of 15 were given up)."""
+    budget = RetryBudget()
+    assert [budget.claim(30, backend="b", share=9, now=5.0) for _ in range(2)] == [True, True]
+    assert all(budget.claim(30, backend="a", share=left, now=5.1) for left in range(15, 0, -1))
+    assert not budget.claim(30, backend="a", share=1, now=5.5)
+
+
+def test_only_one_backend_at_a_time_is_taken_for_dying() -> None:
+    """When all fail it is an overload; a second later another may have died."""
+    budget = RetryBudget()
+    assert all(budget.claim(30, backend="a", share=left, now=5.0) for left in range(15, 0, -1))
+    assert not budget.claim(30, backend="b", share=15, now=5.5)
+    assert all(budget.claim(30, backend="b", share=left, now=6.0) for left in range(15, 0, -1))
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.sampled_from("abc"), st.integers(0, 50)), max_size=80))
+def test_of_what_fails_together_only_so_much_is_retried(claims: list[tuple[int, str, int]]) -> None:
+    """A fifth of all, or three, and the share of one backend."""
+    budget = RetryBudget()
+    for in_flight, backend, share in claims:
+        budget.claim(in_flight, backend=backend, share=share, now=0.5)
+    assert budget.active <= max((10, *(share + 10 for _, _, share in claims)))

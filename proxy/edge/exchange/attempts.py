@@ -14,6 +14,7 @@ from proxy.core.errors import ConnectFailed, NothingLeft, Side, UpstreamBroken, 
 from proxy.core.messages import IDEMPOTENT, Field
 from proxy.core.retry import (
     RETRY_FIELD,
+    UNTOUCHED,
     Attempt,
     Ending,
     Fail,
@@ -92,7 +93,7 @@ class Attempts(Record):
         """The connection to the backend failed and is closed."""
         self.connection = None
         if isinstance(error, ConnectFailed):
-            failure = Failure.NOT_CONNECTED
+            failure = Failure.NOT_SENT if isinstance(error, NothingLeft) else Failure.NOT_CONNECTED
             self.written = 0
         elif isinstance(error, UpstreamTimedOut):
             failure = Failure.TIMED_OUT
@@ -109,6 +110,7 @@ class Attempts(Record):
         assert gate is not None
         assert backend is not None
         taken = self.request_bytes
+        now = self.plane.poller.now
         verdict = decide(
             Attempt(
                 failure=failure,
@@ -118,17 +120,20 @@ class Attempts(Record):
                 replayable=not taken or (self._replay is not None and self._replay.whole),
                 response_bytes=int(responded),
                 sent_bytes=int(self._began),
-                retries=self.retries,
+                retries=self._counted,
                 marked=self.head.field(RETRY_FIELD) is not None,
+                untried=not gate.only_excluded((*self._excluded, backend.id)),
+                overdue=bool(self.free_since) and now - self.free_since > gate.table.hold_timeout,
             )
         )
         self.error = str(error)
         self.side = Side.UPSTREAM
         self._sending = False
+        share = backend.in_flight
         self._release_claim()
         if isinstance(verdict, Retry) and verdict.counted and self.written and not self._in_budget:
             # A retry of what was never written costs no backend anything, and needs no place in the budget.
-            if gate.budget.claim(gate.in_flight):
+            if gate.budget.claim(gate.in_flight, backend=backend.id, share=share, now=now):
                 self._in_budget = True
             else:
                 verdict = given_up(verdict)
@@ -139,21 +144,28 @@ class Attempts(Record):
                 self._retry(gate, backend.id, failure, where, counted=counted)
             case Fail(ending=Ending.TRUNCATE | Ending.ABANDON):
                 self._break_off()
+            case Fail(status=503):
+                self.turn_away(self.error)
             case Fail(status=status):
                 self.answer(status or 502, side=Side.UPSTREAM, error=self.error)
 
     def _retry(self, gate: Gate, backend: BackendId, failure: Failure, where: Where, *, counted: bool) -> None:
-        self.retries += counted
+        self._counted += counted
+        self.retries += where is not Where.NEXT_CONNECTION
         gate.retried += 1
         self.plane.tally.retries[self.pool_name, failure.value] += 1
         self.written = 0
-        self._fresh_only = where is not Where.NEXT_CONNECTION
+        self._fresh_only = where is not Where.NEXT_CONNECTION and failure not in UNTOUCHED
         if where is Where.OTHER_BACKEND:
-            self._excluded = (*self._excluded, backend)
+            now = self.plane.poller.now
+            if not counted and not self.free_since:
+                self.free_since = now
+            if backend not in self._excluded:
+                self._excluded = (*self._excluded, backend)
             if gate.only_excluded(self._excluded):
                 # No other one: the same again, but not at once.
                 self._wait = True
-                self.plane.poller.timers.set(self, self.plane.poller.now + backoff(self.retries, random.random))
+                self.plane.poller.timers.set(self, now + backoff(self.retries, random.random))
                 return
         self._admit_again()
 

@@ -25,11 +25,13 @@ class Record:
     """The facts of an exchange; `proxy.edge.exchange.exchange` is what happens to it.
 
     `request_done` says that the whole request has come from the client; `upstream` is set while a backend is claimed,
-    `backend` stays the last that was. Times are seconds of the data plane's clock.
+    `backend` stays the last that was. `retries` are all attempts after the first, `_counted` those that have a limit;
+    since `free_since` it has been tried without being counted. Times are seconds of the data plane's clock.
     """
 
     __slots__ = (
         "_began",
+        "_counted",
         "_excluded",
         "_fresh_only",
         "_in_budget",
@@ -42,6 +44,7 @@ class Record:
         "deadline",
         "error",
         "finished",
+        "free_since",
         "gate",
         "head",
         "held_at",
@@ -84,8 +87,8 @@ class Record:
         self.backend: Backend | None = None
         self.upstream: Upstream | None = None
         self.connection: Carrier | None = None
-        self.status = self.request_bytes = self.response_bytes = self.retries = self.written = 0
-        self.response_timeout = self.held_at = self.held_seconds = self.sent_at = 0.0
+        self.status = self.request_bytes = self.response_bytes = self.retries = self._counted = self.written = 0
+        self.response_timeout = self.held_at = self.held_seconds = self.sent_at = self.free_since = 0.0
         self.upstream_seconds = -1.0
         self.side: Side | None = None
         self.error = ""

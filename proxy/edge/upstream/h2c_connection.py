@@ -1,10 +1,16 @@
 """One connection of HTTP/2, with prior knowledge, to a backend: many exchanges at once, each on a stream of its own.
 
+Requests wait until the backend has said how many streams it allows (its SETTINGS), because what is above that number
+would be refused; those for which there is no room then go to another connection (`H2cUpstream.move`). A backend that
+refuses a stream all the same is believed to have room for those that it has, and for one more with each round of
+responses.
+
 What one turn of the poller has to say for all streams leaves in one write.
 """
 
 from __future__ import annotations
 
+import math
 import socket
 from typing import TYPE_CHECKING, Final
 
@@ -13,14 +19,15 @@ from proxy.edge.loop.poller import GONE
 from proxy.edge.loop.stream import BLOCKED
 from proxy.edge.upstream.connector import Connector
 from proxy.edge.upstream.h2c_stream import H2cStream
-from proxy.wire.http2_client import Body, Ended, Http2ClientSession, Item, Leaving, Lost, Opened, Responded, Trailed
+from proxy.wire.http2_backend_items import Body, Ended, Item, Leaving, Lost, Opened, Responded, Trailed
+from proxy.wire.http2_client import Http2ClientSession
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from proxy.core.messages import Field
     from proxy.edge.upstream.carrier import Carried
-    from proxy.edge.upstream.upstream import Upstream
+    from proxy.edge.upstream.h2c_upstream import H2cUpstream
 
 IDLE: Final = 4.0
 """Seconds a connection without streams is kept."""
@@ -28,17 +35,35 @@ QUIET: Final = 0.5
 """Seconds without streams after which the socket is looked at before it is used."""
 READ_BYTES: Final = 64 * 1024
 READS_AT_A_TIME: Final = 4
+ANSWERS_BYTES: Final = 64 * 1024
+"""Answers to pings and settings that a backend may leave unread."""
 
 
 class H2cConnection(Connector):
     """One connection to a backend and its streams."""
 
-    __slots__ = ("_by_id", "_closed", "_dirty", "_idle_since", "_retired", "_unsent", "_used", "session", "streams")
+    __slots__ = (
+        "_by_id",
+        "_closed",
+        "_dirty",
+        "_idle_since",
+        "_limit",
+        "_retired",
+        "_unsent",
+        "_used",
+        "ready",
+        "session",
+        "streams",
+    )
 
-    def __init__(self, upstream: Upstream, sock: socket.socket) -> None:
+    upstream: H2cUpstream
+
+    def __init__(self, upstream: H2cUpstream, sock: socket.socket) -> None:
         super().__init__(upstream, sock)
         self.session = Http2ClientSession()
-        self.streams: set[H2cStream] = set()
+        self.ready = False  # the backend has said what it allows, and allows something
+        self.streams: dict[H2cStream, None] = {}  # in the order in which they came
+        self._limit = math.inf  # streams that it has room for, as what it refused tells
         self._by_id: dict[int, H2cStream] = {}
         self._unsent: set[H2cStream] = set()  # whose requests wait for the end of the turn
         self._dirty = False
@@ -55,12 +80,40 @@ class H2cConnection(Connector):
             if stream.exchange is not None:
                 yield stream.exchange
 
+    def connect(self, address: str | tuple[str, int]) -> None:
+        """Begin to connect; all that is waited for has one deadline, the backend's SETTINGS included.
+
+        Raises:
+            ConnectFailed: it failed at once.
+        """
+        super().connect(address)
+        if not self.connecting:
+            self.on_connected()
+
     def open_stream(self) -> H2cStream:
-        """A stream for one exchange, which waits with it if there is no connection yet."""
+        """A stream for one exchange, which waits with it until the connection is ready."""
         stream = H2cStream(self, fresh=not self._used)
-        self._used = self._used or not self.connecting
-        self.streams.add(stream)
+        self._used = self._used or self.ready
+        self.streams[stream] = None
         return stream
+
+    def adopt(self, stream: H2cStream) -> None:
+        """Take a stream that has not begun from a connection that has no room for it."""
+        stream.connection.streams.pop(stream, None)
+        stream.connection = self
+        stream.fresh = not self._used
+        self.streams[stream] = None
+        if self.ready:
+            self._begin_exchange(stream)
+
+    @property
+    def _spent(self) -> bool:
+        """Whether no stream can be begun on it any more."""
+        return self.ready and not self.session.room
+
+    @property
+    def _room(self) -> float:
+        return min(self.session.room, self._limit) if self.ready else self.upstream.allowed
 
     def takes_more(self, *, careful: bool) -> bool:
         """Whether another exchange can be carried.
@@ -68,9 +121,9 @@ class H2cConnection(Connector):
         Args:
             careful: it must not be sent twice, so a look at an idle socket is worth its price.
         """
-        if self._closed or self._retired or self.stream.hangup or len(self.streams) >= self.session.room:
+        if self._closed or self._retired or self.stream.hangup or len(self.streams) >= self._room:
             return False
-        if self.streams or self.connecting:
+        if self.streams or not self.ready:
             return True
         idle = self.plane.poller.now - self._idle_since
         return not (careful or idle > QUIET) or self.stream.peek_quiet()
@@ -132,40 +185,66 @@ class H2cConnection(Connector):
             self.fail(UpstreamBroken("the connection takes nothing"))
             return
         self._unsent.clear()
+        if not self.stream.unsent:
+            self.session.answered = 0
+        elif self.session.answered > ANSWERS_BYTES:
+            self.fail(UpstreamBroken("the backend asks, and does not read the answers"))
 
     def forget(self, stream: H2cStream) -> None:
         """A stream is over."""
-        self.streams.discard(stream)
+        self.streams.pop(stream, None)
         self._unsent.discard(stream)
         if stream.stream_id:
             self._by_id.pop(stream.stream_id, None)
             self.session.release(stream.stream_id)
             self.mark()
+            if stream.ended:
+                self._limit += 1 / self._limit
         if not self.streams:
-            if self._closed:
-                self.upstream.connections.discard(self)
-            elif self._retired or not self.session.room or self.stream.hangup or not self.upstream.backend.claimable:
-                self._leave()
-            elif not self.connecting:
-                poller = self.plane.poller
-                self._idle_since = poller.now
-                poller.timers.set(self, poller.now + IDLE)
+            self._on_empty()
+
+    def _on_empty(self) -> None:
+        """It carries nothing (more)."""
+        if self._closed:
+            self.upstream.connections.discard(self)
+        elif self._retired or self.stream.hangup or not self.upstream.backend.claimable or self._spent:
+            self._leave()
+        elif self.ready:
+            poller = self.plane.poller
+            self._idle_since = poller.now
+            poller.timers.set(self, poller.now + IDLE)
 
     # Events.
 
     def on_connected(self) -> None:
-        """There is a connection, for all that wait for it."""
-        self._used = True
+        """There is a connection: greet, and wait for what the backend says of itself."""
+        self.plane.poller.timers.set(self, self.give_up_at)
         self.mark()
-        for stream in tuple(self.streams):
-            exchange = stream.exchange
-            if exchange is not None:
-                try:
-                    exchange.on_connected()
-                except Exception as error:  # contained: one exchange
-                    stream.on_crash(error)
+
+    def _on_settings(self) -> None:
+        """The backend has said what it allows, for the first time or anew."""
+        room = self.session.room
+        if room:
+            self.upstream.allowed = room
+        if self.ready or not room:
+            return
+        self.ready = self._used = True
+        self.plane.poller.timers.set(self, math.inf)
+        for number, stream in enumerate(tuple(self.streams)):
+            if number < room:
+                self._begin_exchange(stream)
+            else:
+                self.upstream.move(stream)
         if not self.streams:
-            self.plane.poller.timers.set(self, self.plane.poller.now + IDLE)
+            self._on_empty()
+
+    def _begin_exchange(self, stream: H2cStream) -> None:
+        exchange = stream.exchange
+        if exchange is not None:
+            try:
+                exchange.on_connected()
+            except Exception as error:  # contained: one exchange
+                stream.on_crash(error)
 
     def on_ready(self, events: int) -> None:
         """The socket is ready."""
@@ -191,26 +270,36 @@ class H2cConnection(Connector):
         """Read what is there. Windows bound it, so a slow client need not stop it."""
         stream = self.stream
         buffer = self.plane.buffer[:READ_BYTES]
+        session = self.session
         for _ in range(READS_AT_A_TIME):
-            if self._closed or not stream.readable:
+            if self._closed:
                 return
-            got = stream.read_into(buffer)
-            if got == BLOCKED:
+            if session.more:
+                items = session.feed()
+            elif not stream.readable:
                 return
-            if got == 0:
-                self.fail(UpstreamBroken("the backend closed the connection"))
-                return
-            self._take(self.session.feed(buffer[:got]))
+            else:
+                got = stream.read_into(buffer)
+                if got == BLOCKED:
+                    return
+                if got == 0:
+                    self.fail(UpstreamBroken("the backend closed the connection"))
+                    return
+                items = session.feed(buffer[:got])
+            self._take(items)
+            if session.more:
+                break  # very many small frames: others are to have their turn
         self.plane.poller.soon(self, self.pump)
 
     def _take(self, items: list[Item]) -> None:
         touched: dict[H2cStream, None] = {}
+        opened = False
         for item in items:
             if isinstance(item, Leaving):
                 self._on_leaving(item.last)
                 continue
             if isinstance(item, Opened) and not item.stream_id:
-                self._tell_all()
+                opened = True
                 continue
             stream = self._by_id.get(item.stream_id)
             if stream is None:
@@ -230,11 +319,16 @@ class H2cConnection(Connector):
                         stream.on_window()
                     case Lost(detail=detail, processed=processed, answered=answered):
                         if not stream.ended:
+                            if not processed:
+                                self._limit = max(1, len(self.streams) - 1)
                             stream.received = stream.received or answered
                             stream.settle()
                             stream.fail(UpstreamBroken(detail, retry_safe=not processed))
             except Exception as error:  # contained: one exchange
                 stream.on_crash(error)
+        if opened:
+            self._on_settings()
+            self._tell_all()
         for stream in touched:
             try:
                 stream.settle()
@@ -264,6 +358,8 @@ class H2cConnection(Connector):
             self._go_on_connecting()
         elif not self.streams:
             self._leave()
+        elif not self.ready:
+            self.fail(ConnectFailed(f"connect to {self.upstream.backend.address}: no room said in time"))
 
     def on_crash(self, error: Exception) -> None:
         """Contain a defect of ours to this connection."""
@@ -295,6 +391,7 @@ class H2cConnection(Connector):
         """Close; idempotent. A response that is whole here still goes to its client."""
         self.plane.poller.timers.forget(self)
         self._closed = True
+        self.session.close()
         self.stream.close()
         if not self.streams:
             self.upstream.connections.discard(self)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.core.errors import ConnectFailed, UpstreamBroken, UpstreamTimedOut
 from proxy.edge.loop.timers import NEVER
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from proxy.edge.upstream.carrier import Carried
     from proxy.edge.upstream.h2c_connection import H2cConnection
     from proxy.edge.upstream.replay import Replay
+
+
+PIECE_BYTES: Final = 64 * 1024
+"""Of what waited for the client, given to it at a time."""
 
 
 class H2cStream:
@@ -56,10 +60,10 @@ class H2cStream:
         self.paused = False
         self.stream_id = 0
         self.deadline, self.armed = math.inf, NEVER
-        self._kept: deque[bytes] = deque()
+        self._kept: deque[bytes | memoryview] = deque()
         self._ending = False  # the request ends behind what is kept
         self._held_up = False  # the exchange was told to wait
-        self._inbox: deque[bytes] = deque()
+        self._inbox = bytearray()
         self._trailers: list[Field] | None = None
         self._responding = False
         self._ended = False  # the response is whole, here at least
@@ -67,8 +71,8 @@ class H2cStream:
 
     @property
     def connecting(self) -> bool:
-        """Whether there is no connection yet."""
-        return self.connection.connecting
+        """Whether the connection cannot take the request yet."""
+        return not self.connection.ready
 
     # From the exchange.
 
@@ -145,7 +149,8 @@ class H2cStream:
             exchange = self.exchange
             if exchange is None:
                 return
-            data = inbox.popleft()
+            data = bytes(memoryview(inbox)[:PIECE_BYTES])
+            del inbox[: len(data)]
             exchange.on_response_body(data)
             self.connection.credit(self.stream_id, len(data))
             if not inbox and self._ended:
@@ -201,7 +206,7 @@ class H2cStream:
     def on_body(self, data: bytes) -> None:
         """A piece of its body; `settle` follows."""
         if self.paused or self._inbox:
-            self._inbox.append(data)
+            self._inbox += data
         elif self.exchange is not None:
             self.exchange.on_response_body(data)
             self.connection.credit(self.stream_id, len(data))
@@ -251,7 +256,7 @@ class H2cStream:
             sent = session.send_body(self.stream_id, data)
             progress = progress or sent > 0
             if sent < len(data):
-                kept[0] = data[sent:]
+                kept[0] = memoryview(data)[sent:]
                 break
             kept.popleft()
         if progress:

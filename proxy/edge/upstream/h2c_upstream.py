@@ -5,20 +5,29 @@ A backend that is known to speak it is spoken to with prior knowledge (RFC 9113 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from proxy.core.errors import UpstreamBroken
+from proxy.core.errors import ConnectFailed, UpstreamBroken
 from proxy.edge.upstream.h2c_connection import H2cConnection
 from proxy.edge.upstream.upstream import Upstream
 
 if TYPE_CHECKING:
+    from proxy.core.pool import Backend
+    from proxy.edge.loop.surroundings import Surroundings
     from proxy.edge.upstream.h2c_stream import H2cStream
+
+FIRST_STREAMS: Final = 32
+"""Exchanges that wait for one connection, as long as the backend has never said how many it allows."""
 
 
 class H2cUpstream(Upstream):
     """All connections to one backend that speaks HTTP/2."""
 
-    __slots__ = ()
+    __slots__ = ("allowed",)
+
+    def __init__(self, plane: Surroundings, backend: Backend) -> None:
+        super().__init__(plane, backend)
+        self.allowed = FIRST_STREAMS  # streams on one connection, as the backend said last
 
     @property
     def _open(self) -> tuple[H2cConnection, ...]:
@@ -37,6 +46,20 @@ class H2cUpstream(Upstream):
         Raises:
             ConnectFailed: it failed at once.
         """
+        return self._new_connection().open_stream()
+
+    def move(self, stream: H2cStream) -> None:
+        """Find another connection for a stream that has not begun, and for which its own has no room."""
+        target = next((connection for connection in self._open if connection.takes_more(careful=False)), None)
+        if target is None:
+            try:
+                target = self._new_connection()
+            except ConnectFailed as error:
+                stream.fail(error)
+                return
+        target.adopt(stream)
+
+    def _new_connection(self) -> H2cConnection:
         connection = H2cConnection(self, self._open_socket())
         try:
             connection.connect(self._address)
@@ -44,9 +67,7 @@ class H2cUpstream(Upstream):
             connection.close()
             raise
         self.connections.add(connection)
-        if not connection.connecting:
-            connection.mark()
-        return connection.open_stream()
+        return connection
 
     def close_idle(self) -> int:
         """Close every connection that carries nothing; others close when they have carried their last.

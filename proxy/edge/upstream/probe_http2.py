@@ -12,7 +12,8 @@ import trio
 
 from proxy.core.config.pools import HealthTable
 from proxy.core.messages import Field, ResponseHead
-from proxy.wire.http2_client import Body, Ended, Http2ClientSession, Lost, Responded, Trailed
+from proxy.wire.http2_backend_items import Body, Ended, Lost, Responded, Trailed
+from proxy.wire.http2_client import Http2ClientSession
 
 GRPC_HEALTH: Final = "/grpc.health.v1.Health/Check"
 _EMPTY_MESSAGE: Final = bytes(5)
