@@ -14,7 +14,7 @@ from proxy.cli.picture import open_progress
 from proxy.cli.speaking import speaks
 from proxy.cli.terminal import put, put_json, tell
 from proxy.cli.waiting import cut_lines
-from proxy.core.errors import problem_text
+from proxy.core.errors import PoolNotStarted, problem_text
 
 EVERY = "*"
 """The key of a refusal that is about no pool in particular."""
@@ -116,6 +116,9 @@ def _reload_all(client: AdminClient, found: Reload, *, wait: bool) -> None:
     try:
         answer = client.post("/v1/reload", timeout=LONG_TIMEOUT)
     except Problem as problem:
+        if problem.code == PoolNotStarted.code:
+            output = [f"| {line}" for line in problem.state.get("output", ())]
+            raise CommandError(ExitCode.ROLLOUT_FAILED, problem.detail, *output) from None
         if problem.status != 409:
             raise
         several = problem.state.get("refusals")

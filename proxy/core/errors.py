@@ -17,7 +17,7 @@ translated into these once, in the module that calls the library.
     │   │   └── NothingLeft
     │   └── UpstreamBroken, UpstreamTimedOut
     └── BackendError            the backend's side, seen from supervision
-        └── StartFailed
+        └── StartFailed, PoolNotStarted
 """
 
 from __future__ import annotations
@@ -298,4 +298,23 @@ class StartFailed(BackendError):
     def __init__(self, reason: StartFailure, detail: str, output: Iterable[str] = ()) -> None:
         super().__init__(detail)
         self.reason = reason
+        self.output = tuple(output)
+
+
+class PoolNotStarted(BackendError):
+    """A pool that is new in the configuration did not come up, so nothing of the configuration was taken over.
+
+    Attributes:
+        pool: its name.
+        output: the last lines of the backend that failed, oldest first.
+    """
+
+    status = 424
+    code = "pool-not-started"
+
+    def __init__(self, pool: str, detail: str, output: Iterable[str] = ()) -> None:
+        super().__init__(
+            f"pool {pool} is new and did not come up: {detail}; nothing of the configuration was taken over"
+        )
+        self.pool = pool
         self.output = tuple(output)

@@ -13,7 +13,7 @@ from typing import Any
 
 from fastapi.responses import JSONResponse
 
-from proxy.core.errors import ConfigError, NotFound, ProxyError, RefusalCode, Refused
+from proxy.core.errors import ConfigError, NotFound, PoolNotStarted, ProxyError, RefusalCode, Refused
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -62,5 +62,8 @@ def problem_of(error: ProxyError) -> ProblemResponse:
         case ConfigError():
             problems = [problem.to_json() for problem in error.problems]
             return ProblemResponse(error.status, RefusalCode.CONFIG_INVALID.value, error.detail, {"problems": problems})
+        case PoolNotStarted():
+            state = {"pool": error.pool, "output": list(error.output)}
+            return ProblemResponse(error.status, error.code, error.detail, state)
         case _:
             return ProblemResponse(500, "internal", error.detail)

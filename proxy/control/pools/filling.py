@@ -114,9 +114,11 @@ class Filler:
                 member = pool.launch(slot.number, slot.generation, slot.release, reason)
                 await pool.bring_up(member)
             except StartFailed as failure:
+                pool.note_failure(failure)
                 if member is not None:
                     await discard(member, pool.entries, failure)
             except BackendError as error:
+                pool.note_failure(error)
                 pool.log.error("backend.not_started", slot=slot.number, detail=error.detail)
             except Exception as error:
                 pool.log.error("backend.start_crashed", slot=slot.number, exc_info=error)

@@ -11,7 +11,7 @@ from proxy.control.pools.static_pool import StaticPool
 from proxy.control.pools.supervised_pool import SupervisedPool
 from proxy.control.pools.surroundings import Surroundings
 from proxy.core.config import PoolTable, StaticPoolTable
-from proxy.core.errors import UnknownPool
+from proxy.core.errors import BackendError, PoolNotStarted, StartFailed, UnknownPool
 from proxy.core.pool import PoolEvent
 
 AnyPool = SupervisedPool | StaticPool
@@ -32,6 +32,7 @@ class PoolSet(Mapping[str, AnyPool]):
         self._pools: dict[str, AnyPool] = {}
         self._scopes: dict[AnyPool, trio.CancelScope] = {}
         self._leaving: dict[str, tuple[AnyPool, trio.CancelScope]] = {}
+        self._trial: dict[str, AnyPool] = {}
 
     def __getitem__(self, name: str) -> AnyPool:
         """Give a pool.
@@ -66,6 +67,69 @@ class PoolSet(Mapping[str, AnyPool]):
         """Give a pool of this name, one that is leaving too; None when there is none."""
         return self._pools.get(name) or self.leaving(name)
 
+    @property
+    def proving(self) -> bool:
+        """Pools that are new are on trial."""
+        return bool(self._trial)
+
+    async def prove(
+        self,
+        tables: Mapping[str, PoolTable],
+        releases: Mapping[str, Release],
+        surroundings: Surroundings,
+        nursery: trio.Nursery,
+        *,
+        static: bool,
+    ) -> None:
+        """Start pools that are new and block until all are up; `take_over` makes them pools, `end_trial` ends them.
+
+        Args:
+            tables: the pools.
+            releases: what the backends of supervised ones are started from.
+            surroundings: the rest of the process.
+            nursery: where they run.
+            static: static pools have to answer too; else they are somebody else's, and may be down.
+
+        Raises:
+            PoolNotStarted: one of them did not come up.
+
+        **Cancellation**: they run on until `end_trial`.
+        """
+        for name, table in tables.items():
+            if isinstance(table, StaticPoolTable):
+                pool: AnyPool = StaticPool(name, table, surroundings)
+            else:
+                pool = SupervisedPool(name, releases[name], surroundings, processors=self._processors)
+            self._trial[name] = pool
+            self._run(pool, nursery)
+        failures: list[PoolNotStarted] = []
+
+        async def wait(pool: AnyPool) -> None:
+            try:
+                await pool.wait_proven()
+            except BackendError as error:
+                output = error.output if isinstance(error, StartFailed) else ()
+                failures.append(PoolNotStarted(pool.name, error.detail, output))
+                proof.cancel_scope.cancel()
+
+        async with trio.open_nursery() as proof:
+            for pool in tuple(self._trial.values()):
+                if static or isinstance(pool, SupervisedPool):
+                    proof.start_soon(wait, pool)
+        if failures:
+            raise failures[0]
+
+    def end_trial(self, nursery: trio.Nursery) -> None:
+        """End the pools that were on trial and have not been taken over."""
+        for pool in self._trial.values():
+            nursery.start_soon(self._end_one_on_trial, pool)
+        self._trial = {}
+
+    async def _end_one_on_trial(self, pool: AnyPool) -> None:
+        await self._stop(pool, 0.0)
+        if self.find(pool.name) is None and pool.name not in self._trial:
+            pool.surroundings.plane.drop_pool(pool.name)
+
     def take_over(
         self,
         tables: Mapping[str, PoolTable],
@@ -92,7 +156,10 @@ class PoolSet(Mapping[str, AnyPool]):
             known = self._pools.get(name)
             if known is None and (known := self._take_back(name)) is not None:
                 changes.append(f"pool {name} goes on")
-            if known is None:
+            if known is None and name in self._trial:
+                self._pools[name] = self._trial.pop(name)
+                changes.append(f"pool {name} added")
+            elif known is None:
                 if isinstance(table, StaticPoolTable):
                     self._start(StaticPool(name, table, surroundings), nursery)
                 else:
@@ -163,15 +230,18 @@ class PoolSet(Mapping[str, AnyPool]):
 
     def _start(self, pool: AnyPool, nursery: trio.Nursery) -> None:
         self._pools[pool.name] = pool
-        self._scopes[pool] = trio.CancelScope()
+        self._run(pool, nursery)
+
+    def _run(self, pool: AnyPool, nursery: trio.Nursery) -> None:
+        self._scopes[pool] = scope = trio.CancelScope()
         # Before a route names it: a request for it is held from now on.
         pool.surroundings.plane.add_pool(pool.core, pool.table)
         pool.core.observe(self._observer)
-        nursery.start_soon(self._serve, pool)
+        nursery.start_soon(self._serve, pool, scope)
 
-    async def _serve(self, pool: AnyPool) -> None:
+    async def _serve(self, pool: AnyPool, scope: trio.CancelScope) -> None:
         try:
-            with self._scopes[pool]:
+            with scope:
                 await pool.serve()
         except Exception as error:
             pool.log.error("pool.crashed", exc_info=error)
@@ -180,7 +250,13 @@ class PoolSet(Mapping[str, AnyPool]):
         try:
             await self._end(pool, drain_timeout)
         finally:
-            self._scopes[pool].cancel()
+            self._forget(pool)
+
+    def _forget(self, pool: AnyPool) -> None:
+        """End the tasks of a pool; it may be ended from two sides, by its removal and by the proxy's end."""
+        scope = self._scopes.pop(pool, None)
+        if scope is not None:
+            scope.cancel()
 
     async def _end(self, pool: AnyPool, drain_timeout: float) -> None:
         try:
@@ -196,7 +272,7 @@ class PoolSet(Mapping[str, AnyPool]):
         if pool.name not in self._leaving or self._leaving[pool.name][1] is not leaving:
             return  # it goes on
         del self._leaving[pool.name]
-        self._scopes.pop(pool).cancel()
+        self._forget(pool)
         pool.surroundings.plane.drop_pool(pool.name)
         pool.log.info("pool.removed")
         pool.surroundings.events.publish("pool.removed", pool=pool.name)

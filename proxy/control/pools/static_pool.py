@@ -23,7 +23,7 @@ from proxy.core.address import Address
 from proxy.core.backend import Backend
 from proxy.core.config import StaticPoolTable
 from proxy.core.config.pools import Protocol
-from proxy.core.errors import UnknownSlot
+from proxy.core.errors import BackendError, UnknownSlot
 from proxy.core.lifecycle import BackendState, Health
 from proxy.core.pool import BackendDrained, Pool, PoolEvent
 
@@ -99,6 +99,20 @@ class StaticPool:
                 await trio.sleep_forever()
         finally:
             self._tasks.nursery = None
+
+    async def wait_proven(self) -> None:
+        """Block until a pool that has just been started has an address that answers.
+
+        Raises:
+            BackendError: no probe has passed in the time in which one that fails is found unhealthy.
+        """
+        health = self.table.health
+        patience = (health.timeout + health.interval) * max(health.healthy_after, health.unhealthy_after)
+        with trio.move_on_after(patience):
+            while not self.core.ready_slots() and not (self.core.backends and self.judged) and not self.stopping:
+                await trio.sleep(min(0.05, health.interval))
+        if not self.core.ready_slots():
+            raise BackendError("none of its addresses answers the health check")
 
     def restore(self, healths: Mapping[str, str], *, drained: Collection[str]) -> None:
         """Begin with the verdicts of the process before this one; before `serve`.

@@ -32,7 +32,7 @@ from proxy.control.pools.supervised_backend import ExitReason, StartReason, Supe
 from proxy.control.pools.surroundings import Surroundings
 from proxy.core.backoff import Backoff
 from proxy.core.config import SupervisedPoolTable
-from proxy.core.errors import StartFailed, StartFailure
+from proxy.core.errors import BackendError, StartFailed, StartFailure
 from proxy.core.identity import RolloutId
 from proxy.core.lifecycle import BackendState
 from proxy.core.pool import Pool
@@ -94,6 +94,9 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
         )
         self._announcer = Announcer(surroundings.events, self.log)
         self.core.observe(self._announcer)
+        self._failure: BackendError | None = None
+        self._progress = trio.Event()
+        self.core.observe(lambda _: self._note_progress())
         self.entries = Entries(self.core, self.log)
         self.filler = Filler(self)
         self.handover = PoolHandover(self)
@@ -135,6 +138,28 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
                 else:
                     member.process.kill()
             self.tasks.nursery = None
+
+    def note_failure(self, failure: BackendError) -> None:
+        """Note why a backend could not be started, for whoever waits for the pool to come up."""
+        self._failure = failure
+        self._note_progress()
+
+    def _note_progress(self) -> None:
+        self._progress.set()
+        self._progress = trio.Event()
+
+    async def wait_proven(self) -> None:
+        """Block until every slot of a pool that has just been started is ready.
+
+        Raises:
+            BackendError: the first that could not be started.
+        """
+        while not self.full:
+            if self._failure is not None:
+                raise self._failure
+            if self.stopping:
+                raise BackendError("it was ended before it was ready")
+            await self._progress.wait()
 
     # Backends come.
 
@@ -270,6 +295,7 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
         **Cancellation**: some may live on; cancelling `serve` kills them.
         """
         self.stopping = self._announcer.ending = True
+        self._note_progress()
         for slot in self.slots.values():
             self.filler.leave(slot)
         async with trio.open_nursery() as nursery:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import trio
+
 from proxy.control.pools.compatibility import read_compatibility
 from proxy.control.pools.release import Release, read_release
 from proxy.core.compatibility import Compatibility
@@ -58,3 +60,21 @@ async def read_offer(
         )
         return Offer(table=table, release=None, compatibility=number, problems=(*problems, *error.problems))
     return Offer(table=table, release=release, compatibility=release.compatibility, problems=problems)
+
+
+async def read_offers(
+    tables: Mapping[str, SupervisedPoolTable],
+    *,
+    environment: Mapping[str, str],
+    guardian: Guardian | None = None,
+) -> dict[str, Offer]:
+    """Read those of several pools, all at the same time: one that does not answer holds up no other."""
+    offers: dict[str, Offer] = {}
+
+    async def read(name: str, table: SupervisedPoolTable) -> None:
+        offers[name] = await read_offer(name, table, environment=environment, guardian=guardian)
+
+    async with trio.open_nursery() as nursery:
+        for name, table in tables.items():
+            nursery.start_soon(read, name, table)
+    return offers

@@ -8,13 +8,15 @@ nothing.
 
 The configuration is taken over whole or not at all: a file with a mistake changes nothing, and neither does
 one that changes a pool which cannot be rolled now, because half of a configuration is one that nobody wrote.
+Whatever can fail is done first: files are read, sockets bound, and pools that are new are started and have to come up
+before a route names them and before what they replace ends.
 A pool that is refused and has *not* changed does not hold the others up; the answer names it.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -23,13 +25,14 @@ import trio
 
 from proxy.control.configuration import load_configuration
 from proxy.control.listeners import Prepared
+from proxy.control.pools.release import Release
 from proxy.control.pools.static_pool import StaticPool
 from proxy.control.pools.supervised_pool import SupervisedPool
 from proxy.control.rollout.marks import Marks
-from proxy.control.rollout.offer import Offer, read_offer
+from proxy.control.rollout.offer import Offer, read_offer, read_offers
 from proxy.control.rollout.rollouts import RolloutRun
-from proxy.core.config import Configuration, StaticPoolTable, SupervisedPoolTable
-from proxy.core.errors import MISSING, ConfigError, Problem, RefusalCode, Refused
+from proxy.core.config import Configuration, PoolTable, StaticPoolTable, SupervisedPoolTable
+from proxy.core.errors import MISSING, ConfigError, PoolNotStarted, Problem, RefusalCode, Refused
 from proxy.core.identity import RolloutId
 from proxy.core.rollout import QueuedSlot, Rollout, plan_queue
 
@@ -223,12 +226,13 @@ class Reloader:
 
         Raises:
             ConfigError: with `strict`: the configuration cannot be used.
+            PoolNotStarted: a pool that is new in it did not come up.
             Refused: a pool cannot be rolled, or (without `strict`) the configuration cannot be used.
         """
         runtime = self._runtime
         around = runtime.surroundings
         wanted = config.pools if config is not None else {}
-        offers: dict[str, Offer] = {}
+        rolled: dict[str, SupervisedPoolTable] = {}
         for name in marked:
             pool = runtime.pools.find(name)
             if not isinstance(pool, SupervisedPool):
@@ -236,12 +240,12 @@ class Reloader:
             table = wanted.get(name, pool.table)
             if config is None or name in wanted:
                 assert isinstance(table, SupervisedPoolTable), "a pool of another kind is a problem"
-                offers[name] = await read_offer(name, table, environment=around.environment, guardian=around.guardian)
-        new = {
-            name: await read_offer(name, table, environment=around.environment, guardian=around.guardian)
-            for name, table in wanted.items()
-            if runtime.pools.find(name) is None and isinstance(table, SupervisedPoolTable)
-        }
+                rolled[name] = table
+        added = {name: table for name, table in wanted.items() if runtime.pools.find(name) is None}
+        started = {name: table for name, table in added.items() if isinstance(table, SupervisedPoolTable)}
+        read = await read_offers(rolled | started, environment=around.environment, guardian=around.guardian)
+        offers = {name: read[name] for name in rolled}
+        new = {name: read[name] for name in started}
         prepared: Prepared | None = None
         if config is not None:
             problems = (*problems, *(problem for offer in new.values() for problem in offer.problems))
@@ -253,31 +257,48 @@ class Reloader:
             wrong = (*problems, *(problem for offer in offers.values() for problem in offer.problems))
             if strict and wrong:
                 raise self._unusable(wrong)
-            # From here on, nothing is awaited: what is judged is what is acted upon.
-            self._judge(config, problems, offers, marked, refusals)
+            self._judge(config, problems, offers, refusals)
             assert config is not None, "a configuration that cannot be used was refused"
             assert prepared is not None, "so were listeners that cannot be opened"
+            releases = {name: offer.release for name, offer in new.items() if offer.release is not None}
+            if added:
+                await self._prove(added, releases, removing=any(name not in wanted for name in runtime.pools))
+                self._judge(config, problems, offers, refusals)
+            # From here on, nothing is awaited: what was judged is what is acted upon.
             runs = [
                 self._make_run(pool, offer, marked.pop(name), trigger)
                 for name, offer in offers.items()
                 if name not in refusals and isinstance(pool := runtime.pools.find(name), SupervisedPool)
             ]
-            releases = {name: offer.release for name, offer in new.items() if offer.release is not None}
             dropped = self._drop_queued(config)
             changes = (*runtime.take_over(config, prepared, releases), *dropped)
             prepared = None
         finally:
+            runtime.pools.end_trial(runtime.nursery)
             if prepared is not None:
                 prepared.discard()
         runtime.start_rollouts(runs)
         return ReloadAnswer(rollouts=tuple(run.rollout for run in runs), refusals=dict(refusals), changes=changes)
+
+    async def _prove(self, added: Mapping[str, PoolTable], releases: Mapping[str, Release], *, removing: bool) -> None:
+        """Have the pools that are new come up before anything is taken over, since what serves may end with it.
+
+        Raises:
+            PoolNotStarted: one of them did not; it was logged.
+        """
+        runtime = self._runtime
+        try:
+            await runtime.pools.prove(added, releases, runtime.surroundings, runtime.nursery, static=removing)
+        except PoolNotStarted as error:
+            runtime.log.error("config.not_applied", code=error.code, detail=error.detail, output=list(error.output))
+            runtime.events.publish("config.not_applied", code=error.code, detail=error.detail)
+            raise
 
     def _judge(
         self,
         config: Configuration | None,
         problems: tuple[Problem, ...],
         offers: Mapping[str, Offer],
-        marked: Collection[str],
         refusals: dict[str, Refused],
     ) -> None:
         """Let a reload pass.
@@ -288,7 +309,7 @@ class Reloader:
         runtime = self._runtime
         for name, offer in offers.items():
             pool = runtime.pools.find(name)
-            if isinstance(pool, SupervisedPool):
+            if isinstance(pool, SupervisedPool) and name not in refusals:
                 refusal = self._marks.check(pool, replace(offer, problems=(*problems, *offer.problems)))
                 if refusal is not None:
                     refusals[name] = self._marks.tell(name, refusal)

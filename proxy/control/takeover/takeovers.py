@@ -67,6 +67,9 @@ def refuse_takeover(runtime: Runtime) -> Refused | None:
                 f"rollout {pool.rollout_id} of pool {pool.name} is in progress",
                 {**state, "pool": pool.name, "rollout": pool.rollout_id},
             )
+    if runtime.pools.proving:
+        detail = "pools that are new in the configuration are being started"
+        return Refused(RefusalCode.ROLLOUT_IN_PROGRESS, detail, state)
     if not runtime.booted:
         return Refused(RefusalCode.NOT_READY, "the proxy is still starting", state)
     return None

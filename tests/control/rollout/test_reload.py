@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from proxy.core.errors import ConfigError, RefusalCode, Refused, UnknownPool
+from proxy.core.errors import ConfigError, PoolNotStarted, RefusalCode, Refused, UnknownPool
 from proxy.core.rollout import Rollout
 from proxy.core.rollout_commands import Outcome
 from tests.support.pools import command_pool, listeners, table
@@ -386,3 +386,40 @@ async def test_a_static_pool_takes_over_changed_addresses(tmp_path):
         running.write(web(tmp_path) + STATIC.replace(":9", ":12"))
         await running.runtime.reread_configuration()
         await running.wait(lambda: [str(backend.address) for backend in core.backends] == ["127.0.0.1:12"])
+
+
+@pytest.mark.parametrize("verb", ["reload_all", "reread_configuration"])
+async def test_a_pool_under_another_name_serves_before_the_old_one_ends(tmp_path, verb):
+    """Where it does not come up, nothing has changed: not a route, not a pool, and it leaves no process behind."""
+    renamed = web(tmp_path).replace("[pools.web]", "[pools.site]").replace('pool = "web"', 'pool = "site"')
+    broken = renamed.replace("backends.plain", "backends.nothing")
+    async with open_runtime(web(tmp_path), tmp_path) as running:
+        running.write(broken)
+        with pytest.raises(PoolNotStarted, match="pool site is new") as failure:
+            await getattr(running.runtime, verb)(trigger="signal")
+        assert "No module named backends.nothing" in failure.value.output[-1]
+        assert list(running.runtime.pools) == ["web"]
+        assert (await running.fetch("/whoami")).json()["pool"] == "web"
+        with trio.move_on_after(5):
+            while running.runtime.plane.gates.keys() != {"web"}:
+                await trio.sleep(0.01)
+        assert set(running.runtime.plane.gates) == {"web"}
+        assert running.generations() == [1, 1]
+        running.write(renamed)
+        pools = running.runtime.pools
+        await getattr(running.runtime, verb)(trigger="signal")
+        assert list(pools) == ["site"]
+        assert pools["site"].core.ready_slots() == {0, 1}
+        assert (await running.fetch("/whoami")).json()["pool"] == "site"
+
+
+async def test_a_static_pool_that_takes_the_place_of_another_has_to_answer(tmp_path):
+    """One that is only added may be down: nobody loses by it."""
+    replaced = STATIC.replace("legacy", "site") + listeners().replace('pool = "web"', 'pool = "site"')
+    async with open_runtime(web(tmp_path), tmp_path) as running:
+        running.write(replaced)
+        with pytest.raises(PoolNotStarted, match="none of its addresses answers"):
+            await running.runtime.reread_configuration()
+        assert (await running.fetch("/whoami")).json()["pool"] == "web"
+        running.write(web(tmp_path) + STATIC)
+        assert "pool legacy added" in (await running.runtime.reread_configuration()).changes
