@@ -6,12 +6,10 @@ boundary: `/api` is the prefix of `/api` and `/api/x`, never of `/apix`. A host 
 through to the next weaker kind, because a route without hosts says that it is for every host.
 
 Paths: the raw target is forwarded untouched, so a route has to hold for **every** way in which a backend may
-read it. Backends differ: ASGI and WSGI servers decode everything once, others keep an encoded slash inside
-its segment, remove dot segments, merge slashes, take a backslash for a slash, or drop `;parameters`. A path
-that contains none of the bytes these readings differ about is matched as it stands. Any other is routed once
-for each reading; if all agree the answer is that route, and if they do not, the path is refused as ambiguous
-(400) rather than guessed, so that no spelling steps from one pool into another. A percent escape is decoded
-once, never twice (RFC 3986, 2.4); `%00` and escapes that are none are refused always.
+read it (`proxy.core.path_readings`). A path that contains none of the bytes these readings differ about is
+matched as it stands. Any other is decoded once (RFC 3986, 2.4) and routed, and then once more for each reading;
+if all agree the answer is that route, and if they do not, the path is refused as ambiguous (400) rather than
+guessed, so that no spelling steps from one pool into another. `%00` and escapes that are none are refused always.
 
 The hot path is one dictionary lookup: answers are kept for each (host, path) pair, up to a bound.
 """
@@ -25,6 +23,8 @@ from enum import StrEnum
 from typing import Final, Protocol
 from urllib.parse import unquote_to_bytes
 
+from proxy.core.path_readings import Undecided, keep_slashes, readings
+
 CACHE_ENTRIES: Final = 4096
 """How many answers are kept. A full cache is emptied: cheaper than an order of eviction."""
 
@@ -33,9 +33,9 @@ CACHE_KEY_BYTES: Final = 512
 
 _UNCLEAR: Final = re.compile(rb"[%\\;?#\x00]|//|/\.")
 _BAD_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_ENCODED_SLASH: Final = re.compile(rb"%2[fF]")
-_PARAMETERS: Final = re.compile(rb";[^/]*")
-_SLASHES: Final = re.compile(rb"//+")
+_STRUCTURAL_ESCAPE: Final = re.compile(rb"%(?:2[3-5eEfF]|3[bBfF]|5[cC])")
+"""An escape of a byte that readings differ about; 2[3-5] has `$` in it, which does no harm."""
+_STRUCTURAL: Final = re.compile(rb"[\\;]|//|/\.")
 
 
 class RouteDefinition(Protocol):
@@ -162,9 +162,9 @@ class Router:
             return PathRefusal.ENCODED_NUL
         if _BAD_ESCAPE.search(path) is not None:
             return PathRefusal.BAD_ESCAPE
-        found, *others = (_longest(tables, reading) for reading in _readings(path))
+        found = _longest(tables, keep_slashes(_front(tables, path)))
         outcome = None if found is None else found.match
-        if any((None if other is None else other.match) != outcome for other in others):
+        if not _agreed(tables, path, outcome):
             return PathRefusal.AMBIGUOUS
         if found is None or not found.match.strip:
             return outcome
@@ -199,38 +199,31 @@ def _longest(tables: Sequence[tuple[_Prefix, ...]], path: bytes) -> _Prefix | No
     return None
 
 
-def _readings(path: bytes) -> Iterator[bytes]:
-    """Yield the path in each way a backend may read it; the first keeps its segments as they were sent."""
-    # NUL stands for an encoded slash that stays inside its segment; it cannot come from anywhere else.
-    kept = unquote_to_bytes(_ENCODED_SLASH.sub(b"%00", path))
-    decoded = unquote_to_bytes(path)
-    merged = _SLASHES.sub(b"/", decoded)
-    folded = _SLASHES.sub(b"/", _PARAMETERS.sub(b"", decoded.replace(b"\\", b"/")))
-    yield kept
-    yield _without_dots(kept)
-    yield decoded
-    yield _without_dots(decoded)
-    yield merged
-    yield _without_dots(merged)
-    yield folded
-    yield _without_dots(folded)
-
-
-def _without_dots(path: bytes) -> bytes:
-    """Remove dot segments (RFC 3986, 5.2.4); `..` at the root stays there."""
-    if b"/." not in path:
+def _front(tables: Sequence[tuple[_Prefix, ...]], path: bytes) -> bytes:
+    """As much of a path as decides which prefix it has, however it is escaped; no escape in it is cut."""
+    most = 3 * (2 + max((len(entry.prefix) for table in tables for entry in table), default=0))
+    if len(path) <= most:
         return path
-    kept: list[bytes] = []
-    segments = path.split(b"/")[1:]
-    for segment in segments:
-        if segment == b"..":
-            if kept:
-                kept.pop()
-        elif segment != b".":
-            kept.append(segment)
-    if segments[-1] in (b".", b".."):
-        kept.append(b"")
-    return b"/" + b"/".join(kept)
+    front = path[:most]
+    last = front.rfind(b"%", most - 2)
+    return front if last < 0 else front[:last]
+
+
+def _agreed(tables: Sequence[tuple[_Prefix, ...]], path: bytes, outcome: RouteMatch | None) -> bool:
+    """Whether a path leads to the same outcome however a backend reads it."""
+    if _STRUCTURAL.search(path) is None and _STRUCTURAL_ESCAPE.search(path) is None:
+        return True  # there is one reading
+    entries = [entry for table in tables for entry in table]
+    if all(entry.match == outcome for entry in entries) and not all(entry.prefix for entry in entries):
+        return True  # every path leads there
+    try:
+        for reading in readings(path):
+            found = _longest(tables, reading)
+            if (None if found is None else found.match) != outcome:
+                return False
+    except Undecided:
+        return False
+    return True
 
 
 def _spelled(path: bytes, prefix: bytes) -> bytes:
