@@ -70,15 +70,18 @@ def check(config: Path | None) -> None:
     from proxy.control.cautions import find_cautions
     from proxy.control.configuration import load_configuration
     from proxy.control.configuration_path import find_configuration
+    from proxy.control.privileges import look_as_user
 
     try:
         path = find_configuration() if config is None else config
         loaded = load_configuration(path)
+        # Whoever looks as root sees what only root does; the proxy will be somebody else.
+        lost = look_as_user(loaded, path.absolute())
     except ConfigError as error:
         raise invalid(error) from None
     counts = ((loaded.listeners, "listener"), (loaded.routes, "route"), (loaded.pools, "pool"))
     words = [f"{len(things)} {noun}{'' if len(things) == 1 else 's'}" for things, noun in counts]
-    for caution in find_cautions(loaded):
+    for caution in [*lost, *find_cautions(loaded)]:
         tell(f"warning: {caution}")
     tell(f"{path}: good; {', '.join(words)}")
 

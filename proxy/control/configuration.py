@@ -8,16 +8,18 @@ list.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import pwd
 import shutil
 import ssl
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from proxy.control.configuration_path import find_configuration
-from proxy.control.outside import ReadTooSlow, read_file, read_within
+from proxy.control.outside import ReadTooSlow, is_barred, read_file, read_within
 from proxy.control.token_file import TokenFile
 from proxy.core.config import Configuration, Draft, parse_draft
 from proxy.core.config.conflicts import Raw, entries, tables
@@ -30,21 +32,27 @@ LARGEST_FILE = 4 * 1024 * 1024
 """Bytes; more than that is not a configuration that a person wrote."""
 
 
-def load_configuration(path: Path | str | None = None, *, environ: Mapping[str, str] = os.environ) -> Configuration:
+def load_configuration(
+    path: Path | str | None = None,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    held: Collection[tuple[str, str]] = (),
+) -> Configuration:
     """Read a configuration file and everything it names that can be checked without starting anything.
 
     Relative paths are absolute afterwards, and `proxy.state_dir` is filled in. Nothing is created or changed.
 
     Args:
         path: the file; None looks where `find_configuration` does.
-        environ: where RUNTIME_DIRECTORY, XDG_RUNTIME_DIR and PATH are looked up.
+        environ: where RUNTIME_DIRECTORY, HOME, XDG_STATE_HOME and PATH are looked up.
+        held: certificates with their keys that are in use already, so nobody needs to be allowed to read them again.
 
     Raises:
         ConfigError: something is wrong; it lists every problem of text and disk together.
     """
     file = Path(path).absolute() if path is not None else find_configuration()
     draft = parse_draft(_read(file), origin=str(file))
-    configuration = draft.accept(find_missing(draft, environ=environ))
+    configuration = draft.accept(find_missing(draft, environ=environ, held=held))
     if configuration.proxy.state_dir:
         return configuration
     state_dir = default_state_dir(draft.directory, environ)
@@ -52,18 +60,27 @@ def load_configuration(path: Path | str | None = None, *, environ: Mapping[str, 
 
 
 def default_state_dir(directory: str, environ: Mapping[str, str]) -> str:
-    """Choose where state is kept when the file does not say it.
+    """Choose where state is kept when the file does not say it: never where another configuration's may be.
 
     Args:
         directory: where the configuration file is.
-        environ: systemd sets RUNTIME_DIRECTORY (perhaps several, separated by colons), a login
-        XDG_RUNTIME_DIR.
+        environ: systemd sets RUNTIME_DIRECTORY (perhaps several, separated by colons); XDG_STATE_HOME and HOME say
+            where the state of a user goes.
     """
     given = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
     if given:
         return given
-    session = environ.get("XDG_RUNTIME_DIR", "")
-    return os.path.join(session, "hotswap") if session else os.path.join(directory, ".hotswap")
+    beside = os.path.join(directory, ".hotswap")
+    if os.access(beside if os.path.isdir(beside) else directory, os.W_OK | os.X_OK):
+        return beside
+    if os.geteuid() == 0:
+        state = "/run"
+    else:
+        home = environ.get("HOME") or pwd.getpwuid(os.geteuid()).pw_dir
+        state = environ.get("XDG_STATE_HOME") or os.path.join(home, ".local", "state")
+    # Of this directory's own, and recognisable; paths of sockets have to be short.
+    name = f"{os.path.basename(directory)[:20]}-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:8]}"
+    return os.path.join(state, "hotswap", name)
 
 
 def _read(file: Path) -> str:
@@ -80,12 +97,15 @@ def _read(file: Path) -> str:
         raise ConfigError([Problem(f"{file}:{line}", content[error.start : error.end], "UTF-8")]) from None
 
 
-def find_missing(draft: Draft, *, environ: Mapping[str, str] = os.environ) -> Iterator[Finding]:
+def find_missing(
+    draft: Draft, *, environ: Mapping[str, str] = os.environ, held: Collection[tuple[str, str]] = ()
+) -> Iterator[Finding]:
     """Find what a file names and this machine does not have.
 
     Args:
         draft: the file; keys that are wrong already are passed over.
         environ: where PATH is looked up.
+        held: certificates and keys that are in use; that one may not be read is no fault.
     """
     document, directory = draft.document, draft.directory
     proxy, admin = _table(document, "proxy"), _table(document, "admin")
@@ -95,7 +115,7 @@ def find_missing(draft: Draft, *, environ: Mapping[str, str] = os.environ) -> It
     yield from _token(admin, directory)
     for name, listener in tables(document, "listeners"):
         for index, pair in entries(_table(listener, "tls"), "certificates"):
-            yield from _certificate(("listeners", name, "tls", "certificates", index), pair, directory)
+            yield from _certificate(("listeners", name, "tls", "certificates", index), pair, directory, held)
     for name, pool in tables(document, "pools"):
         location = ("pools", name)
         yield from _directory(location, pool, directory)
@@ -205,7 +225,11 @@ def _program(location: Location, pool: Raw, directory: str, environ: Mapping[str
         yield Finding((*location, "python"), written, f"an interpreter; {program} cannot be executed")
 
 
-def _certificate(location: Location, pair: Raw, directory: str) -> Iterator[Finding]:
+def _certificate(location: Location, pair: Raw, directory: str, held: Collection[tuple[str, str]]) -> Iterator[Finding]:
+    files = (resolve_path(_text(pair, "cert"), directory), resolve_path(_text(pair, "key"), directory))
+    with suppress(ReadTooSlow):  # the next look tells it
+        if files in held and read_within(lambda: any(map(is_barred, files)), files[0]):
+            return
     unreadable = False
     for key in ("cert", "key"):
         for finding in _file(location, pair, key, directory):

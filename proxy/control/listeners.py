@@ -21,6 +21,7 @@ from typing import TypeVar
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+from proxy.control.held_certificates import certificates_of, kept_context
 from proxy.control.outside import read_within
 from proxy.core.address import Address, TcpAddress, UnixAddress
 from proxy.core.config import ListenerTable
@@ -165,6 +166,10 @@ class Listeners:
         """Give where a listener really listens, with the ports that the kernel chose."""
         return self._open[name].addresses if name in self._open else ()
 
+    def certificates(self) -> frozenset[tuple[str, str]]:
+        """Give the files of every certificate that is in use, each with its key."""
+        return certificates_of(self._open.values())
+
     def hand_over(self) -> list[HandedSocket]:
         """Give every open socket, for another process; they stay open and ours."""
         opened = {address for listener in self._open.values() for address in listener.addresses}
@@ -242,7 +247,8 @@ class Listeners:
         if tls is None:
             return None
         where = f"listeners.{name}.tls"
-        return read_within(
+        kept = read_within(partial(kept_context, self._open.get(name), table), "a certificate")
+        return kept or read_within(
             lambda: open_context(tls, http2=table.http2, state_dir=self._state_dir, where=where), "a certificate"
         )
 

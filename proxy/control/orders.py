@@ -29,7 +29,7 @@ class Orders:
     pools: PoolSet
     book: RolloutBook
     _reloader: Reloader
-    _access: AccessLog
+    access: AccessLog
 
     def _refuse_while_taken_over(self) -> None:
         raise NotImplementedError
@@ -67,7 +67,7 @@ class Orders:
             ConfigError: nothing was changed.
             Refused: a pool that changed cannot be replaced now; nothing was changed.
         """
-        self._access.reopen()
+        self.access.reopen()
         self.manager.reloading()
         try:
             return await self._reloader.reread(trigger=trigger)

@@ -9,6 +9,7 @@ reason, as it does for a file that is not there.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import stat
@@ -101,6 +102,15 @@ def read_within(
         raise read.error
     result: T = read.result
     return result
+
+
+def is_barred(path: str) -> bool:
+    """Tell whether a file is there, or may be, and this user may not read it; blocks."""
+    try:
+        os.stat(path)
+    except OSError as error:
+        return error.errno == errno.EACCES
+    return not os.access(path, os.R_OK)
 
 
 def read_file(path: str | os.PathLike[str], limit: int, *, timeout: float = READ_TIMEOUT) -> bytes:

@@ -9,6 +9,7 @@ from proxy.control.cautions import tell_cautions
 from proxy.control.configuration import load_configuration
 from proxy.control.configuration_path import find_configuration
 from proxy.control.runtime import Runtime
+from proxy.control.takeover.new_process import take_kept_log
 from proxy.control.takeover.stub import be_stub
 from proxy.control.takeover.takeovers import call, open_inherited
 from proxy.control.telemetry.access import AccessLog
@@ -49,13 +50,13 @@ async def run_proxy(config_path: Path | str | None = None, *, old: int | None = 
     stream = configure_logs(level=config.proxy.log_level.value, log_format=config.proxy.log_format.value)
     try:
         try:
-            access = AccessLog(config.proxy.access_log)
+            access = AccessLog(config.proxy.access_log, kept=take_kept_log(os.environ))
         except OSError as error:
             raise ConfigError(
                 [Problem("proxy.access_log", config.proxy.access_log, f"a file that can be written; {error.strerror}")]
             ) from error
+        runtime = Runtime(path, config, access=access, old=channel)
         try:
-            runtime = Runtime(path, config, access=access, old=channel)
             tell_cautions(runtime.log, config)
             await runtime.serve()
         finally:

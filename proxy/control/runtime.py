@@ -29,15 +29,15 @@ from proxy.control.events import EventLog
 from proxy.control.listeners import Listeners, Prepared
 from proxy.control.memory import settle_memory
 from proxy.control.orders import Orders
+from proxy.control.pools.lost_sockets import replace_unreachable
 from proxy.control.pools.pool_set import PoolSet
 from proxy.control.pools.release import Release, read_releases
 from proxy.control.pools.surroundings import Surroundings
-from proxy.control.privileges import check_python, drop_privileges
+from proxy.control.premises import Premises
 from proxy.control.rollout.book import RolloutBook
 from proxy.control.rollout.reload import ReloadAnswer, Reloader
 from proxy.control.rollout.rollouts import RolloutRun
 from proxy.control.signals import HANDLED, serve_signals
-from proxy.control.state_directory import open_state_directory
 from proxy.control.takeover.order import CouldNotTakeOver, TakeoverOrder, TakeoverResult
 from proxy.control.takeover.predecessor import Predecessor
 from proxy.control.takeover.stub import forget_pid
@@ -86,7 +86,7 @@ class Runtime(Orders):
         predecessor: the process before this one, for as long as it serves clients.
         successor: the process that has everything now; 0 while there is none.
         manager, guardian, admin_door, nursery: what a takeover needs to reach.
-        plane, listeners, book, surroundings: its parts.
+        plane, listeners, book, surroundings, premises, access: its parts.
         traffic: the last minutes of what was served.
     """
 
@@ -130,7 +130,8 @@ class Runtime(Orders):
         )
         self.traffic = TrafficRecorder(self.plane.served)
         self.book = RolloutBook(self.log)
-        self._access = access
+        self.access = access
+        self.premises = Premises(config, config_path)
         self._old = old
         self.incarnation = 1
         self.takeover: Takeover | None = None
@@ -146,8 +147,6 @@ class Runtime(Orders):
         self._end_scope = trio.CancelScope()
         self._boot_scope = trio.CancelScope()
         self._changed = trio.Event()
-
-    # From boot to end.
 
     async def serve(self) -> None:
         """Run until it is stopped.
@@ -174,14 +173,15 @@ class Runtime(Orders):
                 nursery.cancel_scope.cancel()
         if hasattr(self, "listeners"):
             self.listeners.close_given()
+        self.premises.leave()
         if failure is not None:
             raise failure
 
     async def _boot(self) -> None:
         config, nursery = self.config, self.nursery
         self.log.info("proxy.starting", version=program_version(), pid=os.getpid(), config=str(self.config_path))
-        state_dir = open_state_directory(config.proxy.state_dir)
-        environment = dict(os.environ)
+        await self.premises.enter(self.log)
+        state_dir, environment = self.premises.directory, dict(os.environ)
         self.listeners = Listeners(state_dir=state_dir, inherited=inherited_sockets(environment))
         nursery.start_soon(self.manager.serve_watchdog)
         await self.open_admin({})
@@ -189,31 +189,33 @@ class Runtime(Orders):
         self.listeners.refuse_unclaimed(prepared)
         # Not before: who was started a second time by mistake ends here, and the first goes on being followed.
         forget_pid(state_dir)
-        if config.proxy.user:
-            check_python(config.proxy.user)
-        identity = drop_privileges(config.proxy.user, state_dir=state_dir)
-        self.surround(start_guardian(), state_dir, environment | dict(identity))
+        self.premises.become_user()
+        self.surround(start_guardian(), environment)
         await nursery.start(self.plane.serve)
         nursery.start_soon(self.traffic.serve, self.log)
         releases = await read_releases(config.pools, environment=self.surroundings.environment, guardian=self.guardian)
         self.take_over(config, prepared, releases)
         self.listeners.close_unused()
         self.begin_serving()
-        nursery.start_soon(serve_calls, self, state_dir)
+        nursery.start_soon(serve_calls, self)
 
     def begin_serving(self) -> None:
         """Note that listeners accept, and keep the service manager informed from here on."""
         self.serving = True
+        self.nursery.start_soon(self.premises.watch, self.log, self._restore_paths)
         self.nursery.start_soon(self._watch_boot)
         self.nursery.start_soon(self._follow_events)
 
-    def surround(self, guardian: Guardian, state_dir: Path, environment: Mapping[str, str] | None = None) -> None:
+    def _restore_paths(self) -> None:
+        self.admin_door.reopen_missing()
+        replace_unreachable(self.pools.values())
+
+    def surround(self, guardian: Guardian, environment: Mapping[str, str]) -> None:
         """Make what pools need of this process.
 
         Args:
             guardian: ends the backends should it die.
-            state_dir: the directory for their sockets.
-            environment: their variables; None: those of this process.
+            environment: their variables, but for those that say who they are.
         """
         self.guardian = guardian
         self.surroundings = Surroundings(
@@ -223,8 +225,8 @@ class Runtime(Orders):
             tally=self.tally,
             log=self.log,
             guardian=guardian,
-            sockets=state_dir,
-            environment=dict(os.environ) if environment is None else environment,
+            sockets=self.premises.directory,
+            environment={**environment, **self.premises.identity()},
             predecessor=self.predecessor,
         )
         self.nursery.start_soon(guardian.serve)
@@ -321,8 +323,6 @@ class Runtime(Orders):
         await self.pools.stop_all()
         self.log.info("proxy.stopped")
 
-    # Taking over a configuration.
-
     def take_over(self, config: Configuration, prepared: Prepared, releases: Mapping[str, Release]) -> tuple[str, ...]:
         """Make a configuration the one in force: new pools, routes, listeners, pools that are gone.
 
@@ -372,8 +372,6 @@ class Runtime(Orders):
         if runs:
             self.book.start(runs, self.nursery)
             self._note_change()
-
-    # Views.
 
     def ready(self) -> bool:
         """Tell whether it has started and every pool has a backend that can be claimed."""

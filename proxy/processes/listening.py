@@ -87,14 +87,18 @@ def remove_path(address: Address) -> None:
                 pass
 
 
-_OURS: Final = re.compile(r".*\.sock|proxy\.pid.*|development-ca\.pem.*")
+_OURS: Final = re.compile(r"\.gitignore|.*\.sock|proxy\.(pid|lock).*|development-ca\.(pem|key).*")
 
 
-def open_directory(path: Path) -> Path:
+def open_directory(path: Path, *, owner: int | None = None) -> Path:
     """Make the directory for sockets, or check the one there is: mode 0700 and ours.
 
     Servers give their sockets any mode they like, so the directory is what keeps others out. One that is open to others
     is closed to them if nothing but sockets and files of a proxy is in it.
+
+    Args:
+        path: where.
+        owner: a user whose it may be as well; None: nobody's but ours.
 
     Raises:
         BackendError: it cannot be made, or is somebody else's.
@@ -104,7 +108,7 @@ def open_directory(path: Path) -> Path:
         found = path.lstat()
         if not stat.S_ISDIR(found.st_mode):
             raise BackendError(f"{path} is not a directory")
-        if found.st_uid != os.geteuid():
+        if found.st_uid not in (os.geteuid(), owner):
             raise BackendError(f"{path} belongs to user {found.st_uid}, not to {os.geteuid()}")
         if stat.S_IMODE(found.st_mode) != 0o700:
             foreign = [entry.name for entry in path.iterdir() if not _OURS.fullmatch(entry.name)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -89,13 +90,20 @@ class TestStateDirectory:
         [
             ({"RUNTIME_DIRECTORY": "/run/hotswap", "XDG_RUNTIME_DIR": "/run/user/1"}, "/run/hotswap"),
             ({"RUNTIME_DIRECTORY": "/run/a:/run/b"}, "/run/a"),
-            ({"XDG_RUNTIME_DIR": "/run/user/1"}, "/run/user/1/hotswap"),
-            ({}, "/srv/.hotswap"),
+            ({"XDG_RUNTIME_DIR": "/run/user/1"}, "{}/.hotswap"),
+            ({}, "{}/.hotswap"),
         ],
     )
-    def test_it_follows_the_order_of_the_contract(self, environ, expected):
-        """The service manager's word first, then the session's, then beside the file."""
-        assert default_state_dir("/srv", environ) == expected
+    def test_it_follows_the_order_of_the_contract(self, environ, expected, tmp_path):
+        """The service manager's word first, then beside the file; never what a logout removes."""
+        assert default_state_dir(str(tmp_path), environ) == expected.format(tmp_path)
+
+    def test_where_nothing_can_be_written_each_configuration_has_one_of_its_own(self):
+        """Two projects of one user never meet in it."""
+        # /proc/self: what not even root can make a directory in.
+        first, second = (default_state_dir(f"/proc/self/{name}", {"XDG_STATE_HOME": "/s"}) for name in ("shop", "blog"))
+        assert first != second
+        assert re.fullmatch(r"(/run|/s)/hotswap/shop-[0-9a-f]{8}", first)
 
     def test_it_is_filled_in_unless_the_file_says_it(self, file):
         """Whoever reads the configuration never sees it empty."""
@@ -210,7 +218,7 @@ class TestWhatIsMissing:
         (problem,) = caught.value.problems
         assert problem.path == "proxy.state_dir"
         assert "at most 107 bytes" in problem.allowed
-        load_configuration(file, environ={"XDG_RUNTIME_DIR": "/run/user/1000"})
+        load_configuration(file, environ={"RUNTIME_DIRECTORY": "/run/hotswap"})
 
     def test_a_dangling_symbolic_link_is_told_where_it_points(self, file):
         """A deploy that stopped half-way looks like this."""

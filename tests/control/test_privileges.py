@@ -9,54 +9,72 @@ import sys
 
 import pytest
 
-from proxy.control.privileges import drop_privileges
+from proxy.control.configuration import load_configuration
+from proxy.control.privileges import drop_privileges, identity_of, look_as_user, owner_of_state
 from proxy.core.errors import ConfigError
 from tests.support.hotswap import REPOSITORY
 from tests.support.pools import command_pool, listeners
 
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+
 
 def test_without_a_user_nothing_happens(tmp_path):
     """The default."""
-    assert drop_privileges("", state_dir=tmp_path) == {}
+    drop_privileges("", state_dir=tmp_path)
+    assert identity_of("") == {}
+    assert owner_of_state("") is None
 
 
 def test_a_user_that_does_not_exist_is_a_problem(tmp_path):
     """It names the key."""
     with pytest.raises(ConfigError, match=r"proxy\.user"):
         drop_privileges("nobody-of-this-name", state_dir=tmp_path)
+    with pytest.raises(ConfigError, match=r"proxy\.user"):
+        identity_of("nobody-of-this-name")
+    assert owner_of_state("nobody-of-this-name") is None
 
 
 def test_becoming_who_one_is_changes_nothing(tmp_path):
     """And the backends hear who they are."""
     me = pwd.getpwuid(os.geteuid())
-    assert drop_privileges(me.pw_name, state_dir=tmp_path) == {
-        "HOME": me.pw_dir,
-        "USER": me.pw_name,
-        "LOGNAME": me.pw_name,
-    }
+    drop_privileges(me.pw_name, state_dir=tmp_path)
+    assert identity_of(me.pw_name) == {"HOME": me.pw_dir, "USER": me.pw_name, "LOGNAME": me.pw_name}
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@ROOT_ONLY
 def test_root_becomes_the_user_for_good_and_hands_the_state_over(tmp_path):
-    """Also every group of it, and there is no way back."""
-    (tmp_path / "authority.pem").touch()
+    """Also every group of it, and there is no way back; the log is the user's, but nothing that a link leads to."""
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "authority.pem").touch()
+    for name in ("access.log", "precious"):
+        (tmp_path / name).touch()
+    (tmp_path / "link").symlink_to("precious")
+    os.link(tmp_path / "precious", tmp_path / "second-name")
     script = (
         "import os, sys, pathlib\n"
         "from proxy.control.privileges import drop_privileges\n"
-        "drop_privileges('nobody', state_dir=pathlib.Path(sys.argv[1]))\n"
+        "drop_privileges('nobody', state_dir=pathlib.Path(sys.argv[1]), access_log=sys.argv[2])\n"
         "print(os.getresuid(), os.getresgid())\n"
         "try:\n    os.setuid(0)\n"
         "except PermissionError:\n    print('no way back')\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)], cwd=REPOSITORY, capture_output=True, text=True, check=True
-    )
     nobody = pwd.getpwnam("nobody")
-    assert done.stdout.splitlines() == [f"{(nobody.pw_uid,) * 3} {(nobody.pw_gid,) * 3}", "no way back"]
-    assert {path.stat().st_uid for path in (tmp_path, tmp_path / "authority.pem")} == {nobody.pw_uid}
+    for log in ("access.log", "link", "second-name"):
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(state), str(tmp_path / log)],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.splitlines() == [f"{(nobody.pw_uid,) * 3} {(nobody.pw_gid,) * 3}", "no way back"]
+    assert {path.stat().st_uid for path in (state, state / "authority.pem")} == {nobody.pw_uid}
+    assert (tmp_path / "access.log").stat().st_uid == nobody.pw_uid
+    assert (tmp_path / "precious").stat().st_uid == 0
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@ROOT_ONLY
 def test_a_python_that_the_user_may_not_execute_is_a_problem(tmp_path):
     """It names the key and the program: found in a virtual environment below /root, as a traceback."""
     hidden = tmp_path / "hidden"
@@ -82,3 +100,10 @@ def test_a_python_that_the_user_may_not_execute_is_a_problem(tmp_path):
     assert f'proxy.user is "nobody": a user that may execute the Python of this proxy; {python}: no' in done.stderr
     assert "Traceback" not in done.stderr
     assert (tmp_path / "state").stat().st_uid == os.geteuid(), "a start that is refused changes nothing"
+
+
+def test_who_stays_who_it_is_needs_no_look(tmp_path):
+    """The files were read already."""
+    config = tmp_path / "hotswap.toml"
+    config.write_text(listeners() + command_pool(tmp_path, "backends.plain"), encoding="utf-8")
+    assert look_as_user(load_configuration(config), config) == ()

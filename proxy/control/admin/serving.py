@@ -22,7 +22,7 @@ from proxy.control.admin.application import build_application
 from proxy.control.admin.connection import AdminConnection
 from proxy.control.admin.containment import Containment
 from proxy.control.admin.guard import Guard
-from proxy.control.admin.sockets import AdminDoor, AdminSocket, open_admin_sockets
+from proxy.control.admin.sockets import AdminDoor, open_admin_sockets
 from proxy.control.admin.verbs import Verbs
 from proxy.control.token_file import TokenFile
 from proxy.core.address import Address, TcpAddress
@@ -80,7 +80,7 @@ async def serve_admin(
                 await server.hosting.wait()
                 log.info("admin.listening", addresses=[str(address) for address in addresses])
                 task_status.started(addresses)
-                await _accept_forever(server, sockets, door, log)
+                await _accept_forever(server, door, log)
             finally:
                 stack.close()  # before the grace, or connections would be queued that nobody takes
                 ending.set()
@@ -94,16 +94,14 @@ def _open_token(path: str) -> TokenFile:
         raise ConfigError([Problem("admin.token_file", path, allowed)]) from error
 
 
-async def _accept_forever(
-    server: _Server, sockets: tuple[AdminSocket, ...], door: AdminDoor, log: FilteringBoundLogger
-) -> None:
+async def _accept_forever(server: _Server, door: AdminDoor, log: FilteringBoundLogger) -> None:
     delay = RESTART_DELAY
     while True:
         await door.wait_open()
         server.stay()
         since = trio.current_time()
         # Copies: a listener closes its socket when it ends, and these must survive a restart.
-        listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(one.socket.dup())) for one in sockets]
+        listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(one.socket.dup())) for one in door.sockets]
         try:
             with trio.CancelScope() as door.accepting:
                 await trio.serve_listeners(server.handle, listeners, handler_nursery=server.connections)

@@ -51,6 +51,7 @@ class AdminDoor:
         self.accepting = trio.CancelScope()
         self.parting: Callable[[], None] | None = None
         self._opened = trio.Event()
+        self._again = ExitStack()
         if not closed:
             self._opened.set()
 
@@ -64,6 +65,21 @@ class AdminDoor:
         self.accepting.cancel()
         if self.parting is not None:
             self.parting()
+
+    def reopen_missing(self) -> None:
+        """Listen anew where the path of a Unix socket was removed by somebody; what fails is left for the next time."""
+        found = list(self.sockets)
+        for index, one in enumerate(found):
+            if isinstance(one.address, UnixAddress) and not os.path.lexists(one.address.path):
+                with contextlib.suppress(OSError):
+                    found[index] = self._again.enter_context(_open_unix(one.address, self))
+        if found != list(self.sockets):
+            self.sockets = tuple(found)
+            self.accepting.cancel()
+
+    def forget_reopened(self) -> None:
+        """Close and remove what was opened anew."""
+        self._again.close()
 
     async def wait_open(self) -> None:
         """Block until it is open."""
@@ -85,6 +101,7 @@ def open_admin_sockets(
     """
     door = door or AdminDoor()
     with ExitStack() as stack:
+        stack.callback(door.forget_reopened)
         opened = []
         door.asked = tuple(addresses)
         for index, address in enumerate(door.asked):

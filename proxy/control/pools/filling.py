@@ -65,6 +65,11 @@ class Filler:
         self._show_waiting(slot, crashed)
         self._start(slot, StartReason.CRASH, wait=slot.backoff.wait(self._pool.surroundings.jitter()))
 
+    def fill_beside(self, slot: Slot, reason: StartReason) -> None:
+        """Start a backend for a slot whose own is on its way out, and may be there for a while."""
+        if self._pool.core.locked is None:
+            self._start(slot, reason, wait=0.0)
+
     def leave(self, slot: Slot, *, only_waiting: bool = False) -> None:
         """End the attempt to fill a slot; what is starting in it is killed.
 

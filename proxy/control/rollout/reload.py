@@ -19,6 +19,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -172,7 +173,8 @@ class Reloader:
         runtime = self._runtime
         path = runtime.config_path
         try:
-            config = await trio.to_thread.run_sync(load_configuration, path, abandon_on_cancel=True)
+            load = partial(load_configuration, path, held=runtime.listeners.certificates())
+            config = await trio.to_thread.run_sync(load, abandon_on_cancel=True)
         except ConfigError as error:
             return None, error.problems
         except Exception as error:

@@ -6,9 +6,9 @@ the backends nothing but descriptors is known.
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -25,7 +25,6 @@ from proxy.core.errors import BackendError
 from proxy.core.lifecycle import BackendState, Health
 from proxy.edge.loop.sockets import matches
 from proxy.processes.guardian import Guardian
-from proxy.processes.listening import open_directory
 from proxy.wire.handover import HandoverBroken
 
 if TYPE_CHECKING:
@@ -93,16 +92,12 @@ class Inheritance:
         guardian = Guardian(received.descriptors.take())
         runtime = self._runtime
         self._expected = {int(pid) for pid in received.frame.body["backends"]}
-        runtime.surround(guardian, self._open_state_dir())
+        runtime.surround(guardian, os.environ)
         for name, state in self.state.supervised.items():
             pool = SupervisedPool(name, state.release, runtime.surroundings, processors=runtime.processors)
             pool.frozen = True
             _restore(pool, state)
             self.pools[name] = pool
-
-    def _open_state_dir(self) -> Path:
-        # It is not swept: what the old process has just bound does not listen yet.
-        return open_directory(Path(self._runtime.config.proxy.state_dir))
 
     def take_backend(self, received: Received) -> None:
         """Take a backend; one that has ended meanwhile is only noted."""
@@ -142,6 +137,8 @@ class Inheritance:
         runtime.listeners = Listeners(state_dir=runtime.surroundings.sockets, handed=self.handed)
         self.prepared = runtime.listeners.prepare(runtime.config.listeners)
         await runtime.open_admin(self.admin)
+        # One that root has started to take over becomes the user here, as in a boot.
+        runtime.premises.become_user()
         new = {name: table for name, table in tables.items() if name not in self.pools}
         around = runtime.surroundings
         self.releases = await read_releases(new, environment=around.environment, guardian=around.guardian)

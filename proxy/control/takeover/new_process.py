@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,6 +28,20 @@ ARREARS = 0.5
 LAST_WORDS = 0.01
 """Seconds after its death in which what it sent before is still read."""
 
+KEPT_LOG = "HOTSWAP_ACCESS_LOG_FD"
+"""Names the descriptor of the old process's access log to the new one: it may have been opened as root."""
+
+
+def take_kept_log(environment: MutableMapping[str, str]) -> int | None:
+    """Take the descriptor of the access log out of the variables of this process; None: it was given none."""
+    given = environment.pop(KEPT_LOG, "")
+    try:
+        descriptor = int(given)
+        os.set_inheritable(descriptor, False)
+    except (ValueError, OSError):
+        return None
+    return descriptor
+
 
 class NewProcess:
     """The new process, from its versions on disk to its end.
@@ -40,7 +55,15 @@ class NewProcess:
         heard: how many frames it has sent.
     """
 
-    def __init__(self, executable: str | None, config: Path, *, called: socket.socket | None, caller: int) -> None:
+    def __init__(
+        self,
+        executable: str | None,
+        config: Path,
+        *,
+        called: socket.socket | None,
+        caller: int,
+        access_log: Callable[[], int | None] = lambda: None,
+    ) -> None:
         """Make it; nothing is started.
 
         Args:
@@ -48,6 +71,7 @@ class NewProcess:
             config: its configuration.
             called: connected to a process that has come by itself; None: there is none yet.
             caller: pidfd of that process, or -1.
+            access_log: gives the descriptor of our access log, for a process that may not open it itself.
         """
         self.command = new_command(executable)
         self.version = ""
@@ -56,6 +80,7 @@ class NewProcess:
         self.pidfd = caller
         self.heard = 0
         self._config = config
+        self._access_log = access_log
         self._environment = new_environment(os.environ)
         self._process: trio.Process | None = None
 
@@ -76,10 +101,15 @@ class NewProcess:
         """
         channel, theirs = open_pair()
         self.channel = channel
+        given, environment = [theirs.fileno()], self._environment
+        log = self._access_log()
+        if log is not None:
+            given.append(log)
+            environment = {**environment, KEPT_LOG: str(log)}
         with theirs:
             argv = [*self.command, "run", "--takeover-fd", str(theirs.fileno()), str(self._config)]
             self._process = await trio.lowlevel.open_process(
-                argv, env=self._environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+                argv, env=environment, pass_fds=given, stdin=subprocess.DEVNULL
             )
         self.pid = self._process.pid
         note_child(self.pid)

@@ -86,7 +86,13 @@ class Takeover:
         self._order = order
         self._log = runtime.log.bind(takeover=runtime.incarnation + 1)
         config = order.config or runtime.config_path
-        self._new = NewProcess(order.executable, config, called=called, caller=-1 if caller is None else caller)
+        self._new = NewProcess(
+            order.executable,
+            config,
+            called=called,
+            caller=-1 if caller is None else caller,
+            access_log=lambda: runtime.access.fd,
+        )
         self._refused: Refused | None = None
         self._frames = HandoverFrames(runtime)
         self._handing = Handing(self._tell, lambda: self._note(OldEvent.ACKNOWLEDGED))
@@ -362,6 +368,8 @@ class Takeover:
         for listener in runtime.plane.listeners.values():
             listener.open_listener.close()
         runtime.guardian.abandon()
+        # Its sockets are in use for a while, but nothing is made in it by us any more.
+        runtime.premises.leave()
 
     def _report_failure(self) -> None:
         machine, runtime = self._machine, self._runtime

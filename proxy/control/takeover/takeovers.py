@@ -107,8 +107,16 @@ def _tell_refusal(runtime: Runtime, refused: Refused) -> None:
 # A new process that comes by itself.
 
 
-async def serve_calls(runtime: Runtime, directory: Path) -> None:
+async def serve_calls(runtime: Runtime) -> None:
     """Wait in the state directory for processes that want to take over, until cancelled."""
+    while True:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_serve_path, runtime, runtime.premises.directory)
+            await runtime.premises.wait_remade()
+            nursery.cancel_scope.cancel()
+
+
+async def _serve_path(runtime: Runtime, directory: Path) -> None:
     try:
         waiting = listen_on(directory / PATH_NAME)
     except OSError as error:
@@ -195,10 +203,12 @@ async def succeed(runtime: Runtime, old: socket.socket) -> None:
     """Take over from the process at the other end, and serve.
 
     Raises:
+        ConfigError: the state directory cannot be had; nothing was changed.
         CouldNotTakeOver: it did not come to that; nothing was changed.
     """
     runtime.manager.silent = True
     runtime.log.info("proxy.succeeding", version=program_version(), pid=os.getpid(), config=str(runtime.config_path))
+    await runtime.premises.enter(runtime.log, shared=True)
     try:
         await runtime.nursery.start(_follow_old, runtime, old, os.pidfd_open(peer_of(old).pid))
     except OSError as error:
@@ -208,7 +218,7 @@ async def succeed(runtime: Runtime, old: socket.socket) -> None:
 
 async def _serve_calls_later(runtime: Runtime) -> None:
     await runtime.settled.wait()
-    await serve_calls(runtime, runtime.surroundings.sockets)
+    await serve_calls(runtime)
 
 
 async def _follow_old(

@@ -18,16 +18,19 @@ LINGER = 0.05
 class AccessLog:
     """The access log; `write` takes finished lines and never waits."""
 
-    def __init__(self, target: str, *, queue_bytes: int = QUEUE_BYTES, linger: float = LINGER) -> None:
+    def __init__(
+        self, target: str, *, queue_bytes: int = QUEUE_BYTES, linger: float = LINGER, kept: int | None = None
+    ) -> None:
         """Open it.
 
         Args:
             target: a path, `-` for standard output, or `off`.
             queue_bytes: how much may wait for a slow disk before lines are dropped.
             linger: seconds for which lines gather.
+            kept: the file of the process before this one, in which it goes on if the path cannot be opened; taken over.
 
         Raises:
-            OSError: the path cannot be opened for appending.
+            OSError: the path cannot be opened for appending, and no file was kept.
         """
         self._lines: LineWriter | None = None
         if target != "off":
@@ -37,12 +40,18 @@ class AccessLog:
                 linger=linger,
                 queue_bytes=queue_bytes,
                 report=self._report,
+                kept=kept,
             )
 
     @property
     def enabled(self) -> bool:
         """False when it is off, and building a line is a waste."""
         return self._lines is not None
+
+    @property
+    def fd(self) -> int | None:
+        """The descriptor of its file as of now; None for standard output, and when it is off."""
+        return None if self._lines is None else self._lines.fd
 
     @property
     def dropped(self) -> int:

@@ -44,6 +44,7 @@ class LineWriter:
         linger: float = 0.0,
         queue_bytes: int = QUEUE_BYTES,
         report: Report | None = None,
+        kept: int | None = None,
     ) -> None:
         """Open the file; the thread starts with the first line.
 
@@ -54,13 +55,16 @@ class LineWriter:
                 interrupted by the thread for every line.
             queue_bytes: how much may wait.
             report: called with `<name>.dropped` and `<name>.failed`.
+            kept: descriptor of a file that was opened earlier, written to as long as the path cannot be opened; taken
+                over.
 
         Raises:
-            OSError: the path cannot be opened.
+            OSError: the path cannot be opened, and no file was kept.
         """
         self.dropped = 0
         self._path = target if isinstance(target, Path) else None
-        self._fd = self._open(target) if isinstance(target, Path) else target
+        self._failures: deque[str] = deque(maxlen=8)  # those not reported yet
+        self._fd = self._open_first(target, kept) if isinstance(target, Path) else target
         self._name = name
         self._linger = linger
         self._limit = queue_bytes
@@ -72,13 +76,17 @@ class LineWriter:
         self._lost = 0  # lines the thread could not write
         self._lost_seen = 0
         self._failing: str | None = None  # the thread's own: why the last write failed
-        self._failures: deque[str] = deque(maxlen=8)  # those not reported yet
         self._awake = False
         self._telling = False
         self._wake = threading.Event()
         self._hurry = threading.Event()
         self._closed = False
         self._thread: threading.Thread | None = None
+
+    @property
+    def fd(self) -> int | None:
+        """The descriptor of the file that the path was opened for; None for one that is the caller's."""
+        return None if self._path is None else self._fd
 
     def write(self, line: bytes) -> None:
         """Queue one line or several, their newlines included; never waits."""
@@ -194,9 +202,21 @@ class LineWriter:
         except OSError as error:
             self._failures.append(f"not reopened: {error}")  # and on with the old file
             return
+        before, self._fd = self._fd, fresh
         with contextlib.suppress(OSError):
-            os.close(self._fd)
-        self._fd = fresh
+            os.close(before)
+
+    def _open_first(self, path: Path, kept: int | None) -> int:
+        try:
+            opened = self._open(path)
+        except OSError as error:
+            if kept is None:
+                raise
+            self._failures.append(f"not opened, so it goes on in the file of before: {error}")
+            return kept
+        if kept is not None:
+            os.close(kept)
+        return opened
 
     @staticmethod
     def _open(path: Path) -> int:

@@ -39,7 +39,8 @@ class ProxyTable(Table):
 
     state_dir: FilePath = ""
     """Directory for the development authority and the sockets of backends, mode 0700. Default:
-    $RUNTIME_DIRECTORY, else $XDG_RUNTIME_DIR/hotswap, else .hotswap beside the file."""
+    $RUNTIME_DIRECTORY, else .hotswap beside the file, else, where that cannot be written, a directory of this
+    configuration's own below /run/hotswap (root) or $XDG_STATE_HOME/hotswap. Used by one proxy at a time."""
 
     log_level: LogLevel = LogLevel.INFO
     """The least severe record that is written."""
@@ -57,7 +58,9 @@ class ProxyTable(Table):
     """How long a graceful stop waits for exchanges to finish before it cuts them."""
 
     user: str = ""
-    """Become this user after binding; empty: stay who started it."""
+    """Become this user after binding; empty: stay who started it. It must be able to read the configuration and what
+    the pools name, and to enter the way to state_dir; a certificate that root alone can read is renewed by a restart or
+    `hotswap run --attach` as root."""
 
 
 class AdminTable(Table):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import stat
+import secrets
 from pathlib import Path
 
 import trustme
@@ -30,8 +30,14 @@ def development_authority(certificate: Path) -> trustme.CA:
         return trustme.CA.from_pem(cert_bytes=certificate.read_bytes(), private_key_bytes=key.read_bytes())
     authority = trustme.CA(key_type=trustme.KeyType.ECDSA, organization_name="hotswap development")
     certificate.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(key, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, stat.S_IRUSR | stat.S_IWUSR)
-    with open(descriptor, "wb") as file:
-        file.write(authority.private_key_pem.bytes())
-    certificate.write_bytes(authority.cert_pem.bytes())
+    _put(key, authority.private_key_pem.bytes(), mode=0o600)
+    _put(certificate, authority.cert_pem.bytes(), mode=0o644)
     return authority
+
+
+def _put(path: Path, content: bytes, *, mode: int) -> None:
+    """Put a file in place whole; a link of that name is replaced and not followed, for root may write it."""
+    fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        file.write(content)
+    fresh.rename(path)

@@ -1,0 +1,151 @@
+"""`[proxy].user`: root starts the proxy, and it goes on as somebody else, over reloads, takeovers and restarts."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.support.certificates import issue_certificate
+from tests.support.client import fetch
+from tests.support.hotswap import run_hotswap
+from tests.support.other_user import ENVIRONMENT, USER, make_directory, reachable_python
+from tests.support.pools import listeners, table
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else"),
+    pytest.mark.fail_after(90),
+]
+
+
+@pytest.fixture
+def directory():
+    """Root's, and others can enter it."""
+    made = make_directory()
+    yield made
+    shutil.rmtree(made)
+
+
+def configuration(directory: Path, text: str = "", *, web: Mapping[str, object] | None = None, **proxy: object) -> str:
+    """A proxy that becomes `USER`, with one backend."""
+    settings = {"user": USER, "state_dir": directory / "state", "log_format": "json", "access_log": "off", **proxy}
+    pool = {
+        "server": "command",
+        "command": [reachable_python(), "-m", "backends.plain"],
+        "directory": directory,
+        "size": 1,
+        "rollout": {"strategy": "surge"},
+        "health": {"interval": "200ms"},
+        **(web or {}),
+    }
+    return table("proxy", settings) + (text or listeners()) + table("pools.web", pool)
+
+
+def run(text: str, directory: Path, **options: object):
+    return run_hotswap(text, directory, python=reachable_python(), environment=ENVIRONMENT, **options)
+
+
+def variables_of(pid: int) -> dict[str, str]:
+    """Those that say who a backend is."""
+    read = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+    found = dict(one.partition("=")[::2] for one in read)
+    return {name: found.get(name, "") for name in ("HOME", "USER", "LOGNAME")}
+
+
+def users_of(pid: int) -> list[str]:
+    """The real, effective, saved and file system user of a process."""
+    (line,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("Uid:"))
+    return line.split()[1:]
+
+
+async def test_it_starts_again_after_it_has_run(directory):
+    """The state directory is the user's since the first start."""
+    for _ in range(2):
+        async with run(configuration(directory), directory) as hotswap:
+            assert (await hotswap.fetch("/")).status == 200
+            assert (directory / "state").stat().st_uid == pwd.getpwnam(USER).pw_uid
+
+
+async def test_a_key_that_root_alone_can_read_stops_no_reload_and_is_told_at_the_start(directory):
+    """It is in use, so nobody has to read it for a rollout; what it does stop is a renewed one."""
+    certificates = issue_certificate(directory)
+    os.chmod(certificates.key, 0o600)
+    os.chown(certificates.key, 0, 0)
+    async with run(configuration(directory, listeners(certificates)), directory) as hotswap:
+        told = await hotswap.wait_line("proxy.user_may_not")
+        assert str(certificates.key) in told
+        assert (await hotswap.rollout())["outcome"] == "done"
+        done = await hotswap.command("reload")
+        assert done.code == 0, done.stderr
+        hotswap.signal(signal.SIGHUP)
+        await hotswap.wait_line("config.applied")
+        assert hotswap.written("listener.certificates_kept")
+        (await fetch(await hotswap.target("secure", tls=certificates.trusting), "/")).expect()
+
+
+async def test_a_takeover_changes_nothing_of_who_it_is(directory):
+    """The backends that the new process starts have the same home, and the log goes on, though root has opened it."""
+    log = directory / "access.log"
+    async with run(configuration(directory, access_log=str(log)), directory, stop=False) as hotswap:
+        before = variables_of((await hotswap.backends())[0]["pid"])
+        assert before["USER"] == USER
+        assert log.stat().st_uid == pwd.getpwnam(USER).pw_uid
+        # A rotation in a directory that is root's: the user cannot make the new file.
+        log.rename(directory / "access.1")
+        done = await hotswap.command("takeover", "--probation", "0s")
+        assert done.code == 0, done.stderr
+        await hotswap.wait_stopped()
+        status = await hotswap.admin.status()
+        try:
+            assert (await hotswap.rollout())["outcome"] == "done"
+            assert variables_of((await hotswap.backends())[0]["pid"]) == before
+            await hotswap.fetch("/after")
+            await hotswap.wait_line("access_log.failed", "goes on in the file of before")
+        finally:
+            os.kill(status["pid"], signal.SIGTERM)
+            await hotswap.wait_line("proxy.stopped")
+    assert "/after" in (directory / "access.1").read_text()
+
+
+async def test_root_that_attaches_becomes_the_user_too(directory):
+    """What takes over is the same proxy; it must not be root from then on."""
+    text = configuration(directory)
+    async with run(text, directory, stop=False) as hotswap:
+        arguments = [reachable_python(), "-m", "proxy.cli", "run", "--attach", str(hotswap.config)]
+        environment = {**os.environ, **ENVIRONMENT}
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(trio.run_process, arguments, env=environment, capture_stderr=True))
+            await hotswap.wait_stopped()
+            pid = (await hotswap.admin.status())["pid"]
+            ids = users_of(pid)
+            os.kill(pid, signal.SIGTERM)
+    assert ids == [str(pwd.getpwnam(USER).pw_uid)] * 4
+
+
+@pytest.mark.parametrize("what", ["state_dir", "directory", "environment_file"])
+async def test_what_the_user_cannot_reach_is_told_before_anything_starts(directory, what):
+    """By the start and by `check`, with the key and the path; it would run and start nothing."""
+    hidden = directory / "hidden"
+    hidden.mkdir(mode=0o700)
+    (hidden / "inner").mkdir()
+    (hidden / "variables").write_text("A=1\n")
+    match what:
+        case "state_dir":
+            text = configuration(directory, state_dir=hidden / "state")
+        case "directory":
+            text = configuration(directory, web={"directory": hidden / "inner"})
+        case _:
+            text = configuration(directory, web={"environment_file": hidden / "variables"})
+    async with run(text, directory, wait_ready=False, stop=False) as hotswap:
+        await hotswap.process.wait()
+        assert hotswap.process.returncode == 2
+        told = await hotswap.wait_line("proxy.user", str(hidden))
+        assert what in told
+        assert (await hotswap.command("check", str(hotswap.config))).code == 2

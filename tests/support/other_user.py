@@ -1,0 +1,39 @@
+"""A proxy that root starts and that becomes somebody else: what that user can reach, and a directory for it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import site
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+from tests.support.hotswap import REPOSITORY
+
+USER = "nobody"
+
+ENVIRONMENT = {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), *site.getsitepackages()])}
+"""Finds the program with an interpreter that knows nothing of this environment."""
+
+
+def reachable_python() -> str:
+    """An interpreter of our version that `USER` may run; one below root's home cannot be reached by others."""
+    version = sysconfig.get_python_version()
+    entry = pwd.getpwnam(USER)
+    for python in (sys.executable, f"/usr/bin/python{version}", f"/usr/local/bin/python{version}"):
+        try:
+            subprocess.run([python, "-c", ""], user=entry.pw_uid, group=entry.pw_gid, cwd="/", check=True)
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        return python
+    raise AssertionError(f"no Python {version} that {USER} may run; apt-get install python3")
+
+
+def make_directory() -> Path:
+    """A directory that others can enter, which those of pytest are not; to be removed by whoever asked."""
+    directory = Path(tempfile.mkdtemp(prefix="hotswap-"))
+    directory.chmod(0o755)
+    return directory
