@@ -100,9 +100,11 @@ class Http1Connection(Http1RequestBody):
             if exchange.request_done:
                 exchange.cancel(error="the client does not read its answer")
                 self.close()
-            elif exchange.wants_body:
+            elif exchange.wants_body and exchange.response_bytes == self._answered:
                 exchange.answer(408, side=Side.DOWNSTREAM, error="the body came too slowly")
             else:
+                # Who listens to an answer that flows need not say anything meanwhile.
+                self._answered = exchange.response_bytes
                 self._await_client()
         elif self._silent or not self._parser.partial:
             self.close()
@@ -243,7 +245,7 @@ class Http1Connection(Http1RequestBody):
         self._begun = True
         self._requests_left -= 1
         if not head.complete:
-            self._waited = 0.0
+            self._waited, self._answered = 0.0, 0
             # What has come of the body goes out with the head.
             while following and not exchange.request_done and not exchange.finished:
                 item = following.popleft()

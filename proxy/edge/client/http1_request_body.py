@@ -23,11 +23,12 @@ class Http1RequestBody(Http1Responder):
     `_body_left` are the bytes that the parser will not see.
     """
 
-    __slots__ = ("_body_left", "_waited")
+    __slots__ = ("_answered", "_body_left", "_waited")
 
     def __init__(self, plane: Plane, listener: Listener, stream: Stream) -> None:
         super().__init__(plane, listener, stream)
         self._body_left = 0
+        self._answered = 0  # bytes of the answer when the client was last found silent
         self._waited = 0.0  # seconds that the client took for pieces of the body under way
 
     def _read_body(self, exchange: Exchange, left: int) -> int:

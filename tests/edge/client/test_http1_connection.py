@@ -435,3 +435,22 @@ async def test_an_early_answer_is_given_and_the_rest_of_the_body_dropped():
         await client.end_writes()
         assert await client.read_to_end() == b""
         assert await line.wait_broken() is not None
+
+
+async def test_a_client_that_is_silent_while_its_answer_flows_is_not_cut():
+    """An answer that begins before its request is whole: progress of either counts; a silence of both is too long."""
+    async with open_stage() as stage:
+        client = await stage.connect()
+        await client.send(b"POST / HTTP/1.1\r\nHost: example.org\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        line = await stage.backend.accept()
+        await line.read_until(b"hello\r\n")
+        await line.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await client.read_head()
+        for _ in range(5):
+            await line.send(b"1\r\nx\r\n")
+            assert await client.read_exactly(6) == b"1\r\nx\r\n"
+            await stage.let_pass(60.0)
+        await stage.let_pass(76.0)
+        await stage.let_pass(76.0)
+        (record,) = await stage.wait_records()
+        assert (record["status"], record["error"]) == (200, "the body came too slowly")
