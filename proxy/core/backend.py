@@ -22,6 +22,7 @@ class Backend:
         slot: the slot it fills, from 0.
         generation: number of the rollout that started it; 1 at boot.
         address: where it is connected to.
+        h2c: it is spoken to in HTTP/2, with prior knowledge, by the definition that it was added under.
         state: what it is for at the moment; changed by `Pool.move`.
         health: what the probes found; changed by `Pool.set_health`.
         in_flight: exchanges claimed for it and not yet released.
@@ -41,6 +42,7 @@ class Backend:
     address: Address
     state: BackendState
     health: Health
+    h2c: bool = False
     in_flight: int = 0
     max_in_flight: int = 0
     claimable: bool = False

@@ -178,6 +178,7 @@ class Pool:
         health: Health = Health.UNKNOWN,
         now: float,
         pid: int | None = None,
+        h2c: bool = False,
     ) -> Backend:
         """Put a new backend into a slot, beside whatever fills it already.
 
@@ -192,6 +193,7 @@ class Pool:
             address=address,
             state=state,
             health=health,
+            h2c=h2c,
             max_in_flight=self.max_in_flight,
             pid=pid,
             since=now,

@@ -77,8 +77,11 @@ class PoolHandover:
     def follow_added(self, *, slot: int, generation: int, address: Address, pid: int) -> None:
         """Use a backend that the other process has started."""
         core, entries = self._pool.core, self._pool.entries
+        h2c = self._pool.table.h2c
         entries.tell(
-            lambda: core.add(slot=slot, generation=generation, address=address, pid=pid, now=trio.current_time())
+            lambda: core.add(
+                slot=slot, generation=generation, address=address, h2c=h2c, pid=pid, now=trio.current_time()
+            )
         )
         entries.admit(core.backends[-1])
 

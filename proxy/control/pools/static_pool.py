@@ -22,7 +22,6 @@ from proxy.control.pools.surroundings import Surroundings
 from proxy.core.address import Address
 from proxy.core.backend import Backend
 from proxy.core.config import StaticPoolTable
-from proxy.core.config.pools import Protocol
 from proxy.core.errors import BackendError, UnknownSlot
 from proxy.core.lifecycle import BackendState, Health
 from proxy.core.pool import BackendDrained, Pool, PoolEvent
@@ -95,6 +94,7 @@ class StaticPool:
                 self.surroundings.plane.add_pool(self.core, self.table)
                 for slot, address in enumerate(self.table.addresses):
                     self._add(slot, address)
+                self._healths, self._drained = {}, frozenset()
                 task_status.started()
                 await trio.sleep_forever()
         finally:
@@ -127,8 +127,8 @@ class StaticPool:
     def reconfigure(self, table: StaticPoolTable) -> None:
         """Take over a changed definition: addresses that stay are kept, those that go end what is in flight.
 
-        An address is the same wherever it stands in the list. One that was about to go stays with all it had, and one
-        that goes already is not sent away again.
+        An address is the same wherever it stands in the list, as long as it is spoken to in the same protocol. One that
+        was about to go stays with all it had, and one that goes already is not sent away again.
         """
         probed_alike = table.health == self.table.health
         self.table = table
@@ -136,21 +136,24 @@ class StaticPool:
         self.surroundings.plane.add_pool(self.core, table)
         if self._tasks.nursery is None:
             return  # `serve` begins with it
-        present: defaultdict[Address, list[Backend]] = defaultdict(list)
+        present: defaultdict[tuple[Address, bool], list[Backend]] = defaultdict(list)
         # Those that leave are the last choice.
         for backend in sorted(self.core.backends, key=lambda backend: backend in self.departures):
-            present[backend.address].append(backend)
+            present[backend.address, backend.h2c].append(backend)
         missing: dict[int, Address] = {}
         for slot, address in enumerate(table.addresses):
-            if present[address]:
-                self._keep(present[address].pop(0), slot, probed_alike=probed_alike)
+            if alike := present[address, table.h2c]:
+                self._keep(alike.pop(0), slot, probed_alike=probed_alike)
             else:
                 missing[slot] = address
-        for backend in (backend for left in present.values() for backend in left):
-            if backend not in self.departures:
-                self._send_away(backend, table.hold_timeout)
+        going = [backend for left in present.values() for backend in left if backend not in self.departures]
+        # An operator drained an address, in whatever protocol it is spoken to.
+        self._drained = frozenset(str(backend.address) for backend in going if backend.state is BackendState.DRAINING)
+        for backend in going:
+            self._send_away(backend, table.hold_timeout)
         for slot, address in missing.items():
             self._add(slot, address)
+        self._drained = frozenset()
 
     def go_on(self) -> None:
         """Serve on, because the pool is wanted after all; call it once whatever runs `stop` was cancelled."""
@@ -228,6 +231,7 @@ class StaticPool:
                 slot=slot,
                 generation=self.generation,
                 address=address,
+                h2c=self.table.h2c,
                 state=BackendState.READY,
                 health=Health(self._healths.get(str(address), Health.UNKNOWN)),
                 now=trio.current_time(),
@@ -251,7 +255,7 @@ class StaticPool:
                 self.surroundings,
                 log,
                 first_after=0.0,
-                h2c=self.table.protocol is Protocol.H2C,
+                h2c=backend.h2c,
             )
 
     def _send_away(self, backend: Backend, drain_timeout: float) -> None:

@@ -11,7 +11,6 @@ from proxy.control.pools.probing import probe_once, serve_probes
 from proxy.control.pools.release import Release
 from proxy.control.pools.surroundings import Surroundings
 from proxy.core.backend import Backend
-from proxy.core.config.pools import Protocol
 from proxy.core.health import ProbeResult
 from proxy.core.identity import RolloutId
 from proxy.core.pool import Pool
@@ -177,11 +176,9 @@ class SupervisedBackend:
         )
 
     async def _probe(self) -> ProbeResult:
-        return await probe_once(self.backend, self.release.table.health, self._surroundings, self.log, h2c=self._h2c)
-
-    @property
-    def _h2c(self) -> bool:
-        return self.release.table.protocol is Protocol.H2C
+        return await probe_once(
+            self.backend, self.release.table.health, self._surroundings, self.log, h2c=self.backend.h2c
+        )
 
     async def serve_probes(self, pool: Pool) -> None:
         """Check its health periodically until `stop_probes`."""
@@ -196,7 +193,7 @@ class SupervisedBackend:
                 # It is probed for longer than its part in a rollout lasts.
                 log = self.log.try_unbind("rollout")
                 await serve_probes(
-                    pool, self.backend, health, self._surroundings, log, first_after=first_after, h2c=self._h2c
+                    pool, self.backend, health, self._surroundings, log, first_after=first_after, h2c=self.backend.h2c
                 )
         finally:
             self._probed.set()
@@ -252,6 +249,7 @@ def launch_backend(
             slot=slot,
             generation=generation,
             address=process.address,
+            h2c=release.table.h2c,
             now=trio.current_time(),
             pid=process.pid,
         )

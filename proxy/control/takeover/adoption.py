@@ -94,7 +94,9 @@ def adopt_backend(pool: SupervisedPool, received: Received, surroundings: Surrou
         tail=tuple(str(line) for line in frame.body.get("tail", ())),
     )
     process.status = str(frame.body.get("status", ""))
-    backend = pool.core.add(slot=slot, generation=generation, address=address, now=trio.current_time(), pid=pid)
+    backend = pool.core.add(
+        slot=slot, generation=generation, address=address, h2c=release.table.h2c, now=trio.current_time(), pid=pid
+    )
     member = SupervisedBackend(backend, process, release, surroundings, bound.bind(pid=pid))
     ready_for = frame.body.get("ready_for")
     member.ready_at = trio.current_time() - (float(ready_for) if isinstance(ready_for, int | float) else 0.0)

@@ -20,7 +20,7 @@ from proxy.control.takeover.adoption import Adopted, adopt_backend
 from proxy.control.takeover.channel import Received, is_dead, unseal
 from proxy.control.takeover.handover_state import HandoverState, SupervisedState, read_state
 from proxy.core.address import Address, parse_address
-from proxy.core.config import Protocol, StaticPoolTable
+from proxy.core.config import StaticPoolTable
 from proxy.core.errors import BackendError
 from proxy.core.lifecycle import BackendState, Health
 from proxy.edge.loop.sockets import matches
@@ -151,11 +151,10 @@ class Inheritance:
         """Ask a backend ourselves; one that the old side finds healthy and we cannot reach is a reason to give up."""
         if adopted.state is not BackendState.READY or adopted.health is not Health.HEALTHY:
             return
-        h2c = adopted.member.release.table.protocol is Protocol.H2C
         table = adopted.member.release.table.health
         for attempt in range(PROBES):
             result = await self._runtime.surroundings.probe(
-                adopted.member.backend.address, table, pool=adopted.pool.name, h2c=h2c
+                adopted.member.backend.address, table, pool=adopted.pool.name, h2c=adopted.member.backend.h2c
             )
             if result.ok or is_dead(adopted.member.process.handles.pidfd):
                 return

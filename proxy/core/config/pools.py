@@ -121,6 +121,11 @@ class BalancedTable(Table):
     health: HealthTable = HealthTable()
     """The health check."""
 
+    @property
+    def h2c(self) -> bool:
+        """Whether its backends are spoken to in HTTP/2, with prior knowledge."""
+        return self.protocol is Protocol.H2C
+
 
 class StaticPoolTable(BalancedTable):
     """Addresses that something else runs."""

@@ -65,6 +65,9 @@ class Attempts(Record):
         self.upstream = upstream
         self.backend = upstream.backend
         head = self.head
+        if head.upgrade is not None and upstream.backend.h2c:
+            self.answer(501, side=Side.INTERNAL, error="tunnels to backends of HTTP/2 are not supported")
+            return
         connection = None if self._fresh_only else upstream.take(careful=head.method not in IDEMPOTENT)
         if connection is None:
             try:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from proxy.core.config.pools import Protocol
 from proxy.core.errors import Side, UpstreamBroken
 from proxy.core.forwarding import error_head, forwards_left, request_id_of
 from proxy.core.messages import Field, ResponseHead
@@ -80,9 +79,6 @@ class Exchange(Attempts):
         peer = self.peer
         self.request_id = (peer.trusted and request_id_of(head, peer)) or self.plane.next_request_id()
         self.response_timeout = gate.table.response_timeout
-        if head.upgrade is not None and gate.table.protocol is Protocol.H2C:
-            self.answer(501, side=Side.INTERNAL, error="tunnels to backends of HTTP/2 are not supported")
-            return
         upstream = gate.admit(self)
         if upstream is not None:
             self._attempt(upstream)

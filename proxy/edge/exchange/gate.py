@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from proxy.core.comeback import StartTimes, retry_after
-from proxy.core.config.pools import Protocol
 from proxy.core.lifecycle import BackendState
 from proxy.core.pool import (
     BackendAdded,
@@ -108,8 +107,8 @@ class Gate:
         self._stop_observing = pool.observe(self._on_pool_event)
 
     def _upstream_to(self, backend: Backend) -> Upstream:
-        kind = H2cUpstream if self.table.protocol is Protocol.H2C else Upstream
-        return kind(self.plane, backend)
+        # By the backend, not by the table: while a pool changes over it has some of each.
+        return (H2cUpstream if backend.h2c else Upstream)(self.plane, backend)
 
     def counts(self) -> PoolCounts:
         """Totals so far; the longest hold starts anew."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,43 @@ async def test_stopping_waits_for_what_is_in_flight_then_cuts_it(tmp_path):
         await pool.stop(drain_timeout=0.1)
         assert plane.totals.cut == 1
         assert pool.core.backends == []
+
+
+# A changed definition by key, and what tells that it is in force.
+APPLIED: dict[str, tuple[Any, Callable[[StaticPool, StillPlane], bool]]] = {
+    "protocol": ("h2c", lambda pool, _: [backend.h2c for backend in pool.core.backends] == [False, True]),
+    "balance": ("round-robin", lambda pool, _: pool.core.claim() is not None),
+    "max_in_flight": (3, lambda pool, _: pool.core.backends[0].max_in_flight == 3),
+    "hold_timeout": ("3s", lambda pool, plane: plane.tables[pool.name].hold_timeout == 3.0),
+    "hold_limit": (7, lambda pool, plane: plane.tables[pool.name].hold_limit == 7),
+    "response_timeout": ("4s", lambda pool, plane: plane.tables[pool.name].response_timeout == 4.0),
+    "health": ({"path": "/status/404", "interval": "50ms"}, lambda pool, _: pool.table.health.path == "/status/404"),
+    "addresses": ([DEAD], lambda pool, _: str(pool.core.backends[-1].address) == DEAD),
+}
+
+
+@pytest.mark.parametrize("key", StaticPoolTable.model_fields)
+async def test_each_key_of_a_changed_definition_is_in_force(key: str, tmp_path):
+    """Found: another protocol was accepted, said to be applied, and ignored until the next start."""
+    value, in_force = APPLIED[key]
+    async with open_address(tmp_path / "a") as address, open_static(address) as (pool, plane):
+        await until(pool, Health.HEALTHY)
+        plane.claim(pool.core, 0)  # so that what leaves is still there
+        changed = {"addresses": [address], "health": {"interval": "50ms"}, key: value}
+        pool.reconfigure(StaticPoolTable.model_validate(changed))
+        assert in_force(pool, plane)
+
+
+async def test_another_protocol_is_another_backend_and_a_drained_one_stays_drained(tmp_path):
+    """What is in flight ends as it began; the verdict of before says nothing of the new protocol."""
+    async with open_address(tmp_path / "a") as a, open_address(tmp_path / "b") as b, open_static(a, b) as (pool, _):
+        await until(pool, Health.HEALTHY, Health.HEALTHY)
+        pool.drain_slot(1)
+        pool.reconfigure(StaticPoolTable.model_validate({"addresses": [a, b], "protocol": "h2c"}))
+        new = [backend for backend in pool.core.backends if backend.h2c]
+        assert [backend.health for backend in new] == [Health.UNKNOWN, Health.UNKNOWN]
+        assert pool.is_drained(1)
+        assert not pool.is_drained(0)
 
 
 async def test_another_health_check_is_used_from_now_on(tmp_path):

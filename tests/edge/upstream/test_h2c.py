@@ -102,6 +102,7 @@ async def open_stage(hold_timeout: str = "30s") -> AsyncIterator[tuple[Running, 
     address = TcpAddress("127.0.0.1", listener.socket.getsockname()[1])
     async with listener, open_plane(address) as running:
         running.plane.drop_pool("web")
+        running.pool.backends[0].h2c = True
         table = StaticPoolTable(addresses=(address,), protocol=Protocol.H2C, hold_timeout=hold_timeout)
         running.plane.add_pool(running.pool, table)
         ends = Ends(running, listener)
