@@ -32,6 +32,7 @@ from proxy.control.orders import Orders
 from proxy.control.pools.lost_sockets import replace_unreachable
 from proxy.control.pools.pool_set import PoolSet
 from proxy.control.pools.release import Release, read_releases
+from proxy.control.pools.start_places import StartPlaces
 from proxy.control.pools.surroundings import Surroundings
 from proxy.control.premises import Premises
 from proxy.control.rollout.book import RolloutBook
@@ -228,6 +229,7 @@ class Runtime(Orders):
             sockets=self.premises.directory,
             environment={**environment, **self.premises.identity()},
             predecessor=self.predecessor,
+            places=StartPlaces(self.processors),
         )
         self.nursery.start_soon(guardian.serve)
         self.nursery.start_soon(serve_orphans, self.log)
@@ -281,7 +283,12 @@ class Runtime(Orders):
             if not self.booted and not self.stopping and self.pools.complete():
                 self.booted = True
                 settle_memory()
-                self.log.info("proxy.ready")
+                missing = self.pools.not_ready()
+                if missing:
+                    detail = "ready with what serves; these pools did not come up so far and are tried again"
+                    self.log.warning("proxy.ready", not_ready=missing, detail=detail)
+                else:
+                    self.log.info("proxy.ready")
                 self.events.publish("proxy.ready")
                 self.manager.status(summarise(self))
                 self.manager.ready()

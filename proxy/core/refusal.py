@@ -139,7 +139,8 @@ def _compatibility_mismatch(state: TriggerState) -> str | None:
 
 def _compatibility_unreadable(state: TriggerState) -> str | None:
     for whose, number in (("the new code", state.offered), ("what runs now", state.running)):
-        if isinstance(number, Unreadable):
+        # New code without a number has nothing to be compared with.
+        if isinstance(number, Unreadable) and state.offered is not None:
             return f"the compatibility number of {whose} in pool {state.pool} cannot be read: {number.detail}"
     return None
 

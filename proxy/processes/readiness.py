@@ -16,6 +16,7 @@ import trio
 
 from proxy.core.errors import StartFailed, StartFailure
 from proxy.core.health import ProbeResult
+from proxy.processes.own_time import cancel_after_own_time
 
 Probe = Callable[[], Awaitable[ProbeResult]]
 """One health check with a deadline of its own; never raises."""
@@ -58,7 +59,7 @@ async def wait_ready(
     Args:
         process: the backend, whose `serve` runs.
         probe: the health check.
-        start_timeout: seconds from now until it must be ready.
+        start_timeout: seconds from now until it must be ready, those in which the proxy stood still not counted.
         interval: seconds between probes, once the quick ones at the beginning are over.
         healthy_after: probes that must pass in a row.
 
@@ -86,8 +87,10 @@ async def wait_ready(
     async def watch_error() -> None:
         fail(StartFailure.CANNOT_SERVE, f"it cannot serve: {await process.wait_cannot_serve()}")
 
-    with trio.move_on_after(start_timeout) as attempt:
+    with trio.CancelScope() as attempt:
         async with trio.open_nursery() as nursery:
+            # Not a deadline: when the proxy itself stood still, the backend may have kept its time.
+            nursery.start_soon(cancel_after_own_time, attempt, start_timeout)
             nursery.start_soon(watch_error)
             nursery.start_soon(watch_exit)
             await process.wait_notified()

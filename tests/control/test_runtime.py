@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import trio
 
+from proxy.control.takeover.takeovers import refuse_takeover
+from proxy.control.telemetry.status import summarise
 from proxy.core.errors import ConfigError, RefusalCode, Refused, UnknownPool, UnknownRollout, UnknownSlot
 from tests.support.client import Response
 from tests.support.hotswap import living
@@ -68,6 +70,26 @@ async def test_the_service_manager_hears_ready_when_every_pool_is_ready(tmp_path
     reloading = next(index for index, message in enumerate(messages) if message.startswith("RELOADING=1"))
     assert messages[reloading + 1] == "READY=1"
     assert "STOPPING=1" in messages
+
+
+async def test_a_pool_that_does_not_come_up_keeps_nobody_from_being_ready(tmp_path):
+    """It is named, it is tried again, and a takeover is not refused for it; /readyz says that something is missing."""
+    broken = command_pool(tmp_path, "backends.nothing").replace("[pools.web]", "[pools.broken]")
+    async with open_runtime(web(tmp_path) + broken, tmp_path) as running:
+        runtime = running.runtime
+        assert runtime.pools.not_ready() == ["broken"]
+        assert refuse_takeover(runtime) is None
+        assert not runtime.ready()
+        assert (await running.fetch("/whoami")).json()["pool"] == "web"
+        assert "broken 0/2 ready" in summarise(runtime)
+
+
+async def test_a_proxy_in_which_nothing_serves_is_not_ready(tmp_path):
+    """Whoever waits for it must not believe that all is well."""
+    config = web(tmp_path, "backends.nothing")
+    async with open_runtime(config, tmp_path, booted=False) as running:
+        await running.wait(lambda: running.kinds().count("backend.exited") >= 4)
+        assert not running.runtime.booted
 
 
 async def test_the_state_directory_is_for_this_user_alone(tmp_path):

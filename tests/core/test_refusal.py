@@ -77,7 +77,7 @@ def test_one_slot_is_enough_for_surge():
         (TWO, ONE, RefusalCode.COMPATIBILITY_MISMATCH),
         (ONE, TWO, RefusalCode.COMPATIBILITY_MISMATCH),
         (Unreadable("no file"), ONE, RefusalCode.COMPATIBILITY_UNREADABLE),
-        (Unreadable("no file"), None, RefusalCode.COMPATIBILITY_UNREADABLE),
+        (Unreadable("no file"), None, None),
         (ONE, Unreadable("no file"), RefusalCode.COMPATIBILITY_UNREADABLE),
         (ONE, NOT_READ, None),
     ],

@@ -168,3 +168,16 @@ async def test_a_probe_that_hangs_is_ended_by_the_deadline(autojump_clock):
     """Even the first one."""
     with pytest.raises(StartFailed, match="no answer to the health check within 5 s"):
         await wait(Process(), Probes(GOOD, seconds=1000), start_timeout=5)
+
+
+async def test_time_in_which_the_proxy_stood_still_is_not_counted(autojump_clock):
+    """A replacement that was up long ago is asked again, and has the rest of its time."""
+
+    async def stand_still() -> None:
+        await trio.sleep(1.2)
+        autojump_clock.jump(60)
+
+    probes = Probes(*[SILENT] * 8, GOOD)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stand_still)
+        assert await wait(Process(), probes, start_timeout=8.0) > 60

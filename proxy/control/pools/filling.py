@@ -13,6 +13,7 @@ import trio
 
 from proxy.control.pools.ending import discard, let_go
 from proxy.control.pools.slot import Slot
+from proxy.control.pools.start_places import Place
 from proxy.control.pools.supervised_backend import StartReason, SupervisedBackend
 from proxy.core.backend import Backend
 from proxy.core.errors import BackendError, StartFailed
@@ -109,7 +110,16 @@ class Filler:
     async def _attempt(self, slot: Slot, reason: StartReason) -> bool:
         """Start one backend; True when there is nothing left to be done for the slot."""
         pool = self._pool
+        slot.sleeping = True
+        place = await pool.surroundings.places.take((slot.backoff.crashes, slot.number))
         slot.sleeping = False
+        try:
+            return await self._attempt_in(place, slot, reason)
+        finally:
+            place.give_back()
+
+    async def _attempt_in(self, place: Place, slot: Slot, reason: StartReason) -> bool:
+        pool = self._pool
         self._show_empty(slot)
         if pool.core.locked is not None or pool.stopping:
             return True
@@ -117,6 +127,7 @@ class Filler:
         try:
             try:
                 member = pool.launch(slot.number, slot.generation, slot.release, reason)
+                pool.tasks.start(place.watch, member.process.pid)
                 await pool.bring_up(member)
             except StartFailed as failure:
                 pool.note_failure(failure)
@@ -125,6 +136,8 @@ class Filler:
             except BackendError as error:
                 pool.note_failure(error)
                 pool.log.error("backend.not_started", slot=slot.number, detail=error.detail)
+                told = {"slot": slot.number, "detail": error.detail}
+                pool.surroundings.events.publish("backend.not_started", pool=pool.name, **told)
             except Exception as error:
                 pool.log.error("backend.start_crashed", slot=slot.number, exc_info=error)
                 if member is not None:

@@ -221,8 +221,20 @@ class PoolSet(Mapping[str, AnyPool]):
         )
 
     def complete(self) -> bool:
-        """Tell whether all have finished booting; static addresses that are down are somebody else's."""
-        return all(pool.full if isinstance(pool, SupervisedPool) else pool.judged for pool in self._pools.values())
+        """Tell whether the boot is over: what can serve does, and what cannot was tried.
+
+        That is when every slot has been filled or has failed to start, and something serves, or nothing is there that
+        could. Static addresses that are down are somebody else's.
+        """
+        settled = all(
+            pool.settled if isinstance(pool, SupervisedPool) else pool.judged for pool in self._pools.values()
+        )
+        supervised = [pool for pool in self._pools.values() if isinstance(pool, SupervisedPool)]
+        return settled and (not supervised or any(pool.core.ready_slots() for pool in self._pools.values()))
+
+    def not_ready(self) -> list[str]:
+        """Give the names of those that nothing can be claimed in."""
+        return [name for name, pool in self._pools.items() if not pool.core.ready_slots()]
 
     def ready(self) -> bool:
         """Tell whether each has a backend that can be claimed."""

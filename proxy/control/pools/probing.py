@@ -19,6 +19,7 @@ from proxy.core.config import HealthTable
 from proxy.core.health import HealthVerdict, ProbeResult
 from proxy.core.lifecycle import Health
 from proxy.core.pool import Pool
+from proxy.processes.own_time import STALL
 
 REMINDER = 60.0
 """Seconds between two log records about a backend that stays unhealthy."""
@@ -72,7 +73,11 @@ async def serve_probes(
     told = -math.inf  # when it was last said that the backend could not be asked
     await trio.sleep(first_after)
     while True:
+        began = trio.current_time()
         result = await probe_once(backend, health, surroundings, log, h2c=h2c)
+        if not result.ok and trio.current_time() - began > health.timeout + STALL:
+            # No check takes that long: the proxy stood still, and the backend may have answered in time.
+            continue
         now = trio.current_time()
         if not result.asked:
             if now - told >= REMINDER:

@@ -18,6 +18,7 @@ MOST_PROCESSES = 64
 """How many processes of one backend are looked at: a server with more workers is told too small, not slow."""
 
 # The fields of /proc/PID/stat after the name, which ends with the last parenthesis (proc(5)).
+_USER, _SYSTEM = 11, 12
 _START = 19
 _PAGES = 21
 
@@ -46,6 +47,15 @@ def read_process(pid: int) -> ProcessFacts | None:
         found = _read_stat(child)
         pages += 0 if found is None else int(found[_PAGES])
     return ProcessFacts(uptime=max(0.0, uptime), memory=pages * PAGE)
+
+
+def processor_seconds(pid: int) -> float:
+    """Give the processor time that a process and those it has started have used; 0 when it is gone."""
+    ticks = 0
+    for one in (pid, *_descendants(pid)):
+        found = _read_stat(one)
+        ticks += 0 if found is None else int(found[_USER]) + int(found[_SYSTEM])
+    return ticks / TICKS
 
 
 def _read_stat(pid: int) -> list[bytes] | None:

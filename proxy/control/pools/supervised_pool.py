@@ -23,6 +23,7 @@ from proxy.control.pools.ending import discard, end_in_order, give_up, let_go, r
 from proxy.control.pools.entries import Entries
 from proxy.control.pools.exits import note_exit
 from proxy.control.pools.filling import Filler
+from proxy.control.pools.number_again import read_number_again
 from proxy.control.pools.operated_slots import OperatedSlots
 from proxy.control.pools.pinned_releases import PinnedReleases
 from proxy.control.pools.pool_handover import PoolHandover
@@ -31,6 +32,7 @@ from proxy.control.pools.slot import Slot
 from proxy.control.pools.supervised_backend import ExitReason, StartReason, SupervisedBackend, launch_backend
 from proxy.control.pools.surroundings import Surroundings
 from proxy.core.backoff import Backoff
+from proxy.core.compatibility import Unreadable
 from proxy.core.config import SupervisedPoolTable
 from proxy.core.errors import BackendError, StartFailed, StartFailure
 from proxy.core.identity import RolloutId
@@ -116,6 +118,15 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
         """Every slot has a backend that can be claimed."""
         return len(self.core.ready_slots()) >= self.core.size
 
+    @property
+    def settled(self) -> bool:
+        """Every slot has a backend that can be claimed, or one failed to start and is tried again."""
+        ready = self.core.ready_slots()
+        return all(
+            number in ready or (number in self.slots and self.slots[number].backoff.crashes > 0)
+            for number in range(self.core.size)
+        )
+
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Fill the slots and keep them filled, until cancelled.
 
@@ -128,6 +139,7 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
                 for member in self.members:
                     self._look_after(member)
                 self.refill(StartReason.BOOT)
+                self._note_number()
                 task_status.started()
                 await trio.sleep_forever()
         finally:
@@ -160,6 +172,23 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
             if self.stopping:
                 raise BackendError("it was ended before it was ready")
             await self._progress.wait()
+
+    def _note_number(self) -> None:
+        if isinstance(self.release.compatibility, Unreadable):
+            self.tasks.start(read_number_again, self)
+
+    def amend_release(self, before: Release, after: Release) -> Release:
+        """Know more of a release than when it was pinned; gives what it is now."""
+        if self.release is before:
+            self.release = after
+        for slot in self.slots.values():
+            if slot.release is before:
+                slot.release = after
+        for member in self.members:
+            if member.release is before:
+                member.release = after
+        self._releases = {number: after if one is before else one for number, one in self._releases.items()}
+        return after
 
     # Backends come.
 
@@ -369,6 +398,7 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
         for number in [number for number in self.slots if number >= self.core.size]:
             self._drop_slot(number)
         self.refill(StartReason.REFILL)
+        self._note_number()
 
     def _drop_slot(self, number: int) -> None:
         self.clear_slot(number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from structlog.typing import FilteringBoundLogger
 
 from proxy.control.events import EventLog
 from proxy.control.pools.earlier_owner import EarlierOwner
+from proxy.control.pools.start_places import StartPlaces
 from proxy.core.address import Address
 from proxy.core.backend import Backend
 from proxy.core.config import HealthTable, PoolTable
@@ -98,6 +100,7 @@ class Surroundings:
         environment: the variables this process was started with.
         jitter: gives random numbers from 0 up to 1.
         predecessor: the proxy process before this one, which may still use the same backends; None in tests.
+        places: bounds how many backends boot at a time.
     """
 
     plane: Plane
@@ -110,3 +113,4 @@ class Surroundings:
     environment: Mapping[str, str] = field(repr=False)
     jitter: Callable[[], float] = random.random
     predecessor: EarlierOwner | None = None
+    places: StartPlaces = field(default_factory=lambda: StartPlaces(os.cpu_count() or 1))

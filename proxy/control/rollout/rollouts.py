@@ -57,6 +57,7 @@ from proxy.core.rollout_events import (
     WaitTimedOut,
 )
 from proxy.core.step_table import StepState
+from proxy.processes.own_time import sleep_own_time
 
 
 class RolloutRun:
@@ -255,7 +256,7 @@ class RolloutRun:
         # As long as a backend may take to start: a slot that crashed meanwhile has its respawn within it.
         timeout = self._pool.release_of(self.rollout.generation).table.start_timeout
         with waiting:
-            await trio.sleep(timeout)
+            await sleep_own_time(timeout)
             self._waiting = None
             self._take_in(WaitTimedOut())
 
@@ -274,10 +275,10 @@ class RolloutRun:
     async def _alarm_drain(self, slot: int, drain_timeout: float) -> None:
         step, old = self._at_hand.step, self._at_hand.old
         last_quarter = drain_timeout / 4
-        await trio.sleep(drain_timeout - last_quarter)
+        await sleep_own_time(drain_timeout - last_quarter)
         if self.rollout.step is step and old is not None and old.alive:
             self._surroundings.plane.close_tunnels(old.backend, within=last_quarter)
-        await trio.sleep(last_quarter)
+        await sleep_own_time(last_quarter)
         if self.rollout.step is step:
             self._take_in(DrainTimedOut(slot=slot))
 

@@ -7,7 +7,9 @@ import signal
 from pathlib import Path
 
 import pytest
+import trio
 
+from proxy.core.compatibility import Unreadable
 from proxy.core.errors import RefusalCode, Refused, UnknownSlot
 from proxy.core.lifecycle import BackendState, Health
 from proxy.core.pool import Outlook
@@ -245,3 +247,17 @@ async def test_output_of_any_kind_hurts_nobody(tmp_path: Path):
     async with open_pool(supervised_table(tmp_path, "backends.faulty", "huge-output", size=1)) as stage:
         await stage.wait_full()
         assert len(stage.pool.members) == 1
+
+
+async def test_a_number_that_cannot_be_read_at_boot_is_told_and_read_again(tmp_path):
+    """Every holder of the release knows it then."""
+    table = supervised_table(tmp_path, compatibility={"file": "EPOCH"})
+    async with open_pool(table) as stage:
+        pool = stage.pool
+        assert isinstance(pool.release.compatibility, Unreadable)
+        (tmp_path / "EPOCH").write_text("7\n")
+        while not stage.logged("compatibility.read"):
+            await trio.sleep(0.05)
+        assert [record["level"] for record in stage.logged("compatibility.unreadable")] == ["warning"]
+        holders = [slot.release for slot in pool.slots.values()] + [member.release for member in pool.members]
+        assert {release.compatibility for release in (pool.release, pool.release_of(1), *holders)} == {"7"}
