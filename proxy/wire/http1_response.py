@@ -26,6 +26,7 @@ UNTIL_CLOSE: Final = 1 << 62
 MAX_HEAD: Final = 256 * 1024
 """Bytes a backend's head may have."""
 MAX_FIELDS: Final = 1000
+MAX_STATUS_LINE: Final = 1024
 
 ResponseItem = ResponseHead | bytes | End
 
@@ -193,7 +194,7 @@ class ResponseParser:
 
 def _parse_status_line(line: bytes) -> tuple[int, int, bytes]:
     """Version, status and reason."""
-    match = _STATUS.fullmatch(line)
+    match = _STATUS.fullmatch(line) if len(line) <= MAX_STATUS_LINE else None
     if match is None:
         raise UpstreamBroken(f"a status line that is none: {line[:40]!r}")
     minor, code, reason = match.groups(b"")

@@ -25,7 +25,8 @@ def set_target(head: RequestHead, url: bytes) -> None:
     method = head.method
     if method == b"CONNECT" or method == b"TRACE":
         raise BadRequest("the method is not allowed here", status=405)
-    if url.translate(None, _GOOD):
+    odd = url.translate(None, _GOOD)
+    if odd and (odd.strip(b"\\") or b"\\" in url.partition(b"?")[0]):  # a query means what its app takes it for
         raise BadRequest("the request target is malformed")
     if not url.startswith(b"/"):
         if url == b"*":

@@ -11,18 +11,27 @@ between the two.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import pytest
 
+from proxy.core.printable import escape_controls
+from proxy.core.quantities import parse_duration, parse_size
+from proxy.edge.upstream.replay import Replay
+from proxy.processes.notification import parse_notification
+from proxy.processes.output import LineSplitter
 from proxy.wire.chunked import ChunkedReader, ChunkError
 from proxy.wire.http1 import RequestParser
 from proxy.wire.http1_response import ResponseParser
+from proxy.wire.proxy_protocol import ProxyProtocolError, parse_proxy_header
+from proxy.wire.websocket import FrameTracker
 
 Work = Callable[[], object]
 
@@ -122,6 +131,47 @@ def filled(unit: bytes, size: int) -> bytes:
     return unit * (size // len(unit) + 1)
 
 
+def refused_line(data: bytes) -> Work:
+    """What is told of a head that was refused."""
+    parser = RequestParser(header_bytes=64 * 1024, headers=100)
+    parser.feed(data)
+    return parser.refused_line
+
+
+def proxy_header(data: bytes) -> Work:
+    """The first bytes of a balancer."""
+
+    def work() -> None:
+        with contextlib.suppress(ProxyProtocolError):
+            parse_proxy_header(data)
+
+    return work
+
+
+def replay(size: int) -> Work:
+    """A body of so many bytes, each by itself."""
+    kept = Replay()
+
+    def work() -> None:
+        for _ in range(size):
+            kept.add_sent(b"x")
+
+    return work
+
+
+def refused(parse: Callable[[str], object], text: str) -> Work:
+    """A value of the configuration that is none."""
+
+    def work() -> None:
+        with contextlib.suppress(ValueError):
+            parse(text)
+
+    return work
+
+
+OK: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
+CHUNKED: Final = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+
 ROWS: Final = [
     # Chunked bodies: at most a line of 4 KiB, or a read of 64 KiB from a backend.
     Row(row="trailer of spaces", prepare=lambda n: read_chunks(b"0\r\na:" + b" " * n + b"\x01\r\n\r\n"), size=1000),
@@ -129,7 +179,22 @@ ROWS: Final = [
     Row(row="extension of spaces", prepare=lambda n: read_chunks(b"1;a" + b" " * n + b"x\r\n"), size=1000),
     Row(row="extensions, last bad", prepare=lambda n: read_chunks(b"1" + filled(b";a=b", n) + b"\x01\r\n"), size=1000),
     Row(row="extension, open quote", prepare=lambda n: read_chunks(b'1;a="' + filled(b"\\x", n) + b"\r\n"), size=1000),
-    # Heads: 64 KiB at most.
+    # Once for each response, before the reads are made shorter.
+    Row(row="chunks of a byte", prepare=lambda n: read_chunks(filled(b"1\r\nx\r\n", n)), size=16_000, turn=8e-3),
+    Row(
+        row="chunks of a byte, extended",
+        prepare=lambda n: read_chunks(filled(b"1;a=b\r\nx\r\n", n)),
+        size=4000,
+        turn=8e-3,
+    ),
+    Row(row="trailers, many", prepare=lambda n: read_chunks(b"0\r\n" + filled(b"a:\r\n", n)), size=16_000),
+    Row(
+        row="chunks, byte by byte",
+        prepare=lambda n: feed_request(CHUNKED + b"1;a=" + b"b" * n, piece=1),
+        size=1000,
+        turn=20e-3,  # of as many turns
+    ),
+    # Heads: 64 KiB of a client, 256 KiB of a backend.
     Row(
         row="Transfer-Encoding of spaces",
         prepare=lambda n: feed_request(request_with(b"Transfer-Encoding: x" + b" " * n + b"y")),
@@ -140,6 +205,115 @@ ROWS: Final = [
         prepare=lambda n: feed_request(request_with(b"Transfer-Encoding: " + filled(b"a, ", n) + b"b")),
         size=16_000,
     ),
+    Row(
+        row="Connection, many members",
+        prepare=lambda n: feed_request(request_with(b"Connection: " + filled(b"a,", n))),
+        size=16_000,
+    ),
+    Row(
+        row="Connection, many lines of many members",
+        prepare=lambda n: feed_request(request_with(filled(b"Connection: " + b"a," * 300 + b"\r\n", n)[:-2])),
+        size=16_000,
+    ),
+    Row(row="TE, many members", prepare=lambda n: feed_request(request_with(b"TE: " + filled(b"a,", n))), size=16_000),
+    Row(
+        row="Host of 64 KiB",
+        prepare=lambda n: feed_request(b"GET / HTTP/1.1\r\nHost: " + b"%61" * (n // 3) + b"\r\n\r\n"),
+        size=16_000,
+    ),
+    Row(
+        row="Host that is nearly one",
+        prepare=lambda n: feed_request(b"GET / HTTP/1.1\r\nHost: " + b"a" * n + b"/\r\n\r\n"),
+        size=250,
+    ),
+    Row(
+        row="target in absolute form",
+        prepare=lambda n: feed_request(b"GET http://" + b"a" * n + b" HTTP/1.1\r\nHost: a\r\n\r\n"),
+        size=16_000,
+    ),
+    Row(
+        row="target of backslashes",
+        prepare=lambda n: feed_request(b"GET /?" + b"\\" * n + b" HTTP/1.1\r\nHost: a\r\n\r\n"),
+        size=16_000,
+    ),
+    Row(row="request line of spaces", prepare=lambda n: refused_line(b"GET " + b" " * n), size=16_000),
+    Row(
+        row="empty lines before a request",
+        prepare=lambda n: feed_request(filled(b"\r\n", n) + request_with(b"a:")),
+        size=4000,
+    ),
+    Row(row="one field of 64 KiB", prepare=lambda n: feed_request(request_with(b"a: " + b"b" * n)), size=16_000),
+    Row(row="lines, too many", prepare=lambda n: feed_request(request_with(filled(b"a:\r\n", n) + b"a:")), size=16_000),
+    Row(
+        row="a nominated field among a hundred",
+        prepare=lambda n: feed_request(
+            request_with(b"Connection: a\r\n" + b"\r\n".join([b"b:" + b"c" * (n // 98)] * 98))
+        ),
+        size=16_000,
+    ),
+    Row(
+        row="a head, byte by byte",
+        prepare=lambda n: feed_request(request_with(b"a: " + b"b" * n), piece=1),
+        size=4000,
+        turn=40e-3,  # of as many turns
+    ),
+    Row(
+        row="requests in one read",
+        prepare=lambda n: feed_request(filled(b"GET / HTTP/1.1\r\nHost:a\r\n\r\n", n)),
+        size=4000,
+        turn=5e-3,
+    ),
+    Row(
+        row="response's head of 256 KiB",
+        prepare=lambda n: feed_response(OK + b"a: " + b"b" * n + b"\r\n\r\n"),
+        size=62_000,
+    ),
+    Row(
+        row="response's fields, a thousand",
+        prepare=lambda n: feed_response(OK + b"".join(b"x-%d: %d\r\n" % (i, i) for i in range(n // 256)) + b"\r\n"),
+        size=62_000,
+    ),
+    Row(
+        row="response's Connection",
+        prepare=lambda n: feed_response(OK + b"Connection: " + filled(b"a,", n) + b"\r\n\r\n"),
+        size=62_000,
+    ),
+    Row(
+        row="response's head, byte by byte",
+        prepare=lambda n: feed_response(OK + b"a: " + b"b" * n + b"\r\n\r\n", piece=1),
+        size=8000,
+        turn=60e-3,  # of as many turns
+    ),
+    Row(
+        row="reason of spaces",
+        prepare=lambda n: feed_response(b"HTTP/1.1 200 " + b" " * n + b"\x01\r\n\r\n"),
+        size=62_000,
+    ),
+    # What comes before HTTP, and after it.
+    Row(row="PROXY header", prepare=lambda n: proxy_header(b"PROXY TCP4 " + b"1" * n + b" 1 1 1\r\n"), size=24),
+    Row(
+        row="WebSocket frames without payload",
+        prepare=lambda n: partial(FrameTracker().follow, filled(b"\x81\x00", n)),
+        size=1000,
+    ),
+    Row(
+        row="WebSocket frames of a byte, masked",
+        prepare=lambda n: partial(FrameTracker().follow, filled(b"\x81\x81abcdx", n)),
+        size=4000,
+    ),
+    Row(row="a body in small pieces, to be sent again", prepare=lambda n: replay(n), size=16_000, turn=30e-3),
+    # What backends write: lines of 16 KiB, messages of 4.
+    Row(row="lines without text", prepare=lambda n: partial(LineSplitter().feed, b"\n" * n), size=4000, turn=5e-3),
+    Row(
+        row="output that is no text", prepare=lambda n: partial(LineSplitter().feed, b"\xff" * n), size=4000, turn=4e-3
+    ),
+    Row(row="a message of empty names", prepare=lambda n: partial(parse_notification, filled(b"=\n", n)), size=1000),
+    Row(row="a message that is not known", prepare=lambda n: partial(parse_notification, filled(b"A\n", n)), size=1000),
+    # What operators write.
+    Row(row="a duration of digits", prepare=lambda n: refused(parse_duration, "1" * n + "x"), size=4000),
+    Row(row="a size of digits and spaces", prepare=lambda n: refused(parse_size, "1" * n + " " * n + "x"), size=8_000),
+    Row(row="a header's size of many digits", prepare=lambda n: refused(parse_size, "1" * n + "B"), size=16_000),
+    Row(row="control characters for a terminal", prepare=lambda n: partial(escape_controls, "\x1b" * n), size=1000),
 ]
 
 

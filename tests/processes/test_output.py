@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.processes.output import (
+    LINES_A_TURN,
     MAX_LINE_BYTES,
     MAX_LINES_A_SECOND,
     TAIL_LINES,
@@ -155,3 +156,22 @@ async def test_a_flood_is_dropped_and_told_while_its_writer_goes_on(pipe):
     dropped = sum(int(line.split()[0].removeprefix("[")) for line in seen if line.startswith("["))
     assert len(shown) + dropped == total
     assert len(shown) <= MAX_LINES_A_SECOND * (seconds + 1)
+
+
+async def test_others_have_their_turn_among_many_lines(pipe):
+    """Each line is a record of the log; a read may bring thousands. Who is cancelled among them loses none."""
+    reading, end = pipe
+    seen: list[str] = []
+    relay = OutputRelay(reading, seen.append)
+    end.write(b"x\n" * 1000)
+    end.close()
+    most = before = 0
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(relay.serve)
+        while len(seen) < 500:
+            await trio.lowlevel.checkpoint()
+            most, before = max(most, len(seen) - before), len(seen)
+        nursery.cancel_scope.cancel()
+    assert most <= 2 * LINES_A_TURN  # of two turns that follow each other
+    relay.close()
+    assert seen == ["x"] * 1000

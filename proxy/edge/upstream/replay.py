@@ -11,6 +11,8 @@ from proxy.edge.loop.stream import Data
 
 REPLAY_BYTES: Final = 64 * 1024
 """As in Pingora; HAProxy keeps one buffer."""
+MAX_PIECES: Final = 64
+"""Pieces above which they are joined."""
 
 
 class Replay:
@@ -35,6 +37,8 @@ class Replay:
     def add(self, data: Data) -> None:
         """Keep a piece that has not been sent yet, whatever its size: what one read gave is bounded."""
         self.pieces.append(bytes(data))
+        if len(self.pieces) > MAX_PIECES:  # a piece may be a byte, and each costs its object
+            self.pieces = [b"".join(self.pieces)]
         self.size += len(data)
 
     def add_sent(self, data: Data) -> None:

@@ -161,6 +161,9 @@ def _targets() -> list[Forwarded]:
             Forwarded(row=f"L7 HTTP/1.{minor} is read as 1.1", raw=request(start=f"GET / HTTP/1.{minor}".encode()))
             for minor in (2, 9)
         ),
+        Forwarded(
+            row="L4 backslash in a query", raw=request(start=rb"GET /a?b=C:\d\\ HTTP/1.1"), target=rb"/a?b=C:\d\\"
+        ),
         Forwarded(row="L2 an empty port", raw=request(host=b"example.org:"), host=b"example.org:"),
         Forwarded(row="L10 100 fields", raw=request(*[b"X: y"] * 99)),
         *(

@@ -66,6 +66,8 @@ def _targets() -> list[Refused]:
         "L4 control byte": b"/a\x01b",
         "L4 DEL": b"/a\x7fb",
         "L4 backslash": b"/a\\b",
+        "L4 backslash before a query": b"/a\\b?c",
+        "L4 backslash and a fragment": b"/a?b\\c#d",
         "L4 leading backslash": b"\\a",
         "L4 non-ASCII": "/é".encode(),
         "L4 colon form": b"example.org:80/",
