@@ -17,6 +17,7 @@ from typing import Final
 from hpack import Decoder
 from hpack.exceptions import HPACKDecodingError, InvalidTableIndex, OversizedHeaderListError
 from hpack.hpack import decode_integer, encode_integer
+from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
 
 from proxy.core.messages import Field
@@ -26,6 +27,11 @@ FIELD_OVERHEAD: Final = 32
 BLOCKS: Final = 32
 BLOCK_BYTES: Final = 2048
 """How many whole blocks are remembered for each connection and direction, and how large, decoded."""
+
+_INTEGER_BYTES: Final = 8
+"""As much of a block as an integer may need."""
+UPDATES: Final = 8
+"""Changes of the table's size that a block may begin with; there is no reason for more than two (RFC 7541 4.2)."""
 
 _STATIC: Final = HeaderTable.STATIC_TABLE
 _STATIC_LENGTH: Final = len(_STATIC)
@@ -78,7 +84,7 @@ class FieldDecoder(Decoder):
             return known
         fields: list[Field] = []
         dynamic = self.header_table.dynamic_entries
-        size = index = 0
+        size = index = updates = 0
         end = len(block)
         changed = False
         while index < end:
@@ -86,7 +92,7 @@ class FieldDecoder(Decoder):
             if first & 0x80:
                 number = first & 0x7F
                 if number == 0x7F:
-                    number, used = decode_integer(block[index : index + 8], 7)
+                    number, used = decode_integer(block[index : index + _INTEGER_BYTES], 7)
                     index += used
                 else:
                     index += 1
@@ -98,17 +104,17 @@ class FieldDecoder(Decoder):
                     except IndexError:
                         _no_entry(number)
             elif first & 0xE0 == 0x20:
-                if fields:
-                    raise HPACKDecodingError("a table size update behind a field")
-                index += self._update_encoding_context(block[index : index + 8])
+                updates += 1
+                if fields or updates > UPDATES:
+                    raise HPACKDecodingError("a table size update behind a field, or too many")
+                index += self._update_encoding_context(block[index : index + _INTEGER_BYTES])
                 changed = True
                 continue
             else:
-                indexed = bool(first & 0x40)
-                decoded, used = self._decode_literal(block[index:], indexed)
-                field = (bytes(decoded[0]), bytes(decoded[1]))
-                index += used
-                changed = changed or indexed
+                field, index = self._read_literal(block, index, first)
+                if first & 0x40:
+                    self.header_table.add(*field)
+                    changed = True
             fields.append(field)
             size += len(field[0]) + len(field[1]) + FIELD_OVERHEAD
             if size > self.max_header_list_size:
@@ -121,6 +127,38 @@ class FieldDecoder(Decoder):
                 self._blocks.clear()
             self._blocks[block] = fields
         return fields
+
+    def _read_literal(self, block: bytes, index: int, first: int) -> tuple[Field, int]:
+        """Read a field that is spelled out (RFC 7541 6.2); hpack copies the rest of the block for each, three times."""
+        bits, mask = (6, 0x3F) if first & 0x40 else (4, 0x0F)
+        number = first & mask
+        if number == mask:
+            number, used = decode_integer(block[index : index + _INTEGER_BYTES], bits)
+            index += used
+        else:
+            index += 1
+        if number:
+            name = bytes(self.header_table.get_by_index(number)[0])
+        else:
+            name, index = _read_string(block, index)
+        value, index = _read_string(block, index)
+        return (name, value), index
+
+
+def _read_string(block: bytes, index: int) -> tuple[bytes, int]:
+    """Read a string (RFC 7541 5.2), and tell where it ends."""
+    first = block[index]
+    length = first & 0x7F
+    if length == 0x7F:
+        length, used = decode_integer(block[index : index + _INTEGER_BYTES], 7)
+        index += used
+    else:
+        index += 1
+    end = index + length
+    if end > len(block):
+        raise HPACKDecodingError("a string goes beyond the block")
+    text = block[index:end]
+    return decode_huffman(text) if first & 0x80 else text, end
 
 
 def _no_entry(number: int) -> Field:
@@ -155,7 +193,8 @@ class FieldEncoder:
         value = min(value, HeaderTable.DEFAULT_SIZE)
         if value != self.table_bytes:
             self.table_bytes = value
-            self._resized.append(value)
+            # The smallest since the last block, and the last: more is not told (RFC 7541 4.2).
+            self._resized = [min(*self._resized[:1], value), value] if self._resized else [value, value]
             self._blocks.clear()
             self._evict(0)
 
@@ -168,8 +207,7 @@ class FieldEncoder:
         inserted = self._inserted
         block = bytearray()
         if self._resized:
-            # The smallest in between, then the last (RFC 7541 4.2).
-            for value in sorted({min(self._resized), self._resized[-1]}):
+            for value in sorted(set(self._resized)):
                 block += _integer(value, 5, 0x20)
             self._resized.clear()
             inserted = -1  # not to be remembered
