@@ -26,7 +26,7 @@ from proxy.core.field_names import is_request_special, may_be_nominated, nominat
 from proxy.core.messages import MAX_LIST, MAX_TOKENS, Field, RequestHead, parse_tokens, valid_host
 from proxy.wire.chunked import ChunkedReader, ChunkError
 from proxy.wire.field_lines import FieldLines
-from proxy.wire.request_target import set_target
+from proxy.wire.request_target import TOLD_BYTES, set_target
 from proxy.wire.transfer_encoding import set_transfer_encoding, told_codings, unknown_coding
 from proxy.wire.websocket import is_handshake
 
@@ -68,8 +68,6 @@ _METHOD: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++(?: |\Z)")
 _HIGHER: Final = frozenset(b"HTTP/1.%d" % minor for minor in range(2, 10))
 """Versions that are understood as the highest that we know (RFC 9110 6.2)."""
 TOLD_METHOD_BYTES: Final = 24
-TOLD_BYTES: Final = 2048
-"""As much of the target of a request that is refused is told."""
 _LINES: Final = FieldLines(is_request_special, underscores=False)
 NO_CALLBACKS: Final = object()
 """What llhttp is given to call: its verdict is all we ask for."""

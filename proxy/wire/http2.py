@@ -7,6 +7,9 @@ through `proxy.wire.field_compression` and `proxy.wire.http2_fields`.
 
 A stream error resets the stream and comes out as `Reset`; a connection error is left in `error`, its GOAWAY is in the
 output, and nothing more can be fed. Work that nobody benefits from takes from a `Budget`.
+
+Small frames cost what large ones do: those of one reading become one piece for each stream, and a reading ends when it
+was work enough (`EFFORT`), whatever is still there, which `pending` says.
 """
 
 from __future__ import annotations
@@ -19,23 +22,38 @@ from h2.exceptions import FlowControlError, ProtocolError
 from h2.windows import WindowManager
 
 from proxy.wire import http2_frames as frames
-from proxy.wire.http2_budget import Cost
+from proxy.wire.http2_budget import CRUMB, SETTINGS_BYTES_A_POINT, Cost
 from proxy.wire.http2_heads import Http2Heads
-from proxy.wire.http2_items import Answered, Body, Item, Opened, Reset
+from proxy.wire.http2_items import Answered, Item, Opened, Reset
 from proxy.wire.http2_writer import CONNECTION_WINDOW, DRAIN_PING, STREAM_WINDOW, Data, Stream
 
 _OF_HEADS: Final = (frames.HEADERS, frames.CONTINUATION)
+
+EFFORT: Final = 256
+"""What is read before others have their turn: so many small pieces of bodies, or what is as much work as they are."""
+PASSED_EFFORT: Final = 9
+_SETTINGS_BYTES: Final = 84
+"""A frame that h2 reads, and so many bytes of settings, as against a small piece of a body."""
+_CRUMB_BYTES: Final = frames.HEADER_BYTES
+"""A piece of a body that is smaller than this is less than what carries it, and is paid for."""
+
+_KNOWN_SETTINGS: Final = frozenset(code.to_bytes(2, "big") for code in (1, 2, 3, 4, 5, 6, 8))
+"""Those that h2 acts on. It would keep any other as well, for each connection, and never sees them (RFC 9113 6.5.2)."""
+_SETTING_BYTES: Final = 6
 
 
 class Http2Session(Http2Heads):
     """See the module; the arguments are those of `Http2Heads`."""
 
-    __slots__ = ("_inbound", "_preface_left", "_rest", "_settled")
+    __slots__ = ("_inbound", "_opened", "_place", "_preface_left", "_rest", "_settled", "pending")
 
     def __init__(self, *, header_bytes: int, headers: int, now: float) -> None:
         super().__init__(header_bytes=header_bytes, headers=headers, now=now)
         self._inbound = WindowManager(CONNECTION_WINDOW)
         self._rest = b""
+        self._place = 0  # in it, where it goes on
+        self.pending = False  # frames wait to be read: feed nothing, and again
+        self._opened: dict[int, None] = {}  # windows that were opened in this reading
         self._preface_left = frames.PREFACE
         self._settled = False  # the client's first SETTINGS came
 
@@ -43,22 +61,30 @@ class Http2Session(Http2Heads):
     def partial(self) -> int:
         """The number of the head whose rest the client owes, counting its preface as one; 0 when it owes none."""
         rest = self._rest
-        if not self._settled or self._block is not None or (len(rest) > 3 and rest[3] in _OF_HEADS):
+        if not self._settled or self._block is not None:
+            return self._heads_read + 1
+        if not self.pending and len(rest) > 3 and rest[3] in _OF_HEADS:
             return self._heads_read + 1
         return 0
 
     def feed(self, data: Data, now: float) -> list[Item]:
-        """Read what the client sent next."""
+        """Read what the client sent next; without data, what is `pending`."""
         items = self._items = []
         self.budget.pass_time(now)
-        buffer = self._rest + data if self._rest else bytes(data)
-        place = 0
+        place = self._place
+        if data:
+            self._reading += 1
+            buffer = self._rest[place:] + data if self._rest else bytes(data)
+            place = 0
+        else:
+            buffer = self._rest
         if self._preface_left:
             place = self._read_preface(buffer)
         end = len(buffer)
         unpack = frames.HEADER.unpack_from
+        self._effort = EFFORT
         try:
-            while self.error is None and end - place >= frames.HEADER_BYTES:
+            while self.error is None and self._effort > 0 and end - place >= frames.HEADER_BYTES:
                 high, low, kind, flags, stream_id = unpack(buffer, place)
                 length = high << 8 | low
                 if length > frames.MAX_FRAME:
@@ -69,12 +95,25 @@ class Http2Session(Http2Heads):
                     break
                 self._read_frame(kind, flags, stream_id & 0x7FFFFFFF, buffer, start, start + length)
                 place = start + length
+                self._effort -= 1
                 if self.budget.exhausted:
                     self._fail(ErrorCodes.ENHANCE_YOUR_CALM, "too much work for nothing")
         except ProtocolError as error:
             self._machine.clear_outbound_data_buffer()
             self._fail(error.error_code, str(error))
-        self._rest = buffer[place:] if place < end else b""
+        self.pending = self._effort <= 0 and self.error is None and place < end
+        if self.pending:
+            self._rest, self._place = buffer, place
+        else:
+            self._rest, self._place = buffer[place:] if place < end else b"", 0
+        if self._bodies:
+            for body, pieces in self._bodies.values():
+                if len(pieces) > 1:
+                    body.data = b"".join(pieces)
+            self._bodies.clear()
+        if self._opened:
+            items += map(Opened, self._opened)
+            self._opened.clear()
         return items
 
     def _read_preface(self, buffer: bytes) -> int:
@@ -96,7 +135,7 @@ class Http2Session(Http2Heads):
         elif kind == frames.DATA and self._settled:
             self._on_data(flags, stream_id, buffer[start:end])
         elif kind == frames.SETTINGS or not self._settled:
-            self._on_settings(kind, flags, buffer[start - frames.HEADER_BYTES : end])
+            self._on_settings(kind, flags, stream_id, buffer[start:end])
         elif kind == frames.WINDOW_UPDATE:
             self._on_window_update(stream_id, buffer[start:end])
         elif kind == frames.RST_STREAM:
@@ -136,28 +175,38 @@ class Http2Session(Http2Heads):
     def _pass_on(self, frame: bytes) -> None:
         """Have h2 read a frame, and tell what came of it."""
         machine = self._machine
+        self._effort -= PASSED_EFFORT
         events: list[Event] = machine.receive_data(frame)
         said = machine.data_to_send()
         if said:
             self._out.append(said)
         for event in events:
             if isinstance(event, WindowUpdated | RemoteSettingsChanged):
-                self._items.append(Opened(0))
+                self._opened[0] = None
             elif isinstance(event, PingAckReceived) and event.ping_data == DRAIN_PING:
                 self._items.append(Answered())
 
-    def _on_settings(self, kind: int, flags: int, frame: bytes) -> None:
+    def _on_settings(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         if not self._settled:
             if kind != frames.SETTINGS or flags & frames.ACK:
                 self._fail(ErrorCodes.PROTOCOL_ERROR, "the first frame is not SETTINGS")
                 return
             self._settled = True
             self._heads_read += 1
-        self.budget.take(Cost.ANSWERED_FRAME)
-        if flags & frames.ACK and len(frame) > frames.HEADER_BYTES:
+        length = len(payload)
+        self._effort -= length // _SETTINGS_BYTES
+        self.budget.take(Cost.ANSWERED_FRAME + length // SETTINGS_BYTES_A_POINT)
+        if flags & frames.ACK and length:
             self._fail(ErrorCodes.FRAME_SIZE_ERROR, "an acknowledgement says nothing else")
             return
-        self._pass_on(frame)
+        if length % _SETTING_BYTES == 0:
+            known = {}
+            for place in range(0, length, _SETTING_BYTES):
+                code = payload[place : place + 2]
+                if code in _KNOWN_SETTINGS:
+                    known[code] = payload[place : place + _SETTING_BYTES]
+            payload = b"".join(known.values())
+        self._pass_on(frames.write_frame(frames.SETTINGS, flags, stream_id, payload))
 
     def _on_window_update(self, stream_id: int, payload: bytes) -> None:
         self.budget.take(Cost.IDLE_FRAME)
@@ -173,7 +222,7 @@ class Http2Session(Http2Heads):
                 self._fail(ErrorCodes.FLOW_CONTROL_ERROR, "the connection's window is too large")
             else:
                 self._machine.outbound_flow_control_window = window
-                self._items.append(Opened(0))
+                self._opened[0] = None
             return
         stream = self._streams.get(stream_id)
         if stream is None:
@@ -186,17 +235,21 @@ class Http2Session(Http2Heads):
         elif stream.outbound_flow_control_window > frames.MAX_WINDOW:
             self._break_stream(stream_id, ErrorCodes.FLOW_CONTROL_ERROR, "the window is too large")
         else:
-            self._items.append(Opened(stream_id))
+            self._opened[stream_id] = None
 
     def _on_reset(self, stream_id: int, length: int) -> None:
         if length != 4:
             self._fail(ErrorCodes.FRAME_SIZE_ERROR, "RST_STREAM has four bytes")
         elif not stream_id or self._is_idle(stream_id):
             self._fail(ErrorCodes.PROTOCOL_ERROR, "a stream is reset that never was")
-        elif not self._drop(stream_id):
-            self.budget.take(Cost.IDLE_FRAME)
         else:
-            self.budget.take(Cost.RESET)
+            stream = self._streams.get(stream_id)
+            if stream is None:
+                self.budget.take(Cost.IDLE_FRAME)
+                return
+            self._drop(stream_id)
+            # What comes together with its own end was never meant; what is given up after a while is somebody's right.
+            self.budget.take(Cost.RESET if stream.reading == self._reading else Cost.CANCEL)
             self._items.append(Reset(stream_id, "the client reset the stream"))
 
     def _on_data(self, flags: int, stream_id: int, payload: bytes) -> None:
@@ -238,8 +291,8 @@ class Http2Session(Http2Heads):
                 return
             if length > len(data):
                 self.credit(stream_id, length - len(data))
-        if not data and not ended:
-            self.budget.take(Cost.EMPTY_FRAME)
+        if not ended and (length < _CRUMB_BYTES or not data):
+            self.budget.take(CRUMB if data else Cost.EMPTY_FRAME)
         left = stream.left
         if left is not None:
             left = stream.left = left - len(data)
@@ -253,6 +306,6 @@ class Http2Session(Http2Heads):
             # yet more may come, which spoils it (D3); or it would answer, and the end of the stream come too late.
             stream.last = data
         elif data:
-            self._items.append(Body(stream_id, data))
+            self._take_piece(stream_id, data)
         if ended:
             self._end_remote(stream)

@@ -18,20 +18,28 @@ POINTS_A_SECOND: Final = 200
 class Cost(IntEnum):
     """Points a frame takes; negative ones are given back."""
 
+    CANCEL = 1
+    """A request that the client gives up in the middle, as a map does with the tiles that have left the screen."""
     IDLE_FRAME = 2
     """PRIORITY, an unknown frame, WINDOW_UPDATE, a frame for a stream that has ended, a tiny piece of a head."""
     ANSWERED_FRAME = 8
-    """SETTINGS or PING: they make us write."""
+    """SETTINGS or PING: they make us write. See `SETTINGS_BYTES_A_POINT` for large ones."""
     EMPTY_FRAME = 20
     """DATA or CONTINUATION with nothing in it: there is no reason to send one."""
     REFUSED = 10
     """A stream beyond those allowed."""
     RESET = 20
-    """A request that was started in vain: reset by the client, or made by it to be reset by us."""
+    """A request made in vain: reset by the client together with its head, or made by it to be reset by us."""
     EXCHANGE = -10
     """A response was completed."""
     DATA_SENT = -6
     """A DATA frame went to the client, who may answer with two WINDOW_UPDATEs."""
+
+
+CRUMB: Final = 0.01
+"""Points for a piece of a body that is smaller than the header of its frame: 20,000 a second are nobody's messages."""
+SETTINGS_BYTES_A_POINT: Final = 24
+"""So many bytes of SETTINGS, four of them, take a point more: each is work, and few mean anything."""
 
 
 class Budget:
@@ -44,7 +52,7 @@ class Budget:
         self._since = now
         self.exhausted = False
 
-    def take(self, cost: int) -> bool:
+    def take(self, cost: float) -> bool:
         """Take points, or give them back.
 
         Returns:

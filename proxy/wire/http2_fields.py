@@ -1,8 +1,9 @@
 """Field lists of HTTP/2 turned into heads and back, with every rule of RFC 9113 section 8 that a peer can break.
 
-A `MalformedRequest` ends its stream with PROTOCOL_ERROR (RFC 9113 8.1.1). A plain `BadRequest` is understood and not
-served: it is answered with its status. Nothing that passes here can mean another thing in HTTP/1.1: names are tokens,
-values hold no line ends, the target is checked as in HTTP/1.1 (`D` numbers: the strictness list).
+A `MalformedRequest` is no message of HTTP/2 and ends its stream with PROTOCOL_ERROR (RFC 9113 8.1.1). A plain
+`BadRequest` can be read and is not served: it is answered with its status, as over HTTP/1.1. Nothing that passes here
+can mean another thing in HTTP/1.1: names are tokens, values hold no line ends, the target is checked as in HTTP/1.1
+(`D` numbers: the strictness list).
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from typing import Final
 from proxy.core.errors import BadRequest
 from proxy.core.field_names import is_request_special, tells_of_client
 from proxy.core.messages import Field, RequestHead, ResponseHead, valid_host
-from proxy.wire.request_target import set_target
+from proxy.wire.request_target import TOLD_BYTES, set_target
 
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
 _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_TOLD_METHOD = re.compile(rb"[A-Z][A-Z-]{0,23}")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 METHODS: Final = frozenset(
@@ -55,6 +57,11 @@ def read_request(fields: list[Field], *, ended: bool, max_fields: int) -> Reques
         MalformedRequest: reset the stream.
         BadRequest: answer with its status.
     """
+    if len(fields) > max_fields + 4:
+        # Cookies are one field, which is cut in pieces for its compression only (RFC 9113 8.2.3).
+        crumbs = sum(name == b"cookie" for name, _ in fields)
+        if len(fields) - max(0, crumbs - 1) > max_fields + 4:
+            raise BadRequest("too many fields", status=431)
     head = RequestHead()
     head.version = 20
     pseudo: dict[bytes, bytes] = {}
@@ -76,7 +83,7 @@ def read_request(fields: list[Field], *, ended: bool, max_fields: int) -> Reques
         elif is_request_special(name):
             if name == b"host":
                 if host is not None:
-                    raise MalformedRequest("Host is doubled")
+                    raise BadRequest("Host is doubled")
                 host = value
             _set_special(head, name, value)
             regular = regular or _SEEN
@@ -88,8 +95,6 @@ def read_request(fields: list[Field], *, ended: bool, max_fields: int) -> Reques
             if regular is _SEEN or not regular:
                 regular = []
             regular.append(field)
-    if len(fields) > max_fields + 4:
-        raise BadRequest("too many fields", status=431)
     if regular is _SEEN:
         regular = []
     if cookies is not None:
@@ -146,24 +151,22 @@ def _set_pseudo(head: RequestHead, pseudo: dict[bytes, bytes], host: bytes | Non
             raise MalformedRequest("a CONNECT with a path")
         head.method = method
         raise BadRequest("the method is not allowed here", status=405)
-    if not path or pseudo.get(b":scheme") not in (b"http", b"https"):
-        raise MalformedRequest("a pseudo-header field is missing or malformed")
+    scheme = pseudo.get(b":scheme")
+    if not path or not scheme:
+        raise MalformedRequest("a pseudo-header field is missing")
+    if scheme not in (b"http", b"https"):
+        raise BadRequest("the scheme is not served here")
     head.host = authority if authority is not None else host or b""
     if not valid_host(head.host):
-        raise MalformedRequest("the authority is missing or malformed")
+        raise BadRequest("the authority is missing or malformed")
     if host is not None and host.lower() != head.host.lower():
         raise BadRequest("the Host differs from the authority")
     head.method = method
     if protocol is not None:
         _set_protocol(head, method, protocol, ended=ended)
     if not path.startswith(b"/") and not (path == b"*" and method == b"OPTIONS"):
-        raise MalformedRequest("the path is malformed")
-    try:
-        set_target(head, path)
-    except BadRequest as error:
-        if error.status == 400:
-            raise MalformedRequest(error.detail) from None
-        raise
+        raise BadRequest("the path is malformed")
+    set_target(head, path)
 
 
 def _set_protocol(head: RequestHead, method: bytes, protocol: bytes, *, ended: bool) -> None:
@@ -182,6 +185,15 @@ def _set_protocol(head: RequestHead, method: bytes, protocol: bytes, *, ended: b
     key = base64.b64encode(secrets.token_bytes(16))
     fields = [field for field in head.fields if field[0] != b"sec-websocket-key"]
     head.fields = [*fields, (b"sec-websocket-key", key)]
+
+
+def refused_line(fields: list[Field]) -> tuple[bytes, bytes, int]:
+    """Method, target and version of a request that is refused, as far as they can be told."""
+    told = dict(reversed(fields))  # the first of each name, which is no less right than another
+    method = told.get(b":method", b"")
+    if not _TOLD_METHOD.fullmatch(method):
+        method = b""
+    return method, told.get(b":path", b"")[:TOLD_BYTES], 20
 
 
 def check_trailers(fields: list[Field]) -> None:

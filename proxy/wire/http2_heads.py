@@ -17,12 +17,22 @@ from proxy.core.messages import Field, RequestHead
 from proxy.wire import http2_frames as frames
 from proxy.wire.field_compression import list_size
 from proxy.wire.http2_budget import Cost
-from proxy.wire.http2_fields import MalformedRequest, check_trailers, read_request
+from proxy.wire.http2_fields import MalformedRequest, check_trailers, read_request, refused_line
 from proxy.wire.http2_items import Begun, Body, Ended, Item, Refused, Reset
 from proxy.wire.http2_writer import MAX_STREAMS, OVERSIZE, Http2Writer, Stream
 
 SMALL: Final = 64
 """Bytes below which a piece of a head, that is not its last, costs."""
+HEAD_EFFORT: Final = 8
+HEAD_BYTES: Final = 11
+FIELD_EFFORT: Final = 4
+"""A head that is known, so many bytes of another, and each of its fields, as against a small piece of a body."""
+LARGE: Final = 4 * 1024
+LARGE_BYTES_A_POINT: Final = 256
+"""Compressed bytes above which a head costs, and how much: an answer gives back what twice as many cost."""
+MANY: Final = 200
+FIELDS_A_POINT: Final = 8
+"""Fields, crumbs of cookies among them, above which a head costs, and how much."""
 KEPT_HEADS: Final = 32
 KEPT_HEAD_BYTES: Final = 2048
 """How many heads are remembered, and how large, for requests that come again."""
@@ -41,11 +51,14 @@ class Http2Heads(Http2Writer):
         "_block",
         "_block_flags",
         "_block_stream",
+        "_bodies",
+        "_effort",
         "_header_bytes",
         "_headers",
         "_heads",
         "_heads_read",
         "_items",
+        "_reading",
     )
 
     def __init__(self, *, header_bytes: int, headers: int, now: float) -> None:
@@ -55,6 +68,9 @@ class Http2Heads(Http2Writer):
         self._heads: dict[tuple[bytes, bool], tuple[list[Field], RequestHead]] = {}
         self._heads_read = 0
         self._items: list[Item] = []
+        self._bodies: dict[int, tuple[Body, list[bytes]]] = {}  # that came in this reading
+        self._reading = 0  # its number
+        self._effort = 0  # what is left of it for this reading
         self._block: bytearray | None = None
         self._block_stream = 0
         self._block_flags = 0
@@ -104,13 +120,18 @@ class Http2Heads(Http2Writer):
     def _on_block(self, flags: int, stream_id: int, block: bytes) -> None:
         """A whole field block; it is decoded whatever becomes of it, because later ones build on it."""
         self._heads_read += 1
+        size = len(block)
+        if size > LARGE:
+            self.budget.take((size - LARGE) // LARGE_BYTES_A_POINT)
+        self._effort -= HEAD_EFFORT + size // HEAD_BYTES
         try:
             fields = self._decoder.read(block)
         except OversizedHeaderListError:
             self._fail(ErrorCodes.ENHANCE_YOUR_CALM, "the fields are too large together")
             return
-        except (HPACKError, IndexError) as error:
-            self._fail(ErrorCodes.COMPRESSION_ERROR, f"unreadable fields: {error}")
+        except (HPACKError, IndexError):
+            # In our words: hpack's hold the bytes that it could not read, as many as there are.
+            self._fail(ErrorCodes.COMPRESSION_ERROR, "the fields cannot be read")
             return
         stream = self._streams.get(stream_id)
         if stream is not None:
@@ -147,7 +168,7 @@ class Http2Heads(Http2Writer):
             self.budget.take(Cost.REFUSED)
             return
         if flags & frames.OWN_DEPENDENCY:
-            self._reset_unbegun(stream_id, "the stream depends on itself")
+            self._reset_unbegun(stream_id, fields, "the stream depends on itself")
             return
         ended = bool(flags & frames.END_STREAM)
         stream = Stream(stream_id, machine.remote_settings.initial_window_size)
@@ -155,36 +176,43 @@ class Http2Heads(Http2Writer):
         if known is not None and known[0] is fields:
             head = known[1]
         else:
+            count = len(fields)
+            self._effort -= FIELD_EFFORT * count
+            if count > MANY:
+                self.budget.take((count - MANY) // FIELDS_A_POINT)
             try:
                 size = list_size(fields)
                 if size > self._header_bytes:
-                    raise BadRequest("the head is too large", status=431)
+                    target = dict(fields).get(b":path", b"")
+                    status = 414 if len(target) > self._header_bytes // 2 else 431
+                    raise BadRequest("the head is too large", status=status)
                 head = read_request(fields, ended=ended, max_fields=self._headers)
             except MalformedRequest as error:
-                self._reset_unbegun(stream_id, error.detail)
+                self._reset_unbegun(stream_id, fields, error.detail)
                 return
             except BadRequest as error:
                 self.budget.take(Cost.REFUSED)
                 stream.remote_ended = ended
                 self._streams[stream_id] = stream
                 self._busy.add(stream_id)
-                self._items.append(Refused(stream_id, error))
+                self._items.append(Refused(stream_id, error, refused_line(fields)))
                 return
             if head.upgrade is None and size <= KEPT_HEAD_BYTES:
                 if len(self._heads) >= KEPT_HEADS:
                     self._heads.clear()
                 self._heads[block, ended] = (fields, head)
         stream.remote_ended = ended
+        stream.reading = self._reading
         stream.left = head.content_length
         self._streams[stream_id] = stream
         self._busy.add(stream_id)
         self._items.append(Begun(stream_id, head))
 
-    def _reset_unbegun(self, stream_id: int, detail: str) -> None:
+    def _reset_unbegun(self, stream_id: int, fields: list[Field], detail: str) -> None:
         """A new stream begins with what is malformed."""
         self._remember(stream_id)
         self._out.append(frames.write_reset(stream_id, ErrorCodes.PROTOCOL_ERROR))
-        self._items.append(Reset(stream_id, detail))
+        self._items.append(Reset(stream_id, detail, refused_line(fields)))
         self.budget.take(Cost.RESET)
 
     def _on_late_frame(self, stream_id: int, stream: Stream | None) -> None:
@@ -201,10 +229,20 @@ class Http2Heads(Http2Writer):
         last = stream.last
         if last is not None:
             stream.last = None
-            self._items.append(Body(stream.stream_id, last))
+            self._take_piece(stream.stream_id, last)
         self._items.append(Ended(stream.stream_id, trailers))
         if stream.local_ended:
             self._drop(stream.stream_id)
+
+    def _take_piece(self, stream_id: int, data: bytes) -> None:
+        """A piece of a body, which goes on together with the others that this reading brings."""
+        known = self._bodies.get(stream_id)
+        if known is not None:
+            known[1].append(data)
+            return
+        body = Body(stream_id, data)
+        self._bodies[stream_id] = (body, [data])
+        self._items.append(body)
 
     def _break_stream(self, stream_id: int, code: int, detail: str) -> None:
         """A stream error (RFC 9113 5.4.2): the client made us reset it, so it costs what its own reset would."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from proxy.core.errors import BadRequest
 from proxy.core.messages import Field, RequestHead
+
+Line = tuple[bytes, bytes, int]
+NO_LINE: Final[Line] = (b"", b"", 0)
 
 
 class Begun:
@@ -19,13 +23,17 @@ class Begun:
 
 
 class Refused:
-    """A request came that is to be answered with the error's status, and goes no further."""
+    """A request came that is to be answered with the error's status, and goes no further.
 
-    __slots__ = ("error", "stream_id")
+    `line` is its method, target and version, as the log is told.
+    """
 
-    def __init__(self, stream_id: int, error: BadRequest) -> None:
+    __slots__ = ("error", "line", "stream_id")
+
+    def __init__(self, stream_id: int, error: BadRequest, line: Line) -> None:
         self.stream_id = stream_id
         self.error = error
+        self.line = line
 
 
 class Body:
@@ -49,13 +57,17 @@ class Ended:
 
 
 class Reset:
-    """A stream is gone: the client reset it, or broke a rule and was told."""
+    """A stream is gone: the client reset it, or broke a rule and was told.
 
-    __slots__ = ("detail", "stream_id")
+    `line` tells of the request when it was none that could be begun.
+    """
 
-    def __init__(self, stream_id: int, detail: str) -> None:
+    __slots__ = ("detail", "line", "stream_id")
+
+    def __init__(self, stream_id: int, detail: str, line: Line = NO_LINE) -> None:
         self.stream_id = stream_id
         self.detail = detail
+        self.line = line
 
 
 class Opened:

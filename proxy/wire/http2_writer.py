@@ -34,6 +34,8 @@ REMEMBERED: Final = 256
 """Streams that we reset and for which frames may still be under way."""
 DATA_BYTES: Final = frames.MAX_FRAME - frames.HEADER_BYTES
 """Of a body in one frame, so that a frame fills one record of TLS."""
+CRUMB_BYTES: Final = 64
+"""Who takes a body in smaller pieces than this is no better for it: nothing is given back for them (CVE-2019-9511)."""
 DRAIN_PING: Final = b"draining"
 
 Data = bytes | bytearray | memoryview
@@ -58,6 +60,7 @@ class Stream:
         "local_ended",
         "max_outbound_frame_size",
         "outbound_flow_control_window",
+        "reading",
         "remote_ended",
         "stream_id",
     )
@@ -70,6 +73,7 @@ class Stream:
         self.grown = False
         self.left: int | None = None  # of a body of known length
         self.last: bytes | None = None  # its last piece, when the end of the stream did not come with it
+        self.reading = 0  # the number of the one that brought its head
         self.remote_ended = False
         self.local_ended = False
 
@@ -88,6 +92,7 @@ class Http2Writer:
         "_encoder",
         "_grown",
         "_last_taken",
+        "_late",
         "_machine",
         "_out",
         "_reset",
@@ -122,6 +127,7 @@ class Http2Writer:
             machine.data_to_send(),
             frames.write_window_update(0, CONNECTION_WINDOW - frames.FIRST_WINDOW),
         ]
+        self._late: list[bytes] = []  # what must not leave together with that
         self._grown = 0
         self._last_taken = frames.MAX_STREAM  # streams above are not taken any more
         self.budget = Budget(now)
@@ -134,10 +140,18 @@ class Http2Writer:
         self.output_bytes = 0
         return out
 
+    def take_late(self) -> bytes:
+        """What is to be sent behind the output, in a write of its own: resets of streams that are answered.
+
+        A client that reads its answer and the reset at once may take the answer for lost (curl 7.88).
+        """
+        late, self._late = self._late, []
+        return b"".join(late)
+
     @property
     def has_output(self) -> bool:
         """Whether there is something to send."""
-        return bool(self._out)
+        return bool(self._out or self._late)
 
     @property
     def busy(self) -> int:
@@ -185,10 +199,13 @@ class Http2Writer:
                 self._end_local(stream)
             return 0
         room = min(size, stream.outbound_flow_control_window, machine.outbound_flow_control_window)
+        gain = Cost.DATA_SENT * (1 + room // DATA_BYTES)
         if room < size:
             end = False
             if room <= 0:
                 return 0
+            if room < CRUMB_BYTES:
+                gain = 0  # the client has opened its window by so little
         out = self._out
         view = data if room == size <= DATA_BYTES else memoryview(data)
         for place in range(0, room, DATA_BYTES):
@@ -198,7 +215,7 @@ class Http2Writer:
         self.output_bytes += room
         stream.outbound_flow_control_window -= room
         machine.outbound_flow_control_window -= room
-        self.budget.take(Cost.DATA_SENT * (1 + room // DATA_BYTES))
+        self.budget.take(gain)
         if end:
             self._end_local(stream)
         return room
@@ -224,11 +241,20 @@ class Http2Writer:
         if increment:
             self._out.append(frames.write_window_update(stream_id, increment))
 
+    def room(self, stream_id: int) -> int:
+        """How much of a body the client takes on a stream now."""
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return 0
+        return max(0, min(stream.outbound_flow_control_window, self._machine.outbound_flow_control_window))
+
     def reset(self, stream_id: int, code: int) -> None:
         """Reset a stream, if it is still there."""
-        if self._drop(stream_id):
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            self._drop(stream_id)
             self._remember(stream_id)
-            self._out.append(frames.write_reset(stream_id, code))
+            (self._late if stream.local_ended else self._out).append(frames.write_reset(stream_id, code))
 
     def release(self, stream_id: int) -> None:
         """Nothing is done for a stream any more: it counts no longer against the limit.

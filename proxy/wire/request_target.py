@@ -6,10 +6,13 @@ References: RFC 9112 3.2, RFC 9113 8.3.1; `L` and `D` numbers are rows of the st
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from proxy.core.errors import BadRequest
 from proxy.core.messages import RequestHead, valid_host
 
+TOLD_BYTES: Final = 2048
+"""As much of the target of a request that is refused is told."""
 _GOOD = bytes(byte for byte in range(0x21, 0x7F) if byte not in b"#\\")
 _ABSOLUTE = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
 

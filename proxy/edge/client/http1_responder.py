@@ -47,6 +47,7 @@ class Http1Responder:
     )
 
     request_trailers: Sequence[Field] = ()  # those of HTTP/1.1 are dropped (F15)
+    shut_out = False  # a connection has one answer at a time, which is bounded by itself
 
     def __init__(self, plane: Plane, listener: Listener, stream: Stream) -> None:
         self.plane = plane

@@ -71,10 +71,17 @@ class Http2Channel:
 
     def close(self) -> None:
         """The tunnel is over."""
+        self._close(broken=False)
+
+    def break_off(self) -> None:
+        """As `Stream.break_off`: RST_STREAM, as a TCP RST (RFC 8441 5)."""
+        self._close(broken=True)
+
+    def _close(self, *, broken: bool) -> None:
         if not self.closed:
             self.closed = self.broken = True
             self.owner = None
-            self._stream.end_tunnel()
+            self._stream.end_tunnel(broken=broken)
 
     # From the stream.
 

@@ -1,7 +1,8 @@
 """A client that speaks HTTP/2: many exchanges at once over one socket.
 
 What one read brings is read to its end before anything is started, so that a request and its body leave together, and
-what one turn of the poller produces for all streams leaves in one write.
+what one turn of the poller produces for all streams leaves in one write. Many small frames are read a few at a time:
+others have their turn in between.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from proxy.core.errors import BadRequest
 from proxy.core.forwarding import Peer
 from proxy.core.room import Idle
 from proxy.edge.client.farewell import Farewell
-from proxy.edge.client.http2_responder import Http2Responder
+from proxy.edge.client.http2_backlog import Http2Backlog
 from proxy.edge.client.http2_stream import Http2Stream
 from proxy.edge.loop.poller import GONE
 from proxy.edge.loop.stream import BLOCKED, HIGH_WATER, Stream
@@ -56,15 +57,14 @@ class Http2Connection:
         "_stall_at",
         "_starting",
         "armed",
+        "backlog",
         "deadline",
-        "hungry",
         "listener",
         "peer",
         "plane",
         "session",
         "stream",
         "streams",
-        "waiting",
     )
 
     def __init__(self, plane: Plane, listener: Listener, stream: Stream, peer: Peer) -> None:
@@ -74,10 +74,9 @@ class Http2Connection:
         self.peer = peer
         self.deadline, self.armed = math.inf, NEVER
         self.streams: dict[int, Http2Stream] = {}
-        self.waiting: set[Http2Responder] = set()  # for the socket to take more
-        self.hungry: dict[Http2Responder, None] = {}  # for windows; who has just had some stands at the end
         now = plane.poller.now
         self.session = Http2Session(header_bytes=listener.header_bytes, headers=listener.headers, now=now)
+        self.backlog = Http2Backlog(stream, self.session)
         self._starting: list[Http2Stream] = []  # that have begun and are to be sent on their way
         self._dirty = False
         self._closing = False
@@ -122,12 +121,7 @@ class Http2Connection:
         """What was kept back has been sent."""
         self._stall_at = math.inf
         self._rearm()
-        waiting, self.waiting = self.waiting, set()
-        for stream in waiting:
-            try:
-                stream.on_drained()
-            except Exception as error:  # contained: one stream
-                stream.on_crash(error)
+        self.backlog.on_drained()
 
     def on_deadline(self) -> None:
         """Idle, slow with a head, not reading, or not answering the ping of a drain."""
@@ -136,7 +130,7 @@ class Http2Connection:
             self.close()
         elif now >= self._head_by:
             self.session.give_up(ErrorCodes.ENHANCE_YOUR_CALM, "the head came too slowly")
-            self._fail()
+            self._fail(status=408)
         elif now >= self._goaway_at:
             self._finish_goaway()
         elif not self.streams and now >= self._idle_at:
@@ -154,19 +148,23 @@ class Http2Connection:
     def pump(self) -> None:
         """Read what is there."""
         stream = self.stream
+        session = self.session
         buffer = self.plane.buffer
         for _ in range(READS_AT_A_TIME):
             if self._closing or stream.unsent > UNREAD_LIMIT:
                 return
             filled = 0
             got = BLOCKED
-            while stream.readable and filled < READ_BYTES:  # over TLS one read is one record
+            pending = session.pending
+            while stream.readable and filled < READ_BYTES and not pending:  # over TLS one read is one record
                 got = stream.read_into(buffer[filled:READ_BYTES])
                 if got <= 0:
                     break
                 filled += got
-            if filled:
-                self._take(self.session.feed(buffer[:filled], self.plane.poller.now))
+            if filled or pending:
+                self._take(session.feed(buffer[:filled], self.plane.poller.now))
+                if pending or session.pending:
+                    break
             if got == 0:
                 self.close()
                 return
@@ -187,9 +185,9 @@ class Http2Connection:
                         stream.begin(head)
                         self._starting.append(stream)
                         self._requests_left -= 1
-                    case Refused(stream_id=stream_id, error=error):
+                    case Refused(stream_id=stream_id, error=error, line=line):
                         stream = streams[stream_id] = Http2Stream(self, stream_id)
-                        stream.refuse(error)
+                        stream.refuse(error, line)
                     case Body(data=data):
                         if stream is not None:
                             stream.on_body(data)
@@ -201,22 +199,22 @@ class Http2Connection:
                     case Opened():
                         if stream is not None:
                             stream.on_window()
-                    case Reset(detail=detail):
+                    case Reset(detail=detail, line=line):
                         if stream is not None:
                             stream.on_reset(detail)
                         else:
-                            self.plane.ledger.refused(self.listener, self.peer, BadRequest(detail))
+                            self.plane.ledger.refused(self.listener, self.peer, BadRequest(detail), line)
                     case Answered():
                         self._finish_goaway()
             except Exception as error:  # contained: one stream
                 if stream is None:
                     raise
                 stream.on_crash(error)
-        if opened and self.hungry:
-            self._feed_hungry()
-        if self._starting:
-            self._start()
+        if opened:
+            self.backlog.on_window()
         session = self.session
+        if self._starting and not session.pending:
+            self._start()
         if session.error is not None:
             self._fail()
             return
@@ -241,17 +239,6 @@ class Http2Connection:
                 stream.on_crash(error)
         if self._starting:
             self.plane.poller.soon(self, self._start)
-
-    def _feed_hungry(self) -> None:
-        """The connection's window has opened: share it, one stream after the other."""
-        for stream in tuple(self.hungry):
-            if self.session.window <= 0:
-                break
-            del self.hungry[stream]
-            try:
-                stream.on_window()
-            except Exception as error:  # contained: one stream
-                stream.on_crash(error)
 
     def _rearm(self) -> None:
         deadline = min(self._head_by, self._stall_at, self._goaway_at)
@@ -286,9 +273,12 @@ class Http2Connection:
         stream = self.stream
         if out and not stream.closed:
             stream.write_all(out)
-            if stream.unsent and self._stall_at == math.inf:
-                self._stall_at = self.plane.poller.now + self.listener.idle_timeout
-                self._rearm()
+        late = self.session.take_late()
+        if late and not stream.closed:
+            stream.write(late)
+        if stream.unsent and self._stall_at == math.inf:
+            self._stall_at = self.plane.poller.now + self.listener.idle_timeout
+            self._rearm()
         if stream.broken:
             self.close()
         elif self._draining == 2 and not self.streams:
@@ -298,8 +288,7 @@ class Http2Connection:
         """A stream is over."""
         self.session.release(stream.stream_id)
         self.streams.pop(stream.stream_id, None)
-        self.waiting.discard(stream)
-        self.hungry.pop(stream, None)
+        self.backlog.forget(stream)
         if not self.streams and not self._closing:
             self._idle_at = self.plane.poller.now + self.listener.idle_timeout
             self._rearm()
@@ -345,10 +334,10 @@ class Http2Connection:
         self._draining = 2
         self.flush()
 
-    def _fail(self) -> None:
+    def _fail(self, status: int = 400) -> None:
         """The client broke the protocol: it is told, and everything it asked for is given up."""
         error = self.session.error or "the protocol was broken"
-        self.plane.ledger.refused(self.listener, self.peer, BadRequest(error))
+        self.plane.ledger.refused(self.listener, self.peer, BadRequest(error, status), (b"", b"", 20))
         for stream in tuple(self.streams.values()):
             stream.on_reset(error)
         out = self.session.take_output()

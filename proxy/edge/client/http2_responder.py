@@ -1,19 +1,20 @@
 """The answering half of a stream of HTTP/2: heads, bodies within the client's windows, trailers.
 
-What the windows do not take is kept, at most one read of the backend, and the backend is not read meanwhile.
+What the windows do not take is kept, at most one read of the backend, and the backend is not read meanwhile. Small
+pieces that come together leave as one.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections import deque
 from typing import TYPE_CHECKING
 
 from proxy.core.errors import Side
 from proxy.core.forwarding import error_head
 from proxy.edge.loop.timers import NEVER
 from proxy.wire.http2_fields import write_response, write_trailers
+from proxy.wire.http2_writer import DATA_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,9 @@ class Http2Responder(ABC):
     _ended = False  # the last byte of the response has gone or is kept
     _held: Data | None = None
     _trailers: list[Field] | None = None
-    _kept: deque[Data] | None = None
+    _kept: list[Data] | None = None
+    kept_bytes = 0  # that wait for the client's windows
+    _headed = False  # the head has gone
 
     def __init__(self, connection: Http2Connection, stream_id: int) -> None:
         self.connection = connection
@@ -60,13 +63,12 @@ class Http2Responder(ABC):
     @property
     def backed_up(self) -> bool:
         """Whether the client takes no more for now."""
-        if self._kept:
-            return True
-        connection = self.connection
-        if connection.stream.backed_up:
-            connection.waiting.add(self)
-            return True
-        return False
+        return bool(self._kept) or self.connection.backlog.is_backed_up(self)
+
+    @property
+    def shut_out(self) -> bool:
+        """Whether the client keeps us from sending so much on other streams that its backend is not to be read."""
+        return self.connection.backlog.shuts_out(self, headed=self._headed)
 
     def send_interim(self, exchange: Exchange, head: ResponseHead) -> None:
         """Pass on an informational response."""
@@ -82,6 +84,7 @@ class Http2Responder(ABC):
 
     def send_head(self, exchange: Exchange, head: ResponseHead) -> None:
         """Begin the response."""
+        self._headed = True
         status = head.status
         if exchange.upgrading and 200 <= status < 300:
             # To an extended CONNECT it would say that the tunnel is open (RFC 8441 5).
@@ -104,9 +107,15 @@ class Http2Responder(ABC):
         """Go on with the response; the last piece is held so that the end can go with it."""
         if not self._ended:
             held = self._held
-            if held is not None:
+            if held is None:
+                self._held = data
+            elif len(held) + len(data) > DATA_BYTES:
                 self.put(held)
-            self._held = data
+                self._held = data
+            elif type(held) is bytearray:
+                held += data
+            else:
+                self._held = bytearray(held) + data
 
     def splice_target(self) -> Stream | None:
         """Everything is framed here."""
@@ -150,10 +159,11 @@ class Http2Responder(ABC):
                 return
             data = memoryview(data)[sent:]
             if kept is None:
-                kept = self._kept = deque()
-            self.connection.hungry[self] = None
+                kept = self._kept = []
+            self.connection.backlog.await_window(self)
             self.plane.poller.timers.set(self, self.plane.poller.now + self.connection.listener.idle_timeout)
         kept.append(bytes(data))
+        self._keep(len(data))
 
     def _send_kept(self) -> bool:
         """Send what was kept.
@@ -163,25 +173,27 @@ class Http2Responder(ABC):
         """
         kept = self._kept
         if kept:
-            progress = False
-            while kept:
-                data = kept[0]
-                end = self._ended and len(kept) == 1 and not self._trailers
-                sent = self.session.send_body(self.stream_id, data, end=end)
-                progress = progress or sent > 0
-                if sent < len(data):
-                    kept[0] = memoryview(data)[sent:]
-                    break
-                kept.popleft()
-            if not kept and self._trailers:
-                self.session.send_head(self.stream_id, self._trailers, end=True)
-            if progress:
+            data = kept[0] if len(kept) == 1 else b"".join(kept)
+            sent = self.session.send_body(self.stream_id, data, end=self._ended and not self._trailers)
+            if sent < len(data):
+                kept[:] = (memoryview(data)[sent:],)
+            else:
+                kept.clear()
+                if self._trailers:
+                    self.session.send_head(self.stream_id, self._trailers, end=True)
+            if sent or not kept:
+                self._keep(-sent)
                 self.connection.mark()
                 poller = self.plane.poller
                 poller.timers.set(self, poller.now + self.connection.listener.idle_timeout if kept else math.inf)
         return not kept
 
-    @property
-    def kept_bytes(self) -> int:
-        """Bytes that wait for the client's windows."""
-        return sum(map(len, self._kept)) if self._kept else 0
+    def _keep(self, size: int) -> None:
+        self.kept_bytes += size
+        self.connection.backlog.keep(size)
+
+    def drop_kept(self) -> None:
+        """The client will not get what is kept."""
+        self._kept = None
+        if self.kept_bytes:
+            self._keep(-self.kept_bytes)

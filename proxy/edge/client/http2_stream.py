@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from proxy.core.messages import Field, RequestHead, ResponseHead
     from proxy.edge.upstream.upstream_connection import UpstreamConnection
 
+_OF_HANDSHAKE: Final = (b"sec-websocket-accept", b"content-length")
 _WEBSOCKET_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -63,13 +64,13 @@ class Http2Stream(Http2Responder):
                 self._await_body()
             exchange.start()
 
-    def refuse(self, error: BadRequest) -> None:
+    def refuse(self, error: BadRequest, line: tuple[bytes, bytes, int]) -> None:
         """Answer a request that goes no further."""
         head, _ = error_head(error.status)
         head.content_length = 0  # whatever was asked for, HEAD perhaps
         connection = self.connection
         connection.plane.date(head)
-        connection.plane.ledger.refused(connection.listener, connection.peer, error)
+        connection.plane.ledger.refused(connection.listener, connection.peer, error, line)
         self.session.send_head(self.stream_id, write_response(head), end=True)
         self._finish()
 
@@ -116,7 +117,9 @@ class Http2Stream(Http2Responder):
             if self._send_kept():
                 self.on_drained()
             else:
-                self.connection.hungry[self] = None
+                self.connection.backlog.await_window(self)
+        else:
+            self.connection.backlog.on_stream_window(self)
 
     def on_drained(self) -> None:
         """What was kept is out, here or in the socket: go on with what has to wait for that."""
@@ -234,7 +237,8 @@ class Http2Stream(Http2Responder):
         if head.field(b"sec-websocket-accept") != accept:
             return False
         exchange.status = 200
-        fields = [field for field in write_response(head, status=200) if field[0] != b"sec-websocket-accept"]
+        # A length, which some backends add to their 101, would be one of the tunnel's (RFC 9110 9.3.6).
+        fields = [field for field in write_response(head, status=200) if field[0] not in _OF_HANDSHAKE]
         self.session.send_head(self.stream_id, fields)
         self.exchange = None
         self.channel = Http2Channel(self)
@@ -272,15 +276,15 @@ class Http2Stream(Http2Responder):
         """Whether the client has said all that it will."""
         return self._inbox_ended and not self._inbox
 
-    def end_tunnel(self) -> None:
-        """The tunnel is over: what it said is out, or is not any more."""
+    def end_tunnel(self, *, broken: bool) -> None:
+        """The tunnel is over: what it said is out, or is not any more; when it broke off that shows (RFC 8441 5)."""
         if not self._over:
-            if self._kept or self.connection.stream.broken:
+            if self._kept or self.connection.stream.broken or (broken and not self._ended):
                 self.session.reset(self.stream_id, ErrorCodes.CANCEL)
             elif not self._ended:
                 self.put(b"", end=True)
             self.connection.mark()
-            self._kept = None
+            self.drop_kept()
             self._finish()
 
     def drain(self) -> None:
@@ -295,7 +299,8 @@ class Http2Stream(Http2Responder):
 
     def _lose(self) -> None:
         """Nothing more can be said to the client."""
-        self._kept = self._held = self._inbox = None
+        self.drop_kept()
+        self._held = self._inbox = None
         self._ended = True
         channel = self.channel
         self._finish()

@@ -25,6 +25,10 @@ class Responder(Protocol):
     def backed_up(self) -> bool:
         """Whether the client takes no more for now."""
 
+    @property
+    def shut_out(self) -> bool:
+        """Whether nothing more is to be read for this client; `Exchange.on_downstream_drained` follows."""
+
     def send_interim(self, exchange: Exchange, head: ResponseHead) -> None:
         """Pass on an informational response."""
 

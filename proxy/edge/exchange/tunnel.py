@@ -73,6 +73,9 @@ class TunnelStream(Protocol):
     def close(self) -> None:
         """Close; idempotent."""
 
+    def break_off(self) -> None:
+        """Close because the other side broke, so that this shows where the protocol has a way; idempotent."""
+
 
 class TunnelClient(Connection, Protocol):
     """A connection or stream of a client that becomes a tunnel."""
@@ -224,9 +227,13 @@ class Tunnel:
         self.over = True
         self.plane.poller.timers.forget(self)
         self.plane.tunnels.pop(self._exchange, None)
+        broken = self.backend_end.stream.broken
         self._connection.close()
         self.listener.forget(self)
-        self.client_end.stream.close()
+        if broken:
+            self.client_end.stream.break_off()
+        else:
+            self.client_end.stream.close()
         self._exchange.on_tunnel_end(sent=self.backend_end.passed, received=self.client_end.passed, error=error)
 
 
@@ -285,6 +292,9 @@ class TunnelEnd:
                 return
             if got == 0:
                 self.ended = True
+                if stream.broken:
+                    tunnel.check_over()
+                    return
                 if not self.other.stream.unsent:
                     self.other.stream.end_writes()
                 tunnel.touch()

@@ -84,6 +84,13 @@ class Answering(Protocol):
 
     request_trailers: Sequence[Field]
 
+    @property
+    def shut_out(self) -> bool:
+        """Whether the client takes so little of other answers that this one is not to be read.
+
+        `Carrier.pump` follows when it is again.
+        """
+
     def splice_target(self) -> Stream | None:
         """The stream that takes the next piece of the body unseen; None while it has to be framed."""
 

@@ -229,6 +229,9 @@ class UpstreamConnection(Connector):
             exchange = self.exchange
             if exchange is None or not stream.readable or self.paused:
                 return
+            if exchange.responder.shut_out:
+                self.paused = True
+                return
             left = self._body_left
             if left:
                 got = self._read_body(exchange, left)

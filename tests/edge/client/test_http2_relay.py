@@ -22,6 +22,7 @@ from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame
 
 from proxy.core.config import TlsTable
 from proxy.edge.client.certificates import development_authority
+from proxy.edge.client.http2_backlog import KEPT_LIMIT
 from proxy.edge.client.http2_connection import Http2Connection
 from proxy.edge.client.http2_stream import Http2Stream
 from proxy.edge.client.tls import AUTHORITY, open_context
@@ -290,6 +291,64 @@ async def test_a_client_that_opens_no_window_stops_the_backend():
         assert client.read.ended(1)
 
 
+async def test_crumbs_of_an_upload_go_on_together():
+    """Thousands of small frames are a few pieces for the backend, and nothing of them is lost."""
+    count = 6000
+    async with open_stage() as stage:
+        client = await connect_http2(stage)
+        await client.send(client.write.headers(1, POST, end=False))
+        line = await stage.backend.accept()
+        await line.read_head()
+        await client.send(client.write.data(1, b"x") * count, client.write.data(1, b"", end=True))
+        raw = await line.read_until(b"0\r\n\r\n")
+        sizes = [int(size, 16) for size in re.findall(rb"([0-9a-f]+)\r\nx", raw)]
+        assert sum(sizes) == count
+        assert len(sizes) <= count / 100
+        await line.send(OK)
+        await client.wait_end(1)
+        assert client.answer(1) == (200, b"ok")
+
+
+async def test_what_is_kept_for_shut_windows_is_bounded_for_a_connection():
+    """A hundred streams that take nothing cost little more than one; streams that take what comes go on (R9)."""
+    size = 200_000
+    async with open_stage() as stage:
+        client = await connect_http2(stage, settings={4: 0})
+        (connection,) = await wait_for_clients(stage, 1)
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (size, bytes(size))
+        last = 2 * MAX_STREAMS - 1
+
+        async def answer_one() -> None:
+            line = await stage.backend.accept()
+            await line.read_head()
+            await line.send(answer)
+
+        async with trio.open_nursery() as nursery:
+            for stream_id in range(1, last, 2):
+                await client.request(stream_id)
+                nursery.start_soon(answer_one)
+            with trio.move_on_after(5):
+                while connection.backlog.kept_bytes <= KEPT_LIMIT:
+                    await trio.sleep(0.01)
+            await stage.settle()
+            assert KEPT_LIMIT < connection.backlog.kept_bytes < KEPT_LIMIT + 256 * 1024
+            # One whose window is open is served although the others wait.
+            await client.request(last)
+            line = await stage.backend.accept()
+            await client.send(client.write.window(0, 1 << 30), client.write.window(last, 1 << 20))
+            await line.read_head()
+            await line.send(OK)
+            await client.wait_end(last)
+            # And all of them are, as soon as the client takes what it asked for.
+            await client.send(*(client.write.window(stream_id, 1 << 20) for stream_id in range(1, last, 2)))
+            for stream_id in range(1, last, 2):
+                await client.wait_end(stream_id)
+        assert client.answer(last) == (200, b"ok")
+        assert {len(client.read.bodies[stream_id]) for stream_id in range(1, last, 2)} == {size}
+        assert connection.backlog.kept_bytes == 0
+        assert stage.log.defects == []
+
+
 async def test_a_client_that_never_reads_is_given_up():
     """Its window stays shut for the idle timeout: the stream is reset and the backend left (D13)."""
     async with open_stage() as stage:
@@ -301,6 +360,8 @@ async def test_a_client_that_never_reads_is_given_up():
         await client.wait_end(1)
         assert client.read.resets() == {1: ErrorCodes.CANCEL}
         assert line is not None
+        (connection,) = connections_of(stage)
+        assert connection.backlog.kept_bytes == 0
 
 
 def received(client: Http2Client, size: int) -> bool:
@@ -488,16 +549,63 @@ async def test_an_answer_before_the_body_is_whole_gives_the_rest_up():
 
 
 async def test_a_malformed_request_ends_its_stream_only():
-    """A path that is not ASCII is reset, recorded and forgotten; the others are served (D1)."""
+    """A name that is not one is reset, recorded with what can be told, and forgotten; the others are served (D1)."""
     async with open_stage() as stage:
         client = await connect_http2(stage)
-        await client.send(client.write.headers(1, (*GET[:3], (b":path", b"/\xff\xfe"))), client.write.headers(3))
+        await client.send(client.write.headers(1, (*GET, (b"a b", b""))), client.write.headers(3))
         await stage.backend.serve_one()
         await client.wait_end(3)
         assert client.read.resets() == {1: ErrorCodes.PROTOCOL_ERROR}
         records = await stage.wait_records(2)
-        assert sorted(record["status"] for record in records) == [200, 400]
+        told = sorted((record["status"], record["method"], record["target"], record["version"]) for record in records)
+        assert told == [(200, "GET", "/", "2"), (400, "GET", "/", "2")]
         assert stage.log.defects == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ((*GET[:3], (b":path", b"/\xff\xfe")), 400),
+        ((*GET[:3], (b":path", b"/" + b"x" * 70000)), 414),
+        ((*GET, (b"a", b"x" * 70000)), 431),
+        ((*GET, (b"expect", b"a miracle")), 417),
+        (((b":method", b"BREW"), *GET[1:]), 501),
+    ],
+)
+async def test_what_is_refused_is_answered_in_words_and_recorded(fields: tuple[tuple[bytes, bytes], ...], status: int):
+    """A status on the stream, and a line with method, target and version as far as they can be told."""
+    async with open_stage() as stage:
+        client = await connect_http2(stage)
+        await client.send(*client.write.cut_headers(1, fields, [16000] * 3))
+        await client.wait_end(1)
+        assert (client.answer(1), client.read.resets()) == ((status, b""), {})
+        (record,) = await stage.wait_records()
+        told = dict(fields)
+        target = told[b":path"][:2048].decode("ascii", "backslashreplace")
+        assert (record["method"], record["target"], record["version"], record["status"]) == (
+            told[b":method"].decode(),
+            target,
+            "2",
+            status,
+        )
+        assert stage.log.defects == []
+
+
+async def test_what_breaks_the_connection_is_recorded_in_few_words():
+    """The library's words would hold every byte that it could not read."""
+    async with open_stage() as stage:
+        client = await connect_http2(stage)
+        block = b"\x00\x7f" + b"\xff" * 100_000
+        pieces = [block[place : place + 16384] for place in range(0, len(block), 16384)]
+        last = len(pieces) - 1
+        await client.send(
+            *(raw_frame(9 if number else 1, 4 * (number == last), 1, piece) for number, piece in enumerate(pieces))
+        )
+        await client.wait_gone()
+        assert client.read.goaways() == [(0, ErrorCodes.COMPRESSION_ERROR)]
+        (record,) = await stage.wait_records()
+        assert (record["version"], record["status"], record["side"]) == ("2", 400, "downstream")
+        assert len(record["error"]) < 100
 
 
 @pytest.mark.parametrize(("sent", "passed"), [([b"abc"], b""), ([b"ab", b"cde", b"f"], b"ab")], ids=["less", "more"])
@@ -810,6 +918,22 @@ async def test_curl_speaks_http_2_to_it(tmp_path: Path):
         assert done.stdout == b"ok 2"
 
 
+async def test_curl_gets_an_answer_that_comes_before_its_upload_is_through(tmp_path: Path):
+    """The end of the answer and the reset of the rest are not one record, which curl 7.88 takes for a failure."""
+    curl = require_tool("curl", package="curl")
+    server, _ = tls_of(tmp_path, http2=True)
+    upload = tmp_path / "upload"
+    upload.write_bytes(bytes(4 * 1024 * 1024))
+    async with open_stage(context=server, limits={"body_bytes": "1MiB"}) as stage:
+        done = await trio.run_process(
+            [curl, "-sSk", "--http2", "-T", str(upload), "-w", "%{http_code}", f"https://localhost:{stage.port}/"],
+            capture_stdout=True,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        assert done.stdout == b"413 Content Too Large\n413"
+
+
 # WebSocket (RFC 8441).
 
 WEBSOCKET = (
@@ -821,7 +945,7 @@ WEBSOCKET = (
 )
 
 
-async def accept_websocket(stage: Stage) -> Line:
+async def accept_websocket(stage: Stage, more: bytes = b"") -> Line:
     """A backend that agrees."""
     line = await stage.backend.accept()
     head = await line.read_head()
@@ -832,7 +956,7 @@ async def accept_websocket(stage: Stage) -> Line:
     accept = base64.b64encode(hashlib.sha1(key[1] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
     await line.send(
         b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        b"Sec-WebSocket-Accept: %b\r\nSec-WebSocket-Protocol: chat\r\n\r\n" % accept
+        b"Sec-WebSocket-Accept: %b\r\n%bSec-WebSocket-Protocol: chat\r\n\r\n" % (accept, more)
     )
     return line
 
@@ -867,6 +991,45 @@ async def test_a_websocket_over_http_2_reaches_a_backend_of_http_1():
         await stage.backend.serve_one()
         await client.wait_end(3)
         assert stage.log.defects == []
+
+
+async def test_crumbs_of_a_tunnel_go_on_together():
+    """Small frames of the client are one write for the backend, and its small writes one frame for the client."""
+    async with open_stage() as stage:
+        client, line = await open_websocket(stage)
+        await client.send(client.write.data(1, b"x") * 5000)
+        assert await line.read_exactly(5000) == b"x" * 5000
+        frame = b"\x82\x01y"
+        await line.send(frame * 5000)
+        await client.wait(partial(received, client, 5000 * len(frame)))
+        data = [frame for frame in client.read.frames if isinstance(frame, DataFrame)]
+        assert len(data) < 50
+        assert stage.log.defects == []
+
+
+async def test_a_tunnel_whose_backend_breaks_is_reset():
+    """RST_STREAM with CANCEL, as a TCP RST; what came before it arrives (RFC 8441 5)."""
+    async with open_stage() as stage:
+        client, line = await open_websocket(stage)
+        await line.send(b"\x81\x02hi")
+        await client.wait(partial(received, client, 4))
+        line.reset()
+        await client.wait_end(1)
+        assert not client.read.ended(1)
+        assert client.read.resets() == {1: ErrorCodes.CANCEL}
+        await stage.wait_records()
+        assert stage.backend.member.in_flight == 0
+
+
+async def test_a_length_in_the_backends_handshake_is_not_one_of_the_tunnels():
+    """RFC 9110 9.3.6: the 200 that opens a tunnel has none, and what follows would break it."""
+    async with open_stage() as stage:
+        client = await connect_http2(stage)
+        await client.send(client.write.headers(1, WEBSOCKET, end=False))
+        line = await accept_websocket(stage, b"Content-Length: 0\r\n")
+        await line.send(b"\x81\x02hi")
+        await client.wait(partial(received, client, 4))
+        assert client.read.fields[1] == [[(b":status", b"200"), (b"sec-websocket-protocol", b"chat")]]
 
 
 async def test_what_is_said_before_the_tunnel_is_open_arrives():
