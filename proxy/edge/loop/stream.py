@@ -9,14 +9,17 @@ go on.
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import ssl
 from fcntl import ioctl
 from termios import FIONREAD
 from typing import Final, Protocol
 
+from proxy.edge.loop.kept import Kept
 from proxy.edge.loop.pipe import Pipe
 from proxy.edge.loop.poller import READ, READ_WRITE, Handler, Poller
+from proxy.edge.loop.progress import Progress
 
 HIGH_WATER: Final = 256 * 1024
 """Unsent bytes above which a source is stopped."""
@@ -24,6 +27,10 @@ JOIN_LIMIT: Final = 64 * 1024
 """Pieces that are smaller than this together are joined for one send; larger ones are gathered by the kernel."""
 GATHER_LIMIT: Final = 1024
 """Pieces that the kernel gathers for one send (IOV_MAX); it takes no more of them."""
+
+RECORD_BYTES: Final = 16 * 1024
+"""The most that one record of TLS carries (RFC 8446 5.1). What is sent is given to `ssl` in such pieces, since it says
+only of a whole piece that it is out."""
 
 _NOTHING: Final = bytes(4)
 """What FIONREAD says when the kernel has no byte for us."""
@@ -48,16 +55,19 @@ class Stream:
 
     `readable` says that a read may give something; `hangup` that the other side has closed its half, or all; `unsent`
     is how many bytes were written and not yet taken by the kernel; `splices` that `move` costs less than copying.
+    `moved_at` is when some of what is unsent was last known to have moved, in seconds of the poller's clock.
     After a failure `broken` is set, reading gives the end and writing is ignored.
     """
 
     __slots__ = (
         "_kept",
+        "_progress",
         "_watches_write",
         "broken",
         "closed",
         "fd",
         "hangup",
+        "moved_at",
         "owner",
         "poller",
         "readable",
@@ -79,7 +89,9 @@ class Stream:
         self.closed = False
         self.unsent = 0
         self.splices = self.scheme == b"http" and sock.family != socket.AF_UNIX
-        self._kept: list[Data] = []
+        self.moved_at = 0.0
+        self._kept = Kept()
+        self._progress: Progress | None = None
         self._watches_write = False
 
     @property
@@ -160,7 +172,7 @@ class Stream:
 
     def write(self, data: Data) -> None:
         """Send, or keep what does not go out at once. A view is copied when it is kept."""
-        if self._kept:
+        if self.unsent:
             self._keep(data)
             return
         try:
@@ -178,15 +190,14 @@ class Stream:
         if len(pieces) == 1:
             self.write(pieces[0])
             return
-        if self._kept:
-            for piece in pieces:
-                self._keep(piece)
-            return
         total = sum(map(len, pieces))
         if total <= JOIN_LIMIT or len(pieces) > GATHER_LIMIT:
             self.write(b"".join(pieces))
-            return
-        self._gather(pieces, total)
+        elif self.unsent:
+            for piece in pieces:
+                self._keep(piece)
+        else:
+            self._gather(pieces, total)
 
     def _gather(self, pieces: list[Data], total: int) -> None:
         try:
@@ -211,31 +222,34 @@ class Stream:
             Whether everything is out.
         """
         kept = self._kept
-        while kept:
-            piece = kept[0]
+        while self.unsent:
             try:
-                sent = self.sock.send(piece)
+                sent = self._send_kept(kept)
             except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
                 return False
             except OSError:
                 self._break()
                 return True
-            self.unsent -= sent
-            if sent < len(piece):
-                kept[0] = memoryview(piece)[sent:]
-                return False
-            del kept[0]
+            kept.drop(sent)
+            self.unsent = kept.size
+            self._note_move()
         if self._watches_write:
             self._watches_write = False
             self.poller.rewatch(self.fd, self.owner, READ)
         return True
 
+    def _send_kept(self, kept: Kept) -> int:
+        """Send some of what is kept; gives how much, or raises what the socket does."""
+        return self.sock.sendmsg(kept.pieces)
+
     def _keep(self, data: Data) -> None:
         if self.broken:
             return
-        kept = bytes(data)
-        self._kept.append(kept)
-        self.unsent += len(kept)
+        kept = self._kept
+        if not kept.size:
+            self._note_move()
+        kept.add(data)
+        self.unsent = kept.size
         if not self._watches_write:
             self._watches_write = True
             self.poller.rewatch(self.fd, self.owner, READ_WRITE)
@@ -244,6 +258,30 @@ class Stream:
         self.broken = self.hangup = True
         self._kept.clear()
         self.unsent = 0
+
+    # Whether the other side is there, and takes what it is owed.
+
+    def is_dead(self) -> bool:
+        """Whether the connection is known to be over both ways, as after a reset, whoever was told of that."""
+        poll = select.poll()
+        poll.register(self.fd, 0)
+        return bool(poll.poll(0))
+
+    def stalled_at(self, seconds: float) -> float:
+        """When the other side has, or will have, taken nothing of what is unsent for so long."""
+        now = self.poller.now
+        if self._progress is not None and now >= self.moved_at + seconds:
+            with contextlib.suppress(OSError):
+                self.moved_at = min(now, self.moved_at + self._progress.went_on_for(self.sock))
+        return self.moved_at + seconds
+
+    def _note_move(self) -> None:
+        """Something of what is unsent moves now."""
+        self.moved_at = self.poller.now
+        if self._progress is None:
+            self._progress = Progress()
+        with contextlib.suppress(OSError):
+            self._progress.note(self.sock)
 
     def own(self, owner: Owner) -> None:
         """Give the stream to another owner."""
@@ -353,34 +391,34 @@ class TlsStream(Stream):
 
     def write(self, data: Data) -> None:
         """As `Stream.write`."""
-        if self._kept:
+        if self.unsent:
             self._keep(data)
             return
         if not len(data):
             return
+        size = len(data)
+        sent = 0
         try:
-            sent = self.sock.send(data)
+            if size <= RECORD_BYTES:
+                sent = self.sock.send(data)
+            else:
+                view = memoryview(data)
+                while sent < size:
+                    sent += self.sock.send(view[sent : sent + RECORD_BYTES])
         except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
-            sent = 0
+            pass
         except OSError:
             self._break()
             return
-        if sent < len(data):
-            view = memoryview(data)[sent:]
-            while len(view):  # one send is one record of at most 16 KiB
-                try:
-                    sent = self.sock.send(view)
-                except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
-                    self._keep(view)
-                    return
-                except OSError:
-                    self._break()
-                    return
-                view = view[sent:]
+        if sent < size:
+            self._keep(memoryview(data)[sent:])
 
     def _gather(self, pieces: list[Data], total: int) -> None:
-        for piece in pieces:
-            self.write(piece)
+        self.write(b"".join(pieces))  # each would be a record of its own
+
+    def _send_kept(self, kept: Kept) -> int:
+        with kept.first(RECORD_BYTES) as piece:  # a record that was refused is offered again, at least as long
+            return self.sock.send(piece)
 
     def peek_quiet(self) -> bool:
         """Not needed: connections to backends are plain."""
