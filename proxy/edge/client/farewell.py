@@ -11,7 +11,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from proxy.core.room import Idle
-from proxy.edge.loop.poller import GONE
+from proxy.edge.loop.poller import DEAD, GONE
 from proxy.edge.loop.stream import BLOCKED, Stream
 from proxy.edge.loop.timers import NEVER
 
@@ -56,6 +56,9 @@ class Farewell:
         stream.readable = True
         if events & GONE:
             stream.hangup = True
+            if events & DEAD:
+                self.close()
+                return
         unsent = stream.unsent
         if unsent:
             if stream.flush_kept():
@@ -72,8 +75,14 @@ class Farewell:
             self._end_writes()
 
     def on_deadline(self) -> None:
-        """The client takes too long."""
-        self.close()
+        """The client takes too long, unless it still takes what is unsent, if slowly."""
+        stream = self.stream
+        poller = self.plane.poller
+        stalled_at = stream.stalled_at(self.listener.idle_timeout) if stream.unsent else 0.0
+        if stalled_at > poller.now:
+            poller.timers.set(self, stalled_at)
+        else:
+            self.close()
 
     def on_crash(self, error: Exception) -> None:
         """Contain a defect of ours to this connection."""

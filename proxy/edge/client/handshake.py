@@ -10,9 +10,9 @@ from proxy.core.room import Idle
 from proxy.edge.client.http1_connection import Http1Connection
 from proxy.edge.client.http2_connection import Http2Connection
 from proxy.edge.client.tls import ServerContext
-from proxy.edge.loop.poller import READ
-from proxy.edge.loop.stream import TlsStream
+from proxy.edge.loop.poller import DEAD, GONE, READ
 from proxy.edge.loop.timers import NEVER
+from proxy.edge.loop.tls_stream import TlsStream
 
 if TYPE_CHECKING:
     from proxy.core.forwarding import Peer
@@ -40,7 +40,12 @@ class Handshake:
         self._go_on()
 
     def on_ready(self, events: int) -> None:
-        """The socket is ready."""
+        """The socket is ready; whoever owns it next is not told again what this event says."""
+        if events & DEAD:
+            self.close()
+            return
+        if events & GONE:
+            self.stream.hangup = True
         self._go_on()
 
     def on_drained(self) -> None:

@@ -5,7 +5,6 @@ What was read beyond the running request waits in `_backlog`, one read at most: 
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +17,7 @@ from proxy.edge.client.http1_request_body import Http1RequestBody
 from proxy.edge.client.http2_connection import Http2Connection
 from proxy.edge.exchange.exchange import Exchange
 from proxy.edge.exchange.tunnel import Tunnel
-from proxy.edge.loop.poller import GONE
+from proxy.edge.loop.poller import DEAD, GONE
 from proxy.edge.loop.stream import BLOCKED, CRUMBS_BYTES, Stream
 from proxy.wire.http1 import END, HTTP2_HEAD, RequestItem, RequestParser
 
@@ -69,6 +68,9 @@ class Http1Connection(Http1RequestBody):
         if events & GONE:
             stream.hangup = True
             exchange = self.exchange
+            if events & DEAD:
+                self._lose()
+                return
             if exchange is not None and (exchange.request_done or exchange.upstream is None):
                 # The client has gone, or says no more, while nothing is read of it: nginx takes both for the former.
                 self._lose()
@@ -87,25 +89,33 @@ class Http1Connection(Http1RequestBody):
         if self.stream.broken:
             self._lose()
         elif exchange is not None:
-            if exchange.request_done:
-                self.plane.poller.timers.set(self, math.inf)
-            else:
+            if not exchange.request_done:
                 self._await_client()
             exchange.on_downstream_drained()
 
     def on_deadline(self) -> None:
-        """Idle, too slow with a head or a body, or not reading its answer."""
+        """Idle, too slow with a head or a body, or not reading its answer; or time for a look whether it is there."""
         exchange = self.exchange
-        if exchange is not None:
-            if exchange.request_done:
+        stream = self.stream
+        if stream.unsent:
+            stalled_at = stream.stalled_at(self.listener.idle_timeout)
+            if stalled_at > self.plane.poller.now:
+                self.plane.poller.timers.set(self, stalled_at)
+                return
+            if exchange is not None:
                 exchange.cancel(error="the client does not read its answer")
-                self.close()
-            elif exchange.wants_body and exchange.response_bytes == self._answered:
-                exchange.answer(408, side=Side.DOWNSTREAM, error="the body came too slowly")
-            else:
+            self.close()
+        elif exchange is not None:
+            if exchange.finished or stream.is_dead() or (stream.hangup and not exchange.request_done):
+                self._lose()
+            elif exchange.request_done or not exchange.wants_body:
+                self._await_client()
+            elif exchange.response_bytes != self._answered:
                 # Who listens to an answer that flows need not say anything meanwhile.
                 self._answered = exchange.response_bytes
                 self._await_client()
+            else:
+                exchange.answer(408, side=Side.DOWNSTREAM, error="the body came too slowly")
         elif self._silent or not self._parser.partial:
             self.close()
         else:
@@ -206,7 +216,6 @@ class Http1Connection(Http1RequestBody):
         while items and not exchange.finished:
             item = items.popleft()
             if item is END:
-                self.plane.poller.timers.set(self, math.inf)
                 exchange.on_request_end()
                 break
             assert isinstance(item, bytes)
@@ -263,9 +272,7 @@ class Http1Connection(Http1RequestBody):
                     return
                 self._body_left = parser.detach()
         self._backlog = following or None
-        if exchange.request_done:
-            self.deadline = math.inf
-        else:
+        if not exchange.request_done:
             self._await_client()
         exchange.start()
 

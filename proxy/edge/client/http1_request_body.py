@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from proxy.core.body_pace import is_too_slow
@@ -52,7 +51,6 @@ class Http1RequestBody(Http1Responder):
             elif left:
                 self.deadline = plane.poller.now + self.listener.idle_timeout
             else:
-                plane.poller.timers.set(self, math.inf)
                 exchange.on_request_end()
         return got
 

@@ -80,11 +80,7 @@ class Http1Responder:
     @property
     def backed_up(self) -> bool:
         """Whether the client takes no more for now."""
-        if self.stream.backed_up:
-            if self.deadline == math.inf:
-                self._await_client()
-            return True
-        return False
+        return self.stream.backed_up
 
     def truncate(self, exchange: Exchange) -> None:
         """The response is not whole: end the connection so that this shows."""

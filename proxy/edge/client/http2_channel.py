@@ -63,6 +63,10 @@ class Http2Channel:
         """Whether nothing is kept; what is goes out when the windows open."""
         return not self._stream.kept_bytes
 
+    def stalled_at(self, seconds: float) -> float:
+        """As `Stream.stalled_at`; the stream has a deadline for that."""
+        return self._stream.deadline
+
     def end_writes(self) -> None:
         """Say that nothing more will be written: END_STREAM, as a TCP FIN (RFC 8441 5)."""
         if not self.broken:

@@ -18,7 +18,7 @@ from proxy.core.room import Idle
 from proxy.edge.client.farewell import Farewell
 from proxy.edge.client.http2_backlog import Http2Backlog
 from proxy.edge.client.http2_stream import Http2Stream
-from proxy.edge.loop.poller import GONE
+from proxy.edge.loop.poller import DEAD, GONE
 from proxy.edge.loop.stream import BLOCKED, HIGH_WATER, Stream
 from proxy.edge.loop.timers import NEVER
 from proxy.wire.http2 import Http2Session
@@ -109,6 +109,9 @@ class Http2Connection:
         stream.readable = True
         if events & GONE:
             stream.hangup = True
+            if events & DEAD:
+                self.close()
+                return
         unsent = stream.unsent
         if unsent:
             if stream.flush_kept():
@@ -124,9 +127,11 @@ class Http2Connection:
         self.backlog.on_drained()
 
     def on_deadline(self) -> None:
-        """Idle, slow with a head, not reading, or not answering the ping of a drain."""
+        """Idle, slow with a head, not reading, or not answering the ping of a drain; or gone."""
         now = self.plane.poller.now
         if now >= self._stall_at:
+            self._stall_at = self.stream.stalled_at(self.listener.idle_timeout)
+        if now >= self._stall_at or self.stream.is_dead():
             self.close()
         elif now >= self._head_by:
             self.session.give_up(ErrorCodes.ENHANCE_YOUR_CALM, "the head came too slowly")
@@ -241,13 +246,10 @@ class Http2Connection:
             self.plane.poller.soon(self, self._start)
 
     def _rearm(self) -> None:
-        deadline = min(self._head_by, self._stall_at, self._goaway_at)
-        if not self.streams:
-            deadline = min(deadline, self._idle_at)
-        if deadline < math.inf:
-            self.plane.poller.timers.set(self, deadline)
-        else:
-            self.deadline = deadline
+        poller = self.plane.poller
+        # With streams under way nothing may be due of the client: then it is looked whether it is there.
+        look_at = poller.now + self.listener.idle_timeout if self.streams else self._idle_at
+        poller.timers.set(self, min(self._head_by, self._stall_at, self._goaway_at, look_at))
 
     # For the streams.
 

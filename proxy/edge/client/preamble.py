@@ -11,7 +11,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from proxy.core.room import Idle
-from proxy.edge.loop.poller import READ
+from proxy.edge.loop.poller import DEAD, GONE, READ
 from proxy.edge.loop.timers import NEVER
 from proxy.wire.proxy_protocol import MAX_VERSION_2, ProxyProtocolError, parse_proxy_header
 
@@ -29,7 +29,7 @@ class Preamble:
         port: of the listener.
     """
 
-    __slots__ = ("_peeked", "_port", "_sock", "_told_by", "armed", "deadline", "listener", "plane")
+    __slots__ = ("_over", "_port", "_sock", "_told_by", "armed", "deadline", "listener", "plane")
 
     def __init__(self, plane: Plane, listener: Listener, sock: socket.socket, *, told_by: str, port: int) -> None:
         self.plane = plane
@@ -38,6 +38,7 @@ class Preamble:
         self._sock = sock
         self._told_by = told_by
         self._port = port
+        self._over = False  # the socket is closed, or another's
 
     def open(self) -> None:
         """Begin."""
@@ -48,8 +49,13 @@ class Preamble:
         self._go_on()
 
     def on_ready(self, events: int) -> None:
-        """More has come, or the end."""
+        """More has come, or the end, after which no header can be completed."""
+        if events & DEAD:
+            self.close()
+            return
         self._go_on()
+        if events & GONE and not self._over:
+            self.close()
 
     def on_deadline(self) -> None:
         """It took too long: closed without a word."""
@@ -74,11 +80,15 @@ class Preamble:
 
     def close(self) -> None:
         """Close; idempotent."""
-        self.plane.poller.timers.forget(self)
-        if self._sock.fileno() >= 0:
-            self.plane.poller.forget(self._sock.fileno())
+        if not self._over:
+            self._let_go()
             self._sock.close()
             self.listener.forget(self)
+
+    def _let_go(self) -> None:
+        self._over = True
+        self.plane.poller.timers.forget(self)
+        self.plane.poller.forget(self._sock.fileno())
 
     def _go_on(self) -> None:
         sock = self._sock
@@ -98,6 +108,5 @@ class Preamble:
         if not data:
             self.close()
         elif header is not None:
-            self.plane.poller.timers.forget(self)
-            self.plane.poller.forget(sock.fileno())
+            self._let_go()
             self.listener.admit(sock, header.source or self._told_by, self._port, instead_of=self)

@@ -232,7 +232,7 @@ class Exchange(Attempts):
     def _end(self, *, alive: bool) -> None:
         """All of the response has been said, to a client that may have left."""
         if not alive:
-            self.cancel()
+            self._lose_client()
             return
         connection, self.connection = self.connection, None
         if connection is not None:
@@ -246,7 +246,14 @@ class Exchange(Attempts):
     def flush(self) -> None:
         """Send what has been said to the client so far; ends the exchange when it is gone."""
         if not self.responder.flush():
+            self._lose_client()
+
+    def _lose_client(self) -> None:
+        """Nothing can be said to the client any more, as a write has shown: perhaps nobody else hears of it, so the
+        responder is told, as of every end that is not its own doing."""
+        if not self.finished:
             self.cancel()
+            self.responder.truncate(self)
 
     @property
     def downstream_backed_up(self) -> bool:

@@ -1,7 +1,8 @@
 """Bytes passed as they are, both ways, after both sides agreed on another protocol (WebSocket).
 
 Each direction ends by itself: what one side ends is ended towards the other once everything it sent has been passed
-on, and the tunnel is over when both are, or when either breaks, or when nothing moved for the idle timeout.
+on, and the tunnel is over when both are, or when nothing moved for the idle timeout. One that breaks ends it too, but
+what a backend said before is still the client's.
 
 A backend whose time is over is left in order: at the next end of a frame the client gets a close frame that tells it to
 come back (1012), and a moment to answer it; what the backend still says is dropped.
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from proxy.core.errors import Side
 from proxy.edge.exchange.plane import Connection
-from proxy.edge.loop.poller import GONE
+from proxy.edge.loop.poller import DEAD, GONE
 from proxy.edge.loop.stream import BLOCKED, CRUMBS_BYTES, Stream
 from proxy.edge.loop.timers import NEVER
 from proxy.wire.websocket import FrameTracker, close_frame
@@ -33,7 +34,8 @@ SERVICE_RESTART: Final = 1012
 ECHO_SECONDS: Final = 2.0
 """How long a client has to answer a close frame, and a backend to finish the frame before it."""
 HALF_SECONDS: Final = 5.0
-"""How long a client may be silent after its backend has closed its half: most have closed all of it."""
+"""How long a client may be silent after it was given all that its backend said, which has closed its half: most have
+closed both."""
 CUT: Final = "cut at the end of the drain"
 
 
@@ -66,6 +68,9 @@ class TunnelStream(Protocol):
 
     def flush_kept(self) -> bool:
         """As `Stream.flush_kept`."""
+
+    def stalled_at(self, seconds: float) -> float:
+        """As `Stream.stalled_at`."""
 
     def end_writes(self) -> None:
         """Say that nothing more will be written."""
@@ -138,6 +143,7 @@ class Tunnel:
         self.client_end.forward(early)
         self.backend_end.forward(self._rest)
         self.touch()
+        self.check_over()
         self.plane.poller.soon(self.client_end, self.client_end.pump)
         self.plane.poller.soon(self.backend_end, self.backend_end.pump)
 
@@ -145,7 +151,8 @@ class Tunnel:
         """Something moved."""
         if not self._leaving:
             poller = self.plane.poller
-            self._idle_at = poller.now + (HALF_SECONDS if self.backend_end.ended else self._exchange.idle_timeout)
+            half = self.backend_end.ended and not self.client_end.stream.unsent
+            self._idle_at = poller.now + (HALF_SECONDS if half else self._exchange.idle_timeout)
             poller.timers.set(self, min(self._idle_at, self._leave_at))
 
     def on_deadline(self) -> None:
@@ -156,10 +163,18 @@ class Tunnel:
         elif poller.now >= self._leave_at:
             ends = self.plane.stopping and not self.plane.handed_over
             self.leave(GOING_AWAY if ends else SERVICE_RESTART)
-        elif poller.now >= self._idle_at:
-            self.end("" if self.backend_end.ended else "idle for too long")
+        elif poller.now >= self._idle_at and poller.now >= self._stalled_at():
+            self.end("idle for too long" if self.client_end.stream.unsent or not self.backend_end.ended else "")
         else:
             poller.timers.set(self, min(self._idle_at, self._leave_at))
+
+    def _stalled_at(self) -> float:
+        """When a side that takes what it is owed so slowly that nobody was told has taken none for too long."""
+        seconds = self._exchange.idle_timeout
+        for stream in (self.client_end.stream, self.backend_end.stream):
+            if stream.unsent:
+                self._idle_at = max(self._idle_at, stream.stalled_at(seconds))
+        return self._idle_at
 
     def on_crash(self, error: Exception) -> None:
         """Contain a defect of ours to this tunnel."""
@@ -206,11 +221,12 @@ class Tunnel:
         """Not asked of what is never idle."""
 
     def check_over(self) -> None:
-        """End when both directions have ended."""
+        """End when both directions have ended, or one of them has and the other can do so no more."""
         client, backend = self.client_end, self.backend_end
         if (
             client.stream.broken
-            or backend.stream.broken
+            or (client.ended and client.dead)
+            or (backend.ended and (backend.dead or backend.stream.broken) and not client.stream.unsent)
             or (client.ended and backend.ended and not client.stream.unsent and not backend.stream.unsent)
             or (self._leaving and backend.silent and (client.ended or backend.ended) and not client.stream.unsent)
         ):
@@ -238,9 +254,15 @@ class Tunnel:
 
 
 class TunnelEnd:
-    """One side of a tunnel: what it reads goes to the other."""
+    """One side of a tunnel: what it reads goes to the other.
 
-    __slots__ = ("ended", "other", "passed", "stream", "tunnel")
+    Attributes:
+        ended: it has said all.
+        dead: and hears nothing any more; what it said before may still be unread.
+        passed: bytes that went to the other.
+    """
+
+    __slots__ = ("dead", "ended", "other", "passed", "stream", "tunnel")
 
     reads_at_a_time = READS_AT_A_TIME
     other: TunnelEnd
@@ -248,7 +270,7 @@ class TunnelEnd:
     def __init__(self, tunnel: Tunnel, stream: TunnelStream) -> None:
         self.tunnel = tunnel
         self.stream = stream
-        self.ended = False
+        self.ended = self.dead = False
         self.passed = 0
 
     def forward(self, data: bytes | memoryview) -> None:
@@ -270,10 +292,19 @@ class TunnelEnd:
             elif stream.unsent < unsent:
                 self.tunnel.touch()
         self.pump()
+        if events & DEAD or stream.broken:
+            self.dead = True
+            if not self.tunnel.over:
+                self.on_dead()
+
+    def on_dead(self) -> None:
+        """Nothing passes on this side any more, either way; what it said before is passed on where it can be."""
+        if self.ended or self.stream.broken or self.other.stream.backed_up or self.other.stream.broken:
+            self.tunnel.end()
 
     def on_drained(self) -> None:
         """What was kept for this side has been sent."""
-        if self.other.ended and not self.stream.broken:
+        if self.other.ended and not self.other.stream.broken and not self.stream.broken:
             self.stream.end_writes()
         self.tunnel.touch()
         self.tunnel.check_over()
@@ -287,6 +318,8 @@ class TunnelEnd:
         for _ in range(self.reads_at_a_time):
             if tunnel.over or self.ended or not stream.readable or self.other.stream.backed_up:
                 return
+            if self.other.stream.broken:
+                break
             got = stream.read_into(buffer)
             if got == BLOCKED:
                 return
@@ -302,10 +335,14 @@ class TunnelEnd:
                 return
             tunnel.touch()
             self.forward(buffer[:got])
-            if self.other.stream.broken:
-                tunnel.end()
-                return
+        if self.other.stream.broken:
+            self.other.on_broken()
+            return
         tunnel.plane.poller.soon(self, self.pump)
+
+    def on_broken(self) -> None:
+        """What was to be passed to this side was not taken."""
+        self.tunnel.end()
 
     def _room(self) -> memoryview:
         """What is read into at a time."""
@@ -351,6 +388,17 @@ class BackendEnd(TunnelEnd):
         else:
             self._frames.follow(data)
             super().forward(data)
+
+    def on_dead(self) -> None:
+        """What it said before is the client's, and is read first."""
+        self.tunnel.check_over()
+
+    def on_broken(self) -> None:
+        """The backend takes nothing any more; what it said before is the client's, who is not read meanwhile."""
+        if not self.ended:
+            self.stream.readable = True
+            self.pump()
+        self.tunnel.check_over()
 
     def _room(self) -> memoryview:
         return super()._room()[: CRUMBS_BYTES if self._frames.crumbs else FOLLOWED_BYTES]

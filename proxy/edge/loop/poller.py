@@ -28,6 +28,8 @@ ACCEPT: Final = select.EPOLLIN
 """Interest of a listening socket: level-triggered, so that accepting may pause."""
 GONE: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 """Events that say the other side has closed its half, or all."""
+DEAD: Final = select.EPOLLHUP | select.EPOLLERR
+"""Of these, those that say that nothing passes any more, either way: a reset, or both halves closed."""
 WRITABLE: Final = select.EPOLLOUT
 
 TURN: Final = 0.002
