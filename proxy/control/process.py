@@ -16,6 +16,7 @@ from proxy.control.telemetry.access import AccessLog
 from proxy.control.telemetry.logs import configure_logs
 from proxy.core.config import Configuration
 from proxy.core.errors import ConfigError, Problem
+from proxy.processes.children import adopt_orphans
 from proxy.processes.open_files import raise_limit
 
 
@@ -47,6 +48,7 @@ async def run_proxy(config_path: Path | str | None = None, *, old: int | None = 
     elif attach:
         channel = call(Path(config.proxy.state_dir))
     raise_limit()
+    adopt_orphans()
     stream = configure_logs(level=config.proxy.log_level.value, log_format=config.proxy.log_format.value)
     try:
         try:

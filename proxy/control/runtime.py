@@ -60,7 +60,7 @@ from proxy.edge.exchange.combined_ledger import CombinedLedger
 from proxy.edge.exchange.ledger import Ledger
 from proxy.edge.loop.sockets import inherited_sockets
 from proxy.edge.upstream.probe import probe
-from proxy.processes.children import serve_orphans
+from proxy.processes.children import end_orphans, serve_orphans
 from proxy.processes.guardian import Guardian, start_guardian
 
 __all__ = ["ReloadAnswer", "Runtime"]
@@ -328,6 +328,7 @@ class Runtime(Orders):
             for run in self.book.unfinished():
                 await run.ended.wait()
         await self.pools.stop_all()
+        await end_orphans(self.log)
         self.log.info("proxy.stopped")
 
     def take_over(self, config: Configuration, prepared: Prepared, releases: Mapping[str, Release]) -> tuple[str, ...]:

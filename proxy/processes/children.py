@@ -13,7 +13,7 @@ import ctypes
 import os
 import signal
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 import trio
 from structlog.typing import FilteringBoundLogger
@@ -21,7 +21,14 @@ from structlog.typing import FilteringBoundLogger
 GRACE: Final = 0.5
 """Seconds between the two looks: what was started in this instant is noted by then."""
 
+ORPHAN_GRACE: Final = 2.0
+"""Seconds that orphans have to end when this process does."""
+
+_PR_SET_CHILD_SUBREAPER: Final = 36
 _PR_GET_CHILD_SUBREAPER: Final = 37
+
+_MARK: Final = b"HOTSWAP_POOL="
+"""A variable that every backend is given, and that whatever it starts has from it."""
 
 _started: set[int] = set()
 
@@ -37,6 +44,39 @@ def adopts_orphans() -> bool:
         return True
     asked = ctypes.c_int()
     return ctypes.CDLL(None).prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(asked), 0, 0, 0) == 0 and bool(asked.value)
+
+
+def adopt_orphans() -> None:
+    """Have orphans come to this process from now on, so that it can end what its backends have left behind."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+async def end_orphans(log: FilteringBoundLogger) -> None:
+    """Ask the orphans of backends to end, and kill what is left after `ORPHAN_GRACE` seconds.
+
+    Those are daemons: what has a session of its own outlives its backend, and not the proxy.
+
+    **Cancellation**: some may live on.
+    """
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        left = await trio.to_thread.run_sync(_signal_orphans, number)
+        if not left:
+            return
+        log.info("orphan.ending", processes=left, signal=number.name)
+        with trio.move_on_after(ORPHAN_GRACE):
+            while await trio.to_thread.run_sync(_signal_orphans, 0):
+                await trio.sleep(0.02)
+
+
+def _signal_orphans(number: int) -> int:
+    found = 0
+    for pid in _children().living - _started:
+        with suppress(OSError), open(f"/proc/{pid}/environ", "rb") as variables:
+            if any(one.startswith(_MARK) for one in variables.read().split(b"\0")):
+                # Our child, so its number is its own until we reap it.
+                os.kill(pid, number)
+                found += 1
+    return found
 
 
 async def serve_orphans(log: FilteringBoundLogger) -> None:
@@ -56,7 +96,7 @@ async def serve_orphans(log: FilteringBoundLogger) -> None:
 async def _reap_orphans(log: FilteringBoundLogger) -> None:
     """Look until there is nothing left that was not there before."""
     seen: frozenset[int] = frozenset()
-    while found := _zombies() - _started:
+    while found := await trio.to_thread.run_sync(_zombies) - _started:
         for pid in seen & found:
             _reap(pid)
             log.debug("orphan.reaped", pid=pid)
@@ -71,10 +111,17 @@ def _reap(pid: int) -> None:
         os.waitpid(pid, os.WNOHANG)
 
 
-def _zombies() -> frozenset[int]:
-    """Children that have ended and were not reaped; forgets those noted that are no children any more."""
-    children, zombies = set(), set()
-    noted, own = set(_started), str(os.getpid()).encode()
+class _Children(NamedTuple):
+    """The children of this process, whoever started them."""
+
+    living: frozenset[int]
+    zombies: frozenset[int]
+
+
+def _children() -> _Children:
+    own = str(os.getpid()).encode()
+    living: set[int] = set()
+    zombies: set[int] = set()
     for name in os.listdir("/proc"):
         if not name.isdecimal():
             continue
@@ -85,9 +132,14 @@ def _zombies() -> frozenset[int]:
         except (OSError, ValueError):
             continue
         if parent == own:
-            children.add(int(name))
-            if state == b"Z":
-                zombies.add(int(name))
+            (zombies if state == b"Z" else living).add(int(name))
+    return _Children(frozenset(living), frozenset(zombies))
+
+
+def _zombies() -> frozenset[int]:
+    """Children that have ended and were not reaped; forgets those noted that are no children any more."""
+    noted = set(_started)
+    living, zombies = _children()
     # Only what was noted before the look: a later one may have been missed by it.
-    _started.difference_update(noted - children)
-    return frozenset(zombies)
+    _started.difference_update(noted - living - zombies)
+    return zombies

@@ -6,9 +6,9 @@ It reads lines from a pipe whose only other end is the proxy's:
     forget GROUP          it ended, or somebody else looks after it now
     farewell              the proxy ends in good order; whatever is still watched was handed over
 
-When the pipe closes without a farewell, the groups get SIGTERM, and SIGKILL what is left of them a little
-later, all of it within `END_TIMEOUT`. It ignores the signals that somebody may send it by mistake: it ends
-when the pipe closes, whatever happens.
+When the pipe closes without a farewell, the groups get SIGTERM, with what has left them and is still of their
+sessions, and SIGKILL what is left a little later, all of it within `END_TIMEOUT`. It ignores the signals that
+somebody may send it by mistake: it ends when the pipe closes, whatever happens.
 
 Run as a script without site directories, so nothing outside of the standard library may be imported here.
 """
@@ -19,6 +19,7 @@ import os
 import select
 import signal
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Final
 
@@ -111,7 +112,10 @@ def _obey(line: bytes, groups: dict[int, int]) -> None:
 
 def _end(groups: dict[int, int]) -> int:
     deadline = time.monotonic() + _TERM_GRACE
-    left = {group: start for group, start in groups.items() if signal_group(group, start, signal.SIGTERM)}
+    members = members_of(groups)
+    left = {
+        group: start for group, start in groups.items() if signal_session(group, start, signal.SIGTERM, members[group])
+    }
     # Whoever inherits the dead may take its time to reap them, and until then they can be signalled.
     ended = len(left)
     if ended:
@@ -119,34 +123,78 @@ def _end(groups: dict[int, int]) -> int:
             os.write(2, b"hotswap: the proxy is gone; its guardian ends %d backends\n" % ended)
     for group, start in left.items():
         # A stopped process takes SIGTERM only when it goes on.
-        signal_group(group, start, signal.SIGCONT)
+        signal_session(group, start, signal.SIGCONT, members[group])
     while left and time.monotonic() < deadline:
         select.select((), (), (), _POLL)
-        living = _living_groups()
+        members = members_of(left)
         left = {
             group: start
             for group, start in left.items()
-            if (living is None or group in living) and signal_group(group, start, 0)
+            if members[group] != [] and signal_session(group, start, 0, members[group])
         }
+    members = members_of(left)
     for group, start in left.items():
-        signal_group(group, start, signal.SIGKILL)
+        signal_session(group, start, signal.SIGKILL, members[group])
     return ended
 
 
-def _living_groups() -> frozenset[int] | None:
-    """Give every process group with a member that has not ended; None when that cannot be found out."""
-    found = set()
+def members_of(sessions: Collection[int]) -> dict[int, list[int] | None]:
+    """Give the processes of sessions that have not ended; None for each when that cannot be found out.
+
+    A process can leave its group for another, but not its session for one that exists.
+    """
+    found: dict[int, list[int]] = {session: [] for session in sessions}
+    unknown: dict[int, list[int] | None] = dict.fromkeys(sessions)
     try:
-        pids = [name for name in os.listdir("/proc") if name.isdigit()]
+        pids = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
     except OSError:
-        return None
+        return unknown
+    if os.getpid() not in pids:
+        return unknown  # the list of somebody else's processes
     for pid in pids:
-        with suppress(OSError, IndexError, ValueError), open(f"/proc/{pid}/stat", "rb") as stat:
-            state, _, group = stat.read().rpartition(b")")[2].split()[:3]
-            if state not in (b"Z", b"X"):
-                found.add(int(group))
-    # Without ourselves among them this is the list of somebody else's processes.
-    return frozenset(found) if os.getpgrp() in found else None
+        with suppress(OSError):
+            session = os.getsid(pid)
+            if session in found and _lives(pid):
+                found[session].append(pid)
+    return {**found}
+
+
+def signal_session(session: int, start: int, number: int, members: Collection[int] | None) -> bool:
+    """Send a signal to a process group and to those members of its session that have left it.
+
+    Args:
+        session: the number of both; who leads a session leads a group.
+        start: when its leader was started.
+        number: the signal.
+        members: of the session, from `members_of`; None: they are not known.
+
+    Returns:
+        Whether there was anybody to signal.
+    """
+    reached = signal_group(session, start, number)
+    if session <= 1 or start_time_of(session) not in (start, None):
+        return reached
+    for pid in members or ():
+        with suppress(OSError):
+            if os.getpgid(pid) == session:
+                continue  # it had its signal
+            handle = os.pidfd_open(pid)
+            try:
+                # Its number may have been another's a moment ago; the handle is this one's for good.
+                if os.getsid(pid) == session:
+                    signal.pidfd_send_signal(handle, number)
+                    reached = True
+            finally:
+                os.close(handle)
+    return reached
+
+
+def _lives(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return stat.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except (OSError, IndexError):
+        return False
 
 
 def main() -> None:

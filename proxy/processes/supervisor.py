@@ -4,7 +4,7 @@ Theory. A backend is watched by its pidfd and not by being its parent, so a proc
 one that was adopted from another proxy are the same class: both wake up the same wait, and only the exit
 status of a stranger stays unknown, because the kernel tells it to the parent alone. A process id is used only
 while it cannot have passed to somebody else: signals to the process go through the pidfd, those to its group
-are checked against the time at which its leader started, and what is left of the group is ended before the
+are checked against the time at which its leader started, and what is left of its session is ended before the
 leader is reaped.
 
 `serve` does the watching and has to run for as long as the process lives; every `wait_` here depends on it.
@@ -25,38 +25,25 @@ import trio
 from structlog.typing import FilteringBoundLogger
 
 from proxy.core.address import Address
+from proxy.processes.exit_status import Exit as Exit  # for whoever knows it from here
+from proxy.processes.exit_status import reap
 from proxy.processes.guard import signal_group
 from proxy.processes.guardian import Guardian
 from proxy.processes.listening import remove_path
 from proxy.processes.notification import Notification, NotifySocket, describe_errno
 from proxy.processes.output import LineSink, OutputRelay, OutputTail
 from proxy.processes.readiness import Probe, wait_ready
+from proxy.processes.remains import KILL_PATIENCE, Remains
 
 _LAST_OUTPUT_TIMEOUT: Final = 0.25
 """Seconds to wait for the end of the output once the process is gone: somebody outside of its group may hold
 it."""
 
-_KILL_PATIENCE: Final = 10.0
-"""Seconds until a killed process is given up: one that waits for a dead disk cannot be ended by anybody."""
+_CRASH_GRACE: Final = 2.0
+"""Seconds that the rest of a backend has which nobody has asked to stop; its slot waits for that."""
 
 _MAX_COMPLAINTS: Final = 10
 """So many messages that cannot be understood are logged for one process."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exit:
-    """How a process ended; both None when nobody could tell, as for an adopted one."""
-
-    code: int | None = None
-    signal: int | None = None
-
-    def __str__(self) -> str:
-        if self.signal is not None:
-            try:
-                return f"killed by {signal.Signals(self.signal).name}"
-            except ValueError:
-                return f"killed by signal {self.signal}"
-        return "exit status unknown" if self.code is None else f"exit code {self.code}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +129,8 @@ class BackendProcess:
         self._guardian = guardian
         self._on_notification = on_notification
         self._error: int | None = None
+        self._remains = Remains(self.pid, self.start)
+        self._stop_deadline: float | None = None
         self._complaints = 0
         self._exit: Exit | None = None
         self._ended = trio.Event()
@@ -207,7 +196,7 @@ class BackendProcess:
     async def serve(self) -> None:
         """Relay output and notifications until the process is gone, then tidy up after it.
 
-        At the end nothing of its process group is left, its last output has been relayed, its socket paths
+        At the end nothing of its session is left, its last output has been relayed, its socket paths
         are removed and every `wait_exit` returns.
 
         **Cancellation**: the process lives on, and nothing that was read is lost.
@@ -219,6 +208,8 @@ class BackendProcess:
                 if self._notify is not None:
                     nursery.start_soon(self._serve_notifications, self._notify)
                 await trio.lowlevel.wait_readable(self._pidfd)
+                # Before the leader is reaped nobody else can have its number.
+                await self._end_remains()
                 nursery.cancel_scope.cancel()
             self._bury()
         try:
@@ -233,7 +224,7 @@ class BackendProcess:
     async def watch(self) -> None:
         """Wait until the process is gone and reap it; another proxy does the rest. **Cancellation** changes nothing."""
         await trio.lowlevel.wait_readable(self._pidfd)
-        self._exit = _reap(self._pidfd)
+        self._exit = reap(self._pidfd)
         self.release_handles()
         self._ended.set()
 
@@ -270,8 +261,15 @@ class BackendProcess:
         """
         await wait_ready(self, probe, start_timeout=start_timeout, interval=interval, healthy_after=healthy_after)
 
-    def terminate(self) -> None:
-        """Ask the process to end: its stop signal, to the process alone. Harmless when it is gone."""
+    def terminate(self, *, stop_timeout: float) -> None:
+        """Ask the process to end: its stop signal, to the process alone. Harmless when it is gone.
+
+        What it leaves behind when it has gone is asked too, and killed when the time is over.
+
+        Args:
+            stop_timeout: seconds for all of that.
+        """
+        self._stop_deadline = trio.current_time() + stop_timeout
         self._signal(self._stop_signal)
         # One that was stopped takes the signal only when it goes on.
         self._signal(signal.SIGCONT)
@@ -279,6 +277,7 @@ class BackendProcess:
     def kill(self) -> None:
         """End the process and its group by force. Harmless when it is gone."""
         if self._exit is None:
+            self._remains.kill()
             signal_group(self.pid, self.start, signal.SIGKILL)
             # It may have moved to another group.
             self._signal(signal.SIGKILL)
@@ -291,13 +290,13 @@ class BackendProcess:
 
         **Cancellation**: it has been asked, and may live on.
         """
-        self.terminate()
+        self.terminate(stop_timeout=stop_timeout)
         with trio.move_on_after(stop_timeout):
             await self._ended.wait()
         killed = self._exit is None
         if killed:
             self.kill()
-            with trio.move_on_after(_KILL_PATIENCE):
+            with trio.move_on_after(KILL_PATIENCE):
                 await self._ended.wait()
         if self._exit is None:
             self._log.error("backend.immortal", pid=self.pid, detail="still there after SIGKILL; given up")
@@ -317,13 +316,18 @@ class BackendProcess:
             with suppress(OSError):
                 signal.pidfd_send_signal(self._pidfd, number)
 
+    async def _end_remains(self) -> None:
+        deadline = trio.current_time() + _CRASH_GRACE if self._stop_deadline is None else self._stop_deadline
+        killed = await self._remains.end(deadline=deadline)
+        if killed:
+            detail = "processes that it has left behind did not end, and were killed"
+            self._log.warning("backend.remains_killed", pid=self.pid, processes=killed, detail=detail)
+
     def _bury(self) -> None:
         """Take note of the end. No checkpoint in here: it happens whole or not at all."""
         # What it sent last is still in the socket, and it can still be asked who sent it.
         self._take_notifications()
-        # Before the leader is reaped nobody else can have its number.
-        signal_group(self.pid, self.start, signal.SIGKILL)
-        self._exit = _reap(self._pidfd)
+        self._exit = reap(self._pidfd)
         if self._guardian is not None:
             self._guardian.forget(self.pid)
 
@@ -383,16 +387,3 @@ class BackendProcess:
         if self._complaints < _MAX_COMPLAINTS:
             self._complaints += 1
             self._log.warning("backend.notification_ignored", pid=self.pid, ignored=list(ignored[:3]))
-
-
-def _reap(pidfd: int) -> Exit:
-    try:
-        result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
-    except ChildProcessError:
-        # Not our child: its status goes to its parent alone.
-        return Exit()
-    if result is None:
-        return Exit()
-    if result.si_code == os.CLD_EXITED:
-        return Exit(code=result.si_status)
-    return Exit(signal=result.si_status)

@@ -11,7 +11,7 @@ import time
 import pytest
 import trio
 
-from proxy.processes.guard import END_TIMEOUT, IGNORED, guard, signal_group, start_time_of
+from proxy.processes.guard import END_TIMEOUT, IGNORED, guard, members_of, signal_group, start_time_of
 from proxy.processes.guardian import start_guardian
 
 PROXY = """
@@ -139,6 +139,22 @@ async def test_members_of_a_group_are_ended_when_its_leader_is_gone(play, lives,
     assert lives(member)
     proxy.kill()
     await wait_gone(member)
+
+
+async def test_who_has_left_the_group_is_ended_with_the_session(play, wait_gone, lives):
+    """A worker in a group of its own, as shells and process managers make them."""
+    apart = "import os, sys; os.setpgid(0, 0); exec(sys.argv[1])"
+    child = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {apart!r}, sys.argv[1]])"
+    proxy = play(f"import sys; sys.argv.append({STUBBORN!r}); {child}; {POLITE}")
+    leader = proxy.backends[0]
+    while not (members := [pid for pid in _of_session(leader) if os.getpgid(pid) == pid != leader]):
+        await trio.sleep(0.01)
+    proxy.kill()
+    await wait_gone(leader, *members)
+
+
+def _of_session(session):
+    return members_of((session,))[session] or []
 
 
 def test_the_guardian_does_not_wait_for_the_dead_to_be_reaped():

@@ -164,7 +164,7 @@ async def test_signals_after_the_end_are_harmless(stage):
     """Its process id may belong to somebody else by then."""
     process = stage.spawn("pass")
     await process.wait_exit()
-    process.terminate()
+    process.terminate(stop_timeout=1)
     process.kill()
     assert (await process.stop(stop_timeout=1)).exit == Exit(code=0)
 

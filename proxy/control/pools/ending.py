@@ -111,7 +111,7 @@ async def retire(member: SupervisedBackend, entries: Entries, plane: Plane) -> S
     await _disconnect(member, plane)
     stop_timeout = member.release.table.stop_timeout
     member.log.info("backend.stopping", stop_timeout=stop_timeout)
-    member.process.terminate()
+    member.process.terminate(stop_timeout=stop_timeout)
     with trio.move_on_after(stop_timeout):
         return Stopped(exit=await member.process.wait_exit(), killed=False)
     member.expect(ExitReason.KILLED)

@@ -1,0 +1,37 @@
+"""How a process ended, as far as anybody can tell."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """How a process ended; both None when nobody could tell, as for an adopted one."""
+
+    code: int | None = None
+    signal: int | None = None
+
+    def __str__(self) -> str:
+        if self.signal is not None:
+            try:
+                return f"killed by {signal.Signals(self.signal).name}"
+            except ValueError:
+                return f"killed by signal {self.signal}"
+        return "exit status unknown" if self.code is None else f"exit code {self.code}"
+
+
+def reap(pidfd: int) -> Exit:
+    """Have the kernel forget a process that has ended, and give how; both None for who is no child of ours."""
+    try:
+        result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+    except ChildProcessError:
+        # Not our child: its status goes to its parent alone.
+        return Exit()
+    if result is None:
+        return Exit()
+    if result.si_code == os.CLD_EXITED:
+        return Exit(code=result.si_status)
+    return Exit(signal=result.si_status)

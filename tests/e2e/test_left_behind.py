@@ -1,0 +1,68 @@
+"""Nothing that a backend starts outlives the proxy: workers, groups of their own, daemons."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tests.support.hotswap import living, run_hotswap, wait_gone
+from tests.support.pools import listeners, table
+
+STARTER = """
+import os, subprocess, sys
+def start(**options):
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"], **options)
+    with open("started", "a") as file:
+        file.write(f"{child.pid}\\n")
+start()
+start(preexec_fn=lambda: os.setpgid(0, 0))
+if sys.argv[1:] == ["daemon"]:
+    if os.fork() == 0:
+        os.setsid()
+        start(start_new_session=True)
+        os._exit(0)
+os.execv(sys.executable, [sys.executable, "-m", "backends.plain"])
+"""
+
+
+def pool(directory: Path, *arguments: str) -> str:
+    from tests.support.hotswap import REPOSITORY
+
+    (directory / "starter.py").write_text(STARTER, encoding="utf-8")
+    return table(
+        "pools.web",
+        {
+            "server": "command",
+            "command": [sys.executable, "starter.py", *arguments],
+            "directory": directory,
+            "size": 1,
+            "environment": {"PYTHONPATH": str(REPOSITORY)},
+            "rollout": {"strategy": "surge"},
+            "health": {"interval": "200ms"},
+        },
+    )
+
+
+def started(directory: Path) -> list[int]:
+    return [int(line) for line in (directory / "started").read_text(encoding="ascii").split()]
+
+
+async def test_what_a_backend_started_ends_with_it(tmp_path):
+    """At a rollout, and at the end of the proxy."""
+    async with run_hotswap(listeners() + pool(tmp_path), tmp_path) as hotswap:
+        first = started(tmp_path)
+        assert len(living(first)) == 2
+        await hotswap.rollout()
+        assert living(first) == []
+    assert living(started(tmp_path)) == []
+
+
+async def test_a_daemon_outlives_its_backend_and_not_the_proxy(tmp_path):
+    """A deploy that an app starts goes on when it replaces that app."""
+    async with run_hotswap(listeners() + pool(tmp_path, "daemon"), tmp_path) as hotswap:
+        await hotswap.rollout()
+        survivors = living(started(tmp_path)[:3])
+        assert len(survivors) == 1
+    for pid in started(tmp_path):
+        await wait_gone(pid)
+    assert hotswap.written("orphan.ending")
