@@ -26,6 +26,7 @@ from proxy.control.admin import serve_admin
 from proxy.control.admin.sockets import AdminDoor
 from proxy.control.cautions import tell_cautions
 from proxy.control.events import EventLog
+from proxy.control.kept_settings import keep_settings
 from proxy.control.listeners import Listeners, Prepared
 from proxy.control.memory import settle_memory
 from proxy.control.orders import Orders
@@ -361,19 +362,10 @@ class Runtime(Orders):
 
     def _adopt(self, config: Configuration) -> list[str]:
         """Keep what a running process cannot change, and give it in words."""
-        current = self.config
-        changed: list[str] = []
-        process = current.proxy.model_copy(update={"shutdown_timeout": config.proxy.shutdown_timeout})
-        for name, wanted, kept in (
-            ("proxy", config.proxy, process),
-            ("admin", config.admin, current.admin),
-        ):
-            if wanted != kept:
-                keys = [key for key in type(wanted).model_fields if getattr(wanted, key) != getattr(kept, key)]
-                changed += [f"{name}.{key} takes effect at the next start" for key in keys]
-                self.log.warning("config.needs_restart", table=name, keys=keys)
-        self.config = config.model_copy(update={"proxy": process, "admin": current.admin})
-        return changed
+        self.config, later = keep_settings(self.config, config)
+        for table, keys in later.items():
+            self.log.warning("config.needs_restart", table=table, keys=keys)
+        return [f"{table}.{key} takes effect at the next start" for table, keys in later.items() for key in keys]
 
     def start_rollouts(self, runs: Sequence[RolloutRun]) -> None:
         """Perform rollouts one after the other, from now on."""
