@@ -15,6 +15,7 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -222,7 +223,7 @@ class Runtime(Orders):
         self.guardian = guardian
         self.surroundings = Surroundings(
             plane=self.plane,
-            probe=probe,
+            probe=partial(probe, names=self.plane.names),
             events=self.events,
             tally=self.tally,
             log=self.log,

@@ -14,7 +14,7 @@ translated into these once, in the module that calls the library.
     │   └── BadRequest
     ├── UpstreamError           the backend's side, seen from an exchange
     │   ├── ConnectFailed
-    │   │   └── NothingLeft
+    │   │   └── NothingLeft, AddressUnknown
     │   └── UpstreamBroken, UpstreamTimedOut
     └── BackendError            the backend's side, seen from supervision
         └── StartFailed, PoolNotStarted
@@ -252,6 +252,13 @@ class ConnectFailed(UpstreamError):
 
 class NothingLeft(ConnectFailed):
     """This machine has no descriptor or memory left for a connection; the backend has no part in it."""
+
+    side = Side.INTERNAL
+    status = 503
+
+
+class AddressUnknown(ConnectFailed):
+    """The name of the backend is being looked up for the first time; the backend has no part in that."""
 
     side = Side.INTERNAL
     status = 503

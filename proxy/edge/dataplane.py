@@ -28,6 +28,7 @@ from proxy.edge.exchange.exchange import Exchange
 from proxy.edge.exchange.gate import Gate, PoolCounts
 from proxy.edge.exchange.ledger import Ledger
 from proxy.edge.exchange.tunnel import CUT, Tunnel
+from proxy.edge.loop.names import Names
 from proxy.edge.loop.pipe import Pipe
 from proxy.edge.loop.poller import LINGER, Poller
 from proxy.edge.loop.timers import TICK
@@ -73,6 +74,7 @@ class DataPlane:
         self.poller.on_defect = self.on_crash
         self.ledger = ledger(tally, access, clock)
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
+        self.names = Names(clock)
         self.pipe = Pipe()
         self.router = Router(())
         self.gates: dict[str, Gate] = {}
@@ -93,8 +95,10 @@ class DataPlane:
         **Cancellation** closes every socket at once; use `drain_downstream` first to end in order.
         """
         try:
-            task_status.started()
-            await self.poller.serve()
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self.names.serve)
+                task_status.started()
+                await self.poller.serve()
         finally:
             for tunnel in tuple(self.tunnels.values()):
                 tunnel.end("the proxy stopped")

@@ -282,12 +282,12 @@ class Stage:
         return client, line
 
     async def add_backend(
-        self, *, slot: int, generation: int = 1, path: Path | None = None, ready: bool = True
+        self, *, slot: int, generation: int = 1, path: Path | None = None, name: str = "", ready: bool = True
     ) -> ScriptedBackend:
-        """One more backend, which accepts when told so."""
+        """One more backend, which accepts when told so; the proxy may know it by a name."""
         if path is None:
             (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1", backlog=128)
-            address: Address = TcpAddress("127.0.0.1", listener.socket.getsockname()[1])
+            address: Address = TcpAddress(name or "127.0.0.1", listener.socket.getsockname()[1])
         else:
             sock = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             await sock.bind(str(path))

@@ -131,7 +131,8 @@ class StaticPoolTable(BalancedTable):
     """Addresses that something else runs."""
 
     addresses: Addresses
-    """Where the backends listen; one slot each."""
+    """Where the backends listen; one slot each. A host name stands for all its addresses, IPv4 and IPv6: it is looked
+    up again every minute and when none can be connected to, and the first that works is used."""
 
     def slots(self, processors: int) -> int:
         """How many slots the pool has, whatever the number of processors."""

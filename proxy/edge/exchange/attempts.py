@@ -10,7 +10,7 @@ import math
 import random
 from typing import TYPE_CHECKING
 
-from proxy.core.errors import ConnectFailed, NothingLeft, Side, UpstreamBroken, UpstreamTimedOut
+from proxy.core.errors import AddressUnknown, ConnectFailed, NothingLeft, Side, UpstreamBroken, UpstreamTimedOut
 from proxy.core.messages import IDEMPOTENT, Field
 from proxy.core.retry import (
     RETRY_FIELD,
@@ -76,6 +76,9 @@ class Attempts(Record):
                 self._release_claim()
                 self.answer(503, side=error.side, error=str(error), fields=self._come_back())
                 return
+            except AddressUnknown as error:
+                self._failed(Failure.NOT_SENT, error, reused=False, responded=False)
+                return
             except ConnectFailed as error:
                 self._failed(Failure.NOT_CONNECTED, error, reused=False, responded=False)
                 return
@@ -96,7 +99,8 @@ class Attempts(Record):
         """The connection to the backend failed and is closed."""
         self.connection = None
         if isinstance(error, ConnectFailed):
-            failure = Failure.NOT_SENT if isinstance(error, NothingLeft) else Failure.NOT_CONNECTED
+            blameless = isinstance(error, NothingLeft | AddressUnknown)
+            failure = Failure.NOT_SENT if blameless else Failure.NOT_CONNECTED
             self.written = 0
         elif isinstance(error, UpstreamTimedOut):
             failure = Failure.TIMED_OUT

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from proxy.edge.loop.names import Names
     from proxy.edge.loop.pipe import Pipe
     from proxy.edge.loop.poller import Poller
 
@@ -15,11 +16,13 @@ class Surroundings(Protocol):
     Attributes:
         poller: the loop, its clock and its timers.
         buffer: what is read and passed on in one go passes through here; nobody keeps a view of it.
+        names: the addresses behind the host names of backends.
         pipe: where bodies pass through the kernel.
     """
 
     poller: Poller
     buffer: memoryview
+    names: Names
     pipe: Pipe
 
     def on_crash(self, error: Exception, where: str) -> None:

@@ -1,4 +1,9 @@
-"""Connecting to a backend without waiting for it: what connections of every protocol have in common."""
+"""Connecting to a backend without waiting for it: what connections of every protocol have in common.
+
+A backend whose name has several addresses is connected to over the first that works: one that fails is left for the
+next at once, one that is slow after `FALLBACK` seconds (in the spirit of RFC 8305), and tried again when the others
+have had their turn.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +22,13 @@ from proxy.edge.loop.timers import NEVER
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from proxy.edge.loop.endpoint import Endpoint
     from proxy.edge.upstream.carrier import Carried
     from proxy.edge.upstream.upstream import Upstream
 
 CONNECT_TIMEOUT: Final = 5.0
+FALLBACK: Final = 0.25
+"""Seconds until the next address of a name is tried (RFC 8305 5)."""
 FULL_BACKLOG_PAUSE: Final = 0.005
 """Seconds until a Unix connect is tried again whose listener's queue was full (EAGAIN, reference: takeover M21)."""
 
@@ -28,48 +36,88 @@ FULL_BACKLOG_PAUSE: Final = 0.005
 class Connector:
     """A socket on its way to a backend, and its deadline."""
 
-    __slots__ = ("_destination", "armed", "connecting", "deadline", "give_up_at", "plane", "stream", "upstream")
+    __slots__ = (
+        "_left",
+        "_patient",
+        "armed",
+        "connecting",
+        "deadline",
+        "endpoint",
+        "give_up_at",
+        "plane",
+        "stream",
+        "upstream",
+    )
 
-    def __init__(self, upstream: Upstream, sock: socket.socket) -> None:
+    def __init__(self, upstream: Upstream) -> None:
+        """Open a socket; `connect` goes on.
+
+        Raises:
+            ConnectFailed: there is none, or nowhere to connect to.
+        """
         self.upstream = upstream
         self.plane = upstream.plane
-        self.stream = Stream(sock, upstream.plane.poller, self)
+        self._left = [(endpoint, False) for endpoint in upstream.endpoints()]
+        self.endpoint: Endpoint
+        self._patient: bool  # it has been given up once: now it has all the time there is
+        self.stream = self._open_next()
         self.connecting = False
         self.give_up_at = math.inf
         self.deadline, self.armed = math.inf, NEVER
-        self._destination: str | tuple[str, int] = ""
 
-    def connect(self, address: str | tuple[str, int]) -> None:
+    def _open_next(self) -> Stream:
+        while True:
+            self.endpoint, self._patient = self._left.pop(0)
+            try:
+                sock = self.upstream.open_socket(self.endpoint.family)
+            except ConnectFailed as error:
+                if isinstance(error, NothingLeft) or not self._left:
+                    raise
+            else:
+                return Stream(sock, self.plane.poller, self)
+
+    def connect(self) -> None:
         """Begin to connect.
 
         Raises:
             ConnectFailed: it failed at once.
         """
-        self._destination = address
         self.give_up_at = self.plane.poller.now + CONNECT_TIMEOUT
-        if self.stream.sock.family != socket.AF_UNIX:
-            self.stream.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._try_to_connect(first=True)
 
     def _try_to_connect(self, *, first: bool) -> None:
         poller = self.plane.poller
-        code = self.stream.sock.connect_ex(self._destination)
+        sock = self.stream.sock
+        if self.endpoint.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        code = sock.connect_ex(self.endpoint.address)
         if code == 0:
             poller.watch(self.stream.fd, self, READ)
             self.connecting = False
             self.stream.readable = False
+            self.upstream.note_connected(self.endpoint)
         elif code == errno.EINPROGRESS:
             self.connecting = True
             poller.watch(self.stream.fd, self, READ_WRITE)
-            poller.timers.set(self, self.give_up_at)
+            patient = self._patient or not self._left
+            poller.timers.set(self, self.give_up_at if patient else min(self.give_up_at, poller.now + FALLBACK))
         elif code == errno.EAGAIN and poller.now < self.give_up_at:
             self.connecting = True
             poller.timers.set(self, poller.now + FULL_BACKLOG_PAUSE)
+        elif self._left and code not in descriptors.OURS:
+            self._try_next(first=first)
+            return
         else:
+            self.upstream.note_unreachable()
             kind = NothingLeft if code in descriptors.OURS else ConnectFailed
             raise kind(f"connect to {self.upstream.backend.address}: {os.strerror(code)}")
         if not first and not self.connecting:
             self._connected()
+
+    def _try_next(self, *, first: bool) -> None:
+        self.stream.close()
+        self.stream = self._open_next()
+        self._try_to_connect(first=first)
 
     def _connected(self) -> None:
         self.connecting = False
@@ -81,20 +129,34 @@ class Connector:
         stream = self.stream
         code = stream.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
-            self.fail(ConnectFailed(f"connect to {self.upstream.backend.address}: {os.strerror(code)}"))
+            self._go_elsewhere(os.strerror(code))
             return
         self.plane.poller.rewatch(stream.fd, self, READ)
+        self.upstream.note_connected(self.endpoint)
         self._connected()
+
+    def _go_elsewhere(self, why: str) -> None:
+        """An address failed, or is slow: on to the next, if there is one."""
+        if self._left and self.plane.poller.now < self.give_up_at:
+            try:
+                self._try_next(first=False)
+            except ConnectFailed as error:
+                self.fail(error)
+        else:
+            self.upstream.note_unreachable()
+            self.fail(ConnectFailed(f"connect to {self.upstream.backend.address}: {why}"))
 
     def _go_on_connecting(self) -> None:
         """A deadline has passed while connecting."""
-        if self.plane.poller.now < self.give_up_at:
+        if self.endpoint.family == socket.AF_UNIX and self.plane.poller.now < self.give_up_at:
             try:
                 self._try_to_connect(first=False)
             except ConnectFailed as error:
                 self.fail(error)
         else:
-            self.fail(ConnectFailed(f"connect to {self.upstream.backend.address}: timed out"))
+            if not self._patient and self._left:
+                self._left.append((self.endpoint, True))
+            self._go_elsewhere("timed out")
 
     def exchanges(self) -> Iterator[Carried]:
         """What it carries."""

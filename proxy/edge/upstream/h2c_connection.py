@@ -11,7 +11,6 @@ What one turn of the poller has to say for all streams leaves in one write.
 from __future__ import annotations
 
 import math
-import socket
 from typing import TYPE_CHECKING, Final
 
 from proxy.core.errors import ConnectFailed, UpstreamBroken, UpstreamTimedOut
@@ -58,8 +57,8 @@ class H2cConnection(Connector):
 
     upstream: H2cUpstream
 
-    def __init__(self, upstream: H2cUpstream, sock: socket.socket) -> None:
-        super().__init__(upstream, sock)
+    def __init__(self, upstream: H2cUpstream) -> None:
+        super().__init__(upstream)
         self.session = Http2ClientSession()
         self.ready = False  # the backend has said what it allows, and allows something
         self.streams: dict[H2cStream, None] = {}  # in the order in which they came
@@ -80,13 +79,13 @@ class H2cConnection(Connector):
             if stream.exchange is not None:
                 yield stream.exchange
 
-    def connect(self, address: str | tuple[str, int]) -> None:
+    def connect(self) -> None:
         """Begin to connect; all that is waited for has one deadline, the backend's SETTINGS included.
 
         Raises:
             ConnectFailed: it failed at once.
         """
-        super().connect(address)
+        super().connect()
         if not self.connecting:
             self.on_connected()
 

@@ -36,7 +36,9 @@ class H2cUpstream(Upstream):
     def take(self, *, careful: bool) -> H2cStream | None:
         """A stream on a connection that has room for it."""
         for connection in self._open:
-            if connection.takes_more(careful=careful):
+            if self.is_left(connection.endpoint):
+                connection.retire()
+            elif connection.takes_more(careful=careful):
                 return connection.open_stream()
         return None
 
@@ -60,9 +62,9 @@ class H2cUpstream(Upstream):
         target.adopt(stream)
 
     def _new_connection(self) -> H2cConnection:
-        connection = H2cConnection(self, self._open_socket())
+        connection = H2cConnection(self)
         try:
-            connection.connect(self._address)
+            connection.connect()
         except BaseException:
             connection.close()
             raise

@@ -10,6 +10,7 @@ says no) call for different help.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import socket
 from typing import Final
@@ -19,8 +20,12 @@ import trio
 
 from proxy.core.address import Address, TcpAddress, UnixAddress
 from proxy.core.config.pools import HealthTable
+from proxy.core.errors import ConnectFailed
 from proxy.core.health import ProbeResult
 from proxy.edge.loop import descriptors
+from proxy.edge.loop.endpoint import Endpoint, endpoint_of
+from proxy.edge.loop.names import Names, look_up
+from proxy.edge.upstream.connector import FALLBACK
 from proxy.edge.upstream.probe_http2 import ProbeFailed, ask_http2
 
 MAX_HEAD_BYTES: Final = 65536
@@ -57,7 +62,9 @@ class _Answer:
         self.complete = self.status is not None
 
 
-async def probe(address: Address, health: HealthTable, *, pool: str, h2c: bool = False) -> ProbeResult:
+async def probe(
+    address: Address, health: HealthTable, *, pool: str, h2c: bool = False, names: Names | None = None
+) -> ProbeResult:
     """Check a backend once. Never raises; takes at most `health.timeout` seconds and a little.
 
     Args:
@@ -65,13 +72,14 @@ async def probe(address: Address, health: HealthTable, *, pool: str, h2c: bool =
         health: what to ask for and what to expect.
         pool: name of the backend's pool, sent as the Host where the table names none.
         h2c: ask over HTTP/2, with prior knowledge.
+        names: what is known of host names; None: ask the system each time.
 
     **Cancellation**: the connection is closed.
     """
     step = "connect"
     try:
         with trio.fail_after(health.timeout):
-            connection = await _connect(address)
+            connection = await _connect(address, names)
             with connection:
                 step = "request"
                 if h2c:
@@ -87,6 +95,8 @@ async def probe(address: Address, health: HealthTable, *, pool: str, h2c: bool =
     except trio.TooSlowError:
         within = f"within {health.timeout:g} s"
         return ProbeResult(ok=False, detail=f"no connection {within}" if step == "connect" else f"no answer {within}")
+    except ConnectFailed as failure:
+        return ProbeResult(ok=False, detail=f"connect failed: {failure}")
     except ProbeFailed as failure:
         return ProbeResult(ok=False, detail=str(failure))
     except OSError as error:
@@ -104,26 +114,53 @@ def _request(health: HealthTable, pool: str) -> bytes:
     ).encode("ascii")
 
 
-async def _connect(address: Address) -> trio.socket.SocketType:
+async def _connect(address: Address, names: Names | None) -> trio.socket.SocketType:
     match address:
         case UnixAddress(path=path):
             return await _connect_unix(path)
         case TcpAddress(host=host, port=port):
-            found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            failure: OSError = ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
-            for family, kind, protocol, _, target in found:
-                connection = trio.socket.socket(family, kind, protocol)
-                try:
-                    await connection.connect(target)
-                except OSError as error:
-                    connection.close()
-                    failure = error
-                except BaseException:
-                    connection.close()
-                    raise
-                else:
-                    return connection
-            raise failure
+            endpoint = endpoint_of(address)
+            if endpoint is not None:
+                return (await _connect_tcp((endpoint,)))[0]
+            if names is None:
+                return (await _connect_tcp(await look_up(host, port)))[0]
+            name = names.name(host, port)
+            endpoints = await name.wait()
+            try:
+                connection, endpoint = await _connect_tcp(endpoints)
+            except OSError:
+                name.doubt()
+                raise
+            name.prefer(endpoint)
+            return connection
+
+
+async def _connect_tcp(endpoints: tuple[Endpoint, ...]) -> tuple[trio.socket.SocketType, Endpoint]:
+    """Connect as exchanges do (`proxy.edge.upstream.connector`): over the first that works."""
+    left = [(endpoint, False) for endpoint in endpoints]
+    failure: OSError = ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+    while left:
+        endpoint, patient = left.pop(0)
+        try:
+            connection = trio.socket.socket(endpoint.family, socket.SOCK_STREAM)
+        except OSError as error:
+            failure = error
+            if error.errno in descriptors.OURS:
+                break
+            continue
+        try:
+            with trio.move_on_after(FALLBACK if left and not patient else math.inf):
+                await connection.connect(endpoint.address)
+                return connection, endpoint
+        except OSError as error:
+            failure = error
+        except BaseException:
+            connection.close()
+            raise
+        else:
+            left.append((endpoint, True))
+        connection.close()
+    raise failure
 
 
 async def _connect_unix(path: str) -> trio.socket.SocketType:

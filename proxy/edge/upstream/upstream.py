@@ -11,15 +11,18 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Final
 
-from proxy.core.address import UnixAddress
+from proxy.core.address import TcpAddress
 from proxy.core.errors import ConnectFailed, NothingLeft, UpstreamBroken
 from proxy.edge.loop import descriptors
+from proxy.edge.loop.endpoint import endpoint_of
 from proxy.edge.upstream.upstream_connection import UpstreamConnection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from proxy.core.pool import Backend
+    from proxy.edge.loop.endpoint import Endpoint
+    from proxy.edge.loop.names import Name
     from proxy.edge.loop.surroundings import Surroundings
     from proxy.edge.upstream.carrier import Carried, Carrier
     from proxy.edge.upstream.connector import Connector
@@ -39,21 +42,42 @@ MAX_RESTING: Final = 64
 class Upstream:
     """All connections to one backend."""
 
-    __slots__ = ("_address", "_family", "backend", "connections", "idle", "plane")
+    __slots__ = ("_endpoints", "_name", "backend", "connections", "idle", "plane")
 
     def __init__(self, plane: Surroundings, backend: Backend) -> None:
         self.plane = plane
         self.backend = backend
         self.idle: list[UpstreamConnection] = []  # those that may rest first, of these the last to rest foremost
         self.connections: set[Connector] = set()
-        self._family: int
-        self._address: str | tuple[str, int]
-        match backend.address:
-            case UnixAddress(path):
-                self._family, self._address = socket.AF_UNIX, path
-            case address:
-                self._family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-                self._address = (address.host, address.port)
+        endpoint = endpoint_of(backend.address)
+        self._endpoints = () if endpoint is None else (endpoint,)
+        self._name: Name | None = None
+        if endpoint is None:
+            assert isinstance(backend.address, TcpAddress)  # no other has a name
+            self._name = plane.names.name(backend.address.host, backend.address.port)
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Where to connect to, the best first.
+
+        Raises:
+            AddressUnknown: its name is being looked up for the first time.
+            ConnectFailed: its name has no address.
+        """
+        return self._endpoints if self._name is None else self._name.take()
+
+    def note_connected(self, endpoint: Endpoint) -> None:
+        """A connection came about."""
+        if self._name is not None:
+            self._name.prefer(endpoint)
+
+    def note_unreachable(self) -> None:
+        """None came about, over any of the endpoints."""
+        if self._name is not None:
+            self._name.doubt()
+
+    def is_left(self, endpoint: Endpoint) -> bool:
+        """Whether the backend's name leads elsewhere by now."""
+        return self._name is not None and endpoint not in self._name.endpoints
 
     def take(self, *, careful: bool) -> Carrier | None:
         """Take an idle connection that is fit for a request, the most recently used first.
@@ -87,19 +111,25 @@ class Upstream:
         """Begin a new connection; the exchange it is given to hears of its success or failure.
 
         Raises:
-            ConnectFailed: it failed at once; `NothingLeft` where the backend has no part in that.
+            ConnectFailed: it failed at once; `NothingLeft` or `AddressUnknown` where the backend has no part in that.
         """
-        connection = UpstreamConnection(self, self._open_socket())
+        connection = UpstreamConnection(self)
         try:
-            connection.connect(self._address)
+            connection.connect()
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _open_socket(self) -> socket.socket:
+    def open_socket(self, family: int) -> socket.socket:
+        """A socket for a connection to it.
+
+        Raises:
+            ConnectFailed: there is none of this family.
+            NothingLeft: there is no descriptor for it.
+        """
         try:
-            sock = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         except OSError as error:
             kind = NothingLeft if error.errno in descriptors.OURS else ConnectFailed
             raise kind(f"no socket for {self.backend.address}: {error.strerror}") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import socket
 from typing import TYPE_CHECKING, Final
 
 from proxy.core.errors import ConnectFailed, UpstreamBroken, UpstreamTimedOut
@@ -49,8 +48,8 @@ class UpstreamConnection(Connector):
         "rests_until",
     )
 
-    def __init__(self, upstream: Upstream, sock: socket.socket) -> None:
-        super().__init__(upstream, sock)
+    def __init__(self, upstream: Upstream) -> None:
+        super().__init__(upstream)
         self.exchange: Carried | None = None
         self.fresh = True
         self.received = False
@@ -63,14 +62,14 @@ class UpstreamConnection(Connector):
 
     # Connecting.
 
-    def connect(self, address: str | tuple[str, int]) -> None:
+    def connect(self) -> None:
         """Begin to connect.
 
         Raises:
             ConnectFailed: it failed at once.
         """
         self.upstream.connections.add(self)
-        super().connect(address)
+        super().connect()
 
     def exchanges(self) -> Iterator[Carried]:
         """The one it carries, if any."""
