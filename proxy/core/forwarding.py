@@ -2,17 +2,31 @@
 
 Heads are written afresh, never copied: single spaces, one `Host`, our own framing (RFC 9112; F20).
 From an untrusted peer, the fields in which proxies speak of the client are replaced; from a trusted one they are
-continued (RFC 7239 8.1).
+continued (RFC 7239 8.1). A proxy speaks one of two languages, `X-Forwarded-…` or `Forwarded`, and lets the other pass
+as its client wrote it, so one is believed (`X-Forwarded-For` where it comes) and the other written anew from it.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from copy import copy
+from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 from proxy.core.certificate_names import ShownCertificate
+from proxy.core.hops import (
+    Hop,
+    agree,
+    first_of,
+    is_name,
+    is_token,
+    node_address,
+    plain_node,
+    quoted,
+    told_hops,
+    written_node,
+)
 from proxy.core.messages import Field, RequestHead, ResponseHead
 
 REASONS: Final = {
@@ -54,8 +68,6 @@ _OWN: Final = frozenset(
 )
 """Fields about the client that the proxy writes itself; from trusted peers, the others go on as they came."""
 
-_FOR: Final = re.compile(rb'(?:^|;)[ \t]*for="?([^";]*)', re.IGNORECASE)
-
 
 class Peer:
     """Who is at the client's end of one connection, as far as a backend should believe.
@@ -95,23 +107,24 @@ class Peer:
     def client_of(self, head: RequestHead) -> bytes:
         """The address of the client itself: the right-most that no trusted proxy has, else the peer's own.
 
-        What stands further left was written by whoever that is, who may have written anything.
+        What stands further left was written by whoever that is, who may have written anything. It is an address, or
+        what RFC 7239 6 allows instead of one; nothing else is taken for a client.
         """
         if not self.trusted or head.forwarded is None:
             return self.address
-        client = self.address
-        for hop in reversed(_hops(head.forwarded)):
-            client = hop
-            if not self._is_proxy(hop):
-                break
-        return client
+        return self._client_among(told_hops(head.forwarded))[0]
 
-    def _is_proxy(self, hop: bytes) -> bool:
-        try:
-            address = ip_address(hop.decode("ascii"))
-        except ValueError:
-            return False  # "unknown", or a name of a proxy's own
-        return any(address in network for network in self._proxies)
+    def _client_among(self, hops: Sequence[Hop]) -> tuple[bytes, Hop | None]:
+        """The client, and the hop that tells of it."""
+        client, teller = self.address, None
+        for hop in reversed(hops):
+            address = node_address(hop.node)
+            if address is None and not is_name(hop.node):
+                break
+            client, teller = hop.node, hop
+            if address is None or not any(address in network for network in self._proxies):
+                break
+        return client, teller
 
     def lines(self, head: RequestHead) -> bytes:
         """The forwarded fields of a request, as lines of its head."""
@@ -130,65 +143,83 @@ class Peer:
             b"Forwarded: %b\r\n" % (self.address, self.scheme, host, port, self._element(host))
         )
 
-    def _element(self, host: bytes) -> bytes:
-        quoted = b'"%b"' % host if b":" in host or not host else host
-        return b"for=%b;host=%b;proto=%b" % (self.node, quoted, self.scheme)
+    def _element(self, host: bytes, scheme: bytes | None = None) -> bytes:
+        return b"for=%b;host=%b;proto=%b" % (self.node, quoted(host), self.scheme if scheme is None else scheme)
 
     def _continued(self, head: RequestHead, forwarded: list[Field]) -> bytes:
-        chains: dict[bytes, bytes] = {}
-        for name, value in forwarded:
-            chains[name] = chains[name] + b", " + value if name in chains else value
-        chain = chains.get(b"x-forwarded-for")
-        lines = [b"X-Forwarded-For: ", chain + b", " + self.address if chain else self.address]
-        scheme = chains.get(b"x-forwarded-proto", self.scheme)
-        host = chains.get(b"x-forwarded-host", head.host)
+        told = {name: b", ".join(values) for name, values in _gathered(forwarded).items()}
+        chain = told.get(b"x-forwarded-for")
+        hops = told_hops(forwarded)
+        client, teller = self._client_among(hops)
+        if chain is None and teller is not None:
+            # The peer speaks `Forwarded`: what it says of the client is what the others are made of.
+            chain = b", ".join(plain_node(hop.node) for hop in hops)
+            scheme = teller.proto or told.get(b"x-forwarded-proto", self.scheme)
+            host = teller.host or told.get(b"x-forwarded-host", head.host)
+            elements = told[b"forwarded"] + b", " + self._element(head.host)
+        else:
+            scheme = told.get(b"x-forwarded-proto", self.scheme)
+            host = told.get(b"x-forwarded-host", head.host)
+            spoken = told.get(b"forwarded")
+            if spoken is not None and agree(forwarded, hops, first_of(host), first_of(scheme)):
+                elements = spoken + b", " + self._element(head.host)  # the peer speaks both
+            else:
+                elements = self._elements(hops, head.host, host, scheme)
         # The client reached that proxy's port, not ours, so where it does not say which, the rest of what it says does.
-        port = chains.get(b"x-forwarded-port") or _port_of(host, scheme)
-        lines += (b"\r\nX-Forwarded-Proto: ", scheme, b"\r\nX-Forwarded-Host: ", host, b"\r\nX-Forwarded-Port: ", port)
-        elements = chains.get(b"forwarded")
-        own = self._element(head.host)
-        lines += (b"\r\nForwarded: ", elements + b", " + own if elements else own, b"\r\n")
-        lines += [b"%b: %b\r\n" % field for field in chains.items() if field[0] not in _OWN]
+        port = told.get(b"x-forwarded-port") or _port_of(host, scheme)
+        lines = [
+            b"X-Forwarded-For: %b\r\n" % (chain + b", " + self.address if chain else self.address),
+            b"X-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Forwarded-Port: %b\r\n" % (scheme, host, port),
+            b"Forwarded: %b\r\n" % elements,
+        ]
+        if hops and b"x-real-ip" in told:
+            told[b"x-real-ip"] = client  # which the peer may have let pass
+        lines += [b"%b: %b\r\n" % field for field in told.items() if field[0] not in _OWN]
         return b"".join(lines)
+
+    def _elements(self, hops: Sequence[Hop], own_host: bytes, host: bytes, scheme: bytes) -> bytes:
+        """What `X-Forwarded-…` says, in the words of `Forwarded`: the first hop has the client's host and scheme."""
+        scheme, host = first_of(scheme), first_of(host)
+        proto = scheme if is_token(scheme) else self.scheme
+        if not hops:
+            return self._element(host, proto)
+        elements = [b"for=%b" % written_node(hop.node) for hop in hops]
+        elements[0] = b"%b;host=%b;proto=%b" % (elements[0], quoted(host), proto)
+        return b", ".join([*elements, self._element(own_host)])
+
+
+def _gathered(forwarded: list[Field]) -> dict[bytes, list[bytes]]:
+    gathered: dict[bytes, list[bytes]] = {}
+    for name, value in forwarded:
+        gathered.setdefault(name, []).append(value)
+    return gathered
 
 
 def _port_of(host: bytes, scheme: bytes) -> bytes:
     """The port of a host as a client writes it, or the default of the scheme; of several, what the first proxy told."""
-    port = host.partition(b",")[0].strip().rpartition(b"]")[2].partition(b":")[2]
+    port = first_of(host).rpartition(b"]")[2].partition(b":")[2]
     if port.isdigit():
         return port
-    return b"443" if scheme.partition(b",")[0].strip().lower() in (b"https", b"wss") else b"80"
+    return b"443" if first_of(scheme).lower() in (b"https", b"wss") else b"80"
 
 
-def _hops(forwarded: list[Field]) -> list[bytes]:
-    """The addresses that proxies told, in the order in which they told them; `X-Forwarded-For` before `Forwarded`."""
-    chain = [hop for name, value in forwarded if name == b"x-forwarded-for" for hop in value.split(b",")]
-    if not chain:
-        elements = [part for name, value in forwarded if name == b"forwarded" for part in value.split(b",")]
-        chain = [match[1] for element in elements if (match := _FOR.search(element)) is not None]
-    return [host for hop in chain if (host := _without_port(hop.strip(b' \t"')))]
-
-
-def _without_port(hop: bytes) -> bytes:
-    if hop.startswith(b"["):
-        return hop[1 : hop.find(b"]")] if b"]" in hop else hop
-    return hop.partition(b":")[0] if hop.count(b":") == 1 else hop
-
-
-def forwards_left(head: RequestHead) -> bool:
-    """Count `Max-Forwards` down, where a request has it (RFC 9110 7.6.2; P6).
+def counted_down(head: RequestHead) -> RequestHead | None:
+    """A request with its `Max-Forwards` counted down, where it has one (RFC 9110 7.6.2; P6).
 
     Returns:
-        Whether the request may be forwarded; otherwise it is for the proxy itself.
+        The head to forward, another one if something is counted; None when the request is for the proxy itself.
     """
     value = head.field(b"max-forwards")
     if value is None or not value.isdigit() or len(value) > 18:
-        return True
+        return head
     left = int(value)
-    if left:
-        told = b"%d" % (left - 1)
-        head.fields = [(name, told if name.lower() == b"max-forwards" else value) for name, value in head.fields]
-    return left > 0
+    if not left:
+        return None
+    told = b"%d" % (left - 1)
+    # Heads are values: the same one may stand for the next request of its connection.
+    counted = copy(head)
+    counted.fields = [(name, told if name.lower() == b"max-forwards" else value) for name, value in head.fields]
+    return counted
 
 
 def request_id_of(head: RequestHead, peer: Peer) -> bytes | None:

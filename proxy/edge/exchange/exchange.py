@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from proxy.core.errors import Side, UpstreamBroken
-from proxy.core.forwarding import error_head, forwards_left, request_id_of
+from proxy.core.forwarding import counted_down, error_head, request_id_of
 from proxy.core.messages import Field, ResponseHead
 from proxy.core.routing import RouteMatch
 from proxy.edge.exchange.attempts import Attempts
@@ -59,9 +59,12 @@ class Exchange(Attempts):
                 return
             self.answer(listener.redirect.status, fields=((b"Location", listener.redirect_to(head)),))
             return
-        if head.method == b"OPTIONS" and not forwards_left(head):
-            self.answer(200)
-            return
+        if head.method == b"OPTIONS":
+            counted = counted_down(head)
+            if counted is None:
+                self.answer(200)
+                return
+            self.head = head = counted
         match = self.plane.router.match(head.host, head.path)
         if not isinstance(match, RouteMatch):
             if match is None:

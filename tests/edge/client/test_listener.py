@@ -355,7 +355,10 @@ async def test_forwarded_fields_of_trusted_proxies_are_continued():
         assert b"\r\nX-Forwarded-For: 203.0.113.9, 198.51.100.4, 127.0.0.1\r\n" in head
         assert b"\r\nX-Forwarded-Proto: https\r\n" in head
         assert b"\r\nX-Forwarded-Host: shop\r\n" in head
-        assert b"\r\nForwarded: for=203.0.113.9, for=127.0.0.1;host=example.org;proto=http\r\n" in head
+        assert (
+            b"\r\nForwarded: for=203.0.113.9;host=shop;proto=https, for=198.51.100.4, "
+            b"for=127.0.0.1;host=example.org;proto=http\r\n"
+        ) in head
         assert b"\r\nX-Request-ID: given\r\n" in head
         assert b"\r\nx-real-ip: 203.0.113.9\r\n" in head
         assert b"\r\nx-forwarded-prefix: /shop\r\n" in head
