@@ -17,6 +17,8 @@ from types import TracebackType
 
 import trio
 
+from proxy.core.printable import LONGEST_VALUE, bounded_value
+
 RING = 1000
 """How many events are kept for those who come back."""
 
@@ -181,7 +183,8 @@ class EventLog:
         if self.silent:
             return self._last
         self._last += 1
-        event = Event(id=self._last, at=self._now(), kind=kind, fields=fields)
+        bounded = {key: bounded_value(value, LONGEST_VALUE) for key, value in fields.items()}
+        event = Event(id=self._last, at=self._now(), kind=kind, fields=bounded)
         self._ring.append(event)
         for subscription in [s for s in self._subscriptions if not s.offer(event)]:
             self._subscriptions.discard(subscription)

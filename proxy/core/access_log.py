@@ -6,8 +6,8 @@ reach a terminal as a control sequence: everything outside printable ASCII, quot
 (CWE-117).
 
 Secrets: fields of the request such as `Authorization` and `Cookie` are never logged. The target is logged
-with its query, because without it a line rarely explains anything, but the values of query parameters whose
-names say that they are credentials are replaced by `***` (CWE-532).
+with its query, because without it a line rarely explains anything, but the values of parameters whose names
+say that they are credentials, however these are spelled, are replaced by `***` (CWE-532).
 """
 
 from __future__ import annotations
@@ -17,16 +17,25 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from json import dumps
 from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from proxy.core.printable import bounded
 
 _SAFE: Final = bytes(byte for byte in range(0x20, 0x7F) if byte not in b'"\\')
-_SECRETS: Final = re.compile(
-    rb"([?&;](?:(?:access|auth|id|refresh|csrf|session)?[_-]?token|(?:api|access|secret|private)?[_-]?key"
-    rb"|(?:client[_-]?)?secret|password|passwd|pwd|auth|authorization|code|credential|jwt|assertion|sig"
-    rb"|signature|session(?:id)?|sid|x-amz-(?:signature|credential|security-token))=)[^&;]*",
-    re.IGNORECASE,
+_SECRET: Final = re.compile(
+    rb"(?i:token|secret|password|passwd|passphrase|pwd|credentials?|signature|authorization|assertion|samlresponse|jwt"
+    rb"|csrf|xsrf|sess(?:ion)?[_.-]?id|(?:api|access|secret|private|account|client|subscription)[_.-]?key"
+    rb"|(?:auth|authorization|verification|reset|login|invite|confirm(?:ation)?|device|user)[_.-]?code"
+    rb"|(?<![a-z])(?:[_-]?key|auth|pass|sig|session|sid|t?otp|pin)|^code)(?![a-z])"
 )
+"""Words in names whose values are credentials; more letters make another word of them (`tokens`, `keyboard`)."""
+_OF_PATHS: Final = re.compile(rb"([;/])")
+_OF_QUERIES: Final = re.compile(rb"([?&;])")
+"""What parameters stand between."""
 _VERSIONS: Final = {10: b"1.0", 11: b"1.1", 20: b"2"}
-_QUESTION_MARK: Final = 0x3F
+_EQUALS: Final = 0x3D
+_LONGEST: Final = 8192
+"""Bytes of a field in a line; of a longer one, three dots stand for the rest."""
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 _LINE: Final = (
@@ -38,8 +47,36 @@ _NO_TROUBLE: Final = b'"side":"","error":""'
 
 
 def hide_secrets(target: bytes) -> bytes:
-    """Give a target with the values of credentials in its query replaced, as lines of the log have it."""
-    return _SECRETS.sub(rb"\1***", target) if _QUESTION_MARK in target else target
+    """Give a target with the values of credentials replaced, in its query and its path, as lines of the log have it."""
+    if _EQUALS not in target:
+        return target
+    path, mark, query = target.partition(b"?")
+    if b";" in path:
+        path = _without_secrets(path, _OF_PATHS)
+    return path + _without_secrets(mark + query, _OF_QUERIES)
+
+
+def _without_secrets(text: bytes, separators: re.Pattern[bytes]) -> bytes:
+    parts = separators.split(text)
+    for place in range(2, len(parts), 2):  # the first is no parameter, every second a separator
+        name, equals, value = parts[place].partition(b"=")
+        if value and parts[place - 1] != b"/" and _is_secret(name):
+            parts[place] = name + equals + b"***"
+    return b"".join(parts)
+
+
+def _is_secret(name: bytes) -> bool:
+    # What is longer is no name that anybody gave; it is not kept, and not shown.
+    return len(name) > 128 or _names_secret(name)
+
+
+@lru_cache(maxsize=1024)
+def _names_secret(name: bytes) -> bool:
+    return _SECRET.search(unquote_to_bytes(name)) is not None
+
+
+def _cut(text: bytes) -> bytes:
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + b"..."
 
 
 def json_time(seconds: int) -> bytes:
@@ -120,13 +157,15 @@ def json_line(
         side: which side failed (the value of `proxy.core.errors.Side`), or empty.
         error: what failed, in one sentence, or empty.
     """
-    if _QUESTION_MARK in target:
-        target = _SECRETS.sub(rb"\1***", target)
+    if _EQUALS in target:
+        target = hide_secrets(target)
+    if len(target) + len(host) > _LONGEST:
+        target, host = _cut(target), _cut(host)
     if (method + host + target + request_id).translate(None, _SAFE):
         method, host, target, request_id = map(_json_escape, (method, host, target, request_id))
     trouble = _NO_TROUBLE
     if side or error:
-        told = _json_escape(error.encode("utf-8", "backslashreplace"))
+        told = _json_escape(bounded(error).encode("utf-8", "backslashreplace"))
         trouble = b'"side":"%b","error":"%b"' % (side.encode(), told)
     return _LINE % (
         time,
@@ -174,14 +213,12 @@ def combined_line(
     """
     request = b"-"
     if method:
-        if _QUESTION_MARK in target:
-            target = _SECRETS.sub(rb"\1***", target)
-        request = b"%b %b HTTP/%b" % (method, target, _VERSIONS.get(version, b"%d" % version))
-    referer = referer or b"-"
-    user_agent = user_agent or b"-"
-    if _QUESTION_MARK in referer:
-        referer = _SECRETS.sub(rb"\1***", referer)
+        request = b"%b %b HTTP/%b" % (method, _cut(hide_secrets(target)), _VERSIONS.get(version, b"%d" % version))
+    referer = _cut(hide_secrets(referer)) or b"-"
+    user_agent = _cut(user_agent) or b"-"
     address = client
+    if b" " in address:  # it would move the columns behind it
+        address = address.replace(b" ", b"_")
     if (address + request + referer + user_agent).translate(None, _SAFE):
         address, request, referer, user_agent = (_hex_escape(part) for part in (address, request, referer, user_agent))
     return b'%b - - [%b] "%b" %d %d "%b" "%b"\n' % (

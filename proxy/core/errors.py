@@ -27,6 +27,8 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Final
 
+from proxy.core.printable import bounded
+
 
 class Side(StrEnum):
     """Whose fault it is."""
@@ -43,7 +45,7 @@ class ProxyError(Exception):
         side: whose fault it is.
         retry_safe: the exchange may be sent to another backend, whatever its method and body.
         status: the HTTP status to answer when this error ends an exchange or an admin call.
-        detail: what happened, without a traceback and without secrets.
+        detail: what happened, without a traceback and without secrets, and not longer than `LONGEST_TEXT`.
     """
 
     side: Side = Side.INTERNAL
@@ -51,8 +53,8 @@ class ProxyError(Exception):
     status: int = 500
 
     def __init__(self, detail: str) -> None:
-        super().__init__(detail)
-        self.detail = detail
+        self.detail = bounded(detail)
+        super().__init__(self.detail)
 
 
 # Configuration.
@@ -135,7 +137,8 @@ class ConfigError(ProxyError):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        Exception.__init__(self, "\n".join(str(problem) for problem in self.problems))
+        self.detail = str(self)
 
 
 # Verbs that are not carried out.

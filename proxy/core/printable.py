@@ -1,8 +1,14 @@
-"""Text from elsewhere, made harmless for a terminal."""
+"""Text from elsewhere, made harmless for a terminal, and short."""
 
 from __future__ import annotations
 
 import re
+from typing import Final
+
+LONGEST_TEXT: Final = 2000
+"""Characters of a text from elsewhere (of a library, a program, a peer) in an error and an access line."""
+LONGEST_VALUE: Final = 8192
+"""Characters of any value in a line of the log or in an event: as long as a line that a backend writes."""
 
 # What a terminal would obey instead of show: C0 and C1 controls, apart from tab and newline.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -11,3 +17,23 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 def escape_controls(text: str) -> str:
     r"""Write control characters as `\xNN`: what a backend or a client sends must not paint the operator's terminal."""
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def bounded(text: str, most: int = LONGEST_TEXT) -> str:
+    """Cut a text that is longer than anybody reads; libraries quote what they could not understand, whole."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def bounded_value(value: object, most: int = LONGEST_TEXT) -> object:
+    """Cut every text in a value that is to become JSON."""
+    match value:
+        case str():
+            return bounded(value, most)
+        case list():
+            return [bounded_value(item, most) for item in value]
+        case tuple():
+            return tuple(bounded_value(item, most) for item in value)
+        case dict():
+            return {key: bounded_value(item, most) for key, item in value.items()}
+        case _:
+            return value

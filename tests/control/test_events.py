@@ -34,6 +34,13 @@ async def test_events_are_numbered_from_one_and_carry_their_fields() -> None:
     }
 
 
+async def test_texts_of_an_event_are_cut() -> None:
+    """Whoever follows them keeps a thousand."""
+    log = EventLog()
+    log.publish("backend.failed", detail="x" * 600_000, output=["y" * 600_000])
+    assert len(str(log.recent()[0].as_json())) < 20_000
+
+
 async def test_a_subscriber_gets_only_what_comes_after_it_came() -> None:
     """Without a number nothing is replayed."""
     log = EventLog()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -133,6 +134,13 @@ def test_a_combined_line_is_what_other_tools_read() -> None:
         (b"/a?X-Amz-Signature=s", "/a?X-Amz-Signature=***"),
         (b"/a?tokens=3&passwordless=1&keyboard=us", "/a?tokens=3&passwordless=1&keyboard=us"),
         (b"/token=abc", "/token=abc"),
+        (b"/a?oauth_token=s&api_token=s&accessToken=s", "/a?oauth_token=***&api_token=***&accessToken=***"),
+        (b"/a?user[password]=s&new_password=s&otp=1", "/a?user[password]=***&new_password=***&otp=***"),
+        (b"/a?%74oken=s&user%5Bpassword%5D=s", "/a?%74oken=***&user%5Bpassword%5D=***"),
+        (b"/a?token=x=y/z&b=c", "/a?token=***&b=c"),
+        (b"/x;JSESSIONID=abc/y;v=1?next=/token=1", "/x;JSESSIONID=***/y;v=1?next=/token=1"),
+        (b"/a?author=b&country_code=de&max_tokens=9&spin=1", "/a?author=b&country_code=de&max_tokens=9&spin=1"),
+        (b"/a?" + b"n" * 200 + b"=x", "/a?" + "n" * 200 + "=***"),
     ],
 )
 def test_secrets_of_the_query_are_not_logged(target: bytes, logged: str) -> None:
@@ -146,3 +154,27 @@ def test_secrets_of_the_query_are_not_logged(target: bytes, logged: str) -> None
 def test_times_are_utc() -> None:
     """ISO 8601, whole seconds."""
     assert json_time(1735787045) == b"2025-01-02T03:04:05Z"
+
+
+def test_the_client_of_a_combined_line_is_one_column() -> None:
+    """Whatever a trusted peer passes on; found: a user and a time could be forged."""
+    written = combined_line("t", b"6.6.6.6 - admin [01/Jan/2020:00:00:00 +0000]", b"GET", b"/", 11, 200, 5)
+    assert re.match(rb"\S+ - - \[t\] \"GET / ", written)
+
+
+def test_a_line_has_an_end() -> None:
+    """Texts of libraries and of clients are cut; found: 600 KB for a head that could not be read."""
+    written = line(error="x" * 600_000, target=b"/" + b"y" * 60_000, host=b"h" * 60_000)
+    assert len(written) < 20_000
+    assert json.loads(written)["target"].endswith("y...")
+    assert (
+        len(combined_line("t", b"a", b"GET", b"/" + b"y" * 60_000, 11, 200, 5, b"r" * 60_000, b"u" * 60_000)) < 30_000
+    )
+
+
+@pytest.mark.parametrize("unit", [b"?", b"&a=b", b"&token=", b";", b"&%74", b"=", b"/;a="])
+def test_looking_for_secrets_costs_linear_time(unit: bytes) -> None:
+    """Of a long query."""
+    began = time.thread_time()
+    line(target=b"/?" + unit * (64_000 // len(unit)))
+    assert time.thread_time() - began < 0.5

@@ -19,9 +19,12 @@ import structlog
 from structlog.typing import FilteringBoundLogger, WrappedLogger
 
 from proxy.control.telemetry.lines import LineWriter
-from proxy.core.printable import escape_controls
+from proxy.core.printable import LONGEST_VALUE, bounded_value, escape_controls
 
 STDERR = 2
+
+LONGEST_TRACEBACK: Final = 32768
+"""Characters of the one text that may be longer than others in a line."""
 
 PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 """Levels as syslog numbers them."""
@@ -80,6 +83,13 @@ def show_controls(
     return event
 
 
+def bound_texts(logger: WrappedLogger, method: str, event: MutableMapping[str, object]) -> MutableMapping[str, object]:
+    """Cut every text that is longer than anybody reads, tracebacks later than others."""
+    for key, value in event.items():
+        event[key] = bounded_value(value, LONGEST_TRACEBACK if key == "exception" else LONGEST_VALUE)
+    return event
+
+
 def is_journal(fd: int) -> bool:
     """Whether a file descriptor is connected to the journal (systemd.exec(5), `JOURNAL_STREAM`)."""
     stat = os.fstat(fd)
@@ -116,6 +126,7 @@ def configure_logs(*, level: str, log_format: str, fd: int = STDERR) -> LogStrea
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
+        bound_texts,
     ]
     if console:
         colours = terminal and "NO_COLOR" not in os.environ

@@ -140,3 +140,23 @@ def test_a_log_that_cannot_be_written_stops_nobody():
     assert not thread.is_alive()
     stream.close()
     os.close(full)
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_no_line_is_longer_than_anybody_reads(tmp_path: Path, log_format: str) -> None:
+    """Libraries quote whole what they could not understand."""
+    path = tmp_path / "log"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    stream = configure_logs(level="info", log_format=log_format, fd=fd)
+    log = structlog.get_logger()
+    log.error("defect", error="x" * 600_000, output=["y" * 600_000])
+    logging.getLogger("some.library").warning("z" * 600_000)
+    try:
+        raise ValueError("v" * 600_000)
+    except ValueError:
+        log.exception("admin.failed")
+    stream.close()
+    os.close(fd)
+    text = path.read_text()
+    assert "xxx" in text
+    assert len(text) < 100_000
