@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Collection
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -25,6 +24,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from proxy.control.admin.page import PAGE_FILES
 from proxy.control.admin.problems import ProblemResponse
 from proxy.control.token_file import TokenFile
+from proxy.core.messages import valid_host
+from proxy.core.routing import bare_host
 
 OPEN_PATHS = frozenset({"/", "/livez", "/readyz", *(f"/page/{name}" for name in PAGE_FILES)})
 """What is answered without the token: it holds no state but "ready or not", and probes send no token."""
@@ -39,11 +40,9 @@ SAME_SITE = frozenset({"same-origin", "none"})
 
 
 def host_of(authority: str) -> str:
-    """Give the host of `host:port` without the port, lower-case, brackets removed; "" when it is none."""
-    try:
-        return (urlsplit(f"//{authority}").hostname or "").rstrip(".")
-    except ValueError:
-        return ""
+    """Give the host of `host[:port]` without the port, lower-case, brackets removed; "" when it is anything else."""
+    written = authority.encode("ascii", "replace")
+    return bare_host(written).decode().strip("[]") if valid_host(written) else ""
 
 
 def is_loopback(host: str) -> bool:

@@ -36,7 +36,7 @@ async def test_loopback_names_are_served(proxy: FakeProxy, host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "[::1", "10.0.0.1"]
+    "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "[::1", "10.0.0.1", "127.0.0.1:1:2"]
 )
 async def test_a_name_that_somebody_made_point_here_is_refused(proxy: FakeProxy, host: str) -> None:
     """DNS rebinding: the page of evil.example must not read the state, not even by GET."""
@@ -171,7 +171,8 @@ def test_hosts_are_read_as_browsers_write_them() -> None:
     """Ports, brackets, case and a dot at the end do not matter."""
     assert host_of("LocalHost.:80") == "localhost"
     assert host_of("[::1]:80") == "::1"
-    assert host_of("a]b") == ""
+    for malformed in ("a]b", "a:1:2", "127.0.0.1:9900:80", "u@localhost", "localhost/x", "[::1]x", "local host", ""):
+        assert host_of(malformed) == ""
     assert is_loopback("127.8.9.1")
     assert not is_loopback("128.0.0.1")
     assert not is_loopback("localhost.example")

@@ -166,7 +166,11 @@ SPELLINGS = {
     b"/%61dmin/x": 503,
     b"/admin": 503,
     b"/adminx": 200,
-    b"/public/%252e%252e/admin": 200,
+    b"/public/%252e%252e/admin": 400,
+    b"/a%2fb/..;/admin/x": 400,
+    b"/x/..;/admin//..;/": 400,
+    b"/%5c./admin/..;/": 400,
+    b"/public%252f..%252fx": 200,
     b"/public/a/../b": 200,
     b"/public/a%2fb": 200,
 }

@@ -548,6 +548,37 @@ async def test_an_answer_before_the_body_is_whole_gives_the_rest_up():
         assert client.read.resets() == {1: ErrorCodes.NO_ERROR}
 
 
+async def test_a_backslash_is_refused_in_the_path_and_passed_in_the_query():
+    """As over HTTP/1.1, with an answer and a record; found: both were reset, which browsers show as a broken site."""
+    async with open_stage() as stage:
+        client = await connect_http2(stage)
+        await client.send(
+            client.write.headers(1, (*GET[:3], (b":path", b"/a\\b"))),
+            client.write.headers(3, (*GET[:3], (b":path", b"/find?q=C:\\temp"))),
+        )
+        line = await stage.backend.accept()
+        assert (await line.read_head()).startswith(b"GET /find?q=C:\\temp HTTP/1.1\r\n")
+        await line.send(OK)
+        await client.wait_end(3)
+        assert (client.status(1), client.status(3)) == (400, 200)
+        records = await stage.wait_records(2)
+        assert sorted(record["status"] for record in records) == [200, 400]
+
+
+async def test_the_same_head_may_come_again_and_again_with_max_forwards():
+    """Each time it is counted down once; found: the third was less by two, as both were one object (P6)."""
+    async with open_stage() as stage:
+        client = await connect_http2(stage)
+        fields = ((b":method", b"OPTIONS"), *GET[1:], (b"max-forwards", b"3"))
+        line = None
+        for stream in range(1, 13, 2):
+            await client.send(client.write.headers(stream, fields))
+            line = line or await stage.backend.accept()
+            assert b"max-forwards: 2\r\n" in await line.read_head()
+            await line.send(OK)
+            await client.wait_end(stream)
+
+
 async def test_a_malformed_request_ends_its_stream_only():
     """A name that is not one is reset, recorded with what can be told, and forgotten; the others are served (D1)."""
     async with open_stage() as stage:

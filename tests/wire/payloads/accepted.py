@@ -114,6 +114,7 @@ def _targets() -> list[Forwarded]:
         "L3 absolute-form with a query alone": (b"http://example.org?a=b", b"/?a=b"),
         "L3 absolute-form in capitals": (b"HTTP://EXAMPLE.ORG/a", b"/a"),
         "L4 empty query": (b"/?", b"/?"),
+        "L4 backslash in the query": (b"/find?q=C:\\temp\\x", b"/find?q=C:\\temp\\x"),
         "L4 every unreserved and reserved byte": (
             b"/-._~!$&'()*+,;=:@/?-._~!$&'()*+,;=:@/?",
             b"/-._~!$&'()*+,;=:@/?-._~!$&'()*+,;=:@/?",
