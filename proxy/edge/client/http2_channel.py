@@ -9,8 +9,7 @@ from proxy.edge.loop.stream import BLOCKED
 
 if TYPE_CHECKING:
     from proxy.edge.client.http2_stream import Http2Stream
-    from proxy.edge.exchange.tunnel import TunnelEnd
-    from proxy.edge.loop.stream import Data
+    from proxy.edge.loop.stream import Data, Owner
 
 
 class Http2Channel:
@@ -20,7 +19,7 @@ class Http2Channel:
 
     def __init__(self, stream: Http2Stream) -> None:
         self._stream = stream
-        self.owner: TunnelEnd | None = None
+        self.owner: Owner | None = None
         self.readable = True
         self.hangup = False
         self.broken = False
@@ -36,7 +35,7 @@ class Http2Channel:
         """Whether a source should stop."""
         return self._stream.backed_up
 
-    def own(self, owner: TunnelEnd) -> None:
+    def own(self, owner: Owner) -> None:
         """Give the channel to a tunnel's end."""
         self.owner = owner
 

@@ -11,10 +11,9 @@ come back (1012), and a moment to answer it; what the backend still says is drop
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from proxy.core.errors import Side
-from proxy.edge.exchange.plane import Connection
 from proxy.edge.loop.poller import DEAD, GONE
 from proxy.edge.loop.stream import BLOCKED, CRUMBS_BYTES, Stream
 from proxy.edge.loop.timers import NEVER
@@ -23,6 +22,7 @@ from proxy.wire.websocket import FrameTracker, close_frame
 if TYPE_CHECKING:
     from proxy.edge.exchange.exchange import Exchange
     from proxy.edge.exchange.plane import Plane
+    from proxy.edge.exchange.tunnel_stream import TunnelClient, TunnelStream
     from proxy.edge.upstream.upstream_connection import UpstreamConnection
 
 READS_AT_A_TIME: Final = 4
@@ -37,56 +37,6 @@ HALF_SECONDS: Final = 5.0
 """How long a client may be silent after it was given all that its backend said, which has closed its half: most have
 closed both."""
 CUT: Final = "cut at the end of the drain"
-
-
-class TunnelStream(Protocol):
-    """What carries the bytes of one side: a `Stream`, or something that is read and written like one."""
-
-    readable: bool
-    hangup: bool
-
-    @property
-    def broken(self) -> bool:
-        """Whether nothing can be written any more."""
-
-    @property
-    def unsent(self) -> int:
-        """Bytes that are kept because they were not taken."""
-
-    @property
-    def backed_up(self) -> bool:
-        """Whether a source should stop."""
-
-    def own(self, owner: TunnelEnd) -> None:
-        """Tell the end of a tunnel from now on what happens."""
-
-    def read_into(self, buffer: memoryview) -> int:
-        """As `Stream.read_into`."""
-
-    def write(self, data: bytes | memoryview) -> None:
-        """As `Stream.write`."""
-
-    def flush_kept(self) -> bool:
-        """As `Stream.flush_kept`."""
-
-    def stalled_at(self, seconds: float) -> float:
-        """As `Stream.stalled_at`."""
-
-    def end_writes(self) -> None:
-        """Say that nothing more will be written."""
-
-    def close(self) -> None:
-        """Close; idempotent."""
-
-    def break_off(self) -> None:
-        """Close because the other side broke, so that this shows where the protocol has a way; idempotent."""
-
-
-class TunnelClient(Connection, Protocol):
-    """A connection or stream of a client that becomes a tunnel."""
-
-    def give_stream(self) -> TunnelStream:
-        """Give what carries the bytes; the tunnel takes its place."""
 
 
 class Tunnel:
