@@ -33,5 +33,15 @@ def main() -> None:
         hotswap(prog_name="hotswap")
     except OSError as error:
         with suppress(OSError):
-            click.echo(f"what was to be printed could not be written: {error.strerror}", err=True)
+            click.echo(_explain(error), err=True)
         os._exit(ExitCode.FAILED)  # what is left to be written would fail as well
+
+
+def _explain(error: OSError) -> str:
+    """Say in words what a verb did not expect of the system: mostly that nobody reads what it prints."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return "the working directory was deleted: go to another one, or name files by their whole path"
+    where = "what was to be printed could not be written" if error.filename is None else os.fsdecode(error.filename)
+    return f"{where}: {error.strerror or error}"

@@ -149,7 +149,8 @@ def _understand(given: Any, path: Path | None) -> AdminTable:
     from proxy.core.config import AdminTable
     from proxy.core.config.fields import DIRECTORY
 
-    directory = os.getcwd() if path is None else str(path.absolute().parent)
+    # Without a file nothing in the table is relative to anything; the working directory may have been deleted.
+    directory = "/" if path is None else str(path.absolute().parent)
     try:
         return AdminTable.model_validate(given, context={DIRECTORY: directory})
     except ValidationError as error:

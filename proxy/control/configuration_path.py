@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from proxy.core.errors import MISSING, ConfigError, Problem
@@ -16,10 +17,14 @@ def find_configuration() -> Path:
     Raises:
         ConfigError: there is none.
     """
-    candidates = (Path.cwd() / FILE_NAME, SYSTEM_FILE)
+    candidates = [SYSTEM_FILE]
+    # A directory that was deleted has no path, and no file either: deploy scripts stand in releases that are gone.
+    with suppress(FileNotFoundError):
+        candidates.insert(0, Path.cwd() / FILE_NAME)
     for candidate in candidates:
-        if candidate.is_file():
-            return candidate
+        with suppress(PermissionError):
+            if candidate.is_file():
+                return candidate
     looked = " and ".join(map(str, candidates))
     raise ConfigError(
         [Problem(FILE_NAME, MISSING, f'looked for {looked}; name a file, or write one with "hotswap init"')]

@@ -27,6 +27,8 @@ ON_ITS_WAY = 0.1
 """Seconds that a connection stays open when all are to be closed, for a request that its client has sent already."""
 FIRST_ON_ITS_WAY = 1.0
 """The same of a connection over which nothing has come yet: whoever has just made it is about to ask."""
+STALLED = 5.0
+"""Seconds after which a client that does not read its answer counts as one that has left without a word."""
 
 
 class OnlyHttp11(H11Protocol):
@@ -63,6 +65,19 @@ class AdminConnection(TCPServer):
         self._log = log
         self._left = False
         self._http: OnlyHttp11 | None = None
+        self._heard = trio.current_time()
+        self._sending: float | None = None
+
+    def silent_since(self) -> float | None:
+        """Since when nobody waits for us over it: no whole request has come, or its answer is not read."""
+        if self._sending is not None and trio.current_time() - self._sending > STALLED:
+            return self._sending
+        asks = self._http is not None and self._http.stream is not None
+        return None if asks else self._heard
+
+    def evict(self) -> None:
+        """Close it at once, whatever it does."""
+        self.stream.socket.close()
 
     async def run(self) -> None:
         """Serve until either side closes; nothing but cancellation leaves this function."""
@@ -119,5 +134,12 @@ class AdminConnection(TCPServer):
         """
         if self._left and isinstance(event, Updated):
             return
-        with trio.CancelScope(shield=not isinstance(event, RawData)):
+        if isinstance(event, RawData):
+            self._sending = self._sending or trio.current_time()
+            try:
+                await super().protocol_send(event)
+            finally:
+                self._heard, self._sending = trio.current_time(), None
+            return
+        with trio.CancelScope(shield=True):
             await super().protocol_send(event)

@@ -7,6 +7,7 @@ it is cancelled it accepts nothing more, lets running calls answer for a moment,
 from __future__ import annotations
 
 import logging
+import socket
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from proxy.control.admin.application import build_application
 from proxy.control.admin.connection import AdminConnection
 from proxy.control.admin.containment import Containment
 from proxy.control.admin.guard import Guard
+from proxy.control.admin.places import TCP_PLACES, UNIX_PLACES, Places
 from proxy.control.admin.sockets import AdminDoor, open_admin_sockets
 from proxy.control.admin.verbs import Verbs
 from proxy.control.token_file import TokenFile
@@ -34,8 +36,8 @@ if TYPE_CHECKING:
 GRACE = 2.0
 """Seconds that running calls get at the end."""
 
-CONNECTIONS = 256
-"""How many may be open; more are closed unanswered, so that admin traffic never takes the files clients need."""
+EXHAUSTION_INTERVAL = 60.0
+"""Seconds between two lines that tell of a want of places."""
 
 RESTART_DELAY = 0.1
 LONGEST_RESTART_DELAY = 5.0
@@ -125,7 +127,8 @@ class _Server:
         self.hosting = trio.Event()
         self._context = WorkerContext(None)
         self._context.terminated = self._parting = _Parting()
-        self._open = 0
+        self._tcp, self._unix = Places(TCP_PLACES), Places(UNIX_PLACES)
+        self._told = float("-inf")
 
     def part(self) -> None:
         """Close idle connections, and the others with the answer that is under way: another process answers now."""
@@ -146,15 +149,19 @@ class _Server:
             await self._context.terminated.set()
 
     async def handle(self, stream: trio.SocketStream) -> None:
-        """Serve one connection, unless there are too many."""
-        if self._open >= CONNECTIONS:
-            self._log.warning("admin.connections_exhausted", limit=CONNECTIONS)
+        """Serve one connection, unless every place is taken by somebody who waits for an answer."""
+        places = self._unix if stream.socket.family == socket.AF_UNIX else self._tcp
+        connection = AdminConnection(self._application, self._config, self._context, stream, self._log)
+        if not places.take(connection):
+            now = trio.current_time()
+            if now - self._told > EXHAUSTION_INTERVAL:
+                self._told = now
+                self._log.warning("admin.connections_exhausted")
             return
-        self._open += 1
         try:
-            await AdminConnection(self._application, self._config, self._context, stream, self._log).run()
+            await connection.run()
         finally:
-            self._open -= 1
+            places.leave(connection)
 
 
 class _Parting:

@@ -1,0 +1,81 @@
+"""The command line where a deploy script or a cron job may stand: in directories that are gone, with streams closed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.hotswap import REPOSITORY, run_hotswap
+from tests.support.pools import command_pool, listeners
+
+
+def leave() -> None:
+    """Stand in a directory that is deleted."""
+    directory = tempfile.mkdtemp()
+    os.chdir(directory)
+    os.rmdir(directory)
+
+
+def close(*descriptors: int) -> Callable[[], None]:
+    """Close what a shell does by `<&-`."""
+
+    def closing() -> None:
+        for one in descriptors:
+            os.close(one)
+
+    return closing
+
+
+def hotswap(*arguments: str, before: Callable[[], None]) -> subprocess.CompletedProcess[str]:
+    environment = {"PYTHONPATH": str(REPOSITORY), "PATH": os.environ["PATH"], "NO_COLOR": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "proxy.cli", *arguments],
+        preexec_fn=before,
+        env=environment,
+        text=True,
+        check=False,
+        timeout=30,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+    )
+
+
+async def test_in_a_deleted_directory_a_proxy_is_found_by_its_address(tmp_path: Path) -> None:
+    """A deploy script may stand in a release that was removed; the file can be named by its whole path as well."""
+    async with run_hotswap(listeners() + command_pool(tmp_path, "backends.plain"), tmp_path) as proxy:
+        for how in (("--admin", f"unix:{proxy.admin.path}"), ("--config", str(proxy.config))):
+            done = hotswap("status", "--json", *how, before=leave)
+            assert done.returncode == 0, done.stderr
+    assert hotswap("check", str(proxy.config), before=leave).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("status",), 1),
+        (("check",), 2),
+        (("check", "hotswap.toml"), 1),
+        (("run",), 2),
+        (("init",), 1),
+    ],
+)
+def test_in_a_deleted_directory_the_reason_is_the_right_one(arguments: tuple[str, ...], code: int) -> None:
+    """Nothing that was to be printed could not be."""
+    done = hotswap(*arguments, before=leave)
+    assert done.returncode == code, done.stderr
+    assert "could not be written" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("descriptors", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
+def test_closed_streams_are_nobodys_place(descriptors: tuple[int, ...], tmp_path: Path) -> None:
+    """What is opened next would be written to; the verb does its work all the same."""
+    (tmp_path / "hotswap.toml").write_text(listeners() + command_pool(tmp_path, "backends.plain"), encoding="utf-8")
+    done = hotswap("check", str(tmp_path / "hotswap.toml"), before=close(*descriptors))
+    assert done.returncode == 0, done.stderr
