@@ -76,6 +76,12 @@ def unlock(client: AdminClient, pool: str) -> None:
     """End the lock that a failed rollout left on POOL, and fill its slots again."""
     changed = _order(client, "pools", pool, "unlock")["changed"]
     tell(f"pool {pool}: unlocked" if changed else f"pool {pool}: was not locked")
+    if not changed:
+        return
+    slots = client.get(path_of("v1", "pools", pool))["slots"]
+    empty = [str(slot["slot"]) for slot in slots if not any(one["state"] == "ready" for one in slot["backends"])]
+    if empty:
+        tell(f"  filled again, each from the release it had: slot {', '.join(empty)}")
 
 
 @click.command()

@@ -37,14 +37,16 @@ class TriggerState:
         pool: the name of the pool.
         supervised: the proxy runs its processes.
         slots: how many slots it has.
-        ready: how many of them have a backend that is ready and healthy.
+        ready: how many of them serve: they have a backend that is ready and healthy.
+        serving: the numbers of those.
+        drained: the numbers of those that an operator has taken out of rotation.
         strategy: how a backend would be replaced.
         storage_shared: the app's store admits more than one process at a time.
         locked: why the pool is locked, or None.
         rollout: the rollout that is running in this pool, or None.
         shutting_down: the proxy is stopping.
         takeover_in_progress: a new proxy process is taking over.
-        running: the number captured when the code that runs now was started; None without one.
+        running: the number captured when the code that serves now was started; None without one.
         offered: the number of the new release; None without one, `NOT_READ` before it was read.
         problems: what is wrong with the configuration that the rollout would use.
     """
@@ -53,6 +55,8 @@ class TriggerState:
     supervised: bool = True
     slots: int
     ready: int
+    serving: tuple[int, ...] = ()
+    drained: tuple[int, ...] = ()
     strategy: Strategy
     storage_shared: bool = True
     locked: str | None = None
@@ -70,6 +74,7 @@ class TriggerState:
             "supervised": self.supervised,
             "slots": self.slots,
             "ready": self.ready,
+            "drained": list(self.drained),
             "strategy": self.strategy.value,
             "storage_shared": self.storage_shared,
             "locked": self.locked,
@@ -99,13 +104,14 @@ def _not_supervised(state: TriggerState) -> str | None:
 
 
 def _pool_too_small(state: TriggerState) -> str | None:
-    if state.slots > 1 or state.strategy is Strategy.SURGE:
+    # Where nothing serves, nothing can be lost.
+    if state.slots > 1 or state.strategy is Strategy.SURGE or state.ready == 0:
         return None
     return f'pool {state.pool} has {_slots(state.slots)}; at least 2 are needed unless the strategy is "surge"'
 
 
 def _storage_exclusive(state: TriggerState) -> str | None:
-    if state.storage_shared:
+    if state.storage_shared or state.ready == 0:
         return None
     return f"the app of pool {state.pool} has a store for one process at a time (storage.shared is false)"
 
@@ -121,15 +127,23 @@ def _rollout_in_progress(state: TriggerState) -> str | None:
 
 
 def _not_ready(state: TriggerState) -> str | None:
-    if state.ready >= state.slots:
+    # Slots in which nothing is ready never refuse a reload, which is what repairs them: they are filled first.
+    others = state.slots - state.ready - len(state.drained)
+    if state.ready != 1 or not state.drained or others > 0 or state.strategy is Strategy.SURGE:
         return None
-    return f"pool {state.pool} has {state.ready} ready backends for {_slots(state.slots)}"
+    only = f"slot {state.serving[0]}" if state.serving else "one slot"
+    drained = ", ".join(str(slot) for slot in state.drained)
+    return (
+        f"{only} of pool {state.pool} alone serves, because an operator has drained slot {drained}, and replacing it "
+        f"would leave none; first: hotswap readmit {state.pool} {state.drained[0]}"
+    )
 
 
 def _compatibility_mismatch(state: TriggerState) -> str | None:
     running, offered = state.running, state.offered
-    # Without a number on both sides there is nothing to compare; an unreadable one is the next row's matter.
-    if not isinstance(running, str) or not isinstance(offered, str) or running == offered:
+    # Where nothing serves there is nothing to be incompatible with. Without a number on both sides there is nothing
+    # to compare; an unreadable one is the next row's matter.
+    if state.ready == 0 or not isinstance(running, str) or not isinstance(offered, str) or running == offered:
         return None
     return (
         f"the new code of pool {state.pool} has compatibility number {offered!r} and what runs now has "
@@ -139,8 +153,9 @@ def _compatibility_mismatch(state: TriggerState) -> str | None:
 
 def _compatibility_unreadable(state: TriggerState) -> str | None:
     for whose, number in (("the new code", state.offered), ("what runs now", state.running)):
-        # New code without a number has nothing to be compared with.
-        if isinstance(number, Unreadable) and state.offered is not None:
+        # New code without a number has nothing to be compared with, nor has any where nothing serves.
+        compared = state.offered is not None and (state.ready > 0 or number is state.offered)
+        if isinstance(number, Unreadable) and compared:
             return f"the compatibility number of {whose} in pool {state.pool} cannot be read: {number.detail}"
     return None
 

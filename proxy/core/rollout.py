@@ -1,11 +1,15 @@
 """A rollout as a whole: which slot's turn is next, and how it all ends.
 
 It replaces every backend of a pool, one slot at a time, and is a machine without a clock: facts go in (`on`),
-orders come out, whoever performs them brings the next facts. Between two steps it *waits* until every slot is
-ready, so that it never takes a second one out of rotation. Slots that are beyond hope do not hold it up: a
-queued one has its turn first, and one that was replaced and did not stay up fails the rollout. One at a time
-also means: the queue is a snapshot of slots and generations, so a slot that crashes before its turn is
-respawned by its supervisor, and what came back is replaced, once.
+orders come out, whoever performs them brings the next facts.
+
+A rollout repairs: slots that are vacant when it begins are filled first, all at once, straight from the new
+release, because there is nothing to drain. Then the others have their turn one at a time, those first that serve
+nobody anyway (unwell, or drained by an operator, which they stay). Between two turns it *waits* until every slot is
+ready, so that it never takes a second one out of rotation. Slots that are beyond hope do not hold it up: a queued
+one has its turn first, and one that was replaced and did not stay up fails the rollout. One at a time also means:
+the queue is a snapshot of slots and generations, so a slot that crashes before its turn is respawned by its
+supervisor, and what came back is replaced, once.
 
 | direction | ends when | outcome |
 |---|---|---|
@@ -106,7 +110,7 @@ class Rollout:
         locked: it ordered the pool to be locked.
         rolling_back: it goes backward.
         rolled_back: it went backward to the end.
-        step: the step at hand; None while it waits, and at the end.
+        at_hand: the steps at hand by slot, several only where slots are filled that were empty.
         steps: every step begun, in order.
     """
 
@@ -152,9 +156,12 @@ class Rollout:
         self.locked = False
         self.rolling_back = False
         self.rolled_back = False
-        self.step: Step | None = None
+        self.at_hand: dict[int, Step] = {}
         self.steps: list[Step] = []
         self._queue = [self._forward_step(queued) for queued in queue]
+        self._slots = frozenset(queued.slot for queued in queue)
+        self._looked = False
+        self._failure: tuple[str, str] | None = None
         self._untouched: list[Step] = []
         self._abort: AbortRequested | None = None
         self._started = started
@@ -165,6 +172,11 @@ class Rollout:
     def in_progress(self) -> bool:
         """It has not ended."""
         return self.outcome is Outcome.RUNNING
+
+    @property
+    def step(self) -> Step | None:
+        """The step at hand, the first of them; None while it waits, and at the end."""
+        return next(iter(self.at_hand.values()), None)
 
     def begin(self, *, now: float) -> tuple[Command, ...]:
         """Start; an empty queue is done at once."""
@@ -183,9 +195,9 @@ class Rollout:
             return ()
         match event:
             case SlotsSeen():
-                return self._look(event, now) if self.step is None else ()
+                return () if self.at_hand else self._look(event, now)
             case WaitTimedOut():
-                if self.step is not None:
+                if self.at_hand:
                     return ()
                 return self._fail("slots-not-ready", "the slots of the pool did not all become ready in time", now)
             case AbortRequested():
@@ -198,9 +210,8 @@ class Rollout:
                 | DrainTimedOut()
                 | OldExited()
             ):
-                if self.step is None or self.step.slot != event.slot:
-                    return ()
-                return self._advance(self.step, event, now)
+                step = self.at_hand.get(event.slot)
+                return () if step is None else self._advance(step, event, now)
             case _:
                 assert_never(event)
 
@@ -219,8 +230,8 @@ class Rollout:
 
     def role_of(self, slot: int, generation: int) -> Role | None:
         """Tell what a process of this slot and generation is to the step at hand; None if nothing."""
-        step = self.step
-        if step is None or step.slot != slot:
+        step = self.at_hand.get(slot)
+        if step is None:
             return None
         if generation == step.new_generation:
             return Role.REPLACEMENT
@@ -243,9 +254,9 @@ class Rollout:
             case Role.OLD:
                 return False
             case Role.REPLACEMENT:
-                assert self.step is not None
-                admitted = self.step.strategy is not Strategy.STOP_FIRST
-                return admitted and self.step.state in (StepState.DRAINING, StepState.STOPPING)
+                step = self.at_hand[slot]
+                admitted = step.strategy is not Strategy.STOP_FIRST
+                return admitted and step.state in (StepState.DRAINING, StepState.STOPPING)
 
     # Steps.
 
@@ -281,41 +292,56 @@ class Rollout:
         finished = {
             step.slot for step in self.steps if step.state is StepState.DONE and step.rollback is self.rolling_back
         }
-        fallen = sorted(finished & seen.lost)
+        # What an operator has drained serves nobody either, and is well.
+        lost = seen.lost - seen.drained - seen.unwell
+        vacant = frozenset() if self._looked else seen.vacant
+        first, self._looked = not self._looked, True
+        fallen = sorted(finished & lost)
         if fallen:
             slots = ", ".join(str(slot) for slot in fallen)
             return self._fail("slot-lost", f"slot {slots} did not stay up after it was replaced", now)
         # What is out of rotation anyway has its turn first: that cannot make things worse.
-        empty = [step for step in self._queue if step.old_gone or step.slot in seen.lost]
-        settled = seen.ready | seen.lost | {step.slot for step in empty}
-        if not settled.issuperset(range(self.size)):
+        empty = [step for step in self._queue if step.old_gone or step.slot in lost | vacant]
+        aside = [step for step in self._queue if step.slot in seen.unwell | seen.drained]
+        settled = seen.ready | lost | seen.drained | {step.slot for step in (*empty, *aside)}
+        if not settled.issuperset(self._slots) and not (first and empty):
             return ()
-        step = empty[0] if empty else self._queue[0]
+        if not empty:
+            step = aside[0] if aside else self._queue[0]
+            return self._take_up(step, StepStarted(slot=step.slot), now)
+        commands: tuple[Command, ...] = ()
+        for step in empty:
+            commands += self._take_up(step, SlotFoundEmpty(slot=step.slot), now)
+        return commands
+
+    def _take_up(self, step: Step, begin: StepEvent, now: float) -> tuple[Command, ...]:
         self._queue.remove(step)
-        self.step = step
+        self.at_hand[step.slot] = step
         self.steps.append(step)
-        begin = SlotFoundEmpty(slot=step.slot) if empty else StepStarted(slot=step.slot)
         return self._advance(step, begin, now)
 
     def _advance(self, step: Step, event: StepEvent, now: float) -> tuple[Command, ...]:
-        commands = step.on(event, now=now)
-        match step.state:
-            case StepState.DONE:
-                self.step = None
-                return commands + self._next(now)
-            case StepState.FAILED:
-                self.step = None
-                failure = step.failure
-                assert failure is not None, "the table leads to failed only past a failure"
-                self.output = self.output or failure.output
-                detail = f"the replacement in slot {step.slot} failed: {failure.detail or failure.reason}"
-                return commands + self._fail(failure.reason.value, detail, now)
-            case StepState.ABORTED:
-                self.step = None
-                assert self._abort is not None, "the table leads to aborted only past an abort"
-                return commands + self._end_aborted(self._abort, now)
-            case _:
-                return commands
+        commands: tuple[Command, ...] = step.on(event, now=now)
+        if not step.ended:
+            return commands
+        del self.at_hand[step.slot]
+        if step.state is StepState.FAILED and self._failure is None:
+            failure = step.failure
+            assert failure is not None, "the table leads to failed only past a failure"
+            self.output = self.output or failure.output
+            detail = f"the replacement in slot {step.slot} failed: {failure.detail or failure.reason}"
+            self._failure = failure.reason.value, detail
+            for other in tuple(self.at_hand.values()):
+                # They would come up from a release that was just found wanting.
+                commands += other.on(AbortRequested(), now=now)
+        if self.at_hand:
+            return commands
+        if self._failure is not None:
+            (reason, detail), self._failure = self._failure, None
+            return commands + self._fail(reason, detail, now)
+        if self._abort is not None and any(one.state is StepState.ABORTED for one in self.steps):
+            return commands + self._end_aborted(self._abort, now)
+        return commands + self._next(now)
 
     # Ends.
 
@@ -323,9 +349,12 @@ class Rollout:
         if self._abort is not None:
             return ()
         self._abort = event
-        if self.step is None:
+        if not self.at_hand:
             return self._end_aborted(event, now)
-        return self._advance(self.step, event, now)
+        commands: tuple[Command, ...] = ()
+        for step in tuple(self.at_hand.values()):
+            commands += self._advance(step, event, now)
+        return commands
 
     def _end_aborted(self, abort: AbortRequested, now: float) -> tuple[Command, ...]:
         if self.rolling_back:
@@ -353,7 +382,7 @@ class Rollout:
 
     def _end(self, outcome: Outcome, now: float, *, lock: bool = False) -> tuple[Command, ...]:
         self.outcome = outcome
-        self.step = None
+        self.at_hand = {}
         self.locked = lock
         self._ended = now
         end = EndRollout(outcome=outcome)

@@ -26,7 +26,7 @@ BAD: dict[RefusalCode, dict[str, Any]] = {
     RefusalCode.STORAGE_EXCLUSIVE: {"storage_shared": False},
     RefusalCode.POOL_LOCKED: {"locked": "rollout r1 failed"},
     RefusalCode.ROLLOUT_IN_PROGRESS: {"rollout": RolloutId("r7")},
-    RefusalCode.NOT_READY: {"ready": 0},
+    RefusalCode.NOT_READY: {"ready": 1, "serving": (1,), "drained": (0,)},
     RefusalCode.COMPATIBILITY_MISMATCH: {"offered": TWO},
     RefusalCode.COMPATIBILITY_UNREADABLE: {"offered": Unreadable("RESTART_EPOCH is empty")},
     RefusalCode.CONFIG_INVALID: {"problems": (Problem("pools.web.size", 0, "1 or more"),)},
@@ -92,7 +92,7 @@ def test_before_the_number_was_read_only_the_rows_above_it_are_judged():
     """So that the cheap rows can be judged before a command is run."""
     facts = {**BAD[RefusalCode.CONFIG_INVALID], "offered": NOT_READ}
     assert check_trigger(replace(GOOD, **facts)) is None
-    refused = check_trigger(replace(GOOD, **facts, ready=1))
+    refused = check_trigger(replace(GOOD, **facts, **BAD[RefusalCode.NOT_READY]))
     assert refused is not None
     assert refused.code is RefusalCode.NOT_READY
 
@@ -110,3 +110,30 @@ def test_problems_are_told_in_the_form_of_the_admin_api():
     refused = check_trigger(replace(GOOD, **BAD[RefusalCode.CONFIG_INVALID]))
     assert refused is not None
     assert refused.state["problems"] == [{"path": "pools.web.size", "value": "0", "allowed": "1 or more"}]
+
+
+@pytest.mark.parametrize(
+    ("facts", "code"),
+    [
+        ({"ready": 1}, None),
+        ({"ready": 0}, None),
+        ({"ready": 0, "drained": (0,)}, None),
+        ({"ready": 1, "serving": (1,), "drained": (0,)}, RefusalCode.NOT_READY),
+        ({"ready": 1, "serving": (1,), "drained": (0,), "strategy": Strategy.SURGE}, None),
+        ({"slots": 3, "ready": 1, "serving": (1,), "drained": (0,)}, None),
+        ({"slots": 3, "ready": 1, "serving": (1,), "drained": (0, 2)}, RefusalCode.NOT_READY),
+        ({"slots": 3, "ready": 2, "serving": (1, 2), "drained": (0,)}, None),
+        ({"slots": 1, "ready": 0}, None),
+        ({"ready": 0, "storage_shared": False}, None),
+        ({"ready": 0, "offered": TWO}, None),
+        ({"ready": 0, "running": Unreadable("no file")}, None),
+        ({"ready": 0, "offered": Unreadable("no file")}, RefusalCode.COMPATIBILITY_UNREADABLE),
+    ],
+)
+def test_a_reload_repairs_so_only_what_serves_and_would_be_lost_refuses_it(facts, code):
+    """`not-ready` is left for one case: the only one that serves, while an operator has drained all others."""
+    refused = check_trigger(replace(GOOD, **facts))
+    assert (refused and refused.code) == code
+    if refused is not None and code is RefusalCode.NOT_READY:
+        assert "slot 1 of pool web alone serves" in refused.detail
+        assert "hotswap readmit web 0" in refused.detail

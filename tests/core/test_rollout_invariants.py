@@ -51,6 +51,7 @@ from proxy.core.rollout_events import (
     SlotsSeen,
     WaitTimedOut,
 )
+from proxy.core.step_table import StepState
 from proxy.core.strategy import Balance, OnFailure, Strategy
 
 ADDRESS = TcpAddress("127.0.0.1", 1)
@@ -60,19 +61,31 @@ LIVING = {BackendState.STARTING, BackendState.READY, BackendState.DRAINING, Back
 class RolloutMachine(RuleBasedStateMachine):
     """One pool, one rollout, many accidents."""
 
-    @initialize(strategy=st.sampled_from(Strategy), on_failure=st.sampled_from(OnFailure), size=st.integers(1, 3))
-    def boot(self, strategy: Strategy, on_failure: OnFailure, size: int) -> None:
+    @initialize(
+        strategy=st.sampled_from(Strategy),
+        on_failure=st.sampled_from(OnFailure),
+        found=st.lists(st.sampled_from(["serving", "serving", "vacant", "drained", "unwell"]), min_size=1, max_size=4),
+    )
+    def boot(self, strategy: Strategy, on_failure: OnFailure, found: list[str]) -> None:
+        size = len(found)
         self.pool = Pool(name="web", balance=Balance.LEAST_IN_FLIGHT, size=size, supervised=True)
         self.pinned = dict.fromkeys(range(size), 1)
+        self.drained = {slot for slot in range(size) if found[slot] == "drained"}
         for slot in range(size):
-            self.become_ready(self.pool.add(slot=slot, generation=1, address=ADDRESS, now=0.0))
+            if found[slot] != "vacant":
+                self.become_ready(self.pool.add(slot=slot, generation=1, address=ADDRESS, now=0.0))
+            if found[slot] == "unwell":
+                self.pool.set_health(self.pool.backends[-1], Health.UNHEALTHY)
         self.claimed: Counter[Backend] = Counter()
-        self.crashed: set[int] = set()  # slots that wait for a respawn by the supervisor
+        self.crashed = {
+            slot for slot in range(size) if found[slot] == "vacant"
+        }  # slots that wait for a respawn by the supervisor
         self.dying: set[Backend] = set()  # replacements that were killed and are not reaped yet
         self.deadlines: set[int] = set()  # slots whose drain deadline may still pass
         self.overdue: set[int] = set()
         self.spawned: Counter[tuple[int, int]] = Counter()
         self.wanted_out: set[int] = set()  # slots out of rotation because of the rollout
+        self.filled: set[int] = set()  # slots that were empty, and that it fills
         self.ends: list[Outcome] = []
         self.events: deque[RolloutEvent] = deque()
         self.pumping = False
@@ -110,14 +123,26 @@ class RolloutMachine(RuleBasedStateMachine):
         self.pumping = False
 
     def look(self) -> None:
-        self.tell(SlotsSeen(ready=self.pool.ready_slots(), lost=self.pool.lost_slots()))
+        slots = frozenset(range(self.pool.size))
+        alive = slots & {b.slot for b in self.pool.backends if b.state in (BackendState.READY, BackendState.DRAINING)}
+        drained = alive & self.drained
+        ready = self.pool.ready_slots()
+        self.tell(
+            SlotsSeen(
+                ready=ready,
+                lost=self.pool.lost_slots(),
+                vacant=slots - alive,
+                drained=drained,
+                unwell=alive - drained - ready,
+            )
+        )
 
     def role(self, backend: Backend) -> Role | None:
         return self.rollout.role_of(backend.slot, backend.generation)
 
     def find(self, slot: int, role: Role) -> Backend | None:
         """The backend that a command is about; None if it is dead already."""
-        step = self.rollout.steps[-1]
+        step = next(step for step in reversed(self.rollout.steps) if step.slot == slot)
         generation = step.old_generation if role is Role.OLD else step.new_generation
         for backend in self.pool.backends:
             if (backend.slot, backend.generation) == (slot, generation):
@@ -126,6 +151,8 @@ class RolloutMachine(RuleBasedStateMachine):
 
     def become_ready(self, backend: Backend) -> None:
         self.pool.move(backend, BackendState.READY, now=0.0)
+        if backend.slot in self.drained:
+            self.pool.move(backend, BackendState.DRAINING, now=0.0)
         self.pool.set_health(backend, Health.HEALTHY)
 
     def bury(self, backend: Backend) -> None:
@@ -144,6 +171,7 @@ class RolloutMachine(RuleBasedStateMachine):
         match command:
             case WaitForSlots():
                 self.wanted_out.clear()
+                self.filled.clear()
                 self.look()
             case ClearSlot(slot=slot):
                 self.crashed.discard(slot)
@@ -151,7 +179,8 @@ class RolloutMachine(RuleBasedStateMachine):
                     assert backend.state is BackendState.STARTING, "nothing that serves is cleared away"
                     self.pool.move(backend, BackendState.STOPPING, now=0.0)
                     self.bury(backend)
-                self.begin_turn(slot)
+                assert not self.wanted_out, "what is empty is filled while nothing is out of rotation"
+                self.filled.add(slot)
             case DrainOld(slot=slot):
                 self.begin_turn(slot)
                 old = self.find(slot, Role.OLD)
@@ -159,7 +188,10 @@ class RolloutMachine(RuleBasedStateMachine):
                 self.overdue.discard(slot)
                 if old is not None:
                     self.pool.expect(slot)
-                    self.pool.move(old, BackendState.DRAINING, now=0.0)
+                    if old.state is not BackendState.DRAINING:
+                        self.pool.move(old, BackendState.DRAINING, now=0.0)
+                    elif not old.in_flight:
+                        self.tell(OldDrained(slot=slot))
             case SpawnReplacement(slot=slot, generation=generation):
                 self.begin_turn(slot)
                 self.spawned[slot, generation] += 1
@@ -184,7 +216,8 @@ class RolloutMachine(RuleBasedStateMachine):
             case ReadmitOld(slot=slot):
                 old = self.find(slot, Role.OLD)
                 assert old is not None
-                self.pool.move(old, BackendState.READY, now=0.0)
+                if slot not in self.drained:
+                    self.pool.move(old, BackendState.READY, now=0.0)
             case KillReplacement(slot=slot):
                 new = self.find(slot, Role.REPLACEMENT)
                 if new is None:
@@ -194,9 +227,11 @@ class RolloutMachine(RuleBasedStateMachine):
                     self.dying.add(new)
             case FinishStep(slot=slot):
                 self.wanted_out.discard(slot)
+                self.filled.discard(slot)
                 assert self.find(slot, Role.OLD) is None
             case FailStep(slot=slot) | AbortStep(slot=slot):
                 self.wanted_out.discard(slot)
+                self.filled.discard(slot)
                 assert self.find(slot, Role.REPLACEMENT) is None
             case LockPool(reason=reason):
                 self.pool.lock(reason)
@@ -207,10 +242,16 @@ class RolloutMachine(RuleBasedStateMachine):
                     self.crashed |= set(range(self.pool.size)) - filled
 
     def begin_turn(self, slot: int) -> None:
+        if slot in self.filled:
+            return
         if slot not in self.wanted_out:
             assert not self.wanted_out, "one slot at a time"
+            assert not self.filled, "what is empty is filled first"
             others = set(range(self.pool.size)) - {slot}
-            settled = self.pool.ready_slots() | self.pool.lost_slots() | self.left_empty()
+            unwell = {backend.slot for backend in self.pool.backends if backend.state is BackendState.READY}
+            queued = {report.slot for report in self.rollout.report(0.0).slots if report.state is StepState.PENDING}
+            settled = self.pool.ready_slots() | self.pool.lost_slots() | self.left_empty() | (unwell & queued)
+            settled |= {b.slot for b in self.pool.backends if b.state is BackendState.DRAINING} & self.drained
             assert others <= settled, "only after ready"
         self.wanted_out.add(slot)
 
@@ -339,6 +380,16 @@ class RolloutMachine(RuleBasedStateMachine):
         assert len(self.wanted_out) <= 1
 
     @invariant()
+    def several_are_at_hand_only_where_nothing_could_be_lost(self) -> None:
+        if len(self.rollout.at_hand) > 1:
+            assert not self.wanted_out
+            assert set(self.rollout.at_hand) <= self.filled
+
+    @invariant()
+    def what_an_operator_has_drained_stays_drained(self) -> None:
+        assert not self.pool.ready_slots() & self.drained
+
+    @invariant()
     def it_ends_once_and_then_nothing_is_in_progress(self) -> None:
         assert len(self.ends) == (0 if self.rollout.in_progress else 1)
         if self.ends:
@@ -350,8 +401,7 @@ class RolloutMachine(RuleBasedStateMachine):
     def no_slot_holds_more_than_the_old_one_and_its_replacement(self) -> None:
         held = Counter(backend.slot for backend in self.pool.backends)
         for slot, number in held.items():
-            here = self.rollout.step is not None and self.rollout.step.slot == slot
-            assert number <= (2 if here else 1)
+            assert number <= (2 if slot in self.rollout.at_hand else 1)
 
     @invariant()
     def the_pool_is_locked_only_by_an_unrepaired_failure(self) -> None:
@@ -383,9 +433,10 @@ class RolloutMachine(RuleBasedStateMachine):
             self.a_backend_that_was_told_to_stop_exits()
             self.look()
         assert not self.rollout.in_progress
-        assert all(backend.state is BackendState.READY for backend in self.pool.backends)
+        for backend in self.pool.backends:
+            assert backend.state is (BackendState.DRAINING if backend.slot in self.drained else BackendState.READY)
         if not self.pool.locked:
-            assert self.pool.ready_slots() == set(range(self.pool.size))
+            assert self.pool.ready_slots() == set(range(self.pool.size)) - self.drained
 
 
 TestRollout = RolloutMachine.TestCase

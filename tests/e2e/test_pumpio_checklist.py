@@ -208,9 +208,13 @@ async def test_row_7_the_first_reason_that_holds_is_the_answer(tmp_path: Path):
         await shop.wait_record("backend.not_respawned", slot=0)
         assert (await shop.refusal())["code"] == "pool-locked"
         (await shop.hotswap.admin.call("POST", "/v1/pools/web/unlock")).expect()
-        assert (await shop.refusal())["code"] == "not-ready"
+        # A slot that is empty refuses nothing; one that an operator has drained does, where no other would serve.
+        assert (await shop.refusal())["code"] == "compatibility-mismatch"
         gate.touch()
         await shop.full()
+        (await shop.hotswap.admin.call("POST", "/v1/pools/web/slots/0/drain")).expect()
+        assert (await shop.refusal())["code"] == "not-ready"
+        (await shop.hotswap.admin.call("POST", "/v1/pools/web/slots/0/readmit")).expect()
         assert (await shop.refusal())["code"] == "compatibility-mismatch"
         shop.releases.deploy(PLAIN)
         assert (await shop.refusal())["code"] == "compatibility-unreadable"

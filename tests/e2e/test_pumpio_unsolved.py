@@ -205,7 +205,7 @@ async def test_row_6_nothing_that_a_worker_sends_or_a_release_holds_stops_the_pr
         assert len({str(record["ignored"]) for record in ignored}) >= 5
 
 
-async def test_row_7_triggers_are_refused_until_every_slot_is_ready(tmp_path: Path):
+async def test_row_7_a_reload_fills_what_is_not_ready_and_never_counts_it_as_ready(tmp_path: Path):
     """During boot, and while a crashed backend is coming back: what counts is who lives, not what is configured."""
     gate, number = tmp_path / "gate", tmp_path / "number"
     command = f"while ! test -e {number}; do sleep 0.01; done; cat {number}"
@@ -217,22 +217,20 @@ async def test_row_7_triggers_are_refused_until_every_slot_is_ready(tmp_path: Pa
         assert (await shop.refused_signal())["code"] == "not-ready"
         number.write_text("1\n")
         await shop.wait_record("backend.starting", slot=1)
-        problem = await shop.refusal()
-        assert (problem["code"], problem["state"]["ready"], problem["state"]["slots"]) == ("not-ready", 0, 2)
-        assert (await shop.refused_signal())["code"] == "not-ready"
+        rollout = await shop.begin()
         gate.touch()
+        assert (await shop.finished(rollout))["outcome"] == "done"
         await shop.full()
-        assert (await shop.roll())["outcome"] == "done"
 
         gate.unlink()
         victim = (await shop.pids())[1]
         os.kill(victim, signal.SIGKILL)
         await shop.wait_record("backend.crashed", pid=victim)
-        problem = await shop.refusal()
-        assert (problem["code"], problem["state"]["ready"]) == ("not-ready", 1)
+        rollout = await shop.begin()
         gate.touch()
+        report = await shop.finished(rollout)
+        assert (report["outcome"], report["slots"][0]["slot"]) == ("done", 1)
         await shop.full()
-        assert (await shop.roll())["outcome"] == "done"
 
 
 async def test_row_8_a_replacement_is_asked_over_http_before_it_counts(tmp_path: Path):

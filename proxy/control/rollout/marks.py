@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from proxy.control.pools.static_pool import StaticPool
 from proxy.control.pools.supervised_pool import SupervisedPool
 from proxy.control.rollout.offer import Offer
+from proxy.core.compatibility import Compatibility
 from proxy.core.errors import RefusalCode, Refused
 from proxy.core.identity import RolloutId
 from proxy.core.refusal import TriggerState, check_trigger
@@ -19,6 +20,13 @@ from proxy.core.strategy import Strategy
 
 if TYPE_CHECKING:
     from proxy.control.runtime import Runtime
+
+
+def _compared(pool: SupervisedPool, offer: Offer) -> Compatibility | None:
+    """Give the number that new code is compared with: of what serves, one that differs where there are several."""
+    serving = [member.release.compatibility for member in pool.members if member.backend.claimable]
+    differing = [number for number in serving if number != offer.compatibility]
+    return (differing or serving or [pool.release.compatibility])[0]
 
 
 class Marks:
@@ -77,6 +85,7 @@ class Marks:
         """Judge a marked pool again, with all that was read meanwhile."""
         state = replace(
             self._facts(pool),
+            running=_compared(pool, offer),
             rollout=None,
             strategy=offer.table.rollout.strategy,
             storage_shared=offer.table.storage.shared,
@@ -101,6 +110,8 @@ class Marks:
             pool=pool.name,
             slots=core.size,
             ready=len(core.ready_slots()),
+            serving=tuple(sorted(core.ready_slots())),
+            drained=tuple(slot for slot in range(core.size) if pool.is_drained(slot)),
             strategy=pool.table.rollout.strategy,
             storage_shared=pool.table.storage.shared,
             locked=core.locked,

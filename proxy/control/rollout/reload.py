@@ -36,6 +36,7 @@ from proxy.core.config import Configuration, PoolTable, StaticPoolTable, Supervi
 from proxy.core.errors import MISSING, ConfigError, PoolNotStarted, Problem, RefusalCode, Refused
 from proxy.core.identity import RolloutId
 from proxy.core.rollout import QueuedSlot, Rollout, plan_queue
+from proxy.core.strategy import Strategy
 
 if TYPE_CHECKING:
     from proxy.control.runtime import Runtime
@@ -352,7 +353,8 @@ class Reloader:
             id=rollout_id,
             pool=pool.name,
             trigger=trigger,
-            strategy=table.rollout.strategy,
+            # A store for one process at a time admits no second one beside a backend that is merely unwell.
+            strategy=table.rollout.strategy if table.storage.shared else Strategy.STOP_FIRST,
             on_failure=table.rollout.on_failure,
             generation=pool.next_generation(offer.release),
             queue=plan_queue(queue, table.rollout.order, random.shuffle),

@@ -24,6 +24,7 @@ from proxy.control.rollout.telling import RolloutTelling
 from proxy.control.rollout.turn import Turn
 from proxy.core.backend import Backend
 from proxy.core.errors import BackendError, StartFailed, StartFailure
+from proxy.core.lifecycle import BackendState
 from proxy.core.pool import BackendDrained, CapacityFreed, PoolEvent
 from proxy.core.rollout import Role, Rollout
 from proxy.core.rollout_commands import (
@@ -56,7 +57,7 @@ from proxy.core.rollout_events import (
     SlotsSeen,
     WaitTimedOut,
 )
-from proxy.core.step_table import StepState
+from proxy.core.step import Step
 from proxy.processes.own_time import sleep_own_time
 
 
@@ -82,8 +83,7 @@ class RolloutRun:
         self._tasks = ContainedTasks(self._log, "rollout.crashed", on_crash=self._break_off)
         self._facts: deque[RolloutEvent] = deque()
         self._busy = False
-        self._turn: Turn | None = None
-        self._told: StepState | None = None
+        self._turns: dict[int, Turn] = {}
         self._waiting: trio.CancelScope | None = None
 
     async def perform(self) -> None:
@@ -127,8 +127,8 @@ class RolloutRun:
 
     def look_at_drain(self) -> None:
         """Note in the step at hand what its drain waits for, as it is now."""
-        if self._turn is not None:
-            self._turn.look_at_drain(self._surroundings.plane)
+        for turn in self._turns.values():
+            turn.look_at_drain(self._surroundings.plane)
 
     def note_exit(self, backend: Backend) -> None:
         """Take in that a backend died which nobody had told to go."""
@@ -150,8 +150,17 @@ class RolloutRun:
                 return
 
     def _look(self) -> SlotsSeen:
-        core = self._pool.core
-        return SlotsSeen(ready=core.ready_slots(), lost=core.lost_slots())
+        pool, core = self._pool, self._pool.core
+        ready, slots = core.ready_slots(), frozenset(range(core.size))
+        alive = slots & {member.backend.slot for member in pool.serving_members() if not member.leaving}
+        drained = frozenset(slot for slot in alive if pool.is_drained(slot))
+        return SlotsSeen(
+            ready=ready,
+            lost=core.lost_slots(),
+            vacant=slots - alive,
+            drained=drained,
+            unwell=alive - drained - ready,
+        )
 
     def _take_in(self, *facts: RolloutEvent) -> None:
         """Put facts in, and carry out what follows; called from anywhere, never raises."""
@@ -163,7 +172,7 @@ class RolloutRun:
             while self._facts:
                 fact = self._facts.popleft()
                 commands = self.rollout.on(fact, now=trio.current_time())
-                self._note_turn()
+                self._note_turns()
                 self._carry_out_all(commands)
         except Exception as error:
             self._log.error("rollout.crashed", exc_info=error)
@@ -171,15 +180,17 @@ class RolloutRun:
         finally:
             self._busy = False
 
-    def _note_turn(self) -> None:
-        """Tell of the step at hand when it has moved on, and begin a turn with each new step."""
-        step = self.rollout.step
-        if step is None:
-            return
-        if self._turn is None or self._turn.step is not step:
+    def _note_turns(self) -> None:
+        """Tell of the steps at hand that have moved on, and begin a turn with each new one."""
+        for step in self.rollout.at_hand.values():
+            self._note_turn(step)
+
+    def _note_turn(self, step: Step) -> None:
+        turn = self._turns.get(step.slot)
+        if turn is None or turn.step is not step:
             self._end_waiting()
             counts = self._surroundings.plane.pool_counts(self._pool.name)
-            self._turn = Turn(
+            turn = self._turns[step.slot] = Turn(
                 step=step,
                 old=self._pool.member_in(step.slot, step.old_generation),
                 starting=trio.CancelScope(),
@@ -187,11 +198,10 @@ class RolloutRun:
                 held=counts.held,
                 tunnels_closed=counts.tunnels_closed,
             )
-            self._turn.enter(self.rollout.id)
-            self._told = None
+            turn.enter(self.rollout.id)
             self._telling.turn_began(step)
-        if step.state is not self._told:
-            self._told = step.state
+        if step.state is not turn.told:
+            turn.told = step.state
             self._telling.step_moved(step)
 
     # Commands are carried out.
@@ -211,16 +221,16 @@ class RolloutRun:
                 self._drain_old(slot)
             case SpawnReplacement(slot=slot, generation=generation):
                 self._tasks.start(self._spawn_replacement, slot, generation)
-            case AdmitReplacement():
-                new = self._at_hand.new
+            case AdmitReplacement(slot=slot):
+                new = self._turns[slot].new
                 assert new is not None
                 pool.admit(new)
-            case CutOld():
-                self._cut_old()
+            case CutOld(slot=slot):
+                self._cut_old(slot)
             case RetireOld(slot=slot):
                 self._retire_old(slot)
-            case ReadmitOld():
-                self._readmit_old()
+            case ReadmitOld(slot=slot):
+                self._readmit_old(slot)
             case KillReplacement(slot=slot):
                 self._tasks.start(self._kill_replacement, slot)
             case FinishStep(slot=slot):
@@ -235,11 +245,6 @@ class RolloutRun:
                 self._end(outcome)
             case _:
                 assert_never(command)
-
-    @property
-    def _at_hand(self) -> Turn:
-        assert self._turn is not None, "commands about a slot come between the beginning and the end of its turn"
-        return self._turn
 
     def _wait_for_slots(self) -> None:
         self._end_waiting()
@@ -261,7 +266,7 @@ class RolloutRun:
             self._take_in(WaitTimedOut())
 
     def _drain_old(self, slot: int) -> None:
-        turn = self._at_hand
+        turn = self._turns[slot]
         old = turn.old
         if old is None or not old.alive:
             return
@@ -269,28 +274,37 @@ class RolloutRun:
         turn.in_flight = old.backend.in_flight
         old.drain_deadline = trio.current_time() + drain_timeout
         old.log.info("backend.draining", in_flight=turn.in_flight, drain_timeout=drain_timeout)
-        self._pool.drain(old)
+        if old.backend.state is not BackendState.DRAINING:
+            self._pool.drain(old)
+        elif not old.backend.in_flight:
+            # An operator has drained it already, and that it is done was told then.
+            self._take_in(OldDrained(slot=slot))
         self._tasks.start(self._alarm_drain, slot, drain_timeout)
 
     async def _alarm_drain(self, slot: int, drain_timeout: float) -> None:
-        step, old = self._at_hand.step, self._at_hand.old
+        step, old = self._turns[slot].step, self._turns[slot].old
         last_quarter = drain_timeout / 4
         await sleep_own_time(drain_timeout - last_quarter)
-        if self.rollout.step is step and old is not None and old.alive:
+        if self.rollout.at_hand.get(slot) is step and old is not None and old.alive:
             self._surroundings.plane.close_tunnels(old.backend, within=last_quarter)
         await sleep_own_time(last_quarter)
-        if self.rollout.step is step:
+        if self.rollout.at_hand.get(slot) is step:
             self._take_in(DrainTimedOut(slot=slot))
 
     async def _spawn_replacement(self, slot: int, generation: int) -> None:
-        turn, pool = self._at_hand, self._pool
+        turn, pool = self._turns[slot], self._pool
         reason = StartReason.ROLLBACK if turn.step.rollback else StartReason.ROLLOUT
         with turn.starting:
             try:
                 # In one go with the look at the scope: what was cancelled before it began starts nothing.
                 await trio.lowlevel.checkpoint()
                 release = pool.release_of(generation)
+                if turn.old is None:
+                    # Several may be filled at once; what takes the place of another is alone, and waits for nobody.
+                    turn.place = await self._surroundings.places.take((0, slot))
                 turn.new = pool.launch(slot, generation, release, reason, rollout=self.rollout.id)
+                if turn.place is not None:
+                    pool.tasks.start(turn.place.watch, turn.new.process.pid)
                 await pool.bring_up(turn.new)
             except StartFailed as failure:
                 self._replacement_failed(slot, failure.reason, failure.detail, failure.output)
@@ -298,13 +312,16 @@ class RolloutRun:
                 self._replacement_failed(slot, StartFailure.CANNOT_SERVE, error.detail)
             else:
                 self._take_in(ReplacementReady(slot=slot))
+            finally:
+                if turn.place is not None:
+                    turn.place.give_back()
 
     def _replacement_failed(self, slot: int, reason: StartFailure, detail: str, output: tuple[str, ...] = ()) -> None:
         self._telling.replacement_failed(slot, reason, detail, output)
         self._take_in(ReplacementFailed(slot=slot, reason=reason, detail=detail, output=output))
 
-    def _cut_old(self) -> None:
-        turn = self._at_hand
+    def _cut_old(self, slot: int) -> None:
+        turn = self._turns[slot]
         if turn.old is not None:
             around, old = self._surroundings, turn.old
             turn.note_cut(
@@ -312,7 +329,7 @@ class RolloutRun:
             )
 
     def _retire_old(self, slot: int) -> None:
-        old = self._at_hand.old
+        old = self._turns[slot].old
         if old is not None and old.alive:
             # Before anything else happens, so that its end from here on is no crash.
             self._pool.give_up(old)
@@ -322,15 +339,16 @@ class RolloutRun:
         stopped = await self._pool.retire(old)
         self._take_in(OldExited(slot=slot, killed=stopped.killed))
 
-    def _readmit_old(self) -> None:
-        old = self._at_hand.old
+    def _readmit_old(self, slot: int) -> None:
+        old = self._turns[slot].old
         if old is not None:
             old.drain_deadline = None
-            if self._pool.readmit(old):
+            # What an operator has drained stays drained.
+            if not self._pool.is_drained(slot) and self._pool.readmit(old):
                 old.log.info("backend.readmitted")
 
     async def _kill_replacement(self, slot: int) -> None:
-        turn = self._at_hand
+        turn = self._turns[slot]
         turn.starting.cancel()
         if turn.new is not None:
             await self._pool.discard(turn.new)
@@ -339,7 +357,7 @@ class RolloutRun:
     # Ends.
 
     def _end_turn(self, slot: int, event: str) -> None:
-        turn, self._turn = self._at_hand, None
+        turn = self._turns.pop(slot)
         turn.leave()
         exchanges = turn.counts(self._surroundings.plane.pool_counts(self._pool.name))
         self.rollout.count(slot, exchanges)
@@ -360,8 +378,8 @@ class RolloutRun:
         report = rollout.report(trio.current_time())
         pool.run = None
         pool.marked = None
-        if self._turn is not None:
-            self._turn.leave()
+        for turn in self._turns.values():
+            turn.leave()
         if outcome is Outcome.DONE:
             pool.pin(rollout.generation)
         self._telling.ended(outcome, report)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import trio
 
+from proxy.control.pools.start_places import Place
 from proxy.control.pools.supervised_backend import SupervisedBackend
 from proxy.control.pools.surroundings import Counts, Plane
 from proxy.core.exchange_view import SHOWN, ExchangeView
@@ -14,6 +15,7 @@ from proxy.core.identity import RolloutId
 from proxy.core.lifecycle import BackendState
 from proxy.core.report import ExchangeCounts
 from proxy.core.step import Step
+from proxy.core.step_table import StepState
 
 
 # Not frozen: it is filled in while the turn lasts.
@@ -29,6 +31,8 @@ class Turn:
         in_flight: exchanges in the old backend when it began to drain.
         cut: exchanges that were ended by force.
         retried, held, tunnels_closed: the pool's totals when the turn began.
+        told: the state of its step that was told last.
+        place: what allows it to start a backend in an empty slot, while others are filled too.
     """
 
     step: Step
@@ -40,6 +44,8 @@ class Turn:
     retried: int
     held: int
     tunnels_closed: int
+    told: StepState | None = None
+    place: Place | None = None
 
     def enter(self, rollout: RolloutId) -> None:
         """Have the lines about the old backend carry the rollout's id; those about the new one do from the start."""

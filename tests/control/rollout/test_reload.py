@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -125,23 +128,81 @@ async def test_a_locked_pool_refuses_until_it_is_unlocked(tmp_path):
         assert (await rolled(running)).outcome is Outcome.DONE
 
 
-async def test_a_trigger_while_a_slot_is_not_ready_is_refused(tmp_path):
-    """A drained slot counts as not ready."""
+async def test_a_trigger_that_would_take_the_last_one_out_that_serves_is_refused(tmp_path):
+    """The others are drained by an operator, which is the one case; and the way out is named."""
     async with open_runtime(web(tmp_path), tmp_path) as running:
         running.runtime.drain("web", 0)
-        assert (await refused(running)).code is RefusalCode.NOT_READY
+        refusal = await refused(running)
+        assert refusal.code is RefusalCode.NOT_READY
+        assert "hotswap readmit web 0" in refusal.detail
         running.runtime.readmit("web", 0)
         assert (await rolled(running)).outcome is Outcome.DONE
 
 
-async def test_a_trigger_while_the_pools_boot_is_refused(tmp_path):
-    """not-ready, for the signal too."""
-    config = web(tmp_path, "backends.plain", "--boot-seconds", "60")
-    async with open_runtime(config, tmp_path, booted=False) as running:
-        await running.wait(lambda: running.kinds().count("backend.added") == 2)
-        with pytest.raises(Refused) as refusal:
-            await running.runtime.reload_all(trigger="signal")
-        assert refusal.value.code is RefusalCode.NOT_READY
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("verb", ["reload_all", "reread_configuration"])
+async def test_a_pool_in_which_nothing_serves_is_started_from_the_new_release(tmp_path, verb, size):
+    """Whether it boots for ever, loops or has one slot only; nobody has to wait, to unlock or to restart."""
+    hangs = web(tmp_path, "backends.plain", "--boot-seconds", "60", size=size, storage={"shared": False})
+    async with open_runtime(hangs, tmp_path, booted=False) as running:
+        await running.wait(lambda: "backend.added" in running.kinds())
+        running.write(web(tmp_path, size=size))
+        (rollout,) = (await getattr(running.runtime, verb)(trigger="signal")).rollouts
+        await running.runtime.wait_rollout(rollout.id)
+        assert rollout.outcome is Outcome.DONE
+        assert running.generations() == [2] * size
+        assert len(running.runtime.pools["web"].core.backends) == size
+
+
+async def test_a_slot_that_cannot_start_any_more_is_repaired_by_the_reload(tmp_path):
+    """It is filled first, straight from the new release, while the other one serves; then that has its turn."""
+    flag = tmp_path / "good"
+    flag.touch()
+    command = ["sh", "-c", f"test -e {flag} && exec {sys.executable} -m backends.plain"]
+    async with open_runtime(web(tmp_path, command=command), tmp_path) as running:
+        flag.unlink()
+        victim = running.runtime.pools["web"].core.backends[0]
+        assert victim.pid is not None
+        os.kill(victim.pid, signal.SIGKILL)
+        await running.wait(lambda: running.kinds().count("backend.failed") >= 2)
+        running.write(web(tmp_path))
+        rollout = await rolled(running)
+        assert rollout.outcome is Outcome.DONE
+        assert rollout.steps[0].slot == victim.slot
+        assert running.generations() == [2, 2]
+
+
+async def test_a_slot_that_an_operator_drained_is_replaced_and_stays_drained(tmp_path):
+    """Before those that serve, and a failure leaves it drained too."""
+    async with open_runtime(web(tmp_path, size=3), tmp_path) as running:
+        running.runtime.drain("web", 1)
+        rollout = await rolled(running)
+        assert rollout.outcome is Outcome.DONE
+        assert rollout.steps[0].slot == 1
+        core = running.runtime.pools["web"].core
+        assert core.ready_slots() == {0, 2}
+        assert {backend.generation for backend in core.backends} == {2}
+        running.write(web(tmp_path, "backends.nothing", size=3))
+        assert (await rolled(running)).outcome is Outcome.FAILED
+        assert core.ready_slots() == {0, 2}
+        assert running.runtime.pools["web"].is_drained(1)
+
+
+async def test_all_slots_that_are_empty_are_filled_at_once_and_one_failure_ends_it(tmp_path):
+    """The others are not left half-way, and nothing of theirs stays."""
+    async with open_runtime(web(tmp_path, "backends.nothing", size=4), tmp_path, booted=False) as running:
+        await running.wait(lambda: running.kinds().count("backend.failed") >= 4)
+        running.write(web(tmp_path, "backends.faulty", "dies-at-start", "--seconds", "0.5", size=4))
+        rollout = await rolled(running)
+        assert rollout.outcome is Outcome.FAILED
+        assert len(rollout.steps) == 4
+        assert {step.state.value for step in rollout.steps} <= {"failed", "aborted"}
+        core = running.runtime.pools["web"].core
+        assert core.locked is not None
+        assert not core.backends
+        running.write(web(tmp_path, size=4))
+        assert running.runtime.unlock("web")
+        assert (await rolled(running)).outcome is Outcome.DONE
 
 
 async def test_a_stop_before_there_are_pools_is_the_first_reason(tmp_path):
