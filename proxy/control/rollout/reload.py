@@ -89,7 +89,10 @@ class Reloader:
             async with self._turn:
                 config, problems = await self._load()
                 for pool in self._coming_back(config):
-                    marked[pool.name] = self._marks.mark(pool)
+                    try:
+                        marked[pool.name] = self._marks.mark(pool)
+                    except Refused as refused:
+                        refusals[pool.name] = refused
                 return await self._take_over(config, problems, marked, refusals, trigger)
         finally:
             self._marks.unmark(marked)

@@ -484,3 +484,114 @@ async def test_a_static_pool_that_takes_the_place_of_another_has_to_answer(tmp_p
         assert (await running.fetch("/whoami")).json()["pool"] == "web"
         running.write(web(tmp_path) + STATIC)
         assert "pool legacy added" in (await running.runtime.reread_configuration()).changes
+
+
+@pytest.mark.parametrize("verb", ["reload_all", "reread_configuration"])
+@pytest.mark.parametrize("changed", [{}, {"max_in_flight": 7}])
+async def test_a_pool_that_is_put_back_before_it_has_gone_goes_on(tmp_path, verb, changed):
+    """What is in flight in it ends as it would have, and a changed definition is rolled in as ever."""
+    slow = listeners() + command_pool(tmp_path, "backends.plain", drain_timeout="60s")
+    other = '[[routes]]\npath = "/other"\npool = "legacy"\n' + STATIC
+    without = table("listeners.public", {"bind": ["127.0.0.1:0"]}) + other
+    async with open_runtime(slow + other, tmp_path, booted=False) as running, trio.open_nursery() as nursery:
+        await running.wait(lambda: running.runtime.booted)
+        pool, answers = running.runtime.pools["web"], []
+
+        async def ask() -> None:
+            answers.append((await running.fetch("/slow?seconds=2")).status)
+
+        nursery.start_soon(ask)
+        with trio.fail_after(5):
+            while not any(backend.in_flight for backend in pool.core.backends):
+                await trio.sleep(0.01)
+        running.write(without)
+        assert "pool web removed" in (await running.runtime.reread_configuration()).changes
+        running.write(
+            slow.replace("drain_timeout", "max_in_flight = 7\ndrain_timeout") + other if changed else slow + other
+        )
+        answer = await getattr(running.runtime, verb)(trigger="test")
+        assert "pool web goes on" in answer.changes
+        assert running.runtime.pools["web"] is pool
+        assert len(answer.rollouts) == (0 if verb == "reread_configuration" and not changed else 1)
+        for rollout in answer.rollouts:
+            await running.runtime.wait_rollout(rollout.id)
+            assert rollout.outcome is Outcome.DONE
+        await running.wait(lambda: len(pool.core.ready_slots()) == 2)
+    assert answers == [200]
+
+
+def _missing_certificate(tmp_path: Path) -> str:
+    files = [{"cert": str(tmp_path / "none.pem"), "key": str(tmp_path / "none.key")}]
+    return web(tmp_path) + table("listeners.tls", {"bind": ["127.0.0.1:0"], "tls": {"certificates": files}})
+
+
+def _port_in_use(tmp_path: Path) -> str:
+    port = int((tmp_path / "taken").read_text())
+    return web(tmp_path) + table("listeners.more", {"bind": [f"127.0.0.1:{port}"]})
+
+
+def _environment_that_is_none(tmp_path: Path) -> str:
+    (tmp_path / "environment").write_text("this is no line of it\n")
+    return web(tmp_path, environment_file=str(tmp_path / "environment"))
+
+
+def _number_that_cannot_be_read(tmp_path: Path) -> str:
+    return web(tmp_path, compatibility={"command": ["false"]})
+
+
+def _broken_pool(tmp_path: Path) -> str:
+    return web(tmp_path) + command_pool(tmp_path, "backends.nothing").replace("[pools.web]", "[pools.new]")
+
+
+def _pool_that_cannot_be_read(tmp_path: Path) -> str:
+    new = command_pool(tmp_path, "backends.plain", environment_file=str(tmp_path / "environment"))
+    (tmp_path / "environment").write_text("this is no line of it\n")
+    return web(tmp_path) + new.replace("[pools.web]", "[pools.new]")
+
+
+def _no_toml(tmp_path: Path) -> str:
+    return web(tmp_path) + "]["
+
+
+PARTS = (
+    _missing_certificate,
+    _port_in_use,
+    _environment_that_is_none,
+    _number_that_cannot_be_read,
+    _broken_pool,
+    _pool_that_cannot_be_read,
+    _no_toml,
+)
+
+
+async def test_whichever_part_of_the_preparation_fails_nothing_has_changed(tmp_path):
+    """One after the other, by both verbs; then the same proxy takes over a configuration that is right."""
+    async with open_runtime(web(tmp_path), tmp_path) as running:
+        runtime = running.runtime
+        address = running.target().address
+        assert isinstance(address, tuple)
+        (tmp_path / "taken").write_text(str(address[1]))
+
+        def picture() -> tuple[object, ...]:
+            pids = [backend.pid for pool in runtime.pools.values() for backend in pool.core.backends]
+            return runtime.config, list(runtime.pools), pids, set(runtime.plane.listeners), running.generations()
+
+        async def settled() -> int:
+            while set(runtime.plane.gates) != {"web"} or runtime.pools.proving:
+                await trio.sleep(0.01)
+            return len(os.listdir("/proc/self/fd"))
+
+        before, descriptors = picture(), await settled()
+        for part in PARTS:
+            for verb in (runtime.reread_configuration, runtime.reload_all):
+                running.write(part(tmp_path))
+                with pytest.raises((ConfigError, Refused, PoolNotStarted)):
+                    await verb(trigger="test")
+                assert picture() == before, part.__name__
+        with trio.fail_after(10):
+            while await settled() > descriptors:
+                await trio.sleep(0.05)
+        running.write(web(tmp_path, max_in_flight=7))
+        (rollout,) = (await runtime.reread_configuration()).rollouts
+        await runtime.wait_rollout(rollout.id)
+        assert rollout.outcome is Outcome.DONE
