@@ -32,14 +32,10 @@ _OF_HEADS: Final = (frames.HEADERS, frames.CONTINUATION)
 EFFORT: Final = 256
 """What is read before others have their turn: so many small pieces of bodies, or what is as much work as they are."""
 PASSED_EFFORT: Final = 9
-_SETTINGS_BYTES: Final = 84
+SETTINGS_BYTES: Final = 84
 """A frame that h2 reads, and so many bytes of settings, as against a small piece of a body."""
 _CRUMB_BYTES: Final = frames.HEADER_BYTES
 """A piece of a body that is smaller than this is less than what carries it, and is paid for."""
-
-_KNOWN_SETTINGS: Final = frozenset(code.to_bytes(2, "big") for code in (1, 2, 3, 4, 5, 6, 8))
-"""Those that h2 acts on. It would keep any other as well, for each connection, and never sees them (RFC 9113 6.5.2)."""
-_SETTING_BYTES: Final = 6
 
 
 class Http2Session(Http2Heads):
@@ -194,19 +190,12 @@ class Http2Session(Http2Heads):
             self._settled = True
             self._heads_read += 1
         length = len(payload)
-        self._effort -= length // _SETTINGS_BYTES
+        self._effort -= length // SETTINGS_BYTES
         self.budget.take(Cost.ANSWERED_FRAME + length // SETTINGS_BYTES_A_POINT)
         if flags & frames.ACK and length:
             self._fail(ErrorCodes.FRAME_SIZE_ERROR, "an acknowledgement says nothing else")
             return
-        if length % _SETTING_BYTES == 0:
-            known = {}
-            for place in range(0, length, _SETTING_BYTES):
-                code = payload[place : place + 2]
-                if code in _KNOWN_SETTINGS:
-                    known[code] = payload[place : place + _SETTING_BYTES]
-            payload = b"".join(known.values())
-        self._pass_on(frames.write_frame(frames.SETTINGS, flags, stream_id, payload))
+        self._pass_on(frames.write_frame(frames.SETTINGS, flags, stream_id, frames.known_settings(payload)))
 
     def _on_window_update(self, stream_id: int, payload: bytes) -> None:
         self.budget.take(Cost.IDLE_FRAME)

@@ -21,7 +21,6 @@ from typing import Final
 from h2.errors import ErrorCodes
 from h2.events import RemoteSettingsChanged
 from h2.exceptions import ProtocolError
-from h2.settings import SettingCodes
 from hpack.exceptions import HPACKError, OversizedHeaderListError
 
 from proxy.core.errors import UpstreamBroken
@@ -34,10 +33,13 @@ from proxy.wire.http2_client_writer import CONNECTION_WINDOW, LIST_BYTES, OVERSI
 
 INTERIMS: Final = 32
 """Informational responses before the final one: they pass no window."""
-FRAMES_AT_A_TIME: Final = 512
-"""Frames read before others get their turn: about a millisecond."""
-
-_KNOWN_SETTINGS: Final = frozenset(SettingCodes)
+EFFORT: Final = 512
+"""What is read before others get their turn: so many small frames of bodies, or what is as much work as they are."""
+PASSED_EFFORT: Final = 9
+SETTINGS_BYTES: Final = 84
+HEAD_EFFORT: Final = 6
+HEAD_BYTES: Final = 64
+"""A frame that h2 reads, so many bytes of settings, a head, and so many bytes of one, as against such a frame."""
 
 
 class Http2ClientSession(Http2ClientWriter):
@@ -53,6 +55,7 @@ class Http2ClientSession(Http2ClientWriter):
         "_block",
         "_block_ended",
         "_block_stream",
+        "_effort",
         "_gathering",
         "_inbound",
         "_items",
@@ -73,6 +76,7 @@ class Http2ClientSession(Http2ClientWriter):
         self._block: bytearray | None = None
         self._block_stream = 0
         self._block_ended = False
+        self._effort = 0  # what is left of it for this reading
         self.settled = False
         self.more = False
         self.answered = 0
@@ -82,11 +86,11 @@ class Http2ClientSession(Http2ClientWriter):
         items = self._items = []
         buffer = self._rest + bytes(data) if self._rest else bytes(data)
         place, end = 0, len(buffer)
-        left = FRAMES_AT_A_TIME
+        self._effort = EFFORT
         stream_id = 0
         unpack = frames.HEADER.unpack_from
         try:
-            while left and self.error is None and end - place >= frames.HEADER_BYTES:
+            while self._effort > 0 and self.error is None and end - place >= frames.HEADER_BYTES:
                 high, low, kind, flags, stream_id = unpack(buffer, place)
                 length = high << 8 | low
                 if length > frames.MAX_FRAME or (not self.settled and kind != frames.SETTINGS):
@@ -98,12 +102,12 @@ class Http2ClientSession(Http2ClientWriter):
                 stream_id &= frames.MAX_STREAM
                 self._read_frame(kind, flags, stream_id, buffer, start, start + length)
                 place = start + length
-                left -= 1
+                self._effort -= 1
         except ProtocolError as error:
             self._machine.clear_outbound_data_buffer()
             self._fail(error.error_code, type(error).__name__)
         self._rest = buffer[place:] if place < end else b""
-        self.more = not left and len(self._rest) >= frames.HEADER_BYTES and self.error is None
+        self.more = self._effort <= 0 and len(self._rest) >= frames.HEADER_BYTES and self.error is None
         self._put_out_bodies()
         if self.error is not None and stream_id in self._streams:
             items.append(Lost(stream_id, self.error, answered=True))
@@ -150,6 +154,7 @@ class Http2ClientSession(Http2ClientWriter):
 
     def _pass_on(self, frame: bytes) -> None:
         """Have h2 read a frame of the connection, and tell what came of it."""
+        self._effort -= PASSED_EFFORT
         machine = self._machine
         changed = any(isinstance(event, RemoteSettingsChanged) for event in machine.receive_data(frame))
         said = machine.data_to_send()
@@ -163,16 +168,11 @@ class Http2ClientSession(Http2ClientWriter):
         if not self.settled and flags & frames.ACK:
             self._fail(ErrorCodes.PROTOCOL_ERROR, "the first frame is not SETTINGS")
             return
-        if flags & frames.ACK or len(payload) % 6:
-            known = payload
-        else:
-            # What is not known is ignored (RFC 9113 6.5.2), before h2 would keep it.
-            known = b"".join(
-                payload[place : place + 6]
-                for place in range(0, len(payload), 6)
-                if int.from_bytes(payload[place : place + 2], "big") in _KNOWN_SETTINGS
-            )
-        self._pass_on(frames.write_frame(frames.SETTINGS, flags, stream_id, known))
+        if flags & frames.ACK and payload:
+            self._fail(ErrorCodes.FRAME_SIZE_ERROR, "an acknowledgement says nothing else")
+            return
+        self._effort -= len(payload) // SETTINGS_BYTES
+        self._pass_on(frames.write_frame(frames.SETTINGS, flags, stream_id, frames.known_settings(payload)))
         self.settled = True
 
     def _on_window_update(self, stream_id: int, payload: bytes) -> None:
@@ -297,6 +297,7 @@ class Http2ClientSession(Http2ClientWriter):
 
     def _on_block(self, stream_id: int, block: bytes, *, ended: bool) -> None:
         """A whole field block; it is decoded whatever becomes of it, because later ones build on it."""
+        self._effort -= HEAD_EFFORT + len(block) // HEAD_BYTES
         try:
             fields = self._decoder.read(block)
         except OversizedHeaderListError:

@@ -39,6 +39,27 @@ MAX_WINDOW: Final = (1 << 31) - 1
 MAX_STREAM: Final = (1 << 31) - 1
 
 
+_KNOWN_SETTINGS: Final = frozenset(code.to_bytes(2, "big") for code in (1, 2, 3, 4, 5, 6, 8))
+_SETTING_BYTES: Final = 6
+
+
+def known_settings(payload: bytes) -> bytes:
+    """Of a payload of SETTINGS what h2 acts on, each setting as it was said last.
+
+    It would keep any other as well, for each connection, and never sees them (RFC 9113 6.5.2). A payload of the wrong
+    length is left as it is.
+    """
+    length = len(payload)
+    if length % _SETTING_BYTES:
+        return payload
+    known = {}
+    for place in range(0, length, _SETTING_BYTES):
+        code = payload[place : place + 2]
+        if code in _KNOWN_SETTINGS:
+            known[code] = payload[place : place + _SETTING_BYTES]
+    return b"".join(known.values())
+
+
 def dependency(payload: bytes, place: int) -> int:
     """The stream that another depends on, by what stands at this place (RFC 7540 6.3)."""
     return int.from_bytes(payload[place : place + 4], "big") & MAX_STREAM

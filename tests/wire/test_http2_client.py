@@ -10,7 +10,7 @@ from h2.settings import SettingCodes
 from proxy.core.messages import Field
 from proxy.wire import http2_frames as frames
 from proxy.wire.http2_backend_items import Body, Ended, Item, Lost, Responded, Trailed
-from proxy.wire.http2_client import FRAMES_AT_A_TIME, INTERIMS, Http2ClientSession
+from proxy.wire.http2_client import EFFORT, INTERIMS, Http2ClientSession
 from proxy.wire.http2_client_writer import STREAM_WINDOW
 
 REQUEST: list[Field] = [(b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"a"), (b":path", b"/")]
@@ -156,7 +156,7 @@ def test_frames_of_a_byte_come_out_joined_and_a_few_at_a_time():
     """Found: 84,000 sends for 14 turns, while everybody else waited for a second."""
     session = begin()
     read_all(session, head(1, OK) + head(3, OK))
-    count = FRAMES_AT_A_TIME
+    count = EFFORT
     said = b"".join(data(1 + number % 2 * 2, b"%c" % (97 + number % 26)) for number in range(4 * count))
     first = session.feed(said)
     assert [type(item) for item in first] == [Body, Body]

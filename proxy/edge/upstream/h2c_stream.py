@@ -243,7 +243,7 @@ class H2cStream:
         elif exchange.request_done and self.received:
             self.await_backend(exchange.response_timeout)  # after an interim response
         exchange.flush()
-        if self.exchange is not None and exchange.downstream_backed_up:
+        if self.exchange is not None and (exchange.downstream_backed_up or exchange.responder.shut_out):
             self.paused = True
 
     def on_window(self) -> None:
