@@ -205,7 +205,7 @@ class Http2ClientSession(Http2ClientWriter):
         if len(payload) != 4:
             self._fail(ErrorCodes.FRAME_SIZE_ERROR, "RST_STREAM has four bytes")
         elif self._stream_of(stream_id) is not None:
-            del self._streams[stream_id]
+            self._drop(stream_id)
             code = int.from_bytes(payload, "big")
             name = ErrorCodes(code).name if code <= ErrorCodes.HTTP_1_1_REQUIRED else str(code)
             refused = code == ErrorCodes.REFUSED_STREAM
@@ -348,7 +348,7 @@ class Http2ClientSession(Http2ClientWriter):
         stream.remote_ended = True
         self._items.append(Ended(stream_id))
         if stream.local_ended:
-            del self._streams[stream_id]
+            self._drop(stream_id)
 
     def _break_stream(self, stream_id: int, code: int, detail: str) -> None:
         """A stream error: the exchange fails, and what came of its response in this read is not believed either."""

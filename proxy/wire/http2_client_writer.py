@@ -20,7 +20,12 @@ from proxy.wire.field_compression import FieldDecoder, FieldEncoder
 
 MAX_STREAMS: Final = 100
 """Exchanges at a time on one connection, whatever the backend allows."""
-STREAM_WINDOW: Final = 128 * 1024
+STREAM_WINDOW: Final = 16 * 1024
+"""What a backend may send of a response that its client has taken nothing of: so much waits for each stream."""
+GROWTH: Final = 112 * 1024
+GROWING_STREAMS: Final = 16
+"""A body that has been flowing gets so much more window, as long as not more streams of the connection have it: a
+client that takes nothing of a hundred answers cannot have us keep a hundred large ones."""
 CONNECTION_WINDOW: Final = 4 * 1024 * 1024
 LAST_STREAM: Final = 1 << 30
 """After so many a new connection is better than an overflow."""
@@ -52,12 +57,14 @@ class Stream:
         "place",
         "remote_ended",
         "responded",
+        "window",
     )
 
     def __init__(self, window: int, *, bodiless: bool) -> None:
         self.outbound_flow_control_window = window
         self.max_outbound_frame_size = frames.MAX_FRAME
         self.inbound = STREAM_WINDOW
+        self.window = STREAM_WINDOW
         self.owed = 0  # bytes that went on and were not told yet
         self.bodiless = bodiless  # asked for with HEAD
         self.responded = False
@@ -80,6 +87,7 @@ class Http2ClientWriter:
     __slots__ = (
         "_decoder",
         "_encoder",
+        "_grown",
         "_last_stream",
         "_machine",
         "_out",
@@ -110,6 +118,7 @@ class Http2ClientWriter:
             machine.data_to_send(),
             frames.write_window_update(0, CONNECTION_WINDOW - frames.FIRST_WINDOW),
         ]
+        self._grown = 0  # streams with more window
         self._last_stream = -1
         self.error: str | None = None
         self.leaving = False
@@ -176,7 +185,7 @@ class Http2ClientWriter:
             self._out.append(frames.write_data_header(stream_id, 0, end=True))
         stream.local_ended = True
         if stream.remote_ended:
-            del self._streams[stream_id]
+            self._drop(stream_id)
 
     def credit(self, stream_id: int, size: int) -> None:
         """Bytes of a response's body have gone on: the backend may send as many more."""
@@ -184,14 +193,18 @@ class Http2ClientWriter:
         if stream is None or stream.remote_ended:
             return
         stream.owed += size
-        if stream.owed >= STREAM_WINDOW // 2:
+        if stream.owed >= stream.window // 2:
+            if stream.window == STREAM_WINDOW and self._grown < GROWING_STREAMS:
+                self._grown += 1
+                stream.window += GROWTH
+                stream.owed += GROWTH
             self._out.append(frames.write_window_update(stream_id, stream.owed))
             stream.inbound += stream.owed
             stream.owed = 0
 
     def reset(self, stream_id: int, code: int = ErrorCodes.CANCEL) -> None:
         """Reset a stream, if it is still there."""
-        if self._streams.pop(stream_id, None) is not None and self.error is None:
+        if self._drop(stream_id) and self.error is None:
             self._out.append(frames.write_reset(stream_id, code))
 
     def release(self, stream_id: int) -> None:
@@ -208,6 +221,14 @@ class Http2ClientWriter:
         getattr(self._machine, "_frame_dispatch_table", {}).clear()
 
     # For those that read.
+
+    def _drop(self, stream_id: int) -> bool:
+        """Forget a stream; says whether there was one."""
+        stream = self._streams.pop(stream_id, None)
+        if stream is None:
+            return False
+        self._grown -= stream.window > STREAM_WINDOW
+        return True
 
     def _fail(self, code: int, detail: str) -> None:
         """A connection error (RFC 9113 5.4.1)."""

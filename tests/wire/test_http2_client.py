@@ -11,7 +11,7 @@ from proxy.core.messages import Field
 from proxy.wire import http2_frames as frames
 from proxy.wire.http2_backend_items import Body, Ended, Item, Lost, Responded, Trailed
 from proxy.wire.http2_client import EFFORT, INTERIMS, Http2ClientSession
-from proxy.wire.http2_client_writer import STREAM_WINDOW
+from proxy.wire.http2_client_writer import GROWING_STREAMS, GROWTH, STREAM_WINDOW
 
 REQUEST: list[Field] = [(b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"a"), (b":path", b"/")]
 OK: Field = (b":status", b"200")
@@ -81,7 +81,7 @@ MALFORMED: dict[str, bytes] = {
     "trailers with a status": head(1, OK) + head(1, OK, end=True),
     "trailers of a connection": head(1, OK) + head(1, (b"connection", b"x"), end=True),
     "a field list that is too large": head(1, OK, (b"x", b"a" * 70_000)),
-    "more than the window": head(1, OK) + data(1, bytes(16384)) * (STREAM_WINDOW // 16384 + 1),
+    "more than the window": head(1, OK) + data(1, bytes(1024)) * (STREAM_WINDOW // 1024 + 1),
     "a window of nothing": frames.write_window_update(1, 0),
     "a window that is too large": frames.write_window_update(1, frames.MAX_WINDOW),
 }
@@ -205,3 +205,21 @@ def test_a_body_goes_as_far_as_the_windows_of_the_backend_allow():
     assert session.send_body(stream_id, bytes(100_000)) == 65535 - 12
     session.feed(frames.write_window_update(0, 5))
     assert session.send_body(stream_id, bytes(100_000)) == 5
+
+
+def test_a_window_grows_when_its_body_flows_and_for_a_few_streams_only():
+    """What waits for clients that take nothing is bounded by the first window."""
+    session = begin(*[REQUEST] * (GROWING_STREAMS + 1))
+    streams = range(1, 2 * GROWING_STREAMS + 2, 2)
+    for stream_id in streams:
+        read_all(session, head(stream_id, OK) + data(stream_id, bytes(STREAM_WINDOW // 2)))
+        session.credit(stream_id, STREAM_WINDOW // 2)
+    grown = STREAM_WINDOW // 2 + GROWTH
+    opened = session.take_output()
+    assert opened.count(frames.write_window_update(1, grown)[9:]) == GROWING_STREAMS
+    assert opened.endswith(frames.write_window_update(streams[-1], STREAM_WINDOW // 2))
+    session.release(1)
+    session.take_output()
+    read_all(session, data(streams[-1], bytes(STREAM_WINDOW // 2)))
+    session.credit(streams[-1], STREAM_WINDOW // 2)
+    assert session.take_output() == frames.write_window_update(streams[-1], grown)
