@@ -14,6 +14,7 @@ from proxy.control.takeover.stub import be_stub
 from proxy.control.takeover.takeovers import call, open_inherited
 from proxy.control.telemetry.access import AccessLog
 from proxy.control.telemetry.logs import configure_logs
+from proxy.control.telemetry.uncaught import log_uncaught
 from proxy.core.config import Configuration
 from proxy.core.errors import ConfigError, Problem
 from proxy.processes.children import adopt_orphans
@@ -50,6 +51,7 @@ async def run_proxy(config_path: Path | str | None = None, *, old: int | None = 
     raise_limit()
     adopt_orphans()
     stream = configure_logs(level=config.proxy.log_level.value, log_format=config.proxy.log_format.value)
+    log_uncaught()
     try:
         try:
             access = AccessLog(config.proxy.access_log, kept=take_kept_log(os.environ))

@@ -364,8 +364,7 @@ class Listener:
         poller = self.plane.poller
         context = self.context
         if context is not None:
-            wrapped = context.wrap_socket(client, server_side=True, do_handshake_on_connect=False)
-            return Handshake(self.plane, self, wrapped, peer)
+            return Handshake(self.plane, self, client, peer, context)
         stream = Stream(client, poller, None)  # type: ignore[arg-type]  # owned by the next line
         connection = Http1Connection(self.plane, self, stream, peer)
         stream.owner = connection
