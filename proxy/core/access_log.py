@@ -48,6 +48,7 @@ _NO_TROUBLE: Final = b'"side":"","error":""'
 
 def hide_secrets(target: bytes) -> bytes:
     """Give a target with the values of credentials replaced, in its query and its path, as lines of the log have it."""
+    target = _cut(target)
     if _EQUALS not in target:
         return target
     path, mark, query = target.partition(b"?")
@@ -213,8 +214,8 @@ def combined_line(
     """
     request = b"-"
     if method:
-        request = b"%b %b HTTP/%b" % (method, _cut(hide_secrets(target)), _VERSIONS.get(version, b"%d" % version))
-    referer = _cut(hide_secrets(referer)) or b"-"
+        request = b"%b %b HTTP/%b" % (method, hide_secrets(target), _VERSIONS.get(version, b"%d" % version))
+    referer = hide_secrets(referer) or b"-"
     user_agent = _cut(user_agent) or b"-"
     address = client
     if b" " in address:  # it would move the columns behind it

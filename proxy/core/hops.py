@@ -18,6 +18,13 @@ from proxy.core.messages import Field, valid_host
 LONGEST_NODE: Final = 64
 """Bytes of an address, or of what stands for one; what is longer is none."""
 
+LONGEST_CHAIN: Final = 2048
+"""Bytes of what is told of hops that are looked at, some hundred of them: a client may have begun with any number.
+
+Of `X-Forwarded-For` the end is, which is what the proxies next to us wrote. A `Forwarded` that is longer tells nothing:
+its quotes mean what they mean from its beginning on.
+"""
+
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NAME: Final = re.compile(rb"unknown|_[A-Za-z0-9._-]+", re.IGNORECASE)
 # A quote that is never closed reaches to the end, so neither of them can fail late and begin anew.
@@ -44,18 +51,27 @@ class Hop:
 
 def told_hops(forwarded: list[Field]) -> list[Hop]:
     """The hops in the order in which they came: those of `X-Forwarded-For`, or of `Forwarded` where it is missing."""
-    chain = [hop for name, value in forwarded if name == b"x-forwarded-for" for hop in value.split(b",")]
-    if chain:
-        return [Hop(node) for hop in chain if (node := _without_port(hop.strip(b' \t"')))]
-    return [hop for name, value in forwarded if name == b"forwarded" for hop in _parse_forwarded(value)]
+    if any(name == b"x-forwarded-for" for name, _ in forwarded):
+        chain = b",".join(value for name, value in forwarded if name == b"x-forwarded-for")
+        if len(chain) > LONGEST_CHAIN:
+            chain = chain[-LONGEST_CHAIN:].partition(b",")[2]
+        return [Hop(node) for hop in chain.split(b",") if (node := _without_port(hop.strip(b' \t"')))]
+    return _told_by_forwarded(forwarded)
 
 
 def agree(forwarded: list[Field], hops: list[Hop], host: bytes, proto: bytes) -> bool:
     """Whether `Forwarded` says of the same hops nothing else than `X-Forwarded-…` does."""
-    others = [hop for name, value in forwarded if name == b"forwarded" for hop in _parse_forwarded(value)]
+    others = _told_by_forwarded(forwarded)
     return [hop.node for hop in others] == [hop.node for hop in hops] and all(
         hop.host in (b"", host) and hop.proto in (b"", proto) for hop in others
     )
+
+
+def _told_by_forwarded(forwarded: list[Field]) -> list[Hop]:
+    values = [value for name, value in forwarded if name == b"forwarded"]
+    if sum(map(len, values)) > LONGEST_CHAIN:
+        return []
+    return [hop for value in values for hop in _parse_forwarded(value)]
 
 
 def _parse_forwarded(value: bytes) -> Iterator[Hop]:

@@ -18,18 +18,32 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import ip_network
+from itertools import count
 from typing import Final
 
 import pytest
+from hpack import Encoder
+from hpack.exceptions import HPACKError
+from hpack.hpack import encode_integer
 
+from proxy.core.access_log import combined_line, json_line
+from proxy.core.config import RouteTable
+from proxy.core.errors import BadRequest
+from proxy.core.forwarding import Peer, write_request
+from proxy.core.messages import Field, RequestHead
 from proxy.core.printable import escape_controls
 from proxy.core.quantities import parse_duration, parse_size
+from proxy.core.routing import Router
 from proxy.edge.upstream.replay import Replay
 from proxy.processes.notification import parse_notification
 from proxy.processes.output import LineSplitter
 from proxy.wire.chunked import ChunkedReader, ChunkError
+from proxy.wire.field_compression import FieldDecoder
+from proxy.wire.handover import HEAD_BYTES, FrameReader, FrameType, FrameWriter, HandoverBroken
 from proxy.wire.http1 import RequestParser
 from proxy.wire.http1_response import ResponseParser
+from proxy.wire.http2_fields import read_request
 from proxy.wire.proxy_protocol import ProxyProtocolError, parse_proxy_header
 from proxy.wire.websocket import FrameTracker
 
@@ -148,6 +162,81 @@ def proxy_header(data: bytes) -> Work:
     return work
 
 
+def read_block(block: bytes) -> Work:
+    """A field block of HTTP/2."""
+    decoder = FieldDecoder(64 * 1024)
+
+    def work() -> None:
+        with contextlib.suppress(HPACKError, IndexError):
+            decoder.read(block)
+
+    return work
+
+
+def string(data: bytes) -> bytes:
+    """A string of HPACK in codes, or with its first byte taken off its length in the place of one without."""
+    return b"\xff" + encode_integer(len(data), 7)[1:] + data
+
+
+def huffman(value: bytes) -> bytes:
+    """A block with one field, in codes."""
+    return Encoder().encode([(b"a", value)], huffman=True)
+
+
+def read_fields(fields: list[Field]) -> Work:
+    """Fields of a request of HTTP/2."""
+    pseudo = [(b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"a"), (b":path", b"/")]
+
+    def work() -> None:
+        with contextlib.suppress(BadRequest):
+            read_request([*pseudo, *fields], ended=True, max_fields=100)
+
+    return work
+
+
+def route(unit: bytes, size: int) -> Work:
+    """A path, for several routes."""
+    return partial(Router(ROUTES).match, b"a", b"/" + filled(unit, size))
+
+
+def forward(name: str, unit: bytes, size: int) -> Work:
+    """What a proxy that is trusted passes on of its client, read and written on."""
+    peer = Peer(address="10.0.0.1", scheme=b"http", port=80, trusted=True, proxies=[ip_network("10.0.0.0/8")])
+    head = RequestHead()
+    head.method, head.target, head.host, head.lines = b"GET", b"/", b"a", []
+    head.forwarded = [(name.lower().encode(), filled(unit, size))]
+
+    def work() -> None:
+        peer.client_of(head)
+        write_request(head, peer, target=b"/", request_id=b"x")
+
+    return work
+
+
+def tell(unit: bytes, size: int) -> Work:
+    """A query, as lines of both logs tell it."""
+    target = b"/?" + filled(unit, size)
+
+    def work() -> None:
+        json_line(b"", "l", b"1.2.3.4", b"GET", b"a", target, 11, 200, 0, 0, 0.1)
+        combined_line("", b"1.2.3.4", b"GET", b"/", 11, 200, 0, target, target)
+
+    return work
+
+
+def decode_frame(body: bytes) -> Work:
+    """A frame of the other process, whose object is spoilt."""
+    text = b'{"a":' + body + b"}"
+    frame = FrameWriter().encode(FrameType.HELLO)
+    packet = frame[: HEAD_BYTES - 4] + len(text).to_bytes(4, "big") + text
+
+    def work() -> None:
+        with contextlib.suppress(HandoverBroken):
+            FrameReader().decode(packet)
+
+    return work
+
+
 def replay(size: int) -> Work:
     """A body of so many bytes, each by itself."""
     kept = Replay()
@@ -171,6 +260,15 @@ def refused(parse: Callable[[str], object], text: str) -> Work:
 
 OK: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
 CHUNKED: Final = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+FRESH: Final = count()
+"""Numbers for what must not be remembered from the time before."""
+ROUTES: Final = [
+    RouteTable(pool="a"),
+    RouteTable(path="/admin", pool="b"),
+    RouteTable(path="/api", pool="c", strip_prefix=True),
+    RouteTable(hosts=("*.example.org",), pool="d"),
+]
 
 ROWS: Final = [
     # Chunked bodies: at most a line of 4 KiB, or a read of 64 KiB from a backend.
@@ -302,10 +400,74 @@ ROWS: Final = [
         size=4000,
     ),
     Row(row="a body in small pieces, to be sent again", prepare=lambda n: replay(n), size=16_000, turn=30e-3),
+    # Heads of HTTP/2.
+    Row(row="HPACK, sizes of the table", prepare=lambda n: read_block(b"\x20" * n), size=32_000),
+    Row(
+        row="HPACK, a value in the shortest codes",
+        prepare=lambda n: read_block(huffman(b"0" * n)),
+        size=16_000,
+        turn=6e-3,
+    ),
+    Row(
+        row="HPACK, a value in the longest codes",
+        prepare=lambda n: read_block(b"\x00\x01a" + string(bytes.fromhex("ffffffec") * (n // 4))),
+        size=16_000,
+        turn=10e-3,
+    ),
+    Row(row="HPACK, many literals", prepare=lambda n: read_block(filled(b"\x00\x01a\x01b", n)), size=16_000),
+    Row(
+        row="HPACK, many insertions", prepare=lambda n: read_block(filled(b"\x40\x01a\x01b", n)), size=16_000, turn=4e-3
+    ),
+    Row(
+        row="HPACK, literals before a long one",
+        prepare=lambda n: read_block(b"\x00\x01a\x01b" * (n // 80) + b"\x00\x01a" + string(b"x" * (n // 2))[1:]),
+        size=16_000,
+    ),
+    Row(row="HPACK, references", prepare=lambda n: read_block(b"\x82" * n), size=16_000),
+    Row(row="HPACK, a number without end", prepare=lambda n: read_block(b"\xff" + b"\x80" * n), size=16_000),
+    Row(row="HTTP/2, crumbs of cookies", prepare=lambda n: read_fields([(b"cookie", b"a")] * (n // 40)), size=16_000),
+    Row(row="HTTP/2, a value of spaces", prepare=lambda n: read_fields([(b"a", b" " * n)]), size=16_000),
+    Row(row="HTTP/2, a long name", prepare=lambda n: read_fields([(b"a" * n + b":", b"b")]), size=16_000),
+    # What is made of a head: where it goes, who sent it, what is told of it.
+    *(
+        Row(row=f"a path of {unit!r}", prepare=partial(route, unit), size=16_000, turn=6e-3)
+        for unit in (b"a", b"/", b"/..", b"/a;", b"%61", b"%2f", b"%2f..;/", b"%5c../;a//.%2e/")
+    ),
+    Row(row="a host of dots", prepare=lambda n: partial(Router(ROUTES).match, b"a." * (n // 2), b"/"), size=250),
+    *(
+        Row(row=f"{name} of {unit!r}", prepare=partial(forward, name, unit), size=16_000)
+        for name, unit in (
+            ("X-Forwarded-For", b"10.0.0.2, "),
+            ("X-Forwarded-For", b","),
+            ("X-Forwarded-For", b"["),
+            ("X-Forwarded-Host", b","),
+            ("X-Forwarded-Other", b"a"),
+            ("Forwarded", b"for=10.0.0.2,"),
+            ("Forwarded", b"; "),
+            ("Forwarded", b'"'),
+            ("Forwarded", b'\\"'),
+        )
+    ),
+    *(
+        Row(row=f"a query of {unit!r}", prepare=partial(tell, unit), size=16_000, turn=4e-3)
+        for unit in (b"a", b"&", b"&_", b"&token=a", b"&%74%6fken=a", b"a[", b"\\")
+    ),
+    Row(
+        row="a query of many names",
+        prepare=lambda n: tell(b"".join(b"&%0128d=1" % next(FRESH) for _ in range(n // 131)), 1),
+        size=16_000,
+        turn=8e-3,  # of three lines
+    ),
+    # A takeover, from a process that may be another version.
+    Row(row="a frame of nested lists", prepare=lambda n: decode_frame(b"[" * n), size=16_000),
+    Row(row="a frame of many keys", prepare=lambda n: decode_frame(filled(b'"a":1,', n)), size=16_000),
     # What backends write: lines of 16 KiB, messages of 4.
     Row(row="lines without text", prepare=lambda n: partial(LineSplitter().feed, b"\n" * n), size=4000, turn=5e-3),
     Row(
-        row="output that is no text", prepare=lambda n: partial(LineSplitter().feed, b"\xff" * n), size=4000, turn=4e-3
+        row="output that is no text",
+        prepare=lambda n: partial(LineSplitter().feed, filled(b"\xff" * 99 + b"\n", n)),
+        size=4000,
+        turn=4e-3,
     ),
     Row(row="a message of empty names", prepare=lambda n: partial(parse_notification, filled(b"=\n", n)), size=1000),
     Row(row="a message that is not known", prepare=lambda n: partial(parse_notification, filled(b"A\n", n)), size=1000),

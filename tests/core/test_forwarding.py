@@ -196,3 +196,19 @@ def test_counting_down_leaves_the_head_as_it_is() -> None:
     assert counted_down(head) is None
     head.fields = ((b"max-forwards", b"x"),)
     assert counted_down(head) is head
+
+
+@pytest.mark.parametrize("begun", [b"6.6.6.6, " * 7000, b"10.0.0.9," * 7000, b"," * 60_000, b'"' * 60_000])
+def test_the_client_is_found_at_the_end_of_a_chain_of_any_length(begun: bytes) -> None:
+    """It wrote the beginning itself; only what the proxies wrote behind it is looked at."""
+    fields = [(b"x-forwarded-for", begun), (b"x-forwarded-for", b"192.0.2.7, 10.0.0.1")]
+    assert client(*fields) == b"192.0.2.7"
+    assert told(*fields)[b"x-forwarded-for"].endswith(b"192.0.2.7, 10.0.0.1, 127.0.0.1")
+    assert FORWARDED.fullmatch(told(*fields)[b"forwarded"])
+
+
+def test_a_forwarded_without_end_tells_nothing() -> None:
+    """What its quotes mean is known from its beginning on alone, and that is the client's."""
+    fields = [(b"forwarded", b"for=6.6.6.6;x=" + b'"a",' * 1000 + b"for=192.0.2.7")]
+    assert client(*fields) == b"127.0.0.1"
+    assert told(*fields)[b"forwarded"] == b"for=127.0.0.1;host=shop.example;proto=http"
