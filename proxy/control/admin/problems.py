@@ -14,6 +14,7 @@ from typing import Any
 from fastapi.responses import JSONResponse
 
 from proxy.core.errors import ConfigError, NotFound, PoolNotStarted, ProxyError, RefusalCode, Refused
+from proxy.core.printable import bounded, bounded_value
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -46,8 +47,8 @@ class ProblemResponse(JSONResponse):
             "title": HTTPStatus(status).phrase,
             "status": status,
             "code": code,
-            "detail": detail,
-            "state": dict(state or {}),
+            "detail": bounded(detail),
+            "state": bounded_value(dict(state or {})),
         }
         super().__init__(document, status_code=status, headers=None if headers is None else dict(headers))
 

@@ -187,8 +187,11 @@ class LineWriter:
             try:
                 view = view[os.write(self._fd, view) :]
             except BlockingIOError:
-                # A terminal or pipe that somebody else made non-blocking.
-                select.select([], [self._fd], [], 1.0)
+                # A terminal or pipe that somebody else made non-blocking. Not by select(2), which takes no descriptor
+                # from 1,024 on.
+                waiting = select.poll()
+                waiting.register(self._fd, select.POLLOUT)
+                waiting.poll(1000)
 
     def _failed(self, why: str) -> None:
         if why != self._failing:  # a full disk is said once, not for every batch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 import threading
 from pathlib import Path
 
@@ -196,3 +197,25 @@ def test_a_line_after_closing_is_counted_as_dropped(tmp_path: Path) -> None:
     lines.close()
     lines.write(b"late\n")
     assert lines.dropped == 1
+
+
+def test_a_full_pipe_is_waited_for_whatever_its_number() -> None:
+    """The limit of open files is raised, and select(2) takes no descriptor from 1,024 on."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    reading, writing = os.pipe()
+    high = fcntl.fcntl(writing, fcntl.F_DUPFD_CLOEXEC, 1024)
+    os.set_blocking(high, False)
+    try:
+        lines = LineWriter(high, name="log")
+        long = b"x" * (1 << 20) + b"\n"
+        lines.write(long)
+        received = 0
+        while received < len(long):
+            received += len(os.read(reading, 65536))
+        lines.close()
+        assert lines.dropped == 0
+    finally:
+        for descriptor in (reading, writing, high):
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

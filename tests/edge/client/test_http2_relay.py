@@ -803,6 +803,24 @@ async def test_a_drain_lets_streams_end():
         assert client.answer(1) == (200, b"ok")
 
 
+async def test_an_idle_connection_makes_room_at_the_limit_and_says_so():
+    """One with a stream does not."""
+    async with open_stage(limits={"connections": 2}) as stage:
+        idle, busy = await connect_http2(stage), await connect_http2(stage)
+        await busy.send(busy.write.headers(1))
+        line = await stage.backend.accept()
+        await line.read_head()
+        waiting = await stage.connect()
+        await waiting.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await stage.let_pass(6)
+        await idle.wait(lambda: idle.read.goaways() == [(0, ErrorCodes.NO_ERROR)])
+        await stage.backend.serve_one()
+        await waiting.read_response()
+        await line.send(OK)
+        await busy.wait_end(1)
+        assert busy.status(1) == 200
+
+
 async def test_a_request_that_crosses_the_first_goaway_is_served():
     """Only what comes after the second one is refused."""
     async with open_stage() as stage:

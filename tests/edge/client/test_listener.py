@@ -180,6 +180,29 @@ async def test_at_the_limit_who_is_idle_for_long_makes_room():
         await busy.read_response()
 
 
+@pytest.mark.parametrize("kind", ["tls", "preamble", "farewell"])
+async def test_whatever_nobody_speaks_over_makes_room_at_the_limit(tmp_path, kind):
+    """A handshake that does not begin, a header that does not come, a client that does not take its leave."""
+    context = None
+    if kind == "tls":
+        context = open_context(TlsTable(self_signed=("localhost",)), http2=False, state_dir=tmp_path, where="x")
+    limits = {"connections": 1, "header_timeout": "60s"}
+    async with open_stage(limits=limits, context=context, proxy_protocol=kind == "preamble") as stage:
+        silent = await stage.connect()
+        if kind == "farewell":
+            await silent.send(b"nonsense\r\n\r\n")
+            await silent.read_head()
+        await stage.wait_connections(1)
+        (before,) = stage.plane.listeners["public"].connections
+        await stage.connect()
+        await stage.settle()
+        assert set(stage.plane.listeners["public"].connections) == {before}
+        await stage.let_pass(6)
+        await silent.wait_broken()
+        await stage.wait_connections(1)
+        assert before not in stage.plane.listeners["public"].connections
+
+
 async def test_a_balancer_whose_client_has_too_many_leaves_room_at_the_limit():
     """Found: the listener that had stopped for want of it was never told, and accepted nobody any more."""
     async with open_stage(limits={"connections": 2, "connections_per_client": 1}, proxy_protocol=True) as stage:
