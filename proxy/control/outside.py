@@ -90,12 +90,16 @@ def read_within(
 
     Raises:
         ReadTooSlow: it takes longer, or too many others do.
+        OSError: the machine has no thread left.
         Exception: whatever the work raises.
     """
     if len(_stuck) >= MOST_LEFT_BEHIND:
         raise ReadTooSlow(what, 0.0)
     read = _Read(work, late)
-    threading.Thread(target=read.run, name=f"read {what}"[:60], daemon=True).start()
+    try:
+        threading.Thread(target=read.run, name=f"read {what}"[:60], daemon=True).start()
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, f"no thread can be started: {error}", what) from error
     if not read.ended.wait(timeout) and read.leave_behind():
         raise ReadTooSlow(what, timeout)
     if read.error is not None:

@@ -37,6 +37,7 @@ from proxy.control.pools.release import Release, read_releases
 from proxy.control.pools.start_places import StartPlaces
 from proxy.control.pools.surroundings import Surroundings
 from proxy.control.premises import Premises
+from proxy.control.processors import usable_processors
 from proxy.control.rollout.book import RolloutBook
 from proxy.control.rollout.reload import ReloadAnswer, Reloader
 from proxy.control.rollout.rollouts import RolloutRun
@@ -231,7 +232,7 @@ class Runtime(Orders):
             sockets=self.premises.directory,
             environment={**environment, **self.premises.identity()},
             predecessor=self.predecessor,
-            places=StartPlaces(self.processors),
+            places=StartPlaces(usable_processors()),
         )
         self.nursery.start_soon(guardian.serve)
         self.nursery.start_soon(serve_orphans, self.log)
