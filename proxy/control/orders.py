@@ -5,21 +5,33 @@ Each is refused with its reason, or done; what takes time is waited for by whoev
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import trio
 
 from proxy.control.pools import rotation
 from proxy.control.pools.supervised_pool import SupervisedPool
+from proxy.control.rollout.reload import ReloadAnswer
+from proxy.control.takeover.predecessor import Order
 from proxy.core.identity import RolloutId
 from proxy.core.report import PastRollout
 from proxy.core.rollout import Rollout
+from proxy.core.takeover_old import OldState
 
 if TYPE_CHECKING:
     from proxy.control.pools.pool_set import PoolSet
     from proxy.control.rollout.book import RolloutBook
-    from proxy.control.rollout.reload import ReloadAnswer, Reloader
+    from proxy.control.rollout.reload import Reloader
+    from proxy.control.takeover.predecessor import Predecessor
+    from proxy.control.takeover.takeover import Takeover
     from proxy.control.telemetry.access import AccessLog
     from proxy.control.telemetry.notify import ServiceManager
+
+
+SIGNAL: Final = "signal"
+"""The trigger of what nobody can be answered."""
 
 
 class Orders:
@@ -31,8 +43,52 @@ class Orders:
     _reloader: Reloader
     access: AccessLog
 
+    predecessor: Predecessor
+    takeover: Takeover | None
+    settled: trio.Event
+    _rereading: bool = False
+
     def _refuse_while_taken_over(self) -> None:
         raise NotImplementedError
+
+    @property
+    def succeeding(self) -> bool:
+        """This process takes over, and everything could still return."""
+        raise NotImplementedError
+
+    # Signals, which have no answer, reach whoever serves.
+
+    def reopen_logs(self) -> None:
+        """Open the log files of this process anew."""
+        self.access.reopen()
+
+    def _pass_on(self, number: signal.Signals) -> bool:
+        """Send a signal on to the process that has everything; False when it is this one."""
+        if self.takeover is None or self.takeover.state is not OldState.DRAINING:
+            return False
+        self.takeover.pass_on(number)
+        return True
+
+    async def _wait_whether_replaced(self) -> bool:
+        """Block while a takeover could still end in either way; tell whether another process has everything.
+
+        Of several that wait one goes on: what it does is done for all.
+        """
+        if self.takeover is not None:
+            self.takeover.pass_on(signal.SIGHUP)
+        if self.takeover is None and not self.succeeding:
+            return False
+        if self._rereading:
+            return True
+        self._rereading = True
+        try:
+            if self.succeeding:
+                await self.settled.wait()
+            if self.takeover is not None:
+                await self.takeover.ended.wait()
+            return self.takeover is not None
+        finally:
+            self._rereading = False
 
     # Verbs that reload.
 
@@ -45,6 +101,8 @@ class Orders:
         Raises:
             Refused: nothing was changed.
         """
+        if trigger == SIGNAL and self._pass_on(signal.SIGUSR2):
+            return ReloadAnswer()
         self.manager.reloading()
         try:
             return await self._reloader.reload_all(trigger=trigger)
@@ -63,11 +121,17 @@ class Orders:
     async def reread_configuration(self, *, trigger: str = "signal") -> ReloadAnswer:
         """Read configuration and certificates again, reopen logs, replace what changed.
 
+        By a signal during a takeover, when nobody could be answered that it is refused: logs are reopened everywhere
+        at once, and the rest is done when it is known who goes on, by that process.
+
         Raises:
             ConfigError: nothing was changed.
             Refused: a pool that changed cannot be replaced now; nothing was changed.
         """
-        self.access.reopen()
+        self.reopen_logs()
+        self.predecessor.order(Order.REOPEN)
+        if trigger == SIGNAL and await self._wait_whether_replaced():
+            return ReloadAnswer()
         self.manager.reloading()
         try:
             return await self._reloader.reread(trigger=trigger)
@@ -140,6 +204,7 @@ class Orders:
         """
         self._refuse_while_taken_over()
         found = self.pools[pool]
+        self.predecessor.order(Order.PAUSE, pool=found.name)
         return rotation.pause(found.core, found.log)
 
     def resume(self, pool: str) -> bool:
@@ -151,6 +216,7 @@ class Orders:
         """
         self._refuse_while_taken_over()
         found = self.pools[pool]
+        self.predecessor.order(Order.RESUME, pool=found.name)
         return rotation.resume(found.core, found.log)
 
     def unlock(self, pool: str) -> bool:

@@ -66,6 +66,9 @@ from proxy.edge.upstream.probe import probe
 from proxy.processes.children import end_orphans, serve_orphans
 from proxy.processes.guardian import Guardian, start_guardian
 
+PREDECESSOR_GRACE = 2.0
+"""Seconds beyond its own time for a graceful stop that a process before this one is waited for."""
+
 __all__ = ["ReloadAnswer", "Runtime"]
 
 
@@ -254,6 +257,11 @@ class Runtime(Orders):
         """A takeover is going on, so nothing else may begin."""
         return self.takeover is not None or self.settling
 
+    @property
+    def succeeding(self) -> bool:
+        """This process takes over, and everything could still return."""
+        return self._old is not None and not self.settled.is_set()
+
     def note_settled(self) -> None:
         """Everything that was taken over is ours for good."""
         self.settling = False
@@ -314,9 +322,12 @@ class Runtime(Orders):
             self.takeover.ask_stop()
             await self.takeover.ended.wait()
         if self._departed:
+            # Clients were cut in the end; what is left of the backends that stayed ours needs a moment more.
+            await self.pools.wait_own_ended()
             self.log.info("proxy.departed", detail="another process has everything")
             return
         if self.settling:
+            self.predecessor.say_stopping()
             await self.settled.wait()
         self.predecessor.hurry()
         timeout = self.config.proxy.shutdown_timeout
@@ -326,7 +337,11 @@ class Runtime(Orders):
         self._note_change()
         for run in self.book.unfinished():
             run.abort("shutting-down")
-        await self.plane.drain_downstream(timeout=timeout)
+        async with trio.open_nursery() as nursery:
+            # It may be what serves yet, and a service manager ends it with this process.
+            patience = timeout + self.pools.stop_patience() + PREDECESSOR_GRACE
+            nursery.start_soon(partial(self.predecessor.wait_gone, timeout=patience))
+            await self.plane.drain_downstream(timeout=timeout)
         with trio.move_on_after(self.pools.stop_patience()):
             for run in self.book.unfinished():
                 await run.ended.wait()
@@ -392,6 +407,7 @@ class Runtime(Orders):
         """Stop gracefully; called a second time, at once."""
         if self.stopping:
             self.log.warning("proxy.stopping_at_once")
+            self.predecessor.terminate(everybody=True)
             self._end_scope.cancel()
         self.stopping = True
         self._stop_asked.set()

@@ -6,7 +6,7 @@
 | `greeting` | the new process is starting; its first word is awaited |
 | `listeners`, `state`, `backends` | each of these is handed over and has to be acknowledged |
 | `preparing` | the new side binds what is new and checks every backend itself |
-| `changes` | backends that were started since are handed over |
+| `changes` | backends that became ready since are handed over, until there is none left |
 | `committed` | the backends are the new side's; it has not said yet that it accepts |
 | `probation` | both could accept, the new side does; if it dies, everything returns |
 | `draining` | the new side owns everything; our clients finish |
@@ -57,11 +57,13 @@ class OldEvent(StrEnum):
     HELLO_ACCEPTED = "hello accepted"
     HELLO_REFUSED = "hello refused"
     ACKNOWLEDGED = "all of it acknowledged"
+    MORE_READY = "more backends are ready"
     NAK_RECEIVED = "nak received"
     PROGRESS_RECEIVED = "progress received"
     PREPARED_RECEIVED = "prepared received"
     LIVE_RECEIVED = "live received"
     DRAINED = "last client gone"
+    STOPPING_RECEIVED = "new process was told to stop"
     HURRY_RECEIVED = "hurry received"
     TERMINATE_RECEIVED = "terminate received"
     PEER_DIED = "new process died"
@@ -98,6 +100,7 @@ class OldCommand(StrEnum):
     SEND_BYE = "send bye"
     REPORT_FAILURE = "report failure"
     REPORT_SUCCESS = "report success"
+    REPORT_STOP = "report the stop"
 
 
 _S, _E, _C = OldState, OldEvent, OldCommand
@@ -111,7 +114,7 @@ def _row(
 
 _PEER_BROKEN = (_E.NAK_RECEIVED, _E.CHANNEL_BROKEN, _E.DEADLINE_PASSED)
 _HANDING = (_S.GREETING, _S.LISTENERS, _S.STATE, _S.BACKENDS, _S.PREPARING, _S.CHANGES)
-_RELEASE = (_C.SEND_RELEASED, _C.TELL_MAINPID, _C.CLOSE_LISTENERS, _C.REPORT_SUCCESS)
+_RELEASE = (_C.SEND_RELEASED, _C.TELL_MAINPID, _C.CLOSE_LISTENERS)
 
 _ROWS = (
     # 0, 1: is it worth starting, and who has come?
@@ -128,7 +131,8 @@ _ROWS = (
     # 6: the new side proves that it can.
     _row(_S.PREPARING, _E.PROGRESS_RECEIVED, _S.PREPARING, _C.ASK_PATIENCE, extends=True),
     _row(_S.PREPARING, _E.PREPARED_RECEIVED, _S.CHANGES, _C.SEND_CHANGES),
-    # 7: our hands are off the backends before the word is said.
+    # 7: what became ready meanwhile goes too; our hands are off the backends before the word is said.
+    _row(_S.CHANGES, _E.MORE_READY, _S.CHANGES, _C.SEND_CHANGES),
     _row(_S.CHANGES, _E.ACKNOWLEDGED, _S.COMMITTED, _C.LET_GO, _C.SEND_COMMIT),
     # 8, 9: the new side accepts before we stop.
     _row(_S.COMMITTED, _E.LIVE_RECEIVED, _S.PROBATION, _C.STOP_ACCEPTING, _C.DRAIN_CLIENTS, _C.ASK_PATIENCE),
@@ -149,8 +153,10 @@ _ROWS = (
     _row(_S.RETURNING, _E.PEER_DIED, _S.RETURNED, _C.TAKE_BACK, _C.REPORT_FAILURE),
     _row(_S.RETURNING, _E.DEADLINE_PASSED, _S.RETURNING, _C.KILL_NEW, extends=True),
     # 10: probation is over.
-    _row(_S.PROBATION, _E.DEADLINE_PASSED, _S.DRAINING, *_RELEASE),
-    _row(_S.PROBATION, _E.STOP_ASKED, _S.DRAINING, *_RELEASE, _C.STOP_NEW, _C.HURRY_CLIENTS),
+    _row(_S.PROBATION, _E.DEADLINE_PASSED, _S.DRAINING, *_RELEASE, _C.REPORT_SUCCESS),
+    # A stop means both, whichever was told; nothing returns after it.
+    _row(_S.PROBATION, _E.STOP_ASKED, _S.DRAINING, *_RELEASE, _C.STOP_NEW, _C.HURRY_CLIENTS, _C.REPORT_STOP),
+    _row(_S.PROBATION, _E.STOPPING_RECEIVED, _S.DRAINING, *_RELEASE, _C.HURRY_CLIENTS, _C.REPORT_STOP),
     # All our clients may be gone already; we stay, in case the new side dies.
     _row(_S.PROBATION, _E.DRAINED, _S.PROBATION),
     # 11, 12: the rest of our clients.
@@ -159,6 +165,7 @@ _ROWS = (
     # Nobody is left to serve beside us: end early, so that whoever supervises starts it all again.
     _row(_S.DRAINING, _E.PEER_DIED, _S.DRAINING, _C.HURRY_CLIENTS),
     _row(_S.DRAINING, _E.STOP_ASKED, _S.DRAINING, _C.HURRY_CLIENTS),
+    _row(_S.DRAINING, _E.STOPPING_RECEIVED, _S.DRAINING, _C.HURRY_CLIENTS),
     _row(_S.DRAINING, _E.HURRY_RECEIVED, _S.DRAINING, _C.HURRY_CLIENTS),
     _row(_S.DRAINING, _E.TERMINATE_RECEIVED, _S.DRAINING, _C.CUT_CLIENTS),
     _row(_S.DRAINING, _E.CHANNEL_BROKEN, _S.DRAINING),
@@ -176,6 +183,7 @@ _ROWS = (
             _E.PROGRESS_RECEIVED,
             _E.PREPARED_RECEIVED,
             _E.LIVE_RECEIVED,
+            _E.STOPPING_RECEIVED,
             _E.DRAINED,
             _E.CHANNEL_BROKEN,
             _E.STOP_ASKED,

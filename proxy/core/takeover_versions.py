@@ -21,14 +21,18 @@ from typing import Final
 from proxy.core.errors import ProxyError, RefusalCode
 
 PROGRAM: Final = "hotswap"
-PROTOCOL: Final = (1, 2)
+PROTOCOL: Final = (1, 3)
 """Lowest and highest protocol that this code speaks.
 
 - 1: the frames as they are.
 - 2: the new side says `PROGRESS` in its probation too, and is given up when it falls silent there.
+- 3: the new side says `STOPPING` when it is told to stop in its probation, and passes on to the old one what operators
+  order of both with `ORDER`.
 """
 SIGNS_OF_LIFE: Final = 2
 """The first protocol in which the new side gives signs of life in its probation."""
+ORDERS: Final = 3
+"""The first protocol with `STOPPING` and `ORDER`."""
 SCHEMA: Final = (1, 1)
 """Lowest and highest schema of the state that this code reads; it writes the same."""
 EPOCH: Final = 1

@@ -6,8 +6,10 @@ guardian: it holds one end of a pipe, the proxy the other, and the kernel closes
 dies. What is said on the pipe, and what follows when it closes, is in `proxy.processes.guard`, the program
 that the guardian runs.
 
-A takeover needs no second guardian: the pipe is handed to the new proxy, so the guardian acts only when both
-proxies are dead, and the new one replaces it by one of its own (`renew`) when nothing can return any more.
+In a takeover each proxy has its own guardian, and each backend is watched by the one of its owner. The new proxy is
+given the pipe of the old one's guardian too, so that one acts only when both proxies are dead, for as long as
+backends could still return. When nothing can, the new proxy has its own guardian watch what it has adopted, and then
+the other one forget it, group by group (`settle`). What was not adopted stays with the old proxy and its guardian.
 
 The guardian has its own session, so that signals to the proxy's group or terminal do not reach it. Should it
 die itself, `serve` starts another one that knows the same groups.
@@ -19,6 +21,7 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
 
@@ -40,23 +43,26 @@ class Guardian:
         pid: its process id; 0 while there is none.
     """
 
-    def __init__(self, pipe: int | None = None) -> None:
-        """Start the guardian, or speak to one that another proxy started.
+    def __init__(self, theirs: int | None = None) -> None:
+        """Start the guardian.
 
         Args:
-            pipe: the writing end of the pipe of a guardian that runs; taken over.
+            theirs: the writing end of the pipe of another proxy's guardian, from which backends are adopted; taken
+                over.
 
         Raises:
             OSError: the system has no process or pipe left.
         """
         self._groups: dict[int, int] = {}
+        self._adopted: dict[int, int] = {}
         self._dismissed = False
-        self._shared = pipe is not None
-        self.pid, self._pipe = (0, pipe) if pipe is not None else _spawn()
+        self._shared = False
+        self._theirs = -1 if theirs is None else theirs
+        self.pid, self._pipe = _spawn()
 
     @property
     def watched(self) -> frozenset[int]:
-        """The process groups that would be ended."""
+        """The process groups that would be ended by our own guardian."""
         return frozenset(self._groups)
 
     def watch(self, group: int, start: int) -> None:
@@ -64,10 +70,31 @@ class Guardian:
         self._groups[group] = start
         self._tell(b"watch %d %d\n" % (group, start))
 
+    def adopt(self, group: int, start: int) -> None:
+        """Watch this process group from `settle` on; until then the other proxy's guardian does."""
+        self._adopted[group] = start
+
     def forget(self, group: int) -> None:
         """Leave this process group alone; harmless when it is not watched."""
         if self._groups.pop(group, None) is not None:
             self._tell(b"forget %d\n" % group)
+        if self._adopted.pop(group, None) is not None:
+            self._tell_theirs(b"forget %d\n" % group)
+
+    def give_back(self, group: int) -> None:
+        """Adopt this process group no more: it stays the other proxy's, and its guardian's."""
+        self._adopted.pop(group, None)
+
+    def settle(self) -> None:
+        """Watch what was adopted, and have the other proxy's guardian forget it."""
+        for group, start in self._adopted.items():
+            self.watch(group, start)
+        untold = [group for group in self._adopted if not self._tell_theirs(b"forget %d\n" % group)]
+        self._adopted.clear()
+        if not untold and self._theirs >= 0:
+            # Kept open otherwise, for as long as this proxy lives: what it could not be told it must not act upon.
+            os.close(self._theirs)
+            self._theirs = -1
 
     def farewell(self) -> None:
         """Let the guardian go; what is still watched is left alone. Twice is harmless."""
@@ -84,39 +111,18 @@ class Guardian:
         return self._pipe
 
     def share(self) -> None:
-        """Leave it to another proxy that has the pipe too: nothing is said and nothing is replaced from now on."""
+        """Another proxy may own what is watched: a guardian that dies is not replaced from now on."""
         self._shared = True
 
     def reclaim(self) -> None:
         """Look after it again, because the other proxy is gone. `serve` goes on."""
         self._shared = False
 
-    def abandon(self) -> None:
-        """Close our end without a word: the other proxy that has the pipe looks after it."""
-        self._shared = self._dismissed = True
-        self._close()
-
-    def renew(self) -> None:
-        """Replace a guardian that another proxy started by one of our own, which watches the same groups.
-
-        Raises:
-            OSError: the system has no process or pipe left; the other one goes on.
-        """
-        theirs = self._pipe
-        pid, self._pipe = _spawn()
-        self.pid, self._shared = pid, False
-        for group, start in self._groups.items():
-            self._tell(b"watch %d %d\n" % (group, start))
-        with suppress(OSError):
-            os.write(theirs, guard.FAREWELL)
-        os.close(theirs)
-
-    def reap(self) -> None:
-        """Let the kernel forget a guardian that another proxy has sent away."""
-        if self.pid:
-            with suppress(OSError):
-                if os.waitpid(self.pid, os.WNOHANG)[0]:
-                    self.pid = 0
+    def leave(self, groups: Iterable[int]) -> None:
+        """Another proxy owns these process groups for good, and has the guardian forget them; the others stay ours."""
+        for group in groups:
+            self._groups.pop(group, None)
+        self._shared = False
 
     def alive(self) -> bool:
         """Whether the guardian still holds its end of the pipe."""
@@ -146,6 +152,18 @@ class Guardian:
             # It died, or was stopped for so long that the pipe is full.
             if not self._shared:
                 self._replace()
+
+    def _tell_theirs(self, line: bytes) -> bool:
+        """Tell the other proxy's guardian; False when it lives and could not be told."""
+        if self._theirs < 0:
+            return True
+        try:
+            os.write(self._theirs, line)
+        except BrokenPipeError:
+            return True
+        except OSError:
+            return False
+        return True
 
     def _replace(self) -> None:
         """Start another guardian that knows the same groups. The old one must not act on its closed pipe."""

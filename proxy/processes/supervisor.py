@@ -101,6 +101,7 @@ class BackendProcess:
         guardian: Guardian | None = None,
         on_notification: Callable[[Notification], None] | None = None,
         tail: tuple[str, ...] = (),
+        adopted: bool = False,
     ) -> None:
         """Take over the handles; the guardian, where there is one, is told at once.
 
@@ -113,6 +114,7 @@ class BackendProcess:
             guardian: ends it should the proxy die.
             on_notification: called for each message that the process sends; what it raises is ignored.
             tail: last lines of its output that were read elsewhere.
+            adopted: another proxy spawned it, whose guardian watches it for now.
         """
         self.pid = handles.pid
         self.start = handles.start
@@ -139,7 +141,7 @@ class BackendProcess:
         if self.ready_said:
             self._ready.set()
         if guardian is not None:
-            guardian.watch(self.pid, self.start)
+            (guardian.adopt if adopted else guardian.watch)(self.pid, self.start)
 
     @classmethod
     def adopt(
@@ -167,6 +169,7 @@ class BackendProcess:
             guardian=guardian,
             on_notification=on_notification,
             tail=tail,
+            adopted=True,
         )
         process.ready_said = True
         process._ready.set()
@@ -225,6 +228,8 @@ class BackendProcess:
         """Wait until the process is gone and reap it; another proxy does the rest. **Cancellation** changes nothing."""
         await trio.lowlevel.wait_readable(self._pidfd)
         self._exit = reap(self._pidfd)
+        if self._guardian is not None:
+            self._guardian.forget(self.pid)
         self.release_handles()
         self._ended.set()
 
@@ -302,14 +307,11 @@ class BackendProcess:
             self._log.error("backend.immortal", pid=self.pid, detail="still there after SIGKILL; given up")
         return Stopped(exit=self._exit or Exit(), killed=killed)
 
-    def leave(self) -> ProcessHandles:
-        """Give up the process to somebody else: it is no longer ended with this proxy.
-
-        Call when `serve` was cancelled. Nothing is closed; the caller owns the handles from here on.
-        """
+    def give_back(self) -> None:
+        """Leave an adopted process to the proxy that it came from. Call before `serve`."""
         if self._guardian is not None:
-            self._guardian.forget(self.pid)
-        return self.handles
+            self._guardian.give_back(self.pid)
+        self.release_handles()
 
     def _signal(self, number: signal.Signals) -> None:
         if self._exit is None:

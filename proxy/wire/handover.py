@@ -66,6 +66,8 @@ class FrameType(StrEnum):
     HURRY = "hurry"
     TERMINATE = "terminate"
     BYE = "bye"
+    STOPPING = "stopping"
+    ORDER = "order"
 
 
 CODES: Final[Mapping[FrameType, int]] = MappingProxyType(
@@ -92,6 +94,8 @@ CODES: Final[Mapping[FrameType, int]] = MappingProxyType(
         FrameType.HURRY: 20,
         FrameType.TERMINATE: 21,
         FrameType.BYE: 22,
+        FrameType.STOPPING: 23,
+        FrameType.ORDER: 24,
     }
 )
 """The number of each type on the wire. A number is never given to another type."""
@@ -144,6 +148,19 @@ class Frame:
         return value
 
 
+def fits(body: Mapping[str, Any] | None) -> bool:
+    """Tell whether a body may travel inside of a frame.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    return len(_write(body)) <= MAX_JSON_BYTES
+
+
+def _write(body: Mapping[str, Any] | None) -> bytes:
+    return json.dumps(body or {}, separators=(",", ":"), allow_nan=False).encode()
+
+
 class FrameWriter:
     """Numbers and writes the frames of one side."""
 
@@ -163,7 +180,7 @@ class FrameWriter:
         Raises:
             ValueError: it would be longer than a frame may be, or its body is no JSON.
         """
-        text = json.dumps(body or {}, separators=(",", ":"), allow_nan=False).encode()
+        text = _write(body)
         if len(text) > MAX_JSON_BYTES:
             raise ValueError(f"a {kind} frame of {len(text)} bytes of JSON; {MAX_JSON_BYTES} are allowed")
         if not 0 <= descriptors <= MAX_DESCRIPTORS:

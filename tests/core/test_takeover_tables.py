@@ -133,13 +133,33 @@ def test_listeners_close_and_the_service_manager_is_told_only_after_probation() 
 
 
 def test_every_takeover_is_reported_once() -> None:
-    """On each way out: a failure when it enters an end that is one, a success when probation is over."""
+    """On each way out: a failure when it enters an end that is one; a success, or the stop, when probation is over."""
     for row in OLD_TABLE.values():
         failed = row.then in OLD_ENDS & OLD_FAILURES and row.state not in OLD_ENDS
         assert (OldCommand.REPORT_FAILURE in row.commands) is failed, row
-        assert (OldCommand.REPORT_SUCCESS in row.commands) is (
-            row.state is OldState.PROBATION and row.then is OldState.DRAINING
-        ), row
+        released = row.state is OldState.PROBATION and row.then is OldState.DRAINING
+        stopped = released and row.event in (OldEvent.STOP_ASKED, OldEvent.STOPPING_RECEIVED)
+        assert (OldCommand.REPORT_SUCCESS in row.commands) is (released and not stopped), row
+        assert (OldCommand.REPORT_STOP in row.commands) is stopped, row
+
+
+def test_nothing_returns_after_a_stop() -> None:
+    """Whichever process was told: the other hears of it, and the death of the new one then brings nothing back."""
+    for event in (OldEvent.STOP_ASKED, OldEvent.STOPPING_RECEIVED):
+        machine = old_side(now=0.0, start=OldState.PROBATION)
+        commands = machine.on(event, now=1.0)
+        assert (OldCommand.STOP_NEW in commands) is (event is OldEvent.STOP_ASKED)
+        assert OldCommand.HURRY_CLIENTS in commands
+        assert machine.on(OldEvent.PEER_DIED, now=2.0) == (OldCommand.HURRY_CLIENTS,)
+
+
+def test_what_became_ready_meanwhile_is_handed_over_before_the_commit() -> None:
+    """As often as there is more, within the time of the step."""
+    machine = old_side(now=0.0, start=OldState.CHANGES)
+    for now in (1.0, 2.0):
+        assert machine.on(OldEvent.MORE_READY, now=now) == (OldCommand.SEND_CHANGES,)
+    assert (machine.state, machine.deadline) == (OldState.CHANGES, 10.0)
+    assert OldCommand.LET_GO in machine.on(OldEvent.ACKNOWLEDGED, now=3.0)
 
 
 def test_the_new_side_serves_exactly_when_it_owns() -> None:

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from proxy.processes.guard import END_TIMEOUT, IGNORED, guard, members_of, signal_group, start_time_of
-from proxy.processes.guardian import start_guardian
+from proxy.processes.guardian import Guardian, start_guardian
 
 PROXY = """
 import subprocess, sys
@@ -240,6 +240,50 @@ async def test_verbs_on_a_dead_guardian_replace_it(wait_gone):
     assert guardian.pid != first
     assert guardian.alive()
     guardian.farewell()
+
+
+async def test_what_was_adopted_changes_guardians_group_by_group(lives, wait_gone):
+    """Until then the first one watches it; what was not adopted stays with it, and ends with its proxy."""
+    first = start_guardian()
+    with start_backend() as adopted, start_backend() as kept, start_backend() as given_back:
+        starts = {backend.pid: start_time_of(backend.pid) or 0 for backend in (adopted, kept, given_back)}
+        for pid, start in starts.items():
+            first.watch(pid, start)
+        second = Guardian(os.dup(first.pipe))
+        second.adopt(adopted.pid, starts[adopted.pid])
+        second.adopt(given_back.pid, starts[given_back.pid])
+        second.give_back(given_back.pid)
+        assert second.watched == frozenset()
+        second.settle()
+        assert second.watched == {adopted.pid}
+        first.leave([adopted.pid])
+        assert first.watched == {kept.pid, given_back.pid}
+        # As when its proxy dies.
+        os.close(first.pipe)
+        await wait_gone(first.pid)
+        assert [lives(backend.pid) for backend in (adopted, kept, given_back)] == [True, False, False]
+        os.close(second.pipe)
+        await wait_gone(second.pid)
+        assert not lives(adopted.pid)
+
+
+async def test_the_first_guardian_acts_only_when_both_proxies_are_dead(lives, wait_gone):
+    """For as long as backends could return to the first proxy."""
+    first = start_guardian()
+    with start_backend() as adopted:
+        start = start_time_of(adopted.pid) or 0
+        first.watch(adopted.pid, start)
+        theirs = os.dup(first.pipe)
+        second = Guardian(theirs)
+        second.adopt(adopted.pid, start)
+        os.close(second.pipe)
+        await wait_gone(second.pid)
+        os.close(theirs)
+        assert lives(adopted.pid)
+        assert first.alive()
+        os.close(first.pipe)
+        await wait_gone(first.pid)
+        assert not lives(adopted.pid)
 
 
 async def test_a_spawned_backend_is_watched_until_it_is_gone(stage):

@@ -196,7 +196,7 @@ async def test_handles_are_all_it_takes_to_go_on(stage):
         await stage.lines.wait_for("up")
         nursery.cancel_scope.cancel()
     new = BackendProcess.adopt(
-        old.leave(),
+        old.handles,
         address=old.address,
         stop_signal=signal.SIGTERM,
         relay=stage.lines,

@@ -7,7 +7,7 @@ last.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -37,11 +37,11 @@ class PoolHandover:
         self.on_exit: Callable[[int, Exit], None] | None = None
         self._pool = pool
 
-    def begin(self) -> None:
-        """Keep our hands off the backends from now on: they belong to another proxy process.
+    def begin(self, going: Collection[SupervisedBackend]) -> None:
+        """Keep our hands off these backends from now on: they belong to another proxy process.
 
-        What is still starting is ended. Requests for a slot without a backend are held, because the other
-        process fills it.
+        Every other one stays ours until it is gone: what is on its way out goes on, what is still starting is ended.
+        Requests for a slot without a backend are held, because the other process fills it.
         """
         pool = self._pool
         pool.frozen = True
@@ -51,7 +51,10 @@ class PoolHandover:
             if member.backend.state is BackendState.STARTING:
                 let_go(member, pool.entries)
         for member in pool.serving_members():
-            member.hand_over()
+            if member in going:
+                member.hand_over()
+            else:
+                pool.part_with(member)
         self.active = True
         self._expect_empty_slots()
 

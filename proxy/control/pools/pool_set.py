@@ -16,6 +16,11 @@ from proxy.core.pool import PoolEvent
 
 AnyPool = SupervisedPool | StaticPool
 
+END_PATIENCE = 15.0
+"""Seconds beyond its `stop_timeout` that a backend may take to end: connections are cut, and a kill is waited for."""
+
+END_POLL = 0.05
+
 
 class PoolSet(Mapping[str, AnyPool]):
     """The pools by name, and the tasks they run in."""
@@ -219,6 +224,17 @@ class PoolSet(Mapping[str, AnyPool]):
             (pool.table.stop_timeout for pool in self._scopes if isinstance(pool, SupervisedPool)),
             default=0.0,
         )
+
+    def own_backends(self) -> int:
+        """Count the processes that this proxy has to end, those of pools on their way out too."""
+        pools = (pool for pool in self._scopes if isinstance(pool, SupervisedPool))
+        return sum(not member.handed_over for pool in pools for member in pool.members)
+
+    async def wait_own_ended(self) -> None:
+        """Block until there are none, for as long as ending them may take; call when nothing is in flight any more."""
+        with trio.move_on_after(self.stop_patience() + END_PATIENCE):
+            while self.own_backends():
+                await trio.sleep(END_POLL)
 
     def complete(self) -> bool:
         """Tell whether the boot is over: what can serve does, and what cannot was tried.

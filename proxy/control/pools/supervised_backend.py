@@ -116,6 +116,7 @@ class SupervisedBackend:
 
     def take_back(self) -> None:
         """Look after it again."""
+        self.leaving = False
         self.handed_over = False
         self._turn.cancel()
 

@@ -277,9 +277,16 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
             self.tasks.start(member.serve_probes, self.core)
 
     def serving_members(self) -> list[SupervisedBackend]:
-        """Give the living backends that serve, or drain by order of an operator."""
+        """Give the living backends that serve, or drain by order of an operator; not those on their way out."""
         serving = (BackendState.READY, BackendState.DRAINING)
-        return [member for member in self.members if member.alive and member.backend.state in serving]
+        return [
+            member for member in self.members if member.alive and not member.leaving and member.backend.state in serving
+        ]
+
+    def part_with(self, member: SupervisedBackend) -> None:
+        """End a backend in order, in a task of its own; nobody waits for it."""
+        member.leave_for_good()
+        self.tasks.start(self._end, member, member.release.table.drain_timeout)
 
     def thaw(self) -> None:
         """Fill the slots that are empty: nobody else owns them any more."""
@@ -405,5 +412,4 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
         del self.slots[number]
         for member in tuple(self.members):
             if member.backend.slot == number and not member.leaving:
-                member.leave_for_good()
-                self.tasks.start(self._end, member, member.release.table.drain_timeout)
+                self.part_with(member)

@@ -50,9 +50,9 @@ class Adopted:
         self.pool.take_in(self.member)
 
     def discard(self) -> None:
-        """Forget it: it ended before it was ours."""
+        """Forget it: it has ended, or stays with the process before this one."""
         self.pool.entries.bury(self.member.backend)
-        self.member.process.release_handles()
+        self.member.process.give_back()
 
 
 def adopt_backend(pool: SupervisedPool, received: Received, surroundings: Surroundings) -> Adopted:

@@ -5,6 +5,8 @@ message is lost without an exception; so everything here that receives descripto
 closes what nobody took, and a message that the kernel had to shorten is an error as a whole. `recv_fds` of the
 standard library drops the flag that keeps them from being inherited, so `recvmsg` is called directly.
 
+A frame is as long as it may be, whatever goes into it: a body that would be longer travels as sealed memory.
+
 Sending never waits: the two sides take turns, so a full buffer means that the other one has stopped reading.
 """
 
@@ -19,7 +21,7 @@ import select
 import socket
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -34,12 +36,16 @@ from proxy.wire.handover import (
     FrameType,
     FrameWriter,
     HandoverBroken,
+    fits,
 )
 
 PATH_NAME: Final = "takeover.sock"
 """The name in the state directory under which a proxy waits for a successor that comes by itself."""
 
 MAX_STATE_BYTES: Final = 64 * 1024 * 1024
+
+SEALED: Final = "sealed"
+"""The only key of a body that came as sealed memory: the last descriptor of its frame."""
 
 _BUFFER_BYTES: Final = 1 << 20
 _CREDENTIALS: Final = struct.Struct("3i")
@@ -77,6 +83,16 @@ class Descriptors:
             raise HandoverBroken("a descriptor is missing")
         return self._numbers.pop(0)
 
+    def take_last(self) -> int:
+        """Give the last one away; whoever takes it owns it.
+
+        Raises:
+            HandoverBroken: there is none.
+        """
+        if not self._numbers:
+            raise HandoverBroken("a descriptor is missing")
+        return self._numbers.pop()
+
     def close(self) -> None:
         """Close the rest. Twice is harmless."""
         while self._numbers:
@@ -113,6 +129,18 @@ class Channel:
             ChannelClosed: nobody is there to receive it.
             HandoverBroken: it cannot be sent now.
         """
+        if fits(body):
+            return self._send(kind, body, descriptors)
+        try:
+            sealed = seal(body)
+        except OSError as error:
+            raise HandoverBroken(f"a {kind} frame cannot be written: {error.strerror}") from error
+        try:
+            return self._send(kind, {SEALED: True}, (*descriptors, sealed))
+        finally:
+            os.close(sealed)
+
+    def _send(self, kind: FrameType, body: Mapping[str, Any] | None, descriptors: Sequence[int]) -> int:
         packet = self._writer.encode(kind, body, descriptors=len(descriptors))
         ancillary = []
         if descriptors:
@@ -166,7 +194,10 @@ class Channel:
                 raise HandoverBroken(f"a packet is longer than {MAX_FRAME_BYTES} bytes")
             if not packet:
                 raise ChannelClosed("the other side has closed the channel")
-            return Received(frame=self._reader.decode(packet, descriptors=len(numbers)), descriptors=descriptors)
+            frame = self._reader.decode(packet, descriptors=len(numbers))
+            if SEALED in frame.body:
+                frame = replace(frame, body=unseal(descriptors.take_last()))
+            return Received(frame=frame, descriptors=descriptors)
         except BaseException:
             descriptors.close()
             raise

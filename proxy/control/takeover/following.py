@@ -6,12 +6,15 @@ before, watched because this process may be their parent, and nothing else is do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import trio
 
+from proxy.control.pools import rotation
+from proxy.control.pools.supervised_backend import SupervisedBackend
 from proxy.control.pools.supervised_pool import SupervisedPool
+from proxy.control.takeover.predecessor import Order
 from proxy.core.address import parse_address
 from proxy.processes.supervisor import Exit
 from proxy.wire.handover import Frame, FrameType, HandoverBroken
@@ -40,15 +43,15 @@ class Following:
         self._runtime = runtime
         self._tell = tell
 
-    def begin(self) -> None:
-        """Take our hands off every backend, in one step."""
-        self.active = True
+    def begin(self, going: Sequence[SupervisedBackend]) -> None:
+        """Take our hands off the backends that go, in one step; the others are ended by us."""
         runtime = self._runtime
         runtime.guardian.share()
         for pool in self._pools():
             pool.handover.on_exit = self._note_exit
-            pool.handover.begin()
+            pool.handover.begin(going)
         runtime.events.silent = True
+        self.active = True
 
     def end(self) -> None:
         """Look after them again: the other process is gone."""
@@ -60,8 +63,12 @@ class Following:
             pool.handover.on_exit = None
             pool.handover.take_back()
 
-    def hear(self, frame: Frame, nursery: trio.Nursery) -> None:
+    def hear(self, frame: Frame, start: Callable[..., None]) -> None:
         """Follow a change that the process which took over has made, or asks for.
+
+        Args:
+            frame: what it says.
+            start: starts a task of the takeover, given a function and its arguments.
 
         Raises:
             HandoverBroken: the frame cannot be understood.
@@ -86,10 +93,24 @@ class Following:
                 for one in self._pools():
                     one.handover.follow_gone(frame.number("pid"))
                 runtime.predecessor.pass_on(frame)
+            case FrameType.ORDER:
+                self._obey(frame.text("order"), frame.text("pool"))
+                runtime.predecessor.pass_on(frame)
             case _:
                 timeout = frame.body.get("timeout")
                 seconds = float(timeout) if isinstance(timeout, int | float) else 0.0
-                nursery.start_soon(self._release, frame.number("pid"), min(max(seconds, 0.0), LONGEST_RELEASE))
+                start(self._release, frame.number("pid"), min(max(seconds, 0.0), LONGEST_RELEASE))
+
+    def _obey(self, order: str, name: str) -> None:
+        runtime = self._runtime
+        pool = runtime.pools.get(name)
+        match order:
+            case Order.REOPEN:
+                runtime.reopen_logs()
+            case Order.PAUSE if pool is not None:
+                rotation.pause(pool.core, pool.log)
+            case Order.RESUME if pool is not None:
+                rotation.resume(pool.core, pool.log)
 
     async def _release(self, pid: int, timeout: float) -> None:
         async with trio.open_nursery() as nursery:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from proxy.control.pools.supervised_backend import SupervisedBackend
 from proxy.control.pools.supervised_pool import SupervisedPool
 from proxy.control.takeover.channel import seal
 from proxy.control.takeover.handover_state import write_state
+from proxy.core.takeover_ledgers import HandingLedger
 from proxy.wire.handover import FrameType
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ HandoverFrame = tuple[FrameType, dict[str, Any], tuple[int, ...]]
 """Type, body, and descriptors, which stay their owner's."""
 
 TAIL_LINES = 5
-"""Last lines of a backend's output that go with it: each is at most 8 KiB long, and a frame holds 64."""
+"""Last lines of a backend's output that go with it."""
 
 
 class HandoverFrames:
@@ -30,7 +31,7 @@ class HandoverFrames:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._handed: set[int] = set()
+        self._ledger: HandingLedger[SupervisedBackend] = HandingLedger()
 
     def listeners(self) -> list[Callable[[], HandoverFrame]]:
         """Give each listening socket, public and of the admin API."""
@@ -47,7 +48,7 @@ class HandoverFrames:
 
     def whole_state(self) -> HandoverFrame:
         """Give the state, with the backends that will follow; its first descriptor is the caller's to close."""
-        announced = {"backends": [member.process.pid for member in self._members()]}
+        announced = {"backends": [member.process.pid for member in self._ledger.announce(self._members())]}
         return FrameType.STATE, announced, (seal(self.state()), self._runtime.guardian.pipe)
 
     def state(self) -> dict[str, Any]:
@@ -56,20 +57,29 @@ class HandoverFrames:
         return write_state(runtime.pools.values(), book=runtime.book, events=runtime.events, tally=runtime.tally)
 
     def backends(self) -> list[Callable[[], HandoverFrame]]:
-        """Give each backend that was not handed over before."""
-        return [partial(self._backend, member) for member in self._members() if member.process.pid not in self._handed]
+        """Give each backend that was announced with the state, also those that have ended since."""
+        return [partial(self._backend, member) for member in self._ledger.announced]
 
-    def commit(self) -> dict[str, Any]:
-        """Give the last word on each backend."""
+    def changes(self) -> list[Callable[[], HandoverFrame]]:
+        """Give each backend that serves by now and was not handed over."""
+        return [partial(self._backend, member) for member in self._ledger.due(self._members())]
+
+    def going(self) -> tuple[SupervisedBackend, ...]:
+        """Give the backends that belong to the new process from now on."""
+        return self._ledger.going(self._members())
+
+    def commit(self, going: Iterable[SupervisedBackend]) -> dict[str, Any]:
+        """Give the last word on each backend that goes."""
         return {
             "generation": self._runtime.incarnation + 1,
             "backends": [
                 {
                     "pid": member.process.pid,
+                    "start": member.process.start,
                     "state": member.backend.state.value,
                     "health": member.backend.health.value,
                 }
-                for member in self._members()
+                for member in going
             ],
         }
 
@@ -79,7 +89,7 @@ class HandoverFrames:
 
     def _backend(self, member: SupervisedBackend) -> HandoverFrame:
         backend, process = member.backend, member.process
-        self._handed.add(process.pid)
+        self._ledger.note_sent(member)
         if not member.alive:
             return FrameType.BACKEND, {"pid": process.pid, "gone": True}, ()
         handles = process.handles

@@ -23,6 +23,7 @@ from proxy.core.address import Address, parse_address
 from proxy.core.config import StaticPoolTable
 from proxy.core.errors import BackendError
 from proxy.core.lifecycle import BackendState, Health
+from proxy.core.takeover_ledgers import AdoptionLedger
 from proxy.edge.loop.sockets import matches
 from proxy.processes.guardian import Guardian
 from proxy.wire.handover import HandoverBroken
@@ -57,13 +58,12 @@ class Inheritance:
         self.prepared: Prepared | None = None
         self.releases: Mapping[str, Release] = {}
         self._runtime = runtime
-        self._expected: set[int] = set()
-        self._received: set[int] = set()
+        self._ledger: AdoptionLedger[int] = AdoptionLedger()
 
     @property
     def complete(self) -> bool:
         """Every backend that was announced has been received."""
-        return self._expected <= self._received
+        return self._ledger.complete
 
     def take_listener(self, received: Received) -> None:
         """Take a listening socket, and check that it is what it is called."""
@@ -91,7 +91,7 @@ class Inheritance:
         self.state = read_state(unseal(received.descriptors.take()))
         guardian = Guardian(received.descriptors.take())
         runtime = self._runtime
-        self._expected = {int(pid) for pid in received.frame.body["backends"]}
+        self._ledger.expect(int(pid) for pid in received.frame.body["backends"])
         runtime.surround(guardian, os.environ)
         for name, state in self.state.supervised.items():
             pool = SupervisedPool(name, state.release, runtime.surroundings, processors=runtime.processors)
@@ -101,26 +101,35 @@ class Inheritance:
 
     def take_backend(self, received: Received) -> None:
         """Take a backend; one that has ended meanwhile is only noted."""
-        self._received.add(received.frame.number("pid"))
-        if received.frame.body.get("gone"):
+        gone = bool(received.frame.body.get("gone"))
+        self._ledger.note_received(received.frame.number("pid"), gone=gone)
+        if gone:
             return
         pool = self.pools[received.frame.text("pool")]
         self.adopted.append(adopt_backend(pool, received, self._runtime.surroundings))
 
     def take_commit(self, received: Received) -> None:
-        """Bring what we know up to date: the old side went on living since it sent it."""
+        """Bring what we know up to date: the old side went on living since it sent it.
+
+        Raises:
+            ProxyError: it cannot be understood, or gives away what never came.
+        """
         self.state = read_state(unseal(received.descriptors.take()))
         for name, state in self.state.supervised.items():
             if name in self.pools:
                 _restore(self.pools[name], state)
         told = {int(one["pid"]): one for one in received.frame.body["backends"]}
+        self._ledger.commit(told)
+        kept = []
         for adopted in self.adopted:
             word = told.get(adopted.member.process.pid)
-            if word is None:
+            # A process id may be used again between two deaths.
+            if word is None or word.get("start", adopted.member.process.start) != adopted.member.process.start:
                 adopted.discard()
                 continue
             adopted.settle(BackendState(word["state"]), Health(word["health"]))
-        self.adopted = [adopted for adopted in self.adopted if adopted.member.process.pid in told]
+            kept.append(adopted)
+        self.adopted = kept
 
     async def make_ready(self) -> None:
         """Bind what is new, read what is new, and check every backend ourselves; nothing serves yet.

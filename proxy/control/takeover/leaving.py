@@ -48,7 +48,7 @@ class Leaving:
         self._counted = write_tally(self._runtime.tally)
 
     async def drain(self, *, timeout: float, released: Callable[[], bool]) -> None:
-        """Block until no client of ours is left, nor one of a process before us.
+        """Block until no client of ours is left, no backend that stayed ours, and nobody of a process before us.
 
         Args:
             timeout: seconds for them; nobody is cut by this.
@@ -65,6 +65,7 @@ class Leaving:
             while (
                 runtime.plane.connection_count()
                 or not released()
+                or runtime.pools.own_backends()
                 or (runtime.predecessor.present and not self.hurry.is_set())
             ):
                 await trio.sleep(POLL)
@@ -81,7 +82,6 @@ class Leaving:
         while True:
             await trio.sleep(REPORT_INTERVAL)
             if released():
-                runtime.guardian.reap()
                 body = {"connections": runtime.plane.connection_count(), "depth": 1 + runtime.predecessor.depth}
                 with suppress(HandoverBroken):
                     self._send_counts(FrameType.DRAINING, body)

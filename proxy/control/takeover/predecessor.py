@@ -10,12 +10,14 @@ It may have a predecessor itself; it passes on what it is told, and answers when
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 
 import trio
 from structlog.typing import FilteringBoundLogger
 
 from proxy.control.takeover.channel import Channel
 from proxy.core.backend import Backend
+from proxy.core.takeover_versions import ORDERS
 from proxy.processes.supervisor import Exit
 from proxy.wire.handover import Frame, FrameType, HandoverBroken
 
@@ -24,6 +26,15 @@ EXIT_PATIENCE = 1.0
 
 GRACE = 2.0
 """Seconds beyond the time that it was given for an exchange, until its answer is not waited for any longer."""
+
+
+class Order(StrEnum):
+    """What an operator orders that concerns every process that serves clients."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    REOPEN = "reopen"
+    """The log files."""
 
 
 class Predecessor:
@@ -39,6 +50,8 @@ class Predecessor:
         self.connections = 0
         self._log = log
         self._channel: Channel | None = None
+        self._protocol = 0
+        self._gone = trio.Event()
         self._released: dict[int, trio.Event] = {}
         self._exits: dict[int, Exit] = {}
         self._exit_waiters: dict[int, trio.Event] = {}
@@ -48,14 +61,17 @@ class Predecessor:
         """It still serves."""
         return self._channel is not None
 
-    def begin(self, channel: Channel) -> None:
+    def begin(self, channel: Channel, *, protocol: int) -> None:
         """It has handed over and drains; the channel stays its owner's."""
         self._channel = channel
+        self._protocol = protocol
+        self._gone = trio.Event()
         self.depth = 1
 
     def end(self) -> None:
         """It is gone: nobody is waited for any longer."""
         self._channel = None
+        self._gone.set()
         self.depth = self.connections = 0
         for waiting in (*self._released.values(), *self._exit_waiters.values()):
             waiting.set()
@@ -84,9 +100,25 @@ class Predecessor:
         """Ask it to let its clients go."""
         self._send(FrameType.HURRY)
 
-    def terminate(self) -> None:
-        """Ask the oldest process that still serves to end now."""
-        self._send(FrameType.TERMINATE)
+    def terminate(self, *, everybody: bool = False) -> None:
+        """Ask the oldest process that still serves to end now, or all of them."""
+        self._send(FrameType.TERMINATE, all=everybody)
+
+    def order(self, order: Order, *, pool: str = "") -> None:
+        """Have it do what an operator orders of everybody who serves."""
+        if self._protocol >= ORDERS:
+            self._send(FrameType.ORDER, order=order.value, pool=pool)
+
+    def say_stopping(self) -> None:
+        """Tell it that this process was told to stop, so that it takes nothing back and stops too."""
+        if self._protocol >= ORDERS:
+            self._send(FrameType.STOPPING)
+
+    async def wait_gone(self, *, timeout: float) -> None:
+        """Block until it serves nobody any more, for so many seconds at most."""
+        with trio.move_on_after(timeout):
+            while self._channel is not None:
+                await self._gone.wait()
 
     async def release(self, pid: int | None, *, timeout: float) -> None:
         """Block until it holds no connection to a backend any more; give at once when there is no predecessor.

@@ -302,7 +302,7 @@ class Succession:
         runtime.book.restore(state.last_rollout, state.rollouts)
         add_tally(runtime.tally, state.tally)
         runtime.settling = True
-        runtime.predecessor.begin(self._channel)
+        runtime.predecessor.begin(self._channel, protocol=self._protocol)
         for adopted in goods.adopted:
             # Without a last word of the old side, what it said first holds.
             adopted.settle(adopted.state, adopted.health)
@@ -322,10 +322,7 @@ class Succession:
     def _settle(self) -> None:
         """Nothing can return any more."""
         runtime = self._runtime
-        try:
-            runtime.guardian.renew()
-        except OSError as error:
-            self._log.error("takeover.guardian_not_renewed", detail=str(error))
+        runtime.guardian.settle()
         settle(runtime)
         runtime.tally.takeovers["done"] += 1
         runtime.events.publish("takeover.done", pid=os.getpid(), generation=runtime.incarnation)

@@ -11,12 +11,13 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
+from proxy.control.pools.supervised_backend import SupervisedBackend
 from proxy.control.takeover.channel import Received, is_dead, seal
 from proxy.control.takeover.fault import deadlines, fault
 from proxy.control.takeover.following import Following
@@ -28,7 +29,7 @@ from proxy.control.takeover.new_process import NewProcess
 from proxy.control.takeover.order import TakeoverOrder, TakeoverResult
 from proxy.control.takeover.stub import write_pid
 from proxy.core.errors import Refused
-from proxy.core.takeover_old import OldCommand, OldEvent, OldState, old_side
+from proxy.core.takeover_old import OWNED_BY_US, OldCommand, OldEvent, OldState, old_side
 from proxy.core.takeover_versions import SIGNS_OF_LIFE, Agreement, HandoffUnreadable, agree, parse_handoff_info
 from proxy.wire.handover import FrameType, HandoverBroken
 
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 LATEST_CUT: Final = 30.0
 """Seconds from the end of the drain until whoever is left is cut."""
 
+SALVAGE_PATIENCE: Final = 5.0
+"""Seconds to wait for the end of a new process that was killed."""
+
 PATIENCE: Final = 15.0
 """Seconds beyond a deadline for which the service manager is asked to wait."""
 
@@ -46,8 +50,8 @@ _HEARD: Final = {
     FrameType.PROGRESS: OldEvent.PROGRESS_RECEIVED,
     FrameType.PREPARED: OldEvent.PREPARED_RECEIVED,
     FrameType.LIVE: OldEvent.LIVE_RECEIVED,
+    FrameType.STOPPING: OldEvent.STOPPING_RECEIVED,
     FrameType.HURRY: OldEvent.HURRY_RECEIVED,
-    FrameType.TERMINATE: OldEvent.TERMINATE_RECEIVED,
 }
 
 
@@ -59,7 +63,7 @@ class Takeover:
 
     Attributes:
         reported: set once the result is known.
-        ended: set when nothing of it goes on any more.
+        ended: set by the caller of `run` when nothing of it goes on any more, nor follows from it.
         result: what became of it.
     """
 
@@ -95,6 +99,9 @@ class Takeover:
         )
         self._refused: Refused | None = None
         self._frames = HandoverFrames(runtime)
+        self._salvaged = False
+        self._signals: set[signal.Signals] = set()
+        self._going: tuple[SupervisedBackend, ...] = ()
         self._handing = Handing(self._tell, lambda: self._note(OldEvent.ACKNOWLEDGED))
         self._following = Following(runtime, self._tell)
         self._leaving = Leaving(runtime, self._tell)
@@ -106,6 +113,11 @@ class Takeover:
             drain=order.drain_timeout + LATEST_CUT,
             limits=deadlines(OldState),
         )
+
+    @property
+    def returned(self) -> bool:
+        """It was given up: this process serves as before."""
+        return self._salvaged or self._machine.state in OWNED_BY_US
 
     @property
     def state(self) -> OldState:
@@ -124,29 +136,40 @@ class Takeover:
             self._new.signal(signal.SIGTERM)
         self._note(OldEvent.STOP_ASKED, "the proxy was told to stop")
 
+    def pass_on(self, number: signal.Signals) -> None:
+        """Send a signal on to the new process, as soon as that can take it."""
+        if self._machine.state in (OldState.PREFLIGHT, OldState.GREETING):
+            self._signals.add(number)
+        else:
+            self._new.signal(number)
+
     async def run(self) -> None:
-        """Perform it to its end.
+        """Perform it to its end. Whatever is raised in it, it ends with a result, and in one of its last states.
 
         **Cancellation**: the new process is left alone.
         """
+        try:
+            await self._run()
+        except Exception as error:
+            await self._salvage(error)
+        finally:
+            self._new.close()
+            self.reported.set()
+
+    async def _run(self) -> None:
         runtime = self._runtime
         self._log.info("takeover.started", trigger=self._order.trigger, command=list(self._new.command))
         runtime.events.publish("takeover.started", trigger=self._order.trigger)
         runtime.manager.reloading()
-        try:
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                if self._new.channel is not None:
-                    self._watch()
-                else:
-                    nursery.start_soon(self._preflight)
-                while not self._machine.ended:
-                    self._handle(*await self._next_event())
-                nursery.cancel_scope.cancel()
-        finally:
-            self._new.close()
-            self.ended.set()
-            self.reported.set()
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            if self._new.channel is not None:
+                self._watch()
+            else:
+                self._start(self._preflight)
+            while not self._machine.ended:
+                self._handle(*await self._next_event())
+            nursery.cancel_scope.cancel()
 
     async def _next_event(self) -> _Event:
         deadline = self._machine.deadline
@@ -161,6 +184,9 @@ class Takeover:
     def _handle(self, event: OldEvent, detail: str, received: Received | None) -> None:
         machine = self._machine
         before = machine.state
+        if before is OldState.CHANGES and event is OldEvent.ACKNOWLEDGED and self._frames.changes():
+            # Asked in the step in which the backends would be let go, so that none becomes ready in between.
+            event = OldEvent.MORE_READY
         if not machine.knows(event):
             if received is None:
                 return
@@ -174,22 +200,38 @@ class Takeover:
         for command in commands:
             self._do(command)
 
+    # Whatever is raised in a takeover breaks it, and what follows from that is in the table.
+
+    def _start(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
+        self._nursery.start_soon(self._contain, work, *arguments)
+
+    async def _contain(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
+        try:
+            await work(*arguments)
+        except Exception as error:
+            self._note_crash(work.__name__.strip("_"), error)
+
+    def _note_crash(self, what: str, error: Exception) -> None:
+        self._log.error("takeover.crashed", what=what, exc_info=error)
+        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or repr(error)
+        broken = OldEvent.PREFLIGHT_FAILED if self._machine.state is OldState.PREFLIGHT else OldEvent.CHANNEL_BROKEN
+        self._note(broken, f"{what}: {said}")
+
     # Commands.
 
     def _do(self, command: OldCommand) -> None:
         try:
             self._perform(command)
         except HandoverBroken as error:
-            self._nursery.start_soon(self._judge_break, error.detail)
-        except OSError as error:
-            self._log.error("takeover.crashed", command=command.value, exc_info=error)
-            self._note(OldEvent.CHANNEL_BROKEN, f"{command}: {error.strerror or error}")
+            self._start(self._judge_break, error.detail)
+        except Exception as error:
+            self._note_crash(command.value, error)
 
     def _perform(self, command: OldCommand) -> None:
         runtime = self._runtime
         match command:
             case OldCommand.SPAWN_NEW:
-                self._nursery.start_soon(self._spawn)
+                self._start(self._spawn)
             case OldCommand.SEND_WELCOME:
                 self._send_welcome()
             case OldCommand.SEND_REFUSE:
@@ -198,21 +240,26 @@ class Takeover:
                 self._handing.hand(self._frames.listeners())
             case OldCommand.SEND_STATE:
                 self._handing.hand([self._frames.whole_state])
-            case OldCommand.SEND_BACKENDS | OldCommand.SEND_CHANGES:
+            case OldCommand.SEND_BACKENDS:
                 self._handing.hand(self._frames.backends())
+            case OldCommand.SEND_CHANGES:
+                self._handing.hand(self._frames.changes())
             case OldCommand.LET_GO:
-                self._following.begin()
+                self._going = self._frames.going()
+                self._following.begin(self._going)
             case OldCommand.SEND_COMMIT:
-                self._send_commit()
+                # Not after an accident in between: then everything returns.
+                if self._following.active:
+                    self._send_commit()
             case OldCommand.STOP_ACCEPTING:
                 runtime.plane.suspend()
                 # Those who listen come back at once, and to the process that has the events now.
                 runtime.admin_door.close()
                 runtime.events.part()
             case OldCommand.DRAIN_CLIENTS:
-                self._nursery.start_soon(self._drain)
+                self._start(self._drain)
                 if self._agreement.protocol >= SIGNS_OF_LIFE:
-                    self._nursery.start_soon(self._wait_silence)
+                    self._start(self._wait_silence)
             case OldCommand.ACCEPT_AGAIN:
                 runtime.plane.resume()
                 runtime.admin_door.open()
@@ -238,7 +285,7 @@ class Takeover:
                 runtime.predecessor.hurry()
             case OldCommand.CUT_CLIENTS:
                 self._log.info("takeover.clients_cut", clients=runtime.plane.cut_clients())
-                runtime.predecessor.terminate()
+                runtime.predecessor.terminate(everybody=True)
             case OldCommand.SEND_BYE:
                 self._log.info("takeover.bye")
                 self._leaving.say_bye()
@@ -246,6 +293,8 @@ class Takeover:
                 self._report_failure()
             case OldCommand.REPORT_SUCCESS:
                 self._report_success()
+            case OldCommand.REPORT_STOP:
+                self._report_stop()
 
     async def _preflight(self) -> None:
         try:
@@ -265,8 +314,8 @@ class Takeover:
         self._watch()
 
     def _watch(self) -> None:
-        self._nursery.start_soon(self._serve_channel)
-        self._nursery.start_soon(self._wait_death)
+        self._start(self._serve_channel)
+        self._start(self._wait_death)
 
     async def _wait_death(self) -> None:
         self._note(OldEvent.PEER_DIED, await self._new.wait_death())
@@ -308,8 +357,15 @@ class Takeover:
                 self._hear_hello(received)
             case FrameType.ACK:
                 self._handing.hear_ack(frame.number("seq"))
-            case FrameType.RELEASE_BACKEND | FrameType.BACKEND_ADDED | FrameType.BACKEND_GONE:
-                self._following.hear(frame, self._nursery)
+            case FrameType.RELEASE_BACKEND | FrameType.BACKEND_ADDED | FrameType.BACKEND_GONE | FrameType.ORDER if (
+                self._following.active
+            ):
+                self._following.hear(frame, self._start)
+            case FrameType.TERMINATE if self._runtime.predecessor.present and not frame.body.get("all"):
+                # The oldest is meant.
+                self._runtime.predecessor.terminate()
+            case FrameType.TERMINATE:
+                self._note(OldEvent.TERMINATE_RECEIVED, "", received)
             case kind if kind in _HEARD:
                 self._note(_HEARD[kind], str(frame.body.get("reason", "")), received)
             case kind:
@@ -337,6 +393,9 @@ class Takeover:
 
     def _send_welcome(self) -> None:
         runtime = self._runtime
+        # It has said that it is there, so it handles them.
+        for number in self._signals:
+            self._new.signal(number)
         self._tell(
             FrameType.WELCOME,
             {
@@ -349,7 +408,7 @@ class Takeover:
         )
 
     def _send_commit(self) -> None:
-        body = self._frames.commit()
+        body = self._frames.commit(self._going)
         self._leaving.note_commit()
         state = seal(self._frames.state())
         try:
@@ -367,28 +426,57 @@ class Takeover:
         runtime.admin_door.handed_over = True
         for listener in runtime.plane.listeners.values():
             listener.open_listener.close()
-        runtime.guardian.abandon()
+        runtime.guardian.leave(member.process.pid for member in self._going)
         # Its sockets are in use for a while, but nothing is made in it by us any more.
         runtime.premises.leave()
 
-    def _report_failure(self) -> None:
+    def _report_failure(self, *, step: OldState | None = None, reason: str = "") -> None:
         machine, runtime = self._machine, self._runtime
-        step = "" if machine.failed_in is None else machine.failed_in.value
+        step, reason = step or machine.failed_in, reason or machine.reason
         self.result = TakeoverResult(
             done=False,
             generation=runtime.incarnation,
             pid=os.getpid(),
             version=self._new.version,
-            step=step,
-            reason=machine.reason,
+            step="" if step is None else step.value,
+            reason=reason,
             refused=self._refused if machine.state is OldState.REFUSED else None,
         )
         outcome = {OldState.REFUSED: "refused", OldState.RETURNED: "returned"}.get(machine.state, "failed")
         runtime.tally.takeovers[outcome] += 1
-        self._log.error("takeover.failed", outcome=outcome, step=step, reason=machine.reason)
-        runtime.events.publish("takeover.failed", outcome=outcome, step=step, reason=machine.reason)
+        self._log.error("takeover.failed", outcome=outcome, step=step, reason=reason)
+        runtime.events.publish("takeover.failed", outcome=outcome, step=step, reason=reason)
         runtime.manager.reloaded()
         self.reported.set()
+
+    def _report_stop(self) -> None:
+        reason = "the proxy was told to stop, so both processes end"
+        self.result = TakeoverResult(
+            done=False,
+            generation=self._runtime.incarnation + 1,
+            pid=self._new.pid,
+            version=self._new.version,
+            step=OldState.PROBATION.value,
+            reason=reason,
+        )
+        self._log.info("takeover.released", pid=self._new.pid, version=self._new.version, detail=reason)
+        self.reported.set()
+
+    async def _salvage(self, error: Exception) -> None:
+        """End what cannot go on by its table: the new process, unless everything is its own for good."""
+        self._log.error("takeover.crashed", exc_info=error)
+        state = self._machine.state
+        if state in (OldState.DRAINING, OldState.GONE):
+            return
+        self._salvaged = True
+        self._new.signal(signal.SIGKILL)
+        if self._new.pidfd >= 0:
+            with trio.move_on_after(SALVAGE_PATIENCE):
+                await self._new.wait_death()
+        if self._following.active:
+            self._perform(OldCommand.ACCEPT_AGAIN)
+            self._perform(OldCommand.TAKE_BACK)
+        self._report_failure(step=state, reason=f"an accident in the takeover itself: {error!r}")
 
     def _report_success(self) -> None:
         runtime = self._runtime

@@ -16,7 +16,6 @@ from proxy.control.takeover.succession import Succession
 from proxy.control.takeover.takeover import Takeover
 from proxy.control.version import program_version
 from proxy.core.errors import RefusalCode, Refused
-from proxy.core.takeover_old import OWNED_BY_US, OldState
 from proxy.wire.handover import FrameType, HandoverBroken
 
 if TYPE_CHECKING:
@@ -88,14 +87,12 @@ def begin(
 
 
 async def _perform(runtime: Runtime, takeover: Takeover) -> None:
-    try:
-        await takeover.run()
-    except Exception as error:
-        runtime.log.error("takeover.crashed", exc_info=error)
-    if takeover.state is OldState.GONE:
-        runtime.depart(takeover.successor)
-    elif takeover.state in OWNED_BY_US:
+    await takeover.run()
+    if takeover.returned:
         runtime.takeover = None
+    else:
+        runtime.depart(takeover.successor)
+    takeover.ended.set()
 
 
 def _tell_refusal(runtime: Runtime, refused: Refused) -> None:

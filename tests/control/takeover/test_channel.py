@@ -53,6 +53,24 @@ async def test_frames_arrive_with_their_descriptors() -> None:
     theirs.close()
 
 
+async def test_a_body_of_any_length_arrives_and_the_frame_stays_as_short_as_it_must_be() -> None:
+    """In sealed memory behind the descriptors of the frame, of which nothing is left open on either side."""
+    ours, sock = open_pair()
+    theirs = Channel(sock)
+    null = os.open(os.devnull, os.O_RDONLY)
+    before = open_files()
+    body = {"tail": ["\u0436" * 8192] * 50, "backends": list(range(100_000))}
+    ours.send(FrameType.BACKEND, body, (null,))
+    received = await theirs.receive()
+    assert received.frame.body == body
+    assert len(received.descriptors) == 1
+    received.descriptors.close()
+    assert open_files() == before
+    os.close(null)
+    ours.close()
+    theirs.close()
+
+
 async def test_what_nobody_takes_is_closed() -> None:
     """Also when the block ends by an error."""
     ours, sock = open_pair()
