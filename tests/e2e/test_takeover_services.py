@@ -198,7 +198,7 @@ async def test_a_start_by_mistake_leaves_no_trace(tmp_path: Path) -> None:
         second.write_text(text.replace("admin.sock", "other.sock"), encoding="utf-8")
         ran = await hotswap.command("run", str(second))
         assert ran.code != 0
-        assert "in use" in ran.stderr
+        assert "another proxy uses" in ran.stderr
         assert read_pid(state) == hotswap.pid
         assert (state / "takeover.sock").exists()
         (await hotswap.fetch("/whoami")).expect()
