@@ -56,21 +56,23 @@ def told_hops(forwarded: list[Field]) -> list[Hop]:
         if len(chain) > LONGEST_CHAIN:
             chain = chain[-LONGEST_CHAIN:].partition(b",")[2]
         return [Hop(node) for hop in chain.split(b",") if (node := _without_port(hop.strip(b' \t"')))]
-    return _told_by_forwarded(forwarded)
+    return _told_by_forwarded(forwarded) or []
 
 
 def agree(forwarded: list[Field], hops: list[Hop], host: bytes, proto: bytes) -> bool:
     """Whether `Forwarded` says of the same hops nothing else than `X-Forwarded-…` does."""
     others = _told_by_forwarded(forwarded)
-    return [hop.node for hop in others] == [hop.node for hop in hops] and all(
-        hop.host in (b"", host) and hop.proto in (b"", proto) for hop in others
+    return (
+        others is not None
+        and [hop.node for hop in others] == [hop.node for hop in hops]
+        and all(hop.host in (b"", host) and hop.proto in (b"", proto) for hop in others)
     )
 
 
-def _told_by_forwarded(forwarded: list[Field]) -> list[Hop]:
+def _told_by_forwarded(forwarded: list[Field]) -> list[Hop] | None:
     values = [value for name, value in forwarded if name == b"forwarded"]
     if sum(map(len, values)) > LONGEST_CHAIN:
-        return []
+        return None
     return [hop for value in values for hop in _parse_forwarded(value)]
 
 
