@@ -27,7 +27,7 @@ import trio
 
 from tests.support.bystander import NOMINAL
 from tests.support.bystanders import Bystander, delays_of, run_bystander, run_program, run_torrent, wait_line
-from tests.support.glutton import HTTP2, KINDS
+from tests.support.glutton import HTTP2, HTTP2_CRUMBS, KINDS
 from tests.support.hotswap import Hotswap, run_hotswap
 from tests.support.metronome import Waits, run_metronome
 from tests.support.pools import command_pool, table
@@ -94,7 +94,7 @@ async def test_nobody_waits_for_a_glutton(tmp_path):
             run_bystander("b", port, hotswap.pid) as bystander,
             run_metronome([backend.pid, bystander.process.pid]) as waits,
         ):
-            for kind in (*KINDS, HTTP2):
+            for kind in (*KINDS, HTTP2, *HTTP2_CRUMBS):
                 async with _glutton(kind, port):
                     answers = await bystander.next()
                 speeds[kind] = speed = NOMINAL / statistics.median(answer.work for answer in answers)

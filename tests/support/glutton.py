@@ -25,7 +25,9 @@ _UPGRADE: Final = (
 _STREAMS: Final = 100
 _GET_BLOCK: Final = b"\x82\x86\x84\x01\x01a"
 """RFC 7541: GET, http and / of the static table, and the authority "a" without a place in the dynamic one."""
+_DATA: Final = 0
 _HEADERS: Final = 1
+_RST_STREAM: Final = 3
 _SETTINGS: Final = 4
 _WINDOW_UPDATE: Final = 8
 _ACK = END_STREAM = 1
@@ -64,6 +66,15 @@ KINDS: Final[dict[str, Callable[[], Iterable[bytes]]]] = {
 HTTP2 = "http2"
 """A hundred streams at once, again and again; it has to read what it gets."""
 
+_POST_BLOCK: Final = b"\x83\x86\x04\x03/up\x01\x01a"
+_TUNNEL_BLOCK: Final = (
+    b"\x02\x07CONNECT\x00\x09:protocol\x09websocket\x86\x84\x01\x01a\x00\x15sec-websocket-version\x0213"
+)
+HTTP2_CRUMBS: Final = {"http2, upload in crumbs": _POST_BLOCK, "http2, tunnel in crumbs": _TUNNEL_BLOCK}
+"""One stream, in frames of a few bytes, as its window allows; what the tunnel gets back it reads."""
+_CRUMB: Final = bytes(20)
+_CRUMBS: Final = 500
+
 
 def _devour(sock: socket.socket, pieces: Iterator[bytes]) -> None:
     """Send all the time and read all the time."""
@@ -89,8 +100,7 @@ def _devour(sock: socket.socket, pieces: Iterator[bytes]) -> None:
 
 def _devour_http2(sock: socket.socket) -> None:
     """Keep as many streams busy as the proxy allows."""
-    window = raw_frame(_WINDOW_UPDATE, 0, 0, (1 << 30).to_bytes(4, "big"))
-    sock.sendall(PREFACE + raw_frame(_SETTINGS, 0, 0) + window)
+    _greet(sock)
     numbers = count(1, 2)
     received = bytearray()
     left = 0
@@ -105,18 +115,64 @@ def _devour_http2(sock: socket.socket) -> None:
         if not more:
             raise ConnectionError("the proxy has ended the connection")
         received += more
-        place = 0
-        while len(received) - place >= _FRAME_BYTES:
-            length = int.from_bytes(received[place : place + 3], "big")
-            if len(received) - place < _FRAME_BYTES + length:
-                break
-            kind, flags = received[place + 3], received[place + 4]
+        for kind, flags, _stream, _payload in _frames(received):
             if kind == _SETTINGS and not flags & _ACK:
                 sock.sendall(raw_frame(_SETTINGS, _ACK, 0))
-            elif kind in (0, _HEADERS) and flags & END_STREAM:
+            elif kind in (_DATA, _HEADERS) and flags & END_STREAM:
                 left -= 1
-            place += _FRAME_BYTES + length
-        del received[:place]
+
+
+def _greet(sock: socket.socket) -> None:
+    window = raw_frame(_WINDOW_UPDATE, 0, 0, (1 << 30).to_bytes(4, "big"))
+    sock.sendall(PREFACE + raw_frame(_SETTINGS, 0, 0, b"\0\x04\x3f\xff\xff\xff") + window)
+
+
+def _frames(received: bytearray) -> Iterator[tuple[int, int, int, bytes]]:
+    """Take the whole frames: kind, flags, stream, payload."""
+    place = 0
+    while len(received) - place >= _FRAME_BYTES:
+        length = int.from_bytes(received[place : place + 3], "big")
+        end = place + _FRAME_BYTES + length
+        if len(received) < end:
+            break
+        stream = int.from_bytes(received[place + 5 : place + 9], "big")
+        yield received[place + 3], received[place + 4], stream, bytes(received[place + _FRAME_BYTES : end])
+        place = end
+    del received[:place]
+
+
+def _devour_in_crumbs(sock: socket.socket, block: bytes) -> None:
+    """Send on one stream as its window allows, and read what comes."""
+    _greet(sock)
+    sock.sendall(raw_frame(_HEADERS, _END_HEADERS, 1, block))
+    crumbs = raw_frame(_DATA, 0, 1, _CRUMB) * _CRUMBS
+    size = len(_CRUMB) * _CRUMBS
+    sock.setblocking(False)
+    received = bytearray()
+    unsent = memoryview(b"")
+    room = 65535
+    said = False
+    while True:
+        sending = bool(unsent) or room >= size
+        readable, writable, _ = select.select([sock], [sock] if sending else [], [])
+        if readable:
+            more = sock.recv(1 << 18)
+            if not more:
+                raise ConnectionError("the proxy has ended the connection")
+            received += more
+            for kind, _flags, stream, payload in _frames(received):
+                if kind == _WINDOW_UPDATE and stream == 1:
+                    room += int.from_bytes(payload, "big")
+                elif kind == _RST_STREAM:
+                    raise ConnectionError("the proxy has ended the stream")
+        if writable:
+            if not unsent:
+                unsent = memoryview(crumbs)
+                room -= size
+            unsent = unsent[sock.send(unsent) :]
+            if not said:
+                said = True
+                print("begun", flush=True)
 
 
 def main(kind: str, port: int) -> None:
@@ -125,6 +181,8 @@ def main(kind: str, port: int) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if kind == HTTP2:
             _devour_http2(sock)
+        elif kind in HTTP2_CRUMBS:
+            _devour_in_crumbs(sock, HTTP2_CRUMBS[kind])
         else:
             _devour(sock, iter(KINDS[kind]()))
 

@@ -9,6 +9,9 @@ what it receives; a POST is read and not answered; everything else is "ok".
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+import re
 import socket
 import sys
 
@@ -21,9 +24,10 @@ _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 _ENDLESS = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % IMMENSE
 _CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 _SWITCHED = (
-    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: %b\r\n\r\n"
 )
+_KEY = re.compile(rb"\r\nsec-websocket-key: ([^\r]+)", re.IGNORECASE)
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 class Torrent(asyncio.Protocol):
@@ -57,7 +61,10 @@ class Torrent(asyncio.Protocol):
             self._swallows = True
         elif b"\r\nupgrade:" in head.lower():
             self._echoes = True
-            self._transport.write(_SWITCHED)
+            key = _KEY.search(head)
+            assert key is not None
+            accept = base64.b64encode(hashlib.sha1(key[1] + _GUID, usedforsecurity=False).digest())
+            self._transport.write(_SWITCHED % accept)
         elif head.startswith(b"GET /endless "):
             self._pour(_ENDLESS, _BLOCK)
         elif head.startswith(b"GET /crumbs "):

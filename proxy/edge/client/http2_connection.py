@@ -8,6 +8,8 @@ others have their turn in between.
 from __future__ import annotations
 
 import math
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from h2.errors import ErrorCodes
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 READ_BYTES: Final = 64 * 1024
 """Taken from the socket at a time: bounds what one client can make us do before others have their turn."""
 READS_AT_A_TIME: Final = 4
+ENDS_AT_A_TIME: Final = 16
 STARTS_AT_A_TIME: Final = 16
 """Requests sent on their way before others have their turn: a client may begin a hundred with one packet."""
 UNREAD_LIMIT: Final = 2 * HIGH_WATER
@@ -110,7 +113,7 @@ class Http2Connection:
         if events & GONE:
             stream.hangup = True
             if events & DEAD:
-                self.close()
+                self._hang_up()
                 return
         unsent = stream.unsent
         if unsent:
@@ -171,7 +174,7 @@ class Http2Connection:
                 if pending or session.pending:
                     break
             if got == 0:
-                self.close()
+                self._hang_up()
                 return
             if not stream.readable:
                 return
@@ -271,6 +274,8 @@ class Http2Connection:
     def flush(self) -> None:
         """Send what there is to send."""
         self._dirty = False
+        if self._closing:
+            return
         out = self.session.take_output()
         stream = self.stream
         if out and not stream.closed:
@@ -282,7 +287,7 @@ class Http2Connection:
             self._stall_at = self.plane.poller.now + self.listener.idle_timeout
             self._rearm()
         if stream.broken:
-            self.close()
+            self._hang_up()
         elif self._draining == 2 and not self.streams:
             self._say_farewell()
 
@@ -340,8 +345,7 @@ class Http2Connection:
         """The client broke the protocol: it is told, and everything it asked for is given up."""
         error = self.session.error or "the protocol was broken"
         self.plane.ledger.refused(self.listener, self.peer, BadRequest(error, status), (b"", b"", 20))
-        for stream in tuple(self.streams.values()):
-            stream.on_reset(error)
+        self._give_up(error)
         out = self.session.take_output()
         if out and not self.stream.closed:
             self.stream.write_all(out)
@@ -354,14 +358,34 @@ class Http2Connection:
             self.session.close()
             Farewell(self.plane, self.listener, self.stream).begin(self)
 
-    def close(self) -> None:
-        """Close at once, whatever is under way; idempotent."""
+    def _hang_up(self) -> None:
+        """The client is gone."""
+        self._close_socket()
+        self._give_up("the connection was closed")
+
+    def _give_up(self, error: str) -> None:
+        """End what the client asked for, a few streams before others have their turn: each may close a connection."""
+        self._starting.clear()
+        for stream in tuple(islice(self.streams.values(), ENDS_AT_A_TIME)):
+            try:
+                stream.on_reset(error)
+            except Exception as again:  # contained: the others are to be ended as well
+                self.streams.pop(stream.stream_id, None)
+                self.plane.on_crash(again, "http2 stream")
+        if self.streams:
+            self.plane.poller.soon(self, partial(self._give_up, error))
+
+    def _close_socket(self) -> None:
         self.plane.poller.timers.forget(self)
         if not self._closing:
             self._closing = True
             self.session.close()
             self.listener.forget(self)
             self.stream.close()
+
+    def close(self) -> None:
+        """Close at once, whatever is under way; idempotent."""
+        self._close_socket()
         for stream in tuple(self.streams.values()):
             try:
                 stream.close()

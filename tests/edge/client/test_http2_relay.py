@@ -537,6 +537,48 @@ async def test_a_client_that_hangs_up_leaves_all_its_backends():
         assert stage.backend.member.in_flight == 0
 
 
+@pytest.mark.parametrize("by", ["hangup", "a broken rule"])
+async def test_a_client_that_leaves_a_hundred_requests_holds_nobody_up(by: str, monkeypatch: pytest.MonkeyPatch):
+    """They are ended a few at a time, those that had not begun are not begun, and all are recorded."""
+    async with open_stage() as stage:
+        ended = [0]
+        at_a_time = []
+        cancel = Http2Stream.on_reset
+        give_up = Http2Connection._give_up
+
+        def note(stream: Http2Stream, detail: str) -> None:
+            ended[0] += 1
+            cancel(stream, detail)
+
+        def look(connection: Http2Connection, error: str) -> None:
+            before = ended[0]
+            give_up(connection, error)
+            at_a_time.append(ended[0] - before)
+
+        monkeypatch.setattr(Http2Stream, "on_reset", note)
+        monkeypatch.setattr(Http2Connection, "_give_up", look)
+        client = await connect_http2(stage)
+        frames = [client.write.headers(2 * number + 1) for number in range(MAX_STREAMS)]
+        if by == "hangup":
+            await client.send(*frames)
+            for _ in range(MAX_STREAMS):
+                await (await stage.backend.accept()).read_head()
+            client.line.close()
+        else:
+            await client.send(*frames, raw_frame(0, 0, 0, b"x"))
+            await client.wait_gone()
+        records = await stage.wait_records(MAX_STREAMS + (by != "hangup"))
+        assert {record["status"] for record in records} == ({499} if by == "hangup" else {499, 400})
+        assert max(at_a_time) <= 16
+        assert sum(at_a_time) == MAX_STREAMS
+        await stage.wait_in_flight(0)
+        client.line.close()
+        await stage.wait_connections(0)
+        if by != "hangup":
+            assert stage.plane.connections_to(stage.backend.member) == 0
+        assert stage.log.defects == []
+
+
 async def test_an_answer_before_the_body_is_whole_gives_the_rest_up():
     """413: the answer is whole, then RST_STREAM with NO_ERROR."""
     async with open_stage(limits={"body_bytes": "10B"}) as stage:
