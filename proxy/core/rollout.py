@@ -24,8 +24,7 @@ supervisor, and what came back is replaced, once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import assert_never
@@ -48,9 +47,10 @@ from proxy.core.rollout_events import (
     StepStarted,
     WaitTimedOut,
 )
+from proxy.core.rollout_queue import QueuedSlot
 from proxy.core.step import Step
 from proxy.core.step_table import StepState
-from proxy.core.strategy import OnFailure, Order, Strategy
+from proxy.core.strategy import OnFailure, Strategy
 
 
 class Role(StrEnum):
@@ -58,38 +58,6 @@ class Role(StrEnum):
 
     OLD = "old"
     REPLACEMENT = "replacement"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueuedSlot:
-    """A slot of the snapshot: its number, what it holds, and since when (seconds, any clock)."""
-
-    slot: int
-    generation: int
-    since: float = 0.0
-
-
-def plan_queue(
-    slots: Iterable[QueuedSlot], order: Order, shuffle: Callable[[list[QueuedSlot]], None]
-) -> tuple[QueuedSlot, ...]:
-    """Give the snapshot in the order in which the slots have their turn.
-
-    Args:
-        slots: what the pool holds now.
-        order: the word of the configuration; age is that of the processes, equal ages go by slot number.
-        shuffle: puts a list into random order, in place.
-    """
-    queue = sorted(slots, key=lambda queued: queued.slot)
-    match order:
-        case Order.RANDOM:
-            shuffle(queue)
-        case Order.OLDEST_FIRST:
-            queue.sort(key=lambda queued: queued.since)
-        case Order.NEWEST_FIRST:
-            queue.sort(key=lambda queued: -queued.since)
-        case _:
-            assert_never(order)
-    return tuple(queue)
 
 
 class Rollout:

@@ -11,7 +11,7 @@ import pytest
 from proxy.core.errors import StartFailure
 from proxy.core.identity import RolloutId
 from proxy.core.report import ExchangeCounts
-from proxy.core.rollout import QueuedSlot, Role, Rollout, plan_queue
+from proxy.core.rollout import Role, Rollout
 from proxy.core.rollout_commands import (
     AbortStep,
     AdmitReplacement,
@@ -42,6 +42,7 @@ from proxy.core.rollout_events import (
     SlotsSeen,
     WaitTimedOut,
 )
+from proxy.core.rollout_queue import QueuedSlot, plan_queue
 from proxy.core.step_table import StepState
 from proxy.core.strategy import OnFailure, Order, Strategy
 

@@ -20,7 +20,7 @@ from proxy.core.hope import CRASH_LOOP
 from proxy.core.identity import RolloutId
 from proxy.core.lifecycle import BackendState, Health
 from proxy.core.pool import Backend, BackendDrained, Pool
-from proxy.core.rollout import QueuedSlot, Role, Rollout
+from proxy.core.rollout import Role, Rollout
 from proxy.core.rollout_commands import (
     AbortStep,
     AdmitReplacement,
@@ -51,6 +51,7 @@ from proxy.core.rollout_events import (
     SlotsSeen,
     WaitTimedOut,
 )
+from proxy.core.rollout_queue import QueuedSlot
 from proxy.core.step_table import StepState
 from proxy.core.strategy import Balance, OnFailure, Strategy
 

@@ -34,7 +34,7 @@ from proxy.core.errors import (
 from proxy.core.identity import RolloutId
 from proxy.core.lifecycle import BackendState, Health
 from proxy.core.pool import Backend, Pool
-from proxy.core.rollout import QueuedSlot, Rollout
+from proxy.core.rollout import Rollout
 from proxy.core.rollout_events import (
     AbortRequested,
     OldDrained,
@@ -44,6 +44,7 @@ from proxy.core.rollout_events import (
     ReplacementReady,
     SlotsSeen,
 )
+from proxy.core.rollout_queue import QueuedSlot
 from proxy.core.step_table import StepState
 from proxy.core.strategy import Balance, OnFailure, Strategy
 from proxy.core.tally import Tally

@@ -26,7 +26,8 @@ from proxy.core.config import PoolTable, SupervisedPoolTable
 from proxy.core.exchange_view import ExchangeView
 from proxy.core.identity import BackendId, RolloutId
 from proxy.core.pool import Pool
-from proxy.core.rollout import QueuedSlot, Rollout, plan_queue
+from proxy.core.rollout import Rollout
+from proxy.core.rollout_queue import QueuedSlot, plan_queue
 from proxy.core.tally import Tally
 from proxy.edge.upstream.probe import probe
 from proxy.processes.listening import open_directory

@@ -130,11 +130,11 @@ class Filler:
                 pool.tasks.start(place.watch, member.process.pid)
                 await pool.bring_up(member)
             except StartFailed as failure:
-                pool.note_failure(failure)
+                pool.coming_up.note_failure(failure)
                 if member is not None:
                     await discard(member, pool.entries, failure)
             except BackendError as error:
-                pool.note_failure(error)
+                pool.coming_up.note_failure(error)
                 pool.log.error("backend.not_started", slot=slot.number, detail=error.detail)
                 told = {"slot": slot.number, "detail": error.detail}
                 pool.surroundings.events.publish("backend.not_started", pool=pool.name, **told)

@@ -111,7 +111,7 @@ class PoolSet(Mapping[str, AnyPool]):
 
         async def wait(pool: AnyPool) -> None:
             try:
-                await pool.wait_proven()
+                await (pool.coming_up.wait() if isinstance(pool, SupervisedPool) else pool.wait_proven())
             except BackendError as error:
                 output = error.output if isinstance(error, StartFailed) else ()
                 failures.append(PoolNotStarted(pool.name, error.detail, output))

@@ -19,6 +19,7 @@ from structlog.typing import FilteringBoundLogger
 from proxy.control.contained_tasks import ContainedTasks
 from proxy.control.pools import rotation
 from proxy.control.pools.announcements import Announcer
+from proxy.control.pools.coming_up import ComingUp
 from proxy.control.pools.ending import discard, end_in_order, give_up, let_go, retire
 from proxy.control.pools.entries import Entries
 from proxy.control.pools.exits import note_exit
@@ -34,7 +35,7 @@ from proxy.control.pools.surroundings import Surroundings
 from proxy.core.backoff import Backoff
 from proxy.core.compatibility import Unreadable
 from proxy.core.config import SupervisedPoolTable
-from proxy.core.errors import BackendError, StartFailed, StartFailure
+from proxy.core.errors import StartFailed, StartFailure
 from proxy.core.identity import RolloutId
 from proxy.core.lifecycle import BackendState
 from proxy.core.pool import Pool
@@ -59,6 +60,7 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
         marked: id of the rollout that has been asked for and is being checked, or waits for its turn.
         stopping: its backends are being ended; nothing is started any more.
         frozen: another proxy process may own its backends, so nothing is started for now.
+        coming_up: whether it does, for whoever waits for it.
         handover: what follows when another proxy process does own them.
     """
 
@@ -96,9 +98,7 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
         )
         self._announcer = Announcer(surroundings.events, self.log)
         self.core.observe(self._announcer)
-        self._failure: BackendError | None = None
-        self._progress = trio.Event()
-        self.core.observe(lambda _: self._note_progress())
+        self.coming_up = ComingUp(self)
         self.entries = Entries(self.core, self.log)
         self.filler = Filler(self)
         self.handover = PoolHandover(self)
@@ -150,28 +150,6 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
                 else:
                     member.process.kill()
             self.tasks.nursery = None
-
-    def note_failure(self, failure: BackendError) -> None:
-        """Note why a backend could not be started, for whoever waits for the pool to come up."""
-        self._failure = failure
-        self._note_progress()
-
-    def _note_progress(self) -> None:
-        self._progress.set()
-        self._progress = trio.Event()
-
-    async def wait_proven(self) -> None:
-        """Block until every slot of a pool that has just been started is ready.
-
-        Raises:
-            BackendError: the first that could not be started.
-        """
-        while not self.full:
-            if self._failure is not None:
-                raise self._failure
-            if self.stopping:
-                raise BackendError("it was ended before it was ready")
-            await self._progress.wait()
 
     def _note_number(self) -> None:
         if isinstance(self.release.compatibility, Unreadable):
@@ -331,7 +309,7 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
         **Cancellation**: some may live on; cancelling `serve` kills them.
         """
         self.stopping = self._announcer.ending = True
-        self._note_progress()
+        self.coming_up.note_progress()
         for slot in self.slots.values():
             self.filler.leave(slot)
         async with trio.open_nursery() as nursery:

@@ -35,7 +35,8 @@ from proxy.control.rollout.rollouts import RolloutRun
 from proxy.core.config import Configuration, PoolTable, StaticPoolTable, SupervisedPoolTable
 from proxy.core.errors import MISSING, ConfigError, PoolNotStarted, Problem, RefusalCode, Refused
 from proxy.core.identity import RolloutId
-from proxy.core.rollout import QueuedSlot, Rollout, plan_queue
+from proxy.core.rollout import Rollout
+from proxy.core.rollout_queue import QueuedSlot, plan_queue
 from proxy.core.strategy import Strategy
 
 if TYPE_CHECKING:
