@@ -127,6 +127,7 @@ PATHS = Router((Definition("root"), Definition("api", path="/api"), Definition("
         (b"/x/%252e%252e/y", "root"),
         (b"/api/https%3A%2F%2Fexample.org%2Fa%252Fb%3Fc%23d", "api"),
         (b"/x/http://example.org//api/y;z", "root"),
+        (b"/api/" + b"%E3%81%82" * 400 + b"%2Fx", "api"),
     ],
 )
 def test_the_longest_prefix_at_a_segment_boundary_wins(path: bytes, pool: str) -> None:

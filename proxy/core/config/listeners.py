@@ -131,7 +131,8 @@ class ListenerTable(Table):
     """Expect PROXY protocol v1 or v2 before everything else; a connection without it is closed."""
 
     trusted_proxies: tuple[Network, ...] = ()
-    """Networks whose X-Forwarded-* and Forwarded are believed; those of everyone else are replaced."""
+    """Networks whose X-Forwarded-* or Forwarded are believed (X-Forwarded-For where it comes; the other is made of it);
+    those of everyone else are replaced."""
 
     tls: TlsTable | None = None
     """TLS; without this table the listener speaks plain HTTP."""
