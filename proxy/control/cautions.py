@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from structlog.typing import FilteringBoundLogger
 
+from proxy.control.outside import read_within
 from proxy.core.config import Configuration
 from proxy.core.room import client_descriptors
 
@@ -25,8 +26,13 @@ def find_cautions(config: Configuration) -> Iterator[str]:
     for name, listener in config.listeners.items():
         for certificate in () if listener.tls is None else listener.tls.certificates:
             with suppress(OSError):  # told elsewhere
-                if os.stat(certificate.key).st_mode & stat.S_IROTH:
+                if _mode_of(certificate.key) & stat.S_IROTH:
                     yield f"the key {certificate.key} of listener {name} can be read by every user; chmod o= it"
+
+
+def _mode_of(path: str) -> int:
+    # It is asked for in the loop, of the configuration before too, whose disk may be the one that went away.
+    return read_within(lambda: os.stat(path).st_mode, path, timeout=0.1)
 
 
 def tell_cautions(log: FilteringBoundLogger, config: Configuration, *, before: Configuration | None = None) -> None:

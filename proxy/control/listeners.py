@@ -257,7 +257,11 @@ class Listeners:
         if known is not None:
             making.taken.add(known)
             return known
-        given = next((sock for sock in self._given if matches(sock, address)), None)
+        given = None
+        if self._given:
+            given = read_within(
+                lambda: next((sock for sock in self._given if matches(sock, address)), None), str(address)
+            )
         if given is not None:
             # A copy, so that what was removed can be put back: we could not bind it while the manager has it.
             making.copies.append(given.dup())
