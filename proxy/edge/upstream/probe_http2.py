@@ -6,6 +6,7 @@ a path of that name is called instead of fetched, and passes when the service sa
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Final
 
 import trio
@@ -40,7 +41,11 @@ async def ask_http2(connection: trio.socket.SocketType, health: HealthTable, poo
 
     **Cancellation**: the caller closes the connection.
     """
-    session = Http2ClientSession()
+    with closing(Http2ClientSession()) as session:
+        return await _ask(connection, session, health, pool)
+
+
+async def _ask(connection: trio.socket.SocketType, session: Http2ClientSession, health: HealthTable, pool: str) -> int:
     call = health.path == GRPC_HEALTH
     fields: list[Field] = [
         (b":method", b"POST" if call else b"GET"),
@@ -62,7 +67,7 @@ async def ask_http2(connection: trio.socket.SocketType, health: HealthTable, poo
     if call and head.status == 200:
         code = next((value for name, value in said if name == b"grpc-status"), b"missing")
         if code != b"0":
-            raise ProbeFailed(f"gRPC status {code.decode('ascii', 'replace')}")
+            raise ProbeFailed(f"gRPC status {code[:20].decode('ascii', 'replace')}")
         if body[5:] != _SERVING:
             raise ProbeFailed("the health service does not say SERVING")
     return head.status
@@ -77,9 +82,11 @@ async def _receive(
     body = b""
     while True:
         await _send(connection, session.take_output())
-        data = await connection.recv(_READ_BYTES)
-        if not data:
-            raise ProbeFailed("closed without an answer")
+        data = b""
+        if not session.more:
+            data = await connection.recv(_READ_BYTES)
+            if not data:
+                raise ProbeFailed("closed without an answer")
         for item in session.feed(data):
             match item:
                 case Responded(head=head) if head.status >= 200:
@@ -97,6 +104,8 @@ async def _receive(
                 return answer, said, body
         if session.error is not None:
             raise ProbeFailed(f"not an answer in HTTP/2: {session.error}")
+        if session.more:
+            await trio.lowlevel.checkpoint()  # very many small frames: others are to have their turn
         if len(body) > _MAX_ANSWER:
             raise ProbeFailed(f"an answer longer than {_MAX_ANSWER} bytes")
 

@@ -15,6 +15,7 @@ from proxy.core.address import Address, TcpAddress, UnixAddress
 from proxy.core.config.pools import HealthTable
 from proxy.core.health import ProbeResult
 from proxy.edge.upstream.probe import MAX_HEAD_BYTES, probe
+from proxy.wire.http2_frames import SETTINGS, write_frame, write_headers, write_window_update
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -268,3 +269,22 @@ async def test_who_has_no_descriptor_has_not_asked():
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert [(result.ok, result.asked) for result in results] == [(False, False)] * 2
     assert (await probe(UnixAddress("/nowhere"), health(), pool="web")).asked
+
+
+async def test_a_backend_of_http2_may_say_much_before_it_answers(nursery):
+    """Frames that were read and not looked at yet are not waited for (a probe would time out over them)."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+
+    async def answer() -> None:
+        async with await listener.accept() as stream:
+            await stream.receive_some(65536)
+            said = write_frame(SETTINGS, 0, 0) + write_window_update(0, 1) * 1000
+            await stream.send_all(said + write_headers(1, b"\x88", end=True))
+            while await stream.receive_some(65536):
+                pass
+
+    async with listener:
+        nursery.start_soon(answer)
+        address = TcpAddress(*listener.socket.getsockname())
+        result = await probe(address, health(timeout="5s"), pool="web", h2c=True)
+    assert (result.ok, result.status) == (True, 200)
