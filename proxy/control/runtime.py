@@ -25,11 +25,11 @@ from structlog.typing import FilteringBoundLogger
 
 from proxy.control.admin import serve_admin
 from proxy.control.admin.sockets import AdminDoor
+from proxy.control.boot_watch import watch_boot
 from proxy.control.cautions import tell_cautions
 from proxy.control.events import EventLog
 from proxy.control.kept_settings import keep_settings
 from proxy.control.listeners import Listeners, Prepared
-from proxy.control.memory import settle_memory
 from proxy.control.orders import Orders
 from proxy.control.pools.lost_sockets import replace_unreachable
 from proxy.control.pools.pool_set import PoolSet
@@ -49,7 +49,7 @@ from proxy.control.takeover.takeover import Takeover
 from proxy.control.takeover.takeovers import serve_calls, start_takeover, succeed
 from proxy.control.telemetry.access import AccessLog
 from proxy.control.telemetry.notify import ServiceManager
-from proxy.control.telemetry.status import describe, summarise
+from proxy.control.telemetry.status import describe
 from proxy.control.telemetry.traffic import TrafficRecorder
 from proxy.control.version import program_version
 from proxy.core.address import Address
@@ -85,6 +85,7 @@ class Runtime(Orders):
         serving: there are pools, and listeners that accept.
         booted: every pool has been ready.
         stopping: it ends; nothing is started any more.
+        changed: set and made anew whenever something is to be told to the service manager.
         processors: how many this process may use.
         log: for what belongs to no pool.
         incarnation: number of this process among those that took over from each other; 1 for the first.
@@ -153,7 +154,7 @@ class Runtime(Orders):
         self._stop_asked = trio.Event()
         self._end_scope = trio.CancelScope()
         self._boot_scope = trio.CancelScope()
-        self._changed = trio.Event()
+        self.changed = trio.Event()
 
     async def serve(self) -> None:
         """Run until it is stopped.
@@ -210,8 +211,7 @@ class Runtime(Orders):
         """Note that listeners accept, and keep the service manager informed from here on."""
         self.serving = True
         self.nursery.start_soon(self.premises.watch, self.log, self._restore_paths)
-        self.nursery.start_soon(self._watch_boot)
-        self.nursery.start_soon(self._follow_events)
+        self.nursery.start_soon(watch_boot, self)
 
     def _restore_paths(self) -> None:
         self.admin_door.reopen_missing()
@@ -287,35 +287,9 @@ class Runtime(Orders):
         if self.taken_over:
             raise Refused(RefusalCode.TAKEOVER_IN_PROGRESS, "a new proxy process is taking over; ask it afterwards", {})
 
-    async def _watch_boot(self) -> None:
-        """Keep the service manager informed, and tell it once when every pool has been ready."""
-        while True:
-            self.manager.status(summarise(self))
-            if not self.booted and not self.stopping and self.pools.complete():
-                self.booted = True
-                settle_memory()
-                missing = self.pools.not_ready()
-                if missing:
-                    detail = "ready with what serves; these pools did not come up so far and are tried again"
-                    self.log.warning("proxy.ready", not_ready=missing, detail=detail)
-                else:
-                    self.log.info("proxy.ready")
-                self.events.publish("proxy.ready")
-                self.manager.status(summarise(self))
-                self.manager.ready()
-            self._changed = trio.Event()
-            await self._changed.wait()
-
-    async def _follow_events(self) -> None:
-        """Have the service manager told what a rollout is at: its steps are no changes of the pool."""
-        while True:
-            with self.events.subscribe() as events:
-                async for _ in events:
-                    self._note_change()
-
     def _note_change(self, event: PoolEvent | None = None) -> None:
         if not isinstance(event, CapacityFreed):
-            self._changed.set()
+            self.changed.set()
 
     async def _end(self) -> None:
         if self.takeover is not None:
