@@ -34,6 +34,9 @@ QUIET: Final = 0.5
 """Seconds without streams after which the socket is looked at before it is used."""
 READ_BYTES: Final = 64 * 1024
 READS_AT_A_TIME: Final = 4
+SETTINGS_TIMEOUT: Final = 15.0
+"""Seconds from the connection to what the backend says it allows: one that is busy is not to be taken for one that is
+gone, and nothing was sent yet, so that another can have the requests."""
 ANSWERS_BYTES: Final = 64 * 1024
 """Answers to pings and settings that a backend may leave unread."""
 
@@ -80,7 +83,7 @@ class H2cConnection(Connector):
                 yield stream.exchange
 
     def connect(self) -> None:
-        """Begin to connect; all that is waited for has one deadline, the backend's SETTINGS included.
+        """Begin to connect.
 
         Raises:
             ConnectFailed: it failed at once.
@@ -217,7 +220,7 @@ class H2cConnection(Connector):
 
     def on_connected(self) -> None:
         """There is a connection: greet, and wait for what the backend says of itself."""
-        self.plane.poller.timers.set(self, self.give_up_at)
+        self.plane.poller.timers.set(self, self.plane.poller.now + SETTINGS_TIMEOUT)
         self.mark()
 
     def _on_settings(self) -> None:
@@ -342,8 +345,8 @@ class H2cConnection(Connector):
     def _on_leaving(self, last: int) -> None:
         """The backend begins with nothing more; what it did not begin with can go elsewhere."""
         self._retired = True
-        for stream_id, stream in tuple(self._by_id.items()):
-            if stream_id > last:
+        for stream in tuple(self.streams):
+            if not stream.stream_id or stream.stream_id > last:
                 try:
                     stream.fail(UpstreamBroken("the backend did not begin with the request", retry_safe=True))
                 except Exception as error:  # contained: one exchange

@@ -12,6 +12,7 @@ import h2.settings
 import hpack
 import pytest
 import trio
+import trio.lowlevel
 from h2.errors import ErrorCodes
 
 from proxy.core.address import TcpAddress
@@ -19,7 +20,7 @@ from proxy.core.config import StaticPoolTable
 from proxy.core.config.pools import Protocol
 from proxy.edge.exchange.exchange import Exchange
 from proxy.wire.http2_client_writer import STREAM_WINDOW
-from proxy.wire.http2_frames import write_frame, write_headers
+from proxy.wire.http2_frames import SETTINGS, write_frame, write_goaway, write_headers
 from tests.support.http2_client import Http2Client, Upload
 from tests.support.http2_frames import GET as GET_FIELDS
 from tests.support.http2_frames import POST as POST_FIELDS
@@ -85,6 +86,11 @@ class Ends:
     async def connect(self) -> trio.SocketStream:
         """Another client."""
         self.opened.append(await trio.open_tcp_stream("127.0.0.1", self.port))
+        return self.opened[-1]
+
+    async def accept_silent(self) -> trio.SocketStream:
+        """The backend's end of the next connection, on which it says nothing by itself."""
+        self.opened.append(await self.listener.accept())
         return self.opened[-1]
 
     async def accept(self, allowed: int = 100) -> Backend:
@@ -447,3 +453,30 @@ async def test_an_answer_in_frames_of_a_byte_arrives_in_few_pieces():
         pieces = [int(size, 16) for size in chunks]
         assert sum(pieces) == 20_001
         assert len(pieces) < 500
+
+
+async def test_what_waits_for_a_backend_that_leaves_at_once_goes_elsewhere():
+    """It has not begun with any of them, and says so before it says what it allows."""
+    async with open_stage() as (running, client, ends):
+        await client.send_all(POST)
+        leaving = await ends.accept_silent()
+        await leaving.send_all(write_frame(SETTINGS, 0, 0) + write_goaway(0, 0))
+        backend = await ends.accept()
+        await backend.answer(await backend.request())
+        assert await read_status(client) == b"HTTP/1.1 200 OK"
+        assert running.pool.backends[0].in_flight == 0
+
+
+async def test_a_backend_that_does_not_say_what_it_allows_is_a_failed_connect():
+    """After some seconds; nothing was sent, so that a POST is tried again as well."""
+    async with open_stage() as (running, client, ends):
+        await client.send_all(POST)
+        await ends.accept_silent()
+        (connection,) = running.plane.gates["web"].upstreams[running.pool.backends[0].id].connections
+        while connection.connecting:
+            await trio.lowlevel.checkpoint()
+        connection.on_deadline()
+        backend = await ends.accept()
+        await backend.answer(await backend.request())
+        assert await read_status(client) == b"HTTP/1.1 200 OK"
+        assert running.plane.tally.retries["web", "not-connected"] == 1
