@@ -36,7 +36,7 @@ Some servers send one all the same (gunicorn does for an app that returns one wi
 late: it would be taken for the next response. What comes within this time closes the connection and harms nobody.
 """
 MAX_RESTING: Final = 64
-"""Idle connections above which one that would have to rest is closed."""
+"""Connections that rest at the same time, above which one more is closed: servers hold a hundred or so."""
 
 
 class Upstream:
@@ -101,9 +101,10 @@ class Upstream:
 
     def rest(self, connection: UpstreamConnection) -> None:
         """Keep a connection for later than at once."""
-        if len(self.idle) < MAX_RESTING:
-            connection.rests_until = connection.idle_since + REST
-            self.idle.insert(0, connection)
+        idle, now = self.idle, connection.idle_since
+        if len(idle) < MAX_RESTING or idle[MAX_RESTING - 1].rests_until <= now:
+            connection.rests_until = now + REST
+            idle.insert(0, connection)
         else:
             connection.close()
 
