@@ -47,7 +47,7 @@ def launch(parent: int, directory: str, argv: list[str]) -> int:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signal.pthread_sigmask(signal.SIG_SETMASK, (signal.SIGUSR2,) if is_gunicorn(argv) else ())
     if listens:
         os.environ["LISTEN_PID"] = str(os.getpid())
     try:
@@ -61,6 +61,11 @@ def launch(parent: int, directory: str, argv: list[str]) -> int:
         os.execvp(argv[0], argv)
     except OSError as error:
         return _refuse(f"cannot run {argv[0]}", error)
+
+
+def is_gunicorn(argv: list[str]) -> bool:
+    """Tell whether a command line runs gunicorn: by its script, with or without an interpreter, or as a module."""
+    return "gunicorn" in {os.path.basename(argument) for argument in argv[:2]} or argv[1:3] == ["-m", "gunicorn"]
 
 
 def _refuse(what: str, error: OSError) -> int:

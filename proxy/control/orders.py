@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from proxy.control.takeover.predecessor import Predecessor
     from proxy.control.takeover.takeover import Takeover
     from proxy.control.telemetry.access import AccessLog
+    from proxy.control.telemetry.facts import FactsBook
     from proxy.control.telemetry.notify import ServiceManager
 
 
@@ -42,6 +43,7 @@ class Orders:
     book: RolloutBook
     _reloader: Reloader
     access: AccessLog
+    facts: FactsBook
 
     predecessor: Predecessor
     takeover: Takeover | None
@@ -137,6 +139,12 @@ class Orders:
             return await self._reloader.reread(trigger=trigger)
         finally:
             self.manager.reloaded()
+
+    # Views.
+
+    async def look(self) -> None:
+        """Look at the processes of the backends, for the next `status` to tell of them."""
+        await self.facts.look()
 
     # Rollouts.
 

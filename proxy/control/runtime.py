@@ -48,6 +48,7 @@ from proxy.control.takeover.stub import forget_pid
 from proxy.control.takeover.takeover import Takeover
 from proxy.control.takeover.takeovers import serve_calls, start_takeover, succeed
 from proxy.control.telemetry.access import AccessLog
+from proxy.control.telemetry.facts import FactsBook
 from proxy.control.telemetry.notify import ServiceManager
 from proxy.control.telemetry.status import describe
 from proxy.control.telemetry.traffic import TrafficRecorder
@@ -96,6 +97,7 @@ class Runtime(Orders):
         manager, guardian, admin_door, nursery: what a takeover needs to reach.
         plane, listeners, book, surroundings, premises, access: its parts.
         traffic: the last minutes of what was served.
+        facts: what the kernel knows of the processes of backends.
     """
 
     surroundings: Surroundings
@@ -136,6 +138,7 @@ class Runtime(Orders):
             access=access.write if access.enabled else None,
             ledger=CombinedLedger if config.proxy.access_log_format is AccessLogFormat.COMBINED else Ledger,
         )
+        self.facts = FactsBook(self.pools.processes)
         self.traffic = TrafficRecorder(self.plane.served)
         self.book = RolloutBook(self.log)
         self.access = access
@@ -150,7 +153,6 @@ class Runtime(Orders):
         self._departed = False
         self.successor = 0
         self.settled = trio.Event()
-        self.earlier_directories: tuple[Path, ...] = ()
         self._reloader = Reloader(self)
         self._stop_asked = trio.Event()
         self._end_scope = trio.CancelScope()
@@ -194,7 +196,7 @@ class Runtime(Orders):
         self.listeners = Listeners(state_dir=state_dir, inherited=inherited_sockets(environment))
         nursery.start_soon(self.manager.serve_watchdog)
         await self.open_admin({})
-        prepared = self.listeners.prepare(config.listeners)
+        prepared = await trio.to_thread.run_sync(self.listeners.prepare, config.listeners)
         self.listeners.refuse_unclaimed(prepared)
         # Not before: who was started a second time by mistake ends here, and the first goes on being followed.
         forget_pid(state_dir)
@@ -262,11 +264,6 @@ class Runtime(Orders):
     def succeeding(self) -> bool:
         """This process takes over, and everything could still return."""
         return self._old is not None and not self.settled.is_set()
-
-    @property
-    def pid_directories(self) -> tuple[Path, ...]:
-        """Where it is written who serves: the state directories of this proxy and of those before it."""
-        return tuple(dict.fromkeys((self.surroundings.sockets, *self.earlier_directories)))
 
     def note_settled(self) -> None:
         """Everything that was taken over is ours for good."""
@@ -375,7 +372,7 @@ class Runtime(Orders):
         return self.serving and not self.stopping and self.pools.ready()
 
     def status(self) -> dict[str, Any]:
-        """Give the state now, ready for JSON."""
+        """Give the state now, ready for JSON; of processes what the last `look` has found."""
         return describe(self)
 
     def held(self, pool: str) -> int:

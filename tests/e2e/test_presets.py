@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from pathlib import Path
 
 import pytest
 
+from tests.support.client import fetch
 from tests.support.clients import EVERY_KIND, Client, WebSocket
-from tests.support.hotswap import REPOSITORY, run_hotswap
+from tests.support.hotswap import REPOSITORY, descendants, run_hotswap
 from tests.support.load import run_load
 
 EXAMPLES = {
@@ -69,3 +72,26 @@ async def test_a_rollout_under_load_costs_nothing(tmp_path: Path, name: str):
     load.assert_unharmed()
     load.assert_ledger(ledger)
     assert load.counts["plain fresh get"].generations == {1, 2}
+
+
+@pytest.mark.fail_after(60)
+@pytest.mark.parametrize("name", EXAMPLES)
+async def test_the_reload_signal_to_a_server_and_its_workers_is_harmless(tmp_path: Path, name: str):
+    """SIGUSR2, sent to the whole group by mistake: gunicorn would start a second master and end its worker."""
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "__init__.py").touch()
+    interface = EXAMPLES[name]
+    source = f"from tests.support.portable_app import {interface} as app\n"
+    (tmp_path / "shop" / f"{interface}.py").write_text(source, encoding="utf-8")
+    environment = {"LEDGER": str(tmp_path / "ledger.sqlite3")}
+    async with run_hotswap(configured(name), tmp_path, environment=environment) as hotswap:
+        pids = [backend["pid"] for backend in await hotswap.backends("shop")]
+        before = {pid: sorted(descendants(pid)) for pid in pids}
+        for pid in pids:
+            for _ in range(3):
+                os.killpg(pid, signal.SIGUSR2)
+        target = await hotswap.target()
+        for _ in range(8):
+            (await fetch(target, "/")).expect()
+        assert {pid: sorted(descendants(pid)) for pid in pids} == before
+        assert not hotswap.written("backend.crashed")

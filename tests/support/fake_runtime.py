@@ -133,6 +133,9 @@ class FakeRuntime:
         pool.set_health(backend, Health.HEALTHY)
         return backend
 
+    async def look(self) -> None:
+        """There are no processes."""
+
     # Reloads.
 
     async def reload_all(self, *, trigger: str) -> FakeAnswer:

@@ -106,10 +106,12 @@ def _describe_problems(application: FastAPI, log: FilteringBoundLogger) -> None:
 def _add_views(application: FastAPI, runtime: Verbs) -> None:
     @application.get("/v1/status", summary="The state now")
     async def status() -> Response:
+        await runtime.look()
         return JSONResponse(runtime.status())
 
     @application.get("/v1/pools/{pool}", summary="One pool now")
     async def pool_now(pool: str) -> Response:
+        await runtime.look()
         return JSONResponse(detail_of(runtime, pool))
 
     @application.get("/v1/rollouts", summary="Rollouts, the newest last")

@@ -91,8 +91,11 @@ class Verbs(Protocol):
     def ready(self) -> bool:
         """Tell whether every pool has a backend that can be claimed."""
 
+    async def look(self) -> None:
+        """Look at the processes of the backends, for the next `status` to tell of them."""
+
     def status(self) -> dict[str, Any]:
-        """Give the state now."""
+        """Give the state now; of processes what the last `look` has found."""
 
     def stop(self) -> None:
         """Stop gracefully; a second time, at once."""

@@ -252,6 +252,11 @@ class PoolSet(Mapping[str, AnyPool]):
         """Give the names of those that nothing can be claimed in."""
         return [name for name, pool in self._pools.items() if not pool.core.ready_slots()]
 
+    def processes(self) -> list[int]:
+        """Give the processes of all backends."""
+        backends = [backend for pool in self._pools.values() for backend in pool.core.backends]
+        return [backend.pid for backend in backends if backend.pid is not None]
+
     def ready(self) -> bool:
         """Tell whether each has a backend that can be claimed."""
         return all(pool.core.ready_slots() for pool in self._pools.values())

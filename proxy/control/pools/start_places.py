@@ -40,10 +40,10 @@ class Place:
 
     async def watch(self, pid: int) -> None:
         """Give it back when somebody waits and the process that has it uses next to nothing; ends with the place."""
-        used = processor_seconds(pid)
+        used = await trio.to_thread.run_sync(processor_seconds, pid)
         while self.held:
             await trio.sleep(LOOK)
-            before, used = used, processor_seconds(pid)
+            before, used = used, await trio.to_thread.run_sync(processor_seconds, pid)
             if self._places.wanted and used - before < IDLE * LOOK:
                 self.give_back()
 

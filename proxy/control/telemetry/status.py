@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from proxy.control.pools.process_facts import read_process
 from proxy.control.pools.supervised_pool import SupervisedPool
 from proxy.control.version import program_version
 from proxy.core.exchange_view import tell_exchanges
@@ -86,7 +85,7 @@ def _backend(runtime: Runtime, pool: SupervisedPool | StaticPool, backend: Backe
     if isinstance(pool, SupervisedPool):
         member = next((member for member in pool.members if member.backend is backend), None)
     deadline = None if member is None else member.drain_deadline
-    facts = None if backend.pid is None else read_process(backend.pid)
+    facts = runtime.facts.of(backend.pid)
     leaving = backend.state in (BackendState.DRAINING, BackendState.STOPPING) and backend.in_flight
     return {
         "id": backend.id,
