@@ -118,6 +118,7 @@ def test_whatever_is_configured_in_a_row_every_wanted_address_serves_and_nothing
         for _, backend in open_:
             configured.plane.finish(backend)
         last = steps[-1][0] if steps else {}
+        await trio.sleep(1)
         configured.probed.clear()
         await trio.sleep(5)
         assert set(configured.pools) == set(last)

@@ -14,6 +14,7 @@ import trio
 from proxy.core.errors import ConfigError, PoolNotStarted, RefusalCode, Refused, UnknownPool
 from proxy.core.rollout import Rollout
 from proxy.core.rollout_commands import Outcome
+from tests.support.client import fetch
 from tests.support.pools import command_pool, listeners, table
 from tests.support.runtime_stage import RunningRuntime, open_runtime
 
@@ -595,3 +596,47 @@ async def test_whichever_part_of_the_preparation_fails_nothing_has_changed(tmp_p
         (rollout,) = (await runtime.reread_configuration()).rollouts
         await runtime.wait_rollout(rollout.id)
         assert rollout.outcome is Outcome.DONE
+
+
+async def test_no_request_fails_while_one_configuration_follows_another(tmp_path):
+    """Grown, shrunk, grown again, renamed, renamed badly, put back and changed."""
+
+    def named(name: str, *command: str, **settings: Any) -> str:
+        whole = web(tmp_path, *(command or ("backends.plain",)), **settings)
+        return whole.replace("[pools.web]", f"[pools.{name}]").replace('pool = "web"', f'pool = "{name}"')
+
+    steps = (
+        named("web", size=3),
+        named("web", size=2),
+        named("web", size=3),
+        named("site"),
+        named("shop", "backends.nothing"),
+        named("web"),
+        named("site"),
+        named("site", max_in_flight=50),
+    )
+    statuses: list[int] = []
+    async with open_runtime(web(tmp_path), tmp_path) as running, trio.open_nursery() as nursery:
+        address = running.target()
+
+        async def ask() -> None:
+            while True:
+                statuses.append((await fetch(address, "/whoami")).status)
+
+        nursery.start_soon(ask)
+        for number, text in enumerate(steps):
+            if number % 2:
+                await trio.sleep(0.2)
+            running.write(text)
+            try:
+                answer = await running.runtime.reread_configuration()
+            except PoolNotStarted:
+                assert "nothing" in text
+                continue
+            for rollout in answer.rollouts:
+                await running.runtime.wait_rollout(rollout.id)
+                assert rollout.outcome is Outcome.DONE
+        nursery.cancel_scope.cancel()
+        assert list(running.runtime.pools) == ["site"]
+    assert len(statuses) > 20
+    assert set(statuses) == {200}
