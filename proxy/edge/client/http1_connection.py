@@ -367,6 +367,10 @@ class Http1Connection(Http1RequestBody):
         self.exchange = None
         return self.stream
 
+    def part(self, tunnel: ClientConnection) -> None:
+        """The backend of a tunnel broke: what the client still says does not reset what is on its way to it."""
+        Farewell(self.plane, self.listener, self.stream).begin(tunnel)
+
     def _lose(self) -> None:
         """The client is gone."""
         if self.exchange is not None:

@@ -77,7 +77,7 @@ class Http2Channel:
         self._close(broken=False)
 
     def break_off(self) -> None:
-        """As `Stream.break_off`: RST_STREAM, as a TCP RST (RFC 8441 5)."""
+        """The tunnel is over because the other side broke: RST_STREAM, as a TCP RST (RFC 8441 5)."""
         self._close(broken=True)
 
     def _close(self, *, broken: bool) -> None:

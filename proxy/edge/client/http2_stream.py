@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from proxy.core.errors import BadRequest
     from proxy.core.messages import Field, RequestHead, ResponseHead
+    from proxy.edge.exchange.plane import ClientConnection
     from proxy.edge.upstream.upstream_connection import UpstreamConnection
 
 _OF_HANDSHAKE: Final = (b"sec-websocket-accept", b"content-length")
@@ -275,6 +276,12 @@ class Http2Stream(Http2Responder):
     def inbox_ended(self) -> bool:
         """Whether the client has said all that it will."""
         return self._inbox_ended and not self._inbox
+
+    def part(self, tunnel: ClientConnection) -> None:
+        """The backend of a tunnel broke."""
+        self.connection.listener.forget(tunnel)
+        if self.channel is not None:
+            self.channel.break_off()
 
     def end_tunnel(self, *, broken: bool) -> None:
         """The tunnel is over: what it said is out, or is not any more; when it broke off that shows (RFC 8441 5)."""

@@ -43,6 +43,7 @@ class Tunnel:
     """Two streams joined, for as long as the claim on the backend lasts; a connection of its listener."""
 
     __slots__ = (
+        "_client",
         "_connection",
         "_exchange",
         "_idle_at",
@@ -73,6 +74,7 @@ class Tunnel:
         self._connection = connection
         self._idle_at = self._leave_at = math.inf
         self._leaving = 0  # the code of the close frame that is due or sent
+        self._client = client
         self.listener.replace(client, self)
         backend_stream, self._rest = connection.take_stream()
         self.client_end = TunnelEnd(self, client.give_stream())
@@ -195,10 +197,10 @@ class Tunnel:
         self.plane.tunnels.pop(self._exchange, None)
         broken = self.backend_end.stream.broken
         self._connection.close()
-        self.listener.forget(self)
         if broken:
-            self.client_end.stream.break_off()
+            self._client.part(self)
         else:
+            self.listener.forget(self)
             self.client_end.stream.close()
         self._exchange.on_tunnel_end(sent=self.backend_end.passed, received=self.client_end.passed, error=error)
 

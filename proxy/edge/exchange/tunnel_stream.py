@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from proxy.edge.exchange.plane import Connection
 
 if TYPE_CHECKING:
+    from proxy.edge.exchange.plane import ClientConnection
     from proxy.edge.loop.stream import Owner
 
 
@@ -49,12 +50,13 @@ class TunnelStream(Protocol):
     def close(self) -> None:
         """Close; idempotent."""
 
-    def break_off(self) -> None:
-        """Close because the other side broke, so that this shows where the protocol has a way; idempotent."""
-
 
 class TunnelClient(Connection, Protocol):
     """A connection or stream of a client that becomes a tunnel."""
 
     def give_stream(self) -> TunnelStream:
         """Give what carries the bytes; the tunnel takes its place."""
+
+    def part(self, tunnel: ClientConnection) -> None:
+        """End in place of a tunnel whose backend broke, so that this shows where the protocol has a way, and nothing of
+        what it said before is lost by it."""

@@ -306,10 +306,6 @@ class Stream:
             self._watches_write = False
             del self.owner  # it has us: apart, both go at once, and not when garbage is looked for
 
-    def break_off(self) -> None:
-        """Close because of what happened elsewhere: TCP could only drop what is still on its way."""
-        self.close()
-
     def reset(self) -> None:
         """Close so that the other side sees an error, not an orderly end: what it got so far is not whole."""
         with contextlib.suppress(OSError):

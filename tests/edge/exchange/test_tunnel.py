@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from proxy.core.lifecycle import BackendState
+from proxy.edge.loop.stream import Stream
 from tests.support.stage import Line, Stage, open_stage
 
 pytestmark = pytest.mark.fail_after(10)
@@ -103,6 +104,76 @@ async def test_a_slow_reader_stops_its_source():
             await trio.sleep(0.02)
             assert tunnel.client_end.stream.unsent <= 512 * 1024
             assert len(await client.read_exactly(size)) == size
+
+
+@pytest.mark.parametrize("how", ["half", "whole", "reset"])
+@pytest.mark.parametrize("chatty", [False, True], ids=["silent-client", "chatty-client"])
+async def test_what_a_backend_said_before_it_left_arrives(how: str, chatty: bool):
+    """However slowly it is read, as long as some is in each idle timeout, and whatever the client says meanwhile."""
+    async with open_stage(limits={"idle_timeout": "10s"}) as stage:
+        client, line = await open_tunnel(stage)
+        (tunnel,) = stage.plane.tunnels.values()
+        end = tunnel.client_end.stream
+        sent = 0
+        while not end.unsent:
+            await line.send(bytes(65536))
+            sent += 65536
+            await trio.sleep(0.001)
+        if how == "half":
+            await line.end_writes()
+        else:
+            (line.close if how == "whole" else line.reset)()
+        await stage.settle()
+        assert end.unsent
+        got = 0
+        while got < sent:
+            if chatty and not tunnel.over:
+                await client.send(b"\x89\x80mask")
+            await stage.let_pass(6)
+            got += len(await client.read_exactly(min(sent - got, 1 << 20)))
+        assert await client.wait_broken() == b""
+        await stage.let_pass(6)
+        await stage.wait_connections(0)
+        assert stage.log.defects == []
+
+
+async def test_a_client_that_takes_none_of_the_rest_is_left_after_the_idle_timeout():
+    """Not after the seconds that silence has when all is out, and not never."""
+    async with open_stage(limits={"idle_timeout": "20s"}) as stage:
+        client, line = await open_tunnel(stage)
+        (tunnel,) = stage.plane.tunnels.values()
+        while not tunnel.client_end.stream.unsent:
+            await line.send(bytes(65536))
+            await trio.sleep(0.001)
+        line.close()
+        await stage.let_pass(15)
+        assert stage.plane.tunnels
+        await stage.let_pass(8)
+        assert not stage.plane.tunnels
+        await stage.wait_connections(0)
+        client.close()
+
+
+@pytest.mark.parametrize("by", ["client", "backend"])
+async def test_small_pieces_for_a_slow_reader_cost_like_large_ones(by: str):
+    """100,000 frames of a byte kept for a side that does not read: memory for what they are, and one send for many."""
+    async with open_stage() as stage:
+        client, line = await open_tunnel(stage)
+        (tunnel,) = stage.plane.tunnels.values()
+        writer, reader = (client, line) if by == "client" else (line, client)
+        target = (tunnel.backend_end if by == "client" else tunnel.client_end).stream
+        sent = 0
+        while not target.unsent:
+            await writer.send(bytes(65536))
+            sent += 65536
+            await trio.sleep(0.001)
+        pieces = b"\x82\x01x"
+        assert isinstance(target, Stream)
+        for _ in range(1000):
+            target.write_all([pieces] * 30)
+        assert len(target._kept.pieces) <= 2 * target.unsent // (64 * 1024) + 2
+        assert (await reader.read_exactly(sent + 90_000))[-90_000:] == pieces * 30_000
+        assert not target.unsent
 
 
 async def leaving(stage: Stage, *, within: float = 0.0) -> int:
