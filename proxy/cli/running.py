@@ -46,6 +46,9 @@ def run(config: Path | None, attach: bool, takeover_fd: int | None, handoff_info
     if os.getpid() == 1:
         # What process 1 does not handle the kernel does not deliver: a stop during the boot would do nothing.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # Whoever started this may have blocked or ignored what we live by, and a blocked order to stop never comes.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     # Here and not above: the other verbs have no use for a whole proxy, and start in half the time.
     leave_out("pydantic.v1", "twisted")  # FastAPI and structlog would look whether something is of theirs
     with loading(), deferring_validators():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -243,3 +244,25 @@ async def test_a_stop_while_it_starts_is_a_stop(tmp_path: Path, line: str):
         hotswap.signal(signal.SIGTERM)
         with trio.fail_after(15):
             await hotswap.wait_stopped()
+
+
+SPOILED = """
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+os.umask(0o777)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+async def test_what_whoever_starts_it_has_blocked_or_ignored_does_not_matter(tmp_path):
+    """A wrapper that blocks SIGTERM would have a proxy that never stops, one that ignores SIGCHLD unknown exits."""
+    launcher = (sys.executable, "-c", SPOILED)
+    config = listeners() + command_pool(tmp_path, "backends.plain")
+    async with run_hotswap(config, tmp_path, launcher=launcher) as hotswap:
+        killed = (await hotswap.backends())[0]["pid"]
+        os.kill(killed, signal.SIGKILL)
+        assert "killed by SIGKILL" in await hotswap.wait_line("backend.crashed")
+        hotswap.signal(signal.SIGUSR2)
+        await hotswap.wait_line("signal.received", "SIGUSR2")

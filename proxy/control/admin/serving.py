@@ -102,13 +102,17 @@ async def _accept_forever(server: _Server, door: AdminDoor, log: FilteringBoundL
         await door.wait_open()
         server.stay()
         since = trio.current_time()
-        # Copies: a listener closes its socket when it ends, and these must survive a restart.
-        listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(one.socket.dup())) for one in door.sockets]
+        listeners: list[trio.SocketListener] = []
         try:
+            # Copies: a listener closes its socket when it ends, and these must survive a restart.
+            copies = (trio.socket.from_stdlib_socket(one.socket.dup()) for one in door.sockets)
+            listeners.extend(map(trio.SocketListener, copies))
             with trio.CancelScope() as door.accepting:
                 await trio.serve_listeners(server.handle, listeners, handler_nursery=server.connections)
             continue
         except Exception as error:
+            for listener in listeners:
+                listener.socket.close()
             log.error("admin.restarting", error=repr(error), seconds=delay, exc_info=error)
         stable = trio.current_time() - since > LONGEST_RESTART_DELAY
         await trio.sleep(delay)
@@ -150,6 +154,13 @@ class _Server:
 
     async def handle(self, stream: trio.SocketStream) -> None:
         """Serve one connection, unless every place is taken by somebody who waits for an answer."""
+        try:
+            await self._serve(stream)
+        except Exception as error:
+            # A defect of ours ends this connection, and nothing else of the process.
+            self._log.error("admin.connection_failed", error=repr(error), exc_info=error)
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
         places = self._unix if stream.socket.family == socket.AF_UNIX else self._tcp
         connection = AdminConnection(self._application, self._config, self._context, stream, self._log)
         if not places.take(connection):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 from pathlib import Path
 
 import httpx
@@ -216,3 +218,28 @@ async def test_who_had_only_connected_when_the_door_closed_may_still_ask() -> No
             await trio.sleep(3 * ON_ITS_WAY)
             await asking.send_all(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             assert (await asking.receive_some()).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_want_of_files_when_the_door_opens_again_ends_nothing() -> None:
+    """Found: the copies of its sockets were made outside of what contains it, so the proxy would have ended."""
+    door = AdminDoor()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with structlog.testing.capture_logs() as logs:
+        async with open_fake_proxy(door=door) as proxy:
+            door.close()
+            await trio.testing.wait_all_tasks_blocked()
+            highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+            taken = [os.open(os.devnull, os.O_RDONLY)]
+            while taken[-1] <= highest:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 2, hard))
+            try:
+                door.open()
+                while not any(entry["event"] == "admin.restarting" for entry in logs):
+                    await trio.lowlevel.checkpoint()
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+                for descriptor in taken:
+                    os.close(descriptor)
+            async with httpx.AsyncClient(base_url=proxy.url) as client:
+                assert (await client.get("/livez")).status_code == 200
