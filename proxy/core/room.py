@@ -1,7 +1,8 @@
 """Room for one more connection: how many descriptors clients may take, and which idle connections end to make some.
 
-Descriptors are shared by everything, so clients are not given all of them: `RESERVE` of the limit stays for connections
-to backends, and half of that for what an operator needs (probes, the admin API, new processes). Where clients have
+Descriptors are shared by everything, so clients are not given all of them: `RESERVE` of what is not taken by others
+(log files, processes of backends) stays for connections to backends, and these leave a few for what an operator needs
+(probes, the admin API, new processes). Where clients have
 taken theirs, the newest connection over which nothing was ever asked is worth least, and those of the client that holds
 the most of them go first: one client that opens thousands takes nothing from the others, and who was there before the
 flood is spared. Then go those that have waited the longest since their last answer.
@@ -17,6 +18,9 @@ from typing import Final, Generic, TypeVar
 RESERVE: Final = 0.25
 MOST_RESERVED: Final = 1024
 """The share of the descriptors that is kept from clients, and the most of them that anybody needs."""
+OPERATOR_RESERVE: Final = 1 / 16
+MOST_FOR_OPERATOR: Final = 128
+"""The same of those that are kept from connections to backends as well."""
 
 SHARE_AT_ONCE: Final = 16
 """One in so many of the idle connections ends at a time, so that looking at all of them is not done for each client."""
@@ -24,18 +28,19 @@ SHARE_AT_ONCE: Final = 16
 T = TypeVar("T")
 
 
-def client_descriptors(limit: int) -> int:
-    """How many descriptors may be open for another client to be accepted, of `limit` that this process may open."""
-    return limit - _reserve(limit)
+def client_descriptors(limit: int, *, others: int = 0) -> int:
+    """How many descriptors may be open for another client to be accepted.
+
+    Args:
+        limit: how many this process may open.
+        others: how many of those that are open are neither of clients nor to backends.
+    """
+    return limit - min(int((limit - others) * RESERVE), MOST_RESERVED)
 
 
 def upstream_descriptors(limit: int) -> int:
     """How many may be open for another connection to a backend to be made."""
-    return limit - _reserve(limit) // 2
-
-
-def _reserve(limit: int) -> int:
-    return min(int(limit * RESERVE), MOST_RESERVED)
+    return limit - min(int(limit * OPERATOR_RESERVE), MOST_FOR_OPERATOR)
 
 
 @dataclass(frozen=True, slots=True)

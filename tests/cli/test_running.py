@@ -46,6 +46,15 @@ def test_check_says_good_and_exits_with_0(tmp_path: Path) -> None:
     assert [line.partition(" is not set")[0] for line in warnings] == ["warning: proxy.user"] * (os.geteuid() == 0)
 
 
+def test_check_warns_of_what_will_disappoint_and_exits_with_0(tmp_path: Path) -> None:
+    """It is right all the same."""
+    path = tmp_path / "hotswap.toml"
+    path.write_text(GOOD + "\n[listeners.public.limits]\nconnections = 1_000_000_000\n")
+    result = run_cli("check", str(path))
+    assert (result.code, result.stdout) == (0, "")
+    assert "warning: listeners may have 1000000000 connections, but" in result.stderr
+
+
 @pytest.mark.parametrize("verb", ["check", "run"])
 def test_every_problem_is_printed_at_once_with_exit_code_2(tmp_path: Path, verb: str) -> None:
     """Key path, value, and what is allowed; one a line."""

@@ -25,6 +25,13 @@ def test_something_is_kept_from_clients_and_something_from_backends():
     assert client_descriptors(1 << 20) == (1 << 20) - 1024
 
 
+def test_what_others_have_open_is_not_counted_against_clients():
+    """Found: with three quarters of a limit taken by processes of backends nobody was accepted any more."""
+    assert client_descriptors(1024) == 768
+    assert client_descriptors(1024, others=900) == 1024 - 31
+    assert client_descriptors(1024, others=1024) == 1024
+
+
 def test_one_client_with_thousands_is_chosen_before_those_with_a_few():
     """However long theirs have been idle."""
     few = [Idle(f"few {number}", f"client {number // 3}", 0.0, asked=False) for number in range(30)]

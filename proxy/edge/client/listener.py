@@ -254,7 +254,7 @@ class Listener:
                     if not self.plane.room.make():
                         self._wait(Want.DESCRIPTORS)
                     return
-                room = descriptors.for_client(client.fileno())
+                room = descriptors.for_client(client.fileno(), self.plane.room.held)
                 self.accept(client, sock, address)
                 if not room and not self.plane.room.make():
                     self._wait(Want.DESCRIPTORS)
@@ -284,7 +284,7 @@ class Listener:
         if want is Want.CONNECTIONS:
             room = len(self.connections) < self._limit or self._make_room()
         else:
-            room = descriptors.room_for_client(next(iter(self.ports))) or self.plane.room.make()
+            room = descriptors.room_for_client(next(iter(self.ports)), self.plane.room.held) or self.plane.room.make()
         if room:
             self._resume()
         elif not self.plane.stopping:

@@ -41,6 +41,12 @@ class RoomMaker:
         self._listeners = listeners
         self._fruitless_until = self._told_at = -math.inf
 
+    def held(self) -> int:
+        """How many descriptors are of clients or to backends."""
+        gates = self._plane.gates.values()
+        upstream = sum(len(to.connections) for gate in gates for to in gate.upstreams.values())
+        return upstream + sum(len(listener.connections) for listener in self._listeners())
+
     def make(self, *, upstream: bool = False) -> bool:
         """End idle connections of clients.
 

@@ -35,6 +35,9 @@ class Log(Protocol):
 class Room(Protocol):
     """Makes room; see `proxy.edge.client.room_maker.RoomMaker`."""
 
+    def held(self) -> int:
+        """How many descriptors are of clients or to backends."""
+
     def make(self, *, upstream: bool = False) -> bool:
         """End idle connections, for one of a client or to a backend; gives whether there were any."""
 

@@ -10,6 +10,7 @@ import errno
 import os
 import resource
 import sys
+from collections.abc import Callable
 from typing import Final
 
 from proxy.core.room import client_descriptors, upstream_descriptors
@@ -25,9 +26,17 @@ def limit() -> int:
     return soft if soft != resource.RLIM_INFINITY else sys.maxsize
 
 
-def for_client(descriptor: int) -> bool:
-    """Whether a descriptor that was just opened leaves room for another client."""
-    return descriptor < client_descriptors(limit())
+def for_client(descriptor: int, held: Callable[[], int]) -> bool:
+    """Whether a descriptor that was just opened leaves room for another client.
+
+    Args:
+        descriptor: its number.
+        held: tells how many descriptors are of clients or to backends; asked only when it matters.
+    """
+    most = limit()
+    return descriptor < client_descriptors(most) or (
+        descriptor < most and descriptor < client_descriptors(most, others=max(0, descriptor - held()))
+    )
 
 
 def for_upstream(descriptor: int) -> bool:
@@ -35,11 +44,11 @@ def for_upstream(descriptor: int) -> bool:
     return descriptor < upstream_descriptors(limit())
 
 
-def room_for_client(descriptor: int) -> bool:
-    """Whether another client can be accepted; `descriptor` is any that is open."""
+def room_for_client(descriptor: int, held: Callable[[], int]) -> bool:
+    """Whether another client can be accepted; `descriptor` is any that is open, `held` as of `for_client`."""
     try:
         next_one = os.dup(descriptor)
     except OSError:
         return False
     os.close(next_one)
-    return for_client(next_one)
+    return for_client(next_one, held)
