@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def go_live(runtime: Runtime, prepared: Prepared, releases: Mapping[str, Release]) -> None:
-    """Serve what was taken over: new pools, routes, and listeners, which accept from here on.
+    """Serve what was taken over, with routes, and listeners, which accept from here on.
 
     Args:
         runtime: the proxy; pools with backends are at work already.
@@ -26,10 +26,6 @@ def go_live(runtime: Runtime, prepared: Prepared, releases: Mapping[str, Release
     """
     config = runtime.config
     runtime.pools.take_over(config.pools, releases, runtime.surroundings, runtime.nursery)
-    for pool in runtime.pools.values():
-        if isinstance(pool, SupervisedPool):
-            # Nothing is started that would have to be ended again if everything returned.
-            pool.frozen = True
     runtime.plane.set_router(Router(config.routes))
     runtime.listeners.commit(prepared, runtime.plane)
     runtime.nursery.start_soon(runtime.traffic.serve, runtime.log)

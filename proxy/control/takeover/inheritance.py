@@ -148,13 +148,23 @@ class Inheritance:
         await runtime.open_admin(self.admin)
         # One that root has started to take over becomes the user here, as in a boot.
         runtime.premises.become_user()
-        new = {name: table for name, table in tables.items() if name not in self.pools}
-        around = runtime.surroundings
-        self.releases = await read_releases(new, environment=around.environment, guardian=around.guardian)
         await runtime.nursery.start(runtime.plane.serve)
         async with trio.open_nursery() as nursery:
             for adopted in self.adopted:
                 nursery.start_soon(self._check, adopted)
+            nursery.start_soon(self._prove_new_pools)
+
+    async def _prove_new_pools(self) -> None:
+        """Start the pools that the old process does not have, and block until all are up: requests come with LIVE.
+
+        Raises:
+            PoolNotStarted: one did not come up.
+        """
+        runtime, around = self._runtime, self._runtime.surroundings
+        tables, known = runtime.config.pools, {*self.state.supervised, *self.state.static}
+        new = {name: table for name, table in tables.items() if name not in known}
+        self.releases = await read_releases(new, environment=around.environment, guardian=around.guardian)
+        await runtime.pools.prove(new, self.releases, around, runtime.nursery, static=not known <= set(tables))
 
     async def _check(self, adopted: Adopted) -> None:
         """Ask a backend ourselves; one that the old side finds healthy and we cannot reach is a reason to give up."""
