@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from pathlib import Path
 from urllib.parse import urlencode
 
 import click
@@ -98,6 +99,12 @@ def abort(client: AdminClient, pool: str) -> None:
 
 @click.command()
 @click.option("--executable", metavar="PATH", help="The new hotswap or its interpreter. Default: as it runs now.")
+@click.option(
+    "--to",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The configuration of the new process. Default: that of --config, else the one that runs.",
+)
 @click.option("--probation", default="10s", show_default=True, help="While everything returns if the new process dies.")
 @click.option("--drain-timeout", default="300s", show_default=True, help="For the clients of the old process.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
@@ -105,6 +112,7 @@ def abort(client: AdminClient, pool: str) -> None:
 def takeover(
     client: AdminClient,
     executable: str | None,
+    to: Path | None,
     probation: str,
     drain_timeout: str,
     as_json: bool,
@@ -112,13 +120,14 @@ def takeover(
     """Replace the proxy itself by a new process, without losing a connection, and wait for the result.
 
     The new process gets the listening sockets and the living backends; the old one lets its clients finish. If the
-    new one dies within the probation, everything returns. With --config, it runs another configuration.
+    new one dies within the probation, everything returns. With --to, it runs another configuration,
+    which is asked for at the address of the one that runs.
     """
     query = {"probation": probation, "drain_timeout": drain_timeout}
     if executable is not None:
         # A name is looked up here, where the operator typed it.
         query["executable"] = os.path.abspath(shutil.which(executable) or executable)
-    config = click.get_current_context().ensure_object(Options).config
+    config = to or click.get_current_context().ensure_object(Options).config
     if config is not None:
         query["config"] = str(config.absolute())
     answer = client.post(f"{path_of('v1', 'takeover')}?{urlencode(query)}", timeout=TAKEOVER_TIMEOUT)

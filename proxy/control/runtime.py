@@ -153,6 +153,7 @@ class Runtime(Orders):
         self._departed = False
         self.successor = 0
         self.settled = trio.Event()
+        self.earlier_directories: tuple[Path, ...] = ()
         self._reloader = Reloader(self)
         self._stop_asked = trio.Event()
         self._end_scope = trio.CancelScope()
@@ -264,6 +265,11 @@ class Runtime(Orders):
     def succeeding(self) -> bool:
         """This process takes over, and everything could still return."""
         return self._old is not None and not self.settled.is_set()
+
+    @property
+    def pid_directories(self) -> tuple[Path, ...]:
+        """Where it is written who serves: the state directories of this proxy and of those before it."""
+        return tuple(dict.fromkeys((self.surroundings.sockets, *self.earlier_directories)))
 
     def note_settled(self) -> None:
         """Everything that was taken over is ours for good."""

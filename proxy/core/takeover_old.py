@@ -124,7 +124,8 @@ _ROWS = (
     _row(_S.PREFLIGHT, _E.STOP_ASKED, _S.REFUSED, _C.REPORT_FAILURE),
     # 2 to 5: everything is handed over, and we serve on.
     _row(_S.GREETING, _E.HELLO_ACCEPTED, _S.LISTENERS, _C.SEND_WELCOME, _C.SEND_LISTENERS),
-    _row(_S.GREETING, _E.HELLO_REFUSED, _S.ABORTING, _C.SEND_REFUSE, _C.KILL_NEW),
+    # It reads why and leaves; it is ended only when it does not.
+    _row(_S.GREETING, _E.HELLO_REFUSED, _S.ABORTING, _C.SEND_REFUSE),
     _row(_S.LISTENERS, _E.ACKNOWLEDGED, _S.STATE, _C.SEND_STATE),
     _row(_S.STATE, _E.ACKNOWLEDGED, _S.BACKENDS, _C.SEND_BACKENDS),
     _row(_S.BACKENDS, _E.ACKNOWLEDGED, _S.PREPARING),

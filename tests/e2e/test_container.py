@@ -123,12 +123,17 @@ async def test_process_1_that_was_taken_over_from_passes_signals_on(tmp_path: Pa
 
 @pytest.mark.fail_after(60)
 async def test_process_1_outlives_proxies_that_take_over_from_each_other(tmp_path: Path):
-    """One that it did not start serves, the one it knew is gone; its exit code is that of the last."""
+    """One that it did not start serves, the one it knew is gone, and the state directory is another one.
+
+    Its exit code is that of the last.
+    """
     async with run_as_first(listeners() + command_pool(tmp_path, "backends.plain"), tmp_path) as (hotswap, first):
         chain = Chain(hotswap)
         backends = await chain.backends()
-        for generation in (2, 3):
-            result = await chain.take_over_soon(probation="100ms")
+        moved = tmp_path / "moved.toml"
+        moved.write_text(hotswap.config.read_text(encoding="utf-8").replace('"state"', '"other"'), encoding="utf-8")
+        for generation, query in ((2, {}), (3, {"config": moved}), (4, {})):
+            result = await chain.take_over_soon(probation="100ms", **query)
             assert result["generation"] == generation
             assert (await chain.wait_alone())["pid"] == result["pid"]
             assert await chain.backends() == backends

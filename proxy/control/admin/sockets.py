@@ -66,6 +66,24 @@ class AdminDoor:
         if self.parting is not None:
             self.parting()
 
+    def leave(self) -> None:
+        """Close our copies for good: the sockets belong to the process after this one."""
+        self.handed_over = True
+        for one in self.sockets:
+            one.socket.close()
+        self.sockets = ()
+
+    def settle(self) -> None:
+        """Own for good what was inherited, and close what the configuration does not name."""
+        self.borrowed = False
+        while self.inherited:
+            address, listening = self.inherited.popitem()
+            listening.close()
+            if isinstance(address, UnixAddress):
+                with contextlib.suppress(OSError):
+                    if stat.S_ISSOCK(os.lstat(address.path).st_mode):
+                        os.unlink(address.path)
+
     def reopen_missing(self) -> None:
         """Listen anew where the path of a Unix socket was removed by somebody; what fails is left for the next time."""
         found = list(self.sockets)

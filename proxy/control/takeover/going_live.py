@@ -40,13 +40,14 @@ def settle(runtime: Runtime) -> None:
     runtime.manager.silent = False
     runtime.manager.ready()
     runtime.nursery.start_soon(runtime.manager.serve_watchdog)
-    runtime.admin_door.borrowed = False
+    runtime.admin_door.settle()
     runtime.listeners.close_unused()
     runtime.pools.drop(
         runtime.config.pools, runtime.nursery, static_drain_timeout=runtime.config.proxy.shutdown_timeout
     )
     for pool in runtime.pools.values():
-        if isinstance(pool, SupervisedPool):
+        if isinstance(pool, SupervisedPool) and not runtime.stopping:
             pool.thaw()
-    write_pid(runtime.surroundings.sockets)
+    for directory in runtime.pid_directories:
+        write_pid(directory)
     runtime.note_settled()

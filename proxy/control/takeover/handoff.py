@@ -41,6 +41,11 @@ def new_command(executable: str | None) -> tuple[str, ...]:
     return (executable,)
 
 
+def is_same_file(one: str | Path, other: str | Path) -> bool:
+    """Tell whether two paths name one configuration, by what they say or by where they lead."""
+    return os.path.normpath(one) == os.path.normpath(other) or os.path.realpath(one) == os.path.realpath(other)
+
+
 def new_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Give the variables of the new process."""
     return {name: value for name, value in environment.items() if name not in NOT_INHERITED}

@@ -54,7 +54,10 @@ class HandoverFrames:
     def state(self) -> dict[str, Any]:
         """Give the state as it is now."""
         runtime = self._runtime
-        return write_state(runtime.pools.values(), book=runtime.book, events=runtime.events, tally=runtime.tally)
+        return {
+            **write_state(runtime.pools.values(), book=runtime.book, events=runtime.events, tally=runtime.tally),
+            "pid_directories": [str(directory) for directory in runtime.pid_directories],
+        }
 
     def backends(self) -> list[Callable[[], HandoverFrame]]:
         """Give each backend that was announced with the state, also those that have ended since."""

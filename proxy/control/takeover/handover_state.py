@@ -26,6 +26,7 @@ from proxy.control.rollout.book import RolloutBook
 from proxy.core.backoff import Backoff
 from proxy.core.compatibility import Compatibility, CompatibilityNumber, Unreadable
 from proxy.core.config import SupervisedPoolTable
+from proxy.core.lifecycle import BackendState
 from proxy.core.report import RolloutReport
 from proxy.core.strategy import Listen
 from proxy.core.tally import Histogram, Tally
@@ -128,6 +129,7 @@ class HandoverState:
     last_event: int
     events: tuple[Event, ...]
     tally: Mapping[str, Any]
+    pid_directories: tuple[str, ...] = ()
 
 
 _REPORTS: Final = TypeAdapter(tuple[RolloutReport, ...])
@@ -168,7 +170,12 @@ def write_state(
             static[pool.name] = {
                 "paused": pool.core.paused,
                 "healths": {str(backend.address): backend.health.value for backend in pool.core.backends},
-                "drained": [str(one.address) for one in pool.core.backends if one.state.value == "draining"],
+                # Not those that leave because the configuration has them no more.
+                "drained": [
+                    str(one.address)
+                    for one in pool.core.backends
+                    if one.state is BackendState.DRAINING and one not in pool.departures
+                ],
             }
     return {
         "supervised": supervised,
@@ -208,6 +215,8 @@ def read_state(value: Mapping[str, Any]) -> HandoverState:
                 for event in value["events"]
             ),
             tally=value["tally"],
+            # Older code of the same schema did not send them.
+            pid_directories=tuple(map(str, value.get("pid_directories", ()))),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise HandoverBroken(f"the state cannot be read: {error!r}") from error

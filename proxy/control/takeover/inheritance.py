@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -89,6 +90,7 @@ class Inheritance:
     def take_state(self, received: Received) -> None:
         """Take the state, and make the pools it speaks of; nothing runs in them."""
         self.state = read_state(unseal(received.descriptors.take()))
+        self._runtime.earlier_directories = tuple(map(Path, self.state.pid_directories))
         guardian = Guardian(received.descriptors.take())
         runtime = self._runtime
         self._ledger.expect(int(pid) for pid in received.frame.body["backends"])

@@ -75,9 +75,9 @@ def be_stub(directory: Path, successor: int, *, forward: Callable[[int, int], No
         ended = _reap()
         code = ended.get(serving, code)
         told = read_pid(directory)
-        if told is not None and told != os.getpid() and _lives(told):
+        if told is not None and told != os.getpid() and lives(told):
             serving = told
-        if _lives(serving):
+        if lives(serving):
             alone_since = None
             number = signal.sigwait(waited)
             if number in FORWARDED:
@@ -109,7 +109,8 @@ def _has_children() -> bool:
     return True
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
+    """Tell whether there is a process of this number."""
     try:
         os.kill(pid, 0)
     except OSError:

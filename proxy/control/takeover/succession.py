@@ -89,7 +89,8 @@ class Succession:
             fault(f"new:{machine.state}")
             # One that refuses at once has closed the channel already; why it does so can still be read.
             with suppress(HandoverBroken):
-                self._channel.send(FrameType.HELLO, {**own_handoff_info().to_json(), "pid": os.getpid()})
+                who = {"pid": os.getpid(), "config": str(self._runtime.config_path)}
+                self._channel.send(FrameType.HELLO, {**own_handoff_info().to_json(), **who})
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self._serve_channel)

@@ -22,12 +22,13 @@ from proxy.control.takeover.channel import Received, is_dead, seal
 from proxy.control.takeover.fault import deadlines, fault
 from proxy.control.takeover.following import Following
 from proxy.control.takeover.handing import Handing
+from proxy.control.takeover.handoff import is_same_file
 from proxy.control.takeover.handoff_info import own_handoff_info
 from proxy.control.takeover.handover_frames import HandoverFrames
 from proxy.control.takeover.leaving import Leaving
 from proxy.control.takeover.new_process import NewProcess
 from proxy.control.takeover.order import TakeoverOrder, TakeoverResult
-from proxy.control.takeover.stub import write_pid
+from proxy.control.takeover.stub import lives, read_pid, write_pid
 from proxy.core.errors import Refused
 from proxy.core.takeover_old import OWNED_BY_US, OldCommand, OldEvent, OldState, old_side
 from proxy.core.takeover_versions import SIGNS_OF_LIFE, Agreement, HandoffUnreadable, agree, parse_handoff_info
@@ -97,6 +98,7 @@ class Takeover:
             caller=-1 if caller is None else caller,
             access_log=lambda: runtime.access.fd,
         )
+        self._called = called is not None
         self._refused: Refused | None = None
         self._frames = HandoverFrames(runtime)
         self._salvaged = False
@@ -318,7 +320,14 @@ class Takeover:
         self._start(self._wait_death)
 
     async def _wait_death(self) -> None:
-        self._note(OldEvent.PEER_DIED, await self._new.wait_death())
+        detail = await self._new.wait_death()
+        if self._machine.state is OldState.DRAINING:
+            serving = read_pid(self._runtime.surroundings.sockets)
+            if serving not in (None, os.getpid(), self._new.pid) and lives(serving):
+                # It had handed over to the next one before it died: somebody serves, so nobody has to hurry.
+                self._log.warning("takeover.successor_died", detail=detail, serving=serving)
+                return
+        self._note(OldEvent.PEER_DIED, detail)
 
     async def _wait_silence(self) -> None:
         self._note(OldEvent.PEER_SILENT, await self._new.wait_silence())
@@ -379,12 +388,26 @@ class Takeover:
             return
         self._new.version = info.version
         self._new.pid = self._new.pid or received.frame.number("pid")
+        stranger = self._is_stranger(received.frame.body.get("config"))
+        if stranger:
+            self._note(OldEvent.HELLO_REFUSED, stranger, received)
+            return
         verdict = agree(own_handoff_info(), info)
         if isinstance(verdict, Agreement):
             self._agreement = verdict
             self._note(OldEvent.HELLO_ACCEPTED, "", received)
         else:
             self._note(OldEvent.HELLO_REFUSED, verdict.detail, received)
+
+    def _is_stranger(self, config: object) -> str:
+        """Tell why a process that has come by itself is none of this proxy; empty when it is one."""
+        ours = self._runtime.config_path
+        if not self._called or not isinstance(config, str) or is_same_file(config, ours):
+            return ""
+        return (
+            f"this proxy runs {ours} and was called by one with {config}; two proxies need a state_dir each, and "
+            f"another configuration for this one is taken over by: hotswap takeover --to {config}"
+        )
 
     # What is said to it.
 
@@ -421,9 +444,10 @@ class Takeover:
     def _close_listeners(self) -> None:
         runtime = self._runtime
         # Before we end: who waits for us to serve, as the stub of a container does, must find somebody else then.
-        write_pid(runtime.surroundings.sockets, self._new.pid)
+        for directory in runtime.pid_directories:
+            write_pid(directory, self._new.pid)
         runtime.listeners.disown()
-        runtime.admin_door.handed_over = True
+        runtime.admin_door.leave()
         for listener in runtime.plane.listeners.values():
             listener.open_listener.close()
         runtime.guardian.leave(member.process.pid for member in self._going)
