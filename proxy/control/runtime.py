@@ -54,7 +54,7 @@ from proxy.control.telemetry.status import describe
 from proxy.control.telemetry.traffic import TrafficRecorder
 from proxy.control.version import program_version
 from proxy.core.address import Address
-from proxy.core.config import AccessLogFormat, Configuration
+from proxy.core.config import AccessLogFormat, Configuration, SupervisedPoolTable
 from proxy.core.errors import ConfigError, ProxyError, RefusalCode, Refused
 from proxy.core.pool import CapacityFreed, PoolEvent
 from proxy.core.routing import Router
@@ -65,7 +65,7 @@ from proxy.edge.exchange.ledger import Ledger
 from proxy.edge.loop.sockets import inherited_sockets
 from proxy.edge.upstream.probe import probe
 from proxy.processes.children import end_orphans, serve_orphans
-from proxy.processes.guardian import Guardian, start_guardian
+from proxy.processes.guardian import Guardian, start_guardian, wait_guardians_gone
 
 PREDECESSOR_GRACE = 2.0
 """Seconds beyond its own time for a graceful stop that a process before this one is waited for."""
@@ -202,7 +202,12 @@ class Runtime(Orders):
         # Not before: who was started a second time by mistake ends here, and the first goes on being followed.
         forget_pid(state_dir)
         self.premises.become_user()
-        self.surround(start_guardian(), environment)
+        supervised = [table for table in config.pools.values() if isinstance(table, SupervisedPoolTable)]
+        exclusive = not all(table.storage.shared for table in supervised)
+        # A proxy that was killed leaves backends for some seconds, and theirs is the same storage.
+        if exclusive and await wait_guardians_gone(self.guardian_lock):
+            self.log.info("proxy.waited", detail="the backends of a proxy that was killed had to end first")
+        self.surround(start_guardian(self.guardian_lock), environment)
         await nursery.start(self.plane.serve)
         nursery.start_soon(self.traffic.serve, self.log)
         releases = await read_releases(config.pools, environment=self.surroundings.environment, guardian=self.guardian)
@@ -265,6 +270,11 @@ class Runtime(Orders):
     def succeeding(self) -> bool:
         """This process takes over, and everything could still return."""
         return self._old is not None and not self.settled.is_set()
+
+    @property
+    def guardian_lock(self) -> Path:
+        """The file that guardians hold locked while they live."""
+        return self.premises.directory / "guardian.lock"
 
     @property
     def pid_directories(self) -> tuple[Path, ...]:

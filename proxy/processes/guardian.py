@@ -17,18 +17,25 @@ die itself, `serve` starts another one that knows the same groups.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 import trio
 
 from proxy.processes import guard
 from proxy.processes.children import note_child
+
+_LOCK_FD: Final = 3
+"""After the standard streams."""
+
+_LOCK_POLL: Final = 0.05
 
 _RESTART_PAUSE: Final = 1.0
 """Seconds between two guardians, should they not stay alive."""
@@ -43,10 +50,11 @@ class Guardian:
         pid: its process id; 0 while there is none.
     """
 
-    def __init__(self, theirs: int | None = None) -> None:
+    def __init__(self, theirs: int | None = None, *, lock: Path | None = None) -> None:
         """Start the guardian.
 
         Args:
+            lock: a file that it holds locked for as long as it lives, for `wait_guardians_gone`.
             theirs: the writing end of the pipe of another proxy's guardian, from which backends are adopted; taken
                 over.
 
@@ -58,7 +66,8 @@ class Guardian:
         self._dismissed = False
         self._shared = False
         self._theirs = -1 if theirs is None else theirs
-        self.pid, self._pipe = _spawn()
+        self._lock = lock
+        self.pid, self._pipe = _spawn(lock)
 
     @property
     def watched(self) -> frozenset[int]:
@@ -175,7 +184,7 @@ class Guardian:
             self.pid = 0
         self._close()
         try:
-            self.pid, self._pipe = _spawn()
+            self.pid, self._pipe = _spawn(self._lock)
             for group, start in self._groups.items():
                 os.write(self._pipe, b"watch %d %d\n" % (group, start))
         except OSError:
@@ -193,16 +202,62 @@ class Guardian:
             self.pid = 0
 
 
-def start_guardian() -> Guardian:
+def start_guardian(lock: Path | None = None) -> Guardian:
     """Start the guardian and give the proxy's side of it.
 
     Raises:
         OSError: the system has no process or pipe left.
     """
-    return Guardian()
+    return Guardian(lock=lock)
 
 
-def _spawn() -> tuple[int, int]:
+async def wait_guardians_gone(lock: Path) -> bool:
+    """Block until no guardian of a proxy that was killed ends backends any more, little longer than that takes.
+
+    Returns:
+        Whether one was waited for.
+    """
+    waited = False
+    held = _open_lock(lock)
+    if held < 0:
+        return waited
+    try:
+        with trio.move_on_after(guard.END_TIMEOUT + _RESTART_PAUSE):
+            while True:
+                try:
+                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    waited = True
+                    await trio.sleep(_LOCK_POLL)
+    finally:
+        os.close(held)
+    return waited
+
+
+def _open_lock(lock: Path | None) -> int:
+    """Open the file that guardians lock; -1 when that cannot be had, and then nobody is waited for."""
+    try:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        return -1 if lock is None else os.open(lock, flags, 0o600)
+    except OSError:
+        return -1
+
+
+def _spawn(lock: Path | None) -> tuple[int, int]:
+    held = _open_lock(lock)
+    try:
+        if held >= 0:
+            # It belongs to the open file, so it goes with the guardian, which alone keeps it.
+            with suppress(OSError):
+                fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return _spawn_with([(os.POSIX_SPAWN_DUP2, held, _LOCK_FD)] if held >= 0 else [])
+    finally:
+        if held >= 0:
+            os.close(held)
+
+
+def _spawn_with(more: list[tuple[int, int, int]]) -> tuple[int, int]:
     reading, writing = os.pipe()
     try:
         os.set_blocking(writing, False)
@@ -214,6 +269,7 @@ def _spawn() -> tuple[int, int]:
             file_actions=[
                 (os.POSIX_SPAWN_DUP2, reading, 0),
                 (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+                *more,
             ],
             setsid=True,
             # Blocked until they are ignored, so that there is no moment at which one could end it.

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -16,7 +17,7 @@ from tests.support.hotswap import complete_configuration, living, wait_gone
 from tests.support.pools import command_pool, listeners, table
 
 
-def plain(directory: Path, **settings: object) -> str:
+def plain(directory: Path, **settings: Any) -> str:
     """A configuration whose backends boot at once."""
     return listeners() + command_pool(directory, "backends.plain", **settings)
 
@@ -114,7 +115,8 @@ async def test_a_stop_waits_for_the_process_before_it_also_where_no_backend_is_i
         target = await chain.hotswap.target()
         place = tmp_path / "front"
         place.mkdir()
-        static = table("pools.web", {"addresses": [f"{target.address[0]}:{target.address[1]}"]})
+        assert isinstance(target.address, tuple)
+        static = table("pools.web", {"addresses": [":".join(map(str, target.address))]})
         async with run_chain(listeners() + static, place) as front:
             old = await front.serving()
             async with open_connection(await front.hotswap.target()) as client:

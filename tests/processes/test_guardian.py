@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from proxy.processes.guard import END_TIMEOUT, IGNORED, guard, members_of, signal_group, start_time_of
-from proxy.processes.guardian import Guardian, start_guardian
+from proxy.processes.guardian import Guardian, start_guardian, wait_guardians_gone
 
 PROXY = """
 import subprocess, sys
@@ -284,6 +284,20 @@ async def test_the_first_guardian_acts_only_when_both_proxies_are_dead(lives, wa
         os.close(first.pipe)
         await wait_gone(first.pid)
         assert not lives(adopted.pid)
+
+
+async def test_whoever_starts_anew_can_wait_for_the_guardian_of_a_proxy_that_was_killed(lives, tmp_path):
+    """Until nothing of it is left, and at once when there is none, or when that cannot be known."""
+    lock = tmp_path / "guardian.lock"
+    assert not await wait_guardians_gone(lock)
+    assert not await wait_guardians_gone(tmp_path / "nowhere" / "guardian.lock")
+    guardian = start_guardian(lock)
+    with start_backend() as backend:
+        guardian.watch(backend.pid, start_time_of(backend.pid) or 0)
+        os.close(guardian.pipe)
+        assert await wait_guardians_gone(lock)
+        assert not lives(backend.pid)
+    assert not await wait_guardians_gone(lock)
 
 
 async def test_a_spawned_backend_is_watched_until_it_is_gone(stage):

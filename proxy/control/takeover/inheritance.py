@@ -91,8 +91,8 @@ class Inheritance:
         """Take the state, and make the pools it speaks of; nothing runs in them."""
         self.state = read_state(unseal(received.descriptors.take()))
         self._runtime.earlier_directories = tuple(map(Path, self.state.pid_directories))
-        guardian = Guardian(received.descriptors.take())
         runtime = self._runtime
+        guardian = Guardian(received.descriptors.take(), lock=runtime.guardian_lock)
         self._ledger.expect(int(pid) for pid in received.frame.body["backends"])
         runtime.surround(guardian, os.environ)
         for name, state in self.state.supervised.items():
