@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 
-from proxy.core.errors import RefusalCode, Refused
+from proxy.core.errors import PoolNotStarted, RefusalCode, Refused
 from tests.support.command_line import Result, cli, on_terminal
 from tests.support.fake_runtime import FakeProxy, open_fake_proxy
 
@@ -190,3 +190,13 @@ async def test_a_proxy_that_forgets_the_rollout_is_an_error(proxy: FakeProxy) ->
         proxy.runtime.forget_rollouts()
     assert results[0].code == 1
     assert "rollout r1 is not known any more" in results[0].stderr
+
+
+async def test_a_new_pool_that_does_not_come_up_is_exit_code_4_with_its_last_lines(proxy: FakeProxy) -> None:
+    """Nothing was taken over, and that is said too."""
+    proxy.runtime.refusal = PoolNotStarted("site", "exit code 2 before it was ready", ["Traceback", "no such module"])
+    result = await cli("reload", "--admin", proxy.url)
+    assert result.code == 4
+    assert "pool site is new and did not come up: exit code 2" in result.stderr
+    assert "nothing of the configuration was taken over" in result.stderr
+    assert "| no such module" in result.stderr

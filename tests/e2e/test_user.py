@@ -7,15 +7,17 @@ import pwd
 import shutil
 import signal
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
 from tests.support.certificates import issue_certificate
 from tests.support.client import fetch
-from tests.support.hotswap import run_hotswap
+from tests.support.hotswap import Hotswap, run_hotswap
 from tests.support.other_user import ENVIRONMENT, USER, make_directory, reachable_python
 from tests.support.pools import listeners, table
 
@@ -48,7 +50,7 @@ def configuration(directory: Path, text: str = "", *, web: Mapping[str, object] 
     return table("proxy", settings) + (text or listeners()) + table("pools.web", pool)
 
 
-def run(text: str, directory: Path, **options: object):
+def run(text: str, directory: Path, **options: Any) -> AbstractAsyncContextManager[Hotswap]:
     return run_hotswap(text, directory, python=reachable_python(), environment=ENVIRONMENT, **options)
 
 

@@ -22,6 +22,7 @@ from proxy.core.address import Address, TcpAddress
 from proxy.core.config import Configuration, SupervisedPoolTable, parse_configuration
 from proxy.core.errors import (
     ConfigError,
+    PoolNotStarted,
     Problem,
     ProxyError,
     RefusalCode,
@@ -98,7 +99,7 @@ class FakeRuntime:
         self.tally = Tally()
         self.served: dict[str, Served] = {}
         self.traffic = TrafficRecorder(lambda: self.served)
-        self.refusal: Refused | None = None
+        self.refusal: Refused | PoolNotStarted | None = None
         self.broken: Exception | None = None
         self.config_problems: tuple[Problem, ...] = ()
         self.outcome = "done"
