@@ -93,3 +93,8 @@ class StartPlaces:
             heapq.heappop(self._waiting)[2].set()
         else:
             self._free += 1
+
+
+async def _look_at(pid: int) -> float:
+    # In a thread: the tree of a process is walked through, and that is not for the loop.
+    return await trio.to_thread.run_sync(processor_seconds, pid, abandon_on_cancel=True)
