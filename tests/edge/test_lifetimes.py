@@ -19,6 +19,7 @@ import trio
 
 from proxy.edge.client.http1_connection import Http1Connection
 from proxy.edge.client.http2_connection import Http2Connection
+from proxy.edge.loop.sockets import LOST_AFTER
 from proxy.edge.loop.timers import HORIZON
 from tests.support.certificates import issue_certificate
 from tests.support.http2_client import connect_http2
@@ -208,6 +209,18 @@ async def test_a_client_whose_end_nobody_heard_of_is_looked_for(contexts):
             line.reset()
             await stage.let_pass(STEP)
             await assert_nothing_is_left(stage)
+
+
+async def test_a_client_that_is_lost_without_a_word_is_asked_for():
+    """By the kernel, also while a backend takes its time."""
+    async with open_stage() as stage:
+        await stage.connect()
+        await stage.wait_connections(1)
+        (connection,) = stage.plane.listeners["public"].connections
+        assert isinstance(connection, Http1Connection)
+        sock = connection.stream.sock
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == LOST_AFTER
 
 
 class Deaf:

@@ -27,7 +27,7 @@ from proxy.edge.client.preamble import Preamble
 from proxy.edge.client.room_maker import end_idle
 from proxy.edge.loop import descriptors
 from proxy.edge.loop.poller import ACCEPT, READ
-from proxy.edge.loop.sockets import address_of, close_all
+from proxy.edge.loop.sockets import address_of, close_all, look_for_the_lost
 from proxy.edge.loop.stream import Stream
 from proxy.edge.loop.timers import NEVER
 
@@ -121,6 +121,8 @@ class Listener:
         self.connections: set[ClientConnection] = set()
         self.open_listener = listener
         self.ports: dict[int, socket.socket] = {sock.fileno(): sock for sock in listener.sockets}
+        for sock in listener.sockets:
+            look_for_the_lost(sock)
         self.deadline, self.armed = math.inf, NEVER
         self._accepting = False
         self._want: Want | None = None  # why it does not accept, if that is why

@@ -19,6 +19,9 @@ from proxy.core.address import Address, TcpAddress, UnixAddress
 from proxy.core.errors import ConfigError, Problem
 
 BACKLOG: Final = 4096
+LOST_AFTER: Final = 60
+LOST_PROBES: Final = 4
+"""Seconds of silence after which a client is asked whether it is there, and how often in as many seconds more."""
 
 
 def bind(address: Address, *, where: str) -> socket.socket:
@@ -86,6 +89,18 @@ def _is_stale(path: str) -> bool:
         return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
         return probe.connect_ex(path) == errno.ECONNREFUSED
+
+
+def look_for_the_lost(sock: socket.socket) -> None:
+    """Have the kernel ask clients that say nothing whether they are there; those that are accepted inherit it.
+
+    Whoever loses power or network says no farewell, and while an answer takes its time nothing is sent that could fail.
+    """
+    if sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, LOST_AFTER)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, LOST_AFTER // LOST_PROBES)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, LOST_PROBES)
 
 
 def address_of(sock: socket.socket) -> Address:

@@ -350,6 +350,10 @@ class UpstreamConnection(Connector):
                 self.upstream.idle.remove(self)
             self.close()
         elif self.stream.unsent:
+            stalled_at = self.stream.stalled_at(self.exchange.response_timeout)
+            if stalled_at > self.plane.poller.now:
+                self.plane.poller.timers.set(self, stalled_at)  # it takes its time
+                return
             self.fail(UpstreamTimedOut("the backend does not take the request"))
         elif self.paused or not self.exchange.request_done:
             self.await_backend(self.exchange.idle_timeout)  # the client is slow, not the backend
