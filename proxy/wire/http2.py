@@ -67,13 +67,12 @@ class Http2Session(Http2Heads):
         """Read what the client sent next; without data, what is `pending`."""
         items = self._items = []
         self.budget.pass_time(now)
-        place = self._place
+        place = 0
         if data:
             self._reading += 1
-            buffer = self._rest[place:] + data if self._rest else bytes(data)
-            place = 0
+            buffer = self._rest[self._place :] + data if self._rest else bytes(data)
         else:
-            buffer = self._rest
+            buffer, place = self._rest, self._place
         if self._preface_left:
             place = self._read_preface(buffer)
         end = len(buffer)
@@ -97,11 +96,9 @@ class Http2Session(Http2Heads):
         except ProtocolError as error:
             self._machine.clear_outbound_data_buffer()
             self._fail(error.error_code, str(error))
-        self.pending = self._effort <= 0 and self.error is None and place < end
-        if self.pending:
-            self._rest, self._place = buffer, place
-        else:
-            self._rest, self._place = buffer[place:] if place < end else b"", 0
+        if place < end or self._rest:
+            self.pending = self._effort <= 0 and self.error is None and place < end
+            self._rest, self._place = (buffer, place) if self.pending else (buffer[place:], 0)
         if self._bodies:
             for body, pieces in self._bodies.values():
                 if len(pieces) > 1:

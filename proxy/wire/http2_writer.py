@@ -92,13 +92,13 @@ class Http2Writer:
         "_encoder",
         "_grown",
         "_last_taken",
-        "_late",
         "_machine",
         "_out",
         "_reset",
         "_streams",
         "budget",
         "error",
+        "late",
         "output_bytes",
     )
 
@@ -127,7 +127,7 @@ class Http2Writer:
             machine.data_to_send(),
             frames.write_window_update(0, CONNECTION_WINDOW - frames.FIRST_WINDOW),
         ]
-        self._late: list[bytes] = []  # what must not leave together with that
+        self.late: list[bytes] = []  # what must not leave together with that
         self._grown = 0
         self._last_taken = frames.MAX_STREAM  # streams above are not taken any more
         self.budget = Budget(now)
@@ -145,13 +145,13 @@ class Http2Writer:
 
         A client that reads its answer and the reset at once may take the answer for lost (curl 7.88).
         """
-        late, self._late = self._late, []
+        late, self.late = self.late, []
         return b"".join(late)
 
     @property
     def has_output(self) -> bool:
         """Whether there is something to send."""
-        return bool(self._out or self._late)
+        return bool(self._out or self.late)
 
     @property
     def busy(self) -> int:
@@ -254,7 +254,7 @@ class Http2Writer:
         if stream is not None:
             self._drop(stream_id)
             self._remember(stream_id)
-            (self._late if stream.local_ended else self._out).append(frames.write_reset(stream_id, code))
+            (self.late if stream.local_ended else self._out).append(frames.write_reset(stream_id, code))
 
     def release(self, stream_id: int) -> None:
         """Nothing is done for a stream any more: it counts no longer against the limit.

@@ -280,9 +280,8 @@ class Http2Connection:
         stream = self.stream
         if out and not stream.closed:
             stream.write_all(out)
-        late = self.session.take_late()
-        if late and not stream.closed:
-            stream.write(late)
+        if self.session.late and not stream.closed:
+            stream.write(self.session.take_late())
         if stream.unsent and self._stall_at == math.inf:
             self._stall_at = self.plane.poller.now + self.listener.idle_timeout
             self._rearm()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from proxy.core.errors import Side
 from proxy.core.forwarding import error_head
+from proxy.edge.client.http2_backlog import KEPT_LIMIT
 from proxy.edge.loop.timers import NEVER
 from proxy.wire.http2_fields import write_response, write_trailers
 from proxy.wire.http2_writer import DATA_BYTES
@@ -68,7 +69,11 @@ class Http2Responder(ABC):
     @property
     def shut_out(self) -> bool:
         """Whether the client keeps us from sending so much on other streams that its backend is not to be read."""
-        return self.connection.backlog.shuts_out(self, headed=self._headed)
+        connection = self.connection
+        backlog = connection.backlog
+        if connection.stream.unsent + backlog.kept_bytes <= KEPT_LIMIT:
+            return False
+        return backlog.shuts_out(self, headed=self._headed)
 
     def send_interim(self, exchange: Exchange, head: ResponseHead) -> None:
         """Pass on an informational response."""
