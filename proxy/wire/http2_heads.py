@@ -195,6 +195,7 @@ class Http2Heads(Http2Writer):
                 stream.remote_ended = ended
                 self._streams[stream_id] = stream
                 self._busy.add(stream_id)
+                error.__traceback__ = None  # whose frames have us
                 self._items.append(Refused(stream_id, error, refused_line(fields)))
                 return
             if head.upgrade is None and size <= KEPT_HEAD_BYTES:

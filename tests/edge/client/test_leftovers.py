@@ -11,6 +11,8 @@ import pytest
 
 from proxy.edge.loop.timers import HORIZON
 from tests.support.http2_client import connect_http2
+from tests.support.http2_frames import GET as GET_FIELDS
+from tests.support.http2_frames import raw_frame
 from tests.support.stage import GET, OK, Line, Stage, open_stage
 
 pytestmark = pytest.mark.fail_after(20)
@@ -88,7 +90,49 @@ async def speak_http2(stage: Stage) -> None:
     line.close()
 
 
-@pytest.mark.parametrize("use", [leave_half_a_head, be_too_slow, have_an_exchange, upload_in_chunks, speak_http2])
+async def be_refused_over_http2(stage: Stage) -> None:
+    """A client whose requests are answered in words, or reset, and which leaves before it says anything else."""
+    client = await connect_http2(stage)
+    await client.send(client.write.headers(1, (*GET_FIELDS[:3], (b":path", b"/\xff"))))
+    await client.wait_end(1)
+    await client.send(client.write.headers(3, (*GET_FIELDS, (b"a b", b""))))
+    await client.wait_end(3)
+    await client.send(client.write.headers(5, (*GET_FIELDS, *((b"", b""),) * 200)))
+    await client.wait_end(5)
+    client.line.close()
+
+
+async def break_a_rule_of_http2(stage: Stage) -> None:
+    """A client that is told GOAWAY with requests under way."""
+    client = await connect_http2(stage)
+    await client.send(*(client.write.headers(number) for number in range(1, 81, 2)), raw_frame(0, 0, 0, b"x"))
+    await client.wait_gone()
+    client.line.close()
+
+
+async def take_nothing_over_http2(stage: Stage) -> None:
+    """A client whose windows are shut, so that its answer is kept, and which leaves."""
+    client = await connect_http2(stage, settings={4: 0})
+    await client.request(1)
+    line = await stage.backend.serve_one()
+    await client.wait(lambda: 1 in client.read.fields)
+    client.line.close()
+    line.close()
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        leave_half_a_head,
+        be_too_slow,
+        have_an_exchange,
+        upload_in_chunks,
+        speak_http2,
+        be_refused_over_http2,
+        break_a_rule_of_http2,
+        take_nothing_over_http2,
+    ],
+)
 async def test_a_connection_that_has_ended_is_gone(use):
     """It is in no cycle, so its memory is there for the next one, however seldom garbage is looked for."""
     async with open_stage() as stage:
