@@ -55,5 +55,11 @@ def put(line: str) -> None:
 def put_json(document: Any, *, indent: int | None = 2) -> None:
     """Print data as JSON on standard output; with `indent=None` on one line."""
     # Not by rich: JSON is for programs, and what they read is not wrapped, coloured or escaped.
-    sys.stdout.write(json.dumps(document, indent=indent, ensure_ascii=False) + "\n")
+    text = json.dumps(document, indent=indent, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        # A path that is not UTF-8, or a terminal that is not.
+        text = json.dumps(document, indent=indent)
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()

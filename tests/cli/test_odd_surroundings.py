@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -32,13 +33,14 @@ def close(*descriptors: int) -> Callable[[], None]:
     return closing
 
 
-def hotswap(*arguments: str, before: Callable[[], None]) -> subprocess.CompletedProcess[str]:
-    environment = {"PYTHONPATH": str(REPOSITORY), "PATH": os.environ["PATH"], "NO_COLOR": "1"}
+def hotswap(*arguments: str, before: Callable[[], None], **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PYTHONPATH": str(REPOSITORY), "PATH": os.environ["PATH"], "NO_COLOR": "1", **variables}
     return subprocess.run(
         [sys.executable, "-m", "proxy.cli", *arguments],
         preexec_fn=before,
         env=environment,
         text=True,
+        errors="surrogateescape",
         check=False,
         timeout=30,
         stdin=subprocess.DEVNULL,
@@ -79,3 +81,17 @@ def test_closed_streams_are_nobodys_place(descriptors: tuple[int, ...], tmp_path
     (tmp_path / "hotswap.toml").write_text(listeners() + command_pool(tmp_path, "backends.plain"), encoding="utf-8")
     done = hotswap("check", str(tmp_path / "hotswap.toml"), before=close(*descriptors))
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+async def test_a_directory_whose_name_is_not_utf8_is_a_directory(tmp_path: Path, encoding: str) -> None:
+    """The proxy runs there, and its state can be printed, for programs too."""
+    directory = tmp_path / os.fsdecode(b"caf\xe9")
+    directory.mkdir()
+    text = '[admin]\nbind = ["unix:admin.sock"]\n' + listeners() + command_pool(tmp_path, "backends.plain")
+    async with run_hotswap(text, directory) as proxy:
+        how = ("--admin", f"unix:{proxy.admin.path}")
+        done = hotswap("status", "--json", *how, before=leave, PYTHONIOENCODING=encoding)
+        assert done.returncode == 0, done.stderr
+        assert b"caf\xe9" in os.fsencode(json.loads(done.stdout)["config"])
+        assert hotswap("status", *how, before=leave).returncode == 0

@@ -16,11 +16,12 @@ import trio
 from fastapi import FastAPI, Header, Query, Request, Response
 from fastapi import Path as InPath
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from structlog.typing import FilteringBoundLogger
 
+from proxy.control.admin.answers import JsonResponse
 from proxy.control.admin.page import add_page
 from proxy.control.admin.problems import ProblemResponse, problem_of
 from proxy.control.admin.streaming import stream_events
@@ -107,20 +108,20 @@ def _add_views(application: FastAPI, runtime: Verbs) -> None:
     @application.get("/v1/status", summary="The state now")
     async def status() -> Response:
         await runtime.look()
-        return JSONResponse(runtime.status())
+        return JsonResponse(runtime.status())
 
     @application.get("/v1/pools/{pool}", summary="One pool now")
     async def pool_now(pool: str) -> Response:
         await runtime.look()
-        return JSONResponse(detail_of(runtime, pool))
+        return JsonResponse(detail_of(runtime, pool))
 
     @application.get("/v1/rollouts", summary="Rollouts, the newest last")
     async def rollouts() -> Response:
-        return JSONResponse({"rollouts": reports(runtime.rollouts())})
+        return JsonResponse({"rollouts": reports(runtime.rollouts())})
 
     @application.get("/v1/rollouts/{id}", summary="One rollout")
     async def rollout_now(rollout: Annotated[str, InPath(alias="id")]) -> Response:
-        return JSONResponse(report(runtime.rollout(rollout)))
+        return JsonResponse(report(runtime.rollout(rollout)))
 
 
 # Reloads.
@@ -144,7 +145,7 @@ async def answer_reload(runtime: Verbs, answer: Answer, *, wait: bool, started: 
         for rollout in answer.rollouts:
             await runtime.wait_rollout(rollout.id)
     document = {"rollouts": reports(answer.rollouts), "refusals": refusals, "changes": list(answer.changes)}
-    return JSONResponse(document, status_code=200 if wait or not answer.rollouts else started)
+    return JsonResponse(document, status_code=200 if wait or not answer.rollouts else started)
 
 
 def _add_rollouts(application: FastAPI, runtime: Verbs) -> None:
@@ -165,7 +166,7 @@ def _add_rollouts(application: FastAPI, runtime: Verbs) -> None:
         rollout = await runtime.reload_pool(pool, trigger=trigger_of(agent))
         if wait:
             await runtime.wait_rollout(rollout.id)
-        return JSONResponse(report(rollout), status_code=200 if wait else 202)
+        return JsonResponse(report(rollout), status_code=200 if wait else 202)
 
     @application.post(
         "/v1/config/reload",
@@ -182,7 +183,7 @@ def _add_rollouts(application: FastAPI, runtime: Verbs) -> None:
 def _add_pool_verbs(application: FastAPI, runtime: Verbs) -> None:
     def slot_document(pool: str, number: int) -> Response:
         slots = find_pool(runtime, pool)["slots"]
-        return JSONResponse({"pool": pool, "slot": next(one for one in slots if one["slot"] == number)})
+        return JsonResponse({"pool": pool, "slot": next(one for one in slots if one["slot"] == number)})
 
     @application.post(
         "/v1/pools/{pool}/slots/{slot}/drain",
@@ -204,7 +205,7 @@ def _add_pool_verbs(application: FastAPI, runtime: Verbs) -> None:
 
     def add(verb: str, summary: str, act: Callable[[str], bool]) -> None:
         async def change(pool: str) -> Response:
-            return JSONResponse({"pool": pool, "changed": act(pool)})
+            return JsonResponse({"pool": pool, "changed": act(pool)})
 
         application.add_api_route(
             f"/v1/pools/{{pool}}/{verb}",
@@ -224,7 +225,7 @@ def _add_pool_verbs(application: FastAPI, runtime: Verbs) -> None:
         summary="End the rollout of a pool as soon as that leaves no slot half-way",
     )
     async def abort(pool: str) -> Response:
-        return JSONResponse({"pool": pool, "rollout": runtime.abort(pool)})
+        return JsonResponse({"pool": pool, "rollout": runtime.abort(pool)})
 
 
 def _add_process_verbs(application: FastAPI, runtime: Verbs) -> None:
@@ -260,7 +261,7 @@ def _add_process_verbs(application: FastAPI, runtime: Verbs) -> None:
             result = await start(order)
         except TakeoverFailed as failed:
             return ProblemResponse(500, "takeover-failed", str(failed), failed.result.to_json())
-        return JSONResponse(result.to_json())
+        return JsonResponse(result.to_json())
 
     @application.post(
         "/v1/stop",
@@ -269,7 +270,7 @@ def _add_process_verbs(application: FastAPI, runtime: Verbs) -> None:
     )
     async def stop() -> Response:
         runtime.stop()
-        return JSONResponse({"stopping": True}, status_code=202)
+        return JsonResponse({"stopping": True}, status_code=202)
 
 
 # Observation.
@@ -285,7 +286,7 @@ def _add_observation(application: FastAPI, runtime: Verbs, ending: trio.Event) -
     async def traffic(
         after: Annotated[int, Query(ge=0, description="only samples later than this tick")] = 0,
     ) -> Response:
-        return JSONResponse(runtime.traffic.tell(after))
+        return JsonResponse(runtime.traffic.tell(after))
 
     @application.get(
         "/v1/events",
@@ -306,7 +307,7 @@ def _add_observation(application: FastAPI, runtime: Verbs, ending: trio.Event) -
 
     @application.get("/livez", summary="The process answers")
     async def livez() -> Response:
-        return JSONResponse({"status": "live"})
+        return JsonResponse({"status": "live"})
 
     @application.get(
         "/readyz",
@@ -314,7 +315,7 @@ def _add_observation(application: FastAPI, runtime: Verbs, ending: trio.Event) -
     )
     async def readyz() -> Response:
         if runtime.ready():
-            return JSONResponse({"status": "ready"})
+            return JsonResponse({"status": "ready"})
         reasons = unready_reasons(runtime.status()) or ["the proxy is starting or stopping"]
         return ProblemResponse(503, "not-ready", "; ".join(reasons), {"reasons": reasons})
 

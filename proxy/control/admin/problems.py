@@ -11,15 +11,14 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from fastapi.responses import JSONResponse
-
+from proxy.control.admin.answers import JsonResponse
 from proxy.core.errors import ConfigError, NotFound, PoolNotStarted, ProxyError, RefusalCode, Refused
 from proxy.core.printable import bounded, bounded_value
 
 MEDIA_TYPE = "application/problem+json"
 
 
-class ProblemResponse(JSONResponse):
+class ProblemResponse(JsonResponse):
     """An answer whose body is a problem document."""
 
     media_type = MEDIA_TYPE
