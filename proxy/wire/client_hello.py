@@ -8,6 +8,7 @@ References: RFC 8446 4.1.2 and 5.1, RFC 6066 3, RFC 7301 3.1.
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,8 @@ _CLIENT_HELLO: Final = 1
 _SERVER_NAME: Final = 0
 _ALPN: Final = 16
 _HOST_NAME: Final = 0
+_EXTENSION: Final = struct.Struct(">HH")
+"""Its kind, and the size of its content."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +57,7 @@ def parse_client_hello(data: bytes) -> ClientHello | None:
         at += 5 + size
     try:
         return _read(bytes(message[4 : 4 + int.from_bytes(message[1:4])])) if message[0] == _CLIENT_HELLO else _UNKNOWN
-    except ValueError:
+    except (ValueError, struct.error):
         return _UNKNOWN
 
 
@@ -69,20 +72,23 @@ def _read(body: bytes) -> ClientHello:
     protocols: tuple[bytes, ...] | None = None
     at = 0
     while at < len(extensions):
-        kind = int.from_bytes(extensions[at : at + 2])
-        content, at = _vector(extensions, at + 2, 2)
+        kind, size = _EXTENSION.unpack_from(extensions, at)
+        at += 4
         if kind == _SERVER_NAME:
-            entries, _ = _vector(content, 0, 2)
+            entries, _ = _vector(extensions[at : at + size], 0, 2)
             if entries[:1] == bytes([_HOST_NAME]):
                 name, _ = _vector(entries, 1, 2)
         elif kind == _ALPN:
-            entries, _ = _vector(content, 0, 2)
+            entries, _ = _vector(extensions[at : at + size], 0, 2)
             offered = []
             place = 0
             while place < len(entries):
                 protocol, place = _vector(entries, place, 1)
                 offered.append(protocol)
             protocols = tuple(offered)
+        at += size
+    if at > len(extensions):
+        raise ValueError("cut short")
     return ClientHello(server_name=name, protocols=protocols)
 
 
