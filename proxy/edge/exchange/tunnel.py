@@ -178,7 +178,7 @@ class Tunnel:
         if (
             client.stream.broken
             or (client.ended and client.dead)
-            or (backend.ended and (backend.dead or backend.stream.broken) and not client.stream.unsent)
+            or (backend.ended and backend.stream.broken and not client.stream.unsent)
             or (client.ended and backend.ended and not client.stream.unsent and not backend.stream.unsent)
             or (self._leaving and backend.silent and (client.ended or backend.ended) and not client.stream.unsent)
         ):
@@ -342,7 +342,7 @@ class BackendEnd(TunnelEnd):
             super().forward(data)
 
     def on_dead(self) -> None:
-        """What it said before is the client's, and is read first."""
+        """What it said before is the client's, and is read first; who closes at the end closes both halves."""
         self.tunnel.check_over()
 
     def on_broken(self) -> None:

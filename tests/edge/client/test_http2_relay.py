@@ -1112,6 +1112,24 @@ async def test_a_tunnel_whose_backend_breaks_is_reset():
         assert stage.backend.member.in_flight == 0
 
 
+async def test_a_tunnel_whose_backend_closes_first_is_not_reset_before_the_client_has_ended_it(tmp_path: Path):
+    """On a Unix socket a close is seen as one of both halves at once."""
+    async with open_stage(backends=0) as stage:
+        await stage.add_backend(slot=0, path=tmp_path / "s")
+        client, line = await open_websocket(stage)
+        await line.send(b"\x88\x00")
+        line.close()
+        await client.wait(lambda: client.read.ended(1))
+        await stage.settle()
+        await client.send(client.write.data(1, b"\x88\x00", end=True))
+        await stage.wait_records()
+        await client.request(3)
+        await stage.backend.serve_one()
+        await client.wait_end(3)
+        assert client.read.resets() == {}
+        assert stage.backend.member.in_flight == 0
+
+
 async def test_a_length_in_the_backends_handshake_is_not_one_of_the_tunnels():
     """RFC 9110 9.3.6: the 200 that opens a tunnel has none, and what follows would break it."""
     async with open_stage() as stage:
