@@ -259,8 +259,6 @@ class Runtime(Orders):
             self.admin_door = AdminDoor(inherited=inherited, closed=True)
         await self.nursery.start(serve_admin, self, self.admin_door)
 
-    # Taking over from another process, and being replaced by one.
-
     @property
     def taken_over(self) -> bool:
         """A takeover is going on, so nothing else may begin."""
@@ -390,11 +388,6 @@ class Runtime(Orders):
     def status(self) -> dict[str, Any]:
         """Give the state now, ready for JSON; of processes what the last `look` has found."""
         return describe(self)
-
-    def held(self, pool: str) -> int:
-        """Count the requests that wait for a backend of a pool."""
-        gate = self.plane.gates.get(pool)
-        return 0 if gate is None else len(gate.held)
 
     def stop(self) -> None:
         """Stop gracefully; called a second time, at once."""

@@ -62,7 +62,7 @@ def _pool(runtime: Runtime, pool: SupervisedPool | StaticPool) -> dict[str, Any]
         "paused": core.paused,
         "outlook": core.outlook().value,
         "compatibility": None if compatibility is None else str(compatibility),
-        "held": runtime.held(pool.name),
+        "held": _held(runtime, pool.name),
         "slots": [
             {
                 "slot": slot.slot,
@@ -77,6 +77,12 @@ def _pool(runtime: Runtime, pool: SupervisedPool | StaticPool) -> dict[str, Any]
         ],
         "rollout": pool.rollout_id if isinstance(pool, SupervisedPool) else None,
     }
+
+
+def _held(runtime: Runtime, pool: str) -> int:
+    """Count the requests that wait for a backend of a pool."""
+    gate = runtime.plane.gates.get(pool)
+    return 0 if gate is None else len(gate.held)
 
 
 def _backend(runtime: Runtime, pool: SupervisedPool | StaticPool, backend: Backend) -> dict[str, Any]:
