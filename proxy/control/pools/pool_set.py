@@ -72,6 +72,10 @@ class PoolSet(Mapping[str, AnyPool]):
         """Give a pool of this name, one that is leaving too; None when there is none."""
         return self._pools.get(name) or self.leaving(name)
 
+    def missing(self, tables: Mapping[str, PoolTable]) -> dict[str, PoolTable]:
+        """Give those of these pools that are not there, neither leaving nor on trial."""
+        return {name: table for name, table in tables.items() if self.find(name) is None and name not in self._trial}
+
     @property
     def proving(self) -> bool:
         """Pools that are new are on trial."""

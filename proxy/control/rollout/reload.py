@@ -248,8 +248,7 @@ class Reloader:
             if config is None or name in wanted:
                 assert isinstance(table, SupervisedPoolTable), "a pool of another kind is a problem"
                 rolled[name] = table
-        added = {name: table for name, table in wanted.items() if runtime.pools.find(name) is None}
-        started = {name: table for name, table in added.items() if isinstance(table, SupervisedPoolTable)}
+        started = _supervised(runtime.pools.missing(wanted))
         read = await read_offers(rolled | started, environment=around.environment, guardian=around.guardian)
         offers = {name: read[name] for name in rolled}
         new = {name: read[name] for name in started}
@@ -267,9 +266,14 @@ class Reloader:
             self._judge(config, problems, offers, refusals)
             assert config is not None, "a configuration that cannot be used was refused"
             assert prepared is not None, "so were listeners that cannot be opened"
-            releases = {name: offer.release for name, offer in new.items() if offer.release is not None}
-            if added:
-                await self._prove(added, releases, removing=any(name not in wanted for name in runtime.pools))
+            # One that was about to leave may have gone while something else was waited for, and is new then.
+            while added := runtime.pools.missing(wanted):
+                unread = {name: table for name, table in _supervised(added).items() if name not in new}
+                if unread:
+                    new |= await read_offers(unread, environment=around.environment, guardian=around.guardian)
+                    problems = (*problems, *(problem for name in unread for problem in new[name].problems))
+                    self._judge(config, problems, offers, refusals)
+                await self._prove(added, _releases(new), removing=any(name not in wanted for name in runtime.pools))
                 self._judge(config, problems, offers, refusals)
             # From here on, nothing is awaited: what was judged is what is acted upon.
             runs = [
@@ -278,7 +282,7 @@ class Reloader:
                 if name not in refusals and isinstance(pool := runtime.pools.find(name), SupervisedPool)
             ]
             dropped = self._drop_queued(config)
-            changes = (*runtime.take_over(config, prepared, releases), *dropped)
+            changes = (*runtime.take_over(config, prepared, _releases(new)), *dropped)
             prepared = None
         finally:
             runtime.pools.end_trial(runtime.nursery)
@@ -367,6 +371,14 @@ class Reloader:
             now=trio.current_time(),
         )
         return RolloutRun(pool, rollout)
+
+
+def _supervised(tables: Mapping[str, PoolTable]) -> dict[str, SupervisedPoolTable]:
+    return {name: table for name, table in tables.items() if isinstance(table, SupervisedPoolTable)}
+
+
+def _releases(offers: Mapping[str, Offer]) -> dict[str, Release]:
+    return {name: offer.release for name, offer in offers.items() if offer.release is not None}
 
 
 def _refused_all(refusals: Mapping[str, Refused]) -> Refused:

@@ -521,6 +521,45 @@ async def test_a_pool_that_is_put_back_before_it_has_gone_goes_on(tmp_path, verb
     assert answers == [200]
 
 
+@pytest.mark.parametrize("changed", [{}, {"max_in_flight": 7}])
+async def test_a_pool_that_has_gone_while_its_return_was_prepared_is_started_anew(tmp_path, changed):
+    """It was there when the configuration was read, and is none of the pools that wait on another one that is new."""
+    other = '[[routes]]\npath = "/other"\npool = "legacy"\n' + STATIC
+    without = table("listeners.public", {"bind": ["127.0.0.1:0"]}) + other
+    gated = ["sh", "-c", f"until test -e gate; do sleep 0.05; done; exec {sys.executable} -m backends.plain"]
+    site = command_pool(tmp_path, "", command=gated).replace("[pools.web]", "[pools.site]")
+    async with open_runtime(web(tmp_path) + other, tmp_path, booted=False) as running, trio.open_nursery() as nursery:
+        runtime = running.runtime
+        await running.wait(lambda: runtime.booted)
+        pool, answers = runtime.pools["web"], []
+
+        async def ask() -> None:
+            answers.append((await running.fetch("/slow?seconds=1")).status)
+
+        async def put_back() -> None:
+            answers.append((await runtime.reread_configuration()).changes)
+
+        nursery.start_soon(ask)
+        with trio.fail_after(10):
+            while not any(backend.in_flight for backend in pool.core.backends):
+                await trio.sleep(0.01)
+            running.write(without)
+            await runtime.reread_configuration()
+            running.write(web(tmp_path, **changed) + other + site)
+            nursery.start_soon(put_back)
+            while not runtime.pools.proving:
+                await trio.sleep(0.01)
+            assert runtime.pools.leaving("web") is pool
+            await running.wait(lambda: "pool.removed" in running.kinds())
+            (tmp_path / "gate").touch()
+            while len(answers) < 2:
+                await trio.sleep(0.01)
+        assert answers[0] == 200
+        assert {"pool web added", "pool site added"} <= set(answers[1])
+        assert len(runtime.pools["web"].core.ready_slots()) == 2
+        assert (await running.fetch("/whoami")).json()["pool"] == "web"
+
+
 def _missing_certificate(tmp_path: Path) -> str:
     files = [{"cert": str(tmp_path / "none.pem"), "key": str(tmp_path / "none.key")}]
     return web(tmp_path) + table("listeners.tls", {"bind": ["127.0.0.1:0"], "tls": {"certificates": files}})
