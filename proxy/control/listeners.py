@@ -229,9 +229,10 @@ class Listeners:
                 if not making.problems:
                     found = tuple(sock for sock in sockets if sock is not None)
                     owned = self._owns(name, found, making)
-                    making.listeners.append(
-                        OpenListener(name=name, table=table, sockets=found, context=context, owned=owned)
-                    )
+                    make = partial(OpenListener, name=name, table=table, sockets=found, context=context, owned=owned)
+                    # Its sockets are closed under our hands where the proxy ends meanwhile.
+                    made = making.attempt(f"listeners.{name}", "open sockets", make)
+                    making.listeners += [] if made is None else [made]
             if not making.problems:
                 making.attempt("listeners", "open sockets", partial(self._copy_moved, making))
         except BaseException:

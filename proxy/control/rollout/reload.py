@@ -260,6 +260,8 @@ class Reloader:
             except ConfigError as error:
                 problems = (*problems, *error.problems)
         try:
+            # What is wrong with what was read while the proxy ends is no fault of the file.
+            self._marks.refuse_for_all()
             wrong = (*problems, *(problem for offer in offers.values() for problem in offer.problems))
             if strict and wrong:
                 raise self._unusable(wrong)

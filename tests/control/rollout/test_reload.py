@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from proxy.core.errors import ConfigError, PoolNotStarted, RefusalCode, Refused, UnknownPool
 from proxy.core.rollout import Rollout
@@ -524,20 +525,21 @@ async def test_a_pool_that_is_put_back_before_it_has_gone_goes_on(tmp_path, verb
 @pytest.mark.parametrize("changed", [{}, {"max_in_flight": 7}])
 async def test_a_pool_that_has_gone_while_its_return_was_prepared_is_started_anew(tmp_path, changed):
     """It was there when the configuration was read, and is none of the pools that wait on another one that is new."""
-    other = '[[routes]]\npath = "/other"\npool = "legacy"\n' + STATIC
+    other = '[[routes]]\npath = "/other"\npool = "legacy"\n' + STATIC + '[pools.legacy.health]\ninterval = "50ms"\n'
     without = table("listeners.public", {"bind": ["127.0.0.1:0"]}) + other
     gated = ["sh", "-c", f"until test -e gate; do sleep 0.05; done; exec {sys.executable} -m backends.plain"]
     site = command_pool(tmp_path, "", command=gated).replace("[pools.web]", "[pools.site]")
     async with open_runtime(web(tmp_path) + other, tmp_path, booted=False) as running, trio.open_nursery() as nursery:
         runtime = running.runtime
         await running.wait(lambda: runtime.booted)
-        pool, answers = runtime.pools["web"], []
+        pool, answers = runtime.pools["web"], list[int]()
+        changes: list[str] = []
 
         async def ask() -> None:
             answers.append((await running.fetch("/slow?seconds=1")).status)
 
         async def put_back() -> None:
-            answers.append((await runtime.reread_configuration()).changes)
+            changes.extend((await runtime.reread_configuration()).changes)
 
         nursery.start_soon(ask)
         with trio.fail_after(10):
@@ -552,12 +554,28 @@ async def test_a_pool_that_has_gone_while_its_return_was_prepared_is_started_ane
             assert runtime.pools.leaving("web") is pool
             await running.wait(lambda: "pool.removed" in running.kinds())
             (tmp_path / "gate").touch()
-            while len(answers) < 2:
+            while not changes:
                 await trio.sleep(0.01)
-        assert answers[0] == 200
-        assert {"pool web added", "pool site added"} <= set(answers[1])
+        assert answers == [200]
+        assert {"pool web added", "pool site added"} <= set(changes)
         assert len(runtime.pools["web"].core.ready_slots()) == 2
         assert (await running.fetch("/whoami")).json()["pool"] == "web"
+
+
+async def test_a_stop_while_a_reload_prepares_is_a_refusal(tmp_path):
+    """Whichever of its parts the end of the proxy meets: the sockets that it kept are closed under its hands."""
+    async with open_runtime(web(tmp_path), tmp_path) as running, trio.open_nursery() as nursery:
+        refusals: list[RefusalCode] = []
+
+        async def read_again() -> None:
+            with pytest.raises(Refused) as refused:
+                await running.runtime.reread_configuration()
+            refusals.append(refused.value.code)
+
+        nursery.start_soon(read_again)
+        await trio.testing.wait_all_tasks_blocked()
+        running.runtime.stop()
+    assert refusals == [RefusalCode.SHUTTING_DOWN]
 
 
 def _missing_certificate(tmp_path: Path) -> str:
