@@ -358,6 +358,11 @@ class DataPlane:
                     connection.drain()
             await trio.sleep(TICK)
 
+    def drain_connections(self) -> None:
+        """Close idle connections, and the others after what is under way."""
+        for listener in (*self.listeners.values(), *self.closed_listeners):
+            listener.drain_connections()
+
     def cut_clients(self) -> int:
         """Close every client connection; tunnels are told why.
 

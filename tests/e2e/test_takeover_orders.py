@@ -171,3 +171,23 @@ async def test_the_admin_api_moves_and_leaves_nothing_behind_that_answers_nobody
             await trio.sleep(0.02)
         status = await hotswap.command("status", "--json", "--admin", f"unix:{tmp_path / 'moved.sock'}")
         assert status.code == 0, status.stderr
+
+
+@pytest.mark.fail_after(60)
+@pytest.mark.parametrize("by", ["takeover", "reload"])
+async def test_an_idle_client_of_the_old_process_meets_no_pool_that_has_gone(tmp_path: Path, by: str) -> None:
+    """Its connection is closed before the pool goes, whichever way that is; one that had a request was answered."""
+    renamed = plain(tmp_path).replace("pools.web", "pools.site").replace('pool = "web"', 'pool = "site"')
+    async with run_chain(plain(tmp_path), tmp_path) as chain:
+        hotswap = chain.hotswap
+        async with open_connection(await hotswap.target()) as idle:
+            (await idle.request("GET", "/whoami")).expect()
+            if by == "takeover":
+                hotswap.configure(renamed)
+            await chain.take_over(drain_timeout="60s")
+            if by == "reload":
+                hotswap.configure(renamed)
+                (await hotswap.admin.call("POST", "/v1/config/reload")).expect()
+            with trio.fail_after(10):
+                assert await idle.stream.receive_some(100) == b""
+        assert (await hotswap.fetch("/whoami")).expect().json()["pool"] == "site"

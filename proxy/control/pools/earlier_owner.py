@@ -17,6 +17,9 @@ class EarlierOwner(Protocol):
     def note_gone(self, pid: int | None) -> None:
         """Tell it that a backend has ended."""
 
+    def close_idle_clients(self) -> None:
+        """Have it close idle connections, so that their clients come to this process."""
+
     async def release(self, pid: int | None, *, timeout: float) -> None:
         """Block until it holds no connection to a backend any more, for little longer than `timeout` seconds."""
 

@@ -194,6 +194,10 @@ class PoolSet(Mapping[str, AnyPool]):
             What changed, in words.
         """
         gone = [name for name in self._pools if name not in tables]
+        earlier = self._pools[gone[0]].surroundings.predecessor if gone else None
+        if earlier is not None:
+            # Its routes still name them, and what comes over its idle connections would wait there in vain.
+            earlier.close_idle_clients()
         for name in gone:
             pool, leaving = self._pools.pop(name), trio.CancelScope()
             self._leaving[name] = pool, leaving

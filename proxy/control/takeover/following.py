@@ -107,6 +107,8 @@ class Following:
         match order:
             case Order.REOPEN:
                 runtime.reopen_logs()
+            case Order.LEAVE:
+                runtime.plane.drain_connections()
             case Order.PAUSE if pool is not None:
                 rotation.pause(pool.core, pool.log)
             case Order.RESUME if pool is not None:

@@ -35,6 +35,8 @@ class Order(StrEnum):
     RESUME = "resume"
     REOPEN = "reopen"
     """The log files."""
+    LEAVE = "leave"
+    """A pool goes, and idle connections with it: what came over them would find no backend there."""
 
 
 class Predecessor:
@@ -108,6 +110,10 @@ class Predecessor:
         """Have it do what an operator orders of everybody who serves."""
         if self._protocol >= ORDERS:
             self._send(FrameType.ORDER, order=order.value, pool=pool)
+
+    def close_idle_clients(self) -> None:
+        """Have it close idle connections, so that their clients come to this process."""
+        self.order(Order.LEAVE)
 
     def say_stopping(self) -> None:
         """Tell it that this process was told to stop, so that it takes nothing back and stops too."""
