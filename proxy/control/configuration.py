@@ -176,6 +176,15 @@ def _file(location: Location, table: Raw, key: str, directory: str) -> Iterator[
             yield Finding((*location, key), written, f"a file that can be read; {path}: {reason}")
 
 
+def _pipe(location: Location, table: Raw, key: str, directory: str) -> Iterator[Finding]:
+    """Find what OpenSSL, which opens files by itself, would wait for without end."""
+    written = _text(table, key)
+    path = resolve_path(written, directory)
+    with suppress(OSError):  # that is told elsewhere
+        if written and not read_within(lambda: stat.S_ISREG(os.stat(path).st_mode), path):
+            yield Finding((*location, key), written, f"a regular file; {path} is none")
+
+
 def _token(admin: Raw, directory: str) -> Iterator[Finding]:
     written = _text(admin, "token_file")
     if not written:
@@ -232,7 +241,7 @@ def _certificate(location: Location, pair: Raw, directory: str, held: Collection
             return
     unreadable = False
     for key in ("cert", "key"):
-        for finding in _file(location, pair, key, directory):
+        for finding in (*_file(location, pair, key, directory), *_pipe(location, pair, key, directory)):
             unreadable = True
             yield finding
     cert, key_file = _text(pair, "cert"), _text(pair, "key")

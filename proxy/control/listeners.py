@@ -248,9 +248,10 @@ class Listeners:
         if tls is None:
             return None
         where = f"listeners.{name}.tls"
-        kept = read_within(partial(kept_context, self._open.get(name), table), "a certificate")
+        what = f"a certificate of listener {name}"
+        kept = read_within(partial(kept_context, self._open.get(name), table), what)
         return kept or read_within(
-            lambda: open_context(tls, http2=table.http2, state_dir=self._state_dir, where=where), "a certificate"
+            lambda: open_context(tls, http2=table.http2, state_dir=self._state_dir, where=where), what
         )
 
     def _socket(self, making: _Making, kept: _Kept, name: str, index: int, address: Address) -> socket.socket:

@@ -2,7 +2,8 @@
 
 Theory. A read of a dead network disk, or of a pipe that nobody writes to, blocks for ever, and nothing can break it
 off. So each is done in a thread of its own that is left behind when its time is over; how many may be left behind is
-bounded, and what is read later than that is refused at once. Whoever reads turns `ReadTooSlow` into an answer with a
+bounded, for one file and for all together, and what is read later than that is refused at once. So a file that is dead
+for ever is refused for ever, and everything else goes on. Whoever reads turns `ReadTooSlow` into an answer with a
 reason, as it does for a file that is not there.
 """
 
@@ -24,6 +25,9 @@ READ_TIMEOUT: Final = 10.0
 MOST_LEFT_BEHIND: Final = 64
 """Threads that may be stuck at a time; beyond that reads are refused without a try."""
 
+MOST_IN_ONE: Final = 4
+"""The same for reads of one thing."""
+
 T = TypeVar("T")
 
 
@@ -31,16 +35,19 @@ class ReadTooSlow(OSError):
     """A read did not end within its time; `strerror` says so in words, as for every other way a read can fail."""
 
     def __init__(self, what: str, timeout: float) -> None:
-        super().__init__(0, f"it could not be read within {timeout:g} s", what)
+        """Make it; without a time, because earlier reads still hang."""
+        said = f"it could not be read within {timeout:g} s" if timeout else "earlier reads have not ended yet"
+        super().__init__(0, said, what)
 
 
 class _Read:
     """One read in its thread, and whether anybody still waits for it."""
 
-    def __init__(self, work: Callable[[], Any], late: Callable[[Any], None] | None) -> None:
+    def __init__(self, what: str, work: Callable[[], Any], late: Callable[[Any], None] | None) -> None:
         self.ended = threading.Event()
         self.result: Any = None
         self.error: BaseException | None = None
+        self.what = what
         self._work, self._late = work, late
         self._lock = threading.Lock()
         self._left_behind = False
@@ -84,7 +91,7 @@ def read_within(
 
     Args:
         work: it; it must not care in which thread it is.
-        what: what is read, for the error.
+        what: what is read, for the error and to tell it from what else is read.
         timeout: seconds.
         late: called with what comes out when nobody waits for it any more, such as a socket to be closed.
 
@@ -93,9 +100,10 @@ def read_within(
         OSError: the machine has no thread left.
         Exception: whatever the work raises.
     """
-    if len(_stuck) >= MOST_LEFT_BEHIND:
+    stuck = [read.what for read in tuple(_stuck)]
+    if len(stuck) >= MOST_LEFT_BEHIND or stuck.count(what) >= MOST_IN_ONE:
         raise ReadTooSlow(what, 0.0)
-    read = _Read(work, late)
+    read = _Read(what, work, late)
     try:
         threading.Thread(target=read.run, name=f"read {what}"[:60], daemon=True).start()
     except RuntimeError as error:

@@ -54,9 +54,20 @@ def test_reads_that_are_stuck_are_bounded_in_number(monkeypatch):
         with pytest.raises(ReadTooSlow):
             read_within(go.wait, "a dead disk", timeout=SOON)
     before = threading.active_count()
-    with pytest.raises(ReadTooSlow):
-        read_within(go.wait, "a dead disk", timeout=60)
+    with pytest.raises(ReadTooSlow, match="earlier reads have not ended"):
+        read_within(go.wait, "another dead disk", timeout=60)
     assert threading.active_count() == before
+    go.set()
+
+
+def test_what_is_dead_for_ever_holds_up_nothing_else(monkeypatch):
+    """However often it is tried: it is refused at once after some, and everything else is read."""
+    go = threading.Event()
+    for attempt in range(2 * outside.MOST_LEFT_BEHIND):
+        stuck = attempt >= outside.MOST_IN_ONE
+        with pytest.raises(ReadTooSlow):
+            read_within(go.wait, "a dead disk", timeout=60 if stuck else 0.01)
+    assert read_within(lambda: 7, "seven") == 7
     go.set()
 
 
@@ -107,8 +118,8 @@ def test_every_file_on_a_disk_that_does_not_answer_has_a_reason(tmp_path: Path, 
     assert "could not be read within" in text, where
 
 
-def test_a_certificate_on_a_pipe_is_a_problem_of_its_key(tmp_path: Path, monkeypatch):
-    """OpenSSL opens it by itself, and would wait for ever."""
+def test_a_certificate_on_a_pipe_is_a_problem_of_its_key(tmp_path: Path):
+    """OpenSSL opens it by itself, and would wait for ever; no thread does."""
     os.mkfifo(tmp_path / "key")
     certificates = issue_certificate(tmp_path, "localhost")
     config = tmp_path / "hotswap.toml"
@@ -116,8 +127,8 @@ def test_a_certificate_on_a_pipe_is_a_problem_of_its_key(tmp_path: Path, monkeyp
         listeners(certificates).replace(str(certificates.key), str(tmp_path / "key"))
         + '[pools.web]\naddresses = ["127.0.0.1:9"]\n'
     )
-    for function in (read_within, read_file):
-        monkeypatch.setitem(function.__kwdefaults__, "timeout", SOON)
-    with pytest.raises(ConfigError, match="could not be read within") as failure:
+    before = threading.active_count()
+    with pytest.raises(ConfigError, match="a regular file") as failure:
         load_configuration(config)
+    assert threading.active_count() <= before
     assert [problem.path for problem in failure.value.problems] == ["listeners.secure.tls.certificates[0].key"]
