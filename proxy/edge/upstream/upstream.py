@@ -114,6 +114,9 @@ class Upstream:
         Raises:
             ConnectFailed: it failed at once; `NothingLeft` or `AddressUnknown` where the backend has no part in that.
         """
+        most = self.backend.max_in_flight
+        while most and self.idle and len(self.connections) >= most:
+            self.idle.pop().close()  # who serves so many at a time may have a thread for each connection, and no more
         connection = UpstreamConnection(self)
         try:
             connection.connect()

@@ -71,6 +71,21 @@ async def test_few_connections_rest():
         assert len(upstream.connections) == MAX_RESTING
 
 
+async def test_no_more_connections_rest_than_a_backend_serves_at_a_time():
+    """Its threads may each wait for one connection's next request (found: others waited for their keep-alive's end)."""
+    async with open_stage(max_in_flight=2) as stage:
+        client = await stage.connect()
+        lines = []
+        for _ in range(4):
+            await client.send(GET)
+            lines.append(await stage.backend.serve_one(b"HTTP/1.1 304 Not Modified\r\n\r\n"))
+            await client.read_head()
+        (upstream,) = stage.plane.gates["web"].upstreams.values()
+        assert len(upstream.connections) == 2
+        for line in lines[:2]:  # those that had rested longest
+            assert await line.wait_broken() == b""
+
+
 @pytest.mark.parametrize(
     "answer",
     [
