@@ -102,7 +102,7 @@ class Poller:
             self._forgotten.add(fd)
 
     def soon(self, handler: Handler, callback: Callable[[], None]) -> None:
-        """Call back in this or the next turn, after the events that are ready now.
+        """Call back in this turn or one of the next, after the events that are ready now.
 
         Once, however often it is asked for: who is always busy would otherwise be called more and more often.
         """
@@ -164,7 +164,7 @@ class Poller:
                 more = False
                 break
             if self._soon:
-                self._run_soon()
+                self._run_soon(until)
                 patience = 0.0 if self._soon else self._linger
             if clock() > until:
                 break
@@ -186,13 +186,24 @@ class Poller:
             except Exception as error:  # what is gathered may be lost, the loop goes on
                 self.on_defect(error, "turn")
 
-    def _run_soon(self) -> None:
+    def _run_soon(self, until: float) -> None:
+        """Call back who has asked for it, one at least; whoever is left at a time of the clock's is first next time.
+
+        A hundred may have asked, and what has become ready meanwhile is not to wait for all of them.
+        """
+        clock = self._clock
         soon, self._soon = self._soon, {}
-        for callback, handler in soon.items():
+        asked = iter(soon.items())
+        for callback, handler in asked:
             try:
                 callback()
             except Exception as error:  # contained: one connection, never the loop
                 self._contain(handler, error)
+            if clock() > until:
+                left = dict(asked)
+                if left:
+                    self._soon = left | self._soon
+                break
 
     async def _serve_soon(self) -> None:
         """Run what was asked for outside of a turn, by a plain trio task."""
@@ -205,8 +216,8 @@ class Poller:
                     return trio.lowlevel.Abort.SUCCEEDED
 
                 await trio.lowlevel.wait_task_rescheduled(abort)
-            self.now = self._clock()
-            self._run_soon()
+            self.now = now = self._clock()
+            self._run_soon(now + TURN)
             self._end_turn()
             await trio.lowlevel.checkpoint()
 

@@ -118,7 +118,7 @@ async def test_others_have_their_turn_between_deadlines(autojump_clock: trio.tes
         assert len(set(served)) > MANY * WORK / (DEADLINES + 2 * WORK) / 2, served
 
 
-@pytest.mark.parametrize("asked", ["by sockets", "soon"])
+@pytest.mark.parametrize("asked", ["by sockets", "soon", "soon, all at once"])
 def test_a_turn_is_over_when_its_time_is(asked: str) -> None:
     """By the clock as it is then, not as it was before the work; what is left is served in the next."""
     with opened() as (poller, hand):
@@ -139,11 +139,15 @@ def test_a_turn_is_over_when_its_time_is(asked: str) -> None:
 
 
 def ask(poller: Poller, workers: list[Worker], pairs: list[tuple[socket.socket, socket.socket]], how: str) -> None:
-    """Have all of them called, each because its socket is ready, or because it is asked for by the one before."""
+    """Have all of them called: their sockets are ready, or they are asked for, each by the one before or all now."""
     if how == "by sockets":
         for worker, (left, right) in zip(workers, pairs, strict=True):
             poller.watch(left.fileno(), worker, READ)
             right.send(b"x")
+        return
+    if how == "soon, all at once":
+        for worker in workers:
+            poller.soon(worker, worker.work)
         return
 
     def go_on(following: Iterator[Worker]) -> Callable[[], None]:

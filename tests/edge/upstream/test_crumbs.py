@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from proxy.edge.loop.poller import Poller
+from proxy.edge.loop.poller import TURN, Poller
 from proxy.wire.http1 import RequestParser
 from proxy.wire.http1_response import ResponseParser
 from tests.support.stage import GET, Line, open_stage
@@ -119,8 +119,8 @@ async def test_what_is_asked_for_twice_is_done_once():
     handler = _Handler(poller)
     poller.soon(handler, handler.again)
     poller.soon(handler, handler.again)
-    poller._run_soon()
+    poller._run_soon(poller.now + TURN)
     assert handler.calls == 1
-    poller._run_soon()
+    poller._run_soon(poller.now + TURN)
     assert handler.calls == 2
     poller.close()
