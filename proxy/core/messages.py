@@ -135,6 +135,8 @@ A port may be empty (RFC 3986 3.2.3), and means the default of the scheme then.
 MAX_LIST: Final = 1024
 """Bytes of a list of tokens, and its tokens at most: nobody has to say so much of a connection."""
 MAX_TOKENS: Final = 64
+MAX_INTERIMS: Final = 32
+"""Informational responses before the final one: each is a head, and no window or length bounds them."""
 
 
 def _split_list(value: bytes) -> tuple[bytes, ...]:

@@ -15,7 +15,7 @@ import httptools
 from proxy.core.errors import UpstreamBroken
 from proxy.core.field_names import is_response_special, nominated_fields
 from proxy.core.memory import Memory
-from proxy.core.messages import MAX_LIST, MAX_TOKENS, Field, ResponseHead, parse_tokens
+from proxy.core.messages import MAX_INTERIMS, MAX_LIST, MAX_TOKENS, Field, ResponseHead, parse_tokens
 from proxy.wire.chunked import ChunkedReader, ChunkError
 from proxy.wire.field_lines import FieldLines
 from proxy.wire.http1 import END, NO_CALLBACKS, End, find_head_end
@@ -44,6 +44,7 @@ class ResponseParser:
     __slots__ = (
         "_chunks",
         "_ended",
+        "_interims",
         "_items",
         "_left",
         "_no_body",
@@ -61,6 +62,7 @@ class ResponseParser:
         self.crumbs = False
         self._no_body = False
         self._ended = False
+        self._interims = 0
         self._parser: httptools.HttpResponseParser | None = None  # of the head under way, and of no other
         self._raw: bytes | bytearray = b""
         self._left = 0
@@ -70,6 +72,7 @@ class ResponseParser:
         """Say what was asked: the answer to HEAD has a length and no body, which its bytes do not tell."""
         self._no_body = no_body
         self._ended = False
+        self._interims = 0
 
     def feed(self, data: bytes) -> list[ResponseItem]:
         """Read what the backend sent next; see the module for what comes out."""
@@ -157,11 +160,16 @@ class ResponseParser:
             self.error = error.with_traceback(None)
             return end
         status = head.status
-        self._items.append(head)
         if status < 200:
             if status == 101:
                 self.upgraded = data[end:]  # whatever it is, it is not HTTP/1.1
+            elif self._interims == MAX_INTERIMS:
+                self.error = UpstreamBroken("too many informational responses")
+                return end
+            self._interims += 1
+            self._items.append(head)
             return end
+        self._items.append(head)
         length = head.content_length
         if self._no_body or status == 204 or status == 304:
             head.complete = self._ended = True

@@ -24,15 +24,13 @@ from h2.exceptions import ProtocolError
 from hpack.exceptions import HPACKError, OversizedHeaderListError
 
 from proxy.core.errors import UpstreamBroken
-from proxy.core.messages import Field
+from proxy.core.messages import MAX_INTERIMS, Field
 from proxy.wire import http2_frames as frames
 from proxy.wire.field_compression import list_size
 from proxy.wire.http2_backend_fields import read_response, read_trailers
 from proxy.wire.http2_backend_items import Body, Ended, Item, Leaving, Lost, Opened, Responded, Trailed
 from proxy.wire.http2_client_writer import CONNECTION_WINDOW, LIST_BYTES, OVERSIZE, Data, Http2ClientWriter, Stream
 
-INTERIMS: Final = 32
-"""Informational responses before the final one: they pass no window."""
 EFFORT: Final = 512
 """What is read before others get their turn: so many small frames of bodies, or what is as much work as they are."""
 PASSED_EFFORT: Final = 9
@@ -334,7 +332,7 @@ class Http2ClientSession(Http2ClientWriter):
         head = read_response(fields, ended=ended, bodiless=stream.bodiless)
         if head.status < 200:
             stream.interims += 1
-            if stream.interims > INTERIMS:
+            if stream.interims > MAX_INTERIMS:
                 raise UpstreamBroken("too many informational responses")
         else:
             stream.responded = True

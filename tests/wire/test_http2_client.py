@@ -7,10 +7,10 @@ import pytest
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 
-from proxy.core.messages import Field
+from proxy.core.messages import MAX_INTERIMS, Field
 from proxy.wire import http2_frames as frames
 from proxy.wire.http2_backend_items import Body, Ended, Item, Lost, Responded, Trailed
-from proxy.wire.http2_client import EFFORT, INTERIMS, Http2ClientSession
+from proxy.wire.http2_client import EFFORT, Http2ClientSession
 from proxy.wire.http2_client_writer import GROWING_STREAMS, GROWTH, STREAM_WINDOW
 
 REQUEST: list[Field] = [(b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"a"), (b":path", b"/")]
@@ -76,7 +76,7 @@ MALFORMED: dict[str, bytes] = {
     "a body of a 204": head(1, (b":status", b"204")) + data(1, b"ok", end=True),
     "a body before the head": data(1, b"ok"),
     "an interim response that ends": head(1, (b":status", b"103"), end=True),
-    "very many of them": head(1, (b":status", b"103")) * (INTERIMS + 1),
+    "very many of them": head(1, (b":status", b"103")) * (MAX_INTERIMS + 1),
     "trailers that do not end": head(1, OK) + head(1, (b"x", b"a")),
     "trailers with a status": head(1, OK) + head(1, OK, end=True),
     "trailers of a connection": head(1, OK) + head(1, (b"connection", b"x"), end=True),

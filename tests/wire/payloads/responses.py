@@ -117,6 +117,7 @@ RELAYED: Final = (
 
 UNREADABLE: Final = {
     "nothing": b"",
+    "interims without an end": b"HTTP/1.1 103 Early Hints\r\n\r\n" * 33 + OK + b"Content-Length: 0\r\n\r\n",
     "half a head": OK + b"Content-Length: 5",
     "not HTTP": b"hello\r\n",
     "both lengths": OK + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
