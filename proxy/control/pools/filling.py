@@ -111,7 +111,7 @@ class Filler:
         """Start one backend; True when there is nothing left to be done for the slot."""
         pool = self._pool
         slot.sleeping = True
-        place = await pool.surroundings.places.take((slot.backoff.crashes, slot.number))
+        place = await pool.surroundings.places.take(pool.name, (slot.backoff.crashes, slot.number))
         slot.sleeping = False
         try:
             return await self._attempt_in(place, slot, reason)

@@ -3,11 +3,15 @@
 Where a dozen heavy apps boot together on two processors, each needs six times as long, none comes up within
 `start_timeout`, and the next attempt is no better. So one waits until another is ready, has failed, or is seen to use
 next to no processor time, as one does that waits for a database.
+
+The backends of one pool may use their places for as long as `start_timeout`, again and again, and never become ready.
+So one pool never has all of them: where it would, the next of the others has one more.
 """
 
 from __future__ import annotations
 
-import heapq
+from collections import Counter
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
 
@@ -28,15 +32,16 @@ Rank = tuple[int, int]
 class Place:
     """One place, held until it is given back."""
 
-    def __init__(self, places: StartPlaces) -> None:
+    def __init__(self, places: StartPlaces, pool: str) -> None:
         self._places = places
+        self._pool = pool
         self.held = True
 
     def give_back(self) -> None:
         """Let the next one start; a second time is harmless."""
         if self.held:
             self.held = False
-            self._places.free()
+            self._places.free(self._pool)
 
     async def watch(self, pid: int) -> None:
         """Give it back when somebody waits and the process that has it uses next to nothing; ends with the place."""
@@ -48,6 +53,14 @@ class Place:
                 self.give_back()
 
 
+@dataclass(slots=True, order=True)
+class _Waiting:
+    rank: Rank
+    came: int
+    pool: str
+    turn: trio.Event = field(default_factory=trio.Event, compare=False)
+
+
 class StartPlaces:
     """The places of all pools."""
 
@@ -57,44 +70,47 @@ class StartPlaces:
         Args:
             number: how many there are, at least 1.
         """
-        self._free = max(1, number)
-        self._waiting: list[tuple[Rank, int, trio.Event]] = []
-        self._order = count()
+        self._number = max(1, number)
+        self._held: Counter[str] = Counter()
+        self._waiting: list[_Waiting] = []
+        self._came = count()
 
     @property
     def wanted(self) -> bool:
         """Somebody waits."""
         return bool(self._waiting)
 
-    async def take(self, rank: Rank) -> Place:
+    async def take(self, pool: str, rank: Rank) -> Place:
         """Block until there is a place; of those who wait, the lowest rank is next.
 
         **Cancellation**: nothing is held.
         """
-        if self._free and not self._waiting:
-            self._free -= 1
-            return Place(self)
-        entry = (rank, next(self._order), trio.Event())
-        heapq.heappush(self._waiting, entry)
+        entry = _Waiting(rank, next(self._came), pool)
+        self._waiting.append(entry)
+        self._give()
         try:
-            await entry[2].wait()
+            await entry.turn.wait()
         except BaseException:
-            if entry[2].is_set():
-                self.free()
+            if entry.turn.is_set():
+                self.free(pool)
             else:
                 self._waiting.remove(entry)
-                heapq.heapify(self._waiting)
             raise
-        return Place(self)
+        return Place(self, pool)
 
-    def free(self) -> None:
-        """Take note that a place was given back."""
-        if self._waiting:
-            heapq.heappop(self._waiting)[2].set()
-        else:
-            self._free += 1
+    def free(self, pool: str) -> None:
+        """Take note that a place of a pool was given back."""
+        self._held -= Counter([pool])
+        self._give()
 
+    def _give(self) -> None:
+        """Give away what is free, and one more where a single pool has all."""
+        while entry := min(self._eligible(), default=None):
+            self._waiting.remove(entry)
+            self._held[entry.pool] += 1
+            entry.turn.set()
 
-async def _look_at(pid: int) -> float:
-    # In a thread: the tree of a process is walked through, and that is not for the loop.
-    return await trio.to_thread.run_sync(processor_seconds, pid, abandon_on_cancel=True)
+    def _eligible(self) -> list[_Waiting]:
+        if self._held.total() < self._number:
+            return self._waiting
+        return [entry for entry in self._waiting if len(self._held) == 1 and entry.pool not in self._held]

@@ -301,7 +301,7 @@ class RolloutRun:
                 release = pool.release_of(generation)
                 if turn.old is None:
                     # Several may be filled at once; what takes the place of another is alone, and waits for nobody.
-                    turn.place = await self._surroundings.places.take((0, slot))
+                    turn.place = await self._surroundings.places.take(pool.name, (0, slot))
                 turn.new = pool.launch(slot, generation, release, reason, rollout=self.rollout.id)
                 if turn.place is not None:
                     pool.tasks.start(turn.place.watch, turn.new.process.pid)

@@ -16,16 +16,16 @@ from tests.support.pool_stage import open_pool, supervised_table
 
 @given(
     places=st.integers(min_value=1, max_value=3),
-    starts=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(0, 4), st.booleans()), max_size=12),
+    starts=st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 3), st.integers(0, 4), st.booleans()), max_size=12),
 )
 def test_never_more_than_there_are_places_and_all_have_their_turn(places, starts):
-    """Whoever waits is cancelled or served, and in the end all places are free again."""
+    """Or one more, where two pools start; who waits is cancelled or served, and in the end all places are free."""
     busy, most, served = 0, 0, 0
 
-    async def start(all_: StartPlaces, rank: tuple[int, int], seconds: int, patient: bool) -> None:
+    async def start(all_: StartPlaces, pool: str, slot: int, seconds: int, patient: bool) -> None:
         nonlocal busy, most, served
         with trio.move_on_after(1000 if patient else 1):
-            place = await all_.take(rank)
+            place = await all_.take(pool, (0, slot))
             busy += 1
             most = max(most, busy)
             try:
@@ -39,14 +39,14 @@ def test_never_more_than_there_are_places_and_all_have_their_turn(places, starts
     async def run() -> None:
         all_ = StartPlaces(places)
         async with trio.open_nursery() as nursery:
-            for failed, slot, seconds, patient in starts:
-                nursery.start_soon(start, all_, (failed, slot), seconds, patient)
-        assert most <= places
+            for pool, slot, seconds, patient in starts:
+                nursery.start_soon(start, all_, pool, slot, seconds, patient)
+        assert most <= places + (len({pool for pool, *_ in starts}) > 1)
         assert served >= sum(patient for *_, patient in starts)
         assert not all_.wanted
         with trio.fail_after(1):
             for _ in range(places):
-                await all_.take((0, 0))
+                await all_.take("a", (0, 0))
 
     trio.run(run, clock=MockClock(autojump_threshold=0))
 
@@ -54,11 +54,11 @@ def test_never_more_than_there_are_places_and_all_have_their_turn(places, starts
 async def test_the_lowest_rank_is_next(autojump_clock):
     """A slot that fails again and again comes after those that have not been tried, and slot 0 of a pool before 1."""
     places = StartPlaces(1)
-    first = await places.take((0, 0))
+    first = await places.take("a", (0, 0))
     order: list[tuple[int, int]] = []
 
     async def wait(rank: tuple[int, int]) -> None:
-        place = await places.take(rank)
+        place = await places.take("a", rank)
         order.append(rank)
         place.give_back()
 
@@ -68,6 +68,24 @@ async def test_the_lowest_rank_is_next(autojump_clock):
         await trio.testing.wait_all_tasks_blocked()
         first.give_back()
     assert order == [(0, 0), (0, 1), (3, 0)]
+
+
+async def test_one_pool_never_has_all_of_them(autojump_clock):
+    """What never becomes ready in one holds no other up, not even where that needs several starts."""
+    places = StartPlaces(2)
+    stuck = [await places.take("stuck", (0, slot)) for slot in range(2)]
+    with trio.move_on_after(1):
+        await places.take("stuck", (0, 2))
+    with trio.fail_after(1):
+        first = await places.take("web", (0, 0))
+    with trio.move_on_after(1) as waiting:
+        await places.take("web", (0, 1))
+    assert waiting.cancelled_caught
+    first.give_back()
+    with trio.fail_after(1):
+        (await places.take("web", (0, 1))).give_back()
+    for place in stuck:
+        place.give_back()
 
 
 async def test_one_that_only_waits_gives_its_place_to_the_next(tmp_path):
