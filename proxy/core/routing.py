@@ -214,8 +214,10 @@ def _agreed(tables: Sequence[tuple[_Prefix, ...]], path: bytes, outcome: RouteMa
     if _STRUCTURAL.search(path) is None and _STRUCTURAL_ESCAPE.search(path) is None:
         return True  # there is one reading
     entries = [entry for table in tables for entry in table]
-    if all(entry.match == outcome for entry in entries) and not all(entry.prefix for entry in entries):
-        return True  # every path leads there
+    others = [entry.inside for entry in entries if entry.match != outcome]
+    whole = outcome is None or any(not entry.prefix and entry.match == outcome for entry in entries)
+    if whole and not _named(others, path):
+        return True  # nothing in it leads elsewhere
     try:
         for reading in readings(path):
             found = _longest(tables, reading)
@@ -224,6 +226,18 @@ def _agreed(tables: Sequence[tuple[_Prefix, ...]], path: bytes, outcome: RouteMa
     except Undecided:
         return False
     return True
+
+
+def _named(prefixes: Sequence[bytes], path: bytes) -> bool:
+    """Whether the first segment of one of these prefixes is in a path somewhere, however often it is decoded.
+
+    What readings do cuts a path into segments, and these shorter: none of them joins what was apart.
+    """
+    if not prefixes:
+        return False
+    once = unquote_to_bytes(path)
+    texts = (path, once, unquote_to_bytes(once))
+    return any(prefix.split(b"/", 2)[1] in text for prefix in prefixes for text in texts)
 
 
 def _spelled(path: bytes, prefix: bytes) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 import pytest
 from hypothesis import given, settings
@@ -395,6 +395,24 @@ def test_where_every_path_goes_to_one_pool_nothing_is_ambiguous() -> None:
     """There is nothing to step into."""
     router = Router((Definition("web"),))
     assert pool_of(router, b"/a%2fb/..;/api/x\\..//%5c") == "web"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        b"/" + quote("мир; труд// май.. ", safe="/").encode() * 40,
+        b"/" + quote(quote("日本語;//../x/")).encode() * 40,
+        b"/r/https%253A%252F%252Fexample.org%252Fcb%253Fa%253D1;b//c",
+        b"//" * 300 + b"x",
+    ],
+    ids=["many escapes", "escaped twice", "a URL", "many slashes"],
+)
+def test_a_path_that_does_not_name_another_route_is_no_riddle(path: bytes) -> None:
+    """However much there is in it that backends read in different ways (found: 400 where there was too much)."""
+    router = Router((Definition("web"), Definition("admin", path="/admin"), Definition("api", path="/v1/api")))
+    assert pool_of(router, path) == "web"
+    assert pool_of(router, path + b"/..;" * 9 + b"/%2561dmin/") is PathRefusal.AMBIGUOUS
+    assert pool_of(router, path + b"/..;" * 9 + b"/v1%2fapi/") is PathRefusal.AMBIGUOUS
 
 
 def test_a_long_path_is_matched_by_its_front() -> None:
