@@ -21,8 +21,8 @@ LONGEST_NODE: Final = 64
 LONGEST_CHAIN: Final = 2048
 """Bytes of what is told of hops that are looked at, some hundred of them: a client may have begun with any number.
 
-Of `X-Forwarded-For` the end is, which is what the proxies next to us wrote. A `Forwarded` that is longer tells nothing:
-its quotes mean what they mean from its beginning on.
+Of `X-Forwarded-For` the end is, which is what the proxies next to us wrote. A `Forwarded` that is longer tells nothing,
+and neither does one with a quote that is never closed: its quotes mean what they mean from its beginning on.
 """
 
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -31,6 +31,8 @@ _NAME: Final = re.compile(rb"unknown|_[A-Za-z0-9._-]+", re.IGNORECASE)
 _QUOTED: Final = rb'"(?:[^"\\]|\\.?)*(?:"|\Z)'
 _ELEMENTS: Final = re.compile(rb'(?:[^,"]|%b)+' % _QUOTED, re.DOTALL)
 _PAIRS: Final = re.compile(rb'(?:[^;"]|%b)+' % _QUOTED, re.DOTALL)
+_CLOSED: Final = re.compile(rb'(?:[^"\\]|"(?:[^"\\]|\\.)*+")*+', re.DOTALL)
+"""Every quote is closed, so that what is written behind it is no part of one."""
 _ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
 
 
@@ -71,7 +73,7 @@ def agree(forwarded: list[Field], hops: list[Hop], host: bytes, proto: bytes) ->
 
 def _told_by_forwarded(forwarded: list[Field]) -> list[Hop] | None:
     values = [value for name, value in forwarded if name == b"forwarded"]
-    if sum(map(len, values)) > LONGEST_CHAIN:
+    if sum(map(len, values)) > LONGEST_CHAIN or not all(map(_CLOSED.fullmatch, values)):
         return None
     return [hop for value in values for hop in _parse_forwarded(value)]
 

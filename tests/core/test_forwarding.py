@@ -212,3 +212,17 @@ def test_a_forwarded_without_end_tells_nothing() -> None:
     fields = [(b"forwarded", b"for=6.6.6.6;x=" + b'"a",' * 1000 + b"for=192.0.2.7")]
     assert client(*fields) == b"127.0.0.1"
     assert told(*fields)[b"forwarded"] == b"for=127.0.0.1;host=shop.example;proto=http"
+
+
+@pytest.mark.parametrize(
+    "value", [b'for="6.6.6.6, for=192.0.2.7', b'"', b'for=6.6.6.6;x="a\\"', b"for=6.6.6.6\\", b'a"b"c"']
+)
+@pytest.mark.parametrize("more", [(), ((b"forwarded", b"for=192.0.2.7"),)], ids=["one line", "two lines"])
+def test_a_quote_that_is_never_closed_tells_nothing(value: bytes, more: tuple[Field, ...]) -> None:
+    """Found: it went on, and what we wrote behind it was a part of the client's quote."""
+    fields = [(b"forwarded", value), *more]
+    assert client(*fields) == b"127.0.0.1"
+    assert told(*fields)[b"forwarded"] == b"for=127.0.0.1;host=shop.example;proto=http"
+    assert told(*fields)[b"x-forwarded-for"] == b"127.0.0.1"
+    chain = (b"x-forwarded-for", b"192.0.2.7")
+    assert told(*fields, chain)[b"forwarded"].startswith(b"for=192.0.2.7;host=shop.example;")
