@@ -197,12 +197,12 @@ class Listeners:
                 self._open[name].owned = owned
         self._disowned.clear()
 
-    def unclaimed(self) -> list[str]:
-        """Give the addresses that were handed to us and that no listener of ours asked for."""
+    def unclaimed(self, prepared: Prepared) -> list[str]:
+        """Give the addresses that were handed to us and that none of these listeners asked for."""
         return [
             f"{handed.listener} {handed.asked}"
             for handed in self._handed
-            if handed.listener and handed.socket not in self._taken
+            if handed.listener and handed.socket not in prepared.taken
         ]
 
     def prepare(self, tables: Mapping[str, ListenerTable]) -> Prepared:

@@ -184,7 +184,7 @@ async def test_what_a_process_before_this_one_kept_for_later_is_kept_by_this_one
         own = f"127.0.0.1:{passed.getsockname()[1]}"
         before = Listeners(state_dir=tmp_path, inherited=[passed.dup()])
         taken = Listeners(state_dir=tmp_path, handed=before.hand_over())
-        assert taken.unclaimed() == []
+        assert taken.unclaimed(taken.prepare({})) == []
         taken.close_unused()
         prepared = taken.prepare(tables(a=own))
         assert [str(address) for address in prepared.listeners[0].addresses] == [own]

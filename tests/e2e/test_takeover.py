@@ -417,7 +417,7 @@ async def test_the_new_process_may_have_another_configuration(tmp_path: Path) ->
             (await hotswap.fetch("/whoami", listener=listener)).expect()
         with pytest.raises(ConnectionRefusedError):
             await fetch(gone, "/whoami")
-        await hotswap.wait_line("takeover.unclaimed", f'"going {own_address()}"')
+        await hotswap.wait_line("takeover.unclaimed", f'"listeners": ["going {own_address()}"]')
 
 
 @pytest.mark.fail_after(60)

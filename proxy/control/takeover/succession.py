@@ -252,7 +252,8 @@ class Succession:
             case NewCommand.SEND_NAK:
                 self._channel.send(FrameType.NAK, {"reason": detail})
             case NewCommand.SEND_PREPARED:
-                unclaimed = self._runtime.listeners.unclaimed()
+                assert self._goods.prepared is not None
+                unclaimed = self._runtime.listeners.unclaimed(self._goods.prepared)
                 if unclaimed:
                     self._log.warning("takeover.unclaimed", listeners=unclaimed)
                 self._channel.send(FrameType.PREPARED, {"unclaimed": unclaimed})
