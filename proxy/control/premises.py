@@ -58,18 +58,21 @@ class Premises:
         for lost in await trio.to_thread.run_sync(look_as_user, self._config, self._config_path):
             log.warning("proxy.user_may_not", detail=lost)
 
-    async def watch(self, log: FilteringBoundLogger, restore: Callable[[], None]) -> None:
+    async def watch(
+        self, log: FilteringBoundLogger, restore: Callable[[], None], *, ours: Callable[[], bool] = lambda: True
+    ) -> None:
         """Make the state directory anew whenever somebody has removed it, until cancelled or left.
 
         Args:
             log: told of it.
             restore: called when it is there again, empty.
+            ours: whether that is for this process to do now.
         """
         told = ""
         while self._state is not None and self._state.held:
             await trio.sleep(WATCH_INTERVAL)
             state = self._state
-            if not await trio.to_thread.run_sync(state.vanished):
+            if not ours() or not await trio.to_thread.run_sync(state.vanished):
                 continue
             try:
                 await trio.to_thread.run_sync(state.make_again, self._config_path)

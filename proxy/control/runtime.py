@@ -219,11 +219,21 @@ class Runtime(Orders):
     def begin_serving(self) -> None:
         """Note that listeners accept, and keep the service manager informed from here on."""
         self.serving = True
-        self.nursery.start_soon(self.premises.watch, self.log, self._restore_paths)
+        self.nursery.start_soon(partial(self.premises.watch, self.log, self._restore_paths, ours=self._owns_backends))
         self.nursery.start_soon(watch_boot, self)
+
+    def _owns_backends(self) -> bool:
+        """Nobody else has them, as the process does that takes over from this one, from its trial on."""
+        return self.takeover is None or self.takeover.returned
 
     def _restore_paths(self) -> None:
         self.admin_door.reopen_missing()
+        self.nursery.start_soon(self._replace_unreachable)
+
+    async def _replace_unreachable(self) -> None:
+        if self.succeeding:
+            # On trial nothing is started.
+            await self.settled.wait()
         replace_unreachable(self.pools.values())
 
     def surround(self, guardian: Guardian, environment: Mapping[str, str]) -> None:

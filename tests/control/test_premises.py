@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import trio
 import trio.testing
 
 from proxy.control.configuration import load_configuration
-from proxy.control.premises import Premises
+from proxy.control.premises import WATCH_INTERVAL, Premises
 from proxy.core.errors import ConfigError
 
 
@@ -62,6 +63,25 @@ async def test_one_that_cannot_be_made_again_is_told_once_and_tried_again(premis
     premises.leave()
     assert [entry["event"] for entry in logs] == ["state_directory.vanished"] * 2
     assert "not made again" in logs[0]["detail"]
+
+
+async def test_while_another_process_has_everything_it_is_for_that_one_to_do(premises: Premises) -> None:
+    """Two would take the paths from each other, and end what is not theirs; afterwards it is made up for."""
+    ours = False
+    await premises.enter(structlog.get_logger())
+    shutil.rmtree(premises.directory)
+    with structlog.testing.capture_logs():
+        async with trio.open_nursery() as nursery:
+            restored = trio.Event()
+            watch = partial(premises.watch, structlog.get_logger(), restored.set, ours=lambda: ours)
+            nursery.start_soon(watch)
+            await trio.sleep(3 * WATCH_INTERVAL)
+            assert not premises.directory.exists()
+            ours = True
+            await restored.wait()
+            assert premises.directory.is_dir()
+            nursery.cancel_scope.cancel()
+    premises.leave()
 
 
 async def test_what_was_left_is_watched_no_more(premises: Premises) -> None:
