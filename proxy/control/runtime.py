@@ -30,6 +30,7 @@ from proxy.control.cautions import tell_cautions
 from proxy.control.events import EventLog
 from proxy.control.kept_settings import keep_settings
 from proxy.control.listeners import Listeners, Prepared
+from proxy.control.memory import SpareMemory
 from proxy.control.orders import Orders
 from proxy.control.pools.lost_sockets import replace_unreachable
 from proxy.control.pools.pool_set import PoolSet
@@ -219,6 +220,7 @@ class Runtime(Orders):
     def begin_serving(self) -> None:
         """Note that listeners accept, and keep the service manager informed from here on."""
         self.serving = True
+        self.nursery.start_soon(SpareMemory().serve)
         self.nursery.start_soon(partial(self.premises.watch, self.log, self._restore_paths, ours=self._owns_backends))
         self.nursery.start_soon(watch_boot, self)
 
