@@ -218,8 +218,10 @@ class Chaos:
         for slot in range(max(SIZES)):
             await self.call("readmit", f"/v1/pools/web/slots/{slot}/readmit")
         await self.call("unlock", "/v1/pools/web/unlock")
-        await self.call("resize", "/v1/config/reload")
         with trio.fail_after(CALL_TIMEOUT):
+            while (await self.call("last resize", "/v1/config/reload")).status == 409:
+                # A rollout that nobody waited for is still at it.
+                await trio.sleep(0.2)
             await self.chain.hotswap.wait_until(self._full)
             await self.chain.wait_alone()
         response = await self.call("last reload", "/v1/pools/web/reload?wait=true")

@@ -200,8 +200,14 @@ class Reloader:
         return [
             pool
             for name, table in config.pools.items()
-            if isinstance(pool := self._runtime.pools.find(name), SupervisedPool) and table != pool.table
+            if isinstance(pool := self._runtime.pools.find(name), SupervisedPool)
+            and any(table != known for known in (pool.table, *self._coming(pool)))
         ]
+
+    def _coming(self, pool: SupervisedPool) -> list[PoolTable]:
+        """Give the definitions that rollouts of this pool, at hand or waiting, are about to put in force."""
+        runs = [run for run in self._runtime.book.unfinished() if run.rollout.pool == pool.name]
+        return [pool.release_of(run.rollout.generation).table for run in runs]
 
     def _coming_back(self, config: Configuration | None) -> list[SupervisedPool]:
         """Give the supervised pools that were about to leave and that the configuration has again."""

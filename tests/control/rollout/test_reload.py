@@ -314,6 +314,23 @@ async def test_a_configuration_that_changes_a_pool_which_cannot_be_rolled_is_not
         assert running.runtime.listeners.bound("more") == ()
 
 
+@pytest.mark.parametrize("verb", ["reload_all", "reread_configuration"])
+async def test_a_definition_that_another_rollout_is_about_to_replace_is_not_said_to_be_in_force(tmp_path, verb):
+    """What the file says is what runs before the rollout, and not after it: refused, and accepted afterwards."""
+    async with open_runtime(web(tmp_path), tmp_path) as running:
+        runtime = running.runtime
+        running.write(web(tmp_path, size=3))
+        rollout = await runtime.reload_pool("web", trigger="test")
+        running.write(web(tmp_path))
+        with pytest.raises(Refused) as refusal:
+            await getattr(runtime, verb)(trigger="test")
+        assert refusal.value.code is RefusalCode.ROLLOUT_IN_PROGRESS
+        await runtime.wait_rollout(rollout.id)
+        (back,) = (await getattr(runtime, verb)(trigger="test")).rollouts
+        await runtime.wait_rollout(back.id)
+        assert runtime.pools["web"].core.size == 2
+
+
 async def test_every_supervised_pool_is_rolled_one_after_the_other(tmp_path):
     """Static pools are left alone, and both rollouts are in the answer."""
     second = command_pool(tmp_path, "backends.plain").replace("[pools.web]", "[pools.api]")
