@@ -6,9 +6,9 @@ in the same list. An error does not hide what came before it: it is left in `err
 are out, and nothing more can be fed.
 
 llhttp gets each head by itself, up to the empty line that ends it, and says whether it is one; what its lines mean is
-`proxy.wire.field_lines`. Bodies never pass through it: their framing is a
-count, or `proxy.wire.chunked`, which know to the byte where a message ends. A long body of known length need not pass
-through here either: `detach` gives the number of bytes that are still to come, and the caller moves them itself.
+`proxy.wire.field_lines`. Bodies of requests never pass through it: their framing is a count, or `proxy.wire.chunked`,
+which know to the byte where a message ends. A long body of known length need not pass through here either: `detach`
+gives the number of bytes that are still to come, and the caller moves them itself.
 
 References: RFC 9112, RFC 9110; `F` and `L` numbers are rows of the strictness list in docs/reference/strictness.md.
 """
@@ -69,6 +69,8 @@ _HIGHER: Final = frozenset(b"HTTP/1.%d" % minor for minor in range(2, 10))
 """Versions that are understood as the highest that we know (RFC 9110 6.2)."""
 TOLD_METHOD_BYTES: Final = 24
 _LINES: Final = FieldLines(is_request_special, underscores=False)
+KEEP_ALIVE: Final = (b"connection", b"keep-alive")
+"""What many clients say beside the host, and what is so anyway (RFC 9112 9.3)."""
 NO_CALLBACKS: Final = object()
 """What llhttp is given to call: its verdict is all we ask for."""
 
@@ -106,7 +108,7 @@ class RequestParser:
         self.error: BadRequest | None = None
         self.upgraded: bytes | None = None
         self.http2: bytes | None = None  # what follows the head with which HTTP/2 begins
-        self._parser: httptools.HttpRequestParser | None = None  # of the head under way, and of no other
+        self._parser: httptools.HttpRequestParser | None = None  # of the head under way, or for the next
         self._raw: bytes | bytearray = b""
         self._left = 0
         self._chunks: ChunkedReader | None = None
@@ -217,7 +219,7 @@ class RequestParser:
         """Ask llhttp whether a head, or as much of it as there is, is well-formed.
 
         That is all it is asked. What it thinks of connections, upgrades, versions and bodies would have to be what we
-        think, field by field, so each head gets a parser of its own, and none sees what comes behind its head.
+        think, field by field, so no parser sees anything behind a head that has something to say of them.
         """
         parser = self._parser
         if parser is None:
@@ -233,7 +235,6 @@ class RequestParser:
     def _on_head(self, raw: bytes, data: bytes, end: int) -> None:
         """A head is complete and well-formed: take it apart, frame what follows it, and hand it over."""
         self._raw = b""
-        self._parser = None
         try:
             head = self._split(raw)
         except BadRequest as error:
@@ -276,7 +277,15 @@ class RequestParser:
         if len(texts) > self._headers:
             raise BadRequest("too many fields", status=431)
         head.lines, special = _LINES.part(texts)
-        self._set_special(head, special)
+        if len(special) == 1 and special[0][0] == b"host" and head.version == 11:
+            # All that most heads say. llhttp has nothing to think of it, so its parser is as good as new for the next.
+            head.host = special[0][1]
+            if not valid_host(head.host):
+                raise BadRequest("the Host is malformed")
+        else:
+            if len(special) != 2 or KEEP_ALIVE not in special or head.version != 11:
+                self._parser = None
+            self._set_special(head, special)
         set_target(head, target)
         return head
 

@@ -18,7 +18,7 @@ from proxy.core.memory import Memory
 from proxy.core.messages import MAX_INTERIMS, MAX_LIST, MAX_TOKENS, Field, ResponseHead, parse_tokens
 from proxy.wire.chunked import ChunkedReader, ChunkError
 from proxy.wire.field_lines import FieldLines
-from proxy.wire.http1 import END, NO_CALLBACKS, End, find_head_end
+from proxy.wire.http1 import END, HEAD_END, KEEP_ALIVE, NO_CALLBACKS, End, find_head_end
 
 UNTIL_CLOSE: Final = 1 << 62
 """Given by `ResponseParser.detach` for a body that only the end of the connection ends."""
@@ -63,7 +63,7 @@ class ResponseParser:
         self._no_body = False
         self._ended = False
         self._interims = 0
-        self._parser: httptools.HttpResponseParser | None = None  # of the head under way, and of no other
+        self._parser: httptools.HttpResponseParser | None = None  # of the head under way, or for the next
         self._raw: bytes | bytearray = b""
         self._left = 0
         self._chunks: ChunkedReader | None = None
@@ -78,6 +78,11 @@ class ResponseParser:
         """Read what the backend sent next; see the module for what comes out."""
         items = self._items = []
         place, size = 0, len(data)
+        if not self._raw and not self._left and self._chunks is None and not self._ended and self.upgraded is None:
+            # The common case, a head at the beginning, and perhaps all of a body behind it.
+            place = self._read_head(data, 0)
+            if place == size:
+                return items
         while place < size and self.error is None and self.upgraded is None:
             if self._left:
                 piece = data[place : place + self._left]
@@ -115,24 +120,28 @@ class ResponseParser:
     def _read_head(self, data: bytes, place: int) -> int:
         """Give llhttp a head, or what there is of one from a place on.
 
-        It gets a parser of its own for each head, which sees nothing behind it (see `proxy.wire.http1`).
+        That sees nothing behind a head that says something of the connection (see `RequestParser`), and of what else
+        is behind a head only a body that is counted and here, so that the next response meets it as good as new.
 
         Returns:
             The place where what was used ends: a head, or a body that came whole behind it.
         """
         before = self._raw
-        end = find_head_end(before, data, place)
-        piece = data[place : end or len(data)] if place or end < len(data) else data
-        raw: bytes | bytearray = piece
-        if before or not end:
-            self._raw = raw = before if isinstance(before, bytearray) else bytearray(before)
-            raw += piece
-            if len(raw) > MAX_HEAD:
+        end = 3 if before else data.find(HEAD_END, place) + 4
+        if end > 3:
+            raw = piece = data[place:end]
+        else:
+            end = find_head_end(before, data, place)
+            piece = data[place : end or len(data)]
+            self._raw = kept = before if isinstance(before, bytearray) else bytearray(before)
+            kept += piece
+            raw = bytes(kept) if end else b""
+            if len(kept) > MAX_HEAD:
                 self.error = UpstreamBroken("the response's head is too large")
                 return len(data)
         parser = self._parser
         if parser is None:
-            parser = httptools.HttpResponseParser(NO_CALLBACKS)
+            parser = self._parser = httptools.HttpResponseParser(NO_CALLBACKS)
             parser.set_dangerous_leniencies(lenient_version=True)  # which the status line's expression judges
         try:
             parser.feed_data(piece)
@@ -140,10 +149,8 @@ class ResponseParser:
             pass
         except httptools.HttpParserError as error:
             self.error = UpstreamBroken(f"malformed response: {error}")
-        if not end:
-            self._parser = parser
-        elif self.error is None:
-            return self._on_head(bytes(raw), data, end)
+        if end and self.error is None:
+            return self._on_head(raw, data, end)
         return end or len(data)
 
     def _on_head(self, raw: bytes, data: bytes, end: int) -> int:
@@ -153,9 +160,9 @@ class ResponseParser:
             The place where what was used ends: the head, or a body that came whole.
         """
         self._raw = b""
-        self._parser = None
+        parser, self._parser = self._parser, None
         try:
-            head = _split(raw)
+            head, plain = _split(raw)
         except UpstreamBroken as error:
             self.error = error.with_traceback(None)
             return end
@@ -183,8 +190,11 @@ class ResponseParser:
         elif not length:
             head.complete = self._ended = True
         elif end + length <= len(data):
-            head.body = data[end : end + length]
+            head.body = body = data[end : end + length]
             head.complete = self._ended = True
+            if plain and parser is not None:
+                parser.feed_data(body)
+                self._parser = parser
             return end + length
         else:
             self._left = length
@@ -212,8 +222,13 @@ def _parse_status_line(line: bytes) -> tuple[int, int, bytes]:
 _STATUS_LINES: Final = Memory(_parse_status_line, entries=128, key_bytes=128)
 
 
-def _split(raw: bytes) -> ResponseHead:
-    """Make a head of its bytes, which llhttp has found well-formed."""
+def _split(raw: bytes) -> tuple[ResponseHead, bool]:
+    """Make a head of its bytes, which llhttp has found well-formed.
+
+    Returns:
+        The head, and whether it says of the connection and the body nothing but a length: all that llhttp has to think
+        of it is when the body ends.
+    """
     texts = raw.split(b"\r\n")
     head = ResponseHead()
     head.version, head.status, head.reason = _STATUS_LINES[texts[0]]
@@ -226,7 +241,8 @@ def _split(raw: bytes) -> ResponseHead:
         head.keep_alive = False
     if special:
         _set_response_special(head, special)
-    return head
+    plain = len(special) == 1 or (len(special) == 2 and KEEP_ALIVE in special)
+    return head, plain and head.content_length is not None and head.version == 11
 
 
 def _set_response_special(head: ResponseHead, special: list[Field]) -> None:
