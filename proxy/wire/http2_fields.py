@@ -221,7 +221,7 @@ def write_response(head: ResponseHead, *, status: int | None = None) -> list[Fie
     """
     code = status or head.status
     fields = [_STATUSES.get(code) or (b":status", b"%d" % code)]
-    fields += [(name.lower(), value) for name, value in head.fields]
+    fields += [(name.lower(), value[:-2]) for name, _, value in [line.partition(b": ") for line in head.lines]]
     if head.content_length is not None and code >= 200 and code != 204:
         fields.append((b"content-length", b"%d" % head.content_length))
     return fields

@@ -207,11 +207,14 @@ class Http2Writer:
             if room < CRUMB_BYTES:
                 gain = 0  # the client has opened its window by so little
         out = self._out
-        view = data if room == size <= DATA_BYTES else memoryview(data)
-        for place in range(0, room, DATA_BYTES):
-            piece = view[place : min(place + DATA_BYTES, room)]
-            header = frames.write_data_header(stream_id, len(piece), end=end and place + len(piece) == room)
-            out.append(b"".join((header, piece)))
+        if room == size <= DATA_BYTES:
+            out.append(b"".join((frames.write_data_header(stream_id, size, end=end), data)))
+        else:
+            view = memoryview(data)
+            for place in range(0, room, DATA_BYTES):
+                piece = view[place : min(place + DATA_BYTES, room)]
+                header = frames.write_data_header(stream_id, len(piece), end=end and place + len(piece) == room)
+                out.append(b"".join((header, piece)))
         self.output_bytes += room
         stream.outbound_flow_control_window -= room
         machine.outbound_flow_control_window -= room

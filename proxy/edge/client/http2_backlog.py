@@ -99,9 +99,13 @@ class Http2Backlog:
 
     def forget(self, responder: Http2Responder) -> None:
         """A stream is over."""
-        self._waiting.discard(responder)
-        self._hungry.pop(responder, None)
-        self._shut_out.discard(responder)
+        # Of most connections nobody waits for anything.
+        if self._hungry:
+            self._hungry.pop(responder, None)
+        if self._waiting:
+            self._waiting.discard(responder)
+        if self._shut_out:
+            self._shut_out.discard(responder)
 
 
 def _go_on(waiting: Iterable[Http2Responder]) -> None:

@@ -21,6 +21,7 @@ from proxy.edge.client.http2_channel import Http2Channel
 from proxy.edge.client.http2_responder import Http2Responder
 from proxy.edge.exchange.exchange import Exchange
 from proxy.edge.exchange.tunnel import Tunnel
+from proxy.edge.loop.timers import NEVER
 from proxy.wire.http2_fields import write_response
 
 if TYPE_CHECKING:
@@ -318,5 +319,6 @@ class Http2Stream(Http2Responder):
         if not self._over:
             self._over = True
             self.exchange = None
-            self.plane.poller.timers.forget(self)
+            if self.armed is not NEVER:  # few have ever waited
+                self.plane.poller.timers.forget(self)
             self.connection.release(self)
