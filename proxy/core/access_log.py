@@ -160,9 +160,11 @@ def json_line(
     """
     if _EQUALS in target:
         target = hide_secrets(target)
-    if len(target) + len(host) > _LONGEST:
+    told = method + host + target + request_id
+    if len(told) > _LONGEST:
         target, host = _cut(target), _cut(host)
-    if (method + host + target + request_id).translate(None, _SAFE):
+        told = method + host + target + request_id
+    if told.translate(None, _SAFE):
         method, host, target, request_id = map(_json_escape, (method, host, target, request_id))
     trouble = _NO_TROUBLE
     if side or error:

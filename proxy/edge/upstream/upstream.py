@@ -86,15 +86,14 @@ class Upstream:
             careful: what it is to carry must not be sent twice, so a look at the socket is worth its price.
         """
         idle = self.idle
+        now = self.plane.poller.now
         while idle:
-            connection = idle[-1]
-            if connection.rests_until > self.plane.poller.now:
-                break  # and so do all before it
-            idle.pop()
+            connection = idle.pop()
+            if connection.rests_until > now:
+                idle.append(connection)
+                break  # it rests, and so do all before it
             stream = connection.stream
-            if not stream.hangup and (
-                not (careful or self.plane.poller.now - connection.idle_since > QUIET) or stream.peek_quiet()
-            ):
+            if not stream.hangup and (not (careful or now - connection.idle_since > QUIET) or stream.peek_quiet()):
                 return connection
             connection.close()
         return None

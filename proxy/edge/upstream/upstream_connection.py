@@ -168,7 +168,7 @@ class UpstreamConnection(Connector):
             self.deadline = deadline = now + IDLE
             if deadline < self.armed[0]:
                 poller.timers.arm(self)
-            if response.complete and response.body is None and response.content_length != 0:
+            if response.body is None and response.complete and response.content_length != 0:
                 self.upstream.rest(self)
             else:
                 self.upstream.idle.append(self)
