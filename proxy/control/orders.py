@@ -15,6 +15,7 @@ from proxy.control.pools import rotation
 from proxy.control.pools.supervised_pool import SupervisedPool
 from proxy.control.rollout.reload import ReloadAnswer
 from proxy.control.takeover.predecessor import Order
+from proxy.core.errors import RefusalCode, Refused
 from proxy.core.identity import RolloutId
 from proxy.core.report import PastRollout
 from proxy.core.rollout import Rollout
@@ -50,8 +51,18 @@ class Orders:
     settled: trio.Event
     _rereading: bool = False
 
-    def _refuse_while_taken_over(self) -> None:
+    @property
+    def taken_over(self) -> bool:
+        """A takeover is going on, so nothing else may begin."""
         raise NotImplementedError
+
+    def _refuse_while_taken_over(self) -> None:
+        if self.taken_over:
+            raise Refused(RefusalCode.TAKEOVER_IN_PROGRESS, "a new proxy process is taking over; ask it afterwards", {})
+
+    def _owns_backends(self) -> bool:
+        """Nobody else has them, as the process does that takes over from this one, from its trial on."""
+        return self.takeover is None or self.takeover.returned
 
     @property
     def succeeding(self) -> bool:

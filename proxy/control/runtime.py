@@ -56,7 +56,7 @@ from proxy.control.telemetry.traffic import TrafficRecorder
 from proxy.control.version import program_version
 from proxy.core.address import Address
 from proxy.core.config import AccessLogFormat, Configuration, SupervisedPoolTable
-from proxy.core.errors import ConfigError, ProxyError, RefusalCode, Refused
+from proxy.core.errors import ConfigError, ProxyError
 from proxy.core.pool import CapacityFreed, PoolEvent
 from proxy.core.routing import Router
 from proxy.core.tally import Tally
@@ -224,19 +224,10 @@ class Runtime(Orders):
         self.nursery.start_soon(partial(self.premises.watch, self.log, self._restore_paths, ours=self._owns_backends))
         self.nursery.start_soon(watch_boot, self)
 
-    def _owns_backends(self) -> bool:
-        """Nobody else has them, as the process does that takes over from this one, from its trial on."""
-        return self.takeover is None or self.takeover.returned
-
     def _restore_paths(self) -> None:
         self.admin_door.reopen_missing()
-        self.nursery.start_soon(self._replace_unreachable)
-
-    async def _replace_unreachable(self) -> None:
-        if self.succeeding:
-            # On trial nothing is started.
-            await self.settled.wait()
-        replace_unreachable(self.pools.values())
+        # On trial nothing is started.
+        self.nursery.start_soon(replace_unreachable, self.pools, self.settled if self.succeeding else None)
 
     def surround(self, guardian: Guardian, environment: Mapping[str, str]) -> None:
         """Make what pools need of this process.
@@ -311,10 +302,6 @@ class Runtime(Orders):
             TakeoverFailed: it was given up; everything is as before.
         """
         return await start_takeover(self, order or TakeoverOrder())
-
-    def _refuse_while_taken_over(self) -> None:
-        if self.taken_over:
-            raise Refused(RefusalCode.TAKEOVER_IN_PROGRESS, "a new proxy process is taking over; ask it afterwards", {})
 
     def _note_change(self, event: PoolEvent | None = None) -> None:
         if not isinstance(event, CapacityFreed):

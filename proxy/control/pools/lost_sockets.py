@@ -7,8 +7,10 @@ backend finishes what it has begun over the connections that there are, and anot
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
+
+import trio
 
 from proxy.control.pools.ending import end_in_order
 from proxy.control.pools.static_pool import StaticPool
@@ -20,9 +22,13 @@ if TYPE_CHECKING:
     from proxy.control.pools.supervised_pool import SupervisedPool
 
 
-def replace_unreachable(pools: Iterable[SupervisedPool | StaticPool]) -> None:
-    """Replace every backend of these pools that is in rotation and whose socket is gone."""
-    for pool in pools:
+async def replace_unreachable(
+    pools: Mapping[str, SupervisedPool | StaticPool], allowed: trio.Event | None = None
+) -> None:
+    """Replace every backend of these pools that is in rotation and whose socket is gone, once that is allowed."""
+    if allowed is not None:
+        await allowed.wait()
+    for pool in pools.values():
         # A rollout that runs replaces them itself.
         if isinstance(pool, StaticPool) or pool.stopping or pool.run is not None:
             continue
