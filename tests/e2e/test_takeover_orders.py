@@ -171,6 +171,9 @@ async def test_the_admin_api_moves_and_leaves_nothing_behind_that_answers_nobody
             await trio.sleep(0.02)
         status = await hotswap.command("status", "--json", "--admin", f"unix:{tmp_path / 'moved.sock'}")
         assert status.code == 0, status.stderr
+        # The chain ends processes that have its own configuration.
+        stopped = await hotswap.command("stop", "--admin", f"unix:{tmp_path / 'moved.sock'}")
+        assert stopped.code == 0, stopped.stderr
 
 
 @pytest.mark.fail_after(60)
