@@ -13,7 +13,8 @@ from tests.support.source_map import PAGE, write_page
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(path for folder in ("proxy", "backends") for path in (ROOT / folder).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
-MOST_LINES = 400
+MOST_LINES = 600
+"""A file of five hundred lines that is one idea is better than three that are one class; beyond this there are two."""
 VAGUE = {"utils", "util", "helpers", "helper", "common", "base", "manager", "managers", "misc"}
 
 
