@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.trio.client import connect as connect_websocket
 
 from tests.support.certificates import issue_certificate
-from tests.support.chain import Chain, run_chain, zombies_of
+from tests.support.chain import Chain, run_chain, wait_reaped
 from tests.support.client import connect, fetch, open_connection
 from tests.support.clients import SHORT_KINDS, Events, SlowDownload, SlowUpload, WebSocket
 from tests.support.clients_parting import PARTING_KINDS, Http2Kept
@@ -115,7 +115,7 @@ async def test_twenty_takeovers_in_a_row_cost_no_client_anything(tmp_path: Path)
                         assert status["pid"] == result["pid"]
                         assert set(await chain.backends()) == set(before)
                         open_files.append(descriptors(result["pid"]))
-                        assert not zombies_of(result["pid"])
+                        await wait_reaped(result["pid"])
                 # Before the clients leave, who hang up as they like.
                 harmed = harm_since(before_load)
             load.assert_unharmed()
@@ -194,7 +194,7 @@ async def test_a_new_process_that_dies_before_it_serves_costs_nothing(tmp_path: 
                     assert "SIGKILL" in problem["detail"], problem
                     await load.wait_turns(2)
                     assert (await chain.serving(), await chain.backends()) == (old, backends)
-                    assert not zombies_of(old)
+                    await wait_reaped(old)
                     files.append(descriptors(old))
             load.assert_unharmed()
             load.assert_ledger(directory / "notes.sqlite3")

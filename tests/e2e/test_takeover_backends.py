@@ -18,7 +18,7 @@ import pytest
 import trio
 
 from tests.e2e.test_takeover_stalls import below, stopped, wait_stopped
-from tests.support.chain import Chain, run_chain, zombies_of
+from tests.support.chain import Chain, run_chain, wait_reaped
 from tests.support.client import open_connection
 from tests.support.hotswap import REPOSITORY, living, wait_gone
 from tests.support.pools import listeners, table
@@ -177,4 +177,4 @@ async def test_whatever_a_backend_writes_a_takeover_comes_about(tmp_path: Path) 
     async with run_chain(listeners() + pool(tmp_path, command=command), tmp_path) as chain:
         for _ in range(2):
             await chain.take_over()
-        assert not zombies_of((await chain.wait_alone())["pid"])
+        await wait_reaped((await chain.wait_alone())["pid"])

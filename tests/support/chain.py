@@ -137,6 +137,18 @@ def zombies_of(pid: int) -> list[int]:
     return found
 
 
+async def wait_reaped(pid: int) -> None:
+    """Block until a process has no zombies; orphans that came to it are reaped at a second look, half a second later.
+
+    Raises:
+        AssertionError: it still has some when that must long be over.
+    """
+    with trio.move_on_after(10):
+        while zombies_of(pid):
+            await trio.sleep(0.05)
+    assert not zombies_of(pid), f"zombies of {pid}"
+
+
 @asynccontextmanager
 async def run_chain(
     config: str, directory: Path, *, environment: Mapping[str, str] | None = None, launcher: Sequence[str] = ()
@@ -162,4 +174,4 @@ def _booted(hotswap: Hotswap) -> Any:
     return booted
 
 
-__all__ = ["DRAIN_TIMEOUT", "PROBATION", "REPOSITORY", "Chain", "run_chain", "zombies_of"]
+__all__ = ["DRAIN_TIMEOUT", "PROBATION", "REPOSITORY", "Chain", "run_chain", "wait_reaped", "zombies_of"]

@@ -27,7 +27,7 @@ from typing import Any
 
 import trio
 
-from tests.support.chain import Chain, run_chain, zombies_of
+from tests.support.chain import Chain, run_chain, wait_reaped
 from tests.support.client import Response
 from tests.support.clients import SHORT_KINDS, Client
 from tests.support.hotswap import living
@@ -303,7 +303,7 @@ async def run_chaos(directory: Path, *, seed: int, acts: int) -> Account:
         assert not lost, f"seed {seed}: {len(lost)} lost: {lost[:5]}; wounds {account.wounds}"
         _check_ledger(directory / "notes.sqlite3", counts)
         serving = await chain.serving()
-        assert not zombies_of(serving), f"seed {seed}: zombies of {serving}"
+        await wait_reaped(serving)
     left = living(account.pids)
     assert not left, f"seed {seed}: backends outlived the proxy: {left}"
     sockets = _sockets(directory)
