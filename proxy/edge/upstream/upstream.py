@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 QUIET: Final = 0.5
 """Seconds of idleness after which a connection is looked at before it is used, whatever it is to carry."""
-REST: Final = 0.1
+REST: Final = 0.03
 """Seconds for which nothing is sent on a connection whose last response had no body by its status or method alone.
 
 Some servers send one all the same (gunicorn does for an app that returns one with a 204, or for HEAD), and it may come
