@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from backends.demo.welcome import TEXT
-from proxy.cli.group import hotswap
+from proxy.cli.group import VERBS
 from tests.support.documented import Elsewhere, Typed, missing_line, steps
 from tests.support.reader import lay_checkout, open_reader
 
@@ -89,7 +89,7 @@ def check_container(command: str) -> None:
             assert words[number + 1].rpartition(":")[2] in exposed, command
     if words[1] == "exec":
         assert words[3] == "hotswap"
-        assert words[4] in hotswap.commands, command
+        assert words[4] in VERBS, command
 
 
 ELSEWHERE = {"install": check_install, "systemd": check_systemd, "container": check_container}

@@ -2,28 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Final
+
 import click
 
-from proxy.cli.completing import completion
 from proxy.cli.endpoint import Options, note_option
-from proxy.cli.ordering import abort, drain, pause, readmit, resume, stop, takeover, unlock
-from proxy.cli.reloading import reload
-from proxy.cli.reporting import rollouts
-from proxy.cli.running import check, init, run, schema, version
-from proxy.cli.watching import events, status
 from proxy.control.version import program_version
 
+VERBS: Final[Mapping[str, str]] = {
+    "run": "running",
+    "check": "running",
+    "init": "running",
+    "status": "watching",
+    "reload": "reloading",
+    "rollouts": "reporting",
+    "drain": "ordering",
+    "readmit": "ordering",
+    "pause": "ordering",
+    "resume": "ordering",
+    "unlock": "ordering",
+    "abort": "ordering",
+    "events": "watching",
+    "takeover": "ordering",
+    "stop": "ordering",
+    "schema": "running",
+    "completion": "completing",
+    "version": "running",
+}
+"""Each verb with the module of this package that has it; only that of the verb in question is imported."""
 
-class InOrder(click.Group):
-    """A group that lists its commands as they were added: from the first day to the last."""
+
+def load_verb(name: str) -> click.Command:
+    """Import a verb that is in `VERBS`."""
+    found = getattr(import_module(f"proxy.cli.{VERBS[name]}"), name)
+    assert isinstance(found, click.Command)
+    return found
+
+
+class VerbGroup(click.Group):
+    """The verbs as commands, in the order of `VERBS`: from the first day to the last."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Give the names, in that order."""
-        return list(self.commands)
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a verb, unless there is none of this name."""
+        return load_verb(cmd_name) if cmd_name in VERBS else None
 
 
 @click.group(
-    cls=InOrder,
+    cls=VerbGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "obj": None},
     epilog="Exit codes: 0 done, 1 failed or unreachable, 2 usage or configuration, 3 refused, 4 the rollout failed.",
 )
@@ -36,26 +67,3 @@ def hotswap(context: click.Context) -> None:
     Write a configuration with init, start the proxy with run, replace its backends with reload.
     """
     context.ensure_object(Options)
-
-
-for command in (
-    run,
-    check,
-    init,
-    status,
-    reload,
-    rollouts,
-    drain,
-    readmit,
-    pause,
-    resume,
-    unlock,
-    abort,
-    events,
-    takeover,
-    stop,
-    schema,
-    completion,
-    version,
-):
-    hotswap.add_command(command)

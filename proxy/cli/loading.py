@@ -22,23 +22,14 @@ def loading() -> Iterator[None]:
         gc.enable()
 
 
-def leave_out(*modules: str) -> None:
-    """Have optional modules be missing in this process; whoever looks for one takes no for an answer, and goes on."""
-    for module in modules:
-        sys.modules.setdefault(module, None)  # type: ignore[arg-type]  # what is None is not found
-
-
 @contextmanager
-def deferring_validators() -> Iterator[None]:
-    """Let Pydantic's models that the block brings have their validators made when they are first used.
-
-    FastAPI brings many, for OpenAPI, which no running proxy uses: they would be a twentieth of a start.
-    """
-    from pydantic import BaseModel
-
-    before = BaseModel.model_config
-    BaseModel.model_config = {**before, "defer_build": True}  # counts for what a model does not say for itself
+def leaving_out(*modules: str) -> Iterator[None]:
+    """Have optional modules be missing for the imports of the block, which take no for an answer and go on."""
+    missing = [module for module in modules if module not in sys.modules]
+    for module in missing:
+        sys.modules[module] = None  # type: ignore[assignment]  # what is None is not found
     try:
         yield
     finally:
-        BaseModel.model_config = before
+        for module in missing:
+            del sys.modules[module]

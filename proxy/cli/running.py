@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from proxy.cli.exits import CommandError, ExitCode, invalid
-from proxy.cli.loading import deferring_validators, leave_out, loading
+from proxy.cli.loading import leaving_out, loading
 from proxy.cli.starter import Starter, detect_starter, write_starter
 from proxy.cli.terminal import put, put_json, tell
 from proxy.control.version import program_version
@@ -50,8 +50,8 @@ def run(config: Path | None, attach: bool, takeover_fd: int | None, handoff_info
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     # Here and not above: the other verbs have no use for a whole proxy, and start in half the time.
-    leave_out("pydantic.v1", "twisted")  # FastAPI and structlog would look whether something is of theirs
-    with loading(), deferring_validators():
+    # structlog would make use of what is left out, if only for tracebacks on a terminal.
+    with loading(), leaving_out("rich", "twisted"):
         import trio
 
         from proxy.control.process import run_proxy

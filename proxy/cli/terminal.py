@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any
-
-from rich.console import Console
-from rich.text import Text
+from typing import TYPE_CHECKING, Any
 
 from proxy.core.printable import escape_controls
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 WIDE = 1000
 """Columns assumed where nobody looks: what is piped into another program is never cut or wrapped."""
@@ -27,6 +27,8 @@ def messages() -> Console:
 
 
 def _console(*, stderr: bool) -> Console:
+    from rich.console import Console  # here and in what follows: a proxy that starts prints nothing with it
+
     stream = sys.stderr if stderr else sys.stdout
     terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
     # Decided here and not by FORCE_COLOR and the like: the contract says no colour off a terminal.
@@ -44,11 +46,15 @@ def _console(*, stderr: bool) -> Console:
 
 def tell(message: str) -> None:
     """Print a message for a person on standard error; control characters of others are made visible."""
+    from rich.text import Text
+
     messages().print(Text(escape_controls(message)))
 
 
 def put(line: str) -> None:
     """Print a line of data on standard output."""
+    from rich.text import Text
+
     output().print(Text(escape_controls(line)))
 
 

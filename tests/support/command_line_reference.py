@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from proxy.cli.group import hotswap
+from proxy.cli.group import VERBS, hotswap, load_verb
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
 
@@ -55,10 +55,10 @@ Only the `[admin]` table is read, so a mistake elsewhere in the file does not hi
 def write_page() -> str:
     """Give the page."""
     context = click.Context(hotswap, info_name="hotswap")
-    shared = shared_options(hotswap.commands["status"])
+    shared = shared_options(load_verb("status"))
     parts = [HEAD, *(option_row(option) for option in shared), AFTER]
-    for name in hotswap.list_commands(context):
-        parts.extend(_command(name, hotswap.commands[name], context))
+    for name in VERBS:
+        parts.extend(_command(name, load_verb(name), context))
     return "".join(parts)
 
 

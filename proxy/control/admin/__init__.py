@@ -4,9 +4,9 @@ One task of the process, `serve_admin`, run beside everything else. It owns its 
 of the proxy: every order is a verb of the runtime, every answer a view of its state. So it may fail, and is
 restarted, without anybody else noticing.
 
-`sockets` opens where it listens, `connection` is one HTTP/1.1 connection, `guard` decides who may speak,
-`application` has the calls, `problems` the refusals, `streaming` the events, `documents` the shapes, and `serving`
-puts them together.
+`sockets` opens where it listens, `connection` is one HTTP/1.1 connection, `guard` decides who may speak, `calls` is the
+table of what can be asked, `acts` does it, `problems` are the refusals, `streaming` the events, `documents` the shapes,
+and `serving` puts them together.
 """
 
 from __future__ import annotations

@@ -1,145 +1,257 @@
-"""One connection to the admin API: Hypercorn's trio connection, held to HTTP/1.1.
+"""One connection to the admin API: HTTP/1.1 by h11, one exchange after the other.
 
-Theory: Hypercorn decides per connection between HTTP/1.1 and HTTP/2, and one malformed HTTP/2 request (0.18)
-raises out of its server and takes every other connection along. Two changes keep it harmless. The protocol
-is always the HTTP/1.1 one, and offers to upgrade are ignored, as RFC 9110 7.8 allows. And whatever a
-connection raises ends that connection, with a line in the log.
-
-This rests on names inside Hypercorn that are not its public interface; `tests/control/test_admin_connection`
-speaks HTTP/2 to it, so that a release which moves them is noticed.
+Whatever a client sends, or does not send or read, costs this connection and no other: heads and bodies are bounded and
+have deadlines, what breaks the protocol is answered 400 and ends the connection, and what the other side offers to
+upgrade to is ignored (RFC 9110 7.8).
 """
 
 from __future__ import annotations
 
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from email.utils import formatdate
+from typing import Final
+
 import h11
 import trio
-from hypercorn.config import Config
-from hypercorn.events import Event, RawData, Updated
-from hypercorn.protocol.h11 import H11Protocol
-from hypercorn.trio.task_group import TaskGroup
-from hypercorn.trio.tcp_server import TCPServer
-from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import AppWrapper, ConnectionState
-from hypercorn.utils import parse_socket_addr
 from structlog.typing import FilteringBoundLogger
 
-ON_ITS_WAY = 0.1
+from proxy.control.admin.application import Application
+from proxy.control.admin.messages import AdminRequest, AdminResponse, parse_request
+from proxy.control.admin.problems import problem
+
+MOST_HEAD: Final = 16 * 1024
+"""Bytes that a head may have."""
+READ: Final = 16 * 1024
+"""Bytes that are read at a time."""
+
+IDLE_TIMEOUT: Final = 30.0
+"""Seconds that a connection may rest between two requests."""
+REQUEST_TIMEOUT: Final = 10.0
+"""Seconds from the first byte of a request to its last."""
+SEND_TIMEOUT: Final = 30.0
+"""Seconds that a client may take to read a piece of an answer."""
+
+ON_ITS_WAY: Final = 0.1
 """Seconds that a connection stays open when all are to be closed, for a request that its client has sent already."""
-FIRST_ON_ITS_WAY = 1.0
+FIRST_ON_ITS_WAY: Final = 1.0
 """The same of a connection over which nothing has come yet: whoever has just made it is about to ask."""
-STALLED = 5.0
+
+STALLED: Final = 5.0
 """Seconds after which a client that does not read its answer counts as one that has left without a word."""
 
+LINGER: Final = 1.0
+"""Seconds, at most, in which a refused body is read and thrown away, so that the client gets to read the refusal."""
+MOST_LINGERING: Final = 1 << 20
+"""Bytes of it, at most."""
 
-class OnlyHttp11(H11Protocol):
-    """Hypercorn's HTTP/1.1, which stays HTTP/1.1 whatever the client offers.
+ALWAYS: Final = (
+    ("Cache-Control", "no-store"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Referrer-Policy", "no-referrer"),
+)
+"""Fields of every answer: it is the state of a moment, is what it says it is, and no page of others may embed it."""
+
+
+class AdminConnection:
+    """One accepted connection, from the first byte to the last.
 
     Attributes:
-        asked: something has come.
+        asked: something has come over it.
     """
 
-    asked = False
-
-    async def handle(self, event: Event) -> None:
-        """Take what came, or the end."""
-        self.asked = True
-        await super().handle(event)
-
-    async def _check_protocol(self, event: h11.Request) -> None:
-        """Ignore `Upgrade: h2c` and the preface of HTTP/2: the application answers both as ordinary requests."""
-
-
-class AdminConnection(TCPServer):
-    """One accepted connection, from the first byte to the last."""
-
     def __init__(
-        self,
-        app: AppWrapper,
-        config: Config,
-        context: WorkerContext,
-        stream: trio.SocketStream,
-        log: FilteringBoundLogger,
+        self, stream: trio.SocketStream, application: Application, log: FilteringBoundLogger, *, parting: trio.Event
     ) -> None:
-        # Annotated for TLS alone; without it a plain stream is passed, as Hypercorn itself does.
-        super().__init__(app, config, context, ConnectionState({}), stream)  # type: ignore[arg-type]
+        """Serve a stream, which this owns from here on.
+
+        Args:
+            stream: the accepted connection.
+            application: answers requests.
+            log: where what ends a connection is told.
+            parting: set when idle connections are to be closed, and the others after the answer under way.
+        """
+        self.asked = False
+        self._stream = stream
+        self._application = application
         self._log = log
-        self._left = False
-        self._http: OnlyHttp11 | None = None
+        self._parting = parting
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_HEAD)
         self._heard = trio.current_time()
+        self._asks = False
         self._sending: float | None = None
+        own = stream.socket.getsockname()
+        self._address = str(own[0]) if stream.socket.family != socket.AF_UNIX else None
 
     def silent_since(self) -> float | None:
         """Since when nobody waits for us over it: no whole request has come, or its answer is not read."""
         if self._sending is not None and trio.current_time() - self._sending > STALLED:
             return self._sending
-        asks = self._http is not None and self._http.stream is not None
-        return None if asks else self._heard
+        return None if self._asks else self._heard
 
     def evict(self) -> None:
         """Close it at once, whatever it does."""
-        self.stream.socket.close()
+        self._stream.socket.close()
 
-    async def run(self) -> None:
-        """Serve until either side closes; nothing but cancellation leaves this function."""
+    async def serve(self) -> None:
+        """Serve until either side closes; nothing but cancellation leaves this function, and the stream is closed."""
         try:
-            socket = self.stream.socket
-            client = parse_socket_addr(socket.family, socket.getpeername())
-            server = parse_socket_addr(socket.family, socket.getsockname())
-            async with TaskGroup() as tasks:
-                self._task_group = tasks
-                self.protocol = self._http = OnlyHttp11(  # type: ignore[assignment]  # in place of the one that switches
-                    self.app,
-                    self.config,
-                    self.context,
-                    tasks,
-                    ConnectionState({}),
-                    False,
-                    client,
-                    server,
-                    self.protocol_send,
-                )
-                await self.protocol.initiate()
-                await self.idle_task.restart(tasks, self._idle_timeout)
-                await self._read_data()
-                # Nobody is there whose silence could be waited for; the block would last as long as that.
-                self._left = True
-                await self.idle_task.stop()
-        except OSError:
-            pass  # the client is gone
-        except Exception as error:
+            while await self._serve_request():
+                pass
+        except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+            pass  # the client is gone, or does not read
+        except* Exception as error:
             self._log.warning("admin.connection_failed", error=repr(error), exc_info=error)
         finally:
-            try:
-                with trio.CancelScope(shield=True, deadline=trio.current_time() + 1.0):
-                    await self._close()
-            finally:
-                # However that went: left to the collector, the descriptor would stay open for a long time.
-                self.stream.socket.close()
+            self._stream.socket.close()
 
-    async def _idle_timeout(self) -> None:
-        """Close when nobody has asked for anything, but not in the moment in which a request may be on its way."""
-        with trio.move_on_after(self.config.keep_alive_timeout):
-            await self.context.terminated.wait()
-            asked = self._http is not None and self._http.asked
-            await trio.sleep(ON_ITS_WAY if asked else FIRST_ON_ITS_WAY)
-        with trio.CancelScope(shield=True):
-            await self._initiate_server_close()
+    # One request
 
-    async def protocol_send(self, event: Event) -> None:
-        """Do what the protocol asks of the connection, to its end.
+    async def _serve_request(self) -> bool:
+        """Answer one; whether another one may follow."""
+        try:
+            head = await self._next_head()
+        except h11.RemoteProtocolError as error:
+            await self._refuse(error)
+            return False
+        if head is None:
+            return False
+        self._asks = True
+        request = parse_request(head.method, head.target, list(head.headers), address=self._address)
+        if not head.target.startswith(b"/"):
+            response = problem(400, "bad-request", "the target of a request begins with a slash")
+        else:
+            response = await self._answer(request)
+        await self._send(request, response)
+        if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
+            await self._linger()
+            return False
+        self._http.start_next_cycle()
+        self._asks = False
+        return True
 
-        The end of a streamed response wakes the application's watch for a client that leaves, which cancels the
-        very task that is closing the connection; without the shield it would stay open and unwatched. An answer that
-        comes to its end when the client has left does not begin a wait for the next request.
+    async def _next_head(self) -> h11.Request | None:
+        """Wait for the head of a request; None when none will come.
+
+        Raises:
+            h11.RemoteProtocolError: what came is none.
         """
-        if self._left and isinstance(event, Updated):
+        event = self._http.next_event()
+        if event is h11.NEED_DATA and not self._http.trailing_data[0]:
+            self._http.receive_data(await self._first_bytes())
+            event = self._http.next_event()
+        self.asked = True
+        with trio.fail_after(REQUEST_TIMEOUT):
+            while event is h11.NEED_DATA:
+                self._http.receive_data(await self._stream.receive_some(READ))
+                event = self._http.next_event()
+        return event if isinstance(event, h11.Request) else None
+
+    async def _first_bytes(self) -> bytes:
+        """Wait for the beginning of a request; nothing when the client leaves, is silent, or all are to be closed."""
+        got = b""
+        with trio.move_on_after(IDLE_TIMEOUT) as patience:
+            async with trio.open_nursery() as nursery:
+
+                async def part() -> None:
+                    await self._parting.wait()
+                    patience.deadline = trio.current_time() + (ON_ITS_WAY if self.asked else FIRST_ON_ITS_WAY)
+
+                nursery.start_soon(part)
+                got = bytes(await self._stream.receive_some(READ))
+                nursery.cancel_scope.cancel()
+        return got
+
+    async def _answer(self, request: AdminRequest) -> AdminResponse:
+        """Take the body, which no call reads, and have the request answered."""
+        refused = self._application.judge(request)
+        if refused is not None:
+            return refused
+        try:
+            with trio.fail_after(REQUEST_TIMEOUT):
+                await self._drop_body()
+        except h11.RemoteProtocolError as error:
+            return _bad_request(error)
+        return await self._application.answer(request)
+
+    async def _drop_body(self) -> None:
+        if self._http.they_are_waiting_for_100_continue:
+            await self._write(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
+        while not isinstance(event := self._http.next_event(), h11.EndOfMessage):
+            if event is h11.NEED_DATA:
+                self._http.receive_data(await self._stream.receive_some(READ))
+            elif isinstance(event, h11.ConnectionClosed):
+                raise trio.BrokenResourceError("the client has left within a body")
+
+    # The answer
+
+    async def _send(self, request: AdminRequest, response: AdminResponse) -> None:
+        fields = [("Content-Type", response.media_type), ("Date", formatdate(usegmt=True)), *response.fields.items()]
+        fields += ALWAYS
+        whole = isinstance(response.body, bytes)
+        if whole:
+            fields.append(("Content-Length", str(len(response.body))))  # type: ignore[arg-type]
+        if self._parting.is_set() or not whole or self._http.their_state is not h11.DONE:
+            fields.append(("Connection", "close"))
+        head = h11.Response(status_code=response.status, headers=fields, reason=b"")
+        if isinstance(response.body, bytes):
+            body = b"" if request.method == "HEAD" else response.body
+            await self._write(head, h11.Data(data=body), h11.EndOfMessage())
+        else:
+            await self._write(head)
+            await self._stream_out(response.body)
+
+    async def _stream_out(self, pieces: AsyncGenerator[bytes, None]) -> None:
+        """Send pieces until there are no more or the client leaves."""
+        async with trio.open_nursery() as nursery:
+
+            async def watch() -> None:
+                # A client that still sends is of no interest; one that has closed its side wants no more.
+                while await self._stream.receive_some(READ):
+                    pass
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(watch)
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    await self._write(h11.Data(data=piece))
+                await self._write(h11.EndOfMessage())
+            nursery.cancel_scope.cancel()
+
+    async def _refuse(self, error: h11.RemoteProtocolError) -> None:
+        """Answer what is no request, if that can still be done."""
+        if self._http.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            response = _bad_request(error)
+            assert isinstance(response.body, bytes)
+            fields = [("Content-Type", response.media_type), ("Content-Length", str(len(response.body)))]
+            fields += [*ALWAYS, ("Connection", "close")]
+            head = h11.Response(status_code=response.status, headers=fields, reason=b"")
+            await self._write(head, h11.Data(data=response.body), h11.EndOfMessage())
+            await self._linger()
+
+    async def _write(self, *events: h11.Event) -> None:
+        data = b"".join(filter(None, map(self._http.send, events)))
+        if not data:
             return
-        if isinstance(event, RawData):
-            self._sending = self._sending or trio.current_time()
-            try:
-                await super().protocol_send(event)
-            finally:
-                self._heard, self._sending = trio.current_time(), None
-            return
-        with trio.CancelScope(shield=True):
-            await super().protocol_send(event)
+        self._sending = trio.current_time()
+        try:
+            with trio.fail_after(SEND_TIMEOUT):
+                await self._stream.send_all(data)
+        finally:
+            self._heard, self._sending = trio.current_time(), None
+
+    async def _linger(self) -> None:
+        """Read what still comes for a moment: closing at once would reset the answer away."""
+        await self._stream.send_eof()
+        left = MOST_LINGERING
+        with trio.move_on_after(LINGER):
+            while left > 0 and (data := await self._stream.receive_some(READ)):
+                left -= len(data)
+
+
+def _bad_request(error: h11.RemoteProtocolError) -> AdminResponse:
+    """Say what is wrong with a request, in h11's words, which have nothing of the request in them."""
+    status = error.error_status_hint if error.error_status_hint in {400, 431, 501} else 400
+    return problem(status, "bad-request", f"this is no request of HTTP/1.1: {str(error)[:200]}")

@@ -1,4 +1,4 @@
-"""What `/openapi.json` says: the calls of the application, and the shapes of what each answers.
+"""What `/openapi.json` says: the table of calls, and the shapes of what each answers.
 
 It is written into `openapi.json` beside this module (`make docs`; a test fails while it is stale), so that neither a
 start nor a call pays for the making of it, and nothing that serves imports this module.
@@ -8,90 +8,101 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
-from fastapi import FastAPI
-from fastapi.routing import APIRoute
+from pydantic import TypeAdapter
 
-from proxy.control.admin import documents as shape
+from proxy.control.admin import documents
+from proxy.control.admin.call import AnyCall
+from proxy.control.admin.calls import CALLS
+from proxy.control.admin.messages import JSON
+from proxy.control.admin.parameters import Parameters, place_of
 from proxy.control.admin.problems import MEDIA_TYPE
 from proxy.control.version import program_version
 from proxy.core.report import RolloutReport
 
-Responses = dict[int | str, dict[str, Any]]
+_REFERENCE: Final = "#/components/schemas/{model}"
 
 
-def _answers(status: int, model: Any, *problems: int, also: int | None = None) -> Responses:
-    """Describe what a call answers.
+class _Shapes:
+    """The schemas of the shapes that calls name, each once."""
 
-    Args:
-        status: when it was done.
-        model: the shape of the answer.
-        problems: the statuses of what can be wrong.
-        also: another status with the same shape.
-    """
-    described: Responses = {status: {"model": model}}
-    if also is not None:
-        described[also] = {"model": model}
-    for problem in problems:
-        described[problem] = {"model": shape.ProblemDocument, "content": {MEDIA_TYPE: {}}}
+    def __init__(self, calls: tuple[AnyCall, ...]) -> None:
+        names = {shape for call in calls for shape in call.answers.values() if "/" not in shape}
+        adapters = [
+            (name, "serialization", TypeAdapter(self._model(name))) for name in sorted({*names, "ProblemDocument"})
+        ]
+        self._schemas, definitions = TypeAdapter.json_schemas(adapters, ref_template=_REFERENCE)  # type: ignore[arg-type]
+        self.components: Mapping[str, Any] = definitions.get("$defs", {})
+
+    @staticmethod
+    def _model(name: str) -> Any:
+        return RolloutReport if name == RolloutReport.__name__ else getattr(documents, name)
+
+    def content(self, shape: str, media_type: str = JSON) -> dict[str, Any]:
+        """Describe a body: of a shape, or, where the name is that of a media type, of anything of it."""
+        if "/" in shape:
+            return {shape: {"schema": {"type": "string"}}}
+        return {media_type: {"schema": self._schemas[shape, "serialization"]}}
+
+
+def _parameters(call: AnyCall) -> list[dict[str, Any]]:
+    described: list[dict[str, Any]] = [
+        {"name": one[1:-1], "in": "path", "required": True, "schema": {"type": "string"}}
+        for one in call.segments
+        if one.startswith("{")
+    ]
+    if call.takes is not Parameters:
+        properties = call.takes.model_json_schema()["properties"]
+        for name, field in call.takes.model_fields.items():
+            key = field.alias or name
+            schema = {word: value for word, value in properties[key].items() if word not in {"in", "description"}}
+            described.append(
+                {
+                    "name": key,
+                    "in": place_of(field.json_schema_extra),
+                    "required": False,
+                    "description": field.description,
+                    "schema": schema,
+                }
+            )
     return described
 
 
-def _text(media_type: str, description: str) -> Responses:
-    return {200: {"content": {media_type: {}}, "description": description}}
+def _operation(call: AnyCall, shapes: _Shapes) -> dict[str, Any]:
+    answers = {
+        str(status): {"description": HTTPStatus(status).phrase, "content": shapes.content(shape)}
+        for status, shape in call.answers.items()
+    }
+    problems = {
+        str(status): {
+            "description": HTTPStatus(status).phrase,
+            "content": shapes.content("ProblemDocument", MEDIA_TYPE),
+        }
+        for status in call.problems
+    }
+    operation: dict[str, Any] = {"summary": call.summary, "operationId": call.name}
+    if parameters := _parameters(call):
+        operation["parameters"] = parameters
+    return {**operation, "responses": {**answers, **problems}}
 
 
-ANSWERS: Final[Mapping[str, Responses]] = {
-    "GET /": {},
-    "GET /livez": _answers(200, shape.LivenessDocument),
-    "GET /metrics": _text("text/plain", "A scrape."),
-    "GET /readyz": _answers(200, shape.ReadinessDocument, 503),
-    "GET /v1/events": _text("text/event-stream", "Never ends by itself."),
-    "GET /v1/pools/{pool}": _answers(200, shape.PoolDetailDocument, 404),
-    "GET /v1/rollouts": _answers(200, shape.RolloutsDocument),
-    "GET /v1/rollouts/{id}": _answers(200, RolloutReport, 404),
-    "GET /v1/status": _answers(200, shape.StatusDocument),
-    "GET /v1/traffic": _answers(200, shape.TrafficDocument, 422),
-    "POST /v1/config/reload": _answers(200, shape.ReloadDocument, 409, 422, also=202),
-    "POST /v1/pools/{pool}/abort": _answers(200, shape.AbortDocument, 404, 409),
-    "POST /v1/pools/{pool}/pause": _answers(200, shape.ChangeDocument, 404, 409),
-    "POST /v1/pools/{pool}/reload": _answers(202, RolloutReport, 404, 409, 422, also=200),
-    "POST /v1/pools/{pool}/resume": _answers(200, shape.ChangeDocument, 404, 409),
-    "POST /v1/pools/{pool}/slots/{slot}/drain": _answers(200, shape.SlotOrderDocument, 404, 409),
-    "POST /v1/pools/{pool}/slots/{slot}/readmit": _answers(200, shape.SlotOrderDocument, 404, 409),
-    "POST /v1/pools/{pool}/unlock": _answers(200, shape.ChangeDocument, 404, 409),
-    "POST /v1/reload": _answers(202, shape.ReloadDocument, 409, 422, also=200),
-    "POST /v1/stop": _answers(202, shape.StopDocument),
-    "POST /v1/takeover": _answers(200, shape.TakeoverDocument, 403, 409, 422, 500, 501),
-}
-"""What every call that is described answers."""
-
-
-def write_description(application: FastAPI) -> str:
-    """Give the text of `openapi.json`.
-
-    Args:
-        application: what serves the calls, whatever proxy it serves.
-
-    Raises:
-        KeyError: a call is not in `ANSWERS`.
-    """
-    described = FastAPI(
-        title="hotswap admin API", summary="See the proxy, and give it orders.", version=program_version()
-    )
-    for route in application.routes:
-        if isinstance(route, APIRoute) and route.include_in_schema:
-            (method,) = (route.methods or set()) - {"HEAD"}
-            described.add_api_route(
-                route.path,
-                route.endpoint,
-                methods=[method],
-                name=route.name,
-                operation_id=route.operation_id,
-                summary=route.summary,
-                status_code=route.status_code,
-                response_class=route.response_class,
-                responses=ANSWERS[f"{method} {route.path}"],
-            )
-    return json.dumps(described.openapi(), indent=1, ensure_ascii=False) + "\n"
+def write_description() -> str:
+    """Give the text of `openapi.json`."""
+    calls = tuple(call for call in CALLS if call.described)
+    shapes = _Shapes(calls)
+    paths: dict[str, dict[str, Any]] = {}
+    for call in calls:
+        paths.setdefault(call.path, {})[call.method.lower()] = _operation(call, shapes)
+    document = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "hotswap admin API",
+            "summary": "See the proxy, and give it orders.",
+            "version": program_version(),
+        },
+        "paths": paths,
+        "components": {"schemas": shapes.components},
+    }
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"

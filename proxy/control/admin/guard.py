@@ -16,13 +16,11 @@ Four checks, each against one way in, in this order:
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
-
+from proxy.control.admin.messages import AdminRequest, AdminResponse
 from proxy.control.admin.page import PAGE_FILES
-from proxy.control.admin.problems import ProblemResponse
+from proxy.control.admin.problems import problem
 from proxy.control.token_file import TokenFile
 from proxy.core.messages import valid_host
 from proxy.core.routing import bare_host
@@ -63,96 +61,85 @@ def same_address(one: str, other: str) -> bool:
         return False
 
 
-def _judge_body(headers: Headers) -> ProblemResponse | None:
-    if "transfer-encoding" not in headers and headers.get("content-length", "0") == "0":
+def _judge_body(fields: Mapping[str, str]) -> AdminResponse | None:
+    if "transfer-encoding" not in fields and fields.get("content-length", "0") == "0":
         # Nothing in it that could be of a wrong kind; many clients name a form all the same. Where an order comes from
         # was judged before.
         return None
-    media_type = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    media_type = fields.get("content-type", "application/json").partition(";")[0].strip().lower()
     if media_type != "application/json":
-        return ProblemResponse(
+        return problem(
             415,
             "not-json",
             f"an order has a body of application/json or none, not of {media_type}",
-            {"content_type": headers.get("content-type")},
+            {"content_type": fields.get("content-type")},
         )
-    if "transfer-encoding" in headers:
-        return ProblemResponse(411, "length-required", "a body has to say its length")
-    length = headers.get("content-length", "0")
+    if "transfer-encoding" in fields:
+        return problem(411, "length-required", "a body has to say its length")
+    length = fields.get("content-length", "0")
     if not length.isdecimal() or int(length[:20]) > MOST_BODY:
-        return ProblemResponse(413, "body-too-large", f"a body may have {MOST_BODY} bytes", {"content_length": length})
+        return problem(413, "body-too-large", f"a body may have {MOST_BODY} bytes", {"content_length": length})
     return None
 
 
 class Guard:
-    """ASGI middleware with the four checks; what it refuses gets a problem and goes no further."""
+    """The four checks; what they refuse gets a problem and goes no further."""
 
-    def __init__(self, app: ASGIApp, *, hosts: Collection[str] = (), token: TokenFile | None = None) -> None:
-        """Stand before an application.
+    def __init__(self, *, hosts: Collection[str] = (), token: TokenFile | None = None) -> None:
+        """Decide who may speak.
 
         Args:
-            app: what is guarded.
             hosts: names under which it was told to listen, beside loopback and its addresses.
             token: what callers have to send; None when nothing is asked of them.
         """
-        self._app = app
         self._hosts = frozenset(host.lower() for host in hosts)
         self._token = token
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer it with the reason why not."""
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
-            return
-        if scope["type"] == "http":
-            problem = self._judge(scope)
-            if problem is not None:
-                await problem(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
-
-    def _judge(self, scope: Scope) -> ProblemResponse | None:
-        headers = Headers(scope=scope)
-        known = self._token is not None and self._token.matches(headers.get("authorization", ""))
-        if not known and not self._host_allowed(headers.get("host"), scope.get("server")):
-            return ProblemResponse(
+    def judge(self, request: AdminRequest) -> AdminResponse | None:
+        """Say why a request is not served; None when it is."""
+        fields = request.fields
+        known = self._token is not None and self._token.matches(fields.get("authorization", ""))
+        if not known and not self._host_allowed(fields.get("host"), request.address):
+            return problem(
                 403,
                 "host-not-allowed",
-                f"this is the admin API of hotswap, and it is not called {headers.get('host')!r}; "
+                f"this is the admin API of hotswap, and it is not called {fields.get('host')!r}; "
                 "use its address, a loopback name, or the token",
-                {"host": headers.get("host")},
+                {"host": fields.get("host")},
             )
-        if scope["method"] not in READS and not self._origin_allowed(headers):
-            return ProblemResponse(
+        if request.method not in READS and not self._origin_allowed(fields):
+            return problem(
                 403,
                 "origin-not-allowed",
                 "a page of another origin may not change anything here",
-                {"origin": headers.get("origin"), "sec_fetch_site": headers.get("sec-fetch-site")},
+                {"origin": fields.get("origin"), "sec_fetch_site": fields.get("sec-fetch-site")},
             )
-        if scope["method"] not in READS and (problem := _judge_body(headers)) is not None:
-            return problem
-        if self._token is not None and not known and scope["path"] not in OPEN_PATHS:
-            return ProblemResponse(
+        if fields.get("upgrade", "").lower() == "websocket":
+            return problem(403, "no-websocket", "there is no WebSocket here; /v1/events has what changes")
+        if request.method not in READS and (refused := _judge_body(fields)) is not None:
+            return refused
+        if self._token is not None and not known and request.path not in OPEN_PATHS:
+            return problem(
                 401,
                 "token-required",
                 "send the token of [admin].token_file as Authorization: Bearer",
-                headers={"WWW-Authenticate": 'Bearer realm="hotswap"'},
+                fields={"WWW-Authenticate": 'Bearer realm="hotswap"'},
             )
         return None
 
-    def _host_allowed(self, authority: str | None, server: tuple[str, int | None] | None) -> bool:
-        # No browser leaves the field out, and Hypercorn gives no server address for a Unix socket.
-        if server is None or authority is None:
+    def _host_allowed(self, authority: str | None, address: str | None) -> bool:
+        # No browser leaves the field out, and no page reaches a Unix socket.
+        if address is None or authority is None:
             return True
         host = host_of(authority)
-        return is_loopback(host) or host in self._hosts or same_address(host, server[0])
+        return is_loopback(host) or host in self._hosts or same_address(host, address)
 
     @staticmethod
-    def _origin_allowed(headers: Headers) -> bool:
-        if headers.get("sec-fetch-site", "same-origin") not in SAME_SITE:
+    def _origin_allowed(fields: Mapping[str, str]) -> bool:
+        if fields.get("sec-fetch-site", "same-origin") not in SAME_SITE:
             return False
-        origin = headers.get("origin")
+        origin = fields.get("origin")
         if origin is None:
             return True
         scheme, separator, authority = origin.partition("://")
-        return bool(separator) and scheme in {"http", "https"} and authority.lower() == headers.get("host", "").lower()
+        return bool(separator) and scheme in {"http", "https"} and authority.lower() == fields.get("host", "").lower()

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from fastapi import FastAPI
-from fastapi.responses import HTMLResponse
-from starlette.responses import Response
+from proxy.control.admin.call import AnyCall, Asked, Call
+from proxy.control.admin.messages import JSON, AdminResponse
+from proxy.control.admin.parameters import Parameters
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
@@ -44,23 +44,48 @@ PAGE_FILES = (
 """The files beside the document itself."""
 
 
-def add_page(application: FastAPI) -> None:
-    """Serve the document at `/` and its files below `/page/`; they are read once, now."""
+def page_calls() -> list[AnyCall]:
+    """Give the calls for the document at `/` and its files below `/page/`; the files are read once, now."""
     folder = files("proxy.control").joinpath("page")
-    document = folder.joinpath("index.html").read_text(encoding="utf-8")
 
-    @application.get("/", summary="The page", response_class=HTMLResponse)
-    async def page() -> Response:
-        return HTMLResponse(document, headers=PAGE_FIELDS)
+    def serve(path: str, name: str, file: str, media_type: str, *, described: bool = False) -> AnyCall:
+        response = AdminResponse(
+            media_type=f"{media_type}; charset=utf-8", body=folder.joinpath(file).read_bytes(), fields=PAGE_FIELDS
+        )
 
-    def add(name: str) -> None:
-        content = folder.joinpath(name).read_bytes()
-        media_type = MEDIA_TYPES[name.rpartition(".")[2]]
+        async def act(_asked: Asked[Parameters]) -> AdminResponse:
+            return response
 
-        async def asset() -> Response:
-            return Response(content, media_type=media_type, headers=PAGE_FIELDS)
+        return Call(
+            method="GET",
+            path=path,
+            name=name,
+            summary="The page",
+            act=act,
+            takes=Parameters,
+            answers={200: media_type},
+            described=described,
+        )
 
-        application.add_api_route(f"/page/{name}", asset, methods=["GET"], include_in_schema=False)
+    page = serve("/", "page", "index.html", "text/html", described=True)
+    return [page, *(serve(f"/page/{name}", name, name, MEDIA_TYPES[name.rpartition(".")[2]]) for name in PAGE_FILES)]
 
-    for name in PAGE_FILES:
-        add(name)
+
+def description_call() -> AnyCall:
+    """Give the call for what `description` has written: to make it takes a while, in which nobody is served."""
+    content = files("proxy.control.admin").joinpath("openapi.json").read_bytes()
+    response = AdminResponse(body=content)
+
+    async def act(_asked: Asked[Parameters]) -> AdminResponse:
+        return response
+
+    return Call(
+        method="GET",
+        path="/openapi.json",
+        name="openapi",
+        summary="This document",
+        act=act,
+        takes=Parameters,
+        answers={200: JSON},
+        described=False,
+    )

@@ -7,63 +7,72 @@ down.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
 
-from proxy.control.admin.answers import JsonResponse
+from proxy.control.admin.messages import AdminResponse, write_json
 from proxy.core.errors import ConfigError, NotFound, PoolNotStarted, ProxyError, RefusalCode, Refused
 from proxy.core.printable import bounded, bounded_value
 
 MEDIA_TYPE = "application/problem+json"
 
 
-class ProblemResponse(JsonResponse):
-    """An answer whose body is a problem document."""
+def problem(
+    status: int,
+    code: str,
+    detail: str,
+    state: Mapping[str, object] | None = None,
+    *,
+    fields: Mapping[str, str] | None = None,
+) -> AdminResponse:
+    """Answer with a problem document.
 
-    media_type = MEDIA_TYPE
-
-    def __init__(
-        self,
-        status: int,
-        code: str,
-        detail: str,
-        state: Mapping[str, object] | None = None,
-        *,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        """Write it down.
-
-        Args:
-            status: of the answer.
-            code: stable, lower-case, with dashes.
-            detail: one sentence.
-            state: the facts found, ready for JSON.
-            headers: further fields of the answer.
-        """
-        document: dict[str, Any] = {
-            "type": "about:blank",
-            "title": HTTPStatus(status).phrase,
-            "status": status,
-            "code": code,
-            "detail": bounded(detail),
-            "state": bounded_value(dict(state or {})),
-        }
-        super().__init__(document, status_code=status, headers=None if headers is None else dict(headers))
+    Args:
+        status: of the answer.
+        code: stable, lower-case, with dashes.
+        detail: one sentence.
+        state: the facts found, ready for JSON.
+        fields: further fields of the answer.
+    """
+    document = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": bounded(detail),
+        "state": bounded_value(dict(state or {})),
+    }
+    return AdminResponse(status=status, media_type=MEDIA_TYPE, body=write_json(document), fields=fields or {})
 
 
-def problem_of(error: ProxyError) -> ProblemResponse:
-    """Give the answer to an error of this program."""
+class InvalidParameters(ProxyError):
+    """Parameters of a call are not of their form: each as `path` and `allowed`."""
+
+    status = 422
+
+    def __init__(self, problems: Sequence[Mapping[str, str]]) -> None:
+        super().__init__("a parameter is not of its form")
+        self.problems = tuple(problems)
+
+
+def problem_of(error: ProxyError) -> AdminResponse:
+    """Answer to an error of this program."""
     match error:
         case Refused():
-            return ProblemResponse(error.status, error.code.value, error.detail, error.state)
+            return problem(error.status, error.code.value, error.detail, error.state)
         case NotFound():
-            return ProblemResponse(error.status, error.code, error.detail, {"known": list(error.known)})
+            return problem(error.status, error.code, error.detail, {"known": list(error.known)})
         case ConfigError():
-            problems = [problem.to_json() for problem in error.problems]
-            return ProblemResponse(error.status, RefusalCode.CONFIG_INVALID.value, error.detail, {"problems": problems})
+            problems = [one.to_json() for one in error.problems]
+            return problem(error.status, RefusalCode.CONFIG_INVALID.value, error.detail, {"problems": problems})
         case PoolNotStarted():
-            state = {"pool": error.pool, "output": list(error.output)}
-            return ProblemResponse(error.status, error.code, error.detail, state)
+            return problem(error.status, error.code, error.detail, {"pool": error.pool, "output": list(error.output)})
+        case InvalidParameters():
+            return problem(error.status, "invalid-request", error.detail, {"problems": list(error.problems)})
         case _:
-            return ProblemResponse(500, "internal", error.detail)
+            return problem(500, "internal", error.detail)
+
+
+def internal_problem() -> AdminResponse:
+    """Answer after a defect, of which the log has the traceback and the caller nothing."""
+    return problem(500, "internal", "the call failed inside the proxy; its log says why")

@@ -6,22 +6,16 @@ it is cancelled it accepts nothing more, lets running calls answer for a moment,
 
 from __future__ import annotations
 
-import logging
 import socket
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import structlog
 import trio
-from hypercorn.config import Config
-from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.utils import wrap_app
 from structlog.typing import FilteringBoundLogger
 
-from proxy.control.admin.application import build_application
+from proxy.control.admin.application import Application
 from proxy.control.admin.connection import AdminConnection
-from proxy.control.admin.containment import Containment
 from proxy.control.admin.guard import Guard
 from proxy.control.admin.places import TCP_PLACES, UNIX_PLACES, Places
 from proxy.control.admin.sockets import AdminDoor, open_admin_sockets
@@ -29,9 +23,6 @@ from proxy.control.admin.verbs import Verbs
 from proxy.control.token_file import TokenFile
 from proxy.core.address import Address, TcpAddress
 from proxy.core.errors import ConfigError, Problem
-
-if TYPE_CHECKING:
-    from hypercorn.typing import AppWrapper
 
 GRACE = 2.0
 """Seconds that running calls get at the end."""
@@ -67,8 +58,7 @@ async def serve_admin(
     token = _open_token(table.token_file) if table.token_file else None
     names = [address.host for address in table.bind if isinstance(address, TcpAddress)]
     ending = trio.Event()
-    guarded = Guard(build_application(runtime, log, ending=ending), hosts=names, token=token)
-    application = wrap_app(Containment(guarded, log), 0, "asgi")  # type: ignore[arg-type]  # Hypercorn's ASGI types and Starlette's
+    application = Application(runtime, Guard(hosts=names, token=token), log, ending=ending)
     with ExitStack() as stack:
         door = door or AdminDoor()
         sockets = stack.enter_context(open_admin_sockets(table.bind, door))
@@ -124,23 +114,22 @@ class _Server:
 
     connections: trio.Nursery
 
-    def __init__(self, application: AppWrapper, log: FilteringBoundLogger) -> None:
+    def __init__(self, application: Application, log: FilteringBoundLogger) -> None:
         self._application = application
         self._log = log
-        self._config = hypercorn_config()
         self.hosting = trio.Event()
-        self._context = WorkerContext(None)
-        self._context.terminated = self._parting = _Parting()
+        self._parting = trio.Event()
         self._tcp, self._unix = Places(TCP_PLACES), Places(UNIX_PLACES)
         self._told = float("-inf")
 
     def part(self) -> None:
         """Close idle connections, and the others with the answer that is under way: another process answers now."""
-        self._parting.begin()
+        self._parting.set()
 
     def stay(self) -> None:
         """Let connections be used again."""
-        self._parting.end()
+        if self._parting.is_set():
+            self._parting = trio.Event()
 
     async def host_connections(self, ending: trio.Event) -> None:
         """Let connections live until `GRACE` seconds after the end has begun, whoever is cancelled meanwhile."""
@@ -150,7 +139,7 @@ class _Server:
             self.hosting.set()
             await ending.wait()
             nursery.cancel_scope.deadline = trio.current_time() + GRACE
-            await self._context.terminated.set()
+            self.part()
 
     async def handle(self, stream: trio.SocketStream) -> None:
         """Serve one connection, unless every place is taken by somebody who waits for an answer."""
@@ -162,7 +151,7 @@ class _Server:
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         places = self._unix if stream.socket.family == socket.AF_UNIX else self._tcp
-        connection = AdminConnection(self._application, self._config, self._context, stream, self._log)
+        connection = AdminConnection(stream, self._application, self._log, parting=self._parting)
         if not places.take(connection):
             now = trio.current_time()
             if now - self._told > EXHAUSTION_INTERVAL:
@@ -170,45 +159,6 @@ class _Server:
                 self._log.warning("admin.connections_exhausted")
             return
         try:
-            await connection.run()
+            await connection.serve()
         finally:
             places.leave(connection)
-
-
-class _Parting:
-    """What Hypercorn's connections watch for their end; unlike its own it can be told so without waiting."""
-
-    def __init__(self) -> None:
-        self._event = trio.Event()
-
-    def begin(self) -> None:
-        self._event.set()
-
-    def end(self) -> None:
-        if self._event.is_set():
-            self._event = trio.Event()
-
-    async def clear(self) -> None:
-        self.end()
-
-    async def wait(self) -> None:
-        await self._event.wait()
-
-    async def set(self) -> None:
-        self.begin()
-
-    def is_set(self) -> bool:
-        return self._event.is_set()
-
-
-def hypercorn_config() -> Config:
-    """Configure Hypercorn's connections: bounded, silent, and with our name nowhere."""
-    config = Config()
-    config.accesslog = None
-    # What it has to say comes through the standard library's logging into ours.
-    config.errorlog = logging.getLogger("hypercorn.error")
-    config.include_server_header = False
-    config.h11_max_incomplete_size = 16 * 1024
-    config.keep_alive_timeout = 30.0
-    config.read_timeout = None  # an event stream reads nothing for hours
-    return config

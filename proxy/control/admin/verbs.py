@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from proxy.core.errors import Refused
 
 
-class Answer(Protocol):
-    """What became of a reload; see `proxy.control.runtime.ReloadAnswer`."""
+class ReloadOutcome(Protocol):
+    """What became of a reload of several pools; see `proxy.control.runtime.ReloadAnswer`."""
 
     @property
     def rollouts(self) -> Sequence[Rollout]:
@@ -52,13 +52,13 @@ class Verbs(Protocol):
     def traffic(self) -> TrafficRecorder:
         """The last minutes of what was served."""
 
-    async def reload_all(self, *, trigger: str) -> Answer:
+    async def reload_all(self, *, trigger: str) -> ReloadOutcome:
         """Read the configuration again and replace every supervised backend."""
 
     async def reload_pool(self, pool: str, *, trigger: str) -> Rollout:
         """Replace every backend of one pool."""
 
-    async def reread_configuration(self, *, trigger: str = ...) -> Answer:
+    async def reread_configuration(self, *, trigger: str = ...) -> ReloadOutcome:
         """Do what SIGHUP does."""
 
     async def wait_rollout(self, rollout_id: str) -> Rollout | PastRollout:
