@@ -41,7 +41,10 @@ class Origin:
             rest = b""
             while True:
                 while b"\r\n\r\n" not in rest:
-                    data = await stream.receive_some(65536)
+                    try:
+                        data = await stream.receive_some(65536)
+                    except trio.BrokenResourceError:
+                        return  # a probe that waited too long, on a busy machine
                     if not data:
                         return
                     rest += data
