@@ -249,6 +249,8 @@ class Http2Connection:
             self.plane.poller.soon(self, self._start)
 
     def _rearm(self) -> None:
+        if self._closing:  # a place among the deadlines would keep what has ended
+            return
         poller = self.plane.poller
         # With streams under way nothing may be due of the client: then it is looked whether it is there.
         look_at = poller.now + self.listener.idle_timeout if self.streams else self._idle_at

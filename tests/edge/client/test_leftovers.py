@@ -12,7 +12,7 @@ import pytest
 from proxy.edge.loop.timers import HORIZON
 from tests.support.http2_client import connect_http2
 from tests.support.http2_frames import GET as GET_FIELDS
-from tests.support.http2_frames import raw_frame
+from tests.support.http2_frames import PREFACE, raw_frame
 from tests.support.stage import GET, OK, Line, Stage, open_stage
 
 pytestmark = pytest.mark.fail_after(20)
@@ -120,6 +120,24 @@ async def take_nothing_over_http2(stage: Stage) -> None:
     line.close()
 
 
+async def send_what_cannot_be_decoded(stage: Stage) -> None:
+    """A client whose field block is none, as large as a frame may be."""
+    for block in (b"\xff" * 16_384, b"\x82\x86\x84\x01\x01a\x00\x01x\x7f\xe1\x7c" + b"\x18\xc6" * 7_000):
+        client = await connect_http2(stage)
+        await client.send(raw_frame(1, 5, 1, block))
+        await client.wait_gone()
+        client.line.close()
+
+
+async def give_up_at_once(stage: Stage) -> None:
+    """A client that takes its requests back in the packet that brings them, until that is too much."""
+    client = await connect_http2(stage)
+    for number in range(1, 400, 2):
+        await client.send(client.write.headers(number), client.write.reset(number))
+    await client.wait_gone()
+    client.line.close()
+
+
 @pytest.mark.parametrize(
     "use",
     [
@@ -131,6 +149,8 @@ async def take_nothing_over_http2(stage: Stage) -> None:
         be_refused_over_http2,
         break_a_rule_of_http2,
         take_nothing_over_http2,
+        send_what_cannot_be_decoded,
+        give_up_at_once,
     ],
 )
 async def test_a_connection_that_has_ended_is_gone(use):
@@ -145,3 +165,17 @@ async def test_a_connection_that_has_ended_is_gone(use):
                 await stage.let_pass(2 * HORIZON)
             await stage.settle()
         assert found == Counter()
+
+
+@pytest.mark.parametrize("block", [b"\xff" * 16_384, b"\xff"], ids=["large", "small"])
+async def test_what_ends_with_its_first_bytes_has_no_place_among_the_deadlines(block: bytes):
+    """Found: it took one after its end, and a flood of such connections kept 25 KiB each for ten seconds."""
+    async with open_stage() as stage:
+        before = len(stage.plane.poller.timers)
+        client = await stage.connect()
+        await client.send(PREFACE + raw_frame(4, 0, 0) + raw_frame(1, 5, 1, block))
+        await client.wait_broken()
+        client.close()
+        await stage.wait_connections(0)
+        held = [place for place in stage.plane.poller.timers._heap if place[2] is not None]
+        assert len(held) == before
