@@ -12,7 +12,7 @@ from tests.support.siege import open_siege
 
 USED = 0.030
 """Seconds of a nominal machine's processor time that the proxy may work for the attacker while nine of ten answers of
-somebody else are waited for. Most attacks cost two milliseconds; the dearest is a flood of requests that are taken back,
+somebody else are waited for. Most attacks cost two milliseconds; the dearest is a flood of requests taken back at once,
 each of which has its line in the access log (17 ms, and 7 without the log)."""
 MEMORY = 10.0
 """MiB that may be left of an attack: lines that waited for the log leave some (7)."""
