@@ -109,8 +109,10 @@ async def test_process_1_that_was_taken_over_from_passes_signals_on(tmp_path: Pa
             while (await hotswap.status())["predecessors"]:
                 await trio.sleep(0.05)
             # It says good-bye and ends its loop; then what it had open is closed: listeners, connections, pipes.
-            while sorted(map(int, os.listdir(f"/proc/{first}/fd"))) != [0, 1, 2]:
+            # What is left is the pipe by which signals wake it.
+            while sorted(map(int, os.listdir(f"/proc/{first}/fd"))) != [0, 1, 2, 3, 4]:
                 await trio.sleep(0.02)
+            assert {os.readlink(f"/proc/{first}/fd/{number}").split(":")[0] for number in (3, 4)} == {"pipe"}
         so_far = len(hotswap.lines)
         os.kill(first, signal.SIGHUP)
         assert json.loads(await hotswap.wait_line("signal.received", after=so_far))["signal"] == "SIGHUP"

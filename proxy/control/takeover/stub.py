@@ -10,8 +10,10 @@ before it could not.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -65,10 +67,15 @@ def be_stub(directory: Path, successor: int, *, forward: Callable[[int, int], No
         The exit code of the last proxy, 1 when it was killed.
     """
     # First, because a signal that comes from now on is passed on as well.
-    waited = {*FORWARDED, signal.SIGCHLD}
-    signal.pthread_sigmask(signal.SIG_BLOCK, waited)
+    received: deque[int] = deque()
+    for number in (*FORWARDED, signal.SIGCHLD):
+        signal.signal(number, lambda number, _frame: received.append(number))
     # What it had open is the other's now: a listener that is closed there must not live on here.
     os.closerange(_FIRST_FD, os.sysconf("SC_OPEN_MAX"))
+    # Not by waiting for blocked signals: idle threads of the loop that was may be left, which do not block them, and
+    # what the kernel gives to one of those wakes nobody here.
+    awake, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     serving, code = successor, 0
     alone_since: float | None = None
     while True:
@@ -79,17 +86,27 @@ def be_stub(directory: Path, successor: int, *, forward: Callable[[int, int], No
             serving = told
         if lives(serving):
             alone_since = None
-            number = signal.sigwait(waited)
-            if number in FORWARDED:
-                with suppress(OSError):
-                    forward(read_pid(directory) or serving, number)
+            if not received:
+                _await_signal(awake, None)
+            while received:
+                signalled = received.popleft()
+                if signalled != signal.SIGCHLD:
+                    with suppress(OSError):
+                        forward(read_pid(directory) or serving, signalled)
             continue
         # If it did not say who goes on, one that was taking over may be left, and needs a moment.
         now = time.monotonic()
         alone_since = now if alone_since is None else alone_since
         if now - alone_since > SUCCESSION or not _has_children():
             return code
-        signal.sigtimedwait({signal.SIGCHLD}, 0.05)
+        _await_signal(awake, 0.05)
+
+
+def _await_signal(awake: int, timeout: float | None) -> None:
+    """Block until a signal has come, whichever thread it came to, or for so many seconds."""
+    select.select([awake], [], [], timeout)
+    with suppress(BlockingIOError):
+        os.read(awake, 4096)
 
 
 def _reap() -> dict[int, int]:

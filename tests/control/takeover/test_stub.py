@@ -58,8 +58,8 @@ async def appears(path: Path) -> None:
 
 
 async def has_closed(pid: int, fd: int) -> None:
-    """Wait until a process has closed a file."""
-    while await trio.Path(f"/proc/{pid}/fd/{fd}").exists():
+    """Wait until a process has closed a file; a pipe of its own may be there afterwards."""
+    while not os.readlink(f"/proc/{pid}/fd/{fd}").startswith("pipe:"):
         await trio.sleep(0.01)
 
 
