@@ -100,8 +100,9 @@ class AdminDoor:
         self._again.close()
 
     async def wait_open(self) -> None:
-        """Block until it is open."""
-        await self._opened.wait()
+        """Block until it is open, which it still is when this returns; at once, without a checkpoint, if it is."""
+        while not self._opened.is_set():
+            await self._opened.wait()
 
 
 @contextmanager

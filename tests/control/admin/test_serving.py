@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import resource
+import errno
+import os
+import socket
 from pathlib import Path
 
 import httpx
@@ -13,7 +15,7 @@ import trio.testing
 
 from proxy.control.admin import serving
 from proxy.control.admin.connection import ON_ITS_WAY
-from proxy.control.admin.sockets import AdminDoor
+from proxy.control.admin.sockets import AdminDoor, AdminSocket
 from proxy.control.admin.streaming import stream_events
 from proxy.control.events import EventLog
 from proxy.core.address import TcpAddress
@@ -219,21 +221,30 @@ async def test_who_had_only_connected_when_the_door_closed_may_still_ask() -> No
             assert (await asking.receive_some()).startswith(b"HTTP/1.1 200 ")
 
 
+class Short(socket.socket):
+    """A listening socket of a process that has no descriptor left for a copy of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = trio.Event()
+
+    def dup(self) -> Short:
+        """Fail, as the system would."""
+        self.asked.set()
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
 async def test_a_want_of_files_when_the_door_opens_again_ends_nothing() -> None:
     """Found: the copies of its sockets were made outside of what contains it, so the proxy would have ended."""
     door = AdminDoor()
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with structlog.testing.capture_logs() as logs:
+    with Short() as short:
         async with open_fake_proxy(door=door) as proxy:
             door.close()
             await trio.testing.wait_all_tasks_blocked()
-            # Below this limit everything is taken, whatever else of this process comes and goes.
-            resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
-            try:
-                door.open()
-                while not any(entry["event"] == "admin.restarting" for entry in logs):
-                    await trio.lowlevel.checkpoint()
-            finally:
-                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            real = door.sockets
+            door.sockets = tuple(AdminSocket(socket=short, address=one.address) for one in real)
+            door.open()
+            await short.asked.wait()
+            door.sockets = real
             async with httpx.AsyncClient(base_url=proxy.url) as client:
                 assert (await client.get("/livez")).status_code == 200
