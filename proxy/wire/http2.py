@@ -31,6 +31,8 @@ _OF_HEADS: Final = (frames.HEADERS, frames.CONTINUATION)
 
 EFFORT: Final = 256
 """What is read before others have their turn: so many small pieces of bodies, or what is as much work as they are."""
+RESET_EFFORT: Final = 16
+"""A stream that ends in the middle, as against a small piece of a body: its exchange is given up and logged."""
 PASSED_EFFORT: Final = 9
 SETTINGS_BYTES: Final = 84
 """A frame that h2 reads, and so many bytes of settings, as against a small piece of a body."""
@@ -234,6 +236,7 @@ class Http2Session(Http2Heads):
                 self.budget.take(Cost.IDLE_FRAME)
                 return
             self._drop(stream_id)
+            self._effort -= RESET_EFFORT
             # What comes together with its own end was never meant; what is given up after a while is somebody's right.
             self.budget.take(Cost.RESET if stream.reading == self._reading else Cost.CANCEL)
             self._items.append(Reset(stream_id, "the client reset the stream"))

@@ -10,12 +10,11 @@ import pytest
 from tests.support.attacker import CROWDS, KINDS, TLS_KINDS
 from tests.support.siege import open_siege
 
-USED = 0.030
+USED = 0.012
 """Seconds of a nominal machine's processor time that the proxy may work for the attacker while nine of ten answers of
-somebody else are waited for. Most attacks cost two milliseconds; the dearest is a flood of requests taken back at once,
-each of which has its line in the access log (17 ms, and 7 without the log)."""
-MEMORY = 10.0
-"""MiB that may be left of an attack: lines that waited for the log leave some (7)."""
+somebody else are waited for. Attacks cost one to three milliseconds: two slices of a turn and what is ready between."""
+MEMORY = 8.0
+"""MiB that may be left of an attack; a flood of requests, each with its line in the access log, leaves 3 or 4."""
 SECONDS = 0.6
 """How long each attack lasts."""
 

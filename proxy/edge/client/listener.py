@@ -240,9 +240,16 @@ class Listener:
         self.plane.tally.connections[self.name] = len(self.connections)
 
     def on_ready(self, events: int) -> None:
-        """Clients are waiting."""
+        """Clients are waiting: they are let in behind those who were let in before and have asked for more time."""
+        self.plane.poller.soon(self, self._accept_some)
+
+    def _accept_some(self) -> None:
+        if not self._accepting:
+            return
+        poller = self.plane.poller
+        at_a_time = 1 if poller.behind else ACCEPTS_AT_A_TIME
         for sock in tuple(self.ports.values()):
-            for _ in range(ACCEPTS_AT_A_TIME):
+            for _ in range(at_a_time):
                 if len(self.connections) >= self._limit and not self._make_room():
                     self._wait(Want.CONNECTIONS)
                     return
@@ -261,6 +268,8 @@ class Listener:
                 if not room and not self.plane.room.make():
                     self._wait(Want.DESCRIPTORS)
                     return
+                if poller.overdue():
+                    return  # the kernel tells of the others again
 
     def _wait(self, want: Want) -> None:
         """Accept nobody until there is room, and look for it."""

@@ -11,6 +11,7 @@ socket is readable and asks to be called `soon`.
 
 from __future__ import annotations
 
+import math
 import select
 import time
 from collections.abc import Callable
@@ -34,6 +35,8 @@ WRITABLE: Final = select.EPOLLOUT
 
 TURN: Final = 0.002
 """Seconds of events served before other tasks get their turn."""
+SLICE: Final = 0.0005
+"""Seconds of what was asked for `soon` before it is looked who else is ready: one busy client asks again and again."""
 EVENTS: Final = 16
 """Events asked for at once: what is served between two looks at the clock."""
 DEADLINES: Final = 0.001
@@ -64,6 +67,10 @@ class Poller:
     Args:
         clock: seconds, of any beginning.
         linger: see `LINGER`; 0 where the other side of a connection is a task of the same loop.
+
+    Attributes:
+        behind: some of those who asked to be called `soon` have not had their turn when the time was over.
+        now: the time of the clock when the events came that are being served.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic, linger: float = LINGER) -> None:
@@ -76,6 +83,8 @@ class Poller:
         self._serving = False
         self._nudge: trio.lowlevel.Task | None = None
         self.timers = Timers()
+        self.behind = False
+        self._until = math.inf
         self.turn_ends: list[Callable[[], None]] = []
         self.on_defect: Callable[[Exception, str], None] = _raise
         self.now = clock()
@@ -110,6 +119,10 @@ class Poller:
         if self._nudge is not None and not self._serving:
             trio.lowlevel.reschedule(self._nudge)
             self._nudge = None
+
+    def overdue(self) -> bool:
+        """Whether the time is over that a callback of `soon` shares with the others."""
+        return self._clock() > self._until
 
     async def serve(self) -> None:
         """Serve events and deadlines until cancelled. What is watched stays watched."""
@@ -164,7 +177,7 @@ class Poller:
                 more = False
                 break
             if self._soon:
-                self._run_soon(until)
+                self._run_soon(now + SLICE)
                 patience = 0.0 if self._soon else self._linger
             if clock() > until:
                 break
@@ -194,6 +207,8 @@ class Poller:
         clock = self._clock
         soon, self._soon = self._soon, {}
         asked = iter(soon.items())
+        self.behind = False
+        self._until = until
         for callback, handler in asked:
             try:
                 callback()
@@ -202,6 +217,7 @@ class Poller:
             if clock() > until:
                 left = dict(asked)
                 if left:
+                    self.behind = True
                     self._soon = left | self._soon
                 break
 
@@ -217,7 +233,7 @@ class Poller:
 
                 await trio.lowlevel.wait_task_rescheduled(abort)
             self.now = now = self._clock()
-            self._run_soon(now + TURN)
+            self._run_soon(now + SLICE)
             self._end_turn()
             await trio.lowlevel.checkpoint()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import resource
@@ -18,13 +19,29 @@ from proxy.core.address import TcpAddress, UnixAddress
 from proxy.core.config import LimitsTable, TlsTable
 from proxy.core.errors import ConfigError
 from proxy.core.room import client_descriptors
+from proxy.edge.client.http2_connection import Http2Connection
 from proxy.edge.client.listener import OpenListener, Want
 from proxy.edge.client.tls import AUTHORITY, open_context
 from proxy.edge.loop.sockets import bind, inherited_sockets, matches
 from tests.support.certificates import Names
+from tests.support.http2_frames import PREFACE, FrameWriter
 from tests.support.stage import GET, OK, Line, Stage, open_stage
 
 pytestmark = pytest.mark.fail_after(10)
+
+CROWD = 90
+"""Clients that come together."""
+
+
+class Costly:
+    """A clock that is moved by being looked at: everything that is done between two looks takes as long."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        """The time."""
+        self.now += 0.0003
+        return self.now
 
 
 async def test_at_the_limit_the_kernel_keeps_the_queue():
@@ -82,8 +99,9 @@ def few_descriptors(stage: Stage, *, spare: int) -> Iterator[None]:
     """Allow this process so many more descriptors for clients than it has open."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     numbers = {int(name) for name in os.listdir("/proc/self/fd")}
-    fillers = [os.dup(0) for _ in range(max(numbers) - len(numbers) + 1)]  # so that the next number is the highest
-    lowest = os.dup(0)
+    fillers = []
+    while (lowest := os.dup(0)) < max(numbers):  # so that the next number is the highest
+        fillers.append(lowest)
     os.close(lowest)
     held = stage.plane.room.held()
     limit = next(
@@ -609,3 +627,28 @@ def test_a_port_in_use_says_which():
             bind(address, where="listeners.public.bind[0]")
         assert str(address) in str(caught.value)
         assert errno.EADDRINUSE
+
+
+async def test_clients_are_let_in_no_faster_than_their_work_is_done():
+    """Found: each was told the settings at once and came again, and thousands with all their requests stood in line."""
+    write = FrameWriter()
+    burst = b"".join(write.headers(number) + write.reset(number) for number in range(1, 400, 2))
+    async with open_stage() as stage:
+        listener = stage.plane.listeners["public"]
+        poller = stage.plane.poller
+        poller._clock = Costly()
+        crowd: list[int] = []
+        poller.turn_ends.append(
+            lambda: crowd.append(sum(isinstance(client, Http2Connection) for client in listener.connections))
+        )
+        listener.pause()
+        await stage.settle()
+        clients = [await stage.connect() for _ in range(CROWD)]
+        for client in clients:
+            await client.send(PREFACE + write.settings() + burst)
+        listener.start()
+        for client in clients:
+            with contextlib.suppress(trio.BrokenResourceError):
+                while await client.read():
+                    pass
+        assert 1 < max(crowd) < CROWD / 3

@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 import trio
 
-from proxy.edge.loop.poller import DEADLINES, EVENTS, READ, TURN, Poller
+from proxy.edge.loop.poller import DEADLINES, EVENTS, READ, SLICE, TURN, Poller
 from proxy.edge.loop.timers import NEVER
 
 pytestmark = pytest.mark.fail_after(10)
@@ -160,3 +160,28 @@ def ask(poller: Poller, workers: list[Worker], pairs: list[tuple[socket.socket, 
         return work
 
     poller.soon(workers[0], go_on(iter(workers)))
+
+
+def test_who_is_ready_is_served_before_all_of_those_who_ask_again():
+    """Found: those who asked had the whole turn, and whoever came with one request waited for it twice."""
+    with opened() as (poller, hand):
+        left, right = socket.socketpair()
+        with left, right:
+            ready = Worker(hand)
+            poller.watch(left.fileno(), ready, READ)
+            workers = [Worker(hand) for _ in range(MANY)]
+            ask(poller, workers, [], "soon, all at once")
+            poller._run_soon(hand.now)
+            behind = poller.behind
+            right.send(b"x")
+            poller._turn()
+            assert ready.calls
+            before, hand.now = hand.now, hand.now + 1
+            right.send(b"x")
+            poller._turn()
+            assert sum(worker.calls for worker in workers) < MANY
+            assert hand.now - before - 1 <= TURN + SLICE + (EVENTS + 1) * WORK
+        while poller._turn():
+            pass
+        assert (behind, poller.behind) == (True, False)
+        assert [worker.calls for worker in workers] == [1] * MANY
