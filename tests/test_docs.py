@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from backends.demo.welcome import TEXT
-from proxy.cli.group import VERBS
+from demo.welcome import TEXT
+from hotswap.cli.group import VERBS
 from tests.support.documented import Elsewhere, Typed, missing_line, steps
 from tests.support.reader import lay_checkout, open_reader
 

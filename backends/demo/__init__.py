@@ -1,6 +1,6 @@
 """The demo: a small notes app that shows what a rollout looks like from inside a backend.
 
-Run it with any ASGI server on asyncio as `backends.demo:app`. It uses nothing but the standard library and keeps
+Run it with any ASGI server on asyncio as `demo:app`. It uses nothing but the standard library and keeps
 its data in one SQLite file that many processes may open at once (WAL); or in PostgreSQL, by psycopg. It says aloud
 in which order it shuts down.
 
@@ -15,6 +15,6 @@ Environment (all optional):
 
 from __future__ import annotations
 
-from backends.demo.application import app
+from demo.application import app
 
 __all__ = ["app"]

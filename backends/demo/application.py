@@ -18,11 +18,11 @@ from dataclasses import asdict
 from http import HTTPStatus
 from pathlib import Path
 
-from backends.demo.asgi import ClientGone, Problem, Receive, Request, Scope, Send
-from backends.demo.identity import Identity, load_identity
-from backends.demo.opening import open_store
-from backends.demo.page import PAGE
-from backends.demo.store import Store
+from demo.asgi import ClientGone, Problem, Receive, Request, Scope, Send
+from demo.identity import Identity, load_identity
+from demo.opening import open_store
+from demo.page import PAGE
+from demo.store import Store
 
 STREAM_LINE = 16
 """Bytes of a line of `/stream`: its number from 0 in 15 digits, and a line feed."""
@@ -229,4 +229,4 @@ def _say(line: str) -> None:
 
 
 app = Demo()
-"""The application, for `uvicorn backends.demo:app` and its like."""
+"""The application, for `uvicorn demo:app` and its like."""

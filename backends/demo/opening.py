@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from backends.demo.store import Store
+from demo.store import Store
 
 
 async def open_store(environment: Mapping[str, str], *, name: str) -> Store:
@@ -22,10 +22,10 @@ async def open_store(environment: Mapping[str, str], *, name: str) -> Store:
     url = environment.get("DATABASE_URL")
     if url:
         try:
-            from backends.demo.postgres_store import PostgresStore
+            from demo.postgres_store import PostgresStore
         except ImportError as error:
             raise ImportError(f"DATABASE_URL needs psycopg (pip install 'hotswap[postgresql]'): {error}") from error
         return await PostgresStore.open(url, name=name)
-    from backends.demo.sqlite_store import SqliteStore
+    from demo.sqlite_store import SqliteStore
 
     return await SqliteStore.open(Path(environment.get("DEMO_DATABASE") or "notes.sqlite3"))

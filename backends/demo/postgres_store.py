@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 
-from backends.demo.store import LedgerTotals, Note
+from demo.store import LedgerTotals, Note
 
 CONNECTIONS = 3
 """How many a backend has; a statement waits until one is free."""

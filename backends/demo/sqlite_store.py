@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from backends.demo.store import LedgerTotals, Note
+from demo.store import LedgerTotals, Note
 
 BUSY_TIMEOUT = 5.0
 """Seconds that a statement waits for the lock of another process."""

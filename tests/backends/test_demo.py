@@ -17,7 +17,7 @@ from tests.support.client import fetch, open_connection
 def run_demo(directory: Path, **environment: str) -> AbstractAsyncContextManager[RunningBackend]:
     """The demo under uvicorn, on an inherited socket."""
     return run_backend(
-        *("-m", "uvicorn", "backends.demo:app", "--fd", "3", "--no-access-log"),
+        *("-m", "uvicorn", "demo:app", "--fd", "3", "--no-access-log"),
         directory=directory,
         environment=environment,
     )

@@ -10,7 +10,7 @@ import h11
 import pytest
 import trio
 
-from backends.faulty import CONTRADICTIONS
+from faulty.faults import CONTRADICTIONS
 from tests.support.backend import RunningBackend, run_backend
 from tests.support.client import fetch, open_connection
 from tests.support.trouble import CutShort
@@ -18,7 +18,7 @@ from tests.support.trouble import CutShort
 
 def run_faulty(directory: Path, *arguments: str) -> AbstractAsyncContextManager[RunningBackend]:
     """A faulty backend on an inherited socket."""
-    return run_backend("-m", "backends.faulty", *arguments, directory=directory)
+    return run_backend("-m", "faulty", *arguments, directory=directory)
 
 
 async def ended(backend: RunningBackend) -> int:

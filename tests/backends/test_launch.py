@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from backends import launch
+from hotswap_backends import launch
 
 REPORT = "import os; print(os.getpid(), os.getcwd(), os.environ.get('LISTEN_PID'))"
 

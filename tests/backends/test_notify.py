@@ -11,7 +11,7 @@ import sys
 import pytest
 import trio
 
-from backends import notify
+from hotswap_backends import notify
 
 
 @pytest.fixture
@@ -178,6 +178,8 @@ async def test_requests_pass_unchanged(heard):
 
 def test_a_wsgi_app_is_ready_when_its_module_is_loaded(heard):
     """And stopping when its interpreter ends."""
-    program = "from backends.notify import notifying_wsgi\ndef app(*_): return []\nassert notifying_wsgi(app) is app"
+    program = (
+        "from hotswap_backends.notify import notifying_wsgi\ndef app(*_): return []\nassert notifying_wsgi(app) is app"
+    )
     subprocess.run([sys.executable, "-c", program], check=True)
     assert heard() == [["READY=1"], ["STOPPING=1"]]

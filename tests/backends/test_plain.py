@@ -12,7 +12,7 @@ from tests.support.client import Target, fetch, open_connection
 
 async def test_every_path_answers_as_its_documentation_says(tmp_path: Path):
     """One connection, all paths, framing checked by h11."""
-    async with run_backend("-m", "backends.plain", directory=tmp_path) as backend:
+    async with run_backend("-m", "faulty.plain", directory=tmp_path) as backend:
         async with open_connection(backend.target) as client:
             assert (await client.request("GET", "/")).expect().body == b"hello\n"
             (await client.request("GET", "/healthz")).expect()
@@ -33,7 +33,7 @@ async def test_every_path_answers_as_its_documentation_says(tmp_path: Path):
 
 async def test_notify_says_ready_and_stopping(tmp_path: Path):
     """READY=1 comes when it serves, STOPPING=1 when it no longer does."""
-    async with run_backend("-m", "backends.plain", "--notify", directory=tmp_path) as backend:
+    async with run_backend("-m", "faulty.plain", "--notify", directory=tmp_path) as backend:
         await backend.wait_notice(b"READY=1")
         assert await backend.stop() == 0
         await backend.wait_notice(b"STOPPING=1")
@@ -42,14 +42,14 @@ async def test_notify_says_ready_and_stopping(tmp_path: Path):
 async def test_it_listens_where_it_is_told(tmp_path: Path):
     """A unix path instead of the inherited socket."""
     path = tmp_path / "own.sock"
-    async with run_backend("-m", "backends.plain", "--unix", str(path), directory=tmp_path) as backend:
+    async with run_backend("-m", "faulty.plain", "--unix", str(path), directory=tmp_path) as backend:
         await backend.wait_line("serving")
         (await fetch(Target(address=path), "/healthz")).expect()
 
 
 async def test_stopping_finishes_what_is_inside(tmp_path: Path):
     """SIGTERM in the middle of a response: the response is complete, then the process ends with 0."""
-    async with run_backend("-m", "backends.plain", directory=tmp_path) as backend:
+    async with run_backend("-m", "faulty.plain", directory=tmp_path) as backend:
         async with open_connection(backend.target) as client:
             await client.send_head("GET", "/stream?lines=20&seconds=0.5")
             await client.send_end()

@@ -19,9 +19,7 @@ READY = "The demo is ready."
 async def welcome(port: int, patience: float) -> str:
     """Run it, and give what it printed."""
     options = ("--admin", f"http://127.0.0.1:{port}", "--patience", str(patience))
-    done = await trio.run_process(
-        [sys.executable, "-m", "backends.demo.welcome", *options], cwd=REPOSITORY, capture_stdout=True
-    )
+    done = await trio.run_process([sys.executable, "-m", "demo.welcome", *options], cwd=REPOSITORY, capture_stdout=True)
     return done.stdout.decode()
 
 
@@ -30,7 +28,7 @@ async def test_it_waits_until_the_proxy_is_ready_and_says_what_to_try(tmp_path: 
     config = (
         f'[admin]\nbind = ["unix:{tmp_path}/admin.sock", "127.0.0.1:0"]\n'
         '[listeners.public]\nbind = ["127.0.0.1:0"]\n[[routes]]\npool = "web"\n'
-        + command_pool(tmp_path, "backends.faulty", "slow-start", "--seconds", "1")
+        + command_pool(tmp_path, "faulty", "slow-start", "--seconds", "1")
     )
     async with run_hotswap(config, tmp_path, wait_ready=False) as hotswap:
         line = await hotswap.wait_line("admin.listening")
@@ -47,7 +45,7 @@ def test_what_it_says_fits_the_demo() -> None:
     recipe = subprocess.run(
         ["make", "--dry-run", "--always-make", "demo"], cwd=REPOSITORY, capture_output=True, text=True, check=True
     ).stdout
-    assert "-m backends.demo.welcome" in recipe
+    assert "-m demo.welcome" in recipe
     assert "hotswap run conf/demo.toml" in recipe
     text = (REPOSITORY / "backends" / "demo" / "welcome.py").read_text(encoding="utf-8")
     demo = tomllib.loads((REPOSITORY / "conf" / "demo.toml").read_text(encoding="utf-8"))

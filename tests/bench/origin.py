@@ -64,7 +64,7 @@ def open_origin(directory: Path, *, processors: Collection[int], demo: bool) -> 
     stream = Command(argv=(sys.executable, "-m", "tests.bench.stream_origin", str(stream_socket)))
     uvicorn = Command(
         argv=(
-            *(sys.executable, "-m", "uvicorn", "backends.demo:app", "--uds", str(demo_socket)),
+            *(sys.executable, "-m", "uvicorn", "demo:app", "--uds", str(demo_socket)),
             *("--no-access-log", "--log-level", "warning", "--timeout-keep-alive", "600"),
         ),
         environment={"DEMO_DATABASE": str(directory / "notes.sqlite3")},
@@ -91,7 +91,7 @@ def open_origin(directory: Path, *, processors: Collection[int], demo: bool) -> 
 
 def find_demo() -> bool:
     """Tell whether the project's demo app is there and uvicorn can run it."""
-    return all(importlib.util.find_spec(name) is not None for name in ("uvicorn", "backends.demo"))
+    return all(importlib.util.find_spec(name) is not None for name in ("uvicorn", "demo"))
 
 
 def _write_file(path: Path, size: int) -> None:

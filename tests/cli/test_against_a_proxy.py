@@ -10,8 +10,8 @@ import pytest
 import trio
 from pydantic import TypeAdapter
 
-from proxy.control.admin import documents
-from proxy.core.report import RolloutReport
+from hotswap.control.admin import documents
+from hotswap.core.report import RolloutReport
 from tests.support.hotswap import Ran, run_hotswap
 
 CONFIGURATION = f"""
@@ -23,7 +23,7 @@ pool = "web"
 
 [pools.web]
 server = "command"
-command = ["{sys.executable}", "-m", "backends.plain", "--boot-seconds", "0.1"]
+command = ["{sys.executable}", "-m", "faulty.plain", "--boot-seconds", "0.1"]
 directory = "{Path(__file__).parents[2]}"
 """
 
@@ -121,8 +121,8 @@ async def test_an_abort_ends_a_rollout_and_whoever_waits_for_it(tmp_path: Path) 
 async def test_a_rollout_that_fails_leaves_a_pool_that_can_be_repaired(tmp_path: Path) -> None:
     """Exit code 4 with the last lines, then `unlock`."""
     new_code = tmp_path / "new_code.py"
-    new_code.write_text("from backends.plain import main\nmain()\n")
-    config = CONFIGURATION.replace('"-m", "backends.plain", "--boot-seconds", "0.1"', f'"{new_code}"')
+    new_code.write_text("from faulty.plain import main\nmain()\n")
+    config = CONFIGURATION.replace('"-m", "faulty.plain", "--boot-seconds", "0.1"', f'"{new_code}"')
     environment = {"PYTHONPATH": str(Path(__file__).parents[2])}
     async with run_hotswap(config, tmp_path, environment=environment) as hotswap:
         new_code.write_text("import sys\nsys.exit('the catalogue \\x1b[31mis empty')\n")
@@ -133,6 +133,6 @@ async def test_a_rollout_that_fails_leaves_a_pool_that_can_be_repaired(tmp_path:
         assert "LOCKED" in (await hotswap.command("status")).stdout
         locked = await hotswap.command("reload")
         assert (locked.code, "refused: pool-locked" in locked.stderr) == (3, True)
-        new_code.write_text("from backends.plain import main\nmain()\n")
+        new_code.write_text("from faulty.plain import main\nmain()\n")
         assert (await hotswap.command("unlock", "web")).code == 0
         assert (await hotswap.command("reload")).code == 0

@@ -24,7 +24,7 @@ async def proxy() -> AsyncIterator[FakeProxy]:
 
 async def shell(program: str, script: str, folder: Path, **variables: str) -> str:
     """Run a script in a shell that finds this hotswap in PATH."""
-    (folder / "hotswap").write_text(f'#!/bin/sh\nexec {sys.executable} -m proxy.cli "$@"\n')
+    (folder / "hotswap").write_text(f'#!/bin/sh\nexec {sys.executable} -m hotswap "$@"\n')
     (folder / "hotswap").chmod(0o755)
     path = f"{folder}:{os.environ['PATH']}"
     given = environment(PATH=path, HOME=str(folder), XDG_CONFIG_HOME=str(folder), **variables)

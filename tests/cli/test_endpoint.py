@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.cli.endpoint import find_endpoint, parse_admin_url
-from proxy.cli.exits import CommandError
-from proxy.core.address import Address, TcpAddress, UnixAddress
+from hotswap.cli.endpoint import find_endpoint, parse_admin_url
+from hotswap.cli.exits import CommandError
+from hotswap.core.address import Address, TcpAddress, UnixAddress
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,8 @@ def test_who_is_told_where_the_proxy_is_makes_no_models(tmp_path: Path, text: st
     """They are most of what a verb would cost; without a token to look up, what a file says does not matter."""
     path = write(tmp_path, text)
     program = (
-        "import sys; from pathlib import Path; import proxy.cli.group; from proxy.cli.endpoint import find_endpoint;"
+        "import sys; from pathlib import Path; import hotswap.cli.group;"
+        "from hotswap.cli.endpoint import find_endpoint;"
         "endpoint = find_endpoint(None, None, None, environ={'HOTSWAP_ADMIN': 'unix:/run/admin.sock'});"
         "named = find_endpoint('unix:/run/admin.sock', Path(sys.argv[1]), None, environ={});"
         "print(endpoint.addresses == named.addresses, named.token, 'pydantic' in sys.modules)"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.hotswap import REPOSITORY, run_hotswap
+from tests.support.hotswap import SOURCES, run_hotswap
 from tests.support.pools import command_pool, listeners
 
 
@@ -34,9 +34,9 @@ def close(*descriptors: int) -> Callable[[], None]:
 
 
 def hotswap(*arguments: str, before: Callable[[], None], **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {"PYTHONPATH": str(REPOSITORY), "PATH": os.environ["PATH"], "NO_COLOR": "1", **variables}
+    environment = {"PYTHONPATH": SOURCES, "PATH": os.environ["PATH"], "NO_COLOR": "1", **variables}
     return subprocess.run(
-        [sys.executable, "-m", "proxy.cli", *arguments],
+        [sys.executable, "-m", "hotswap", *arguments],
         preexec_fn=before,
         env=environment,
         text=True,
@@ -50,7 +50,7 @@ def hotswap(*arguments: str, before: Callable[[], None], **variables: str) -> su
 
 async def test_in_a_deleted_directory_a_proxy_is_found_by_its_address(tmp_path: Path) -> None:
     """A deploy script may stand in a release that was removed; the file can be named by its whole path as well."""
-    async with run_hotswap(listeners() + command_pool(tmp_path, "backends.plain"), tmp_path) as proxy:
+    async with run_hotswap(listeners() + command_pool(tmp_path, "faulty.plain"), tmp_path) as proxy:
         for how in (("--admin", f"unix:{proxy.admin.path}"), ("--config", str(proxy.config))):
             done = hotswap("status", "--json", *how, before=leave)
             assert done.returncode == 0, done.stderr
@@ -78,7 +78,7 @@ def test_in_a_deleted_directory_the_reason_is_the_right_one(arguments: tuple[str
 @pytest.mark.parametrize("descriptors", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
 def test_closed_streams_are_nobodys_place(descriptors: tuple[int, ...], tmp_path: Path) -> None:
     """What is opened next would be written to; the verb does its work all the same."""
-    (tmp_path / "hotswap.toml").write_text(listeners() + command_pool(tmp_path, "backends.plain"), encoding="utf-8")
+    (tmp_path / "hotswap.toml").write_text(listeners() + command_pool(tmp_path, "faulty.plain"), encoding="utf-8")
     done = hotswap("check", str(tmp_path / "hotswap.toml"), before=close(*descriptors))
     assert done.returncode == 0, done.stderr
 
@@ -88,7 +88,7 @@ async def test_a_directory_whose_name_is_not_utf8_is_a_directory(tmp_path: Path,
     """The proxy runs there, and its state can be printed, for programs too."""
     directory = tmp_path / os.fsdecode(b"caf\xe9")
     directory.mkdir()
-    text = '[admin]\nbind = ["unix:admin.sock"]\n' + listeners() + command_pool(tmp_path, "backends.plain")
+    text = '[admin]\nbind = ["unix:admin.sock"]\n' + listeners() + command_pool(tmp_path, "faulty.plain")
     async with run_hotswap(text, directory) as proxy:
         how = ("--admin", f"unix:{proxy.admin.path}")
         done = hotswap("status", "--json", *how, before=leave, PYTHONIOENCODING=encoding)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from proxy.core.errors import RefusalCode, Refused
-from proxy.core.lifecycle import BackendState
+from hotswap.core.errors import RefusalCode, Refused
+from hotswap.core.lifecycle import BackendState
 from tests.support.command_line import Result, cli
 from tests.support.fake_runtime import CONFIGURATION, FakeProxy, open_fake_proxy
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from proxy.cli.picture import CELLS, bar, phase_shares, usual_seconds
-from proxy.core.step_table import StepState
+from hotswap.cli.picture import CELLS, bar, phase_shares, usual_seconds
+from hotswap.core.step_table import StepState
 
 USUAL = {"starting": 1.0, "draining": 1.0, "stopping": 1.0}
 

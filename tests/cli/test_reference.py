@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from proxy.cli.group import VERBS, load_verb
+from hotswap.cli.group import VERBS, load_verb
 from tests.support.command_line_reference import PAGE, write_page
 
 CONTRACT = """

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 
-from proxy.core.errors import PoolNotStarted, RefusalCode, Refused
+from hotswap.core.errors import PoolNotStarted, RefusalCode, Refused
 from tests.support.command_line import Result, cli, on_terminal
 from tests.support.fake_runtime import FakeProxy, open_fake_proxy
 

@@ -111,10 +111,10 @@ def test_a_start_loads_nothing_that_no_proxy_needs() -> None:
     """What is left out is missed by nobody, and there again afterwards."""
     loaded = (
         "import sys\n"
-        "from proxy.cli.loading import leaving_out\n"
+        "from hotswap.cli.loading import leaving_out\n"
         "with leaving_out('rich', 'twisted', 'sys'):\n"
-        "    import proxy.control.process\n"
-        "unwanted = 'rich', 'fastapi', 'starlette', 'hypercorn', 'twisted', 'proxy.control.admin.documents'\n"
+        "    import hotswap.control.process\n"
+        "unwanted = 'rich', 'fastapi', 'starlette', 'hypercorn', 'twisted', 'hotswap.control.admin.documents'\n"
         "print([name for name in unwanted if name in sys.modules])\n"
         "import rich.console\n"
     )

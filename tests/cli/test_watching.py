@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 
-from proxy.cli.watching import event_line
+from hotswap.cli.watching import event_line
 from tests.support.command_line import cli, command, environment, on_terminal
 from tests.support.fake_runtime import FakeProxy, open_fake_proxy
 

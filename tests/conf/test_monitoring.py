@@ -10,8 +10,8 @@ from pathlib import Path
 
 import trio
 
-from proxy.control.telemetry.metrics import HotswapCollector
-from proxy.core.tally import Tally
+from hotswap.control.telemetry.metrics import HotswapCollector
+from hotswap.core.tally import Tally
 from tests.support.hotswap import run_hotswap
 from tests.support.pools import command_pool, listeners
 from tests.support.tools import require_tool
@@ -84,7 +84,7 @@ def test_prometheus_accepts_the_alerts_and_they_fire() -> None:
 async def test_prometheus_finds_nothing_to_complain_of_in_the_metrics_of_a_running_proxy(tmp_path: Path) -> None:
     """Names, types and help texts, after requests, a rollout and a refusal."""
     promtool = require_tool("promtool", package="prometheus")
-    async with run_hotswap(listeners() + command_pool(tmp_path, "backends.plain"), tmp_path) as hotswap:
+    async with run_hotswap(listeners() + command_pool(tmp_path, "faulty.plain"), tmp_path) as hotswap:
         (await hotswap.fetch("/healthz")).expect()
         assert (await hotswap.rollout())["outcome"] == "done"
         assert (await hotswap.admin.reload("web", wait=False)).status == 202

@@ -8,7 +8,7 @@ from pathlib import Path
 import jsonschema_rs
 import pytest
 
-from proxy.core.config import configuration_schema
+from hotswap.core.config import configuration_schema
 from tests.support.command_line import run_cli
 
 ROOT = Path(__file__).parents[2]

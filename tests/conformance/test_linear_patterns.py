@@ -35,7 +35,7 @@ def module_names() -> Iterator[str]:
     """All modules of the program, but those that run when they are imported, and the demo."""
     for package in (proxy, backends):
         for found in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-            if not found.name.endswith("__main__") and not found.name.startswith("backends.demo"):
+            if not found.name.endswith("__main__") and not found.name.startswith("demo"):
                 yield found.name
 
 

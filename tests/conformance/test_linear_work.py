@@ -27,25 +27,25 @@ from hpack import Encoder
 from hpack.exceptions import HPACKError
 from hpack.hpack import encode_integer
 
-from proxy.core.access_log import combined_line, json_line
-from proxy.core.config import RouteTable
-from proxy.core.errors import BadRequest
-from proxy.core.forwarding import Peer, write_request
-from proxy.core.messages import Field, RequestHead
-from proxy.core.printable import escape_controls
-from proxy.core.quantities import parse_duration, parse_size
-from proxy.core.routing import Router
-from proxy.edge.upstream.replay import Replay
-from proxy.processes.notification import parse_notification
-from proxy.processes.output import LineSplitter
-from proxy.wire.chunked import ChunkedReader, ChunkError
-from proxy.wire.field_compression import FieldDecoder
-from proxy.wire.handover import HEAD_BYTES, FrameReader, FrameType, FrameWriter, HandoverBroken
-from proxy.wire.http1 import RequestParser
-from proxy.wire.http1_response import ResponseParser
-from proxy.wire.http2_fields import read_request
-from proxy.wire.proxy_protocol import ProxyProtocolError, parse_proxy_header
-from proxy.wire.websocket import FrameTracker
+from hotswap.core.access_log import combined_line, json_line
+from hotswap.core.config import RouteTable
+from hotswap.core.errors import BadRequest
+from hotswap.core.forwarding import Peer, write_request
+from hotswap.core.messages import Field, RequestHead
+from hotswap.core.printable import escape_controls
+from hotswap.core.quantities import parse_duration, parse_size
+from hotswap.core.routing import Router
+from hotswap.edge.upstream.replay import Replay
+from hotswap.processes.notification import parse_notification
+from hotswap.processes.output import LineSplitter
+from hotswap.wire.chunked import ChunkedReader, ChunkError
+from hotswap.wire.field_compression import FieldDecoder
+from hotswap.wire.handover import HEAD_BYTES, FrameReader, FrameType, FrameWriter, HandoverBroken
+from hotswap.wire.http1 import RequestParser
+from hotswap.wire.http1_response import ResponseParser
+from hotswap.wire.http2_fields import read_request
+from hotswap.wire.proxy_protocol import ProxyProtocolError, parse_proxy_header
+from hotswap.wire.websocket import FrameTracker
 
 Work = Callable[[], object]
 

@@ -10,10 +10,10 @@ import pytest
 import structlog.testing
 from structlog.typing import FilteringBoundLogger
 
-from proxy.control.cautions import find_cautions, tell_cautions
-from proxy.control.configuration import load_configuration
-from proxy.core.config import Configuration
-from proxy.core.room import client_descriptors
+from hotswap.control.cautions import find_cautions, tell_cautions
+from hotswap.control.configuration import load_configuration
+from hotswap.core.config import Configuration
+from hotswap.core.room import client_descriptors
 from tests.support.certificates import Names
 from tests.support.pools import table
 

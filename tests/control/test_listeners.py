@@ -13,12 +13,12 @@ import pytest
 import structlog
 import trio
 
-from proxy.control.listeners import Listeners
-from proxy.core.address import TcpAddress
-from proxy.core.config import ListenerTable
-from proxy.core.errors import ConfigError
-from proxy.core.tally import Tally
-from proxy.edge.dataplane import DataPlane
+from hotswap.control.listeners import Listeners
+from hotswap.core.address import TcpAddress
+from hotswap.core.config import ListenerTable
+from hotswap.core.errors import ConfigError
+from hotswap.core.tally import Tally
+from hotswap.edge.dataplane import DataPlane
 from tests.support.own_address import own_address
 from tests.support.plane import KeptLog
 

@@ -1,4 +1,4 @@
-"""`proxy.control.memory`: what is free goes back to the system."""
+"""`hotswap.control.memory`: what is free goes back to the system."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from proxy.control.memory import SPARE, SpareMemory
+from hotswap.control.memory import SPARE, SpareMemory
 
 PIECE = 48 * 1024
 ROUNDS = 3

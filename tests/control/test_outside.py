@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from proxy.control import outside
-from proxy.control.configuration import load_configuration
-from proxy.control.outside import ReadTooSlow, read_file, read_within
-from proxy.control.pools.compatibility import read_file as read_number
-from proxy.control.pools.release import read_environment_file
-from proxy.control.token_file import TokenFile
-from proxy.core.compatibility import Unreadable
-from proxy.core.errors import ConfigError
+from hotswap.control import outside
+from hotswap.control.configuration import load_configuration
+from hotswap.control.outside import ReadTooSlow, read_file, read_within
+from hotswap.control.pools.compatibility import read_file as read_number
+from hotswap.control.pools.release import read_environment_file
+from hotswap.control.token_file import TokenFile
+from hotswap.core.compatibility import Unreadable
+from hotswap.core.errors import ConfigError
 from tests.support.certificates import issue_certificate
 from tests.support.pools import listeners
 

@@ -11,9 +11,9 @@ import structlog
 import trio
 import trio.testing
 
-from proxy.control.configuration import load_configuration
-from proxy.control.premises import WATCH_INTERVAL, Premises
-from proxy.core.errors import ConfigError
+from hotswap.control.configuration import load_configuration
+from hotswap.control.premises import WATCH_INTERVAL, Premises
+from hotswap.core.errors import ConfigError
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import sys
 
 import pytest
 
-from proxy.control.configuration import load_configuration
-from proxy.control.privileges import drop_privileges, identity_of, look_as_user, owner_of_state
-from proxy.core.errors import ConfigError
+from hotswap.control.configuration import load_configuration
+from hotswap.control.privileges import drop_privileges, identity_of, look_as_user, owner_of_state
+from hotswap.core.errors import ConfigError
 from tests.support.hotswap import REPOSITORY
 from tests.support.pools import command_pool, listeners
 
@@ -53,7 +53,7 @@ def test_root_becomes_the_user_for_good_and_hands_the_state_over(tmp_path):
     os.link(tmp_path / "precious", tmp_path / "second-name")
     script = (
         "import os, sys, pathlib\n"
-        "from proxy.control.privileges import drop_privileges\n"
+        "from hotswap.control.privileges import drop_privileges\n"
         "drop_privileges('nobody', state_dir=pathlib.Path(sys.argv[1]), access_log=sys.argv[2])\n"
         "print(os.getresuid(), os.getresgid())\n"
         "try:\n    os.setuid(0)\n"
@@ -85,11 +85,11 @@ def test_a_python_that_the_user_may_not_execute_is_a_problem(tmp_path):
     config.write_text(
         f'[proxy]\nuser = "nobody"\nstate_dir = "state"\n[admin]\nbind = ["unix:{tmp_path}/admin.sock"]\n'
         + listeners()
-        + command_pool(tmp_path, "backends.plain"),
+        + command_pool(tmp_path, "faulty.plain"),
         encoding="utf-8",
     )
     done = subprocess.run(
-        [python, "-m", "proxy.cli", "run", config],
+        [python, "-m", "hotswap", "run", config],
         env={"PYTHONPATH": os.pathsep.join([str(REPOSITORY), *filter(None, sys.path)]), "NO_COLOR": "1"},
         capture_output=True,
         text=True,
@@ -105,5 +105,5 @@ def test_a_python_that_the_user_may_not_execute_is_a_problem(tmp_path):
 def test_who_stays_who_it_is_needs_no_look(tmp_path):
     """The files were read already."""
     config = tmp_path / "hotswap.toml"
-    config.write_text(listeners() + command_pool(tmp_path, "backends.plain"), encoding="utf-8")
+    config.write_text(listeners() + command_pool(tmp_path, "faulty.plain"), encoding="utf-8")
     assert look_as_user(load_configuration(config), config) == ()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.control.processors import usable_processors
+from hotswap.control.processors import usable_processors
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from proxy.control.takeover.takeovers import refuse_takeover
-from proxy.control.telemetry.status import summarise
-from proxy.core.errors import ConfigError, RefusalCode, Refused, UnknownPool, UnknownRollout, UnknownSlot
+from hotswap.control.takeover.takeovers import refuse_takeover
+from hotswap.control.telemetry.status import summarise
+from hotswap.core.errors import ConfigError, RefusalCode, Refused, UnknownPool, UnknownRollout, UnknownSlot
 from tests.support.client import Response
 from tests.support.hotswap import living
 from tests.support.pools import command_pool, listeners, table
@@ -21,7 +21,7 @@ from tests.support.runtime_stage import RunningRuntime, open_runtime
 
 def web(directory: Path, *command: str, **settings: str) -> str:
     """A listener, a route and a pool "web" of two backends."""
-    return listeners() + command_pool(directory, *(command or ("backends.plain",)), **settings)
+    return listeners() + command_pool(directory, *(command or ("faulty.plain",)), **settings)
 
 
 def pids(running: RunningRuntime) -> list[int]:
@@ -44,7 +44,7 @@ async def test_it_serves_when_it_says_that_it_has_booted(tmp_path):
 
 async def test_requests_that_come_while_the_pools_boot_are_held(tmp_path):
     """The port is open from the beginning, and nobody is turned away."""
-    config = web(tmp_path, "backends.plain", "--boot-seconds", "0.5")
+    config = web(tmp_path, "faulty.plain", "--boot-seconds", "0.5")
     async with open_runtime(config, tmp_path, booted=False) as running:
         await running.wait(lambda: "backend.added" in running.kinds())
         assert not running.runtime.ready()
@@ -168,7 +168,7 @@ async def test_a_second_stop_is_at_once(tmp_path):
 
 async def test_stopping_while_it_boots_ends_it(tmp_path):
     """Backends that are still starting are not waited for."""
-    config = web(tmp_path, "backends.plain", "--boot-seconds", "60")
+    config = web(tmp_path, "faulty.plain", "--boot-seconds", "60")
     async with open_runtime(config, tmp_path, booted=False) as running:
         await running.wait(lambda: running.kinds().count("backend.added") == 2)
         processes = pids(running)
@@ -178,7 +178,7 @@ async def test_stopping_while_it_boots_ends_it(tmp_path):
 async def test_stopping_in_the_middle_of_a_rollout_aborts_it(tmp_path):
     """Its report says why, and nothing of it is left."""
     async with open_runtime(web(tmp_path), tmp_path) as running:
-        running.write(web(tmp_path, "backends.plain", "--boot-seconds", "60"))
+        running.write(web(tmp_path, "faulty.plain", "--boot-seconds", "60"))
         rollout = await running.runtime.reload_pool("web", trigger="test")
         await running.wait(lambda: running.kinds().count("backend.added") == 3)
         processes = pids(running)
@@ -192,7 +192,7 @@ async def test_an_abort_by_an_operator_ends_the_rollout(tmp_path):
     """The id of it is the answer, and None when none runs."""
     async with open_runtime(web(tmp_path), tmp_path) as running:
         assert running.runtime.abort("web") is None
-        running.write(web(tmp_path, "backends.plain", "--boot-seconds", "60"))
+        running.write(web(tmp_path, "faulty.plain", "--boot-seconds", "60"))
         rollout = await running.runtime.reload_pool("web", trigger="test")
         await running.wait(lambda: running.kinds().count("backend.added") == 3)
         with pytest.raises(Refused) as refusal:

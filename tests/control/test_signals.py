@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import trio
 
-from proxy.control.signals import serve_signals
-from proxy.core.errors import RefusalCode, Refused
+from hotswap.control.signals import serve_signals
+from hotswap.core.errors import RefusalCode, Refused
 from tests.support.pool_stage import captured_log
 
 

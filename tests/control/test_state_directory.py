@@ -9,8 +9,8 @@ import stat
 
 import pytest
 
-from proxy.control.state_directory import open_state_directory
-from proxy.core.errors import BackendError, ConfigError
+from hotswap.control.state_directory import open_state_directory
+from hotswap.core.errors import BackendError, ConfigError
 
 CONFIG = "/srv/shop/hotswap.toml"
 

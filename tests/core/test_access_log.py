@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.access_log import combined_line, combined_time, json_line, json_time
+from hotswap.core.access_log import combined_line, combined_time, json_line, json_time
 
 
 def line(**changed: object) -> bytes:

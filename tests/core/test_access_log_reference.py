@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from proxy.core.access_log import json_line
+from hotswap.core.access_log import json_line
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "access-log.md"
 

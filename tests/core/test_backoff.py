@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.backoff import STABLE_AFTER, Backoff
+from hotswap.core.backoff import STABLE_AFTER, Backoff
 
 
 def crashed(times: int) -> Backoff:

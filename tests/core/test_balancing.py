@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.balancing import balancer, least_in_flight, round_robin
-from proxy.core.strategy import Balance
+from hotswap.core.balancing import balancer, least_in_flight, round_robin
+from hotswap.core.strategy import Balance
 
 
 @dataclass(eq=False)

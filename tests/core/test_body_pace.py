@@ -1,10 +1,10 @@
-"""`proxy.core.body_pace`."""
+"""`hotswap.core.body_pace`."""
 
 from __future__ import annotations
 
 import pytest
 
-from proxy.core.body_pace import BODY_GRACE, is_too_slow
+from hotswap.core.body_pace import BODY_GRACE, is_too_slow
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.core.certificate_names import CACHE_ENTRIES, CertificateNames, ShownCertificate
+from hotswap.core.certificate_names import CACHE_ENTRIES, CertificateNames, ShownCertificate
 
 NAMES = CertificateNames([["a.example"], ["b.example", "Both.example"], ["*.c.example", "both.example"], []])
 

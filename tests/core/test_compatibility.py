@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.compatibility import MAX_LENGTH, Unreadable, parse_compatibility
+from hotswap.core.compatibility import MAX_LENGTH, Unreadable, parse_compatibility
 
 
 @pytest.mark.parametrize(

@@ -14,17 +14,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.address import TcpAddress, UnixAddress
-from proxy.core.config import (
+from hotswap.core.address import TcpAddress, UnixAddress
+from hotswap.core.config import (
     Configuration,
     StaticPoolTable,
     SupervisedPoolTable,
     configuration_schema,
     parse_configuration,
 )
-from proxy.core.errors import MISSING, ConfigError, Problem
-from proxy.core.server import ABILITIES, Interface, Server
-from proxy.core.strategy import Balance, Listen, OnFailure, Order, Ready, Strategy
+from hotswap.core.errors import MISSING, ConfigError, Problem
+from hotswap.core.server import ABILITIES, Interface, Server
+from hotswap.core.strategy import Balance, Listen, OnFailure, Order, Ready, Strategy
 
 ORIGIN = "/etc/hotswap/hotswap.toml"
 LISTENER = '[listeners.public]\nbind = ["127.0.0.1:8000"]\n'

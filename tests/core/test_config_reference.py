@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from proxy.core.config import Configuration
-from proxy.core.config.schema import tables_of
+from hotswap.core.config import Configuration
+from hotswap.core.config.schema import tables_of
 from tests.support.configuration_reference import PAGE, TABLES, write_page
 
 

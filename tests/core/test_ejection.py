@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.ejection import FAILURES, FIRST_PAUSE, FORGIVEN_AFTER, LONGEST_PAUSE, Conduct
+from hotswap.core.ejection import FAILURES, FIRST_PAUSE, FORGIVEN_AFTER, LONGEST_PAUSE, Conduct
 
 
 def fail_often(conduct: Conduct, now: float) -> list[bool]:

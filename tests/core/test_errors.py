@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.core import errors
-from proxy.core.errors import (
+from hotswap.core import errors
+from hotswap.core.errors import (
     MISSING,
     BadRequest,
     ConfigError,

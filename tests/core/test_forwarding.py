@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.forwarding import Peer, counted_down
-from proxy.core.messages import Field, RequestHead, valid_host
+from hotswap.core.forwarding import Peer, counted_down
+from hotswap.core.messages import Field, RequestHead, valid_host
 
 PROXIES = (ip_network("127.0.0.0/8"), ip_network("10.0.0.0/8"))
 

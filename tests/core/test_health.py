@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.health import HealthVerdict
-from proxy.core.lifecycle import Health
+from hotswap.core.health import HealthVerdict
+from hotswap.core.lifecycle import Health
 
 
 def verdicts(probes: str, *, healthy_after: int, unhealthy_after: int, health: Health = Health.UNKNOWN) -> str:

@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from proxy.core.lifecycle import TRANSITIONS, BackendState, IllegalTransition, check_transition
+from hotswap.core.lifecycle import TRANSITIONS, BackendState, IllegalTransition, check_transition
 
 LEGAL = {
     ("starting", "ready"),

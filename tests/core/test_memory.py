@@ -1,11 +1,11 @@
-"""`proxy.core.memory`: what is remembered is right, and is bounded in entries and in bytes."""
+"""`hotswap.core.memory`: what is remembered is right, and is bounded in entries and in bytes."""
 
 from __future__ import annotations
 
 import pytest
 
-from proxy.core.memory import Memory
-from proxy.core.messages import MAX_HOST, parse_tokens, valid_host
+from hotswap.core.memory import Memory
+from hotswap.core.messages import MAX_HOST, parse_tokens, valid_host
 
 
 def test_a_value_is_worked_out_once():

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.core.address import TcpAddress
-from proxy.core.hope import CRASH_LOOP
-from proxy.core.lifecycle import BackendState, Health, IllegalTransition
-from proxy.core.pool import (
+from hotswap.core.address import TcpAddress
+from hotswap.core.hope import CRASH_LOOP
+from hotswap.core.lifecycle import BackendState, Health, IllegalTransition
+from hotswap.core.pool import (
     Backend,
     BackendAdded,
     BackendDrained,
@@ -25,7 +25,7 @@ from proxy.core.pool import (
     PoolUnlocked,
     UnbalancedRelease,
 )
-from proxy.core.strategy import Balance
+from hotswap.core.strategy import Balance
 
 ADDRESS = TcpAddress("127.0.0.1", 1)
 

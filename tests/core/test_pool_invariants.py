@@ -7,10 +7,10 @@ from collections import Counter
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from proxy.core.address import TcpAddress
-from proxy.core.lifecycle import TRANSITIONS, BackendState, Health
-from proxy.core.pool import Backend, BackendDrained, CapacityFreed, HopeLost, Outlook, Pool
-from proxy.core.strategy import Balance
+from hotswap.core.address import TcpAddress
+from hotswap.core.lifecycle import TRANSITIONS, BackendState, Health
+from hotswap.core.pool import Backend, BackendDrained, CapacityFreed, HopeLost, Outlook, Pool
+from hotswap.core.strategy import Balance
 
 
 class PoolMachine(RuleBasedStateMachine):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from proxy.core.errors import BadRequest, ConfigError, Problem, UpstreamBroken
-from proxy.core.printable import LONGEST_TEXT, bounded, bounded_value
+from hotswap.core.errors import BadRequest, ConfigError, Problem, UpstreamBroken
+from hotswap.core.printable import LONGEST_TEXT, bounded, bounded_value
 
 
 def test_a_long_text_is_cut_and_says_so() -> None:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.quantities import format_duration, format_size, parse_duration, parse_size
-from proxy.core.statuses import StatusSet, parse_statuses
+from hotswap.core.quantities import format_duration, format_size, parse_duration, parse_size
+from hotswap.core.statuses import StatusSet, parse_statuses
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from proxy.core.compatibility import CompatibilityNumber, Unreadable
-from proxy.core.errors import Problem, RefusalCode
-from proxy.core.identity import RolloutId
-from proxy.core.refusal import CHECKS, NOT_READ, TriggerState, check_trigger
-from proxy.core.strategy import Strategy
+from hotswap.core.compatibility import CompatibilityNumber, Unreadable
+from hotswap.core.errors import Problem, RefusalCode
+from hotswap.core.identity import RolloutId
+from hotswap.core.refusal import CHECKS, NOT_READ, TriggerState, check_trigger
+from hotswap.core.strategy import Strategy
 
 ONE, TWO = CompatibilityNumber("1"), CompatibilityNumber("2")
 GOOD = TriggerState(pool="web", slots=2, ready=2, strategy=Strategy.DRAIN_FIRST, running=ONE, offered=ONE)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.retry import (
+from hotswap.core.retry import (
     BACKOFF_LIMIT,
     MAX_RETRIES,
     RULES,

@@ -8,11 +8,11 @@ from random import Random
 
 import pytest
 
-from proxy.core.errors import StartFailure
-from proxy.core.identity import RolloutId
-from proxy.core.report import ExchangeCounts
-from proxy.core.rollout import Role, Rollout
-from proxy.core.rollout_commands import (
+from hotswap.core.errors import StartFailure
+from hotswap.core.identity import RolloutId
+from hotswap.core.report import ExchangeCounts
+from hotswap.core.rollout import Role, Rollout
+from hotswap.core.rollout_commands import (
     AbortStep,
     AdmitReplacement,
     ClearSlot,
@@ -30,7 +30,7 @@ from proxy.core.rollout_commands import (
     SpawnReplacement,
     WaitForSlots,
 )
-from proxy.core.rollout_events import (
+from hotswap.core.rollout_events import (
     AbortRequested,
     DrainTimedOut,
     OldDrained,
@@ -42,9 +42,9 @@ from proxy.core.rollout_events import (
     SlotsSeen,
     WaitTimedOut,
 )
-from proxy.core.rollout_queue import QueuedSlot, plan_queue
-from proxy.core.step_table import StepState
-from proxy.core.strategy import OnFailure, Order, Strategy
+from hotswap.core.rollout_queue import QueuedSlot, plan_queue
+from hotswap.core.step_table import StepState
+from hotswap.core.strategy import OnFailure, Order, Strategy
 
 STARTED = datetime(2024, 5, 17, 12, 0, tzinfo=UTC)
 ABORT = AbortRequested()

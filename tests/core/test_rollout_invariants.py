@@ -14,14 +14,14 @@ from datetime import UTC, datetime
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from proxy.core.address import TcpAddress
-from proxy.core.errors import StartFailure
-from proxy.core.hope import CRASH_LOOP
-from proxy.core.identity import RolloutId
-from proxy.core.lifecycle import BackendState, Health
-from proxy.core.pool import Backend, BackendDrained, Pool
-from proxy.core.rollout import Role, Rollout
-from proxy.core.rollout_commands import (
+from hotswap.core.address import TcpAddress
+from hotswap.core.errors import StartFailure
+from hotswap.core.hope import CRASH_LOOP
+from hotswap.core.identity import RolloutId
+from hotswap.core.lifecycle import BackendState, Health
+from hotswap.core.pool import Backend, BackendDrained, Pool
+from hotswap.core.rollout import Role, Rollout
+from hotswap.core.rollout_commands import (
     AbortStep,
     AdmitReplacement,
     ClearSlot,
@@ -39,7 +39,7 @@ from proxy.core.rollout_commands import (
     SpawnReplacement,
     WaitForSlots,
 )
-from proxy.core.rollout_events import (
+from hotswap.core.rollout_events import (
     AbortRequested,
     DrainTimedOut,
     OldDrained,
@@ -51,9 +51,9 @@ from proxy.core.rollout_events import (
     SlotsSeen,
     WaitTimedOut,
 )
-from proxy.core.rollout_queue import QueuedSlot
-from proxy.core.step_table import StepState
-from proxy.core.strategy import Balance, OnFailure, Strategy
+from hotswap.core.rollout_queue import QueuedSlot
+from hotswap.core.step_table import StepState
+from hotswap.core.strategy import Balance, OnFailure, Strategy
 
 ADDRESS = TcpAddress("127.0.0.1", 1)
 LIVING = {BackendState.STARTING, BackendState.READY, BackendState.DRAINING, BackendState.STOPPING}

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.room import SHARE_AT_ONCE, Idle, choose_to_end, client_descriptors, upstream_descriptors
+from hotswap.core.room import SHARE_AT_ONCE, Idle, choose_to_end, client_descriptors, upstream_descriptors
 
 IDLE = st.builds(
     Idle,

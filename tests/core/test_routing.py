@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.core.path_readings import MOST_WORK, Undecided, readings
-from proxy.core.routing import (
+from hotswap.core.path_readings import MOST_WORK, Undecided, readings
+from hotswap.core.routing import (
     CACHE_ENTRIES,
     CACHE_KEY_BYTES,
     PathRefusal,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.core.lifecycle import BackendState
-from proxy.core.step_table import TABLES, StepState
-from proxy.core.strategy import Strategy
+from hotswap.core.lifecycle import BackendState
+from hotswap.core.step_table import TABLES, StepState
+from hotswap.core.strategy import Strategy
 from tests.support.state_diagrams import PAGE, draw_lifecycle, draw_step, tabulate_step, write_page
 
 

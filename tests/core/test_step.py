@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from proxy.core.errors import StartFailure
-from proxy.core.rollout_commands import (
+from hotswap.core.errors import StartFailure
+from hotswap.core.rollout_commands import (
     AbortStep,
     AdmitReplacement,
     ClearSlot,
@@ -21,7 +21,7 @@ from proxy.core.rollout_commands import (
     SpawnReplacement,
     StepCommand,
 )
-from proxy.core.rollout_events import (
+from hotswap.core.rollout_events import (
     AbortRequested,
     DrainTimedOut,
     OldDrained,
@@ -33,9 +33,9 @@ from proxy.core.rollout_events import (
     StepEvent,
     StepStarted,
 )
-from proxy.core.step import Step
-from proxy.core.step_table import StepState, UnexpectedEvent
-from proxy.core.strategy import Strategy
+from hotswap.core.step import Step
+from hotswap.core.step_table import StepState, UnexpectedEvent
+from hotswap.core.strategy import Strategy
 
 STARTED = StepStarted(slot=0)
 EMPTY = SlotFoundEmpty(slot=0)

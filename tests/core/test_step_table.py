@@ -7,8 +7,8 @@ from typing import get_args
 
 import pytest
 
-from proxy.core.rollout_commands import CutOld, ReadmitOld, RetireOld, SpawnReplacement
-from proxy.core.rollout_events import (
+from hotswap.core.rollout_commands import CutOld, ReadmitOld, RetireOld, SpawnReplacement
+from hotswap.core.rollout_events import (
     AbortRequested,
     DrainTimedOut,
     OldDrained,
@@ -20,8 +20,8 @@ from proxy.core.rollout_events import (
     StepEvent,
     StepStarted,
 )
-from proxy.core.step_table import ENDS, TABLES, StepState, UnexpectedEvent, find_row
-from proxy.core.strategy import Strategy
+from hotswap.core.step_table import ENDS, TABLES, StepState, UnexpectedEvent, find_row
+from hotswap.core.strategy import Strategy
 
 COLUMNS = {
     "started": StepStarted,

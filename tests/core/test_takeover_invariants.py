@@ -17,10 +17,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from proxy.core.takeover_ledgers import AdoptionLedger, BackendMissing, HandingLedger
-from proxy.core.takeover_machine import Machine
-from proxy.core.takeover_new import NewCommand, NewEvent, NewState, new_side
-from proxy.core.takeover_old import OldCommand, OldEvent, OldState, old_side
+from hotswap.core.takeover_ledgers import AdoptionLedger, BackendMissing, HandingLedger
+from hotswap.core.takeover_machine import Machine
+from hotswap.core.takeover_new import NewCommand, NewEvent, NewState, new_side
+from hotswap.core.takeover_old import OldCommand, OldEvent, OldState, old_side
 
 TO_NEW = {
     OldCommand.SEND_WELCOME: NewEvent.WELCOMED,

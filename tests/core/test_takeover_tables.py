@@ -6,8 +6,8 @@ from itertools import product
 
 import pytest
 
-from proxy.core.takeover_machine import Row, UnexpectedInTakeover, table
-from proxy.core.takeover_new import (
+from hotswap.core.takeover_machine import Row, UnexpectedInTakeover, table
+from hotswap.core.takeover_new import (
     NEW_DEADLINES,
     NEW_ENDS,
     NEW_TABLE,
@@ -17,7 +17,7 @@ from proxy.core.takeover_new import (
     NewState,
     new_side,
 )
-from proxy.core.takeover_old import (
+from hotswap.core.takeover_old import (
     OLD_DEADLINES,
     OLD_ENDS,
     OLD_FAILURES,

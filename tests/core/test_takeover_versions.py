@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.errors import RefusalCode
-from proxy.core.takeover_versions import (
+from hotswap.core.errors import RefusalCode
+from hotswap.core.takeover_versions import (
     Agreement,
     Disagreement,
     HandoffInfo,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.tally import DURATION_BOUNDS
-from proxy.core.traffic import BUCKETS, COARSE, FINE_BOUNDS, Served, quantile, sample
+from hotswap.core.tally import DURATION_BOUNDS
+from hotswap.core.traffic import BUCKETS, COARSE, FINE_BOUNDS, Served, quantile, sample
 
 DURATIONS = st.floats(min_value=0.0, max_value=100.0)
 

@@ -32,7 +32,7 @@ async def send_nonsense(target: Target) -> bytes:
 async def test_each_exchange_is_a_line_in_the_format_that_is_configured(tmp_path: Path, written: str):
     """What comes from the client is where readers of that format look for it; what was no request has a line too."""
     settings = {"state_dir": "state", "log_format": "json", "access_log": "access.log", "access_log_format": written}
-    config = table("proxy", settings) + listeners() + command_pool(tmp_path, "backends.plain")
+    config = table("proxy", settings) + listeners() + command_pool(tmp_path, "faulty.plain")
     async with run_hotswap(config, tmp_path) as hotswap:
         headers = [("Referer", "https://example.org/a?token=secret"), ("User-Agent", 'quo"te')]
         body = (await hotswap.fetch("/healthz?key=secret", headers=headers)).expect().body

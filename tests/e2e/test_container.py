@@ -27,7 +27,7 @@ import os, subprocess, sys
 # Each shell starts a process in a session of its own and ends; that process goes to process 1, and ends too.
 for _ in range(3):
     subprocess.run(["/bin/sh", "-c", "setsid sh -c 'echo orphan $$' &"], check=True)
-from backends.plain import main
+from faulty.plain import main
 main([])
 """
 
@@ -129,7 +129,7 @@ async def test_process_1_outlives_proxies_that_take_over_from_each_other(tmp_pat
 
     Its exit code is that of the last.
     """
-    async with run_as_first(listeners() + command_pool(tmp_path, "backends.plain"), tmp_path) as (hotswap, first):
+    async with run_as_first(listeners() + command_pool(tmp_path, "faulty.plain"), tmp_path) as (hotswap, first):
         chain = Chain(hotswap)
         backends = await chain.backends()
         moved = tmp_path / "moved.toml"
@@ -151,7 +151,7 @@ async def test_process_1_can_be_stopped_before_it_serves(tmp_path: Path):
     held = f"import pathlib, signal\npathlib.Path({str(reached)!r}).touch()\nsignal.pause()\n"
     (tmp_path / "loading" / "trio.py").write_text(held, encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path / 'loading'}{os.pathsep}{REPOSITORY}"}
-    command = [*await as_first(), sys.executable, "-m", "proxy.cli", "run"]
+    command = [*await as_first(), sys.executable, "-m", "hotswap", "run"]
     process = await trio.lowlevel.open_process(command, cwd=tmp_path, env=environment)
     try:
         while not await trio.Path(reached).exists():

@@ -103,7 +103,7 @@ async def test_a_killed_backend_under_load_is_hardly_noticed(tmp_path: Path):
         load.assert_ledger(tmp_path / "notes.sqlite3")
 
 
-@pytest.mark.parametrize("program", [("backends.plain",), ("backends.faulty", "ignores-sigterm")])
+@pytest.mark.parametrize("program", [("faulty.plain",), ("faulty", "ignores-sigterm")])
 async def test_no_process_outlives_a_killed_proxy(tmp_path: Path, program: tuple[str, ...]):
     """kill -9 of the proxy: 5 s later nothing that it started is left, backends deaf to SIGTERM included."""
     config = listeners() + command_pool(tmp_path, *program)
@@ -121,7 +121,7 @@ async def test_no_process_outlives_a_killed_proxy(tmp_path: Path, program: tuple
 
 async def test_a_killed_proxy_can_be_started_again_at_once(tmp_path: Path):
     """What it left behind (sockets, state) is no obstacle for the next one."""
-    config = listeners() + command_pool(tmp_path, "backends.plain", listen="unix", command=unix_command())
+    config = listeners() + command_pool(tmp_path, "faulty.plain", listen="unix", command=unix_command())
     async with run_hotswap(config, tmp_path, stop=False) as hotswap:
         hotswap.process.kill()
         await hotswap.process.wait()
@@ -131,4 +131,4 @@ async def test_a_killed_proxy_can_be_started_again_at_once(tmp_path: Path):
 
 def unix_command() -> list[str]:
     """The plain backend on a path."""
-    return [sys.executable, "-m", "backends.plain", "--unix", "{socket}"]
+    return [sys.executable, "-m", "faulty.plain", "--unix", "{socket}"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from proxy.control.rollout.book import REMEMBERED
+from hotswap.control.rollout.book import REMEMBERED
 from tests.support.client import open_connection
 from tests.support.hotswap import Ran
 from tests.support.shop import run_shop

@@ -13,7 +13,7 @@ import grpc
 import pytest
 import trio
 
-from tests.support.hotswap import REPOSITORY, Hotswap, run_hotswap
+from tests.support.hotswap import SOURCES, Hotswap, run_hotswap
 from tests.support.pools import table
 
 CALL_SECONDS = 10.0
@@ -30,7 +30,7 @@ def grpc_configuration(directory: Path, strategy: str = "drain-first") -> str:
         "directory": directory,
         "size": 2,
         "rollout": {"strategy": strategy},
-        "environment": {"PYTHONPATH": str(REPOSITORY)},
+        "environment": {"PYTHONPATH": SOURCES},
         "health": {"interval": "200ms", "path": "/grpc.health.v1.Health/Check"},
     }
     routes = '[[routes]]\npath = "/"\npool = "web"\n'

@@ -21,12 +21,12 @@ if sys.argv[1:] == ["daemon"]:
         os.setsid()
         start(start_new_session=True)
         os._exit(0)
-os.execv(sys.executable, [sys.executable, "-m", "backends.plain"])
+os.execv(sys.executable, [sys.executable, "-m", "faulty.plain"])
 """
 
 
 def pool(directory: Path, *arguments: str) -> str:
-    from tests.support.hotswap import REPOSITORY
+    from tests.support.hotswap import SOURCES
 
     (directory / "starter.py").write_text(STARTER, encoding="utf-8")
     return table(
@@ -36,7 +36,7 @@ def pool(directory: Path, *arguments: str) -> str:
             "command": [sys.executable, "starter.py", *arguments],
             "directory": directory,
             "size": 1,
-            "environment": {"PYTHONPATH": str(REPOSITORY)},
+            "environment": {"PYTHONPATH": SOURCES},
             "rollout": {"strategy": "surge"},
             "health": {"interval": "200ms"},
         },

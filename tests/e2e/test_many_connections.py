@@ -68,7 +68,7 @@ async def p99_of(target: Target, pid: int) -> float:
 @pytest.mark.fail_after(60)
 async def test_an_idle_connection_takes_little(tmp_path: Path):
     """Two thousand of them, each behind one exchange; none is lost meanwhile."""
-    config = listeners() + command_pool(tmp_path, "backends.plain")
+    config = listeners() + command_pool(tmp_path, "faulty.plain")
     async with run_hotswap(config, tmp_path) as hotswap:
         target = await hotswap.target()
         assert isinstance(target.address, tuple)
@@ -90,7 +90,7 @@ async def test_slow_heads_slow_nobody_else_down(tmp_path: Path):
     """A thousand clients that send a byte a second: each is answered 408 in time, a steady client keeps its p99, and
     memory returns to what it was before."""
     limits = {"header_timeout": f"{HEADER_TIMEOUT:g}s", "requests_per_connection": 1_000_000}
-    config = listeners(limits=limits) + command_pool(tmp_path, "backends.plain")
+    config = listeners(limits=limits) + command_pool(tmp_path, "faulty.plain")
     async with run_hotswap(config, tmp_path) as hotswap:
         target = await hotswap.target()
         assert isinstance(target.address, tuple)
@@ -117,7 +117,7 @@ async def test_slow_heads_slow_nobody_else_down(tmp_path: Path):
 async def test_idle_connections_of_one_client_keep_nobody_out(tmp_path: Path, limits: str):
     """Two thousand of them where a process may open 1,024 files: others come, go and keep their p99, backends stay
     healthy, and the admin API answers."""
-    config = listeners(limits={"requests_per_connection": 0}) + command_pool(tmp_path, "backends.plain")
+    config = listeners(limits={"requests_per_connection": 0}) + command_pool(tmp_path, "faulty.plain")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     soft, _, most = limits.partition(":")
     launcher = ("prlimit", f"--nofile={soft}:{min(int(most), hard)}")

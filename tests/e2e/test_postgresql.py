@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from backends.demo.postgres_store import CONNECTIONS
+from demo.postgres_store import CONNECTIONS
 from tests.support.clients import SHORT_KINDS
 from tests.support.hotswap import Hotswap, run_hotswap
 from tests.support.load import run_load

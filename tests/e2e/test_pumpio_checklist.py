@@ -26,7 +26,7 @@ EPOCH: dict[str, Any] = {"compatibility": {"file": "RESTART_EPOCH"}}
 
 HOLDS_A_REQUEST = """
 import asyncio, pathlib
-from backends.demo import app as demo
+from demo import app as demo
 
 async def app(scope, receive, send):
     if scope.get("path") != "/held":
@@ -39,8 +39,8 @@ async def app(scope, receive, send):
 
 READY_LATE = """
 import pathlib, threading, time
-from backends.plain import main
-from backends.threaded import tell_supervisor
+from faulty.plain import main
+from faulty.threaded import tell_supervisor
 
 def tell():
     while not pathlib.Path(GATE).exists():
@@ -53,8 +53,8 @@ main([])
 
 EXITS_WHEN_ASKED = """
 import os, socket
-from backends.plain import answer
-from backends.threaded import Server
+from faulty.plain import answer
+from faulty.threaded import Server
 
 def handler(exchange):
     if exchange.path == "/exit":
@@ -69,7 +69,7 @@ server.serve()
 
 def another_pool(name: str, directory: Path, **settings: Any) -> str:
     """A plain pool beside `web`."""
-    return command_pool(directory, "backends.plain", **settings).replace("[pools.web]", f"[pools.{name}]")
+    return command_pool(directory, "faulty.plain", **settings).replace("[pools.web]", f"[pools.{name}]")
 
 
 def most_out(events: Iterable[AdminEvent], size: int) -> int:

@@ -40,8 +40,8 @@ print("child", subprocess.Popen(["sleep", "600"]).pid, flush=True)
 
 DIES_OF_THE_FIRST_ORDER = """
 import os, pathlib, signal, socket
-from backends.plain import answer
-from backends.threaded import Server
+from faulty.plain import answer
+from faulty.threaded import Server
 
 MARKER, LEDGER = map(pathlib.Path, PATHS)
 
@@ -492,7 +492,7 @@ async def test_row_21_the_magic_number_is_read_where_the_new_workers_will_run(tm
 
 async def test_row_22_what_the_store_can_bear_is_declared_for_each_pool(tmp_path: Path):
     """One pool declares an exclusive store and stays as it is; the one beside it, shared by default, is rolled."""
-    text = command_pool(tmp_path, "backends.plain", storage={"shared": False})
+    text = command_pool(tmp_path, "faulty.plain", storage={"shared": False})
     async with run_shop(tmp_path, extra=text.replace("[pools.web]", "[pools.files]")) as shop:
         files, web = await shop.pids("files"), await shop.pids()
         answer = (await shop.hotswap.admin.call("POST", "/v1/reload")).expect(202).json()

@@ -63,7 +63,7 @@ async def test_no_call_of_the_description_is_answered_by_a_500(tmp_path: Path) -
 async def test_no_call_brings_a_running_proxy_to_a_500(tmp_path: Path) -> None:
     """Reloads, drains, pauses and aborts in any order, with real backends behind."""
     admin = f'[admin]\nbind = ["127.0.0.1:0", "unix:{tmp_path}/admin.sock"]\n'
-    config = admin + listeners() + command_pool(tmp_path, "backends.plain")
+    config = admin + listeners() + command_pool(tmp_path, "faulty.plain")
     async with run_hotswap(config, tmp_path) as hotswap:
         await hotswap.wait_line("admin.listening")
         (record,) = [one for one in hotswap.records() if one.get("event") == "admin.listening"]

@@ -65,7 +65,7 @@ async def test_sigusr2_to_a_backend_by_mistake_is_harmless(tmp_path: Path):
 
 async def test_sigusr2_with_a_bad_configuration_changes_nothing(tmp_path: Path):
     """It is refused with its reason in the log; with the file repaired the next signal works."""
-    good = listeners() + command_pool(tmp_path, "backends.plain")
+    good = listeners() + command_pool(tmp_path, "faulty.plain")
     async with run_hotswap(good, tmp_path) as hotswap:
         before = await pids(hotswap)
         rewrite(hotswap, good.replace("size = 2", "size = 2\nsizzle = 3"))
@@ -80,13 +80,13 @@ async def test_sigusr2_with_a_bad_configuration_changes_nothing(tmp_path: Path):
 
 async def test_sighup_rolls_only_what_changed(tmp_path: Path):
     """The same file: nothing is rolled. Another definition of the pool: it is."""
-    good = listeners() + command_pool(tmp_path, "backends.plain")
+    good = listeners() + command_pool(tmp_path, "faulty.plain")
     async with run_hotswap(good, tmp_path) as hotswap:
         before = await pids(hotswap)
         answer = await hotswap.admin.call("POST", "/v1/config/reload")
         assert answer.status < 300, answer
         assert await pids(hotswap) == before
-        rewrite(hotswap, listeners() + command_pool(tmp_path, "backends.plain", "--boot-seconds", "0.1"))
+        rewrite(hotswap, listeners() + command_pool(tmp_path, "faulty.plain", "--boot-seconds", "0.1"))
         hotswap.signal(signal.SIGHUP)
         await hotswap.wait_until(partial(at_generation, hotswap, 2))
         assert not set(before) & set(await pids(hotswap))
@@ -95,7 +95,7 @@ async def test_sighup_rolls_only_what_changed(tmp_path: Path):
 async def test_sighup_reopens_the_access_log(tmp_path: Path):
     """After the file was moved away and the signal, new requests are in a new file, and no line is lost."""
     log, moved = tmp_path / "access.log", tmp_path / "access.log.1"
-    async with run_hotswap(listeners() + command_pool(tmp_path, "backends.plain"), tmp_path) as hotswap:
+    async with run_hotswap(listeners() + command_pool(tmp_path, "faulty.plain"), tmp_path) as hotswap:
         (await hotswap.fetch("/before")).expect()
         log.rename(moved)
         hotswap.signal(signal.SIGHUP)
@@ -116,7 +116,7 @@ async def exists(path: Path) -> bool:
 async def test_sighup_reads_renewed_certificates(tmp_path: Path):
     """The listener stays open, connections that stand stay, new ones get the new certificate."""
     old = issue_certificate(tmp_path)
-    config = listeners(old) + command_pool(tmp_path, "backends.plain")
+    config = listeners(old) + command_pool(tmp_path, "faulty.plain")
     async with run_hotswap(config, tmp_path) as hotswap:
         target = await hotswap.target("secure", tls=old.trusting)
         async with open_connection(target) as standing:
@@ -203,7 +203,7 @@ async def test_a_second_sigterm_stops_at_once(tmp_path: Path):
 
 async def test_a_stop_announces_the_end_of_the_connection(tmp_path: Path):
     """The answer that a keep-alive client gets during the stop says that its connection is closed behind it."""
-    async with run_hotswap(listeners() + command_pool(tmp_path, "backends.plain"), tmp_path) as hotswap:
+    async with run_hotswap(listeners() + command_pool(tmp_path, "faulty.plain"), tmp_path) as hotswap:
         answers: list[Response] = []
         async with open_connection(await hotswap.target()) as client, trio.open_nursery() as nursery:
 
@@ -236,7 +236,7 @@ async def catches(pid: int, number: signal.Signals) -> None:
 @pytest.mark.parametrize("line", ["", "proxy.starting", "admin.listening", "backend.starting"])
 async def test_a_stop_while_it_starts_is_a_stop(tmp_path: Path, line: str):
     """However early it comes: exit code 0, and soon (found: it could hang while the admin API was being made)."""
-    config = listeners() + command_pool(tmp_path, "backends.plain")
+    config = listeners() + command_pool(tmp_path, "faulty.plain")
     async with run_hotswap(config, tmp_path, wait_ready=False) as hotswap:
         await catches(hotswap.pid, signal.SIGTERM)
         if line:
@@ -259,7 +259,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 async def test_what_whoever_starts_it_has_blocked_or_ignored_does_not_matter(tmp_path):
     """A wrapper that blocks SIGTERM would have a proxy that never stops, one that ignores SIGCHLD unknown exits."""
     launcher = (sys.executable, "-c", SPOILED)
-    config = listeners() + command_pool(tmp_path, "backends.plain")
+    config = listeners() + command_pool(tmp_path, "faulty.plain")
     async with run_hotswap(config, tmp_path, launcher=launcher) as hotswap:
         killed = (await hotswap.backends())[0]["pid"]
         os.kill(killed, signal.SIGKILL)

@@ -16,7 +16,7 @@ import pytest
 import trio
 
 from tests.support.client import Target, fetch
-from tests.support.hotswap import REPOSITORY, run_hotswap
+from tests.support.hotswap import REPOSITORY, SOURCES, run_hotswap
 from tests.support.pools import listeners, table
 from tests.support.service_manager import PASS_SOCKET, Message, ServiceManager, open_service_manager
 from tests.support.tools import require_tool
@@ -27,7 +27,7 @@ GATED = """
 import os, pathlib, sys, time
 while not pathlib.Path(sys.argv[1]).exists():
     time.sleep(0.01)
-from backends.plain import main
+from faulty.plain import main
 main([])
 """
 
@@ -46,7 +46,7 @@ def pool(name: str, directory: Path, gate: Path) -> str:
         "command": [sys.executable, "-c", GATED, str(gate)],
         "directory": directory,
         "size": 2,
-        "environment": {"PYTHONPATH": str(REPOSITORY)},
+        "environment": {"PYTHONPATH": SOURCES},
         "health": {"interval": "200ms"},
     }
     return table(f"pools.{name}", values)

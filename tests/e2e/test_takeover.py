@@ -24,7 +24,7 @@ from tests.support.chain import Chain, run_chain, wait_reaped
 from tests.support.client import connect, fetch, open_connection
 from tests.support.clients import SHORT_KINDS, Events, SlowDownload, SlowUpload, WebSocket
 from tests.support.clients_parting import PARTING_KINDS, Http2Kept
-from tests.support.hotswap import REPOSITORY, complete_configuration, living, run_hotswap, wait_gone
+from tests.support.hotswap import REPOSITORY, SOURCES, complete_configuration, living, run_hotswap, wait_gone
 from tests.support.load import run_load
 from tests.support.network import counts, harm_since, own_network
 from tests.support.own_address import own_address
@@ -48,7 +48,7 @@ async def side_by_side(directory: Path, case: Callable[..., Awaitable[None]], *a
 
 def plain_pool(directory: Path) -> str:
     """A pool whose backends boot at once, where it does not matter what they serve."""
-    return command_pool(directory, "backends.plain")
+    return command_pool(directory, "faulty.plain")
 
 
 def descriptors(pid: int) -> int:
@@ -341,7 +341,7 @@ async def test_what_cannot_work_is_refused_before_anything_happens(tmp_path: Pat
         # What lies in preflight and says otherwise when it runs is found out too, and so is a port that is taken.
         liar = chain.script(
             "liar",
-            f'case "$*" in *--handoff-info*) exec {sys.executable} -m proxy.cli "$@";; esac',
+            f'case "$*" in *--handoff-info*) exec {sys.executable} -m hotswap "$@";; esac',
             last="exit 7",
         )
         problem = await chain.fail_over(executable=liar)
@@ -483,9 +483,9 @@ async def test_a_process_that_comes_by_itself_takes_over_through_the_path(tmp_pa
         hotswap = chain.hotswap
         backends = await chain.backends()
         process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", "proxy.cli", "run", "--attach", str(hotswap.config)],
+            [sys.executable, "-m", "hotswap", "run", "--attach", str(hotswap.config)],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            env={**os.environ, "PYTHONPATH": SOURCES},
             stdout=2,
         )
         try:
@@ -594,7 +594,7 @@ async def test_one_installed_version_takes_over_from_another(tmp_path: Path) -> 
         backends = await chain.backends()
         async with run_load({"plain": await chain.hotswap.target()}, kinds=SHORT_KINDS) as load:
             await load.wait_turns(1)
-            command = f'exec {venv}/bin/python -m proxy.cli "$@"'
+            command = f'exec {venv}/bin/python -m hotswap "$@"'
             executable = chain.script("new-hotswap", "unset PYTHONPATH", last=command)
             result = await chain.take_over(executable=executable)
             await load.wait_turns(2)

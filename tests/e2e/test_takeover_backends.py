@@ -1,6 +1,6 @@
 """What becomes of backends that come, die or leave while the proxy is replaced: each ends ready in a slot, or reaped.
 
-Processes are stopped or killed at places of the takeover (`proxy.control.takeover.fault`), which makes windows of
+Processes are stopped or killed at places of the takeover (`hotswap.control.takeover.fault`), which makes windows of
 milliseconds as wide as a test needs them.
 """
 
@@ -20,11 +20,11 @@ import trio
 from tests.e2e.test_takeover_stalls import below, stopped, wait_stopped
 from tests.support.chain import Chain, run_chain, wait_reaped
 from tests.support.client import open_connection
-from tests.support.hotswap import REPOSITORY, living, wait_gone
+from tests.support.hotswap import SOURCES, living, wait_gone
 from tests.support.pools import listeners, table
 from tests.support.trouble import CutShort
 
-BACKEND = f"echo $$ >> started; while [ -e hold ]; do sleep 0.02; done; exec {sys.executable} -m backends.plain"
+BACKEND = f"echo $$ >> started; while [ -e hold ]; do sleep 0.02; done; exec {sys.executable} -m faulty.plain"
 """Notes its process id, and boots for as long as there is a file `hold`."""
 
 
@@ -35,7 +35,7 @@ def pool(directory: Path, *, name: str = "web", command: str = BACKEND, **settin
         "command": ["/bin/sh", "-c", command],
         "directory": directory,
         "size": 2,
-        "environment": {"PYTHONPATH": str(REPOSITORY)},
+        "environment": {"PYTHONPATH": SOURCES},
         "health": {"interval": "200ms"},
     }
     return table(f"pools.{name}", {**values, **settings})
@@ -138,7 +138,7 @@ async def test_a_backend_that_comes_or_dies_in_between_belongs_to_somebody(tmp_p
 @pytest.mark.fail_after(90)
 async def test_backends_on_their_way_out_stay_with_the_old_process_to_their_end(tmp_path: Path) -> None:
     """Of a slot and of a pool that are gone: no takeover waits for them or fails, and they have all of their time."""
-    slow = f"trap '' TERM; {sys.executable} -m backends.plain & child=$!; trap 'sleep 2; kill $child; exit' TERM; wait"
+    slow = f"trap '' TERM; {sys.executable} -m faulty.plain & child=$!; trap 'sleep 2; kill $child; exit' TERM; wait"
     other = pool(tmp_path, name="other", command="echo $$ >> other; " + slow, stop_timeout="30s", drain_timeout="60s")
     route = '[[routes]]\npath = "/other"\npool = "other"\nstrip_prefix = true\n'
     less = listeners() + pool(tmp_path, size=2, drain_timeout="60s")

@@ -19,7 +19,7 @@ from tests.support.pools import command_pool, listeners, table
 
 def plain(directory: Path, **settings: Any) -> str:
     """A configuration whose backends boot at once."""
-    return listeners() + command_pool(directory, "backends.plain", **settings)
+    return listeners() + command_pool(directory, "faulty.plain", **settings)
 
 
 async def wait_replaced(chain: Chain, old: int) -> int:
@@ -140,7 +140,7 @@ async def test_a_new_pool_is_up_before_the_new_process_serves_or_nothing_changes
         hotswap, old = chain.hotswap, await chain.serving()
         renamed = plain(tmp_path).replace("pools.web", "pools.site").replace('pool = "web"', 'pool = "site"')
         broken = tmp_path / "broken.toml"
-        broken.write_text(complete_configuration(renamed.replace("backends.plain", "backends.none"), tmp_path))
+        broken.write_text(complete_configuration(renamed.replace("faulty.plain", "backends.none"), tmp_path))
         problem = await chain.fail_over(config=broken)
         assert "pool site is new and did not come up" in problem["detail"], problem
         assert await chain.serving() == old

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from proxy.control.takeover.stub import read_pid, write_pid
+from hotswap.control.takeover.stub import read_pid, write_pid
 from tests.support.admin import AdminEvent
 from tests.support.chain import run_chain
 from tests.support.client import Target, open_connection
@@ -71,7 +71,7 @@ async def test_the_service_manager_hears_of_the_new_process_only_after_probation
     """
     environment = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
     async with run_chain(
-        listeners() + command_pool(tmp_path, "backends.plain"), tmp_path, environment=environment
+        listeners() + command_pool(tmp_path, "faulty.plain"), tmp_path, environment=environment
     ) as chain:
         old = await chain.serving()
         assert manager.messages() == [(old, ["READY=1"])]
@@ -108,7 +108,7 @@ async def test_the_service_manager_hears_of_the_new_process_only_after_probation
 @pytest.mark.fail_after(60)
 async def test_the_command_line_says_what_became_of_it(tmp_path: Path) -> None:
     """0 done, 1 given up and where, 2 not understood, 3 refused and what to do, or what is wrong with the file."""
-    async with run_chain(listeners() + command_pool(tmp_path, "backends.plain"), tmp_path) as chain:
+    async with run_chain(listeners() + command_pool(tmp_path, "faulty.plain"), tmp_path) as chain:
         hotswap = chain.hotswap
         old = await chain.serving()
         epoch = chain.script(
@@ -142,7 +142,7 @@ async def test_the_command_line_says_what_became_of_it(tmp_path: Path) -> None:
 async def test_whoever_watches_over_the_admin_api_finds_the_process_that_serves(tmp_path: Path) -> None:
     """Streams of events end when another process goes on with them, and miss nothing when they come back; idle
     connections are closed. When everything returns, the first process takes both again."""
-    async with run_chain(listeners() + command_pool(tmp_path, "backends.plain"), tmp_path) as chain:
+    async with run_chain(listeners() + command_pool(tmp_path, "faulty.plain"), tmp_path) as chain:
         admin, old = chain.hotswap.admin, await chain.serving()
         seen: list[AdminEvent] = []
         kinds: list[str] = []
@@ -188,7 +188,7 @@ async def test_whoever_watches_over_the_admin_api_finds_the_process_that_serves(
 @pytest.mark.fail_after(60)
 async def test_a_start_by_mistake_leaves_no_trace(tmp_path: Path) -> None:
     """It ends with the port in use, and process 1 still reads from the state directory whom to follow."""
-    async with run_hotswap(listeners() + command_pool(tmp_path, "backends.plain"), tmp_path) as hotswap:
+    async with run_hotswap(listeners() + command_pool(tmp_path, "faulty.plain"), tmp_path) as hotswap:
         target = await hotswap.target()
         assert isinstance(target.address, tuple)
         state = tmp_path / "state"

@@ -123,7 +123,7 @@ async def continue_without_successor(chain: Chain, old: int) -> None:
 async def test_an_old_process_that_stands_still_after_the_commit_is_done_without(tmp_path: Path, place: str) -> None:
     """The new one serves, becomes owner by its own clock, and rolls its pool; the old one ends when it goes on."""
     environment = {"HOTSWAP_FAULT": f"old:{place}=stop"}
-    pool = command_pool(tmp_path, "backends.plain") + 'drain_timeout = "1s"\n'
+    pool = command_pool(tmp_path, "faulty.plain") + 'drain_timeout = "1s"\n'
     async with run_chain(listeners() + pool, tmp_path, environment=environment) as chain:
         old, backends = await chain.serving(), await chain.backends()
         executable = chain.script("hurried", "export HOTSWAP_DEADLINES='probation=1'", "unset HOTSWAP_FAULT")

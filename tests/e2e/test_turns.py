@@ -20,7 +20,7 @@ import trio
 
 from tests.support.admin import Admin
 from tests.support.certificates import issue_certificate
-from tests.support.hotswap import REPOSITORY
+from tests.support.hotswap import SOURCES
 from tests.support.pools import listeners, table
 from tests.support.runtime_stage import RunningRuntime, open_runtime
 from tests.support.turns import Turns, watch_turns
@@ -46,7 +46,7 @@ if "flood" in sys.argv:
         for number in range(40_000):
             print("x" * 200, number)
         os._exit(0)
-os.execv(sys.executable, [sys.executable, "-m", "backends.plain"])
+os.execv(sys.executable, [sys.executable, "-m", "faulty.plain"])
 """
 
 
@@ -59,7 +59,7 @@ def pool(directory: Path, name: str, *arguments: str, size: int = 2, **settings:
         "directory": directory,
         "size": size,
         "rollout": {"strategy": "surge"},
-        "environment": {"PYTHONPATH": str(REPOSITORY)},
+        "environment": {"PYTHONPATH": SOURCES},
         "health": {"interval": "200ms"},
     }
     return table(f"pools.{name}", {**values, **settings})

@@ -40,7 +40,7 @@ def configuration(directory: Path, text: str = "", *, web: Mapping[str, object] 
     settings = {"user": USER, "state_dir": directory / "state", "log_format": "json", "access_log": "off", **proxy}
     pool = {
         "server": "command",
-        "command": [reachable_python(), "-m", "backends.plain"],
+        "command": [reachable_python(), "-m", "faulty.plain"],
         "directory": directory,
         "size": 1,
         "rollout": {"strategy": "surge"},
@@ -120,7 +120,7 @@ async def test_root_that_attaches_becomes_the_user_too(directory):
     """What takes over is the same proxy; it must not be root from then on."""
     text = configuration(directory)
     async with run(text, directory, stop=False) as hotswap:
-        arguments = [reachable_python(), "-m", "proxy.cli", "run", "--attach", str(hotswap.config)]
+        arguments = [reachable_python(), "-m", "hotswap", "run", "--attach", str(hotswap.config)]
         environment = {**os.environ, **ENVIRONMENT}
         async with trio.open_nursery() as nursery:
             nursery.start_soon(partial(trio.run_process, arguments, env=environment, capture_stderr=True))

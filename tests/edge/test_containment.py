@@ -8,9 +8,9 @@ import socket
 import pytest
 import trio
 
-from proxy.edge.loop.poller import READ
-from proxy.edge.loop.timers import NEVER
-from proxy.edge.upstream.upstream_connection import UpstreamConnection
+from hotswap.edge.loop.poller import READ
+from hotswap.edge.loop.timers import NEVER
+from hotswap.edge.upstream.upstream_connection import UpstreamConnection
 from tests.support.stage import GET, OK, Stage, open_stage
 
 pytestmark = pytest.mark.fail_after(10)

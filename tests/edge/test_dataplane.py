@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from proxy.core.lifecycle import BackendState
+from hotswap.core.lifecycle import BackendState
 from tests.support.stage import GET, OK, open_stage
 
 pytestmark = pytest.mark.fail_after(10)

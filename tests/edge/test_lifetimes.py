@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 import trio
 
-from proxy.edge.client.http1_connection import Http1Connection
-from proxy.edge.client.http2_connection import Http2Connection
-from proxy.edge.loop.sockets import LOST_AFTER
-from proxy.edge.loop.timers import HORIZON
+from hotswap.edge.client.http1_connection import Http1Connection
+from hotswap.edge.client.http2_connection import Http2Connection
+from hotswap.edge.loop.sockets import LOST_AFTER
+from hotswap.edge.loop.timers import HORIZON
 from tests.support.certificates import issue_certificate
 from tests.support.http2_client import connect_http2
 from tests.support.lives import BEGINNINGS, HTTP1, HTTP2, State

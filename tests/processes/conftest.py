@@ -14,13 +14,13 @@ import structlog
 import trio
 from structlog.testing import LogCapture
 
-from proxy.core.config.pools import HealthTable
-from proxy.core.strategy import Listen
-from proxy.edge.upstream.probe import probe
-from proxy.processes.listening import Transport, open_backend_socket, open_directory
-from proxy.processes.notification import Notification
-from proxy.processes.spawn import SpawnPlan, spawn_backend
-from proxy.processes.supervisor import BackendProcess
+from hotswap.core.config.pools import HealthTable
+from hotswap.core.strategy import Listen
+from hotswap.edge.upstream.probe import probe
+from hotswap.processes.listening import Transport, open_backend_socket, open_directory
+from hotswap.processes.notification import Notification
+from hotswap.processes.spawn import SpawnPlan, spawn_backend
+from hotswap.processes.supervisor import BackendProcess
 
 HEALTHY = """
 import os, socket

@@ -10,7 +10,7 @@ from tests.support.hotswap import REPOSITORY
 PROGRAM = """
 import ctypes, os, signal, sys
 import structlog, trio
-from proxy.processes.children import GRACE, adopts_orphans, note_child, serve_orphans
+from hotswap.processes.children import GRACE, adopts_orphans, note_child, serve_orphans
 
 assert not adopts_orphans()
 assert ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) == 0  # PR_SET_CHILD_SUBREAPER

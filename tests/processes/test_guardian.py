@@ -11,13 +11,13 @@ import time
 import pytest
 import trio
 
-from proxy.processes.guard import END_TIMEOUT, IGNORED, guard, members_of, signal_group, start_time_of
-from proxy.processes.guardian import Guardian, start_guardian, wait_guardians_gone
+from hotswap.processes.guard import END_TIMEOUT, IGNORED, guard, members_of, signal_group, start_time_of
+from hotswap.processes.guardian import Guardian, start_guardian, wait_guardians_gone
 
 PROXY = """
 import subprocess, sys
-from proxy.processes.guard import start_time_of
-from proxy.processes.guardian import start_guardian
+from hotswap.processes.guard import start_time_of
+from hotswap.processes.guardian import start_guardian
 guardian = start_guardian()
 backends = [subprocess.Popen([sys.executable, "-c", program], start_new_session=True) for program in sys.argv[2:]]
 for backend in backends:

@@ -8,10 +8,10 @@ import stat
 
 import pytest
 
-from proxy.core.address import TcpAddress, UnixAddress
-from proxy.core.errors import BackendError
-from proxy.core.strategy import Listen
-from proxy.processes.listening import (
+from hotswap.core.address import TcpAddress, UnixAddress
+from hotswap.core.errors import BackendError
+from hotswap.core.strategy import Listen
+from hotswap.processes.listening import (
     MAX_PATH_BYTES,
     Transport,
     open_backend_socket,

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.processes.listening import open_directory
-from proxy.processes.notification import (
+from hotswap.processes.listening import open_directory
+from hotswap.processes.notification import (
     MAX_MESSAGE_BYTES,
     Notification,
     describe_errno,

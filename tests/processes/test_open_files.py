@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import resource
 
-from proxy.processes.open_files import GIVEN, raise_limit
+from hotswap.processes.open_files import GIVEN, raise_limit
 
 REPORT = """
 import json, resource

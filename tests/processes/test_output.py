@@ -10,7 +10,7 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.processes.output import (
+from hotswap.processes.output import (
     LINES_A_TURN,
     MAX_LINE_BYTES,
     MAX_LINES_A_SECOND,

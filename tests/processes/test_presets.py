@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 import backends
-from proxy.core.config.pools import SupervisedPoolTable
-from proxy.core.server import ABILITIES, Interface, Server
-from proxy.core.strategy import Listen
-from proxy.processes.listening import Transport
-from proxy.processes.presets import PRESETS, recipe
+from hotswap.core.config.pools import SupervisedPoolTable
+from hotswap.core.server import ABILITIES, Interface, Server
+from hotswap.core.strategy import Listen
+from hotswap.processes.listening import Transport
+from hotswap.processes.presets import PRESETS, recipe
 
 APP = """
 print("imported")
@@ -72,9 +72,9 @@ async def test_a_server_becomes_ready_and_stops(stage, tmp_path, server, listen,
 
 
 async def test_an_app_that_says_it_is_ready_is_asked_afterwards(stage, tmp_path):
-    """READY=1 after the startup, STOPPING=1 at the end: the wrapper of `backends.notify` in a server."""
+    """READY=1 after the startup, STOPPING=1 at the end: the wrapper of `hotswap_backends.notify` in a server."""
     (tmp_path / "shop.py").write_text(
-        APP + "from backends.notify import notifying_asgi\nnotifying = notifying_asgi(asgi)\n"
+        APP + "from hotswap_backends.notify import notifying_asgi\nnotifying = notifying_asgi(asgi)\n"
     )
     found = recipe(table(server="uvicorn", app="shop:notifying"))
     process = stage.spawn(

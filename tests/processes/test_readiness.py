@@ -7,9 +7,9 @@ import math
 import pytest
 import trio
 
-from proxy.core.errors import StartFailed, StartFailure
-from proxy.core.health import ProbeResult
-from proxy.processes.readiness import wait_ready
+from hotswap.core.errors import StartFailed, StartFailure
+from hotswap.core.health import ProbeResult
+from hotswap.processes.readiness import wait_ready
 
 GOOD = ProbeResult(ok=True, status=200)
 BAD = ProbeResult(ok=False, status=500, detail="status 500, expected 200-399")

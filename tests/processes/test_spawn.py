@@ -13,12 +13,12 @@ import pytest
 import trio
 import trio.lowlevel
 
-from proxy.core.address import TcpAddress, UnixAddress
-from proxy.core.errors import BackendError
-from proxy.core.strategy import Listen
-from proxy.processes.listening import Transport
-from proxy.processes.spawn import fill_placeholders
-from proxy.processes.supervisor import Exit
+from hotswap.core.address import TcpAddress, UnixAddress
+from hotswap.core.errors import BackendError
+from hotswap.core.strategy import Listen
+from hotswap.processes.listening import Transport
+from hotswap.processes.spawn import fill_placeholders
+from hotswap.processes.supervisor import Exit
 
 REPORT = """
 import json, os, socket, sys

@@ -12,11 +12,11 @@ import sys
 import pytest
 import trio
 
-from proxy.core.address import UnixAddress
-from proxy.core.errors import StartFailed, StartFailure
-from proxy.core.strategy import Listen
-from proxy.processes.guard import signal_group, start_time_of
-from proxy.processes.supervisor import BackendProcess, Exit, ProcessHandles
+from hotswap.core.address import UnixAddress
+from hotswap.core.errors import StartFailed, StartFailure
+from hotswap.core.strategy import Listen
+from hotswap.processes.guard import signal_group, start_time_of
+from hotswap.processes.supervisor import BackendProcess, Exit, ProcessHandles
 
 STUBBORN = """
 import signal, sys, time

@@ -1,4 +1,4 @@
-"""Write proxy/control/admin/openapi.json from the table of calls and the shapes of their answers.
+"""Write proxy/hotswap/control/admin/openapi.json from the table of calls and the shapes of their answers.
 
 `make docs` runs `python -m tests.support.api_description`; a test fails while the file is stale.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from proxy.control.admin.description import write_description
+from hotswap.control.admin.description import write_description
 
 DESCRIPTION = Path(__file__).parents[2] / "proxy" / "control" / "admin" / "openapi.json"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import trio
 
 from tests.support.client import Target
-from tests.support.hotswap import REPOSITORY
+from tests.support.hotswap import SOURCES
 
 
 @dataclass(slots=True, kw_only=True)
@@ -98,7 +98,7 @@ async def run_backend(
 
 _VARIABLES = {
     **os.environ,
-    "PYTHONPATH": str(REPOSITORY),
+    "PYTHONPATH": SOURCES,
     "PYTHONDONTWRITEBYTECODE": "1",
     "LISTEN_FDS": "1",
     "HOTSWAP_POOL": "web",

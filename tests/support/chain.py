@@ -91,7 +91,7 @@ class Chain:
     def script(self, name: str, *lines: str, last: str | None = None) -> Path:
         """A program that stands for another version of the proxy."""
         path = self.directory / name
-        run = last or f'exec {sys.executable} -m proxy.cli "$@"'
+        run = last or f'exec {sys.executable} -m hotswap "$@"'
         path.write_text("\n".join(["#!/bin/sh", *lines, run, ""]), encoding="utf-8")
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
         return path

@@ -238,7 +238,7 @@ def configuration(directory: Path, *, size: int, broken: bool = False) -> str:
     """A pool that is watched closely and starts soon again."""
     return listeners() + demo_pool(
         directory,
-        app="backends.demo:nothing" if broken else "backends.demo:app",
+        app="demo:nothing" if broken else "demo:app",
         size=size,
         start_timeout="10s",
         drain_timeout="5s",

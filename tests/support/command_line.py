@@ -14,7 +14,7 @@ from typing import Any
 import trio
 from click.testing import CliRunner
 
-from proxy.cli.group import hotswap
+from hotswap.cli.group import hotswap
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,7 +61,7 @@ def environment(**changes: str) -> dict[str, str]:
 
 def command(*arguments: str) -> list[str]:
     """Give the command line of a program of its own."""
-    return [sys.executable, "-m", "proxy.cli", *arguments]
+    return [sys.executable, "-m", "hotswap", *arguments]
 
 
 async def program(*arguments: str, directory: Path | None = None, **changes: str) -> Result:

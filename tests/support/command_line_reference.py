@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from proxy.cli.group import VERBS, hotswap, load_verb
+from hotswap.cli.group import VERBS, hotswap, load_verb
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
 
@@ -20,7 +20,7 @@ HEAD = """\
 
 <!-- Written from the commands by tests/support/command_line_reference.py; edit those. -->
 
-`hotswap VERB [OPTIONS]`, or `python -m proxy.cli VERB [OPTIONS]`.
+`hotswap VERB [OPTIONS]`, or `python -m hotswap VERB [OPTIONS]`.
 Data goes to standard output, everything else to standard error.
 There is colour on a terminal only, and none with `NO_COLOR`.
 What `--json` prints gains keys over time and loses none.

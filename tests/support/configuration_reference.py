@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from proxy.core.config import (
+from hotswap.core.config import (
     AdminTable,
     CertificateTable,
     CompatibilityTable,
@@ -28,8 +28,8 @@ from proxy.core.config import (
     TlsTable,
     configuration_schema,
 )
-from proxy.core.errors import written
-from proxy.core.server import ABILITIES, Server
+from hotswap.core.errors import written
+from hotswap.core.server import ABILITIES, Server
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "configuration.md"
 
@@ -75,7 +75,7 @@ COMPUTED: Mapping[tuple[type[BaseModel], str], str] = {
 INTRODUCTION = """\
 # Configuration
 
-<!-- Written by `make docs` from proxy/core/config; changes belong there. -->
+<!-- Written by `make docs` from proxy/hotswap/core/config; changes belong there. -->
 
 The file is TOML.
 It is `hotswap.toml` in the working directory or in `/etc/hotswap`, unless the command line names another.

@@ -13,7 +13,7 @@ from typing import Any
 
 import trio
 
-from proxy.core.address import Address, TcpAddress
+from hotswap.core.address import Address, TcpAddress
 
 
 class EventStream:

@@ -1,6 +1,6 @@
 """A proxy without processes and sockets: real pools, real rollouts, and a script that says how rollouts go.
 
-It has the verbs of `proxy.control.admin.Verbs`, so the admin API and the command line can be tested in every
+It has the verbs of `hotswap.control.admin.Verbs`, so the admin API and the command line can be tested in every
 situation without waiting for one.
 """
 
@@ -14,13 +14,13 @@ from typing import Any
 
 import trio
 
-from proxy.control.admin import serve_admin
-from proxy.control.admin.sockets import AdminDoor
-from proxy.control.events import EventLog
-from proxy.control.telemetry.traffic import TrafficRecorder
-from proxy.core.address import Address, TcpAddress
-from proxy.core.config import Configuration, SupervisedPoolTable, parse_configuration
-from proxy.core.errors import (
+from hotswap.control.admin import serve_admin
+from hotswap.control.admin.sockets import AdminDoor
+from hotswap.control.events import EventLog
+from hotswap.control.telemetry.traffic import TrafficRecorder
+from hotswap.core.address import Address, TcpAddress
+from hotswap.core.config import Configuration, SupervisedPoolTable, parse_configuration
+from hotswap.core.errors import (
     ConfigError,
     PoolNotStarted,
     Problem,
@@ -32,11 +32,11 @@ from proxy.core.errors import (
     UnknownRollout,
     UnknownSlot,
 )
-from proxy.core.identity import RolloutId
-from proxy.core.lifecycle import BackendState, Health
-from proxy.core.pool import Backend, Pool
-from proxy.core.rollout import Rollout
-from proxy.core.rollout_events import (
+from hotswap.core.identity import RolloutId
+from hotswap.core.lifecycle import BackendState, Health
+from hotswap.core.pool import Backend, Pool
+from hotswap.core.rollout import Rollout
+from hotswap.core.rollout_events import (
     AbortRequested,
     OldDrained,
     OldExited,
@@ -45,11 +45,11 @@ from proxy.core.rollout_events import (
     ReplacementReady,
     SlotsSeen,
 )
-from proxy.core.rollout_queue import QueuedSlot
-from proxy.core.step_table import StepState
-from proxy.core.strategy import Balance, OnFailure, Strategy
-from proxy.core.tally import Tally
-from proxy.core.traffic import Served
+from hotswap.core.rollout_queue import QueuedSlot
+from hotswap.core.step_table import StepState
+from hotswap.core.strategy import Balance, OnFailure, Strategy
+from hotswap.core.tally import Tally
+from hotswap.core.traffic import Served
 
 CONFIGURATION = """
 [admin]

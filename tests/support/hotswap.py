@@ -1,6 +1,6 @@
 """A hotswap that really runs: started from a configuration, asked, signalled, stopped, and read line by line.
 
-`run_hotswap` writes the configuration, starts `python -m proxy.cli run` as a process of its own, waits until
+`run_hotswap` writes the configuration, starts `python -m hotswap run` as a process of its own, waits until
 every slot is ready, and at the end of its block stops it by SIGTERM and expects exit code 0. Ports are the
 system's choice (`bind = ["127.0.0.1:0"]`) and are learned from the status. When the block fails, what the
 proxy wrote is shown.
@@ -26,7 +26,10 @@ from tests.support.client import Response, Target, fetch
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-PROGRAM = (sys.executable, "-m", "proxy.cli")
+SOURCES = os.pathsep.join(str(REPOSITORY / folder) for folder in ("", "proxy", "backends"))
+"""What a program of a checkout finds its modules in."""
+
+PROGRAM = (sys.executable, "-m", "hotswap")
 """The command `hotswap`, as it is run from a checkout."""
 
 READY_TIMEOUT = 20.0
@@ -253,7 +256,7 @@ def _environment() -> dict[str, str]:
     # Only what a program needs: no variable of the machine that runs the tests may change what the proxy
     # does.
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
-    return {**kept, "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**kept, "PYTHONPATH": SOURCES, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from proxy.core.address import TcpAddress
+from hotswap.core.address import TcpAddress
 
 
 def own_address() -> TcpAddress:

@@ -9,16 +9,16 @@ from typing import Any
 
 import trio
 
-from proxy.core.address import Address, TcpAddress
-from proxy.core.config import LimitsTable, ListenerTable, RouteTable, StaticPoolTable
-from proxy.core.lifecycle import BackendState, Health
-from proxy.core.pool import Pool
-from proxy.core.routing import Router
-from proxy.core.strategy import Balance
-from proxy.core.tally import Tally
-from proxy.edge.client.listener import OpenListener
-from proxy.edge.dataplane import DataPlane
-from proxy.edge.loop.sockets import bind
+from hotswap.core.address import Address, TcpAddress
+from hotswap.core.config import LimitsTable, ListenerTable, RouteTable, StaticPoolTable
+from hotswap.core.lifecycle import BackendState, Health
+from hotswap.core.pool import Pool
+from hotswap.core.routing import Router
+from hotswap.core.strategy import Balance
+from hotswap.core.tally import Tally
+from hotswap.edge.client.listener import OpenListener
+from hotswap.edge.dataplane import DataPlane
+from hotswap.edge.loop.sockets import bind
 
 
 @dataclass(slots=True)

@@ -16,22 +16,22 @@ from typing import Any
 import structlog
 import trio
 
-from proxy.control.events import EventLog
-from proxy.control.pools.release import read_release
-from proxy.control.pools.supervised_pool import SupervisedPool
-from proxy.control.pools.surroundings import Surroundings
-from proxy.control.rollout.rollouts import RolloutRun
-from proxy.core.backend import Backend
-from proxy.core.config import PoolTable, SupervisedPoolTable
-from proxy.core.exchange_view import ExchangeView
-from proxy.core.identity import BackendId, RolloutId
-from proxy.core.pool import Pool
-from proxy.core.rollout import Rollout
-from proxy.core.rollout_queue import QueuedSlot, plan_queue
-from proxy.core.tally import Tally
-from proxy.edge.upstream.probe import probe
-from proxy.processes.listening import open_directory
-from tests.support.hotswap import REPOSITORY
+from hotswap.control.events import EventLog
+from hotswap.control.pools.release import read_release
+from hotswap.control.pools.supervised_pool import SupervisedPool
+from hotswap.control.pools.surroundings import Surroundings
+from hotswap.control.rollout.rollouts import RolloutRun
+from hotswap.core.backend import Backend
+from hotswap.core.config import PoolTable, SupervisedPoolTable
+from hotswap.core.exchange_view import ExchangeView
+from hotswap.core.identity import BackendId, RolloutId
+from hotswap.core.pool import Pool
+from hotswap.core.rollout import Rollout
+from hotswap.core.rollout_queue import QueuedSlot, plan_queue
+from hotswap.core.tally import Tally
+from hotswap.edge.upstream.probe import probe
+from hotswap.processes.listening import open_directory
+from tests.support.hotswap import SOURCES
 
 
 @dataclass(slots=True)
@@ -199,10 +199,10 @@ def supervised_table(directory: Path, *command: str, **settings: object) -> Supe
     """A pool of `python -m COMMAND` with short times; `settings` are keys of the table."""
     values: dict[str, object] = {
         "server": "command",
-        "command": [sys.executable, "-m", *(command or ("backends.plain",))],
+        "command": [sys.executable, "-m", *(command or ("faulty.plain",))],
         "directory": str(directory),
         "size": 2,
-        "environment": {"PYTHONPATH": str(REPOSITORY)},
+        "environment": {"PYTHONPATH": SOURCES},
         "health": {"interval": "100ms"},
         "start_timeout": "10s",
         "drain_timeout": "10s",

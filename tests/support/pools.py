@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.support.certificates import Certificates
-from tests.support.hotswap import REPOSITORY
+from tests.support.hotswap import SOURCES
 
 
 def toml_value(value: object) -> str:
@@ -41,7 +41,7 @@ def listeners(certificates: Certificates | None = None, **settings: object) -> s
 def demo_pool(
     data: Path,
     *,
-    app: str = "backends.demo:app",
+    app: str = "demo:app",
     boot_seconds: float = 0,
     strategy: str = "drain-first",
     environment: Mapping[str, str] | None = None,
@@ -49,7 +49,7 @@ def demo_pool(
 ) -> str:
     """A supervised pool `web` of two demo apps that share one database in the directory `data`."""
     variables = {
-        "PYTHONPATH": str(REPOSITORY),
+        "PYTHONPATH": SOURCES,
         "DEMO_DATABASE": str(data / "notes.sqlite3"),
         "DEMO_BOOT_SECONDS": str(boot_seconds),
         **(environment or {}),
@@ -68,14 +68,14 @@ def demo_pool(
 
 
 def command_pool(directory: Path, *command: str, strategy: str = "drain-first", **settings: object) -> str:
-    """A supervised pool `web` of two processes `python -m backends.…`, such as `("backends.plain",)`."""
+    """A supervised pool `web` of two processes `python -m backends.…`, such as `("faulty.plain",)`."""
     values = {
         "server": "command",
         "command": [sys.executable, "-m", *command],
         "directory": directory,
         "size": 2,
         "rollout": {"strategy": strategy},
-        "environment": {"PYTHONPATH": str(REPOSITORY)},
+        "environment": {"PYTHONPATH": SOURCES},
         "health": {"interval": "200ms"},
     }
     return table("pools.web", {**values, **settings})

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import h11
 import trio
 
-from proxy.core.address import TcpAddress
+from hotswap.core.address import TcpAddress
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-GOOD = "from backends.demo import app\n"
+GOOD = "from demo import app\n"
 """An app that works: the demo."""
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import structlog
 import trio
 
-from proxy.control.configuration import load_configuration
-from proxy.control.runtime import Runtime
-from proxy.control.telemetry.access import AccessLog
+from hotswap.control.configuration import load_configuration
+from hotswap.control.runtime import Runtime
+from hotswap.control.telemetry.access import AccessLog
 from tests.support.client import Response, Target, fetch
 
 SECONDS_TO_STOP = 20.0

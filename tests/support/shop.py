@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.admin import AdminEvent
-from tests.support.hotswap import REPOSITORY, Hotswap, complete_configuration, run_hotswap
+from tests.support.hotswap import SOURCES, Hotswap, complete_configuration, run_hotswap
 from tests.support.pools import command_pool, demo_pool, listeners
 from tests.support.releases import Releases
 
@@ -207,7 +207,7 @@ def shop_configuration(releases: Releases, **settings: Any) -> str:
     directory = releases.current
     if "app" in settings:
         return listeners() + demo_pool(directory.parent, directory=directory, **settings)
-    environment = {"PYTHONPATH": str(REPOSITORY), **settings.pop("environment", {})}
+    environment = {"PYTHONPATH": SOURCES, **settings.pop("environment", {})}
     command = [sys.executable, "shop.py"]
     return listeners() + command_pool(directory, command=command, environment=environment, **settings)
 

@@ -12,7 +12,15 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reference" / "source.md"
 
-FLOORS = ("proxy/cli", "proxy/control", "proxy/edge", "proxy/processes", "proxy/wire", "proxy/core", "backends")
+FLOORS = (
+    "proxy/hotswap/cli",
+    "proxy/hotswap/control",
+    "proxy/hotswap/edge",
+    "proxy/hotswap/processes",
+    "proxy/hotswap/wire",
+    "proxy/hotswap/core",
+    "backends",
+)
 """From the top down; the last is no floor but what stands behind the proxy."""
 
 # ruff: noqa: E501  # sentences of prose stand on one line each

@@ -17,16 +17,16 @@ from typing import Any
 
 import trio
 
-from proxy.core.address import Address, TcpAddress, UnixAddress
-from proxy.core.config import LimitsTable, ListenerTable, RouteTable, StaticPoolTable
-from proxy.core.lifecycle import BackendState, Health
-from proxy.core.pool import Backend, Pool
-from proxy.core.routing import Router
-from proxy.core.strategy import Balance
-from proxy.core.tally import Tally
-from proxy.edge.client.listener import OpenListener
-from proxy.edge.dataplane import DataPlane
-from proxy.edge.loop.sockets import bind
+from hotswap.core.address import Address, TcpAddress, UnixAddress
+from hotswap.core.config import LimitsTable, ListenerTable, RouteTable, StaticPoolTable
+from hotswap.core.lifecycle import BackendState, Health
+from hotswap.core.pool import Backend, Pool
+from hotswap.core.routing import Router
+from hotswap.core.strategy import Balance
+from hotswap.core.tally import Tally
+from hotswap.edge.client.listener import OpenListener
+from hotswap.edge.dataplane import DataPlane
+from hotswap.edge.loop.sockets import bind
 
 GET = b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

@@ -11,12 +11,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from proxy.core.lifecycle import TRANSITIONS, BackendState
-from proxy.core.step_table import ENDS, TABLES, Row, StepState
-from proxy.core.strategy import Strategy
-from proxy.core.takeover_machine import Row as TakeoverRow
-from proxy.core.takeover_new import NEW_DEADLINES, NEW_ENDS, NEW_TABLE, NewState
-from proxy.core.takeover_old import OLD_DEADLINES, OLD_ENDS, OLD_TABLE, OldState
+from hotswap.core.lifecycle import TRANSITIONS, BackendState
+from hotswap.core.step_table import ENDS, TABLES, Row, StepState
+from hotswap.core.strategy import Strategy
+from hotswap.core.takeover_machine import Row as TakeoverRow
+from hotswap.core.takeover_new import NEW_DEADLINES, NEW_ENDS, NEW_TABLE, NewState
+from hotswap.core.takeover_old import OLD_DEADLINES, OLD_ENDS, OLD_TABLE, OldState
 
 AnyRow = TakeoverRow[Any, Any, Any]
 
@@ -25,7 +25,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "state-machines.md"
 HEAD = """\
 # State machines
 
-<!-- Written by `make docs` from the tables in `proxy/core`; a test fails when it is stale. -->
+<!-- Written by `make docs` from the tables in `proxy/hotswap/core`; a test fails when it is stale. -->
 
 Every change of state of the proxy is a row of a table; what has no row cannot happen.
 

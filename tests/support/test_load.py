@@ -16,7 +16,7 @@ from tests.support.clients import Client, Events, FreshGet, FreshPost, KeptGet, 
 from tests.support.load import Load, run_load
 from tests.support.trouble import Trouble
 
-DEMO = ("-m", "uvicorn", "backends.demo:app", "--fd", "3", "--no-access-log")
+DEMO = ("-m", "uvicorn", "demo:app", "--fd", "3", "--no-access-log")
 
 
 async def first_trouble(target: Target, kind: type[Client]) -> Load:
@@ -73,7 +73,7 @@ async def test_an_entry_that_came_twice_is_found(tmp_path: Path):
 @pytest.mark.parametrize("kind", [FreshGet, WebSocket])
 async def test_refusals_are_counted(tmp_path: Path, kind: type[Client]):
     """Nobody listens any more."""
-    async with run_backend("-m", "backends.plain", directory=tmp_path) as backend:
+    async with run_backend("-m", "faulty.plain", directory=tmp_path) as backend:
         await backend.stop()
         load = await first_trouble(backend.target, kind)
     assert load.troubles_of([Trouble.REFUSED]) == load.troubles
@@ -102,7 +102,7 @@ async def test_each_trouble_has_its_own_count(
     tmp_path: Path, arguments: tuple[str, ...], kind: type[Client], trouble: Trouble | None
 ):
     """Faults that the client can see, under the name they should have."""
-    async with run_backend("-m", "backends.faulty", *arguments, directory=tmp_path) as backend:
+    async with run_backend("-m", "faulty", *arguments, directory=tmp_path) as backend:
         if trouble is None:
             # Ended between two exchanges: allowed, so no trouble, but not hidden either.
             async with run_load({"bad": backend.target}, kinds=[kind]) as load:
@@ -116,6 +116,6 @@ async def test_each_trouble_has_its_own_count(
 async def test_silence_is_a_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A turn that never ends is counted when its time is over."""
     monkeypatch.setattr("tests.support.load.TURN_TIMEOUT", 0.3)
-    async with run_backend("-m", "backends.faulty", "never-answers", directory=tmp_path) as backend:
+    async with run_backend("-m", "faulty", "never-answers", directory=tmp_path) as backend:
         load = await first_trouble(backend.target, FreshGet)
     assert load.troubles_of([Trouble.TIMEOUT]) == load.troubles

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from proxy.core.errors import BadRequest
-from proxy.core.messages import RequestHead
-from proxy.wire.http1 import End, RequestItem, RequestParser
+from hotswap.core.errors import BadRequest
+from hotswap.core.messages import RequestHead
+from hotswap.wire.http1 import End, RequestItem, RequestParser
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.wire.client_hello import HELLO_BYTES, ClientHello, parse_client_hello
+from hotswap.wire.client_hello import HELLO_BYTES, ClientHello, parse_client_hello
 
 
 def real_hello(name: str | None, protocols: list[str], version: ssl.TLSVersion) -> bytes:

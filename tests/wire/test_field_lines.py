@@ -1,12 +1,12 @@
-"""`proxy.wire.field_lines`: what is remembered means the same the second time, and is bounded."""
+"""`hotswap.wire.field_lines`: what is remembered means the same the second time, and is bounded."""
 
 from __future__ import annotations
 
 import pytest
 
-from proxy.core.field_names import is_request_special, is_response_special
-from proxy.core.messages import RequestHead
-from proxy.wire.field_lines import MEMORY_BYTES, MEMORY_LINES, FieldLines
+from hotswap.core.field_names import is_request_special, is_response_special
+from hotswap.core.messages import RequestHead
+from hotswap.wire.field_lines import MEMORY_BYTES, MEMORY_LINES, FieldLines
 
 LINES = [b"Host: a.example", b"ACCEPT:  text/html \t", b"X_Real_Ip: 6.6.6.6", b"accept:", b"Content-Length:5"]
 

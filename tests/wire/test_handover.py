@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.wire.handover import (
+from hotswap.wire.handover import (
     CODES,
     HEAD_BYTES,
     MAX_DESCRIPTORS,

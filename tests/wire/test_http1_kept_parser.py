@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.core.messages import ResponseHead
-from proxy.wire.http1_response import ResponseParser
+from hotswap.core.messages import ResponseHead
+from hotswap.wire.http1_response import ResponseParser
 from tests.wire.feeding import Reading, read_requests
 from tests.wire.payloads import accepted, framing, request_line
 from tests.wire.payloads.case import Forwarded, Refused

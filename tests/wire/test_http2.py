@@ -11,13 +11,13 @@ from hyperframe.frame import DataFrame, GoAwayFrame, PingFrame, PriorityFrame, S
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.forwarding import Peer, write_request
-from proxy.core.messages import RequestHead
-from proxy.wire.http1 import RequestParser
-from proxy.wire.http2 import EFFORT, Http2Session
-from proxy.wire.http2_fields import METHODS
-from proxy.wire.http2_items import Begun, Body, Ended, Item, Opened, Refused, Reset
-from proxy.wire.http2_writer import CONNECTION_WINDOW, GROWING_STREAMS, GROWTH, MAX_STREAMS
+from hotswap.core.forwarding import Peer, write_request
+from hotswap.core.messages import RequestHead
+from hotswap.wire.http1 import RequestParser
+from hotswap.wire.http2 import EFFORT, Http2Session
+from hotswap.wire.http2_fields import METHODS
+from hotswap.wire.http2_items import Begun, Body, Ended, Item, Opened, Refused, Reset
+from hotswap.wire.http2_writer import CONNECTION_WINDOW, GROWING_STREAMS, GROWTH, MAX_STREAMS
 from tests.support.http2_frames import GET, POST, PREFACE, Fields, FrameReader, FrameWriter, raw_frame
 
 PROTOCOL_ERROR = ErrorCodes.PROTOCOL_ERROR

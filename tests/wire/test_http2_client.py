@@ -7,11 +7,11 @@ import pytest
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 
-from proxy.core.messages import MAX_INTERIMS, Field
-from proxy.wire import http2_frames as frames
-from proxy.wire.http2_backend_items import Body, Ended, Item, Lost, Responded, Trailed
-from proxy.wire.http2_client import EFFORT, Http2ClientSession
-from proxy.wire.http2_client_writer import GROWING_STREAMS, GROWTH, STREAM_WINDOW
+from hotswap.core.messages import MAX_INTERIMS, Field
+from hotswap.wire import http2_frames as frames
+from hotswap.wire.http2_backend_items import Body, Ended, Item, Lost, Responded, Trailed
+from hotswap.wire.http2_client import EFFORT, Http2ClientSession
+from hotswap.wire.http2_client_writer import GROWING_STREAMS, GROWTH, STREAM_WINDOW
 
 REQUEST: list[Field] = [(b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"a"), (b":path", b"/")]
 OK: Field = (b":status", b"200")

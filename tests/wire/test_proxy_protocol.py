@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.wire.proxy_protocol import MAX_VERSION_1, ProxyProtocolError, parse_proxy_header
+from hotswap.wire.proxy_protocol import MAX_VERSION_1, ProxyProtocolError, parse_proxy_header
 
 SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.messages import RequestHead
-from proxy.wire.websocket import FrameTracker, close_frame, is_handshake
+from hotswap.core.messages import RequestHead
+from hotswap.wire.websocket import FrameTracker, close_frame, is_handshake
 
 
 def frame(size: int, *, opcode: int = 2, masked: bool = False) -> bytes:

@@ -78,4 +78,4 @@ tls = {{ certificates = [{{ cert = "{setup.certificate}", key = "{setup.key}" }}
 {limits}
 {pools}
 """
-    return Command(argv=(sys.executable, "-m", "proxy.cli", "run", setup.write("hotswap.toml", configuration)))
+    return Command(argv=(sys.executable, "-m", "hotswap", "run", setup.write("hotswap.toml", configuration)))

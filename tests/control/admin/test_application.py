@@ -10,8 +10,8 @@ import pytest
 import structlog.testing
 import trio
 
-from proxy.core.address import TcpAddress
-from proxy.core.errors import MISSING, Problem, RefusalCode, Refused
+from hotswap.core.address import TcpAddress
+from hotswap.core.errors import MISSING, Problem, RefusalCode, Refused
 from tests.support.fake_runtime import FakeProxy, open_fake_proxy
 
 

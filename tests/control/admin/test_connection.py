@@ -10,7 +10,7 @@ import httpx
 import pytest
 import trio
 
-from proxy.core.address import TcpAddress
+from hotswap.core.address import TcpAddress
 from tests.support.event_stream import open_event_stream
 from tests.support.fake_runtime import FakeProxy, open_fake_proxy
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import httpx
 from pydantic import TypeAdapter
 
-from proxy.control.admin import documents
-from proxy.control.admin.description import write_description
-from proxy.core.report import RolloutReport
+from hotswap.control.admin import documents
+from hotswap.control.admin.description import write_description
+from hotswap.core.report import RolloutReport
 from tests.support.api_description import DESCRIPTION
 from tests.support.fake_runtime import open_fake_proxy
 

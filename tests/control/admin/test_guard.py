@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from proxy.control.admin.guard import host_of, is_loopback
-from proxy.control.admin.page import PAGE_FILES
+from hotswap.control.admin.guard import host_of, is_loopback
+from hotswap.control.admin.page import PAGE_FILES
 from tests.support.fake_runtime import CONFIGURATION, FakeProxy, open_fake_proxy
 
 
@@ -163,7 +163,7 @@ async def test_the_page_allows_a_browser_nothing_but_its_own_files(proxy: FakePr
 
 def test_every_file_of_the_page_is_served() -> None:
     """One that is added to the folder is added to the list."""
-    folder = files("proxy.control").joinpath("page")
+    folder = files("hotswap.control").joinpath("page")
     assert {one.name for one in folder.iterdir()} == {*PAGE_FILES, "index.html"}
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 
-from proxy.control.admin.messages import parse_request, write_json
-from proxy.control.admin.problems import problem
+from hotswap.control.admin.messages import parse_request, write_json
+from hotswap.control.admin.problems import problem
 
 
 def test_a_path_that_is_not_utf8_keeps_nobody_from_the_rest() -> None:

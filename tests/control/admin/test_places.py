@@ -9,9 +9,9 @@ import httpx
 import pytest
 import trio
 
-from proxy.control.admin import serving
-from proxy.control.admin.places import TCP_PLACES, Places
-from proxy.core.address import TcpAddress
+from hotswap.control.admin import serving
+from hotswap.control.admin.places import TCP_PLACES, Places
+from hotswap.core.address import TcpAddress
 from tests.support.event_stream import open_event_stream
 from tests.support.fake_runtime import CONFIGURATION, open_fake_proxy
 
@@ -85,7 +85,7 @@ async def test_silent_connections_shut_nobody_out(tmp_path: Path, sent: bytes) -
 async def test_a_client_that_does_not_read_gives_way_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its answer is stuck in the socket, which nobody must be made to wait for."""
     monkeypatch.setattr(serving, "TCP_PLACES", 1)
-    monkeypatch.setattr("proxy.control.admin.connection.STALLED", 0.0)
+    monkeypatch.setattr("hotswap.control.admin.connection.STALLED", 0.0)
     async with open_fake_proxy() as proxy:
         address = proxy.addresses[0]
         assert isinstance(address, TcpAddress)

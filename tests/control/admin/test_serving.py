@@ -13,13 +13,13 @@ import structlog.testing
 import trio
 import trio.testing
 
-from proxy.control.admin import serving
-from proxy.control.admin.connection import ON_ITS_WAY
-from proxy.control.admin.sockets import AdminDoor, AdminSocket
-from proxy.control.admin.streaming import stream_events
-from proxy.control.events import EventLog
-from proxy.core.address import TcpAddress
-from proxy.core.errors import ConfigError
+from hotswap.control.admin import serving
+from hotswap.control.admin.connection import ON_ITS_WAY
+from hotswap.control.admin.sockets import AdminDoor, AdminSocket
+from hotswap.control.admin.streaming import stream_events
+from hotswap.control.events import EventLog
+from hotswap.core.address import TcpAddress
+from hotswap.core.errors import ConfigError
 from tests.support.event_stream import open_event_stream
 from tests.support.fake_runtime import CONFIGURATION, open_fake_proxy
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.control.admin.sockets import open_admin_sockets
-from proxy.core.address import Address, TcpAddress, UnixAddress
-from proxy.core.errors import ConfigError
+from hotswap.control.admin.sockets import open_admin_sockets
+from hotswap.core.address import Address, TcpAddress, UnixAddress
+from hotswap.core.errors import ConfigError
 
 
 def test_every_address_is_opened_and_told_as_it_really_is(tmp_path: Path) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from proxy.control.events import EventLog
-from proxy.control.pools.announcements import Announcer
-from proxy.core.address import TcpAddress
-from proxy.core.lifecycle import BackendState, Health
-from proxy.core.pool import Pool
-from proxy.core.strategy import Balance
+from hotswap.control.events import EventLog
+from hotswap.control.pools.announcements import Announcer
+from hotswap.core.address import TcpAddress
+from hotswap.core.lifecycle import BackendState, Health
+from hotswap.core.pool import Pool
+from hotswap.core.strategy import Balance
 from tests.support.pool_stage import captured_log
 
 

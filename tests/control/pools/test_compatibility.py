@@ -10,11 +10,11 @@ import sys
 import pytest
 import trio
 
-from proxy.control.pools.compatibility import read_compatibility, read_file, run_command
-from proxy.core.compatibility import Unreadable
-from proxy.core.config import CompatibilityTable
-from proxy.processes.guardian import start_guardian
-from tests.support.hotswap import REPOSITORY, wait_gone
+from hotswap.control.pools.compatibility import read_compatibility, read_file, run_command
+from hotswap.core.compatibility import Unreadable
+from hotswap.core.config import CompatibilityTable
+from hotswap.processes.guardian import start_guardian
+from tests.support.hotswap import SOURCES, wait_gone
 
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
 
@@ -90,9 +90,9 @@ def test_a_child_that_holds_the_output_open_does_not_hold_the_answer_up(tmp_path
 
 PROXY = """
 import os, sys, trio
-from proxy.control.pools.compatibility import read_compatibility
-from proxy.core.config import CompatibilityTable
-from proxy.processes.guardian import start_guardian
+from hotswap.control.pools.compatibility import read_compatibility
+from hotswap.core.config import CompatibilityTable
+from hotswap.processes.guardian import start_guardian
 async def main():
     table = CompatibilityTable(command=("/bin/sh", "-c", "sleep 60 & wait"))
     async with trio.open_nursery() as nursery:
@@ -110,7 +110,7 @@ trio.run(main)
 async def test_a_command_does_not_outlive_a_killed_proxy():
     """It has a session of its own, so the guardian has to know of it."""
     with subprocess.Popen(  # noqa: ASYNC220  # it starts at once
-        [sys.executable, "-c", PROXY], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        [sys.executable, "-c", PROXY], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": SOURCES}
     ) as proxy:
         assert proxy.stdout is not None
         command = int(await trio.to_thread.run_sync(proxy.stdout.readline))

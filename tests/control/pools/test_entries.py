@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.control.pools.entries import Entries
-from proxy.core.address import TcpAddress
-from proxy.core.backend import Backend
-from proxy.core.lifecycle import BackendState, Health, IllegalTransition
-from proxy.core.pool import Pool
-from proxy.core.strategy import Balance
+from hotswap.control.pools.entries import Entries
+from hotswap.core.address import TcpAddress
+from hotswap.core.backend import Backend
+from hotswap.core.lifecycle import BackendState, Health, IllegalTransition
+from hotswap.core.pool import Pool
+from hotswap.core.strategy import Balance
 from tests.support.pool_stage import captured_log
 
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import trio
 
-from proxy.control.pools.probing import serve_probes
-from proxy.core.address import Address, TcpAddress
-from proxy.core.backend import Backend
-from proxy.core.config import HealthTable
-from proxy.core.health import ProbeResult
-from proxy.core.lifecycle import BackendState, Health
-from proxy.core.pool import Pool
-from proxy.core.strategy import Balance
+from hotswap.control.pools.probing import serve_probes
+from hotswap.core.address import Address, TcpAddress
+from hotswap.core.backend import Backend
+from hotswap.core.config import HealthTable
+from hotswap.core.health import ProbeResult
+from hotswap.core.lifecycle import BackendState, Health
+from hotswap.core.pool import Pool
+from hotswap.core.strategy import Balance
 from tests.support.pool_stage import StillPlane, open_surroundings
 
 HEALTH = HealthTable.model_validate({"interval": "2s", "healthy_after": 2, "unhealthy_after": 3})

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from proxy.control.pools.process_facts import read_process
+from hotswap.control.pools.process_facts import read_process
 
 SLEEPER = "import sys; sys.stdin.read()"
 PARENT = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {SLEEPER!r}])"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from proxy.control.pools.release import read_environment_file, read_release, read_releases
-from proxy.core.config import PoolTable, StaticPoolTable, SupervisedPoolTable
-from proxy.core.errors import ConfigError
+from hotswap.control.pools.release import read_environment_file, read_release, read_releases
+from hotswap.core.config import PoolTable, StaticPoolTable, SupervisedPoolTable
+from hotswap.core.errors import ConfigError
 
 
 def table(directory: Path, **settings: Any) -> SupervisedPoolTable:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from proxy.control.pools.process_facts import processor_seconds
-from proxy.control.pools.start_places import StartPlaces
+from hotswap.control.pools.process_facts import processor_seconds
+from hotswap.control.pools.start_places import StartPlaces
 from tests.support.pool_stage import open_pool, supervised_table
 
 
@@ -90,7 +90,7 @@ async def test_one_pool_never_has_all_of_them(autojump_clock):
 
 async def test_one_that_only_waits_gives_its_place_to_the_next(tmp_path):
     """Four backends that sleep before they listen, and one place: they need not wait for each other to be ready."""
-    table = supervised_table(tmp_path, "backends.plain", "--boot-seconds", "3", size=4)
+    table = supervised_table(tmp_path, "faulty.plain", "--boot-seconds", "3", size=4)
     async with open_pool(table, full=False) as stage:
         object.__setattr__(stage.surroundings, "places", StartPlaces(1))
         await stage.wait(lambda: len(stage.pool.core.backends) == 4)

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import trio
 
-from proxy.control.pools.static_pool import StaticPool
-from proxy.core.config import StaticPoolTable
-from proxy.core.errors import Refused, UnknownSlot
-from proxy.core.lifecycle import Health
-from proxy.core.pool import Outlook
+from hotswap.control.pools.static_pool import StaticPool
+from hotswap.core.config import StaticPoolTable
+from hotswap.core.errors import Refused, UnknownSlot
+from hotswap.core.lifecycle import Health
+from hotswap.core.pool import Outlook
 from tests.support.hotswap import REPOSITORY
 from tests.support.pool_stage import StillPlane, open_surroundings
 
@@ -25,7 +25,7 @@ DEAD = "127.0.0.1:9"
 @asynccontextmanager
 async def open_address(path: Path) -> AsyncIterator[str]:
     """A plain backend on a Unix socket, run by somebody else."""
-    command = [sys.executable, "-m", "backends.plain", "--unix", str(path)]
+    command = [sys.executable, "-m", "faulty.plain", "--unix", str(path)]
     async with trio.open_nursery() as nursery:
         process = await trio.lowlevel.open_process(command, cwd=REPOSITORY)
         try:

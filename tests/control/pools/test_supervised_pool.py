@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from proxy.core.compatibility import Unreadable
-from proxy.core.errors import RefusalCode, Refused, UnknownSlot
-from proxy.core.lifecycle import BackendState, Health
-from proxy.core.pool import Outlook
+from hotswap.core.compatibility import Unreadable
+from hotswap.core.errors import RefusalCode, Refused, UnknownSlot
+from hotswap.core.lifecycle import BackendState, Health
+from hotswap.core.pool import Outlook
 from tests.support.hotswap import wait_gone
 from tests.support.pool_stage import Stage, open_pool, supervised_table
 
@@ -73,7 +73,7 @@ async def test_a_respawn_takes_the_release_that_the_slot_was_started_from(tmp_pa
 
 async def test_a_backend_that_never_becomes_ready_is_tried_again_with_growing_waits(tmp_path):
     """After three failures nothing is held for the pool any more, and it is said loudly."""
-    table = supervised_table(tmp_path, "backends.faulty", "dies-at-start", "--seconds", "0", size=1)
+    table = supervised_table(tmp_path, "faulty", "dies-at-start", "--seconds", "0", size=1)
     async with open_pool(table, full=False) as stage:
         await stage.wait(lambda: stage.pool.core.outlook() is Outlook.HOPELESS)
         await stage.wait(lambda: len(stage.logged("slot.crash_looping")) == 1)
@@ -215,7 +215,7 @@ async def test_stopping_waits_for_what_is_in_flight_and_then_cuts_it(tmp_path):
 
 async def test_stopping_while_backends_boot_kills_them(tmp_path):
     """Nothing was ever sent to them."""
-    async with open_pool(supervised_table(tmp_path, "backends.plain", "--boot-seconds", "60"), full=False) as stage:
+    async with open_pool(supervised_table(tmp_path, "faulty.plain", "--boot-seconds", "60"), full=False) as stage:
         await stage.wait(lambda: len(stage.pool.members) == 2)
         pids = [member.process.pid for member in stage.pool.members]
         await stage.pool.stop(drain_timeout=0)
@@ -227,7 +227,7 @@ async def test_stopping_while_backends_boot_kills_them(tmp_path):
 
 async def test_a_backend_that_ignores_sigterm_is_killed_after_stop_timeout(tmp_path):
     """The kill is logged as a kill."""
-    table = supervised_table(tmp_path, "backends.faulty", "ignores-sigterm", stop_timeout="200ms")
+    table = supervised_table(tmp_path, "faulty", "ignores-sigterm", stop_timeout="200ms")
     async with open_pool(table) as stage:
         await stage.pool.stop(drain_timeout=0)
         assert stage.surroundings.tally.backend_exits == {("web", "killed"): 2}
@@ -244,7 +244,7 @@ async def test_cancelling_the_pool_leaves_no_process(tmp_path):
 
 async def test_output_of_any_kind_hurts_nobody(tmp_path: Path):
     """Megabytes, bytes that are no text, lines without an end."""
-    async with open_pool(supervised_table(tmp_path, "backends.faulty", "huge-output", size=1)) as stage:
+    async with open_pool(supervised_table(tmp_path, "faulty", "huge-output", size=1)) as stage:
         await stage.wait_full()
         assert len(stage.pool.members) == 1
 

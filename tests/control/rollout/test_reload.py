@@ -12,9 +12,9 @@ import pytest
 import trio
 import trio.testing
 
-from proxy.core.errors import ConfigError, PoolNotStarted, RefusalCode, Refused, UnknownPool
-from proxy.core.rollout import Rollout
-from proxy.core.rollout_commands import Outcome
+from hotswap.core.errors import ConfigError, PoolNotStarted, RefusalCode, Refused, UnknownPool
+from hotswap.core.rollout import Rollout
+from hotswap.core.rollout_commands import Outcome
 from tests.support.client import fetch
 from tests.support.pools import command_pool, listeners, table
 from tests.support.runtime_stage import RunningRuntime, open_runtime
@@ -24,7 +24,7 @@ STATIC = '[pools.legacy]\naddresses = ["127.0.0.1:9"]\n'
 
 def web(directory: Path, *command: str, **settings: Any) -> str:
     """A listener, a route and a pool "web" of two plain backends."""
-    return listeners() + command_pool(directory, *(command or ("backends.plain",)), **settings)
+    return listeners() + command_pool(directory, *(command or ("faulty.plain",)), **settings)
 
 
 async def rolled(running: RunningRuntime, pool: str = "web") -> Rollout:
@@ -122,7 +122,7 @@ async def test_a_store_for_one_process_refuses_rollouts(tmp_path):
 async def test_a_locked_pool_refuses_until_it_is_unlocked(tmp_path):
     """Also when the file has been repaired meanwhile."""
     async with open_runtime(web(tmp_path), tmp_path) as running:
-        running.write(web(tmp_path, "backends.faulty", "dies-at-start", "--seconds", "0"))
+        running.write(web(tmp_path, "faulty", "dies-at-start", "--seconds", "0"))
         assert (await rolled(running)).outcome is Outcome.FAILED
         running.write(web(tmp_path))
         assert (await refused(running)).code is RefusalCode.POOL_LOCKED
@@ -145,7 +145,7 @@ async def test_a_trigger_that_would_take_the_last_one_out_that_serves_is_refused
 @pytest.mark.parametrize("verb", ["reload_all", "reread_configuration"])
 async def test_a_pool_in_which_nothing_serves_is_started_from_the_new_release(tmp_path, verb, size):
     """Whether it boots for ever, loops or has one slot only; nobody has to wait, to unlock or to restart."""
-    hangs = web(tmp_path, "backends.plain", "--boot-seconds", "60", size=size, storage={"shared": False})
+    hangs = web(tmp_path, "faulty.plain", "--boot-seconds", "60", size=size, storage={"shared": False})
     async with open_runtime(hangs, tmp_path, booted=False) as running:
         await running.wait(lambda: "backend.added" in running.kinds())
         running.write(web(tmp_path, size=size))
@@ -160,7 +160,7 @@ async def test_a_slot_that_cannot_start_any_more_is_repaired_by_the_reload(tmp_p
     """It is filled first, straight from the new release, while the other one serves; then that has its turn."""
     flag = tmp_path / "good"
     flag.touch()
-    command = ["sh", "-c", f"test -e {flag} && exec {sys.executable} -m backends.plain"]
+    command = ["sh", "-c", f"test -e {flag} && exec {sys.executable} -m faulty.plain"]
     async with open_runtime(web(tmp_path, command=command), tmp_path) as running:
         flag.unlink()
         victim = running.runtime.pools["web"].core.backends[0]
@@ -194,7 +194,7 @@ async def test_all_slots_that_are_empty_are_filled_at_once_and_one_failure_ends_
     """The others are not left half-way, and nothing of theirs stays."""
     async with open_runtime(web(tmp_path, "backends.nothing", size=4), tmp_path, booted=False) as running:
         await running.wait(lambda: running.kinds().count("backend.failed") >= 4)
-        running.write(web(tmp_path, "backends.faulty", "dies-at-start", "--seconds", "0.5", size=4))
+        running.write(web(tmp_path, "faulty", "dies-at-start", "--seconds", "0.5", size=4))
         rollout = await rolled(running)
         assert rollout.outcome is Outcome.FAILED
         assert len(rollout.steps) == 4
@@ -333,7 +333,7 @@ async def test_a_definition_that_another_rollout_is_about_to_replace_is_not_said
 
 async def test_every_supervised_pool_is_rolled_one_after_the_other(tmp_path):
     """Static pools are left alone, and both rollouts are in the answer."""
-    second = command_pool(tmp_path, "backends.plain").replace("[pools.web]", "[pools.api]")
+    second = command_pool(tmp_path, "faulty.plain").replace("[pools.web]", "[pools.api]")
     async with open_runtime(web(tmp_path) + second, tmp_path) as running:
         answer = await running.runtime.reload_all(trigger="signal")
         assert [rollout.pool for rollout in answer.rollouts] == ["web", "api"]
@@ -348,7 +348,7 @@ async def test_every_supervised_pool_is_rolled_one_after_the_other(tmp_path):
 
 async def test_a_pool_that_is_refused_and_has_not_changed_does_not_hold_the_others_up(tmp_path):
     """The answer names it."""
-    second = command_pool(tmp_path, "backends.plain").replace("[pools.web]", "[pools.api]")
+    second = command_pool(tmp_path, "faulty.plain").replace("[pools.web]", "[pools.api]")
     async with open_runtime(web(tmp_path) + second, tmp_path) as running:
         running.runtime.drain("web", 0)
         answer = await running.runtime.reload_all(trigger="signal")
@@ -359,9 +359,9 @@ async def test_a_pool_that_is_refused_and_has_not_changed_does_not_hold_the_othe
 
 async def test_a_rollout_that_fails_aborts_those_behind_it(tmp_path):
     """What broke in the first pool of a deploy is likely to break in the next."""
-    second = command_pool(tmp_path, "backends.plain").replace("[pools.web]", "[pools.api]")
+    second = command_pool(tmp_path, "faulty.plain").replace("[pools.web]", "[pools.api]")
     async with open_runtime(web(tmp_path) + second, tmp_path) as running:
-        running.write(web(tmp_path, "backends.faulty", "dies-at-start", "--seconds", "0") + second)
+        running.write(web(tmp_path, "faulty", "dies-at-start", "--seconds", "0") + second)
         answer = await running.runtime.reload_all(trigger="signal")
         ended = [await running.runtime.wait_rollout(rollout.id) for rollout in answer.rollouts]
         assert [rollout.outcome for rollout in ended] == [Outcome.FAILED, Outcome.ABORTED]
@@ -371,7 +371,7 @@ async def test_a_rollout_that_fails_aborts_those_behind_it(tmp_path):
 
 async def test_a_pool_that_is_removed_takes_its_queued_rollout_along_and_no_other(tmp_path):
     """It is dropped with its reason, and the one behind it is performed."""
-    whole = command_pool(tmp_path, "backends.plain")
+    whole = command_pool(tmp_path, "faulty.plain")
     web, b, c = (whole.replace("[pools.web]", f"[pools.{name}]") for name in ("web", "b", "c"))
     async with open_runtime(listeners() + web + b + c, tmp_path) as running:
         answer = await running.runtime.reload_all(trigger="test")
@@ -391,7 +391,7 @@ async def test_a_pool_that_is_removed_takes_its_queued_rollout_along_and_no_othe
 @pytest.mark.parametrize("verb", ["reload_all", "reread_configuration"])
 async def test_pools_and_listeners_come_and_go_with_the_configuration(tmp_path, verb):
     """New ones serve, those that are gone end, and what stays keeps its port."""
-    second = command_pool(tmp_path, "backends.plain").replace("[pools.web]", "[pools.api]")
+    second = command_pool(tmp_path, "faulty.plain").replace("[pools.web]", "[pools.api]")
     more = table("listeners.more", {"bind": ["127.0.0.1:0"]}) + '[[routes]]\npath = "/whoami"\npool = "api"\n'
     async with open_runtime(web(tmp_path), tmp_path) as running:
         port = running.target().address
@@ -472,7 +472,7 @@ async def test_a_static_pool_takes_over_changed_addresses(tmp_path):
 async def test_a_pool_under_another_name_serves_before_the_old_one_ends(tmp_path, verb):
     """Where it does not come up, nothing has changed: not a route, not a pool, and it leaves no process behind."""
     renamed = web(tmp_path).replace("[pools.web]", "[pools.site]").replace('pool = "web"', 'pool = "site"')
-    broken = renamed.replace("backends.plain", "backends.nothing")
+    broken = renamed.replace("faulty.plain", "backends.nothing")
     async with open_runtime(web(tmp_path), tmp_path) as running:
         running.write(broken)
         with pytest.raises(PoolNotStarted, match="pool site is new") as failure:
@@ -509,7 +509,7 @@ async def test_a_static_pool_that_takes_the_place_of_another_has_to_answer(tmp_p
 @pytest.mark.parametrize("changed", [{}, {"max_in_flight": 7}])
 async def test_a_pool_that_is_put_back_before_it_has_gone_goes_on(tmp_path, verb, changed):
     """What is in flight in it ends as it would have, and a changed definition is rolled in as ever."""
-    slow = listeners() + command_pool(tmp_path, "backends.plain", drain_timeout="60s")
+    slow = listeners() + command_pool(tmp_path, "faulty.plain", drain_timeout="60s")
     other = '[[routes]]\npath = "/other"\npool = "legacy"\n' + STATIC
     without = table("listeners.public", {"bind": ["127.0.0.1:0"]}) + other
     async with open_runtime(slow + other, tmp_path, booted=False) as running, trio.open_nursery() as nursery:
@@ -544,7 +544,7 @@ async def test_a_pool_that_has_gone_while_its_return_was_prepared_is_started_ane
     """It was there when the configuration was read, and is none of the pools that wait on another one that is new."""
     other = '[[routes]]\npath = "/other"\npool = "legacy"\n' + STATIC + '[pools.legacy.health]\ninterval = "50ms"\n'
     without = table("listeners.public", {"bind": ["127.0.0.1:0"]}) + other
-    gated = ["sh", "-c", f"until test -e gate; do sleep 0.05; done; exec {sys.executable} -m backends.plain"]
+    gated = ["sh", "-c", f"until test -e gate; do sleep 0.05; done; exec {sys.executable} -m faulty.plain"]
     site = command_pool(tmp_path, "", command=gated).replace("[pools.web]", "[pools.site]")
     async with open_runtime(web(tmp_path) + other, tmp_path, booted=False) as running, trio.open_nursery() as nursery:
         runtime = running.runtime
@@ -619,7 +619,7 @@ def _broken_pool(tmp_path: Path) -> str:
 
 
 def _pool_that_cannot_be_read(tmp_path: Path) -> str:
-    new = command_pool(tmp_path, "backends.plain", environment_file=str(tmp_path / "environment"))
+    new = command_pool(tmp_path, "faulty.plain", environment_file=str(tmp_path / "environment"))
     (tmp_path / "environment").write_text("this is no line of it\n")
     return web(tmp_path) + new.replace("[pools.web]", "[pools.new]")
 
@@ -676,7 +676,7 @@ async def test_no_request_fails_while_one_configuration_follows_another(tmp_path
     """Grown, shrunk, grown again, renamed, renamed badly, put back and changed."""
 
     def named(name: str, *command: str, **settings: Any) -> str:
-        whole = web(tmp_path, *(command or ("backends.plain",)), **settings)
+        whole = web(tmp_path, *(command or ("faulty.plain",)), **settings)
         return whole.replace("[pools.web]", f"[pools.{name}]").replace('pool = "web"', f'pool = "{name}"')
 
     steps = (

@@ -10,15 +10,15 @@ import pytest
 import structlog
 import trio
 
-from proxy.core.config import SupervisedPoolTable
-from proxy.core.lifecycle import BackendState
-from proxy.core.rollout_commands import Outcome
+from hotswap.core.config import SupervisedPoolTable
+from hotswap.core.lifecycle import BackendState
+from hotswap.core.rollout_commands import Outcome
 from tests.support.pool_stage import Stage, open_pool, supervised_table
 
 
 def broken(directory: Path, **settings: object) -> SupervisedPoolTable:
     """The next release, whose backends die at start."""
-    return supervised_table(directory, "backends.faulty", "dies-at-start", "--seconds", "0", **settings)
+    return supervised_table(directory, "faulty", "dies-at-start", "--seconds", "0", **settings)
 
 
 def generations(stage: Stage) -> dict[int, int]:
@@ -149,7 +149,7 @@ async def test_idle_connections_are_closed_before_the_stop_signal(tmp_path):
 
 async def test_a_backend_that_ignores_the_stop_signal_is_killed_and_the_rollout_goes_on(tmp_path):
     """A kill is not a failure."""
-    table = supervised_table(tmp_path, "backends.faulty", "ignores-sigterm", stop_timeout="100ms")
+    table = supervised_table(tmp_path, "faulty", "ignores-sigterm", stop_timeout="100ms")
     async with open_pool(table) as stage:
         rollout = await stage.roll()
         assert rollout.outcome is Outcome.DONE
@@ -167,7 +167,7 @@ async def test_a_replacement_that_dies_leaves_the_old_backend_in_rotation_and_lo
         assert stage.pool.core.locked is not None
         assert rollout.output[-1] == "faulty: cannot find the table of orders"
         assert stage.surroundings.tally.backend_starts["web", "rollout"] == 1
-        assert stage.pool.table.command[2] == "backends.plain"
+        assert stage.pool.table.command[2] == "faulty.plain"
 
 
 async def test_after_a_failure_a_crash_is_not_respawned_and_unlock_repairs_it(tmp_path):
@@ -198,7 +198,7 @@ async def test_a_failed_stop_first_step_leaves_the_slot_empty_until_unlock(tmp_p
 
 async def test_a_replacement_that_never_answers_fails_when_its_time_is_over(tmp_path):
     """A hang is a failure like any other, and nothing of it is left."""
-    table = supervised_table(tmp_path, "backends.faulty", "never-ready", start_timeout="300ms")
+    table = supervised_table(tmp_path, "faulty", "never-ready", start_timeout="300ms")
     async with open_pool(supervised_table(tmp_path)) as stage:
         rollout = await stage.roll(table)
         assert rollout.reason == "timed-out"
@@ -207,7 +207,7 @@ async def test_a_replacement_that_never_answers_fails_when_its_time_is_over(tmp_
 
 async def test_a_replacement_that_answers_500_to_the_probe_fails_as_unhealthy(tmp_path):
     """It was never claimable."""
-    table = supervised_table(tmp_path, "backends.faulty", "answers-500", start_timeout="2s")
+    table = supervised_table(tmp_path, "faulty", "answers-500", start_timeout="2s")
     async with open_pool(supervised_table(tmp_path)) as stage:
         rollout = await stage.roll(table)
         assert rollout.reason == "unhealthy"
@@ -215,7 +215,7 @@ async def test_a_replacement_that_answers_500_to_the_probe_fails_as_unhealthy(tm
 
 async def test_a_replacement_that_says_it_cannot_serve_fails_at_once(tmp_path):
     """Its own words are in the detail."""
-    table = supervised_table(tmp_path, "backends.faulty", "cannot-serve", ready="notify")
+    table = supervised_table(tmp_path, "faulty", "cannot-serve", ready="notify")
     async with open_pool(supervised_table(tmp_path)) as stage:
         rollout = await stage.roll(table)
         assert rollout.reason == "cannot-serve"
@@ -244,7 +244,7 @@ async def test_rollback_returns_the_replaced_slots_to_the_release_before(tmp_pat
 
 async def test_an_abort_while_the_replacement_starts_restores_what_was(tmp_path):
     """The replacement is killed, the old backend serves again, and the pool is not locked."""
-    slow = supervised_table(tmp_path, "backends.plain", "--boot-seconds", "60")
+    slow = supervised_table(tmp_path, "faulty.plain", "--boot-seconds", "60")
     async with open_pool(supervised_table(tmp_path)) as stage:
         before = stage.pids()
         async with trio.open_nursery() as nursery:
@@ -261,7 +261,7 @@ async def test_an_abort_while_the_replacement_starts_restores_what_was(tmp_path)
 async def test_an_old_backend_that_dies_while_it_drains_does_not_disturb_the_rollout(tmp_path):
     """Its slot is filled by the rollout, not by a respawn."""
     async with open_pool(supervised_table(tmp_path)) as stage:
-        slow = supervised_table(tmp_path, "backends.plain", "--boot-seconds", "0.4")
+        slow = supervised_table(tmp_path, "faulty.plain", "--boot-seconds", "0.4")
         async with trio.open_nursery() as nursery:
             run = await stage.plan(slow)
             nursery.start_soon(run.perform)
@@ -277,7 +277,7 @@ async def test_an_old_backend_that_dies_while_it_drains_does_not_disturb_the_rol
 async def test_a_queued_backend_that_crashes_before_its_turn_is_replaced_once(tmp_path):
     """It is respawned from the old release, waited for, and then has its turn."""
     async with open_pool(supervised_table(tmp_path)) as stage:
-        slow = supervised_table(tmp_path, "backends.plain", "--boot-seconds", "0.4")
+        slow = supervised_table(tmp_path, "faulty.plain", "--boot-seconds", "0.4")
         async with trio.open_nursery() as nursery:
             run = await stage.plan(slow)
             nursery.start_soon(run.perform)
@@ -305,7 +305,7 @@ async def test_a_late_crash_of_a_new_backend_is_an_ordinary_respawn(tmp_path):
 
 async def test_cancelling_a_rollout_ends_it_and_clears_in_progress(tmp_path):
     """It is cancellation by the end of the process, so the pool is left locked rather than half-way in silence."""
-    slow = supervised_table(tmp_path, "backends.plain", "--boot-seconds", "60")
+    slow = supervised_table(tmp_path, "faulty.plain", "--boot-seconds", "60")
     async with open_pool(supervised_table(tmp_path)) as stage:
         async with trio.open_nursery() as nursery:
             run = await stage.plan(slow)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from proxy.control.takeover.channel import (
+from hotswap.control.takeover.channel import (
     Channel,
     ChannelClosed,
     connect_to,
@@ -23,7 +23,7 @@ from proxy.control.takeover.channel import (
     seal,
     unseal,
 )
-from proxy.wire.handover import MAX_DESCRIPTORS, FrameType, FrameWriter, HandoverBroken
+from hotswap.wire.handover import MAX_DESCRIPTORS, FrameType, FrameWriter, HandoverBroken
 
 
 def open_files() -> int:

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from proxy.control.takeover.handing import Handing
-from proxy.wire.handover import FrameType, HandoverBroken
+from hotswap.control.takeover.handing import Handing
+from hotswap.wire.handover import FrameType, HandoverBroken
 
 
 class Channel:

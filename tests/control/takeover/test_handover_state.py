@@ -11,10 +11,10 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.control.events import EventLog
-from proxy.control.pools.release import Release
-from proxy.control.rollout.book import RolloutBook
-from proxy.control.takeover.handover_state import (
+from hotswap.control.events import EventLog
+from hotswap.control.pools.release import Release
+from hotswap.control.rollout.book import RolloutBook
+from hotswap.control.takeover.handover_state import (
     OWN_COUNTS,
     add_tally,
     read_release_state,
@@ -24,14 +24,14 @@ from proxy.control.takeover.handover_state import (
     write_state,
     write_tally,
 )
-from proxy.core.compatibility import CompatibilityNumber, Unreadable
-from proxy.core.config import SupervisedPoolTable, parse_configuration
-from proxy.core.errors import UnknownRollout
-from proxy.core.identity import RolloutId
-from proxy.core.rollout_commands import Outcome
-from proxy.core.tally import Tally
-from proxy.processes.presets import recipe
-from proxy.wire.handover import HandoverBroken
+from hotswap.core.compatibility import CompatibilityNumber, Unreadable
+from hotswap.core.config import SupervisedPoolTable, parse_configuration
+from hotswap.core.errors import UnknownRollout
+from hotswap.core.identity import RolloutId
+from hotswap.core.rollout_commands import Outcome
+from hotswap.core.tally import Tally
+from hotswap.processes.presets import recipe
+from hotswap.wire.handover import HandoverBroken
 from tests.support.pool_stage import open_pool, supervised_table
 
 CONFIGURATION = """
@@ -76,7 +76,7 @@ def test_a_release_survives_the_journey(compatibility) -> None:
 async def test_reports_of_rollouts_survive_the_journey(tmp_path) -> None:
     """Those that failed too, with every figure; and the newest twenty of both processes are remembered."""
     async with open_pool(supervised_table(tmp_path)) as stage:
-        broken = supervised_table(tmp_path, "backends.faulty", "dies-at-start", "--seconds", "0")
+        broken = supervised_table(tmp_path, "faulty", "dies-at-start", "--seconds", "0")
         good, bad = await stage.roll(), await stage.roll(broken)
         assert (good.outcome, bad.outcome) == (Outcome.DONE, Outcome.FAILED)
         now = trio.current_time()

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import trio
 
-from proxy.control.takeover.stub import forget_pid, read_pid, write_pid
-from tests.support.hotswap import REPOSITORY
+from hotswap.control.takeover.stub import forget_pid, read_pid, write_pid
+from tests.support.hotswap import SOURCES
 
 STUB = """
 import ctypes, os, signal, sys, time
 from pathlib import Path
-from proxy.control.takeover.stub import be_stub, write_pid
+from hotswap.control.takeover.stub import be_stub, write_pid
 directory = Path(sys.argv[1])
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # orphans come to this process, as they do to process 1
 def serve(code):
@@ -68,7 +68,7 @@ async def test_a_stub_passes_signals_on_and_ends_with_the_proxy_that_serves(tmp_
     """Also when the process that it knew has been replaced by another, which was orphaned by that."""
     stub = subprocess.Popen(  # noqa: ASYNC220  # it starts at once
         [sys.executable, "-c", STUB, str(tmp_path), kind],
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        env={**os.environ, "PYTHONPATH": SOURCES},
         stdout=subprocess.PIPE,
     )
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import structlog.testing
 
-from proxy.control.telemetry.access import AccessLog
+from hotswap.control.telemetry.access import AccessLog
 
 
 def test_lines_go_to_the_file_and_closing_writes_them_all(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import os
 import trio
 import trio.testing
 
-from proxy.control.telemetry.facts import FRESH, FactsBook
+from hotswap.control.telemetry.facts import FRESH, FactsBook
 
 
 async def test_a_view_shows_what_the_last_look_has_found(mock_clock: trio.testing.MockClock) -> None:

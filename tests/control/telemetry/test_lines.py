@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.control.telemetry.lines import LineWriter
+from hotswap.control.telemetry.lines import LineWriter
 
 
 class Reports:

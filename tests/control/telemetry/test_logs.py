@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from proxy.control.telemetry.logs import configure_logs
+from hotswap.control.telemetry.logs import configure_logs
 
 
 @pytest.fixture(autouse=True)

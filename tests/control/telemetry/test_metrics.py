@@ -6,8 +6,8 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxy.control.telemetry.metrics import Metrics
-from proxy.core.tally import Tally
+from hotswap.control.telemetry.metrics import Metrics
+from hotswap.core.tally import Tally
 
 CONTRACT = {
     "hotswap_requests": {"listener", "pool", "method", "code"},

@@ -8,7 +8,7 @@ import socket
 import pytest
 import trio
 
-from proxy.control.telemetry.notify import ServiceManager
+from hotswap.control.telemetry.notify import ServiceManager
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import sys
 
 PROGRAM = """
 import threading
-from proxy.control.telemetry.logs import configure_logs
-from proxy.control.telemetry.uncaught import log_uncaught
+from hotswap.control.telemetry.logs import configure_logs
+from hotswap.control.telemetry.uncaught import log_uncaught
 
 class Dying:
     def __del__(self):

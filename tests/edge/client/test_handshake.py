@@ -9,8 +9,8 @@ import pytest
 import trio
 import trio.lowlevel
 
-from proxy.core.config import TlsTable
-from proxy.edge.client.tls import GROUPS, choose_groups, open_context
+from hotswap.core.config import TlsTable
+from hotswap.edge.client.tls import GROUPS, choose_groups, open_context
 from tests.support.certificates import Names
 from tests.support.stage import GET, OK, open_stage
 from tests.wire.test_client_hello import extension, hello_with

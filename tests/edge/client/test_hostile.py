@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 import trio
 
-from proxy.core.config import RouteTable
+from hotswap.core.config import RouteTable
 from tests.support.plane import Running, open_plane
 from tests.support.raw_client import Answered, open_client
 from tests.support.recording_backend import Recorded, RecordingBackend, open_recording_backend

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from proxy.edge.upstream.upstream import REST
+from hotswap.edge.upstream.upstream import REST
 from tests.support.stage import GET, OK, open_stage
 
 pytestmark = pytest.mark.fail_after(10)

@@ -20,14 +20,14 @@ import trio
 from h2.errors import ErrorCodes
 from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame
 
-from proxy.core.config import TlsTable
-from proxy.edge.client.certificates import development_authority
-from proxy.edge.client.http2_backlog import KEPT_LIMIT
-from proxy.edge.client.http2_connection import Http2Connection
-from proxy.edge.client.http2_stream import Http2Stream
-from proxy.edge.client.tls import AUTHORITY, open_context
-from proxy.edge.upstream.upstream import REST
-from proxy.wire.http2_writer import GROWTH, MAX_STREAMS, STREAM_WINDOW
+from hotswap.core.config import TlsTable
+from hotswap.edge.client.certificates import development_authority
+from hotswap.edge.client.http2_backlog import KEPT_LIMIT
+from hotswap.edge.client.http2_connection import Http2Connection
+from hotswap.edge.client.http2_stream import Http2Stream
+from hotswap.edge.client.tls import AUTHORITY, open_context
+from hotswap.edge.upstream.upstream import REST
+from hotswap.wire.http2_writer import GROWTH, MAX_STREAMS, STREAM_WINDOW
 from tests.support.http2_client import Http2Client, Upload, connect_http2
 from tests.support.http2_frames import GET, POST, PREFACE, raw_frame
 from tests.support.stage import OK, Line, Stage, open_stage

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from proxy.edge.loop.timers import HORIZON
+from hotswap.edge.loop.timers import HORIZON
 from tests.support.http2_client import connect_http2
 from tests.support.http2_frames import GET as GET_FIELDS
 from tests.support.http2_frames import PREFACE, raw_frame

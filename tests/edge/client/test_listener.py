@@ -15,14 +15,14 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from proxy.core.address import TcpAddress, UnixAddress
-from proxy.core.config import LimitsTable, TlsTable
-from proxy.core.errors import ConfigError
-from proxy.core.room import client_descriptors
-from proxy.edge.client.http2_connection import Http2Connection
-from proxy.edge.client.listener import OpenListener, Want
-from proxy.edge.client.tls import AUTHORITY, open_context
-from proxy.edge.loop.sockets import bind, inherited_sockets, matches
+from hotswap.core.address import TcpAddress, UnixAddress
+from hotswap.core.config import LimitsTable, TlsTable
+from hotswap.core.errors import ConfigError
+from hotswap.core.room import client_descriptors
+from hotswap.edge.client.http2_connection import Http2Connection
+from hotswap.edge.client.listener import OpenListener, Want
+from hotswap.edge.client.tls import AUTHORITY, open_context
+from hotswap.edge.loop.sockets import bind, inherited_sockets, matches
 from tests.support.certificates import Names
 from tests.support.http2_frames import PREFACE, FrameWriter
 from tests.support.stage import GET, OK, Line, Stage, open_stage

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from proxy.core.config import TlsTable
-from proxy.edge.client.tls import open_context
+from hotswap.core.config import TlsTable
+from hotswap.edge.client.tls import open_context
 from tests.support.certificates import Names
 from tests.support.http2_client import Http2Client
 from tests.support.http2_frames import GET as GET_FIELDS

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from proxy.core.ejection import FAILURES
-from proxy.core.lifecycle import Health
-from proxy.core.pool import BackendEjected
+from hotswap.core.ejection import FAILURES
+from hotswap.core.lifecycle import Health
+from hotswap.core.pool import BackendEjected
 from tests.support.stage import GET, OK, Line, ScriptedBackend, Stage, open_stage
 
 pytestmark = pytest.mark.fail_after(15)

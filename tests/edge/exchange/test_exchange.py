@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from proxy.core.config import RouteTable
+from hotswap.core.config import RouteTable
 from tests.support.stage import GET, OK, open_stage
 
 pytestmark = pytest.mark.fail_after(10)

@@ -7,8 +7,8 @@ import re
 import pytest
 import trio
 
-from proxy.core.lifecycle import BackendState, Health
-from proxy.edge.exchange.gate import STEP
+from hotswap.core.lifecycle import BackendState, Health
+from hotswap.edge.exchange.gate import STEP
 from tests.support.stage import GET, OK, Stage, open_stage
 
 pytestmark = pytest.mark.fail_after(10)

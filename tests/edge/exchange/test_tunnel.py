@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import trio
 
-from proxy.core.lifecycle import BackendState
-from proxy.edge.loop.stream import Stream
+from hotswap.core.lifecycle import BackendState
+from hotswap.edge.loop.stream import Stream
 from tests.support.stage import Line, Stage, open_stage
 
 pytestmark = pytest.mark.fail_after(10)

@@ -7,7 +7,7 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.edge.loop.kept import JOINED_BYTES, Kept
+from hotswap.edge.loop.kept import JOINED_BYTES, Kept
 
 PIECES = st.lists(st.tuples(st.sampled_from(["add", "drop"]), st.integers(1, 3 * JOINED_BYTES // 2)), max_size=40)
 

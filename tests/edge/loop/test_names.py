@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from proxy.core.address import TcpAddress, UnixAddress
-from proxy.core.errors import AddressUnknown, ConnectFailed
-from proxy.edge.loop.endpoint import Endpoint, endpoint_of
-from proxy.edge.loop.names import PATIENCE, PAUSE, REFRESH, Name, Names, look_up
+from hotswap.core.address import TcpAddress, UnixAddress
+from hotswap.core.errors import AddressUnknown, ConnectFailed
+from hotswap.edge.loop.endpoint import Endpoint, endpoint_of
+from hotswap.edge.loop.names import PATIENCE, PAUSE, REFRESH, Name, Names, look_up
 
 FOUR = Endpoint(socket.AF_INET, ("192.0.2.4", 80))
 SIX = Endpoint(socket.AF_INET6, ("2001:db8::6", 80, 0, 0))

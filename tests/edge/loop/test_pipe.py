@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 import trio
 
-from proxy.edge.loop.pipe import PIPE_BYTES, Pipe
-from proxy.edge.loop.poller import READ, Poller
-from proxy.edge.loop.stream import BLOCKED, Stream
+from hotswap.edge.loop.pipe import PIPE_BYTES, Pipe
+from hotswap.edge.loop.poller import READ, Poller
+from hotswap.edge.loop.stream import BLOCKED, Stream
 from tests.support.stage import GET, OK, open_stage
 
 SIZE = 6 << 20

@@ -11,8 +11,8 @@ from itertools import pairwise
 import pytest
 import trio
 
-from proxy.edge.loop.poller import DEADLINES, EVENTS, READ, SLICE, TURN, Poller
-from proxy.edge.loop.timers import NEVER
+from hotswap.edge.loop.poller import DEADLINES, EVENTS, READ, SLICE, TURN, Poller
+from hotswap.edge.loop.timers import NEVER
 
 pytestmark = pytest.mark.fail_after(10)
 

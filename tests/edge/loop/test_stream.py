@@ -10,9 +10,9 @@ from contextlib import closing, contextmanager, suppress
 import pytest
 import trustme
 
-from proxy.edge.loop.poller import READ, Poller
-from proxy.edge.loop.stream import HIGH_WATER, Stream
-from proxy.edge.loop.tls_stream import RECORD_BYTES, TlsStream
+from hotswap.edge.loop.poller import READ, Poller
+from hotswap.edge.loop.stream import HIGH_WATER, Stream
+from hotswap.edge.loop.tls_stream import RECORD_BYTES, TlsStream
 from tests.support.stage import Clock
 
 SECONDS = 10.0

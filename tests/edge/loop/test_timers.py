@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import weakref
 
-from proxy.edge.loop.timers import FEW, HORIZON, NEVER, Timers
+from hotswap.edge.loop.timers import FEW, HORIZON, NEVER, Timers
 
 
 def all_due(timers: Timers, now: float) -> list[object]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import trio
 
-from proxy.edge.loop.poller import TURN, Poller
-from proxy.wire.http1 import RequestParser
-from proxy.wire.http1_response import ResponseParser
+from hotswap.edge.loop.poller import TURN, Poller
+from hotswap.wire.http1 import RequestParser
+from hotswap.wire.http1_response import ResponseParser
 from tests.support.stage import GET, Line, open_stage
 
 pytestmark = pytest.mark.fail_after(10)

@@ -15,12 +15,12 @@ import trio
 import trio.lowlevel
 from h2.errors import ErrorCodes
 
-from proxy.core.address import TcpAddress
-from proxy.core.config import StaticPoolTable
-from proxy.core.config.pools import Protocol
-from proxy.edge.exchange.exchange import Exchange
-from proxy.wire.http2_client_writer import STREAM_WINDOW
-from proxy.wire.http2_frames import SETTINGS, write_frame, write_goaway, write_headers
+from hotswap.core.address import TcpAddress
+from hotswap.core.config import StaticPoolTable
+from hotswap.core.config.pools import Protocol
+from hotswap.edge.exchange.exchange import Exchange
+from hotswap.wire.http2_client_writer import STREAM_WINDOW
+from hotswap.wire.http2_frames import SETTINGS, write_frame, write_goaway, write_headers
 from tests.support.http2_client import Http2Client, Upload
 from tests.support.http2_frames import GET as GET_FIELDS
 from tests.support.http2_frames import POST as POST_FIELDS

@@ -9,11 +9,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 import trio
 
-from proxy.core.address import TcpAddress
-from proxy.core.config.pools import HealthTable
-from proxy.edge.loop.endpoint import Endpoint
-from proxy.edge.loop.names import Names
-from proxy.edge.upstream.probe import probe
+from hotswap.core.address import TcpAddress
+from hotswap.core.config.pools import HealthTable
+from hotswap.edge.loop.endpoint import Endpoint
+from hotswap.edge.loop.names import Names
+from hotswap.edge.upstream.probe import probe
 from tests.support.stage import GET, ScriptedBackend, Stage, open_stage
 
 pytestmark = pytest.mark.fail_after(10)

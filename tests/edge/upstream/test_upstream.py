@@ -1,10 +1,10 @@
-"""`proxy.edge.upstream.upstream`: which connection a request may be sent on, after what came before on it."""
+"""`hotswap.edge.upstream.upstream`: which connection a request may be sent on, after what came before on it."""
 
 from __future__ import annotations
 
 import pytest
 
-from proxy.edge.upstream.upstream import MAX_RESTING, REST
+from hotswap.edge.upstream.upstream import MAX_RESTING, REST
 from tests.support.stage import GET, OK, open_stage
 
 HEAD = b"HEAD / HTTP/1.1\r\nHost: example.org\r\n\r\n"

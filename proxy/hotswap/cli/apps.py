@@ -1,0 +1,162 @@
+"""Apps in a directory: found by reading its modules, never by importing them.
+
+What counts is what stands at the top of a module: a name that is given an app of a known framework, a function or
+class that has the shape of ASGI or WSGI, or a function that makes an app when it is called. A Django project is known
+by its `manage.py`, which says where its settings are; beside them are its two entry points.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hotswap.core.server import Interface
+
+ASGI_MAKERS = {"FastAPI", "Starlette", "Quart", "Litestar", "Sanic", "BlackSheep", "get_asgi_application"}
+WSGI_MAKERS = {"Flask", "Bottle", "get_wsgi_application", "make_wsgi_app", "APIFlask"}
+
+ASGI_ARGUMENTS = ["scope", "receive", "send"]
+WSGI_ARGUMENTS = ["environ", "start_response"]
+
+ENTRY_NAMES = {"app", "application"}
+"""What an app that is a plain function is called; other functions of that shape are middleware more often."""
+
+FACTORY_NAMES = re.compile(r"(create|make|build|get)_?(\w+_)?app(lication)?")
+
+HEALTH_PATHS = re.compile(r"""["']/?((?:healthz|health|livez|readyz)/?)["']""")
+"""Paths that are there for health checks, as they stand in the sources of an app."""
+
+MOST_FILES = 500
+"""So many Python files are looked at; a tree with more is named by hand."""
+
+SKIPPED = {"tests", "test", "docs", "node_modules", "build", "dist", "site-packages", "migrations"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """Something that a server can serve.
+
+    Attributes:
+        name: what the server imports, MODULE:ATTRIBUTE.
+        interface: what it speaks.
+        factory: the attribute is a function that makes the app.
+        framework: the word for what it is made with, for messages; "" when it is plain.
+    """
+
+    name: str
+    interface: Interface
+    factory: bool = False
+    framework: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What was found in a directory.
+
+    Attributes:
+        apps: the ones that can be told apart from accidents; a Django project counts with both of its entry points.
+        project: the package of the Django project, or "".
+        health_path: a path for health checks that the sources speak of, or "".
+    """
+
+    apps: tuple[App, ...]
+    project: str
+    health_path: str
+
+
+def find_apps(directory: Path) -> Findings:
+    """Look for apps in the modules below a directory."""
+    apps: list[App] = []
+    health = ""
+    project = _django_project(directory)
+    for number, path in enumerate(_sources(directory, depth=3)):
+        if number >= MOST_FILES:
+            break
+        try:
+            source = path.read_bytes()
+            tree = ast.parse(source)
+        except (OSError, SyntaxError, ValueError):
+            continue
+        parts = path.relative_to(directory).with_suffix("").parts
+        module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        if module:
+            apps += _apps_in(module, tree)
+        if not health and (found := HEALTH_PATHS.search(source.decode("utf-8", "replace"))):
+            health = f"/{found[1]}"
+    real = [app for app in apps if not app.factory]
+    entries = [app for app in real if project and app.name in {f"{project}.{kind}:application" for kind in Interface}]
+    # Where an app is made for good, the function that makes it is its means, and no app of its own.
+    return Findings(apps=tuple(entries or real or apps), project=project if entries else "", health_path=health)
+
+
+def _django_project(directory: Path) -> str:
+    try:
+        source = (directory / "manage.py").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    found = re.search(r"""DJANGO_SETTINGS_MODULE["'],\s*["']([\w.]+)["']""", source)
+    # shop.settings, and shop.settings.production, are both of the project shop.
+    return re.split(r"\.settings\b", found[1])[0] if found and ".settings" in found[1] else ""
+
+
+def _sources(directory: Path, depth: int) -> Iterator[Path]:
+    try:
+        entries = sorted(directory.iterdir())
+    except OSError:
+        return
+    for entry in entries:
+        if not entry.stem.isidentifier() or entry.name.lower() in SKIPPED or entry.is_symlink():
+            continue
+        if entry.suffix == ".py" and not entry.name.startswith("test_"):
+            yield entry
+        elif depth and entry.is_dir() and not (entry / "pyvenv.cfg").exists():
+            yield from _sources(entry, depth - 1)
+
+
+def _apps_in(module: str, tree: ast.Module) -> Iterator[App]:
+    for statement in tree.body:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=maker)):
+                pass
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.Call(func=maker)):
+                pass
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                yield from _function(module, statement)
+                continue
+            case _:
+                continue
+        match _interface_of(maker):
+            case None:
+                pass
+            case interface, made:
+                yield App(name=f"{module}:{name}", interface=interface, framework=made)
+
+
+def _interface_of(maker: ast.expr) -> tuple[Interface, str] | None:
+    match maker:
+        case ast.Name(id=made) | ast.Attribute(attr=made):
+            framework = "Django" if made.startswith("get_") else made
+            if made in ASGI_MAKERS:
+                return Interface.ASGI, framework
+            if made in WSGI_MAKERS:
+                return Interface.WSGI, framework
+    return None
+
+
+def _function(module: str, function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[App]:
+    arguments = [argument.arg.lstrip("_") for argument in (*function.args.posonlyargs, *function.args.args)]
+    name = f"{module}:{function.name}"
+    if function.name in ENTRY_NAMES:
+        if arguments == ASGI_ARGUMENTS and isinstance(function, ast.AsyncFunctionDef):
+            yield App(name=name, interface=Interface.ASGI)
+        elif arguments == WSGI_ARGUMENTS and isinstance(function, ast.FunctionDef):
+            yield App(name=name, interface=Interface.WSGI)
+    needed = len(arguments) - len(function.args.defaults)
+    if isinstance(function, ast.FunctionDef) and FACTORY_NAMES.fullmatch(function.name) and not needed:
+        for node in ast.walk(function):
+            if isinstance(node, ast.Call) and (made := _interface_of(node.func)):
+                yield App(name=name, interface=made[0], factory=True, framework=made[1])
+                return

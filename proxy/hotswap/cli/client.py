@@ -1,0 +1,215 @@
+"""Speaking to the admin API: one connection a call, by the standard library.
+
+An HTTP library would be one more dependency of the proxy for a dozen small calls to a neighbour; what the standard
+one lacks is Unix sockets, which are a method of three lines.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote
+
+from hotswap.cli.endpoint import Endpoint
+from hotswap.cli.exits import CommandError, ExitCode, unreachable
+from hotswap.control.version import program_version
+from hotswap.core.address import Address, TcpAddress, UnixAddress
+from hotswap.core.errors import problem_text
+
+AGENT = f"hotswap-cli/{program_version()}"
+"""Tells the proxy that a rollout was triggered by the command line."""
+
+TIMEOUT = 10.0
+"""Seconds that an answer may take."""
+
+LONG_TIMEOUT = 120.0
+"""The same for reloads: the proxy reads files and runs the compatibility command before it answers."""
+
+STREAM_TIMEOUT = 60.0
+"""Seconds of silence on the event stream, which has a heartbeat every fifteen."""
+
+LARGEST_ANSWER = 64 * 1024 * 1024
+
+Json = Any
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        """Open the socket."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class ProxyLost(Exception):
+    """Nobody answers, or not in time, or not in HTTP."""
+
+
+class Problem(Exception):
+    """The proxy did not do it; `status` and `document` are its answer."""
+
+    def __init__(self, status: int, document: dict[str, Any]) -> None:
+        super().__init__(document.get("detail", f"status {status}"))
+        self.status = status
+        self.document = document
+        self.code = str(document.get("code", f"status-{status}"))
+        self.detail = str(document.get("detail", ""))
+        self.state: Mapping[str, Any] = document.get("state") or {}
+
+
+def path_of(*parts: object) -> str:
+    """Join the parts of a path, each escaped."""
+    return "/" + "/".join(quote(str(part), safe="") for part in parts)
+
+
+class AdminClient:
+    """The calls, as plain functions that give JSON."""
+
+    def __init__(self, endpoint: Endpoint, *, timeout: float = TIMEOUT) -> None:
+        self.endpoint = endpoint
+        self._timeout = timeout
+
+    def get(self, path: str) -> Json:
+        """Ask for something."""
+        return self._call("GET", path, self._timeout)
+
+    def post(self, path: str, *, timeout: float = TIMEOUT) -> Json:
+        """Give an order."""
+        return self._call("POST", path, timeout)
+
+    @contextmanager
+    def open_events(self, after: int | None) -> Iterator[Iterator[dict[str, Any]]]:
+        """Listen to the proxy; the block gets an iterator that gives events until the proxy ends the stream.
+
+        Args:
+            after: the last number seen, or None for only new ones.
+
+        Raises:
+            ProxyLost: it cannot be reached; from the iterator: the connection broke.
+        """
+        fields = {} if after is None else {"Last-Event-ID": str(after)}
+        with _losing():
+            connection, response = self._open("GET", "/v1/events", STREAM_TIMEOUT, fields)
+        with connection:
+            yield self._read_events(response)
+
+    @staticmethod
+    def _read_events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
+        with _losing():
+            while line := response.readline(1024 * 1024):
+                if line.startswith(b"data: "):
+                    yield json.loads(line.removeprefix(b"data: "))
+
+    def _call(self, method: str, path: str, timeout: float) -> Json:
+        with _losing():
+            connection, response = self._open(method, path, timeout, {})
+            with connection:
+                return json.loads(response.read(LARGEST_ANSWER))
+
+    def _open(
+        self, method: str, path: str, timeout: float, fields: Mapping[str, str]
+    ) -> tuple[_Closing, http.client.HTTPResponse]:
+        connection = self._connect(timeout)
+        try:
+            headers = {"User-Agent": AGENT, "Connection": "close", **fields}
+            if self.endpoint.token is not None:
+                headers["Authorization"] = f"Bearer {self.endpoint.token}"
+            connection.request(method, path, headers=headers)
+            response = connection.getresponse()
+            if response.status >= 400:
+                raise _problem(response)
+        except BaseException:
+            connection.close()
+            raise
+        return _Closing(connection, response), response
+
+    def _connect(self, timeout: float) -> http.client.HTTPConnection:
+        failure: OSError | None = None
+        for address in self.endpoint.addresses:
+            connection = _connection_to(address, timeout)
+            try:
+                connection.connect()
+            except OSError as error:
+                connection.close()
+                failure = failure or error
+            else:
+                return connection
+        raise failure or ConnectionRefusedError("no address is known")
+
+
+class _Closing:
+    """Closes response and connection."""
+
+    def __init__(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> None:
+        self._parts = (response, connection)
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *failure: object) -> None:
+        for part in self._parts:
+            part.close()
+
+
+@contextmanager
+def _losing() -> Iterator[None]:
+    """Turn whatever a connection can raise into `ProxyLost`."""
+    try:
+        yield
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise ProxyLost(_reason(error)) from error
+
+
+def _connection_to(address: Address, timeout: float) -> http.client.HTTPConnection:
+    match address:
+        case UnixAddress(path=path):
+            return UnixConnection(path, timeout)
+        case TcpAddress(host=host, port=port):
+            return http.client.HTTPConnection(host, port, timeout=timeout)
+
+
+def _problem(response: http.client.HTTPResponse) -> Problem:
+    try:
+        document = json.loads(response.read(LARGEST_ANSWER))
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        document = {"detail": f"what answers there is not a hotswap proxy (status {response.status})"}
+    return Problem(response.status, document)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+
+
+def translate(error: ProxyLost | Problem, endpoint: Endpoint) -> CommandError:
+    """Give the error with which a command ends, for what the proxy answered or did not."""
+    if isinstance(error, ProxyLost):
+        hint = f'found by {endpoint.source}; is it running? "hotswap run" starts one'
+        return unreachable(endpoint.addresses, str(error), hint)
+    problems = [problem_text(problem) for problem in error.state.get("problems", ())]
+    match error.status:
+        case 409:
+            return CommandError(ExitCode.REFUSED, f"refused: {error.code}: {error.detail}", *problems)
+        case 404 if error.code.startswith("unknown-"):
+            return CommandError(ExitCode.USAGE, error.detail)
+        case 422:
+            return CommandError(ExitCode.USAGE, "\n".join(problems) or error.detail)
+        case 401:
+            hint = "name its file by --token-file, $HOTSWAP_ADMIN_TOKEN_FILE or [admin].token_file"
+            wanted = "the proxy wants a token" if endpoint.token is None else "the proxy wants another token"
+            return CommandError(ExitCode.FAILED, f"{error.code}: {wanted}", hint)
+        case _:
+            return CommandError(ExitCode.FAILED, f"{error.code}: {error.detail}")

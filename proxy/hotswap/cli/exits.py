@@ -1,0 +1,52 @@
+"""How a command ends: the exit codes, and the errors that lead to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import IO, Any
+
+import click
+
+from hotswap.cli.terminal import tell
+from hotswap.core.errors import ConfigError
+
+
+class ExitCode(IntEnum):
+    """What the exit code means."""
+
+    DONE = 0
+    FAILED = 1
+    """It failed, or the proxy cannot be reached."""
+    USAGE = 2
+    """The command line or the configuration is wrong."""
+    REFUSED = 3
+    """The proxy refused; the reason code was printed."""
+    ROLLOUT_FAILED = 4
+    """The rollout started and failed; what failed was printed."""
+
+
+class CommandError(click.ClickException):
+    """A command ends here; the first line says why, further ones help."""
+
+    def __init__(self, code: ExitCode, message: str, *hints: str) -> None:
+        super().__init__(message)
+        self.exit_code = int(code)  # type: ignore[misc]  # click declares it for classes and reads it of instances
+        self.hints = hints
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print it on standard error."""
+        tell(self.message)
+        for hint in self.hints:
+            tell(f"  {hint}")
+
+
+def unreachable(endpoints: Sequence[object], reason: str, *hints: str) -> CommandError:
+    """Give the error for a proxy that does not answer."""
+    where = " or ".join(str(endpoint) for endpoint in endpoints)
+    return CommandError(ExitCode.FAILED, f"no proxy can be reached at {where}: {reason}", *hints)
+
+
+def invalid(error: ConfigError) -> CommandError:
+    """Give the error for a configuration that cannot be used: every problem on a line of its own."""
+    return CommandError(ExitCode.USAGE, "\n".join(str(problem) for problem in error.problems))

@@ -1,0 +1,165 @@
+"""The verb that replaces backends: trigger, watch, and tell how it went."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import click
+
+from hotswap.cli.client import LONG_TIMEOUT, AdminClient, Json, Problem, path_of
+from hotswap.cli.completing import complete_pool
+from hotswap.cli.exits import CommandError, ExitCode
+from hotswap.cli.following import follow, summary
+from hotswap.cli.picture import open_progress
+from hotswap.cli.speaking import speaks
+from hotswap.cli.terminal import put, put_json, tell
+from hotswap.cli.waiting import cut_lines
+from hotswap.core.errors import PoolNotStarted, problem_text
+
+EVERY = "*"
+"""The key of a refusal that is about no pool in particular."""
+
+
+class Reload:
+    """What was accepted and refused so far.
+
+    Attributes:
+        reports: of each rollout, as last seen.
+        refusals: pools that were left as they are, with code, detail and state.
+    """
+
+    def __init__(self) -> None:
+        self.reports: dict[str, Json] = {}
+        self.refusals: dict[str, Json] = {}
+
+    @property
+    def code(self) -> ExitCode:
+        """The worst of what happened."""
+        if any(report["outcome"] in {"failed", "aborted"} for report in self.reports.values()):
+            return ExitCode.ROLLOUT_FAILED
+        return ExitCode.REFUSED if self.refusals else ExitCode.DONE
+
+    def as_json(self) -> Json:
+        """Give it as the stable document of `--json`."""
+        return {"rollouts": list(self.reports.values()), "refusals": self.refusals}
+
+
+@click.command()
+@click.argument("pools", nargs=-1, metavar="[POOL]...", shell_complete=complete_pool)
+@click.option("--no-wait", is_flag=True, help="Return when it is accepted.")
+@click.option("--json", "as_json", is_flag=True, help="Print the reports as JSON at the end.")
+@speaks
+def reload(client: AdminClient, pools: tuple[str, ...], no_wait: bool, as_json: bool) -> None:
+    """Replace every backend of the POOLs, one at a time; of every supervised pool when none is named.
+
+    Waits for the end and shows how it goes. Pools are replaced one after the other, and one that is refused or fails
+    ends it.
+    """
+    found = Reload()
+    try:
+        if pools:
+            _check_names(client, pools)
+            _reload_named(client, pools, found, wait=not no_wait)
+        else:
+            _reload_all(client, found, wait=not no_wait)
+    except KeyboardInterrupt:
+        names = " and ".join(report["id"] for report in found.reports.values() if report["outcome"] == "running")
+        if names:
+            tell(f"rollout {names} goes on without you; hotswap status shows it, hotswap abort POOL ends it")
+            click.get_current_context().exit(int(ExitCode.FAILED))
+        raise
+    if as_json:
+        put_json(found.as_json())
+    for report in found.reports.values():
+        if not as_json:
+            put(f"rollout {report['id']} of pool {report['pool']}: accepted" if no_wait else summary(report))
+    for pool, refusal in found.refusals.items():
+        problems = refusal.get("state", {}).get("problems", ())
+        # The detail is for those who see nothing else of it.
+        invalid = problems and refusal["code"] == "config-invalid"
+        why = "the configuration cannot be used" if invalid else refusal["detail"]
+        tell(f"refused: {refusal['code']}: {why}")
+        _tell_lines(map(problem_text, problems))
+        tell("  nothing was changed" if pool == EVERY else f"  pool {pool} is as it was")
+    for report in found.reports.values():
+        _tell_lines(cut_lines(report))
+        _tell_failure(report)
+    click.get_current_context().exit(int(found.code))
+
+
+def _check_names(client: AdminClient, pools: Iterable[str]) -> None:
+    """Find a mistyped name before anything is replaced."""
+    known = client.get("/v1/status")["pools"]
+    unknown = [pool for pool in pools if pool not in known]
+    if unknown:
+        there_is = f"there is {', '.join(known)}" if known else "there is none"
+        raise CommandError(ExitCode.USAGE, f"no pool {' or '.join(map(repr, unknown))}; {there_is}")
+
+
+def _reload_named(client: AdminClient, pools: Iterable[str], found: Reload, *, wait: bool) -> None:
+    for pool in dict.fromkeys(pools):
+        try:
+            report = client.post(path_of("v1", "pools", pool, "reload"), timeout=LONG_TIMEOUT)
+        except Problem as problem:
+            if problem.status != 409:
+                raise
+            found.refusals[pool] = _refusal(problem)
+            return
+        found.reports[report["id"]] = report
+        if wait:
+            _follow_all(client, found)
+        if found.code is not ExitCode.DONE:
+            return
+
+
+def _reload_all(client: AdminClient, found: Reload, *, wait: bool) -> None:
+    try:
+        answer = client.post("/v1/reload", timeout=LONG_TIMEOUT)
+    except Problem as problem:
+        if problem.code == PoolNotStarted.code:
+            output = [f"| {line}" for line in problem.state.get("output", ())]
+            raise CommandError(ExitCode.ROLLOUT_FAILED, problem.detail, *output) from None
+        if problem.status != 409:
+            raise
+        several = problem.state.get("refusals")
+        name = str(problem.state.get("pool", EVERY))
+        found.refusals.update(several if several else {name: _refusal(problem)})
+        return
+    found.refusals.update(answer["refusals"])
+    found.reports.update((report["id"], report) for report in answer["rollouts"])
+    for change in answer["changes"]:
+        tell(f"configuration: {change}")
+    if not found.reports and not found.refusals:
+        tell("there is no supervised pool to reload")
+    if wait:
+        _follow_all(client, found)
+
+
+def _follow_all(client: AdminClient, found: Reload) -> None:
+    for key, report in found.reports.items():
+        if report["outcome"] == "running":
+            with open_progress() as progress:
+                found.reports[key] = follow(client, report, progress)
+
+
+def _refusal(problem: Problem) -> Json:
+    return {"code": problem.code, "detail": problem.detail, "state": dict(problem.state)}
+
+
+def _tell_failure(report: Json) -> None:
+    if report["outcome"] not in {"failed", "aborted"}:
+        return
+    pool = report["pool"]
+    tell(f"rollout {report['id']} of pool {pool} {report['outcome']}: {report['reason']}: {report['detail']}")
+    if report["output"]:
+        tell("the last lines of the backend:")
+        _tell_lines(report["output"])
+    if report["rolled_back"]:
+        tell(f"pool {pool} is back at the release before")
+    if report["locked"]:
+        tell(f"pool {pool} is locked: reloads are refused and crashed backends stay down until: hotswap unlock {pool}")
+
+
+def _tell_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        tell(f"  {line}")

@@ -1,0 +1,66 @@
+"""The verb that shows how rollouts went."""
+
+from __future__ import annotations
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from hotswap.cli.client import AdminClient, Json, path_of
+from hotswap.cli.following import summary
+from hotswap.cli.speaking import speaks
+from hotswap.cli.terminal import output, put, put_json
+from hotswap.cli.waiting import cut_lines
+from hotswap.cli.watching import moment
+
+PHASES = ("starting", "draining", "stopping", "total")
+COUNTS = ("drained", "held", "retried", "cut")
+
+
+@click.command()
+@click.argument("rollout", required=False)
+@click.option("--json", "as_json", is_flag=True, help="As the admin API gives it.")
+@speaks
+def rollouts(client: AdminClient, rollout: str | None, as_json: bool) -> None:
+    """Show the last rollouts, or the whole report of one ROLLOUT."""
+    if rollout is None:
+        document = client.get("/v1/rollouts")
+        if as_json:
+            put_json(document)
+            return
+        for report in document["rollouts"]:
+            put(f"{moment(report['started'])} {summary(report)}")
+        return
+    report = client.get(path_of("v1", "rollouts", rollout))
+    if as_json:
+        put_json(report)
+    else:
+        show_report(report)
+
+
+def show_report(report: Json) -> None:
+    """Print a report for a person: how it went, each slot with its phases and exchanges, what failed or was cut."""
+    put(f"{summary(report)}, {report['strategy']}, by {report['trigger']}, since {moment(report['started'])}")
+    if report["reason"]:
+        put(f"{report['reason']}: {report['detail']}")
+    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
+    for column in ("slot", "gen", "state", *PHASES, *COUNTS, "longest delay"):
+        table.add_column(column, justify="left" if column in {"slot", "state"} else "right", no_wrap=True)
+    for slot in report["slots"]:
+        table.add_row(*(Text(cell) for cell in _cells(slot)))
+    output().print(table)
+    for line in cut_lines(report):
+        put(line)
+    for line in report["output"]:
+        put(f"  {line}")
+
+
+def _cells(slot: Json) -> list[str]:
+    return [
+        f"{slot['slot']} back" if slot["rollback"] else str(slot["slot"]),
+        f"{slot['old_generation']} to {slot['new_generation']}",
+        f"{slot['state']}, killed" if slot["killed"] else slot["state"],
+        *(f"{slot['seconds'][phase]:.1f} s" for phase in PHASES),
+        *(str(slot["exchanges"][key]) for key in COUNTS),
+        f"{slot['exchanges']['longest_delay']:.1f} s",
+    ]

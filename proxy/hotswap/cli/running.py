@@ -1,0 +1,139 @@
+"""Verbs that need no running proxy: the proxy itself, and what is said about its configuration."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+
+import click
+
+from hotswap.cli.exits import CommandError, ExitCode, invalid
+from hotswap.cli.loading import leaving_out, loading
+from hotswap.cli.starter import Starter, detect_starter, write_starter
+from hotswap.cli.terminal import put, put_json, tell
+from hotswap.control.version import program_version
+from hotswap.core.errors import ConfigError
+
+CONFIG = click.argument("config", required=False, metavar="[CONFIG]", type=click.Path(path_type=Path))
+
+
+@click.command()
+@CONFIG
+@click.option("--attach", is_flag=True, help="Take over from the proxy that runs with the same state_dir.")
+@click.option("--takeover-fd", type=int, hidden=True)
+@click.option("--handoff-info", is_flag=True, hidden=True)
+def run(config: Path | None, attach: bool, takeover_fd: int | None, handoff_info: bool) -> None:
+    """Run the proxy until it is stopped.
+
+    CONFIG defaults to hotswap.toml in the working directory, then /etc/hotswap/hotswap.toml.
+
+    SIGUSR2 reloads, SIGHUP re-reads the configuration, SIGTERM stops gracefully; a second SIGTERM stops at once.
+    """
+    if handoff_info:
+        from hotswap.control.configuration_path import find_configuration
+        from hotswap.control.takeover.handoff_info import describe_handoff
+
+        put_json(describe_handoff(find_configuration() if config is None else config))
+        return
+    # A trigger that comes before the proxy can take it is lost, and does not end it; there is nothing to stop yet.
+    for number in (signal.SIGUSR2, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(ExitCode.DONE))
+    if os.getpid() == 1:
+        # What process 1 does not handle the kernel does not deliver: a stop during the boot would do nothing.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # Whoever started this may have blocked or ignored what we live by, and a blocked order to stop never comes.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    # Here and not above: the other verbs have no use for a whole proxy, and start in half the time.
+    # structlog would make use of what is left out, if only for tracebacks on a terminal.
+    with loading(), leaving_out("rich", "twisted"):
+        import trio
+
+        from hotswap.control.process import run_proxy
+        from hotswap.control.takeover.order import CouldNotTakeOver
+
+    try:
+        code = trio.run(partial(run_proxy, config, old=takeover_fd, attach=attach))
+    except ConfigError as error:
+        raise invalid(error) from None
+    except CouldNotTakeOver as error:
+        raise CommandError(ExitCode.FAILED, error.detail) from None
+    sys.exit(code)
+
+
+@click.command()
+@CONFIG
+def check(config: Path | None) -> None:
+    """Say everything that is wrong with a configuration, without starting anything."""
+    from hotswap.control.cautions import find_cautions
+    from hotswap.control.configuration import load_configuration
+    from hotswap.control.configuration_path import find_configuration
+    from hotswap.control.privileges import look_as_user
+
+    try:
+        path = find_configuration() if config is None else config
+        loaded = load_configuration(path)
+        # Whoever looks as root sees what only root does; the proxy will be somebody else.
+        lost = look_as_user(loaded, path.absolute())
+    except ConfigError as error:
+        raise invalid(error) from None
+    counts = ((loaded.listeners, "listener"), (loaded.routes, "route"), (loaded.pools, "pool"))
+    words = [f"{len(things)} {noun}{'' if len(things) == 1 else 's'}" for things, noun in counts]
+    for caution in [*lost, *find_cautions(loaded)]:
+        tell(f"warning: {caution}")
+    tell(f"{path}: good; {', '.join(words)}")
+
+
+@click.command()
+@click.argument("path", default="hotswap.toml", metavar="[PATH]", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--app", metavar="MODULE:ATTRIBUTE", help="What the server imports. Default: found in the directory.")
+@click.option("--server", metavar="NAME", help="Default: one that is installed and speaks what the app speaks.")
+@click.option("--force", is_flag=True, help="Overwrite PATH if it exists.")
+def init(path: Path, app: str | None, server: str | None, force: bool) -> None:
+    """Write a commented configuration for the app in this directory."""
+    found = detect_starter(path.absolute().parent, app=app, server=server)
+    if isinstance(found, Starter):
+        starter = found
+    elif sys.stdin.isatty():
+        for name in found:
+            tell(f"found: {name}")
+        chosen = click.prompt("The app (MODULE:ATTRIBUTE)", default=found[0] if found else None, err=True)
+        again = detect_starter(path.absolute().parent, app=chosen, server=server)
+        assert isinstance(again, Starter), "an app was named"
+        starter = again
+    elif found:
+        raise CommandError(ExitCode.USAGE, f"there are several apps here: {', '.join(found)}", "name one by --app")
+    else:
+        raise CommandError(ExitCode.USAGE, "no app was found here", "name it by --app, such as shop.asgi:app")
+    try:
+        write_starter(path, starter, force=force)
+    except FileExistsError:
+        raise CommandError(ExitCode.FAILED, f"{path} exists already", "overwrite it by --force") from None
+    except OSError as error:
+        raise CommandError(ExitCode.FAILED, f"{path} cannot be written: {error.strerror}") from None
+    tell(f"written: {path} for {starter.app} under {starter.server}")
+    if not starter.installed:
+        tell(
+            f"{starter.server} is not installed there yet: {starter.python or 'python'} -m pip install {starter.server}"
+        )
+    name = "" if path == Path("hotswap.toml") else f" {path}"
+    tell(f"next: hotswap check{name}, then hotswap run{name}")
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of the configuration, for editors."""
+    from hotswap.core.config import configuration_schema
+
+    put_json(configuration_schema())
+
+
+@click.command()
+def version() -> None:
+    """Print the version."""
+    put(f"hotswap {program_version()}")

@@ -1,0 +1,67 @@
+"""What all verbs that speak to a proxy have in common: three options, and how they end when it says no."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+import click
+
+from hotswap.cli.client import AdminClient, Problem, ProxyLost, translate
+from hotswap.cli.endpoint import VARIABLE, Options, note_option
+from hotswap.cli.exits import CommandError, ExitCode
+from hotswap.cli.terminal import tell
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def speaks(command: Callable[Concatenate[AdminClient, P], R]) -> Callable[P, R]:
+    """Give a command the options to find the proxy, and a client as its first argument.
+
+    What the client raises becomes the message and exit code of the command.
+    """
+
+    @click.option(
+        "--admin",
+        metavar="URL",
+        expose_value=False,
+        callback=note_option,
+        help=f"Where the proxy is: http://HOST:PORT or unix:/path. Default: ${VARIABLE}, then [admin] of the "
+        "configuration.",
+    )
+    @click.option(
+        "--config",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        expose_value=False,
+        callback=note_option,
+        help="The configuration whose [admin] table says where the proxy is. Default: as for run.",
+    )
+    @click.option(
+        "--token-file",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        expose_value=False,
+        callback=note_option,
+        help="Holds the token of the admin API. Default: $HOTSWAP_ADMIN_TOKEN_FILE, then [admin] of the configuration.",
+    )
+    @wraps(command)
+    def speaking(*arguments: P.args, **options: P.kwargs) -> R:
+        client = AdminClient(click.get_current_context().ensure_object(Options).endpoint())
+        if client.endpoint.assumed:
+            # It may be somebody else's: whoever gives an order shall see whom he gave it to.
+            where = " or ".join(str(address) for address in client.endpoint.addresses)
+            tell(f"no configuration was found here; speaking to the proxy at {where}")
+        try:
+            return command(client, *arguments, **options)
+        except (ProxyLost, Problem) as error:
+            raise translate(error, client.endpoint) from error
+        except (KeyError, TypeError, AttributeError) as error:
+            where = " or ".join(str(address) for address in client.endpoint.addresses)
+            message = f"what answers at {where} is not the admin API of a hotswap proxy: {error!r}"
+            raise CommandError(ExitCode.FAILED, message, f"found by {client.endpoint.source}") from error
+
+    return speaking

@@ -1,0 +1,246 @@
+"""Verbs that show the running proxy: its state, and what happens in it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import click
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from hotswap.cli.client import AdminClient, Json, ProxyLost
+from hotswap.cli.following import summary
+from hotswap.cli.speaking import speaks
+from hotswap.cli.terminal import output, put, put_json, tell
+from hotswap.cli.waiting import size_words, waiting_lines
+from hotswap.core.printable import escape_controls
+
+WATCH_INTERVAL = 1.0
+"""Seconds between two looks."""
+
+PATIENCE = 10.0
+"""Seconds for which `events` and `--watch` look for a proxy that went away, such as one that is restarted."""
+
+COLUMNS = ("pool", "slot", "gen", "state", "health", "in flight", "conns", "pid", "memory", "up", "release", "address")
+
+NUMERIC = {"slot", "gen", "in flight", "conns", "pid", "memory", "up"}
+
+DISPENSABLE = ("address", "release", "conns", "memory", "pid")
+"""Columns that a terminal too narrow for all of them does without, these first."""
+
+STATE_STYLES = {"ready": "green", "starting": "cyan", "draining": "yellow", "stopping": "yellow", "failed": "red"}
+HEALTH_STYLES = {"healthy": "green", "unhealthy": "red"}
+
+
+@click.command()
+@click.option("--watch", is_flag=True, help="Show it again and again, until interrupted.")
+@click.option("--json", "as_json", is_flag=True, help="As GET /v1/status gives it; with --watch one line each time.")
+@speaks
+def status(client: AdminClient, watch: bool, as_json: bool) -> None:
+    """Show pools, slots, backends and listeners."""
+    if not watch:
+        document = client.get("/v1/status")
+        if as_json:
+            put_json(document)
+        else:
+            show_status(document)
+        return
+    with suppress(KeyboardInterrupt):
+        _watch(client, as_json=as_json)
+
+
+def _watch(client: AdminClient, *, as_json: bool) -> None:
+    if as_json:
+        for document in _looks(client):
+            put_json(document, indent=None)
+    elif sys.stdout.isatty():
+        console = output()
+        with Live(console=console, auto_refresh=False, screen=True) as live:
+            for document in _looks(client):
+                live.update(render_status(document, console.width), refresh=True)
+    else:
+        for document in _looks(client):
+            show_status(document)
+            put("")
+
+
+def show_status(document: Json) -> None:
+    """Print the state for a person."""
+    console = output()
+    console.print(render_status(document, console.width))
+
+
+def _looks(client: AdminClient) -> Iterator[Json]:
+    lost_since: float | None = None
+    while True:
+        try:
+            document = client.get("/v1/status")
+        except ProxyLost:
+            lost_since = lost_since or time.monotonic()
+            if time.monotonic() - lost_since > PATIENCE:
+                raise
+        else:
+            lost_since = None
+            yield document
+        time.sleep(WATCH_INTERVAL)  # noqa: TID251  # nothing else runs in this process
+
+
+def render_status(document: Json, width: int) -> RenderableType:
+    """Lay the state out for a person, in so many columns."""
+    head = Text(f"hotswap {document['version']}, pid {document['pid']}, since {moment(document['started'])}")
+    head.append(f", {document['config']}")
+    parts: list[RenderableType] = [head]
+    for name, listener in document["listeners"].items():
+        where = " ".join(listener["bind"])
+        parts.append(Text(f"listener {name}: {where}, {counted(listener['connections'], 'connection')}"))
+    parts += [pool_line(name, pool) for name, pool in document["pools"].items()]
+    parts.append(_backends(document, width))
+    parts += [Text(escape_controls(line), style="yellow") for line in waiting_lines(document)]
+    return Group(*parts)
+
+
+def pool_line(name: str, pool: Json) -> Text:
+    """Say how a pool is, in one line."""
+    ready = sum(
+        any(one["state"] == "ready" and one["health"] == "healthy" for one in slot["backends"])
+        for slot in pool["slots"]
+    )
+    line = Text(f"pool {name}: ")
+    line.append(f"{ready} of {pool['size']} slots ready", style="" if ready == pool["size"] else "yellow")
+    line.append(f", generation {pool['generation']}" if pool["supervised"] else ", static")
+    if pool.get("compatibility") is not None:
+        line.append(f", compatibility {pool['compatibility']}")
+    if pool["held"]:
+        line.append(f", {counted(pool['held'], 'request')} held", style="yellow")
+    if pool["rollout"] is not None:
+        line.append(f", rollout {pool['rollout']} in progress", style="cyan")
+    if pool["paused"]:
+        line.append(", PAUSED", style="yellow")
+    if pool["locked"] is not None:
+        line.append(f", LOCKED: {escape_controls(pool['locked'])}", style="bold red")
+    return line
+
+
+def _backends(document: Json, width: int) -> Table:
+    rows = []
+    for name, pool in document["pools"].items():
+        for slot in pool["slots"]:
+            rows += [_cells(name, slot["slot"], one) for one in slot["backends"]]
+            if not slot["backends"]:
+                rows.append([name, str(slot["slot"]), "", Text("empty", style="red"), *[""] * (len(COLUMNS) - 4)])
+    kept = _fitting(rows, width)
+    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
+    for index in kept:
+        table.add_column(COLUMNS[index], justify="right" if COLUMNS[index] in NUMERIC else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(row[index] for index in kept))
+    return table
+
+
+def _fitting(rows: list[list[str | Text]], width: int) -> list[int]:
+    """Choose the columns that fit whole: what is cut at its end, such as a path, says nothing."""
+    needed = [max(len(text) for text in (name, *(row[index] for row in rows))) for index, name in enumerate(COLUMNS)]
+    kept = list(range(len(COLUMNS)))
+    for name in DISPENSABLE:
+        if sum(needed[index] for index in kept) + 2 * (len(kept) - 1) <= width:
+            break
+        kept.remove(COLUMNS.index(name))
+    return kept
+
+
+def _cells(pool: str, slot: int, backend: Json) -> list[str | Text]:
+    def cell(key: str) -> str:
+        value = backend.get(key)
+        return "-" if value is None else escape_controls(str(value))
+
+    return [
+        pool,
+        str(slot),
+        cell("generation"),
+        Text(cell("state"), style=STATE_STYLES.get(cell("state"), "")),
+        Text(cell("health"), style=HEALTH_STYLES.get(cell("health"), "")),
+        cell("in_flight"),
+        cell("connections"),
+        cell("pid"),
+        size_words(backend["memory"]) if backend.get("memory") else "-",
+        duration_words(backend["uptime"]) if backend.get("uptime") is not None else "-",
+        cell("release"),
+        cell("address"),
+    ]
+
+
+def duration_words(seconds: float) -> str:
+    """Give a duration as people read it: its two greatest units."""
+    whole = int(seconds)
+    days, hours, minutes = whole // 86400, whole // 3600 % 24, whole // 60 % 60
+    if days:
+        return f"{days}d {hours}h"
+    if hours:
+        return f"{hours}h {minutes}m"
+    return f"{minutes}m {whole % 60}s" if minutes else f"{whole}s"
+
+
+def counted(number: int, noun: str) -> str:
+    """Give a number with its noun."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def moment(value: Any) -> str:
+    """Give a moment of ISO 8601 without its fractions, as a person reads it."""
+    return str(value).replace("T", " ").partition(".")[0] if isinstance(value, str) else "-"
+
+
+@click.command()
+@click.option("--after", type=click.IntRange(min=0), metavar="ID", help="Begin after this event; 0: all that are kept.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@speaks
+def events(client: AdminClient, after: int | None, as_json: bool) -> None:
+    """Show every change of state as it happens, until interrupted."""
+    with suppress(KeyboardInterrupt):
+        _show_events(client, after, as_json=as_json)
+
+
+def _show_events(client: AdminClient, after: int | None, *, as_json: bool) -> None:
+    lost_since: float | None = None
+    connected = False
+    while True:
+        try:
+            with client.open_events(after) as stream:
+                lost_since, connected = None, True
+                for event in stream:
+                    after = event.get("id", after)
+                    if as_json:
+                        put_json(event, indent=None)
+                    else:
+                        put(event_line(event))
+        except ProxyLost:
+            if not connected or (lost_since is not None and time.monotonic() - lost_since > PATIENCE):
+                raise
+        # Who follows a proxy over its restart wants the events of the new one, too.
+        if lost_since is None:
+            lost_since = time.monotonic()
+            tell("the event stream has ended; looking for the proxy again")
+        time.sleep(WATCH_INTERVAL)  # noqa: TID251  # nothing else runs in this process
+
+
+def event_line(event: Json) -> str:
+    """Give an event as a line: when, what, and the rest as key-values; of a report only how it went."""
+    words = [str(event.get("at", "-")), str(event.get("kind", "-"))]
+    for key, value in event.items():
+        if key in {"id", "at", "kind"} or value is None or value in ("", [], {}):
+            continue
+        if key == "report" and isinstance(value, dict):
+            words.append(f"{key}={json.dumps(summary(value), ensure_ascii=False)}")
+        elif isinstance(value, str):
+            quoted = any(letter.isspace() or letter in '"=' for letter in value)
+            words.append(f"{key}={json.dumps(value, ensure_ascii=False) if quoted else value}")
+        else:
+            words.append(f"{key}={json.dumps(value, ensure_ascii=False)}")
+    return " ".join(words)

@@ -1,0 +1,202 @@
+"""What the calls of the admin API do: find the verb, call it, and write down what it gave.
+
+Errors of this program become problems in one place (`application`). Nothing here waits for the proxy except where the
+caller asked for it (`wait=true`). No GET changes anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from hotswap.control.admin.call import Asked
+from hotswap.control.admin.messages import AdminRequest, AdminResponse, respond
+from hotswap.control.admin.parameters import (
+    EventsParameters,
+    Parameters,
+    ReloadParameters,
+    TakeoverParameters,
+    TrafficParameters,
+)
+from hotswap.control.admin.problems import problem
+from hotswap.control.admin.streaming import stream_events
+from hotswap.control.admin.verbs import ReloadOutcome, Verbs
+from hotswap.control.admin.views import detail_of, find_pool, find_slot, report, reports, unready_reasons
+from hotswap.control.takeover.order import TakeoverFailed, TakeoverOrder, TakeoverResult
+from hotswap.control.telemetry.metrics import CONTENT_TYPE
+from hotswap.core.quantities import parse_duration
+
+CLI_AGENT = "hotswap-cli"
+"""How the command line calls itself in `User-Agent`; a rollout's trigger tells it from other callers."""
+
+PoolOrder = Callable[[Asked[Parameters]], Awaitable[AdminResponse]]
+
+# Views.
+
+
+async def status(asked: Asked[Parameters]) -> AdminResponse:
+    """Answer with the state now."""
+    await asked.verbs.look()
+    return respond(asked.verbs.status())
+
+
+async def pool_now(asked: Asked[Parameters]) -> AdminResponse:
+    """Answer with one pool now."""
+    await asked.verbs.look()
+    return respond(detail_of(asked.verbs, asked.parts["pool"]))
+
+
+async def rollouts(asked: Asked[Parameters]) -> AdminResponse:
+    """Answer with the rollouts that are remembered."""
+    return respond({"rollouts": reports(asked.verbs.rollouts())})
+
+
+async def rollout_now(asked: Asked[Parameters]) -> AdminResponse:
+    """Answer with one rollout."""
+    return respond(report(asked.verbs.rollout(asked.parts["id"])))
+
+
+# Reloads.
+
+
+def trigger_of(request: AdminRequest) -> str:
+    """Tell who asks, by the word that reports use."""
+    return "cli" if request.fields.get("user-agent", "").startswith(CLI_AGENT) else "api"
+
+
+async def answer_reload(verbs: Verbs, outcome: ReloadOutcome, *, wait: bool) -> AdminResponse:
+    """Write down what became of a reload of several pools; a refusal when nothing at all was accepted."""
+    refusals = {pool: refused.to_json() for pool, refused in outcome.refusals.items()}
+    if refusals and not outcome.rollouts and not outcome.changes:
+        first = next(iter(outcome.refusals.values()))
+        return problem(first.status, first.code.value, first.detail, {**first.state, "refusals": refusals})
+    if wait:
+        for rollout in outcome.rollouts:
+            await verbs.wait_rollout(rollout.id)
+    document = {"rollouts": reports(outcome.rollouts), "refusals": refusals, "changes": list(outcome.changes)}
+    return respond(document, status=200 if wait or not outcome.rollouts else 202)
+
+
+async def reload_all(asked: Asked[ReloadParameters]) -> AdminResponse:
+    """Do what SIGUSR2 does."""
+    outcome = await asked.verbs.reload_all(trigger=trigger_of(asked.request))
+    return await answer_reload(asked.verbs, outcome, wait=asked.given.wait)
+
+
+async def reread(asked: Asked[ReloadParameters]) -> AdminResponse:
+    """Do what SIGHUP does."""
+    outcome = await asked.verbs.reread_configuration(trigger=trigger_of(asked.request))
+    return await answer_reload(asked.verbs, outcome, wait=asked.given.wait)
+
+
+async def reload_pool(asked: Asked[ReloadParameters]) -> AdminResponse:
+    """Replace every backend of one pool."""
+    rollout = await asked.verbs.reload_pool(asked.parts["pool"], trigger=trigger_of(asked.request))
+    if asked.given.wait:
+        await asked.verbs.wait_rollout(rollout.id)
+    return respond(report(rollout), status=200 if asked.given.wait else 202)
+
+
+# Verbs.
+
+
+def _slot_order(act: Callable[[Verbs, str, int], None]) -> PoolOrder:
+    async def order(asked: Asked[Parameters]) -> AdminResponse:
+        pool = asked.parts["pool"]
+        number = find_slot(asked.verbs, pool, asked.parts["slot"])
+        act(asked.verbs, pool, number)
+        slots = find_pool(asked.verbs, pool)["slots"]
+        return respond({"pool": pool, "slot": next(one for one in slots if one["slot"] == number)})
+
+    return order
+
+
+drain = _slot_order(lambda verbs, pool, slot: verbs.drain(pool, slot))
+readmit = _slot_order(lambda verbs, pool, slot: verbs.readmit(pool, slot))
+
+
+def _pool_order(act: Callable[[Verbs, str], bool]) -> PoolOrder:
+    async def order(asked: Asked[Parameters]) -> AdminResponse:
+        pool = asked.parts["pool"]
+        return respond({"pool": pool, "changed": act(asked.verbs, pool)})
+
+    return order
+
+
+pause = _pool_order(lambda verbs, pool: verbs.pause(pool))
+resume = _pool_order(lambda verbs, pool: verbs.resume(pool))
+unlock = _pool_order(lambda verbs, pool: verbs.unlock(pool))
+
+
+async def abort(asked: Asked[Parameters]) -> AdminResponse:
+    """End the rollout of a pool."""
+    pool = asked.parts["pool"]
+    return respond({"pool": pool, "rollout": asked.verbs.abort(pool)})
+
+
+async def takeover(asked: Asked[TakeoverParameters]) -> AdminResponse:
+    """Hand over to a new process, and answer with the result."""
+    given, verbs = asked.given, asked.verbs
+    start: Callable[[TakeoverOrder], Awaitable[TakeoverResult]] | None = getattr(verbs, "start_takeover", None)
+    if start is None:
+        return problem(501, "not-implemented", "this proxy cannot hand over to a new process")
+    named = given.executable is not None or given.config is not None
+    if named and asked.request.address is not None and not verbs.config.admin.token_file:
+        # Over TCP, every user of this machine could have any program run in the name of this one.
+        detail = "a program or a file can be named over a Unix socket, or with a token, and not otherwise"
+        return problem(403, "not-over-this-address", detail)
+    try:
+        order = TakeoverOrder(
+            executable=given.executable,
+            config=None if given.config is None else Path(given.config),
+            probation=parse_duration(given.probation),
+            drain_timeout=parse_duration(given.drain_timeout),
+        )
+    except ValueError as error:
+        return problem(422, "invalid-request", f"probation and drain_timeout: {error}")
+    try:
+        result = await start(order)
+    except TakeoverFailed as failed:
+        return problem(500, "takeover-failed", str(failed), failed.result.to_json())
+    return respond(result.to_json())
+
+
+async def stop(asked: Asked[Parameters]) -> AdminResponse:
+    """Do what SIGTERM does."""
+    asked.verbs.stop()
+    return respond({"stopping": True}, status=202)
+
+
+# Observation.
+
+
+async def traffic(asked: Asked[TrafficParameters]) -> AdminResponse:
+    """Answer with the last minutes of what was served."""
+    return respond(asked.verbs.traffic.tell(asked.given.after))
+
+
+async def events(asked: Asked[EventsParameters]) -> AdminResponse:
+    """Answer with every change of state, as it comes."""
+    return AdminResponse(
+        media_type="text/event-stream; charset=utf-8",
+        body=stream_events(asked.verbs.events, asked.given.seen, ending=asked.around.ending),
+        fields={"X-Accel-Buffering": "no"},
+    )
+
+
+async def livez(_asked: Asked[Parameters]) -> AdminResponse:
+    """Answer at all."""
+    return respond({"status": "live"})
+
+
+async def readyz(asked: Asked[Parameters]) -> AdminResponse:
+    """Answer whether every pool has a backend that can be claimed."""
+    if asked.verbs.ready():
+        return respond({"status": "ready"})
+    reasons = unready_reasons(asked.verbs.status()) or ["the proxy is starting or stopping"]
+    return problem(503, "not-ready", "; ".join(reasons), {"reasons": reasons})
+
+
+async def scrape(asked: Asked[Parameters]) -> AdminResponse:
+    """Answer a scrape by Prometheus."""
+    return AdminResponse(media_type=CONTENT_TYPE, body=asked.around.metrics.text())

@@ -1,0 +1,209 @@
+"""The shapes of the admin API's answers, for `/openapi.json`.
+
+They describe and do not filter: answers are written from the state itself, so a model that lags behind can
+make the description incomplete, never the answer. `tests/control/admin/test_documents` holds them together.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hotswap.core.exchange_view import ExchangeView
+from hotswap.core.lifecycle import BackendState, Health
+from hotswap.core.pool_snapshot import Outlook
+from hotswap.core.report import RolloutReport
+
+
+class Document(BaseModel):
+    """Answers may gain keys; they do not lose or change them."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class ProblemDocument(Document):
+    """Why something was not done (RFC 9457)."""
+
+    type: str = Field(description="always about:blank; `code` tells problems apart")
+    title: str = Field(description="the phrase of the status")
+    status: int
+    code: str = Field(description="stable word for programs; the refusal codes, and those listed in the reference")
+    detail: str = Field(description="one sentence for people")
+    state: dict[str, object] = Field(description="the facts that were found")
+
+
+class BackendDocument(Document):
+    """What fills a slot."""
+
+    id: int
+    generation: int
+    state: BackendState
+    health: Health
+    in_flight: int
+    connections: int
+    pid: int | None
+    address: str
+    since: str = Field(description="when it came into this state")
+    release: str | None = Field(description="the resolved directory it was started in; null in a static pool")
+    status: str = Field(description="what it said by STATUS=")
+    drain_left: float | None = Field(description="seconds until its drain times out, or null")
+    uptime: float | None = Field(description="seconds since its process was started; null in a static pool")
+    memory: int | None = Field(description="resident bytes of its process and those that it started, or null")
+    waiting_for: list[ExchangeView] = Field(description="what its drain waits for, the oldest ten")
+
+
+class SlotDocument(Document):
+    """One place in a pool; it holds two backends while one is replaced, and none between crashes."""
+
+    slot: int
+    hopeful: bool = Field(description="a backend that can be claimed is there or is coming")
+    failed_starts: int = Field(description="in a row")
+    drained: bool = Field(description="an operator has taken it out of rotation")
+    backends: list[BackendDocument]
+
+
+class PoolDocument(Document):
+    """A pool now."""
+
+    size: int
+    supervised: bool
+    generation: int
+    locked: str | None = Field(description="why, or null")
+    paused: bool
+    outlook: Outlook = Field(description="what a request can hope for now")
+    compatibility: str | None
+    held: int = Field(description="requests waiting for a backend")
+    slots: list[SlotDocument]
+    rollout: str | None = Field(description="the id of the one in progress, or null")
+
+
+class Timeouts(Document):
+    """Seconds, from the pool's definition."""
+
+    start: float
+    drain: float
+    stop: float
+
+
+class PoolDetailDocument(PoolDocument):
+    """A pool now, by itself."""
+
+    name: str
+    timeouts: Timeouts | None = Field(description="null for a static pool")
+
+
+class ListenerDocument(Document):
+    """A listener now."""
+
+    bind: list[str]
+    connections: int
+
+
+class StatusDocument(Document):
+    """The proxy now."""
+
+    version: str
+    pid: int
+    started: str
+    config: str
+    ready: bool = Field(description="as /readyz")
+    stopping: bool
+    generation: int = Field(description="number of this process among those that took over from each other")
+    takeover: str | None = Field(description="where the takeover of this process is, while there is one")
+    predecessors: int = Field(description="processes before this one that still serve clients")
+    pools: dict[str, PoolDocument]
+    listeners: dict[str, ListenerDocument]
+
+
+class RefusalDocument(Document):
+    """Why a pool was left out of a reload."""
+
+    code: str
+    detail: str
+    state: dict[str, object]
+
+
+class ReloadDocument(Document):
+    """What became of a reload."""
+
+    rollouts: list[RolloutReport] = Field(description="accepted, in the order in which they run")
+    refusals: dict[str, RefusalDocument] = Field(description="pools that stay as they are")
+    changes: list[str] = Field(description="what else the configuration changed")
+
+
+class RolloutsDocument(Document):
+    """The rollouts that are remembered, the newest last."""
+
+    rollouts: list[RolloutReport]
+
+
+TrafficRow = tuple[int, int, int, float, float]
+"""Tick, requests, errors (5xx), and the seconds within which half and all but a hundredth of them were served."""
+
+
+class PoolTrafficDocument(Document):
+    """What a pool has served; ticks without traffic have no row."""
+
+    samples: list[TrafficRow] = Field(description="of the whole pool: [tick, requests, errors, p50, p99]")
+    generations: dict[str, list[TrafficRow]] = Field(
+        description="the same by generation; 0 stands for what no backend has taken"
+    )
+
+
+class TrafficDocument(Document):
+    """The last minutes of traffic."""
+
+    tick: int = Field(description="number of the newest tick; it starts anew with each proxy process")
+    at: str = Field(description="when that was")
+    interval: float = Field(description="seconds from tick to tick")
+    kept: int = Field(description="how many ticks back samples are kept")
+    pools: dict[str, PoolTrafficDocument]
+
+
+class SlotOrderDocument(Document):
+    """The slot after the order."""
+
+    pool: str
+    slot: SlotDocument
+
+
+class ChangeDocument(Document):
+    """Whether a verb changed anything."""
+
+    pool: str
+    changed: bool = Field(description="false when it was so already")
+
+
+class AbortDocument(Document):
+    """Which rollout was asked to end."""
+
+    pool: str
+    rollout: str | None = Field(description="null when none was in progress")
+
+
+class TakeoverDocument(Document):
+    """The new process has everything."""
+
+    outcome: Literal["done"]
+    generation: int = Field(description="number of the process that serves now, counted from the first")
+    pid: int
+    version: str
+
+
+class StopDocument(Document):
+    """The proxy stops."""
+
+    stopping: Literal[True]
+
+
+class LivenessDocument(Document):
+    """The process answers."""
+
+    status: Literal["live"]
+
+
+class ReadinessDocument(Document):
+    """Every pool has a backend that can be claimed."""
+
+    status: Literal["ready"]

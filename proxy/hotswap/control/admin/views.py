@@ -1,0 +1,71 @@
+"""Parts of the state as the calls give it: rollouts as reports, one pool, one slot, and why somebody is not ready."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import trio
+
+from hotswap.control.admin.verbs import Verbs
+from hotswap.core.config import SupervisedPoolTable
+from hotswap.core.errors import UnknownPool, UnknownSlot
+from hotswap.core.lifecycle import BackendState, Health
+from hotswap.core.report import PastRollout
+from hotswap.core.rollout import Rollout
+
+
+def reports(rollouts: Any) -> list[dict[str, object]]:
+    """Give rollouts as JSON."""
+    return [report(rollout) for rollout in rollouts]
+
+
+def report(rollout: Rollout | PastRollout) -> dict[str, object]:
+    """Give a rollout as JSON, as it is now."""
+    return rollout.report(trio.current_time()).to_json()
+
+
+def find_pool(runtime: Verbs, name: str) -> dict[str, Any]:
+    """Give a pool out of the status.
+
+    Raises:
+        UnknownPool: there is none of this name.
+    """
+    pools: Mapping[str, dict[str, Any]] = runtime.status()["pools"]
+    if name not in pools:
+        raise UnknownPool(name, pools)
+    return pools[name]
+
+
+def find_slot(runtime: Verbs, pool: str, slot: str) -> int:
+    """Read the number of a slot.
+
+    Raises:
+        UnknownPool: there is no such pool.
+        UnknownSlot: it is not a number, or the pool has no slot of this number.
+    """
+    known = [str(one["slot"]) for one in find_pool(runtime, pool)["slots"]]
+    if slot not in known:
+        raise UnknownSlot(slot, known)
+    return int(slot)
+
+
+def detail_of(runtime: Verbs, name: str) -> dict[str, Any]:
+    """Give a pool by itself: as in the status, with its name and timeouts."""
+    table = runtime.config.pools.get(name)
+    timeouts = None
+    if isinstance(table, SupervisedPoolTable):
+        timeouts = {"start": table.start_timeout, "drain": table.drain_timeout, "stop": table.stop_timeout}
+    return {"name": name, **find_pool(runtime, name), "timeouts": timeouts}
+
+
+def unready_reasons(status: Mapping[str, Any]) -> list[str]:
+    """Say, for each pool without a backend that can be claimed, what it has instead."""
+    reasons = []
+    for name, pool in status["pools"].items():
+        backends = [(slot["slot"], backend) for slot in pool["slots"] for backend in slot["backends"]]
+        if any(one["state"] == BackendState.READY and one["health"] == Health.HEALTHY for _, one in backends):
+            continue
+        found = ", ".join(f"slot {slot} is {one['state']} and {one['health']}" for slot, one in backends)
+        reasons.append(f"pool {name} has no backend that can be claimed: {found or 'none is there'}")
+    return reasons

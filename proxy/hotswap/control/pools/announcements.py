@@ -1,0 +1,93 @@
+"""From changes of a pool to published events: the one place where the two vocabularies meet."""
+
+from __future__ import annotations
+
+from structlog.typing import FilteringBoundLogger
+
+from hotswap.control.events import EventLog
+from hotswap.core.backend import Backend
+from hotswap.core.pool import (
+    BackendAdded,
+    BackendDrained,
+    BackendEjected,
+    BackendMoved,
+    BackendRemoved,
+    CapacityFreed,
+    HealthChanged,
+    HopeLost,
+    PoolEvent,
+    PoolLocked,
+    PoolPaused,
+    PoolResumed,
+    PoolUnlocked,
+)
+
+
+class Announcer:
+    """Publishes what a pool tells; give an instance to `Pool.observe`. Never raises.
+
+    Attributes:
+        ending: the pool is being stopped, so that nothing is coming any more is no news.
+    """
+
+    def __init__(self, events: EventLog, log: FilteringBoundLogger) -> None:
+        self.ending = False
+        self._events = events
+        self._log = log
+
+    def __call__(self, event: PoolEvent) -> None:
+        """Publish one change."""
+        try:
+            self._announce(event)
+        except Exception as error:
+            self._log.error("announcement.crashed", exc_info=error)
+
+    def _announce(self, event: PoolEvent) -> None:
+        publish = self._events.publish
+        match event:
+            case CapacityFreed():
+                # It happens with every exchange of a busy pool, and is nobody's news.
+                return
+            case BackendAdded(backend=backend):
+                publish("backend.added", **_who(backend), state=backend.state.value, pid=backend.pid)
+            case BackendMoved(backend=backend, before=before, after=after):
+                publish(f"backend.{after}", **_who(backend), before=before.value, pid=backend.pid)
+            case HealthChanged(backend=backend, before=before, after=after):
+                publish("backend.health", **_who(backend), before=before.value, health=after.value)
+            case BackendEjected(backend=backend, seconds=seconds):
+                if seconds:
+                    self._log.warning(
+                        "backend.ejected",
+                        **_who(backend),
+                        seconds=seconds,
+                        detail="it failed one exchange after the other: others are preferred for a while",
+                    )
+                publish("backend.ejected", **_who(backend), seconds=seconds)
+            case BackendDrained(backend=backend):
+                publish("backend.drained", **_who(backend))
+            case BackendRemoved(backend=backend):
+                publish("backend.removed", **_who(backend))
+            case HopeLost() if self.ending:
+                return
+            case HopeLost(pool=pool):
+                self._log.error(
+                    "pool.hopeless", detail="nothing can be claimed and nothing is coming: requests are answered 503"
+                )
+                publish("pool.hopeless", pool=pool.name)
+            case PoolLocked(pool=pool, reason=reason):
+                publish("pool.locked", pool=pool.name, reason=reason)
+            case PoolUnlocked(pool=pool):
+                publish("pool.unlocked", pool=pool.name)
+            case PoolPaused(pool=pool):
+                publish("pool.paused", pool=pool.name)
+            case PoolResumed(pool=pool):
+                publish("pool.resumed", pool=pool.name)
+
+
+def _who(backend: Backend) -> dict[str, object]:
+    return {
+        "pool": backend.pool,
+        "slot": backend.slot,
+        "generation": backend.generation,
+        "backend": backend.id,
+    }

@@ -1,0 +1,37 @@
+"""One place of a supervised pool, which outlives the processes that fill it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import trio
+
+from hotswap.control.pools.release import Release
+from hotswap.core.backend import Backend
+from hotswap.core.backoff import Backoff
+
+
+# Not frozen: it is the supervisor's memory of the slot, and only the pool writes to it.
+@dataclass(slots=True, kw_only=True, eq=False)
+class Slot:
+    """What the supervisor knows of a slot.
+
+    Attributes:
+        number: from 0.
+        generation: number of the rollout whose release it holds.
+        release: what its next respawn is started from: that of the backend that became ready last.
+        backoff: the row of crashes so far.
+        filling: ends the task that fills it, while there is one.
+        sleeping: that task waits between two starts, and has no process.
+        drained: an operator has taken it out of rotation, with whatever backend fills it.
+        placeholder: the entry of the backend that crashed last, shown as `backoff` until the next start.
+    """
+
+    number: int
+    generation: int
+    release: Release
+    backoff: Backoff = field(default_factory=Backoff)
+    filling: trio.CancelScope | None = None
+    sleeping: bool = False
+    drained: bool = False
+    placeholder: Backend | None = None

@@ -1,0 +1,116 @@
+"""What a pool needs of the process around it, so that it can be run without all of that process."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from structlog.typing import FilteringBoundLogger
+
+from hotswap.control.events import EventLog
+from hotswap.control.pools.earlier_owner import EarlierOwner
+from hotswap.control.pools.start_places import StartPlaces
+from hotswap.core.address import Address
+from hotswap.core.backend import Backend
+from hotswap.core.config import HealthTable, PoolTable
+from hotswap.core.exchange_view import ExchangeView
+from hotswap.core.health import ProbeResult
+from hotswap.core.pool import Pool
+from hotswap.core.tally import Tally
+from hotswap.processes.guardian import Guardian
+
+
+class Probe(Protocol):
+    """One health check."""
+
+    def __call__(
+        self, address: Address, health: HealthTable, *, pool: str, h2c: bool = False
+    ) -> Awaitable[ProbeResult]:
+        """Check an address within the table's timeout; never raises."""
+
+
+class Counts(Protocol):
+    """Totals of a pool since the start, to take differences from."""
+
+    @property
+    def retried(self) -> int:
+        """Exchanges that were sent to a second backend."""
+
+    @property
+    def held(self) -> int:
+        """Exchanges that had to wait for a backend."""
+
+    @property
+    def cut(self) -> int:
+        """Exchanges that were ended by force."""
+
+    @property
+    def tunnels_closed(self) -> int:
+        """Tunnels that were closed in order, because their backend's time was nearly over."""
+
+    @property
+    def longest_hold(self) -> float:
+        """The longest wait of any, in seconds, since this was last asked for."""
+
+
+class Plane(Protocol):
+    """The part of the data plane that pools speak to."""
+
+    def add_pool(self, pool: Pool, table: PoolTable) -> None:
+        """Relay to this pool; with the name of a known one, take over its changed table."""
+
+    def drop_pool(self, name: str) -> None:
+        """Forget a pool that no route names any more."""
+
+    def connections_to(self, backend: Backend) -> int:
+        """Count the open connections to a backend, idle ones included."""
+
+    def close_idle(self, backend: Backend) -> int:
+        """Close the idle connections to a backend; gives how many."""
+
+    def cut(self, backend: Backend) -> int:
+        """End by force what is left for a backend; gives how many exchanges."""
+
+    def close_tunnels(self, backend: Backend, *, within: float) -> int:
+        """Have the tunnels to a backend closed in order, spread over so many seconds; gives how many there are."""
+
+    def exchanges_in(self, backend: Backend) -> list[ExchangeView]:
+        """Name what is in flight for a backend, the oldest first."""
+
+    def pool_counts(self, name: str) -> Counts:
+        """Give the totals of a pool."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """The rest of the process, as a pool sees it.
+
+    Attributes:
+        plane: relays exchanges.
+        probe: checks the health of an address.
+        events: where every change is published.
+        tally: where it is counted.
+        log: where it is written.
+        guardian: ends the backends should this process die; None in tests that look after it themselves.
+        sockets: the directory for the sockets of backends, from `hotswap.processes.listening.open_directory`.
+        environment: the variables this process was started with.
+        jitter: gives random numbers from 0 up to 1.
+        predecessor: the proxy process before this one, which may still use the same backends; None in tests.
+        places: bounds how many backends boot at a time.
+    """
+
+    plane: Plane
+    probe: Probe
+    events: EventLog
+    tally: Tally
+    log: FilteringBoundLogger
+    guardian: Guardian | None
+    sockets: Path
+    environment: Mapping[str, str] = field(repr=False)
+    jitter: Callable[[], float] = random.random
+    predecessor: EarlierOwner | None = None
+    places: StartPlaces = field(default_factory=lambda: StartPlaces(os.cpu_count() or 1))

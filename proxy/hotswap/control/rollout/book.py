@@ -1,0 +1,111 @@
+"""Every rollout that was accepted: numbered, performed in order, remembered for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import trio
+from structlog.typing import FilteringBoundLogger
+
+from hotswap.control.rollout.rollouts import RolloutRun
+from hotswap.core.errors import UnknownRollout
+from hotswap.core.identity import RolloutId
+from hotswap.core.report import PastRollout, RolloutReport
+from hotswap.core.rollout import Rollout
+from hotswap.core.rollout_commands import Outcome
+
+REMEMBERED = 20
+"""How many rollouts are kept, the running ones among them; the oldest that have ended are forgotten."""
+
+
+class RolloutBook:
+    """The rollouts of a proxy process, and those of the processes that it took over from."""
+
+    def __init__(self, log: FilteringBoundLogger) -> None:
+        self._log = log
+        self._runs: dict[RolloutId, RolloutRun] = {}
+        self._past: tuple[PastRollout, ...] = ()
+        self._last = 0
+
+    @property
+    def last(self) -> int:
+        """The number of the last id that was given."""
+        return self._last
+
+    def restore(self, last: int, reports: Iterable[RolloutReport] = ()) -> None:
+        """Go on behind the ids of another process, and remember what it remembers."""
+        self._last = last
+        self._past = tuple(PastRollout(last=report) for report in reports)[-REMEMBERED:]
+
+    def ended(self) -> tuple[RolloutReport, ...]:
+        """Give the reports of those that have ended and are remembered, the newest last."""
+        now = trio.current_time()
+        return tuple(rollout.report(now) for rollout in self.rollouts() if not rollout.in_progress)
+
+    def next_id(self) -> RolloutId:
+        """Give an id that no rollout of this process had."""
+        self._last += 1
+        return RolloutId(f"r{self._last}")
+
+    def rollouts(self) -> Sequence[Rollout | PastRollout]:
+        """Give those that are remembered, the newest last, and what they wait for."""
+        for run in self._runs.values():
+            run.look_at_drain()
+        return (*self._past, *(run.rollout for run in self._runs.values()))
+
+    def find(self, rollout_id: str) -> Rollout | PastRollout:
+        """Give one of them.
+
+        Raises:
+            UnknownRollout: none of this id is remembered.
+        """
+        rollouts = {rollout.id: rollout for rollout in self.rollouts()}
+        found = rollouts.get(RolloutId(rollout_id))
+        if found is None:
+            raise UnknownRollout(rollout_id, rollouts)
+        return found
+
+    async def wait_ended(self, rollout_id: str) -> Rollout | PastRollout:
+        """Block until one of them has ended, and give it.
+
+        Raises:
+            UnknownRollout: none of this id is remembered.
+        """
+        found = self.find(rollout_id)
+        run = self._runs.get(found.id)
+        if run is not None:
+            await run.ended.wait()
+        return found
+
+    def unfinished(self) -> Sequence[RolloutRun]:
+        """Give those that have not ended, those included whose turn has not come."""
+        return tuple(run for run in self._runs.values() if run.rollout.in_progress)
+
+    def waiting(self) -> Sequence[RolloutRun]:
+        """Give those whose turn has not come."""
+        return tuple(run for run in self.unfinished() if not run.begun)
+
+    def start(self, runs: Sequence[RolloutRun], nursery: trio.Nursery) -> None:
+        """Take rollouts in and perform them one after the other.
+
+        When one does not come to its end as planned, those behind it are aborted: one deploy is often rolled
+        over several pools, and what broke in the first is likely to break in the next.
+        """
+        for run in runs:
+            self._runs[run.rollout.id] = run
+        self._past = self._past[max(0, len(self._past) + len(self._runs) - REMEMBERED) :]
+        ended = [id for id, run in self._runs.items() if not run.rollout.in_progress]
+        for forgotten in ended[: max(0, len(self._runs) - REMEMBERED)]:
+            del self._runs[forgotten]
+        nursery.start_soon(self._perform, runs)
+
+    async def _perform(self, runs: Sequence[RolloutRun]) -> None:
+        broken: RolloutRun | None = None
+        for run in runs:
+            if broken is not None and run.rollout.in_progress:
+                run.abort(f"{broken.rollout.id}-{broken.rollout.outcome}")
+            if run.rollout.in_progress:
+                await run.perform()
+            # One that was dropped says nothing about the others.
+            if run.rollout.outcome is not Outcome.DONE and not run.dropped:
+                broken = broken or run

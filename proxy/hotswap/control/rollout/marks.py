@@ -1,0 +1,131 @@
+"""Pools that are marked for a rollout: checked, and taken before anybody else can be.
+
+Plain functions without an await, so nothing can come between a check and its mark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from hotswap.control.pools.static_pool import StaticPool
+from hotswap.control.pools.supervised_pool import SupervisedPool
+from hotswap.control.rollout.offer import Offer
+from hotswap.core.compatibility import Compatibility
+from hotswap.core.errors import RefusalCode, Refused
+from hotswap.core.identity import RolloutId
+from hotswap.core.refusal import TriggerState, check_trigger
+from hotswap.core.strategy import Strategy
+
+if TYPE_CHECKING:
+    from hotswap.control.runtime import Runtime
+
+
+def _compared(pool: SupervisedPool, offer: Offer) -> Compatibility | None:
+    """Give the number that new code is compared with: of what serves, one that differs where there are several."""
+    serving = [member.release.compatibility for member in pool.members if member.backend.claimable]
+    differing = [number for number in serving if number != offer.compatibility]
+    return (differing or serving or [pool.release.compatibility])[0]
+
+
+class Marks:
+    """The marks on the pools of a proxy."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def refuse_for_all(self, pool: str = "") -> None:
+        """Refuse what no pool can change: the end, a takeover, and the time before there are pools.
+
+        Before that, a trigger must not get in between what is read and what is set up.
+
+        Args:
+            pool: the one that was asked for, if it was one.
+
+        Raises:
+            Refused: it was logged and counted.
+        """
+        runtime = self._runtime
+        if runtime.stopping:
+            raise self.tell(pool, Refused(RefusalCode.SHUTTING_DOWN, "the proxy is shutting down", {}))
+        if runtime.taken_over:
+            detail = "a new proxy process is taking over; ask it afterwards"
+            raise self.tell(pool, Refused(RefusalCode.TAKEOVER_IN_PROGRESS, detail, {}))
+        if not runtime.serving:
+            raise self.tell(pool, Refused(RefusalCode.NOT_READY, "the proxy is still starting", {}))
+
+    def mark(self, pool: SupervisedPool | StaticPool) -> RolloutId:
+        """Refuse a trigger, or reserve the pool for the rollout that it leads to.
+
+        Rows that depend on the definition are judged when it has been read, so they hold nobody up here; when
+        another row refuses, the answer is the first row all the same.
+
+        Raises:
+            Refused: it was logged and counted.
+        """
+        state = self._facts(pool)
+        undefined = replace(state, strategy=Strategy.SURGE, storage_shared=True)
+        if check_trigger(undefined) is not None:
+            refusal = check_trigger(state)
+            assert refusal is not None, "fewer rows hold when two cannot"
+            raise self.tell(pool.name, refusal)
+        assert isinstance(pool, SupervisedPool), "static pools are refused"
+        pool.marked = self._runtime.book.next_id()
+        return pool.marked
+
+    def unmark(self, marked: Mapping[str, RolloutId]) -> None:
+        """Let go of pools that are not rolled after all."""
+        for name, rollout_id in marked.items():
+            pool = self._runtime.pools.find(name)
+            if isinstance(pool, SupervisedPool) and pool.marked == rollout_id:
+                pool.marked = None
+
+    def check(self, pool: SupervisedPool, offer: Offer) -> Refused | None:
+        """Judge a marked pool again, with all that was read meanwhile."""
+        state = replace(
+            self._facts(pool),
+            running=_compared(pool, offer),
+            rollout=None,
+            strategy=offer.table.rollout.strategy,
+            storage_shared=offer.table.storage.shared,
+            offered=offer.compatibility,
+            problems=offer.problems,
+        )
+        return check_trigger(state)
+
+    def _facts(self, pool: SupervisedPool | StaticPool) -> TriggerState:
+        runtime, core = self._runtime, pool.core
+        if isinstance(pool, StaticPool):
+            return TriggerState(
+                pool=pool.name,
+                supervised=False,
+                slots=core.size,
+                ready=len(core.ready_slots()),
+                strategy=Strategy.DRAIN_FIRST,
+                shutting_down=runtime.stopping,
+                takeover_in_progress=runtime.taken_over,
+            )
+        return TriggerState(
+            pool=pool.name,
+            slots=core.size,
+            ready=len(core.ready_slots()),
+            serving=tuple(sorted(core.ready_slots())),
+            drained=tuple(slot for slot in range(core.size) if pool.is_drained(slot)),
+            strategy=pool.table.rollout.strategy,
+            storage_shared=pool.table.storage.shared,
+            locked=core.locked,
+            rollout=pool.rollout_id,
+            # One that leaves is stopped too, and goes on when it is wanted again.
+            shutting_down=runtime.stopping or (pool.stopping and runtime.pools.leaving(pool.name) is not pool),
+            takeover_in_progress=runtime.taken_over,
+            running=pool.release.compatibility,
+        )
+
+    def tell(self, pool: str, refusal: Refused) -> Refused:
+        """Log, count and publish a refusal."""
+        runtime = self._runtime
+        runtime.tally.rollout_refusals[pool, refusal.code.value] += 1
+        runtime.log.warning("rollout.refused", pool=pool, code=refusal.code.value, detail=refusal.detail)
+        runtime.events.publish("rollout.refused", pool=pool, code=refusal.code.value, detail=refusal.detail)
+        return refusal

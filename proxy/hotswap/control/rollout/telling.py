@@ -1,0 +1,97 @@
+"""What a rollout says while it is performed: log lines and events with its id, and what is counted at its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from structlog.typing import FilteringBoundLogger
+
+from hotswap.core.errors import StartFailure
+from hotswap.core.report import RolloutReport, SlotReport
+from hotswap.core.rollout import Rollout
+from hotswap.core.rollout_commands import Outcome
+from hotswap.core.step import Step
+from hotswap.core.step_table import StepState
+
+if TYPE_CHECKING:
+    from hotswap.control.pools.supervised_pool import SupervisedPool
+
+
+class RolloutTelling:
+    """The voice of one rollout.
+
+    Attributes:
+        log: for whatever else is to be said about it.
+    """
+
+    def __init__(self, pool: SupervisedPool, rollout: Rollout) -> None:
+        self.log: FilteringBoundLogger = pool.log.bind(rollout=rollout.id)
+        self._pool = pool
+        self._rollout = rollout
+        self._surroundings = pool.surroundings
+
+    def started(self) -> None:
+        """It begins."""
+        rollout = self._rollout
+        self.log.info(
+            "rollout.started",
+            trigger=rollout.trigger,
+            generation=rollout.generation,
+            strategy=rollout.strategy.value,
+            directory=self._pool.release_of(rollout.generation).directory,
+        )
+        self._publish("rollout.started", trigger=rollout.trigger, generation=rollout.generation)
+
+    def turn_began(self, step: Step) -> None:
+        """It is the turn of a slot."""
+        self.log.info("rollout.slot_started", slot=step.slot, rollback=step.rollback)
+
+    def step_moved(self, step: Step) -> None:
+        """The turn came to another state."""
+        self._publish("rollout.step", slot=step.slot, state=step.state.value, rollback=step.rollback)
+
+    def replacement_failed(self, slot: int, reason: StartFailure, detail: str, output: tuple[str, ...]) -> None:
+        """A replacement did not become ready."""
+        self.log.error("rollout.replacement_failed", slot=slot, reason=reason.value, detail=detail, output=list(output))
+
+    def turn_ended(self, event: str, report: SlotReport) -> None:
+        """The turn of a slot is over.
+
+        Args:
+            event: how, as a name for the log.
+            report: what it was like.
+        """
+        exchanges = report.exchanges
+        log = self.log.error if report.state is StepState.FAILED else self.log.info
+        log(
+            event,
+            slot=report.slot,
+            seconds=round(report.seconds.total, 3),
+            drained=exchanges.drained,
+            retried=exchanges.retried,
+            held=exchanges.held,
+            cut=exchanges.cut,
+            killed=report.killed,
+        )
+        self._publish(event, slot=report.slot, state=report.state.value, rollback=report.rollback)
+
+    def ended(self, outcome: Outcome, report: RolloutReport) -> None:
+        """It is over."""
+        document = report.to_json()
+        tally = self._surroundings.tally
+        tally.rollouts[self._pool.name, outcome.value] += 1
+        tally.observe(tally.rollout_duration, self._pool.name, report.seconds)
+        seconds = round(report.seconds, 3)
+        if outcome is Outcome.DONE:
+            self.log.info("rollout.done", generation=self._rollout.generation, seconds=seconds)
+        else:
+            log = self.log.warning if outcome is Outcome.ABORTED else self.log.error
+            told = {key: document[key] for key in ("reason", "detail", "rolled_back", "locked", "output")}
+            log(f"rollout.{outcome}", **told)
+        self.log.info("rollout.report", report=document)
+        self._publish("rollout.report", report=document)
+        told = {key: document[key] for key in ("outcome", "reason", "detail")}
+        self._publish(f"rollout.{outcome}", **told, seconds=seconds)
+
+    def _publish(self, kind: str, **fields: object) -> None:
+        self._surroundings.events.publish(kind, pool=self._pool.name, rollout=self._rollout.id, **fields)

@@ -1,0 +1,188 @@
+"""The proxy process before this one, for as long as it still serves its own clients.
+
+It uses the same backends, so whoever ends one here has to let it finish with it first, and whoever starts one
+has to tell it. It is also the parent of the backends it started, so it alone learns how they ended. Without a
+predecessor, which is the ordinary case, nothing of this does anything.
+
+It may have a predecessor itself; it passes on what it is told, and answers when both are done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import trio
+from structlog.typing import FilteringBoundLogger
+
+from hotswap.control.takeover.channel import Channel
+from hotswap.core.backend import Backend
+from hotswap.core.takeover_versions import ORDERS
+from hotswap.processes.supervisor import Exit
+from hotswap.wire.handover import Frame, FrameType, HandoverBroken
+
+EXIT_PATIENCE = 1.0
+"""Seconds to wait for the word of the parent on how a backend ended."""
+
+GRACE = 2.0
+"""Seconds beyond the time that it was given for an exchange, until its answer is not waited for any longer."""
+
+
+class Order(StrEnum):
+    """What an operator orders that concerns every process that serves clients."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    REOPEN = "reopen"
+    """The log files."""
+    LEAVE = "leave"
+    """A pool goes, and idle connections with it: what came over them would find no backend there."""
+
+
+class Predecessor:
+    """What is said to it and heard from it.
+
+    Attributes:
+        depth: how many processes before this one still serve.
+        connections: client connections that they have.
+    """
+
+    def __init__(self, log: FilteringBoundLogger) -> None:
+        self.depth = 0
+        self.connections = 0
+        self._log = log
+        self._channel: Channel | None = None
+        self._protocol = 0
+        self._gone = trio.Event()
+        self._released: dict[int, trio.Event] = {}
+        self._exits: dict[int, Exit] = {}
+        self._exit_waiters: dict[int, trio.Event] = {}
+
+    @property
+    def present(self) -> bool:
+        """It still serves."""
+        return self._channel is not None
+
+    def begin(self, channel: Channel, *, protocol: int) -> None:
+        """It has handed over and drains; the channel stays its owner's."""
+        self._channel = channel
+        self._protocol = protocol
+        self._gone = trio.Event()
+        self.depth = 1
+
+    def end(self) -> None:
+        """It is gone: nobody is waited for any longer."""
+        self._channel = None
+        self._gone.set()
+        self.depth = self.connections = 0
+        for waiting in (*self._released.values(), *self._exit_waiters.values()):
+            waiting.set()
+
+    def note_added(self, backend: Backend) -> None:
+        """Tell it of a backend that can be claimed."""
+        self._send(
+            FrameType.BACKEND_ADDED,
+            pool=backend.pool,
+            slot=backend.slot,
+            generation=backend.generation,
+            address=str(backend.address),
+            pid=backend.pid,
+        )
+
+    def note_gone(self, pid: int | None) -> None:
+        """Tell it that a backend has ended."""
+        if pid is not None:
+            self._send(FrameType.BACKEND_GONE, pid=pid)
+
+    def pass_on(self, frame: Frame) -> None:
+        """Tell it what was told to us."""
+        self._send(frame.type, **frame.body)
+
+    def hurry(self) -> None:
+        """Ask it to let its clients go."""
+        self._send(FrameType.HURRY)
+
+    def terminate(self, *, everybody: bool = False) -> None:
+        """Ask the oldest process that still serves to end now, or all of them."""
+        self._send(FrameType.TERMINATE, all=everybody)
+
+    def order(self, order: Order, *, pool: str = "") -> None:
+        """Have it do what an operator orders of everybody who serves."""
+        if self._protocol >= ORDERS:
+            self._send(FrameType.ORDER, order=order.value, pool=pool)
+
+    def close_idle_clients(self) -> None:
+        """Have it close idle connections, so that their clients come to this process."""
+        self.order(Order.LEAVE)
+
+    def say_stopping(self) -> None:
+        """Tell it that this process was told to stop, so that it takes nothing back and stops too."""
+        if self._protocol >= ORDERS:
+            self._send(FrameType.STOPPING)
+
+    async def wait_gone(self, *, timeout: float) -> None:
+        """Block until it serves nobody any more, for so many seconds at most."""
+        with trio.move_on_after(timeout):
+            while self._channel is not None:
+                await self._gone.wait()
+
+    async def release(self, pid: int | None, *, timeout: float) -> None:
+        """Block until it holds no connection to a backend any more; give at once when there is no predecessor.
+
+        Args:
+            pid: the backend.
+            timeout: seconds that its exchanges have; then it cuts them.
+
+        **Cancellation**: it lets go all the same.
+        """
+        if pid is None or self._channel is None:
+            return
+        released = self._released[pid] = trio.Event()
+        self._send(FrameType.RELEASE_BACKEND, pid=pid, timeout=timeout)
+        with trio.move_on_after(timeout + GRACE):
+            await released.wait()
+            return
+        self._log.warning("takeover.backend_not_released", pid=pid, detail="the process before this one still uses it")
+
+    async def exit_of(self, pid: int) -> Exit | None:
+        """Give how a backend ended that this process is not the parent of, if its parent tells in time."""
+        if pid not in self._exits and self._channel is not None:
+            heard = self._exit_waiters[pid] = trio.Event()
+            with trio.move_on_after(EXIT_PATIENCE):
+                await heard.wait()
+            del self._exit_waiters[pid]
+        return self._exits.pop(pid, None)
+
+    # What it says.
+
+    def hear_released(self, pid: int) -> None:
+        """It has let go of a backend."""
+        released = self._released.pop(pid, None)
+        if released is not None:
+            released.set()
+
+    def hear_exit(self, pid: int, ended: Exit) -> None:
+        """It has reaped a backend."""
+        self._exits[pid] = ended
+        waiting = self._exit_waiters.get(pid)
+        if waiting is not None:
+            waiting.set()
+        elif len(self._exits) > 100:
+            del self._exits[next(iter(self._exits))]
+
+    def hear_draining(self, body: Mapping[str, object]) -> None:
+        """It told how far its drain is."""
+        depth, connections = body.get("depth"), body.get("connections")
+        self.depth = depth if isinstance(depth, int) else 1
+        self.connections = connections if isinstance(connections, int) else 0
+
+    def _send(self, kind: FrameType, **body: object) -> None:
+        if self._channel is not None:
+            try:
+                self._channel.send(kind, body)
+            except HandoverBroken as error:
+                # Its end is noticed by its pidfd; one that is stuck must not stop anything here.
+                self._log.warning("takeover.not_told", frame=kind.value, detail=str(error))
+                if kind is FrameType.RELEASE_BACKEND:
+                    for waiting in self._released.values():
+                        waiting.set()

@@ -1,0 +1,147 @@
+"""What `/metrics` answers: the tally as Prometheus families, and gauges read from the state at that moment.
+
+Nothing is counted here. The tally is plain numbers that others bump; the gauges are a view of `status()`, so
+a scrape can never disagree with what an operator sees.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import accumulate
+from typing import Any
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from hotswap.control.pools.supervised_backend import ExitReason, StartReason
+from hotswap.core.errors import RefusalCode
+from hotswap.core.lifecycle import BackendState
+from hotswap.core.rollout_commands import Outcome
+from hotswap.core.tally import DURATION_BOUNDS, Histogram, Tally
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+Status = Callable[[], Mapping[str, Any]]
+"""Gives the state now, as `GET /v1/status` answers it."""
+
+
+def counter(name: str, text: str, labels: Iterable[str], counts: Mapping[Any, int]) -> Metric:
+    """Make a counter family; a key is a label value, or a tuple of them in the order of the labels."""
+    family = CounterMetricFamily(f"hotswap_{name}", text, labels=list(labels))
+    for key, value in sorted(counts.items(), key=lambda item: str(item[0])):
+        values = key if isinstance(key, tuple) else (key,)
+        family.add_metric([str(part) for part in values], value)
+    return family
+
+
+def from_zero(
+    counts: Mapping[tuple[str, str], int], status: Mapping[str, Any], values: Iterable[str]
+) -> Mapping[tuple[str, str], int]:
+    """Give counts of supervised pools with every value that has not come yet as 0.
+
+    Prometheus sees no increase in a series that begins with 1, so the first failure would raise no alarm.
+    """
+    pools = [name for name, pool in status["pools"].items() if pool["supervised"]]
+    return {(name, str(value)): 0 for name in pools for value in values} | dict(counts)
+
+
+def histogram(name: str, text: str, label: str, series: Mapping[str, Histogram]) -> Metric:
+    """Make a histogram family out of counts that are not cumulative yet."""
+    family = HistogramMetricFamily(f"hotswap_{name}", text, labels=[label])
+    bounds = [*(str(bound) for bound in DURATION_BOUNDS), "+Inf"]
+    for value, one in sorted(series.items()):
+        family.add_metric([value], buckets=list(zip(bounds, accumulate(one.counts), strict=True)), sum_value=one.total)
+    return family
+
+
+class HotswapCollector(Collector):
+    """The families of the contract, in its order."""
+
+    def __init__(self, tally: Tally, status: Status) -> None:
+        self._tally = tally
+        self._status = status
+
+    def collect(self) -> Iterator[Metric]:
+        """Give every family of a scrape."""
+        tally, status = self._tally, self._status()
+        starts = from_zero(tally.backend_starts, status, StartReason)
+        exits = from_zero(tally.backend_exits, status, ExitReason)
+        rollouts = from_zero(tally.rollouts, status, (Outcome.DONE, Outcome.FAILED, Outcome.ABORTED))
+        refusals = from_zero(tally.rollout_refusals, status, RefusalCode)
+        yield counter("requests", "Exchanges answered.", ("listener", "pool", "method", "code"), tally.requests)
+        yield histogram(
+            "request_duration_seconds",
+            "From the first byte of a request to the last byte of its response.",
+            "pool",
+            tally.request_duration,
+        )
+        yield histogram(
+            "upstream_duration_seconds",
+            "From choosing a backend to the last byte of its response.",
+            "pool",
+            tally.upstream_duration,
+        )
+        yield from self._backends(status)
+        yield counter("backend_starts", "Backends started.", ("pool", "reason"), starts)
+        yield counter("backend_exits", "Backends that ended.", ("pool", "reason"), exits)
+        yield counter("rollouts", "Rollouts that ended.", ("pool", "outcome"), rollouts)
+        yield counter("rollout_refusals", "Reloads refused.", ("pool", "code"), refusals)
+        yield histogram("rollout_duration_seconds", "From trigger to end of a rollout.", "pool", tally.rollout_duration)
+        yield counter("retries", "Exchanges sent to another backend.", ("pool", "reason"), tally.retries)
+        yield self._held(status)
+        yield counter("health_checks", "Probes of backends.", ("pool", "result"), tally.health_checks)
+        yield self._connections(status)
+        yield counter("takeovers", "Takeovers that ended.", ("outcome",), tally.takeovers)
+
+    @staticmethod
+    def _backends(status: Mapping[str, Any]) -> Iterator[Metric]:
+        in_flight = GaugeMetricFamily(
+            "hotswap_in_flight", "Exchanges claimed and not yet released.", labels=["pool", "slot"]
+        )
+        backends = GaugeMetricFamily("hotswap_backends", "Backends by state.", labels=["pool", "state"])
+        for name, pool in status["pools"].items():
+            states: Counter[str] = Counter({str(state): 0 for state in BackendState})
+            for slot in pool["slots"]:
+                in_flight.add_metric(
+                    [name, str(slot["slot"])], sum(backend["in_flight"] for backend in slot["backends"])
+                )
+                states.update(str(backend["state"]) for backend in slot["backends"])
+            for state, count in states.items():
+                backends.add_metric([name, state], count)
+        yield in_flight
+        yield backends
+
+    @staticmethod
+    def _held(status: Mapping[str, Any]) -> Metric:
+        family = GaugeMetricFamily("hotswap_held_requests", "Requests waiting for a backend.", labels=["pool"])
+        for name, pool in status["pools"].items():
+            family.add_metric([name], pool["held"])
+        return family
+
+    @staticmethod
+    def _connections(status: Mapping[str, Any]) -> Metric:
+        family = GaugeMetricFamily("hotswap_connections", "Open connections of clients.", labels=["listener"])
+        for name, listener in status["listeners"].items():
+            family.add_metric([name], listener["connections"])
+        return family
+
+
+class Metrics:
+    """The text of a scrape: this program's families, and the usual ones about the process."""
+
+    def __init__(self, tally: Tally, status: Status) -> None:
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(HotswapCollector(tally, status))
+        ProcessCollector(registry=self._registry)
+
+    def text(self) -> bytes:
+        """Give the scrape, in the format that `CONTENT_TYPE` names."""
+        return generate_latest(self._registry)

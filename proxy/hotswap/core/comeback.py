@@ -1,0 +1,62 @@
+"""How long until a pool can serve again: what `Retry-After` says to those who are turned away (never-fail rule B5).
+
+Nobody knows, but a pool that has started backends before has an idea: the next start will take about as long as the
+last one. Clients that were turned away together are spread behind that moment, so that they do not return together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+from hotswap.core.identity import BackendId
+
+UNKNOWN_START: Final = 2.0
+"""Seconds that a start is taken to need as long as none was seen."""
+LONGEST: Final = 120
+"""The most seconds that a client is sent away for."""
+
+
+class StartTimes:
+    """How long backends of one pool take until they can be claimed; times are seconds of any clock."""
+
+    __slots__ = ("_starting", "typical")
+
+    def __init__(self) -> None:
+        self.typical = UNKNOWN_START
+        self._starting: dict[BackendId, float] = {}
+
+    def note_added(self, backend: BackendId, now: float) -> None:
+        """A backend starts."""
+        self._starting[backend] = now
+
+    def note_claimable(self, backend: BackendId, now: float) -> None:
+        """A backend can be claimed, for the first time if it is known to start."""
+        began = self._starting.pop(backend, None)
+        if began is not None:
+            self.typical = now - began
+
+    def note_gone(self, backend: BackendId) -> None:
+        """A backend does not start any more."""
+        self._starting.pop(backend, None)
+
+    def remaining(self, now: float) -> float:
+        """Seconds until the first of those that start is there; a whole start when none is under way.
+
+        A start that is overdue is taken to be in the middle of what it needs.
+        """
+        if not self._starting:
+            return self.typical
+        age = now - min(self._starting.values())
+        return self.typical - age if age < self.typical else age
+
+
+def retry_after(estimate: float, random: Callable[[], float]) -> int:
+    """The seconds to send a client away for: not less than the estimate, and up to one and a half times of it.
+
+    Args:
+        estimate: seconds until the pool can serve again.
+        random: gives a number from 0 to 1, one not included.
+    """
+    return max(1, min(LONGEST, math.ceil(estimate + random() * max(2.0, estimate / 2))))

@@ -1,0 +1,63 @@
+"""The configuration: what the TOML file may say, as frozen models, and how it is read.
+
+One module a group of tables (`process`, `listeners`, `routes`, `pools`), the kinds of value they share
+(`fields`), the whole (`configuration`, `schema`), what is wrong (`findings`, `conflicts`) and the way in (`parsing`).
+"""
+
+from __future__ import annotations
+
+from hotswap.core.config.configuration import Configuration
+from hotswap.core.config.listeners import (
+    CertificateTable,
+    LimitsTable,
+    ListenerTable,
+    RedirectScheme,
+    RedirectStatus,
+    RedirectTable,
+    TlsTable,
+    TlsVersion,
+)
+from hotswap.core.config.parsing import Draft, parse_configuration, parse_draft
+from hotswap.core.config.pools import (
+    CompatibilityTable,
+    HealthTable,
+    PoolTable,
+    Protocol,
+    RolloutTable,
+    StaticPoolTable,
+    StorageTable,
+    SupervisedPoolTable,
+)
+from hotswap.core.config.process import AccessLogFormat, AdminTable, LogFormat, LogLevel, ProxyTable
+from hotswap.core.config.routes import RouteTable
+from hotswap.core.config.schema import configuration_schema
+
+__all__ = [
+    "AccessLogFormat",
+    "AdminTable",
+    "CertificateTable",
+    "CompatibilityTable",
+    "Configuration",
+    "Draft",
+    "HealthTable",
+    "LimitsTable",
+    "ListenerTable",
+    "LogFormat",
+    "LogLevel",
+    "PoolTable",
+    "Protocol",
+    "ProxyTable",
+    "RedirectScheme",
+    "RedirectStatus",
+    "RedirectTable",
+    "RolloutTable",
+    "RouteTable",
+    "StaticPoolTable",
+    "StorageTable",
+    "SupervisedPoolTable",
+    "TlsTable",
+    "TlsVersion",
+    "configuration_schema",
+    "parse_configuration",
+    "parse_draft",
+]

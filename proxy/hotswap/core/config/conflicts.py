@@ -1,0 +1,280 @@
+"""What no single key can know: tables that contradict each other or themselves.
+
+The checks read the document as it was parsed from TOML, not the models, so that they also run while some keys
+are wrong: a user sees everything at once. A value of the wrong type is reported by its model and passed over
+here.
+"""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
+
+from hotswap.core.address import Address, TcpAddress, UnixAddress, parse_address
+from hotswap.core.config.fields import resolve_path
+from hotswap.core.config.findings import Finding, Location, did_you_mean
+from hotswap.core.errors import MISSING, written
+from hotswap.core.server import ABILITIES, Server
+
+Raw = Mapping[str, object]
+
+RESERVED_VARIABLES = frozenset(
+    {"LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET"}
+    | {"HOTSWAP_POOL", "HOTSWAP_SLOT", "HOTSWAP_GENERATION"}
+)
+"""Variables that the proxy itself gives to a backend."""
+
+DEFAULT_ADMIN_BIND = ["127.0.0.1:9900"]
+_PRESET_ONLY = ("app", "interface", "args", "python")
+_PLACEHOLDERS = {"{socket}": "unix", "{host}": "tcp", "{port}": "tcp"}
+
+
+def find_conflicts(document: Raw, directory: str) -> Iterator[Finding]:
+    """Find every contradiction in a document.
+
+    Args:
+        document: the tables as TOML gives them.
+        directory: where the file is; relative paths of sockets are the same path if they are the same there.
+    """
+    yield from _presence(document)
+    yield from _addresses(document, directory)
+    yield from _admin(document)
+    for name, listener in tables(document, "listeners"):
+        yield from _listener(("listeners", name), listener)
+    yield from _routes(document)
+    for name, pool in tables(document, "pools"):
+        yield from _pool(("pools", name), pool)
+
+
+def tables(within: Raw, key: str) -> Iterator[tuple[str, Raw]]:
+    """Yield the tables inside a table of tables, and nothing for what is not one."""
+    outer = within.get(key)
+    for name, inner in outer.items() if isinstance(outer, Mapping) else ():
+        if isinstance(inner, Mapping):
+            yield name, inner
+
+
+def entries(within: Raw, key: str) -> Iterator[tuple[int, Raw]]:
+    """Yield the tables of a list of tables with their index, and nothing for what is not one."""
+    outer = within.get(key)
+    for index, inner in enumerate(outer if isinstance(outer, list) else ()):
+        if isinstance(inner, Mapping):
+            yield index, inner
+
+
+def texts(within: Raw, key: str) -> Iterator[tuple[int, str]]:
+    """Yield the strings of a list with their index, and nothing for what is not one."""
+    outer = within.get(key)
+    for index, inner in enumerate(outer if isinstance(outer, list) else ()):
+        if isinstance(inner, str):
+            yield index, inner
+
+
+def _presence(document: Raw) -> Iterator[Finding]:
+    if not document.get("listeners", {}):
+        yield Finding(("listeners",), MISSING, "required; at least one table such as [listeners.public]")
+        return
+    routed = any("redirect" not in listener for _, listener in tables(document, "listeners"))
+    if routed and not document.get("routes", []):
+        yield Finding(("routes",), MISSING, 'required; at least one entry, [[routes]] with pool = "…"')
+
+
+def _addresses(document: Raw, directory: str) -> Iterator[Finding]:
+    """Find two sockets that cannot be bound at the same time."""
+    admin = document.get("admin", {})
+    admin = admin if isinstance(admin, Mapping) else {}
+    owners: list[tuple[Location, Raw]] = [(("admin",), {"bind": DEFAULT_ADMIN_BIND, **admin})]
+    owners.extend((("listeners", name), listener) for name, listener in tables(document, "listeners"))
+    taken: list[tuple[Address, str]] = []
+    for location, owner in owners:
+        for index, text in texts(owner, "bind"):
+            try:
+                address = parse_address(text)
+            except ValueError:
+                continue
+            if isinstance(address, UnixAddress):
+                address = UnixAddress(os.path.normpath(resolve_path(address.path, directory)))
+            name = ".".join(map(str, location))
+            other = next((holder for held, holder in taken if _overlap(held, address)), None)
+            if other is not None:
+                yield Finding((*location, "bind", index), text, f"an address of its own; {other} listens there already")
+            taken.append((address, name))
+
+
+def _overlap(one: Address, other: Address) -> bool:
+    """Tell whether the kernel would refuse to bind both."""
+    if isinstance(one, UnixAddress) or isinstance(other, UnixAddress):
+        return one == other
+    if one.port != other.port or one.port == 0:
+        return False
+    first, second = _host(one), _host(other)
+    return first == second or (
+        # A wildcard takes every address of its family; `[::]` is bound for IPv6 only.
+        _family(first) == _family(second) and bool({first, second} & {"0.0.0.0", "::"})
+    )
+
+
+def _host(address: TcpAddress) -> str:
+    return "127.0.0.1" if address.host.lower() == "localhost" else address.host.lower()
+
+
+def _family(host: str) -> int:
+    try:
+        return ip_address(host).version
+    except ValueError:
+        return 0
+
+
+def _admin(document: Raw) -> Iterator[Finding]:
+    admin = document.get("admin", {})
+    if not isinstance(admin, Mapping) or admin.get("token_file"):
+        return
+    for index, text in texts(admin, "bind"):
+        try:
+            address = parse_address(text)
+        except ValueError:
+            continue
+        if isinstance(address, TcpAddress) and not is_loopback(address.host):
+            yield Finding(
+                ("admin", "bind", index),
+                text,
+                'a loopback address or "unix:/path"; others reach this one, so it needs admin.token_file',
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can connect to a host."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _listener(location: Location, listener: Raw) -> Iterator[Finding]:
+    tls, redirect = listener.get("tls"), listener.get("redirect")
+    if isinstance(tls, Mapping):
+        yield from _either((*location, "tls"), tls, "certificates", "self_signed")
+    if isinstance(redirect, Mapping):
+        if "tls" in listener:
+            yield Finding(
+                (*location, "redirect"),
+                redirect,
+                "no tls on a bounce listener: give the redirect a listener of its own",
+            )
+        elif redirect.get("scheme") == "http":
+            port = redirect.get("port", 80)
+            if any(text.rpartition(":")[2] == str(port) for _, text in texts(listener, "bind")):
+                yield Finding(
+                    (*location, "redirect"), redirect, "another port or scheme: this one leads back to itself"
+                )
+
+
+def _either(location: Location, table: Raw, one: str, other: str) -> Iterator[Finding]:
+    """Of two keys exactly one has to be there, and not empty."""
+    given = [key for key in (one, other) if key in table and table[key] not in ([], "")]
+    if len(given) == 2:
+        yield Finding((*location, other), table[other], f"either {one} or {other}, not both")
+    elif not given and not any(key in table and not isinstance(table[key], list | str) for key in (one, other)):
+        yield Finding((*location, one), table.get(one, MISSING), f"required: either {one} or {other}")
+
+
+def _routes(document: Raw) -> Iterator[Finding]:
+    pools = document.get("pools", {})
+    known = list(pools) if isinstance(pools, Mapping) else None
+    seen: dict[tuple[str, str], int] = {}
+    for index, route in entries(document, "routes"):
+        pool = route.get("pool")
+        if isinstance(pool, str) and known is not None and pool not in known:
+            there_is = f"there is {', '.join(map(written, known))}" if known else "there is none"
+            yield Finding(("routes", index, "pool"), pool, f"the name of a pool; {there_is}{did_you_mean(pool, known)}")
+        path = route.get("path", "/")
+        if not isinstance(path, str):
+            continue
+        hosts = [text.lower() for _, text in texts(route, "hosts")] or [""]
+        for host in hosts:
+            key = (host, path.rstrip("/"))
+            first = seen.setdefault(key, index)
+            if first != index:
+                same = f"host {host!r}" if host else "any host"
+                yield Finding(
+                    ("routes", index, "path"),
+                    path,
+                    f"a path of its own: routes[{first}] has the same for {same}",
+                )
+
+
+def _pool(location: Location, pool: Raw) -> Iterator[Finding]:
+    if "server" not in pool:
+        return
+    name = pool["server"]
+    server = next((server for server in Server if server == name), None)
+    if server is not None:
+        yield from _server(location, pool, server)
+    compatibility = pool.get("compatibility")
+    if isinstance(compatibility, Mapping):
+        yield from _either((*location, "compatibility"), compatibility, "file", "command")
+        file = compatibility.get("file")
+        if isinstance(file, str) and (os.path.isabs(file) or ".." in file.split("/")):
+            yield Finding(
+                (*location, "compatibility", "file"),
+                file,
+                "a path inside the pool's directory: it is the release that says it",
+            )
+    environment = pool.get("environment")
+    for variable, value in environment.items() if isinstance(environment, Mapping) else ():
+        here = (*location, "environment", variable)
+        if variable in RESERVED_VARIABLES:
+            yield Finding(here, value, "another name: hotswap sets this variable itself")
+        elif not variable or "=" in variable or "\0" in variable:
+            yield Finding(here, value, "a name without = and NUL")
+
+
+def _server(location: Location, pool: Raw, server: Server) -> Iterator[Finding]:
+    abilities = ABILITIES[server]
+    if server is Server.COMMAND:
+        if pool.get("command", []) == []:
+            yield Finding(
+                (*location, "command"),
+                pool.get("command", MISSING),
+                'required with server = "command": a list, program and arguments',
+            )
+        for key in _PRESET_ONLY:
+            if pool.get(key, "") not in ("", []):
+                yield Finding(
+                    (*location, key),
+                    pool[key],
+                    'only a preset has this key; with server = "command" write it into command',
+                )
+        listen = pool.get("listen", abilities.listens[0])
+        for index, text in texts(pool, "command"):
+            for placeholder, kind in _PLACEHOLDERS.items():
+                if placeholder in text and listen != kind:
+                    yield Finding((*location, "command", index), text, f'{placeholder} only with listen = "{kind}"')
+        return
+    if pool.get("app", "") == "":
+        yield Finding(
+            (*location, "app"),
+            pool.get("app", MISSING),
+            f'required with server = "{server}": a string "module:attribute" such as "shop.asgi:app"',
+        )
+    if pool.get("command", []) != []:
+        yield Finding(
+            (*location, "command"),
+            pool["command"],
+            f'only with server = "command"; arguments for {server} belong into args',
+        )
+    for key, able in (("listen", abilities.listens), ("interface", abilities.interfaces)):
+        word = pool.get(key)
+        if isinstance(word, str) and word not in {str(one) for one in able} and word in _WORDS[key]:
+            choice = " or ".join(written(str(one)) for one in able)
+            yield Finding((*location, key), word, f"{choice}, which is what {server} can do")
+
+
+_WORDS: Mapping[str, frozenset[str]] = {
+    "listen": frozenset(str(word) for ability in ABILITIES.values() for word in ability.listens),
+    "interface": frozenset(str(word) for ability in ABILITIES.values() for word in ability.interfaces),
+}
+"""Words that are right for some server; others are reported by the model."""

@@ -1,0 +1,398 @@
+"""The kinds of value a key can have: each reads TOML, refuses with what is allowed, and writes itself back.
+
+A validator here raises `ValueError` whose text is the whole "what is allowed" of the problem; the serializer
+gives the TOML form again, so that defaults, the JSON Schema and the reference are all written from one place.
+"""
+
+from __future__ import annotations
+
+import os.path
+import re
+from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    StrictBool,
+    StrictInt,
+    ValidationInfo,
+    WithJsonSchema,
+)
+
+from hotswap.core.address import ALLOWED as ADDRESS_ALLOWED
+from hotswap.core.address import Address, TcpAddress, UnixAddress, parse_address
+from hotswap.core.quantities import (
+    DURATION_ALLOWED,
+    DURATION_PATTERN,
+    SIZE_ALLOWED,
+    SIZE_PATTERN,
+    format_duration,
+    format_size,
+    parse_duration,
+    parse_size,
+)
+from hotswap.core.statuses import STATUSES_ALLOWED, STATUSES_PATTERN, StatusSet, parse_statuses
+
+DIRECTORY = "directory"
+"""Key of the validation context: the directory of the file, to which its relative paths belong."""
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$"
+"""Names stand in URLs, metrics and the paths of Unix sockets, which the kernel keeps short."""
+NAME_ALLOWED = "a name of letters, digits, - and _, at most 40 of them, that begins with a letter or digit"
+
+
+class Table(BaseModel):
+    """A table of the configuration: frozen, and an unknown key is an error.
+
+    A validator is made when it is needed, which is one for all tables together, and what is said below the keys is read
+    when they are described: both would be a part of every start.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, arbitrary_types_allowed=True)
+
+
+def _text(parse: Callable[[str], Any], allowed: str) -> Callable[[object], Any]:
+    """Make a validator of a function that parses a string; what is no string is refused with `allowed`."""
+
+    def validate(value: object) -> Any:
+        if not isinstance(value, str):
+            raise ValueError(allowed)
+        return parse(value)
+
+    return validate
+
+
+Flag = StrictBool
+"""true or false, never a string."""
+
+
+def _not_zero(seconds: float) -> float:
+    if seconds <= 0:
+        raise ValueError(f"{DURATION_ALLOWED}, more than zero")
+    return seconds
+
+
+def _duration_schema() -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "format": "duration", "pattern": DURATION_PATTERN})
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(_text(parse_duration, DURATION_ALLOWED)),
+    PlainSerializer(format_duration, return_type=str),
+    _duration_schema(),
+]
+"""Seconds, zero or more."""
+
+Period = Annotated[
+    float,
+    BeforeValidator(_text(parse_duration, DURATION_ALLOWED)),
+    AfterValidator(_not_zero),
+    PlainSerializer(format_duration, return_type=str),
+    _duration_schema(),
+]
+"""Seconds, more than zero."""
+
+
+def _some_bytes(text: str) -> int:
+    size = parse_size(text)
+    if size == 0:
+        raise ValueError(f"{SIZE_ALLOWED}, more than zero")
+    return size
+
+
+Size = Annotated[
+    int,
+    PlainValidator(_text(_some_bytes, SIZE_ALLOWED)),
+    PlainSerializer(format_size, return_type=str),
+    WithJsonSchema({"type": "string", "format": "size", "pattern": SIZE_PATTERN}),
+]
+"""Bytes, one or more."""
+
+SizeOrNone = Annotated[
+    int,
+    PlainValidator(_text(parse_size, SIZE_ALLOWED)),
+    PlainSerializer(format_size, return_type=str),
+    WithJsonSchema({"type": "string", "format": "size", "pattern": SIZE_PATTERN}),
+]
+"""Bytes, zero or more."""
+
+UNLIMITED = "unlimited"
+
+
+def _parse_limit(text: str) -> int | None:
+    if text == UNLIMITED:
+        return None
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise ValueError(f'{error}; or "{UNLIMITED}"') from None
+
+
+def _format_limit(limit: int | None) -> str:
+    return UNLIMITED if limit is None else format_size(limit)
+
+
+SizeLimit = Annotated[
+    int | None,
+    PlainValidator(_text(_parse_limit, f'{SIZE_ALLOWED}; or "{UNLIMITED}"')),
+    PlainSerializer(_format_limit, return_type=str),
+    WithJsonSchema({"type": "string", "format": "size", "pattern": f"{SIZE_PATTERN}|^{UNLIMITED}$"}),
+]
+"""Bytes, or None where the file says "unlimited"."""
+
+Count = Annotated[StrictInt, Field(ge=0, le=1_000_000_000)]
+"""A whole number, 0 or more."""
+
+Positive = Annotated[StrictInt, Field(ge=1, le=1_000_000_000)]
+"""A whole number, 1 or more."""
+
+PortNumber = Annotated[StrictInt, Field(ge=1, le=65535)]
+
+AUTO: Literal["auto"] = "auto"
+POOL_SIZE_ALLOWED = 'a whole number from 1 to 1000, or "auto": one less than there are processors, at least 2'
+
+
+def _parse_pool_size(value: object) -> int | Literal["auto"]:
+    if value == AUTO:
+        return AUTO
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1000:
+        raise ValueError(POOL_SIZE_ALLOWED)
+    return value
+
+
+PoolSize = Annotated[
+    int | Literal["auto"],
+    PlainValidator(_parse_pool_size),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 1000}, {"const": "auto"}]}),
+]
+"""How many slots, or "auto"."""
+
+Statuses = Annotated[
+    StatusSet,
+    PlainValidator(_text(parse_statuses, STATUSES_ALLOWED)),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "format": "statuses", "pattern": STATUSES_PATTERN}),
+]
+
+
+def _resolve(path: str, info: ValidationInfo) -> str:
+    """Make a path absolute that is written relative to the file; an empty one stays empty."""
+    if "\0" in path:
+        raise ValueError("a path without NUL bytes")
+    directory = (info.context or {}).get(DIRECTORY)
+    return path if not path or directory is None else resolve_path(path, directory)
+
+
+def resolve_path(path: str, directory: str) -> str:
+    """Join a path to the directory it is relative to, without following or removing any symbolic link."""
+    if path in {".", "./"}:
+        return directory
+    return os.path.join(directory, path.removeprefix("./"))
+
+
+FilePath = Annotated[str, AfterValidator(_resolve), WithJsonSchema({"type": "string", "format": "path"})]
+"""A path; absolute once the file has been read."""
+
+
+def _resolve_program(program: str, info: ValidationInfo) -> str:
+    return _resolve(program, info) if "/" in program else program
+
+
+Program = Annotated[str, AfterValidator(_resolve_program), WithJsonSchema({"type": "string", "format": "program"})]
+"""A path when it has a slash, else a name to be looked up in PATH."""
+
+
+def _resolve_log(path: str, info: ValidationInfo) -> str:
+    if not path or path.endswith("/"):
+        raise ValueError('"-" (standard output), "off", or the path of a file')
+    return path if path in {"-", "off"} else _resolve(path, info)
+
+
+LogPath = Annotated[str, AfterValidator(_resolve_log), WithJsonSchema({"type": "string"})]
+
+
+HOST_FIELD_PATTERN = r"^[A-Za-z0-9._:\[\]-]*$"
+HOST_FIELD_ALLOWED = (
+    "a host as it stands in a request, such as app.example.org, with a port or without; empty: that of the address"
+)
+
+
+def _parse_host_field(host: str) -> str:
+    if not re.fullmatch(HOST_FIELD_PATTERN, host):
+        raise ValueError(HOST_FIELD_ALLOWED)
+    return host
+
+
+HostName = Annotated[
+    str,
+    BeforeValidator(_text(_parse_host_field, HOST_FIELD_ALLOWED)),
+    WithJsonSchema({"type": "string", "pattern": HOST_FIELD_PATTERN}),
+]
+"""What stands in the field Host."""
+
+
+ADDRESS_PATTERN = r"^unix:.+$|^([^:]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$"
+"""For editors; `parse_address` knows better."""
+
+
+def _parse_address(value: object, info: ValidationInfo) -> Address:
+    if isinstance(value, TcpAddress | UnixAddress):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(ADDRESS_ALLOWED)
+    address = parse_address(value)
+    if isinstance(address, UnixAddress):
+        path = _resolve(address.path, info)
+        if len(os.fsencode(path)) > 107:
+            raise ValueError(f"a path of at most 107 bytes, the kernel's limit for Unix sockets; {path} is longer")
+        return UnixAddress(path)
+    return address
+
+
+AddressField = Annotated[
+    Address,
+    PlainValidator(_parse_address),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "format": "address", "pattern": ADDRESS_PATTERN}),
+]
+
+
+def _at_least_one(addresses: tuple[Address, ...]) -> tuple[Address, ...]:
+    if not addresses:
+        raise ValueError(f"a list with at least one entry, {ADDRESS_ALLOWED}")
+    return addresses
+
+
+Addresses = Annotated[
+    tuple[AddressField, ...],
+    # Not `min_length`: pydantic counts an entry that is wrong as none, and would report it twice.
+    AfterValidator(_at_least_one),
+    Field(json_schema_extra={"minItems": 1}),
+]
+"""One address or more."""
+
+NETWORK_ALLOWED = 'a network such as "10.0.0.0/8", "192.0.2.7" or "2001:db8::/32"'
+
+
+def _parse_network(value: object) -> IPv4Network | IPv6Network:
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(NETWORK_ALLOWED)
+    try:
+        return ip_network(value)
+    except ValueError:
+        pass
+    try:
+        meant = ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError(NETWORK_ALLOWED) from None
+    raise ValueError(f'a network without bits set behind its prefix; did you mean "{meant}"?')
+
+
+Network = Annotated[
+    IPv4Network | IPv6Network,
+    PlainValidator(_parse_network),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "format": "network"}),
+]
+
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*\.?|\[[0-9a-f:.]+\]", re.ASCII)
+HOST_ALLOWED = 'a host name such as "example.org", or "*.example.org" for every name below it'
+
+
+def _parse_host(text: str) -> str:
+    host = text.lower()
+    if not host.isascii():
+        raise ValueError(f'{HOST_ALLOWED}; write other letters in their "xn--" form')
+    if "://" in host or "/" in host:
+        raise ValueError(f"{HOST_ALLOWED}, without scheme and path")
+    if re.search(r"[^:\]]:\d+$", host) and not host.startswith("["):
+        raise ValueError(f"{HOST_ALLOWED}, without port")
+    if _HOST.fullmatch(host) is None:
+        raise ValueError(HOST_ALLOWED)
+    return host.removesuffix(".")
+
+
+Host = Annotated[
+    str,
+    BeforeValidator(_text(_parse_host, HOST_ALLOWED)),
+    WithJsonSchema({"type": "string", "format": "host", "pattern": "^[^/]+$"}),
+]
+"""Lower case, without a trailing dot."""
+
+CERTIFICATE_NAME_ALLOWED = 'a host name such as "localhost" or "*.example.org", or an IP address'
+
+
+def _parse_certificate_name(text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        pass
+    try:
+        return _parse_host(text)
+    except ValueError:
+        raise ValueError(CERTIFICATE_NAME_ALLOWED) from None
+
+
+CertificateName = Annotated[
+    str,
+    BeforeValidator(_text(_parse_certificate_name, CERTIFICATE_NAME_ALLOWED)),
+    WithJsonSchema({"type": "string", "format": "host"}),
+]
+"""What a certificate is made out to."""
+
+URL_PATH_ALLOWED = 'a path that begins with "/", without query and fragment'
+
+
+def _parse_url_path(text: str) -> str:
+    if not text.startswith("/") or re.search(r"[\x00-\x20\x7f#?]", text):
+        raise ValueError(URL_PATH_ALLOWED)
+    return text
+
+
+UrlPath = Annotated[
+    str,
+    BeforeValidator(_text(_parse_url_path, URL_PATH_ALLOWED)),
+    WithJsonSchema({"type": "string", "format": "url-path", "pattern": "^/"}),
+]
+
+TARGET_ALLOWED = 'a path that begins with "/", with a query where needed'
+
+
+def _parse_target(text: str) -> str:
+    if not text.startswith("/") or not text.isascii() or re.search(r"[\x00-\x20\x7f#]", text):
+        raise ValueError(TARGET_ALLOWED)
+    return text
+
+
+Target = Annotated[
+    str,
+    BeforeValidator(_text(_parse_target, TARGET_ALLOWED)),
+    WithJsonSchema({"type": "string", "format": "url-path", "pattern": "^/"}),
+]
+"""What stands in a request line: ASCII, may have a query."""
+
+APP_ALLOWED = 'a string "module:attribute" such as "shop.asgi:app"'
+
+
+def _parse_app(text: str) -> str:
+    if text and not re.fullmatch(r"[A-Za-z_][\w.]*:\S.*", text):
+        raise ValueError(APP_ALLOWED)
+    return text
+
+
+App = Annotated[
+    str,
+    BeforeValidator(_text(_parse_app, APP_ALLOWED)),
+    WithJsonSchema({"type": "string", "pattern": r"^$|^[A-Za-z_][A-Za-z0-9_.]*:[^ ]"}),
+]

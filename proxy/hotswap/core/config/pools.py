@@ -1,0 +1,238 @@
+"""The tables about backends: `[pools.NAME]`, supervised or static, and what belongs to one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from hotswap.core.config.fields import (
+    AUTO,
+    Addresses,
+    App,
+    Count,
+    Duration,
+    FilePath,
+    Flag,
+    HostName,
+    Period,
+    PoolSize,
+    Positive,
+    Program,
+    Statuses,
+    Table,
+    Target,
+)
+from hotswap.core.server import ABILITIES, Interface, Server
+from hotswap.core.statuses import StatusSet
+from hotswap.core.strategy import Balance, Listen, OnFailure, Order, Ready, Strategy
+
+
+class Protocol(StrEnum):
+    """What the proxy speaks to the backends of a pool."""
+
+    HTTP1 = "http1"
+    H2C = "h2c"
+    """HTTP/2 without TLS, known in advance."""
+
+
+class HealthTable(Table):
+    """The health check: one GET from time to time, and how many of them make a verdict."""
+
+    path: Target = "/healthz"
+    """What is asked for. With `protocol = "h2c"`, `/grpc.health.v1.Health/Check` is called as gRPC's health
+    service."""
+
+    interval: Period = 2.0
+    """From the end of one probe to the next; while a backend starts, probes are more frequent at first."""
+
+    timeout: Period = 1.0
+    """How long a probe may take, from connect to the end of the response's head."""
+
+    healthy_after: Positive = 1
+    """So many passes in a row make a backend healthy."""
+
+    unhealthy_after: Positive = 3
+    """So many failures in a row make it unhealthy."""
+
+    expect: Statuses = StatusSet(ranges=((200, 399),))
+    """Statuses that pass."""
+
+    host: HostName = ""
+    """Host field of the probe; empty: the address of the backend."""
+
+
+class RolloutTable(Table):
+    """How the backends of a pool are replaced."""
+
+    strategy: Strategy = Strategy.DRAIN_FIRST
+    """`drain-first`: the old backend drains while its replacement starts; `surge`: the replacement serves
+    before the old one drains; `stop-first`: the old process is gone before its replacement is spawned."""
+
+    order: Order = Order.RANDOM
+    """Which slot comes first."""
+
+    on_failure: OnFailure = OnFailure.LOCK
+    """`lock`: the pool refuses reloads until `unlock`; `rollback`: slots already replaced return to the
+    release before."""
+
+
+class CompatibilityTable(Table):
+    """The magic number: old and new release must agree on it, or the reload is refused. `file` or
+    `command`."""
+
+    file: str = ""
+    """File, read in the pool's directory; its first line is the number."""
+
+    command: tuple[str, ...] = ()
+    """Program with arguments, run in the pool's directory; the first line of its output is the number."""
+
+
+class StorageTable(Table):
+    """What the app says about the store behind it."""
+
+    shared: Flag = True
+    """false: the store admits one process at a time, so rollouts are refused."""
+
+
+class BalancedTable(Table):
+    """What supervised and static pools have in common: choosing a backend, and waiting for one."""
+
+    protocol: Protocol = Protocol.HTTP1
+    """What the proxy speaks to the backends."""
+
+    balance: Balance = Balance.LEAST_IN_FLIGHT
+    """How a claimable backend is chosen."""
+
+    max_in_flight: Count = 0
+    """Exchanges at the same time for each backend; 0: no limit."""
+
+    hold_timeout: Duration = 30.0
+    """How long a request may wait for a backend; 503 with Retry-After after that."""
+
+    hold_limit: Count = 1000
+    """So many requests may wait at the same time; 503 at once above that."""
+
+    response_timeout: Duration = 60.0
+    """How long a backend may take until it begins to answer; 504 after that. "0s": for ever."""
+
+    health: HealthTable = HealthTable()
+    """The health check."""
+
+    @property
+    def h2c(self) -> bool:
+        """Whether its backends are spoken to in HTTP/2, with prior knowledge."""
+        return self.protocol is Protocol.H2C
+
+
+class StaticPoolTable(BalancedTable):
+    """Addresses that something else runs."""
+
+    addresses: Addresses
+    """Where the backends listen; one slot each. A host name stands for all its addresses, IPv4 and IPv6: it is looked
+    up again every minute and when none can be connected to, and the first that works is used."""
+
+    def slots(self, processors: int) -> int:
+        """How many slots the pool has, whatever the number of processors."""
+        return len(self.addresses)
+
+
+class SupervisedPoolTable(BalancedTable):
+    """Processes that the proxy starts, watches and replaces."""
+
+    server: Server
+    """Preset that knows how to start and stop a server, or `command`."""
+
+    app: App = ""
+    """What the server imports, `module:attribute`; needed by every preset."""
+
+    interface: Interface = Interface.ASGI
+    """How server and app speak to each other. Default: what the server speaks first (gunicorn, waitress:
+    `wsgi`; the others: `asgi`)."""
+
+    args: tuple[str, ...] = ()
+    """Arguments after the preset's own."""
+
+    command: tuple[str, ...] = ()
+    """With `server = "command"`: program and arguments. {fd} {socket} {host} {port} {slot} {generation} are
+    replaced."""
+
+    python: Program = ""
+    """Interpreter of the app; empty: the proxy's own."""
+
+    directory: FilePath = Field(default=".", validate_default=True)
+    """Where backends run. Symbolic links are resolved once for each rollout; default: where the file is."""
+
+    environment: Mapping[str, str] = Field(default_factory=dict)
+    """Variables for the backends, on top of the proxy's own."""
+
+    environment_file: FilePath = ""
+    """File with more of them, one NAME=VALUE a line, read at each rollout; `environment` wins."""
+
+    size: PoolSize = 2
+    """How many backends, or `auto`: one less than there are processors, at least 2."""
+
+    listen: Listen = Listen.FD
+    """Kind of socket a backend is given. Default: the best its server can do (granian, waitress: `unix`; the
+    others: `fd`)."""
+
+    ready: Ready = Ready.HEALTH
+    """`health`: the health check passes; `notify`: `READY=1` arrived, and then the health check passes."""
+
+    start_timeout: Period = 30.0
+    """From spawn to healthy."""
+
+    drain_timeout: Duration = 30.0
+    """From draining to nothing in flight; what is left then is cut."""
+
+    stop_timeout: Duration = 30.0
+    """From the stop signal to SIGKILL of the process group."""
+
+    rollout: RolloutTable = RolloutTable()
+    """How backends are replaced."""
+
+    compatibility: CompatibilityTable | None = None
+    """The magic number; without this table there is none."""
+
+    storage: StorageTable = StorageTable()
+    """What the app says about its store."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_what_the_server_does_best(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or data.get("server") not in set(Server):
+            return data
+        abilities = ABILITIES[Server(data["server"])]
+        filled: dict[str, object] = {"listen": abilities.listens[0]}
+        if abilities.interfaces:
+            filled["interface"] = abilities.interfaces[0]
+        return {**filled, **data}
+
+    def slots(self, processors: int) -> int:
+        """How many slots the pool has.
+
+        Args:
+            processors: how many of them this process may use; matters for "auto" only.
+        """
+        return max(2, processors - 1) if self.size == AUTO else self.size
+
+
+SUPERVISED: Literal["supervised"] = "supervised"
+STATIC: Literal["static"] = "static"
+
+
+def _kind(data: object) -> str:
+    """Tell a pool's kind from its keys: `addresses` without `server` is static, all else is supervised."""
+    if isinstance(data, StaticPoolTable):
+        return STATIC
+    return STATIC if isinstance(data, dict) and "addresses" in data and "server" not in data else SUPERVISED
+
+
+PoolTable = SupervisedPoolTable | StaticPoolTable
+
+PoolField = Annotated[
+    Annotated[SupervisedPoolTable, Tag(SUPERVISED)] | Annotated[StaticPoolTable, Tag(STATIC)],
+    Discriminator(_kind),
+]

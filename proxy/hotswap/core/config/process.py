@@ -1,0 +1,73 @@
+"""The tables about the proxy process itself: `[proxy]` and `[admin]`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from hotswap.core.address import TcpAddress
+from hotswap.core.config.fields import Addresses, Duration, FilePath, LogPath, Table
+
+
+class LogLevel(StrEnum):
+    """The least severe record that is written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    """How records are written to stderr."""
+
+    AUTO = "auto"
+    """`console` on a terminal, `json` elsewhere."""
+    CONSOLE = "console"
+    JSON = "json"
+
+
+class AccessLogFormat(StrEnum):
+    """How exchanges are written to the access log."""
+
+    JSON = "json"
+    COMBINED = "combined"
+    """The format of Apache and nginx, for programs that read theirs."""
+
+
+class ProxyTable(Table):
+    """The process: where it keeps its state, how it logs, how it ends."""
+
+    state_dir: FilePath = ""
+    """Directory for the development authority and the sockets of backends, mode 0700. Default:
+    $RUNTIME_DIRECTORY, else .hotswap beside the file, else, where that cannot be written, a directory of this
+    configuration's own below /run/hotswap (root) or $XDG_STATE_HOME/hotswap. Used by one proxy at a time."""
+
+    log_level: LogLevel = LogLevel.INFO
+    """The least severe record that is written."""
+
+    log_format: LogFormat = LogFormat.AUTO
+    """How records are written to stderr; `auto` is `console` on a terminal and `json` elsewhere."""
+
+    access_log: LogPath = "-"
+    """One line for each exchange: `-` is stdout, anything else a path, `off` none."""
+
+    access_log_format: AccessLogFormat = AccessLogFormat.JSON
+    """How each is written: `json` with everything that is known, or `combined` as Apache and nginx write it."""
+
+    shutdown_timeout: Duration = 30.0
+    """How long a graceful stop waits for exchanges to finish before it cuts them."""
+
+    user: str = ""
+    """Become this user after binding; empty: stay who started it. It must be able to read the configuration and what
+    the pools name, and to enter the way to state_dir; a certificate that root alone can read is renewed by a restart or
+    `hotswap run --attach` as root."""
+
+
+class AdminTable(Table):
+    """Where the admin API answers."""
+
+    bind: Addresses = (TcpAddress("127.0.0.1", 9900),)
+    """Addresses; one that is neither loopback nor `unix:` needs `token_file`."""
+
+    token_file: FilePath = ""
+    """File whose first line callers have to send as `Authorization: Bearer`."""

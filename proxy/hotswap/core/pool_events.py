@@ -1,0 +1,118 @@
+"""What a pool tells its observers, in the past tense: the change is complete when the event arrives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hotswap.core.backend import Backend
+from hotswap.core.lifecycle import BackendState, Health
+
+if TYPE_CHECKING:
+    from hotswap.core.pool import Pool
+
+
+@dataclass(frozen=True, slots=True)
+class BackendAdded:
+    """A backend joined the pool."""
+
+    backend: Backend
+
+
+@dataclass(frozen=True, slots=True)
+class BackendMoved:
+    """A backend changed its state."""
+
+    backend: Backend
+    before: BackendState
+    after: BackendState
+
+
+@dataclass(frozen=True, slots=True)
+class HealthChanged:
+    """The verdict over a backend changed."""
+
+    backend: Backend
+    before: Health
+    after: Health
+
+
+@dataclass(frozen=True, slots=True)
+class BackendEjected:
+    """A backend failed again and again: others are preferred for so many seconds, or, with 0, no longer."""
+
+    backend: Backend
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class BackendDrained:
+    """A draining backend has nothing in flight, from the start or since its last exchange ended."""
+
+    backend: Backend
+
+
+@dataclass(frozen=True, slots=True)
+class BackendRemoved:
+    """A backend left the pool."""
+
+    backend: Backend
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityFreed:
+    """A claim that found nothing may now succeed: a backend entered rotation, or has room again."""
+
+    pool: Pool
+
+
+@dataclass(frozen=True, slots=True)
+class HopeLost:
+    """Nothing is claimable and nothing is expected any more: whoever waits for a backend waits in vain."""
+
+    pool: Pool
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLocked:
+    """The pool was locked, for this reason."""
+
+    pool: Pool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PoolUnlocked:
+    """The lock ended."""
+
+    pool: Pool
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPaused:
+    """No exchange is claimed any more, until the pool is resumed."""
+
+    pool: Pool
+
+
+@dataclass(frozen=True, slots=True)
+class PoolResumed:
+    """Exchanges are claimed again."""
+
+    pool: Pool
+
+
+PoolEvent = (
+    BackendAdded
+    | BackendMoved
+    | HealthChanged
+    | BackendEjected
+    | BackendDrained
+    | BackendRemoved
+    | CapacityFreed
+    | HopeLost
+    | PoolLocked
+    | PoolUnlocked
+    | PoolPaused
+    | PoolResumed
+)

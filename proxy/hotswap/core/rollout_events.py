@@ -1,0 +1,145 @@
+"""What happens to a rollout, in the past tense: the only way in.
+
+Events about a step name its slot, so that a fact that comes late, about a slot whose turn is over, is
+recognised and dropped. Which process a fact is about is told by the slot *and* the generation
+(`Rollout.role_of`), never by "the next process that starts".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hotswap.core.errors import StartFailure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepStarted:
+    """The slot's turn has come, and its old backend is ready."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotFoundEmpty:
+    """The slot's turn has come, and nothing serves in it nor is hoped for."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplacementReady:
+    """The replacement is ready and healthy."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplacementFailed:
+    """The replacement did not become ready; its process may still be alive.
+
+    Attributes:
+        reason: which of the ways it failed.
+        detail: what happened, one sentence.
+        output: the last lines it wrote, oldest first.
+    """
+
+    slot: int
+    reason: StartFailure
+    detail: str = ""
+    output: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplacementGone:
+    """The replacement was killed as ordered (or was dead already) and is reaped."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OldDrained:
+    """The old backend has nothing in flight."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrainTimedOut:
+    """`drain_timeout` seconds have passed since the old backend began to drain."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OldExited:
+    """The old backend is gone, as ordered or by itself.
+
+    Attributes:
+        killed: it took SIGKILL.
+    """
+
+    slot: int
+    killed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AbortRequested:
+    """Somebody wants the rollout to end: at once where that costs nothing, else after the slot at hand.
+
+    Attributes:
+        reason: one word for the report: `aborted` by an operator, or `shutting-down`.
+    """
+
+    reason: str = "aborted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotsSeen:
+    """The slots of the pool were looked at, between two steps.
+
+    Attributes:
+        ready: slots with a claimable backend (`Pool.ready_slots`).
+        lost: slots without a ready backend and without hope for one (`Pool.lost_slots`).
+        vacant: slots in which nothing lives that has ever been ready, so that there is nothing to drain.
+        drained: slots that an operator has taken out of rotation and whose backend lives.
+        unwell: slots whose backend lives and serves nobody, because its probes fail.
+    """
+
+    ready: frozenset[int]
+    lost: frozenset[int]
+    vacant: frozenset[int] = frozenset()
+    drained: frozenset[int] = frozenset()
+    unwell: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitTimedOut:
+    """Between two steps, the slots did not all become ready or lost in time."""
+
+
+StepEvent = (
+    StepStarted
+    | SlotFoundEmpty
+    | ReplacementReady
+    | ReplacementFailed
+    | ReplacementGone
+    | OldDrained
+    | DrainTimedOut
+    | OldExited
+    | AbortRequested
+)
+"""What a step reacts to; `StepStarted` and `SlotFoundEmpty` come from the rollout, the others from
+outside."""
+
+RolloutEvent = (
+    SlotsSeen
+    | WaitTimedOut
+    | AbortRequested
+    | ReplacementReady
+    | ReplacementFailed
+    | ReplacementGone
+    | OldDrained
+    | DrainTimedOut
+    | OldExited
+)
+"""What a rollout reacts to."""

@@ -1,0 +1,68 @@
+"""The servers a supervised pool may name, and what each of them can do.
+
+Only facts that the configuration is judged by are here; how a server is started is `hotswap.processes.presets`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+from hotswap.core.strategy import Listen
+
+
+class Server(StrEnum):
+    """What runs the app of a supervised pool."""
+
+    UVICORN = "uvicorn"
+    HYPERCORN = "hypercorn"
+    GUNICORN = "gunicorn"
+    GRANIAN = "granian"
+    WAITRESS = "waitress"
+    DAPHNE = "daphne"
+    COMMAND = "command"
+    """Not a preset: `command` says what is started."""
+
+
+class Interface(StrEnum):
+    """How server and app speak to each other."""
+
+    ASGI = "asgi"
+    WSGI = "wsgi"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abilities:
+    """What a server can do.
+
+    Attributes:
+        interfaces: those it speaks, its own first: the default of `interface`.
+        listens: the kinds of listening socket it takes, the best first: the default of `listen`.
+    """
+
+    interfaces: tuple[Interface, ...]
+    listens: tuple[Listen, ...]
+
+
+ABILITIES: Mapping[Server, Abilities] = MappingProxyType(
+    {
+        Server.UVICORN: Abilities(
+            interfaces=(Interface.ASGI, Interface.WSGI), listens=(Listen.FD, Listen.UNIX, Listen.TCP)
+        ),
+        Server.HYPERCORN: Abilities(
+            interfaces=(Interface.ASGI, Interface.WSGI), listens=(Listen.FD, Listen.UNIX, Listen.TCP)
+        ),
+        Server.GUNICORN: Abilities(
+            interfaces=(Interface.WSGI, Interface.ASGI), listens=(Listen.FD, Listen.UNIX, Listen.TCP)
+        ),
+        # granian's command line takes no file descriptor (granian#786).
+        Server.GRANIAN: Abilities(interfaces=(Interface.ASGI, Interface.WSGI), listens=(Listen.UNIX, Listen.TCP)),
+        # Neither does that of waitress.
+        Server.WAITRESS: Abilities(interfaces=(Interface.WSGI,), listens=(Listen.UNIX, Listen.TCP)),
+        Server.DAPHNE: Abilities(interfaces=(Interface.ASGI,), listens=(Listen.FD, Listen.UNIX, Listen.TCP)),
+        Server.COMMAND: Abilities(interfaces=(), listens=(Listen.FD, Listen.UNIX, Listen.TCP)),
+    }
+)
+"""One row a server; measured, see `docs/reference/servers.md`."""

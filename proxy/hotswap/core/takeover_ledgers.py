@@ -1,0 +1,95 @@
+"""Which backends change hands in a takeover: one ledger on each side, and together one owner for each backend.
+
+Theory. Backends come and go while they are handed over, so what is handed over is never a list that was made at one
+moment and believed at another. The old side sends every backend that it has announced, also one that has died since,
+so that the new side knows when it has all of them; then whatever has become ready since, until there is nothing
+left; and its COMMIT names those that go. A backend goes when it was sent *and* serves in that moment. Every other
+one stays the old side's, which ends it: what is still starting, and what is on its way out already.
+
+The new side owns what the COMMIT names, and what it was sent when the old side died before it; nothing else. What
+neither side owns then, because its owner is dead, is ended by the guardian that watched it for that owner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from typing import Generic, TypeVar
+
+from hotswap.core.errors import ProxyError
+
+BackendT = TypeVar("BackendT", bound=Hashable)
+
+
+class BackendMissing(ProxyError):
+    """The old side gives away a backend that was never sent."""
+
+
+class HandingLedger(Generic[BackendT]):
+    """What the old side has announced and sent."""
+
+    def __init__(self) -> None:
+        self._announced: tuple[BackendT, ...] = ()
+        self._sent: set[BackendT] = set()
+
+    def announce(self, serving: Iterable[BackendT]) -> tuple[BackendT, ...]:
+        """Take note of the backends that serve now, which are told before they are sent; gives them."""
+        self._announced = tuple(serving)
+        return self._announced
+
+    @property
+    def announced(self) -> tuple[BackendT, ...]:
+        """What is sent first, dead or alive, and nothing else with it: the new side goes on when it has these."""
+        return self._announced
+
+    def due(self, serving: Iterable[BackendT]) -> tuple[BackendT, ...]:
+        """Give what is sent later: what serves by now and was not announced."""
+        return tuple(one for one in serving if one not in self._sent)
+
+    def note_sent(self, backend: BackendT) -> None:
+        """A backend is sent, or is told to be gone."""
+        self._sent.add(backend)
+
+    def going(self, serving: Iterable[BackendT]) -> tuple[BackendT, ...]:
+        """Give what the new side owns from now on: what was sent and serves. Everything else stays."""
+        return tuple(one for one in serving if one in self._sent)
+
+
+class AdoptionLedger(Generic[BackendT]):
+    """What the new side expects and has received."""
+
+    def __init__(self) -> None:
+        self._expected: set[BackendT] = set()
+        self._answered: set[BackendT] = set()
+        self._received: dict[BackendT, None] = {}
+
+    def expect(self, announced: Iterable[BackendT]) -> None:
+        """These were announced."""
+        self._expected = set(announced)
+
+    def note_received(self, backend: BackendT, *, gone: bool = False) -> None:
+        """A backend was received, or is said to be gone."""
+        self._answered.add(backend)
+        if not gone:
+            self._received[backend] = None
+
+    @property
+    def complete(self) -> bool:
+        """Each that was announced has been received, or is gone."""
+        return self._expected <= self._answered
+
+    @property
+    def received(self) -> tuple[BackendT, ...]:
+        """What was received: ours, should the old side be dead."""
+        return tuple(self._received)
+
+    def commit(self, named: Iterable[BackendT]) -> tuple[BackendT, ...]:
+        """Give what is ours by the word of the old side; what it does not name is left alone.
+
+        Raises:
+            BackendMissing: it names one that was not received, so nobody would look after it.
+        """
+        ours = tuple(named)
+        missing = [one for one in ours if one not in self._received]
+        if missing:
+            raise BackendMissing(f"the backend of process {missing[0]} is given away and never came")
+        return ours

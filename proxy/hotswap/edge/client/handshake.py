@@ -1,0 +1,183 @@
+"""A TLS client before its protocol is known: its hello, the handshake, both within one deadline, then what ALPN chose.
+
+The hello is looked at without being taken (`MSG_PEEK`): it says which certificate is for the client, and whether it
+speaks anything that we do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import socket
+import ssl
+from typing import TYPE_CHECKING, Final
+
+from hotswap.core.room import Idle
+from hotswap.edge.client.http1_connection import Http1Connection
+from hotswap.edge.client.http2_connection import Http2Connection
+from hotswap.edge.client.tls import ServerContext
+from hotswap.edge.loop.poller import DEAD, GONE, READ
+from hotswap.edge.loop.timers import NEVER
+from hotswap.edge.loop.tls_stream import TlsStream
+from hotswap.wire.client_hello import HELLO_BYTES, parse_client_hello
+
+if TYPE_CHECKING:
+    from hotswap.core.forwarding import Peer
+    from hotswap.edge.client.listener import Listener
+    from hotswap.edge.exchange.plane import ClientConnection, Plane
+
+NO_APPLICATION_PROTOCOL: Final = b"\x15\x03\x03\x00\x02\x02\x78"
+"""The record of a fatal alert, as it is before there are keys (RFC 8446 5.1 and 6)."""
+
+
+class Handshake:
+    """One handshake; it is over when the connection has become another kind of object, or is closed.
+
+    Args:
+        sock: its socket, of which nothing was read.
+        context: of the listener.
+    """
+
+    __slots__ = ("_context", "_sock", "armed", "deadline", "listener", "peer", "plane", "stream")
+
+    def __init__(
+        self, plane: Plane, listener: Listener, sock: socket.socket, peer: Peer, context: ssl.SSLContext
+    ) -> None:
+        self.plane = plane
+        self.listener = listener
+        self.peer = peer
+        self.deadline, self.armed = math.inf, NEVER
+        self.stream: TlsStream | None = None  # once the hello is here
+        self._sock: socket.socket | None = sock  # until then
+        self._context = context
+
+    def open(self) -> None:
+        """Begin."""
+        poller = self.plane.poller
+        poller.timers.set(self, poller.now + self.listener.header_timeout)
+        assert self._sock is not None
+        poller.watch(self._sock.fileno(), self, READ)
+        self._await_hello(self._sock)
+
+    def on_ready(self, events: int) -> None:
+        """The socket is ready; whoever owns it next is not told again what this event says."""
+        if events & DEAD:
+            self.close()
+        elif self._sock is not None:
+            self._await_hello(self._sock)
+            if self._sock is not None and events & GONE:
+                self.close()  # what is missing of the hello will not come
+        elif self.stream is not None:
+            if events & GONE:
+                self.stream.hangup = True
+            self._go_on(self.stream)
+
+    def on_drained(self) -> None:
+        """Nothing is written by us during a handshake."""
+
+    def on_deadline(self) -> None:
+        """It took too long: closed without a word."""
+        self.close()
+
+    def on_crash(self, error: Exception) -> None:
+        """Contain a defect of ours to this connection."""
+        self.plane.on_crash(error, "handshake")
+        self.close()
+
+    def drain(self) -> None:
+        """The proxy stops."""
+        self.close()
+
+    def idle(self) -> Idle[ClientConnection] | None:
+        """When it came: a handshake is quick, or nobody is there."""
+        if self._sock is None and (self.stream is None or self.stream.closed):
+            return None
+        return Idle(self, self.peer.address, self.deadline - self.listener.header_timeout)
+
+    def leave_at_once(self) -> None:
+        """Close."""
+        self.close()
+
+    def close(self) -> None:
+        """Close; idempotent."""
+        self.plane.poller.timers.forget(self)
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            self.plane.poller.forget(sock.fileno())
+            sock.close()
+            self.listener.forget(self)
+        elif self.stream is not None and not self.stream.closed:
+            self.stream.close()
+            self.listener.forget(self)
+
+    def _await_hello(self, sock: socket.socket) -> None:
+        """Begin with TLS as soon as it is known for whom."""
+        context = self._context
+        if isinstance(context, ServerContext):
+            try:
+                data = sock.recv(HELLO_BYTES, socket.MSG_PEEK)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            hello = parse_client_hello(data)
+            if hello is None:
+                if not data:
+                    self.close()
+                return
+            if not context.serves(hello):
+                self.plane.log.debug("handshake.failed", listener=self.listener.name, error="no common protocol")
+                self._refuse(sock, len(data))
+                return
+            context = context.context_for(hello)
+        self._begin(sock, context)
+
+    def _refuse(self, sock: socket.socket, size: int) -> None:
+        """Say that nothing is spoken here that the client speaks (RFC 7301 3.2)."""
+        with contextlib.suppress(OSError):
+            sock.recv(size)  # unread, it would make a reset of our end, which overtakes the alert
+            sock.send(NO_APPLICATION_PROTOCOL)
+        self.close()
+
+    def _begin(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+        # If this fails the descriptor is closed already, and could not be taken from the poller afterwards; what has
+        # happened meanwhile is told to whoever watches anew.
+        poller = self.plane.poller
+        poller.forget(sock.fileno())
+        self._sock = None
+        try:
+            wrapped = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        except OSError:
+            sock.close()
+            poller.timers.forget(self)
+            self.listener.forget(self)
+            return
+        self.stream = stream = TlsStream(wrapped, poller, self)
+        poller.watch(stream.fd, self, READ)
+        self._go_on(stream)
+
+    def _go_on(self, stream: TlsStream) -> None:
+        try:
+            if not stream.handshake():
+                return
+        except OSError as error:
+            reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+            self.plane.log.debug("handshake.failed", listener=self.listener.name, error=str(reason))
+            self.close()
+            return
+        self.plane.poller.timers.forget(self)
+        context = stream.sock.context
+        if isinstance(context, ServerContext):
+            self.peer.certificate = context.shown
+        connection: Http1Connection | Http2Connection
+        if stream.sock.selected_alpn_protocol() == "h2":
+            connection = Http2Connection(self.plane, self.listener, stream, self.peer)
+        else:
+            connection = Http1Connection(self.plane, self.listener, stream, self.peer)
+        self.listener.replace(self, connection)
+        stream.own(connection)
+        stream.readable = True
+        try:
+            connection.open()
+        except Exception as error:  # contained here: this object is no connection any more
+            connection.on_crash(error)

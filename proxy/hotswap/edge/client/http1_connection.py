@@ -1,0 +1,388 @@
+"""A client that speaks HTTP/1.x: its requests are served one at a time, in the order they came.
+
+What was read beyond the running request waits in `_backlog`, one read at most: who pipelines slows himself down.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from hotswap.core.errors import BadRequest, Side
+from hotswap.core.forwarding import Peer, error_head, write_response
+from hotswap.core.messages import RequestHead, ResponseHead
+from hotswap.core.room import Idle
+from hotswap.edge.client.farewell import Farewell
+from hotswap.edge.client.http1_request_body import Http1RequestBody
+from hotswap.edge.client.http2_connection import Http2Connection
+from hotswap.edge.exchange.exchange import Exchange
+from hotswap.edge.exchange.tunnel import Tunnel
+from hotswap.edge.loop.poller import DEAD, GONE
+from hotswap.edge.loop.stream import BLOCKED, CRUMBS_BYTES, Stream
+from hotswap.wire.http1 import END, HTTP2_HEAD, RequestItem, RequestParser
+
+if TYPE_CHECKING:
+    from hotswap.edge.client.listener import Listener
+    from hotswap.edge.exchange.plane import ClientConnection, Plane
+    from hotswap.edge.upstream.upstream_connection import UpstreamConnection
+
+READS_AT_A_TIME: Final = 8
+HEAD_BYTES: Final = 16 * 1024
+CHUNKED_BYTES: Final = 8 * 1024
+"""Read at a time of what has to be parsed. It may be a request in every 28 bytes, and all other clients wait until they
+are read."""
+
+
+class Http1Connection(Http1RequestBody):
+    """One client connection, and the responder of its exchanges."""
+
+    __slots__ = (
+        "_backlog",
+        "_begun",
+        "_closing",
+        "_parser",
+        "_silent",
+        "peer",
+    )
+
+    def __init__(self, plane: Plane, listener: Listener, stream: Stream, peer: Peer) -> None:
+        super().__init__(plane, listener, stream)
+        self.peer = peer
+        self._parser = RequestParser(header_bytes=listener.header_bytes, headers=listener.headers)
+        self._backlog: deque[RequestItem] | None = None
+        self._closing = False  # nothing more is served; the stream is closed, or is another's
+        self._silent = True
+        self._begun = False  # a request has been
+
+    def open(self) -> None:
+        """Begin to serve; the stream is watched by now."""
+        self.plane.poller.timers.set(self, self.plane.poller.now + self.listener.idle_timeout)
+        self.pump()
+
+    # Events.
+
+    def on_ready(self, events: int) -> None:
+        """The socket is ready."""
+        stream = self.stream
+        stream.readable = True
+        if events & GONE:
+            stream.hangup = True
+            exchange = self.exchange
+            if events & DEAD:
+                self._lose()
+                return
+            if exchange is not None and (exchange.request_done or exchange.upstream is None):
+                # The client has gone, or says no more, while nothing is read of it: nginx takes both for the former.
+                self._lose()
+                return
+        unsent = stream.unsent
+        if unsent:
+            if stream.flush_kept():
+                self.on_drained()
+            elif stream.unsent < unsent:
+                self._await_client()
+        self.pump()
+
+    def on_drained(self) -> None:
+        """What was kept back has been sent."""
+        exchange = self.exchange
+        if self.stream.broken:
+            self._lose()
+        elif exchange is not None:
+            if not exchange.request_done:
+                self._await_client()
+            exchange.on_downstream_drained()
+
+    def on_deadline(self) -> None:
+        """Idle, too slow with a head or a body, or not reading its answer; or time for a look whether it is there."""
+        exchange = self.exchange
+        stream = self.stream
+        if stream.unsent:
+            stalled_at = stream.stalled_at(self.listener.idle_timeout)
+            if stalled_at > self.plane.poller.now:
+                self.plane.poller.timers.set(self, stalled_at)
+                return
+            if exchange is not None:
+                exchange.cancel(error="the client does not read its answer")
+            self.close()
+        elif exchange is not None:
+            if exchange.finished or stream.is_dead() or (stream.hangup and not exchange.request_done):
+                self._lose()
+            elif exchange.request_done or not exchange.wants_body:
+                self._await_client()
+            elif exchange.response_bytes != self._answered:
+                # Who listens to an answer that flows need not say anything meanwhile.
+                self._answered = exchange.response_bytes
+                self._await_client()
+            else:
+                exchange.answer(408, side=Side.DOWNSTREAM, error="the body came too slowly")
+        elif self._silent or not self._parser.partial:
+            self.close()
+        else:
+            self._refuse(BadRequest("the head came too slowly", status=408))
+
+    def on_crash(self, error: Exception) -> None:
+        """Contain a defect of ours to this connection."""
+        self.plane.on_crash(error, "downstream")
+        exchange = self.exchange
+        if exchange is not None and not exchange.finished:
+            try:
+                exchange.answer(500, side=Side.INTERNAL, error="internal error")
+            except Exception as again:  # the last resort is to close
+                self.plane.on_crash(again, "downstream")
+        self.close()
+
+    # Reading.
+
+    def pump(self) -> None:
+        """Read requests as far as they can be taken."""
+        stream = self.stream
+        for _ in range(READS_AT_A_TIME):
+            if not stream.readable or self._closing:
+                return
+            exchange = self.exchange
+            if exchange is None:
+                if self._backlog is not None:
+                    return  # what was read before comes first
+            elif exchange.request_done or not exchange.wants_body:
+                return
+            left = self._body_left
+            if left and exchange is not None:
+                got = self._read_body(exchange, left)
+                if got == BLOCKED:
+                    return
+            else:
+                if exchange is None:
+                    room = HEAD_BYTES
+                else:
+                    room = CRUMBS_BYTES if self._parser.crumbs else CHUNKED_BYTES
+                data = stream.read(room)
+                if data is None:
+                    return
+                got = len(data)
+                if got:
+                    self._silent = False
+                    self._take(self._parser.feed(data))
+                    exchange = self.exchange
+                    if exchange is not None and not exchange.request_done and not self._body_left:
+                        break  # a body in chunks: others are to have their turn
+            if not got:
+                self._on_end()
+                return
+        self.plane.poller.soon(self, self.pump)
+
+    def _on_end(self) -> None:
+        """The client has closed its half."""
+        exchange = self.exchange
+        if exchange is None:
+            self._leave()  # what it asked for may still be on its way
+        elif not exchange.request_done or self.stream.broken:
+            self._lose()
+
+    def _take(self, items: list[RequestItem]) -> None:
+        """Serve what was read, or put it by until its turn comes."""
+        if self._parser.http2 is not None and not items and self._become_http2(self._parser.http2):
+            return
+        exchange = self.exchange
+        if self._backlog is not None:
+            self._backlog.extend(items)
+            return
+        if exchange is None:
+            if len(items) == 1 and self._parser.error is None:
+                item = items[0]
+                if type(item) is RequestHead and item.complete:
+                    self._begin(item, None)
+                    return
+            self._backlog = deque(items)
+            self._next()
+            return
+        self._continue(exchange, deque(items))
+
+    def _become_http2(self, rest: bytes) -> bool:
+        """Serve a client that knew in advance that HTTP/2 is spoken here (RFC 9113 3.3)."""
+        if not self.listener.http2 or self.stream.scheme != b"http" or self._begun:
+            return False
+        self._end_reading()
+        connection = Http2Connection(self.plane, self.listener, self.stream, self.peer)
+        self.listener.replace(self, connection)
+        self.stream.own(connection)
+        connection.open(HTTP2_HEAD + rest)
+        return True
+
+    def _continue(self, exchange: Exchange, items: deque[RequestItem]) -> None:
+        """Give a running exchange the next pieces of its body."""
+        if self._too_slow(exchange, sum(len(item) for item in items if isinstance(item, bytes))):
+            return
+        while items and not exchange.finished:
+            item = items.popleft()
+            if item is END:
+                exchange.on_request_end()
+                break
+            assert isinstance(item, bytes)
+            exchange.on_request_body(item)
+        if exchange.finished and not exchange.request_done:
+            return
+        if items:
+            self._backlog = items if self._backlog is None else self._backlog
+        elif not exchange.request_done:
+            if self._parser.error is not None:
+                exchange.answer(self._parser.error.status, side=Side.DOWNSTREAM, error=str(self._parser.error))
+            else:
+                self._await_client()
+
+    def _next(self) -> None:
+        """Begin the next request of the backlog, if it has one."""
+        backlog = self._backlog
+        if self.exchange is not None or self._closing:
+            return
+        if backlog:
+            head = backlog.popleft()
+            assert isinstance(head, RequestHead)
+            self._begin(head, backlog)
+            return
+        self._backlog = None
+        if self._parser.error is not None:
+            self._refuse(self._parser.error)
+        elif self._parser.partial:
+            poller = self.plane.poller
+            if self.deadline > poller.now + self.listener.header_timeout:
+                poller.timers.set(self, poller.now + self.listener.header_timeout)
+
+    def _begin(self, head: RequestHead, following: deque[RequestItem] | None) -> None:
+        exchange = Exchange(self.plane, self.listener, self, head, self.peer)
+        self.exchange = exchange
+        self._begun = True
+        self._requests_left -= 1
+        if not head.complete:
+            self._waited, self._answered = 0.0, 0
+            # What has come of the body goes out with the head.
+            while following and not exchange.request_done and not exchange.finished:
+                item = following.popleft()
+                if item is END:
+                    exchange.request_done = True
+                else:
+                    assert isinstance(item, bytes)
+                    exchange.on_request_body(item)
+            if exchange.finished:
+                return
+            if not exchange.request_done:
+                parser = self._parser
+                if parser.error is not None:
+                    exchange.answer(parser.error.status, side=Side.DOWNSTREAM, error=str(parser.error))
+                    return
+                self._body_left = parser.detach()
+        self._backlog = following or None
+        if not exchange.request_done:
+            self._await_client()
+        exchange.start()
+
+    def _refuse(self, error: BadRequest) -> None:
+        """Answer what is not a request, and close."""
+        head, body = error_head(error.status)
+        self.plane.date(head)
+        self.stream.write(write_response(head, version=11, no_body=False, close=True) + body)
+        self.plane.ledger.refused(self.listener, self.peer, error, self._parser.refused_line(), len(body))
+        self._say_farewell()
+
+    # The responder of the running exchange.
+
+    def done(self, exchange: Exchange) -> None:
+        """The response is whole: on to the next request, or close."""
+        self.exchange = None
+        if self._last or not exchange.request_done:
+            if exchange.request_done and self._backlog is None and not self.stream.readable:
+                self._leave()
+            else:
+                self._say_farewell()
+            return
+        poller = self.plane.poller
+        self.deadline = deadline = poller.now + self.listener.idle_timeout
+        if deadline < self.armed[0]:
+            poller.timers.arm(self)
+        parser = self._parser
+        if parser.upgraded is not None and not self._backlog:
+            self._backlog = deque(parser.resume_http())
+        if self._backlog is not None or parser.error is not None or self.stream.readable or parser.partial:
+            poller.soon(self, self._resume)
+
+    def _resume(self) -> None:
+        self._next()
+        self.pump()
+
+    def read_on(self) -> None:
+        """The exchange takes more of the body."""
+        self._await_client()  # until now it was not the client that was waited for
+        if self.stream.readable:
+            self.plane.poller.soon(self, self.pump)
+
+    def tunnel(self, exchange: Exchange, head: ResponseHead, connection: UpstreamConnection) -> bool:
+        """Both sides agreed: from here on bytes pass as they are."""
+        self._out.append(write_response(head, version=11, no_body=True, close=False))
+        early, self._parser.upgraded = self._parser.upgraded or b"", None
+        self.flush()
+        Tunnel(self.plane, exchange, self, connection).open(early)
+        return True
+
+    # Closing.
+
+    def _end_reading(self) -> None:
+        self._closing = True
+        self._backlog = None
+        self.plane.poller.timers.forget(self)
+
+    def drain(self) -> None:
+        """End when idle, or after the response that is under way; a request that has arrived is still served."""
+        if self.exchange is None and not self._closing:
+            self.stream.readable = True
+            self.pump()
+            if self.exchange is None and not self._closing and not self._parser.partial:
+                self._leave()
+
+    def idle(self) -> Idle[ClientConnection] | None:
+        """When the last answer was out, or when it came; None while something of a request is here."""
+        if self.exchange is not None or self._closing or self._backlog or self._parser.partial or self.stream.unsent:
+            return None
+        return Idle(self, self.peer.address, self.deadline - self.listener.idle_timeout, asked=self._begun)
+
+    def leave_at_once(self) -> None:
+        """End now, unless a request has just arrived."""
+        self.drain()
+
+    def _leave(self) -> None:
+        """Close as soon as what is owed to the client is out."""
+        if self.stream.unsent and not self.stream.broken:
+            self._say_farewell()
+        else:
+            self.close()
+
+    def _say_farewell(self) -> None:
+        """Nothing more is served; see `Farewell`."""
+        if not self._closing:
+            self._end_reading()
+            Farewell(self.plane, self.listener, self.stream).begin(self)
+
+    def give_stream(self) -> Stream:
+        """Give the stream to a tunnel, which takes this connection's place."""
+        self._end_reading()
+        self.exchange = None
+        return self.stream
+
+    def part(self, tunnel: ClientConnection) -> None:
+        """The backend of a tunnel broke: what the client still says does not reset what is on its way to it."""
+        Farewell(self.plane, self.listener, self.stream).begin(tunnel)
+
+    def _lose(self) -> None:
+        """The client is gone."""
+        if self.exchange is not None:
+            self.exchange.cancel()
+        self.close()
+
+    def close(self) -> None:
+        """Close at once, whatever is under way; idempotent."""
+        exchange, self.exchange = self.exchange, None
+        if not self._closing:
+            self._end_reading()
+            self.listener.forget(self)
+            self.stream.close()
+        if exchange is not None:
+            exchange.cancel(error="the connection was closed")

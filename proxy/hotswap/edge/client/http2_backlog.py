@@ -1,0 +1,117 @@
+"""What a client of HTTP/2 does not take of its answers: how much is kept for it, and which streams wait.
+
+What is kept is bounded for each stream by not reading its backend, and for all of them together by `KEPT_LIMIT`: beyond
+that no backend is read for a stream that has no room for what would come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from hotswap.edge.client.http2_responder import Http2Responder
+    from hotswap.edge.loop.stream import Stream
+    from hotswap.wire.http2 import Http2Session
+
+KEPT_LIMIT: Final = 1024 * 1024
+"""Bytes that are kept for a connection, for its windows or its socket, before backends are not read (R9)."""
+READ_ROOM: Final = 256 * 1024
+HEAD_ROOM: Final = 60 * 1024
+"""What a read of a backend brings of a body at most, and with its head: the first window of most clients takes that."""
+
+
+class Http2Backlog:
+    """The backlog of one connection."""
+
+    __slots__ = ("_hungry", "_session", "_shut_out", "_stream", "_waiting", "kept_bytes")
+
+    def __init__(self, stream: Stream, session: Http2Session) -> None:
+        self._stream = stream
+        self._session = session
+        self._waiting: set[Http2Responder] = set()  # for the socket to take more
+        self._hungry: dict[Http2Responder, None] = {}  # for windows; who has just had some stands at the end
+        self._shut_out: set[Http2Responder] = set()  # whose backends are not read
+        self.kept_bytes = 0  # for windows, of all streams
+
+    def keep(self, size: int) -> None:
+        """So many bytes more, or fewer, are kept."""
+        self.kept_bytes += size
+        stream = self._stream
+        if self._shut_out and self.kept_bytes <= KEPT_LIMIT and not stream.closed:
+            stream.poller.soon(stream.owner, self._let_in)
+
+    def is_backed_up(self, responder: Http2Responder) -> bool:
+        """Whether the socket takes no more for now; the stream is told when it does."""
+        if self._stream.backed_up:
+            self._waiting.add(responder)
+            return True
+        return False
+
+    def await_window(self, responder: Http2Responder) -> None:
+        """A stream has something for the client, which goes out when a window opens."""
+        self._hungry[responder] = None
+
+    def shuts_out(self, responder: Http2Responder, *, headed: bool) -> bool:
+        """Whether a stream's backend is not to be read now; the stream is told when to look again.
+
+        Args:
+            responder: the stream.
+            headed: the head of its answer has been read.
+        """
+        if self._stream.unsent > KEPT_LIMIT:
+            self._waiting.add(responder)
+            return True
+        if self.kept_bytes > KEPT_LIMIT:
+            room = self._session.room(responder.stream_id)
+            if room < (READ_ROOM if headed else HEAD_ROOM):
+                self._shut_out.add(responder)
+                return True
+        return False
+
+    def on_window(self) -> None:
+        """The connection's window has opened: share it, one stream after the other."""
+        for responder in tuple(self._hungry):
+            if self._session.window <= 0:
+                break
+            del self._hungry[responder]
+            try:
+                responder.on_window()
+            except Exception as error:  # contained: one stream
+                responder.on_crash(error)
+        self._let_in()
+
+    def on_stream_window(self, responder: Http2Responder) -> None:
+        """The window of one stream has opened, which has nothing to send."""
+        if responder in self._shut_out:
+            self._shut_out.discard(responder)
+            responder.on_drained()
+
+    def _let_in(self) -> None:
+        """Go on with what had to wait; it looks again whether it still has to."""
+        shut_out, self._shut_out = self._shut_out, set()
+        _go_on(shut_out)
+
+    def on_drained(self) -> None:
+        """The socket has taken everything."""
+        waiting, self._waiting = self._waiting, set()
+        _go_on(waiting)
+
+    def forget(self, responder: Http2Responder) -> None:
+        """A stream is over."""
+        # Of most connections nobody waits for anything.
+        if self._hungry:
+            self._hungry.pop(responder, None)
+        if self._waiting:
+            self._waiting.discard(responder)
+        if self._shut_out:
+            self._shut_out.discard(responder)
+
+
+def _go_on(waiting: Iterable[Http2Responder]) -> None:
+    """What these streams waited for has come."""
+    for responder in waiting:
+        try:
+            responder.on_drained()
+        except Exception as error:  # contained: one stream
+            responder.on_crash(error)

@@ -1,0 +1,394 @@
+"""A client that speaks HTTP/2: many exchanges at once over one socket.
+
+What one read brings is read to its end before anything is started, so that a request and its body leave together, and
+what one turn of the poller produces for all streams leaves in one write. Many small frames are read a few at a time:
+others have their turn in between.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from h2.errors import ErrorCodes
+
+from hotswap.core.errors import BadRequest
+from hotswap.core.forwarding import Peer
+from hotswap.core.room import Idle
+from hotswap.edge.client.farewell import Farewell
+from hotswap.edge.client.http2_backlog import Http2Backlog
+from hotswap.edge.client.http2_stream import Http2Stream
+from hotswap.edge.loop.poller import DEAD, GONE
+from hotswap.edge.loop.stream import BLOCKED, HIGH_WATER, Stream
+from hotswap.edge.loop.timers import NEVER
+from hotswap.wire.http2 import Http2Session
+from hotswap.wire.http2_items import Answered, Begun, Body, Ended, Item, Opened, Refused, Reset
+from hotswap.wire.http2_writer import MAX_STREAMS
+
+if TYPE_CHECKING:
+    from hotswap.edge.client.listener import Listener
+    from hotswap.edge.exchange.plane import ClientConnection, Plane
+
+READ_BYTES: Final = 64 * 1024
+"""Taken from the socket at a time: bounds what one client can make us do before others have their turn."""
+READS_AT_A_TIME: Final = 4
+ENDS_AT_A_TIME: Final = 16
+STARTS_AT_A_TIME: Final = 16
+"""Requests sent on their way before others have their turn: a client may begin a hundred with one packet."""
+UNREAD_LIMIT: Final = 2 * HIGH_WATER
+"""Unsent bytes above which nothing more is read: a client that makes us answer must take the answers (D12)."""
+FLUSH_BYTES: Final = 64 * 1024
+"""Of bodies, that are not kept back until the end of the turn."""
+GOAWAY_SECONDS: Final = 1.0
+"""How long the client has to answer the ping that goes with the first GOAWAY."""
+
+
+class Http2Connection:
+    """One client connection and its streams."""
+
+    __slots__ = (
+        "_closing",
+        "_dirty",
+        "_draining",
+        "_goaway_at",
+        "_head_by",
+        "_idle_at",
+        "_partial",
+        "_requests_left",
+        "_stall_at",
+        "_starting",
+        "armed",
+        "backlog",
+        "deadline",
+        "listener",
+        "peer",
+        "plane",
+        "session",
+        "stream",
+        "streams",
+    )
+
+    def __init__(self, plane: Plane, listener: Listener, stream: Stream, peer: Peer) -> None:
+        self.plane = plane
+        self.listener = listener
+        self.stream = stream
+        self.peer = peer
+        self.deadline, self.armed = math.inf, NEVER
+        self.streams: dict[int, Http2Stream] = {}
+        now = plane.poller.now
+        self.session = Http2Session(header_bytes=listener.header_bytes, headers=listener.headers, now=now)
+        self.backlog = Http2Backlog(stream, self.session)
+        self._starting: list[Http2Stream] = []  # that have begun and are to be sent on their way
+        self._dirty = False
+        self._closing = False
+        self._partial = 1  # the number of the head that the client owes the rest of
+        # It stands for as many connections of HTTP/1.1; no number means no limit.
+        self._requests_left: float = listener.requests * MAX_STREAMS or math.inf
+        self._draining = 0  # 1: the first GOAWAY is out, 2: the second
+        self._head_by = now + listener.header_timeout
+        self._idle_at = now + listener.idle_timeout
+        self._stall_at = math.inf
+        self._goaway_at = math.inf
+
+    def open(self, early: bytes = b"") -> None:
+        """Begin to serve; the stream is watched by now.
+
+        Args:
+            early: what has been read of the client already.
+        """
+        if early:
+            self._take(self.session.feed(early, self.plane.poller.now))
+        self.flush()
+        self._rearm()
+        self.pump()
+
+    # Events.
+
+    def on_ready(self, events: int) -> None:
+        """The socket is ready."""
+        stream = self.stream
+        stream.readable = True
+        if events & GONE:
+            stream.hangup = True
+            if events & DEAD:
+                self._hang_up()
+                return
+        unsent = stream.unsent
+        if unsent:
+            if stream.flush_kept():
+                self.on_drained()
+            elif stream.unsent < unsent:
+                self._stall_at = self.plane.poller.now + self.listener.idle_timeout
+        self.pump()
+
+    def on_drained(self) -> None:
+        """What was kept back has been sent."""
+        self._stall_at = math.inf
+        self._rearm()
+        self.backlog.on_drained()
+
+    def on_deadline(self) -> None:
+        """Idle, slow with a head, not reading, or not answering the ping of a drain; or gone."""
+        now = self.plane.poller.now
+        if now >= self._stall_at:
+            self._stall_at = self.stream.stalled_at(self.listener.idle_timeout)
+        if now >= self._stall_at or self.stream.is_dead():
+            self.close()
+        elif now >= self._head_by:
+            self.session.give_up(ErrorCodes.ENHANCE_YOUR_CALM, "the head came too slowly")
+            self._fail(status=408)
+        elif now >= self._goaway_at:
+            self._finish_goaway()
+        elif not self.streams and now >= self._idle_at:
+            self._leave()
+        else:
+            self._rearm()
+
+    def on_crash(self, error: Exception) -> None:
+        """Contain a defect of ours to this connection."""
+        self.plane.on_crash(error, "http2")
+        self.close()
+
+    # Reading.
+
+    def pump(self) -> None:
+        """Read what is there."""
+        stream = self.stream
+        session = self.session
+        buffer = self.plane.buffer
+        for _ in range(READS_AT_A_TIME):
+            if self._closing or stream.unsent > UNREAD_LIMIT:
+                return
+            filled = 0
+            got = BLOCKED
+            pending = session.pending
+            while stream.readable and filled < READ_BYTES and not pending:  # over TLS one read is one record
+                got = stream.read_into(buffer[filled:READ_BYTES])
+                if got <= 0:
+                    break
+                filled += got
+            if filled or pending:
+                self._take(session.feed(buffer[:filled], self.plane.poller.now))
+                if pending or session.pending:
+                    break
+            if got == 0:
+                self._hang_up()
+                return
+            if not stream.readable:
+                return
+        self.plane.poller.soon(self, self.pump)
+
+    def _take(self, items: list[Item]) -> None:
+        """Do what the client asked for."""
+        streams = self.streams
+        opened = False
+        for item in items:
+            stream = streams.get(item.stream_id) if not isinstance(item, Answered) else None
+            try:
+                match item:
+                    case Begun(stream_id=stream_id, head=head):
+                        stream = streams[stream_id] = Http2Stream(self, stream_id)
+                        stream.begin(head)
+                        self._starting.append(stream)
+                        self._requests_left -= 1
+                    case Refused(stream_id=stream_id, error=error, line=line):
+                        stream = streams[stream_id] = Http2Stream(self, stream_id)
+                        stream.refuse(error, line)
+                    case Body(data=data):
+                        if stream is not None:
+                            stream.on_body(data)
+                    case Ended(trailers=trailers):
+                        if stream is not None:
+                            stream.on_end(trailers)
+                    case Opened(stream_id=0):
+                        opened = True
+                    case Opened():
+                        if stream is not None:
+                            stream.on_window()
+                    case Reset(detail=detail, line=line):
+                        if stream is not None:
+                            stream.on_reset(detail)
+                        else:
+                            self.plane.ledger.refused(self.listener, self.peer, BadRequest(detail), line)
+                    case Answered():
+                        self._finish_goaway()
+            except Exception as error:  # contained: one stream
+                if stream is None:
+                    raise
+                stream.on_crash(error)
+        if opened:
+            self.backlog.on_window()
+        session = self.session
+        if self._starting and not session.pending:
+            self._start()
+        if session.error is not None:
+            self._fail()
+            return
+        if self._requests_left <= 0:
+            self.drain()  # what was sent before the client hears of it is served as well
+        partial = session.partial
+        if partial != self._partial:
+            self._partial = partial
+            self._head_by = self.plane.poller.now + self.listener.header_timeout if partial else math.inf
+        if session.has_output:
+            self.mark()
+        self._rearm()
+
+    def _start(self) -> None:
+        """Send requests on their way, the first that came first."""
+        starting = self._starting
+        self._starting = starting[STARTS_AT_A_TIME:]
+        for stream in starting[:STARTS_AT_A_TIME]:
+            try:
+                stream.start()
+            except Exception as error:  # contained: one stream
+                stream.on_crash(error)
+        if self._starting:
+            self.plane.poller.soon(self, self._start)
+
+    def _rearm(self) -> None:
+        if self._closing:  # a place among the deadlines would keep what has ended
+            return
+        poller = self.plane.poller
+        # With streams under way nothing may be due of the client: then it is looked whether it is there.
+        look_at = poller.now + self.listener.idle_timeout if self.streams else self._idle_at
+        poller.timers.set(self, min(self._head_by, self._stall_at, self._goaway_at, look_at))
+
+    # For the streams.
+
+    def mark(self) -> None:
+        """There is something to send: once, at the end of what is ready now."""
+        if self.session.output_bytes > FLUSH_BYTES:
+            self.flush()
+        elif not self._dirty:
+            self._dirty = True
+            self.plane.poller.soon(self, self.flush)
+
+    def credit(self, stream_id: int, size: int) -> None:
+        """Bytes of a request's body have gone on."""
+        session = self.session
+        session.credit(stream_id, size)
+        if session.has_output:
+            self.mark()
+
+    def flush(self) -> None:
+        """Send what there is to send."""
+        self._dirty = False
+        if self._closing:
+            return
+        out = self.session.take_output()
+        stream = self.stream
+        if out and not stream.closed:
+            stream.write_all(out)
+        if self.session.late and not stream.closed:
+            stream.write(self.session.take_late())
+        if stream.unsent and self._stall_at == math.inf:
+            self._stall_at = self.plane.poller.now + self.listener.idle_timeout
+            self._rearm()
+        if stream.broken:
+            self._hang_up()
+        elif self._draining == 2 and not self.streams:
+            self._say_farewell()
+
+    def release(self, stream: Http2Stream) -> None:
+        """A stream is over."""
+        self.session.release(stream.stream_id)
+        self.streams.pop(stream.stream_id, None)
+        self.backlog.forget(stream)
+        if not self.streams and not self._closing:
+            self._idle_at = self.plane.poller.now + self.listener.idle_timeout
+            self._rearm()
+            self.mark()
+
+    # Ending.
+
+    def idle(self) -> Idle[ClientConnection] | None:
+        """When the last stream was over, or when it came; None while there are streams, or a head is not complete."""
+        if self.streams or self._closing or self._draining or self.stream.unsent or self._partial > 1:
+            return None
+        return Idle(self, self.peer.address, self._idle_at - self.listener.idle_timeout, asked=not self._partial)
+
+    def leave_at_once(self) -> None:
+        """End now, with a word that nothing is lost, if nothing is under way."""
+        self.pump()
+        if not self.streams and not self._closing:
+            self.session.finish_goaway()
+            self.stream.write_all(self.session.take_output())
+            self.close()
+
+    def drain(self) -> None:
+        """End in order: tell the client, let it hear of it, and finish what it asked for until then."""
+        if self._closing or self._draining:
+            return
+        self._draining = 1
+        self._goaway_at = self.plane.poller.now + GOAWAY_SECONDS
+        self.session.begin_goaway()
+        self.mark()
+        self._rearm()
+
+    def _finish_goaway(self) -> None:
+        if self._draining == 1:
+            self._draining = 2
+            self._goaway_at = math.inf
+            self.session.finish_goaway()
+            self.mark()
+            self._rearm()
+
+    def _leave(self) -> None:
+        """Nobody asks for anything any more."""
+        self.session.finish_goaway()
+        self._draining = 2
+        self.flush()
+
+    def _fail(self, status: int = 400) -> None:
+        """The client broke the protocol: it is told, and everything it asked for is given up."""
+        error = self.session.error or "the protocol was broken"
+        self.plane.ledger.refused(self.listener, self.peer, BadRequest(error, status), (b"", b"", 20))
+        self._give_up(error)
+        out = self.session.take_output()
+        if out and not self.stream.closed:
+            self.stream.write_all(out)
+        self._say_farewell()
+
+    def _say_farewell(self) -> None:
+        if not self._closing:
+            self._closing = True
+            self.plane.poller.timers.forget(self)
+            self.session.close()
+            Farewell(self.plane, self.listener, self.stream).begin(self)
+
+    def _hang_up(self) -> None:
+        """The client is gone."""
+        self._close_socket()
+        self._give_up("the connection was closed")
+
+    def _give_up(self, error: str) -> None:
+        """End what the client asked for, a few streams before others have their turn: each may close a connection."""
+        self._starting.clear()
+        for stream in tuple(islice(self.streams.values(), ENDS_AT_A_TIME)):
+            try:
+                stream.on_reset(error)
+            except Exception as again:  # contained: the others are to be ended as well
+                self.streams.pop(stream.stream_id, None)
+                self.plane.on_crash(again, "http2 stream")
+        if self.streams:
+            self.plane.poller.soon(self, partial(self._give_up, error))
+
+    def _close_socket(self) -> None:
+        self.plane.poller.timers.forget(self)
+        if not self._closing:
+            self._closing = True
+            self.session.close()
+            self.listener.forget(self)
+            self.stream.close()
+
+    def close(self) -> None:
+        """Close at once, whatever is under way; idempotent."""
+        self._close_socket()
+        for stream in tuple(self.streams.values()):
+            try:
+                stream.close()
+            except Exception as error:  # contained: the others are to be closed as well
+                self.plane.on_crash(error, "http2 stream")

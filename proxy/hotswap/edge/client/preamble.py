@@ -1,0 +1,112 @@
+"""A connection of which a balancer has yet to say whose it is (PROXY protocol).
+
+The header is looked at without being taken (`MSG_PEEK`) until it is complete, because what follows it, perhaps a TLS
+handshake, belongs to whoever serves the connection.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+from typing import TYPE_CHECKING
+
+from hotswap.core.room import Idle
+from hotswap.edge.loop.poller import DEAD, GONE, READ
+from hotswap.edge.loop.timers import NEVER
+from hotswap.wire.proxy_protocol import MAX_VERSION_2, ProxyProtocolError, parse_proxy_header
+
+if TYPE_CHECKING:
+    from hotswap.edge.client.listener import Listener
+    from hotswap.edge.exchange.plane import ClientConnection, Plane
+
+
+class Preamble:
+    """One connection before its header is complete.
+
+    Args:
+        sock: its socket.
+        told_by: the address of who is connected to us.
+        port: of the listener.
+    """
+
+    __slots__ = ("_over", "_port", "_sock", "_told_by", "armed", "deadline", "listener", "plane")
+
+    def __init__(self, plane: Plane, listener: Listener, sock: socket.socket, *, told_by: str, port: int) -> None:
+        self.plane = plane
+        self.listener = listener
+        self.deadline, self.armed = math.inf, NEVER
+        self._sock = sock
+        self._told_by = told_by
+        self._port = port
+        self._over = False  # the socket is closed, or another's
+
+    def open(self) -> None:
+        """Begin."""
+        poller = self.plane.poller
+        poller.timers.set(self, poller.now + self.listener.header_timeout)
+        poller.watch(self._sock.fileno(), self, READ)
+        self.listener.add(self)
+        self._go_on()
+
+    def on_ready(self, events: int) -> None:
+        """More has come, or the end, after which no header can be completed."""
+        if events & DEAD:
+            self.close()
+            return
+        self._go_on()
+        if events & GONE and not self._over:
+            self.close()
+
+    def on_deadline(self) -> None:
+        """It took too long: closed without a word."""
+        self.close()
+
+    def on_crash(self, error: Exception) -> None:
+        """Contain a defect of ours to this connection."""
+        self.plane.on_crash(error, "preamble")
+        self.close()
+
+    def drain(self) -> None:
+        """The listener stops."""
+        self.close()
+
+    def idle(self) -> Idle[ClientConnection] | None:
+        """When it came: a header is sent at once, or nobody is there."""
+        return Idle(self, self._told_by, self.deadline - self.listener.header_timeout)
+
+    def leave_at_once(self) -> None:
+        """Close."""
+        self.close()
+
+    def close(self) -> None:
+        """Close; idempotent."""
+        if not self._over:
+            self._let_go()
+            self._sock.close()
+            self.listener.forget(self)
+
+    def _let_go(self) -> None:
+        self._over = True
+        self.plane.poller.timers.forget(self)
+        self.plane.poller.forget(self._sock.fileno())
+
+    def _go_on(self) -> None:
+        sock = self._sock
+        try:
+            data = sock.recv(MAX_VERSION_2, socket.MSG_PEEK)
+            header = parse_proxy_header(data) if data else None
+            if header is not None:
+                sock.recv(header.size)
+        except BlockingIOError:
+            return
+        except (OSError, ProxyProtocolError) as error:
+            self.plane.log.debug(
+                "proxy_protocol.failed", listener=self.listener.name, client=self._told_by, error=str(error)
+            )
+            self.close()
+            return
+        if not data:
+            self.close()
+        elif header is not None:
+            self._let_go()
+            self.listener.admit(sock, header.source or self._told_by, self._port, instead_of=self)

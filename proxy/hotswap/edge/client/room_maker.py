@@ -1,0 +1,85 @@
+"""Ends idle connections of all listeners when descriptors are short; `hotswap.core.room` decides who goes first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final
+
+from hotswap.core.room import choose_to_end
+from hotswap.edge.loop import descriptors
+
+if TYPE_CHECKING:
+    from hotswap.edge.client.listener import Listener
+    from hotswap.edge.exchange.plane import ClientConnection, Plane
+
+IDLE_PATIENCE: Final = 1.0
+"""Seconds that a connection may be idle when descriptors are short: who has just come, or has just been answered, is
+about to ask."""
+FRUITLESS: Final = 0.1
+"""Seconds without another search for idle clients after one that found none."""
+REMINDER: Final = 60.0
+"""Seconds between two log records about connections that were ended."""
+
+
+class RoomMaker:
+    """Ends idle connections for a data plane, and says so in the log: at once, then at most once a minute.
+
+    Args:
+        plane: whose.
+        listeners: gives all that have connections.
+
+    Attributes:
+        ended: how many were ended since the start.
+    """
+
+    __slots__ = ("_fruitless_until", "_listeners", "_plane", "_told_at", "ended")
+
+    def __init__(self, plane: Plane, listeners: Callable[[], Iterable[Listener]]) -> None:
+        self.ended = 0
+        self._plane = plane
+        self._listeners = listeners
+        self._fruitless_until = self._told_at = -math.inf
+
+    def held(self) -> int:
+        """How many descriptors are of clients or to backends."""
+        gates = self._plane.gates.values()
+        upstream = sum(len(to.connections) for gate in gates for to in gate.upstreams.values())
+        return upstream + sum(len(listener.connections) for listener in self._listeners())
+
+    def make(self, *, upstream: bool = False) -> bool:
+        """End idle connections of clients.
+
+        Args:
+            upstream: a connection to a backend wants in, for which idle ones to backends go where no client is idle.
+
+        Returns:
+            Whether there were any.
+        """
+        now = self._plane.poller.now
+        ended = self._end_clients(now) if now >= self._fruitless_until else 0
+        if not ended:
+            self._fruitless_until = max(self._fruitless_until, now + FRUITLESS)
+            if upstream:
+                gates = self._plane.gates.values()
+                ended = sum(to.close_idle() for gate in gates for to in gate.upstreams.values())
+        self.ended += ended
+        if ended and now - self._told_at >= REMINDER:
+            self._told_at = now
+            self._plane.log.warning("descriptors.short", limit=descriptors.limit(), ended=self.ended)
+        return bool(ended)
+
+    def _end_clients(self, now: float) -> int:
+        moment = now - IDLE_PATIENCE
+        chosen = choose_to_end(idle for listener in self._listeners() for idle in listener.idle_since(moment))
+        end_idle(chosen)
+        return len(chosen)
+
+
+def end_idle(connections: Iterable[ClientConnection]) -> None:
+    """End connections that are idle, of whatever listener; a defect in one of them does not spare the others."""
+    for connection in connections:
+        try:
+            connection.leave_at_once()
+        except Exception as error:  # contained: one connection
+            connection.on_crash(error)

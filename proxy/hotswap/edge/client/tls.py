@@ -1,0 +1,149 @@
+"""TLS contexts of listeners: certificates from files, chosen by the name a client asks for, or self-signed ones.
+
+A context is made anew when the configuration is read again; connections keep the one they began with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from hotswap.core.certificate_names import CertificateNames, ShownCertificate
+from hotswap.core.errors import ConfigError, Problem
+from hotswap.wire.client_hello import ClientHello
+
+if TYPE_CHECKING:
+    from hotswap.core.config import TlsTable
+    from hotswap.core.config.listeners import CertificateTable
+
+CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""For TLS 1.2: forward secrecy and authenticated encryption only, none of HTTP/2's block list (RFC 9113 9.2.2)."""
+
+GROUPS: Final = ("X25519MLKEM768:X25519:P-256:P-384", "X25519:P-256:P-384")
+"""Groups for the exchange of keys, the first of these lists that OpenSSL knows: every client has one of them, and the
+two that cost a server many times as much (X448 and P-521) are left out."""
+
+AUTHORITY: Final = "development-ca.pem"
+"""The certificate of the development authority, in the state directory."""
+
+
+class ServerContext(ssl.SSLContext):
+    """The context of a listener, or that of one of its certificates.
+
+    Which one is for a client is decided before `ssl` sees anything of it. A callback of OpenSSL could do that too, but
+    of names that are not ASCII, and of what it raises, it only tells on stderr.
+
+    Attributes:
+        shown: what a connection with this context was shown; None where clients were not told apart by name.
+        speaks: the protocols that are chosen from by ALPN.
+        names: of its certificates, where a listener has several.
+        contexts: for each of these certificates.
+    """
+
+    shown: ShownCertificate | None = None
+    speaks: Collection[bytes] = ()
+    names: CertificateNames | None = None
+    contexts: Sequence[ServerContext] = ()
+
+    def serves(self, hello: ClientHello) -> bool:
+        """Whether a protocol is spoken that the client offers; one that offers none speaks HTTP/1.1 (RFC 7301 3.2)."""
+        return hello.protocols is None or any(protocol in self.speaks for protocol in hello.protocols)
+
+    def context_for(self, hello: ClientHello) -> ServerContext:
+        """The context with the certificate for the name that a client asks for."""
+        if self.names is None or hello.server_name is None:
+            return self
+        return self.contexts[self.names.choose(hello.server_name.decode("latin-1"))]
+
+
+def open_context(table: TlsTable, *, http2: bool, state_dir: Path, where: str) -> ssl.SSLContext:
+    """Make the context of one listener.
+
+    Args:
+        table: its `tls` table.
+        http2: whether to offer `h2`.
+        state_dir: where the development authority is kept.
+        where: key path of the table, for messages.
+
+    Raises:
+        ConfigError: a file cannot be read, or written, or does not hold what it should.
+    """
+    if table.self_signed:
+        return _self_signed(table, http2=http2, path=state_dir / AUTHORITY, where=where)
+    from hotswap.edge.client.certificates import names_of
+
+    contexts: list[ServerContext] = []
+    names: list[tuple[str, ...]] = []
+    problems: list[Problem] = []
+    for index, files in enumerate(table.certificates):
+        try:
+            contexts.append(_loaded(table, files, http2=http2))
+            names.append(names_of(Path(files.cert).read_bytes()))
+        except (OSError, ValueError) as error:
+            allowed = f"a PEM certificate chain and its private key ({_reason(error)})"
+            problems.append(Problem(f"{where}.certificates[{index}]", f"{files.cert}, {files.key}", allowed))
+    if problems:
+        raise ConfigError(problems)
+    if len(contexts) == 1:
+        return contexts[0]
+    certificates = CertificateNames(names)
+    for index, context in enumerate(contexts):
+        context.shown = ShownCertificate(certificates, index)
+    # For those who name nobody: the first certificate too, and nothing is held against them later.
+    nameless = _loaded(table, table.certificates[0], http2=http2)
+    nameless.names, nameless.contexts = certificates, contexts
+    return nameless
+
+
+def _loaded(table: TlsTable, files: CertificateTable, *, http2: bool) -> ServerContext:
+    context = _context(table, http2=http2)
+    context.load_cert_chain(files.cert, files.key)
+    return context
+
+
+def _context(table: TlsTable, *, http2: bool) -> ServerContext:
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3 if table.minimum_version.value == "1.3" else ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS)
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    protocols = ["h2", "http/1.1", "http/1.0"] if http2 else ["http/1.1", "http/1.0"]
+    context.set_alpn_protocols(protocols)
+    context.speaks = frozenset(protocol.encode() for protocol in protocols)
+    choose_groups(context)
+    return context
+
+
+def choose_groups(context: object) -> bool:
+    """Choose the groups for the exchange of keys, where `ssl` can be told (Python 3.15).
+
+    Returns:
+        Whether they are chosen; otherwise they are those that OpenSSL was built with.
+    """
+    set_groups: Callable[[str], None] | None = getattr(context, "set_groups", None)
+    if set_groups is not None:
+        for groups in GROUPS:
+            with contextlib.suppress(ssl.SSLError, ValueError):  # this OpenSSL does not know one of them
+                set_groups(groups)
+                return True
+    return False
+
+
+def _self_signed(table: TlsTable, *, http2: bool, path: Path, where: str) -> ssl.SSLContext:
+    """A certificate for development, issued by an authority kept in the state directory."""
+    from hotswap.edge.client.certificates import development_authority
+
+    try:
+        authority = development_authority(path)
+    except (OSError, ValueError) as error:
+        why = f"an authority that hotswap made ({_reason(error)}); it makes a new one when the file is not there"
+        raise ConfigError([Problem(f"{where}.self_signed", str(path), why)]) from error
+    context = _context(table, http2=http2)
+    authority.issue_cert(*table.self_signed).configure_cert(context)
+    return context
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)

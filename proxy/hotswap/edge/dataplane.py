@@ -1,0 +1,398 @@
+"""The data plane: every public connection, every connection to a backend, and the one loop that serves them.
+
+Control tells it what to listen on, how to route and which pools there are; the pools tell it which backends may be
+claimed. It never starts, stops or judges a backend.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from hotswap.core.access_log import hide_secrets
+from hotswap.core.exchange_view import ExchangeView, shorten
+from hotswap.core.routing import Router
+from hotswap.core.tally import Tally
+from hotswap.edge.client.handshake import Handshake
+from hotswap.edge.client.http1_connection import Http1Connection
+from hotswap.edge.client.listener import Listener, OpenListener
+from hotswap.edge.client.room_maker import RoomMaker
+from hotswap.edge.exchange.exchange import Exchange
+from hotswap.edge.exchange.gate import Gate, PoolCounts
+from hotswap.edge.exchange.ledger import Ledger
+from hotswap.edge.exchange.tunnel import CUT, Tunnel
+from hotswap.edge.loop.names import Names
+from hotswap.edge.loop.pipe import Pipe
+from hotswap.edge.loop.poller import LINGER, Poller
+from hotswap.edge.loop.timers import TICK
+
+if TYPE_CHECKING:
+    from hotswap.core.config import PoolTable
+    from hotswap.core.messages import ResponseHead
+    from hotswap.core.pool import Backend, Pool
+    from hotswap.core.traffic import Served
+    from hotswap.edge.exchange.plane import Log
+
+BUFFER_BYTES: Final = 256 * 1024
+FAREWELL: Final = 0.5
+"""Seconds between the last answers of a proxy that stops and the end of the connections that they went over."""
+
+
+class DataPlane:
+    """See the module.
+
+    Args:
+        tally: what is counted.
+        log: where defects and pauses are told.
+        access: takes access lines; None when they are off.
+        ledger: what counts exchanges and formats those lines.
+        clock: seconds, of any beginning.
+        linger: see `Poller`.
+    """
+
+    def __init__(
+        self,
+        *,
+        tally: Tally,
+        log: Log,
+        access: Callable[[bytes], None] | None = None,
+        ledger: type[Ledger] = Ledger,
+        clock: Callable[[], float] = time.monotonic,
+        linger: float = LINGER,
+    ) -> None:
+        self.tally = tally
+        self.log = log
+        self.clock = clock
+        self.poller = Poller(clock=clock, linger=linger)
+        self.poller.on_defect = self.on_crash
+        self.ledger = ledger(tally, access, clock)
+        self.buffer = memoryview(bytearray(BUFFER_BYTES))
+        self.names = Names(clock)
+        self.pipe = Pipe()
+        self.router = Router(())
+        self.gates: dict[str, Gate] = {}
+        self.listeners: dict[str, Listener] = {}
+        self.closed_listeners: list[Listener] = []
+        self.tunnels: dict[Exchange, Tunnel] = {}
+        self.stopping = False
+        self.handed_over = False
+        self.room = RoomMaker(self, lambda: (*self.listeners.values(), *self.closed_listeners))
+        self._request_prefix = secrets.token_hex(6).encode()
+        self._requests = 0
+        self._date_second, self._date_line = 0, b""
+        self.poller.turn_ends.append(self.ledger.flush)
+
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled.
+
+        **Cancellation** closes every socket at once; use `drain_downstream` first to end in order.
+        """
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self.names.serve)
+                task_status.started()
+                await self.poller.serve()
+        finally:
+            for tunnel in tuple(self.tunnels.values()):
+                tunnel.end("the proxy stopped")
+            # Before the connections: who has no answer yet gets one.
+            for gate in self.gates.values():
+                gate.close()
+            for listener in (*self.listeners.values(), *self.closed_listeners):
+                listener.close()
+                for connection in tuple(listener.connections):
+                    connection.close()
+            try:
+                self.ledger.flush()
+            except Exception as error:  # the rest is to be closed all the same
+                self.on_crash(error, "access log")
+            self.poller.close()
+            self.pipe.close()
+
+    # Listeners and routes.
+
+    def open_listener(self, opened: OpenListener) -> None:
+        """Serve a listener; one of the same name with the same sockets only takes over the new definition."""
+        known = self.listeners.get(opened.name)
+        if known is not None and known.open_listener.sockets == opened.sockets:
+            known.open_listener = opened
+            known.configure(opened)
+            return
+        if known is not None:
+            self.close_listener(opened.name)
+        listener = self.listeners[opened.name] = Listener(self, opened)
+        if not self.stopping:
+            listener.start()
+
+    def close_listener(self, name: str) -> None:
+        """Stop listening; connections that exist end after the exchange that is under way."""
+        listener = self.listeners.pop(name, None)
+        if listener is not None:
+            listener.close()
+            listener.drain_connections()
+            if listener.connections:
+                self.closed_listeners = [old for old in self.closed_listeners if old.connections] + [listener]
+
+    def set_router(self, router: Router) -> None:
+        """Route from now on by these routes."""
+        self.router = router
+
+    # Pools.
+
+    def add_pool(self, pool: Pool, table: PoolTable) -> None:
+        """Serve a pool; one of the same name only takes over the new table."""
+        gate = self.gates.get(pool.name)
+        if gate is not None and gate.pool is pool:
+            gate.table = table
+            return
+        if gate is not None:
+            gate.close()
+        self.gates[pool.name] = Gate(self, pool, table)
+
+    def drop_pool(self, name: str) -> None:
+        """Serve a pool no more; what is held is turned away, what is in flight is cut."""
+        gate = self.gates.pop(name, None)
+        if gate is not None:
+            gate.close()
+
+    def tunnels_to(self, backend: Backend) -> list[Tunnel]:
+        """The tunnels that a backend has."""
+        return [tunnel for exchange, tunnel in self.tunnels.items() if exchange.backend is backend]
+
+    def close_tunnels(self, backend: Backend, *, within: float) -> int:
+        """Have the tunnels to a backend closed in order, spread over a time, so that their clients do not all come
+        back at once. Each gets a close frame (1012, service restart) between two frames, and a moment to answer it.
+
+        Call it when three quarters of a drain are over; `cut` ends what is left.
+
+        Args:
+            backend: the backend.
+            within: seconds in which the last of them begins to close.
+
+        Returns:
+            How many there are; `pool_counts` says how many were closed.
+        """
+        tunnels = self.tunnels_to(backend)
+        now = self.clock()
+        for number, tunnel in enumerate(tunnels):
+            tunnel.leave_at(now + within * number / len(tunnels))
+        return len(tunnels)
+
+    def connections_to(self, backend: Backend) -> int:
+        """How many connections to a backend are open."""
+        gate = self.gates.get(backend.pool)
+        upstream = None if gate is None else gate.upstreams.get(backend.id)
+        return 0 if upstream is None else len(upstream.connections)
+
+    def close_idle(self, backend: Backend) -> int:
+        """Close the idle connections to a backend.
+
+        Returns:
+            How many were closed.
+        """
+        gate = self.gates.get(backend.pool)
+        upstream = None if gate is None else gate.upstreams.get(backend.id)
+        return 0 if upstream is None else upstream.close_idle()
+
+    def cut(self, backend: Backend, gate: Gate | None = None) -> int:
+        """End by force what is in flight in a backend.
+
+        Args:
+            backend: the backend.
+            gate: its pool's, if that is not among the gates any more.
+
+        Returns:
+            How many exchanges, tunnels included, were cut.
+        """
+        count = 0
+        for exchange in tuple(self._exchanges(backend, gate)):
+            count += 1
+            tunnel = self.tunnels.get(exchange)
+            if tunnel is not None:
+                if exchange.gate is not None:
+                    exchange.gate.cut += 1
+                tunnel.cut()
+            else:
+                exchange.cut(CUT)
+        return count
+
+    def exchanges_in(self, backend: Backend) -> list[ExchangeView]:
+        """What is in flight in a backend, oldest first."""
+        now = self.clock()
+        views = []
+        for exchange in sorted(self._exchanges(backend), key=lambda exchange: exchange.started):
+            tunnel = self.tunnels.get(exchange)
+            head = exchange.head
+            views.append(
+                ExchangeView(
+                    # Operators see it, and so does the log when it is cut.
+                    request_line=shorten(
+                        f"{head.method.decode()} {hide_secrets(head.target).decode('ascii', 'replace')}"
+                    ),
+                    client=exchange.peer.client_of(head).decode("ascii", "replace"),
+                    age=now - exchange.started,
+                    request_bytes=exchange.request_bytes if tunnel is None else tunnel.client_end.passed,
+                    response_bytes=exchange.response_bytes if tunnel is None else tunnel.backend_end.passed,
+                    tunnel=tunnel is not None,
+                )
+            )
+        return views
+
+    def _exchanges(self, backend: Backend, gate: Gate | None = None) -> Iterator[Exchange]:
+        gate = gate or self.gates.get(backend.pool)
+        upstream = None if gate is None else gate.upstreams.get(backend.id)
+        if upstream is not None:
+            for carried in upstream.exchanges():
+                assert isinstance(carried, Exchange)  # whatever else a connection might carry
+                yield carried
+        for exchange in self.tunnels:
+            if exchange.backend is backend:
+                yield exchange
+
+    async def wait_drained(self, backend: Backend) -> None:
+        """Wait until nothing is in flight in a draining backend. **Cancellation** changes nothing."""
+        gate = self.gates.get(backend.pool)
+        if gate is not None:
+            await gate.wait_drained(backend)
+
+    def pool_counts(self, name: str) -> PoolCounts:
+        """What a pool has counted since the proxy started."""
+        gate = self.gates.get(name)
+        return PoolCounts(retried=0, held=0, cut=0, longest_hold=0.0) if gate is None else gate.counts()
+
+    def served(self) -> dict[str, Served]:
+        """What each generation of each pool has served since its pool was added; the counts go on changing."""
+        return {name: gate.served for name, gate in self.gates.items()}
+
+    # Stopping.
+
+    async def drain_downstream(self, *, timeout: float) -> None:
+        """Stop accepting, let every exchange end, and close what is idle.
+
+        Tunnels are told to leave, spread over the last quarter of the time; after `timeout` seconds what is left is
+        answered 503, or broken off, and closed a moment later. **Cancellation** leaves the rest open.
+        """
+        self.stopping = True
+        listeners = [*self.listeners.values(), *self.closed_listeners]
+        for listener in listeners:
+            listener.close()
+        tunnels = tuple(self.tunnels.values())
+        for number, tunnel in enumerate(tunnels):
+            tunnel.leave_at(self.clock() + timeout * (0.75 + 0.25 * number / len(tunnels)))
+        with trio.move_on_after(timeout):
+            while any(listener.connections for listener in listeners):
+                for listener in listeners:
+                    listener.drain_connections()
+                await trio.sleep(TICK)
+        for tunnel in tuple(self.tunnels.values()):
+            tunnel.cut()
+        for gate in self.gates.values():
+            gate.cut_all()
+        # So long may clients take to read that their time was over.
+        with trio.move_on_after(FAREWELL):
+            while any(listener.connections for listener in listeners):
+                await trio.sleep(TICK)
+        for listener in listeners:
+            for connection in tuple(listener.connections):
+                connection.close()
+
+    # Another proxy process takes over.
+
+    def suspend(self) -> None:
+        """Accept nothing more; the queues are somebody else's, and each answer is the last of its connection."""
+        self.stopping = self.handed_over = True
+        for listener in self.listeners.values():
+            listener.pause()
+
+    def resume(self) -> None:
+        """Accept again, and let connections be used again."""
+        self.stopping = self.handed_over = False
+        for listener in self.listeners.values():
+            listener.start()
+
+    def connection_count(self) -> int:
+        """How many clients are connected."""
+        return sum(len(listener.connections) for listener in (*self.listeners.values(), *self.closed_listeners))
+
+    async def wait_left(self, *, timeout: float, hurry: trio.Event) -> None:
+        """Let the clients of a suspended data plane finish, until none is left.
+
+        HTTP/1.1 learns of it from its next answer, HTTP/2 at once. Idle connections are closed, and tunnels told to
+        leave, spread over the last quarter of the time, so that not all of them come back in one instant.
+
+        Args:
+            timeout: seconds; what is left then stays.
+            hurry: when set, idle connections are closed and tunnels told to leave at once.
+
+        **Cancellation** leaves the rest open.
+        """
+        began = self.clock()
+        due: dict[object, float] = {}
+        while True:
+            connections = [
+                connection
+                for listener in (*self.listeners.values(), *self.closed_listeners)
+                for connection in tuple(listener.connections)
+            ]
+            if not connections or self.clock() - began > timeout:
+                return
+            now = self.clock()
+            for connection in connections:
+                if isinstance(connection, Http1Connection | Tunnel):
+                    at = due.setdefault(connection, began + timeout * (0.75 + 0.25 * random.random()))
+                    if not hurry.is_set() and now < at:
+                        continue
+                    if isinstance(connection, Tunnel):
+                        connection.leave_at(now)
+                    else:
+                        connection.drain()
+                elif not isinstance(connection, Handshake):
+                    # HTTP/2 hears of it once, and finishes what it began.
+                    connection.drain()
+            await trio.sleep(TICK)
+
+    def drain_connections(self) -> None:
+        """Close idle connections, and the others after what is under way."""
+        for listener in (*self.listeners.values(), *self.closed_listeners):
+            listener.drain_connections()
+
+    def cut_clients(self) -> int:
+        """Close every client connection; tunnels are told why.
+
+        Returns:
+            How many there were.
+        """
+        count = self.connection_count()
+        for tunnel in tuple(self.tunnels.values()):
+            tunnel.cut()
+        for listener in (*self.listeners.values(), *self.closed_listeners):
+            for connection in tuple(listener.connections):
+                connection.close()
+        return count
+
+    # For the parts.
+
+    def date(self, head: ResponseHead) -> None:
+        """Have a response that does not say when it was made say that it was now (RFC 9110 6.6.1)."""
+        second = int(time.time())  # noqa: TID251  # the calendar is what it tells
+        if second != self._date_second:
+            self._date_second = second
+            self._date_line = b"Date: %b\r\n" % formatdate(second, usegmt=True).encode()
+        head.lines.append(self._date_line)
+        head.dated = True
+
+    def next_request_id(self) -> bytes:
+        """An id for a request: unique among all proxies, and in order within one."""
+        self._requests += 1
+        return b"%b-%x" % (self._request_prefix, self._requests)
+
+    def on_crash(self, error: Exception, where: str) -> None:
+        """A defect of ours reached the top of a connection: it is logged and goes no further."""
+        self.log.error("defect", where=where, error=repr(error), exc_info=error, pid=os.getpid())

@@ -1,0 +1,82 @@
+"""Leaving out the backends of one pool that fail one exchange after the other; see `hotswap.core.ejection`."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from hotswap.core.ejection import Conduct
+from hotswap.edge.loop.timers import NEVER
+
+if TYPE_CHECKING:
+    from hotswap.core.identity import BackendId
+    from hotswap.core.pool import Backend, Pool
+    from hotswap.edge.exchange.plane import Plane
+
+
+class Ejections:
+    """The conduct of the backends of one pool, and the ends of their ejections.
+
+    Attributes:
+        suspects: those that failed since their last whole response; mostly none, and then a response costs nothing.
+    """
+
+    __slots__ = ("_conducts", "_plane", "_pool", "armed", "deadline", "suspects")
+
+    def __init__(self, plane: Plane, pool: Pool) -> None:
+        self._plane = plane
+        self._pool = pool
+        self._conducts: dict[BackendId, Conduct] = {}
+        self.suspects: dict[BackendId, Conduct] = {}
+        self.deadline, self.armed = math.inf, NEVER
+
+    def blame(self, backend: Backend) -> None:
+        """An exchange failed, and it was the backend's fault; one that is on its way out is not judged."""
+        if not backend.claimable:
+            return
+        conduct = self._conducts.get(backend.id)
+        if conduct is None:
+            conduct = self._conducts[backend.id] = Conduct()
+        now = self._plane.poller.now
+        if conduct.fail(now):
+            self.suspects.pop(backend.id, None)
+            self._pool.set_ejected(backend, conduct.ejected_until - now)
+            self._rearm()
+        else:
+            self.suspects[backend.id] = conduct
+
+    def acquit(self, backend: Backend) -> None:
+        """A backend gave a whole response, while there were suspects."""
+        conduct = self.suspects.pop(backend.id, None)
+        if conduct is not None:
+            conduct.succeed()
+
+    def forget(self, backend: Backend) -> None:
+        """A backend left the pool."""
+        self._conducts.pop(backend.id, None)
+        self.suspects.pop(backend.id, None)
+
+    def _rearm(self) -> None:
+        ends = [
+            conduct.ejected_until
+            for backend in self._pool.backends
+            if backend.ejected and (conduct := self._conducts.get(backend.id)) is not None
+        ]
+        if ends:
+            self._plane.poller.timers.set(self, min(ends))
+
+    def on_deadline(self) -> None:
+        """A pause is over: the backend gets its share again."""
+        now = self._plane.poller.now
+        for backend in tuple(self._pool.backends):
+            conduct = self._conducts.get(backend.id)
+            if backend.ejected and (conduct is None or conduct.ejected_until <= now):
+                self._pool.set_ejected(backend, 0)
+        self._rearm()
+
+    def on_ready(self, events: int) -> None:
+        """There is no socket."""
+
+    def on_crash(self, error: Exception) -> None:
+        """Contain a defect of ours."""
+        self._plane.on_crash(error, "ejections")

@@ -1,0 +1,374 @@
+"""One request and its response: routed, given to a backend, relayed, retried where that is harmless, and recorded.
+
+An exchange stands between a responder (the client's side: an HTTP/1.1 connection or one HTTP/2 stream) and an upstream
+connection. Both call it from the poller; it never waits. Its life:
+
+    start -> routed -> admitted by the gate (or held) -> connected -> request sent -> response relayed -> finished
+
+The decisions are made by pure code: `hotswap.core.routing`, `Pool.claim`, `hotswap.core.retry`; this module carries
+them out. Every exchange ends in `_finish`, once, where the claim is released and the record is written.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from hotswap.core.errors import Side, UpstreamBroken
+from hotswap.core.forwarding import counted_down, error_head, request_id_of
+from hotswap.core.messages import Field, ResponseHead
+from hotswap.core.routing import RouteMatch
+from hotswap.edge.exchange.attempts import Attempts
+from hotswap.edge.loop.timers import NEVER
+from hotswap.edge.upstream.replay import Replay
+from hotswap.edge.upstream.upstream_connection import UpstreamConnection
+
+if TYPE_CHECKING:
+    from hotswap.edge.loop.stream import Data, Stream
+
+GONE_STATUS: Final = 499
+"""What the record says when the client left before its answer was complete (nginx's number)."""
+
+
+class Exchange(Attempts):
+    """See the module; what is known of it is in `Record`."""
+
+    __slots__ = ()
+
+    @property
+    def upgrading(self) -> bool:
+        """Whether the request asks for a tunnel, so that what follows its head is not a body."""
+        return self.head.upgrade is not None
+
+    # From the client.
+
+    def start(self) -> None:
+        """Route the request and ask for a backend; answers by itself what goes no further."""
+        head = self.head
+        listener = self.listener
+        limit = listener.body_bytes
+        if limit is not None and (head.content_length or 0) > limit:
+            self.answer(413, side=Side.DOWNSTREAM, error="the body is too large")
+            return
+        certificate = self.peer.certificate
+        if certificate is not None and not certificate.is_for(head.host):
+            self.answer(421, side=Side.DOWNSTREAM, error="the connection is for another host")
+            return
+        if listener.redirect is not None:
+            if not head.host:
+                self.answer(400, side=Side.DOWNSTREAM, error="no host to redirect to")
+                return
+            self.answer(listener.redirect.status, fields=((b"Location", listener.redirect_to(head)),))
+            return
+        if head.method == b"OPTIONS":
+            counted = counted_down(head)
+            if counted is None:
+                self.answer(200)
+                return
+            self.head = head = counted
+        match = self.plane.router.match(head.host, head.path)
+        if not isinstance(match, RouteMatch):
+            if match is None:
+                self.answer(404, side=Side.DOWNSTREAM, error="no route")
+            else:
+                self.answer(400, side=Side.DOWNSTREAM, error=match.value)
+            return
+        if match.strip:
+            self.target = match.rewrite(head.target)
+        self.pool_name = match.pool
+        gate = self.gate = self.plane.gates.get(match.pool)
+        if gate is None:
+            self.answer(503, side=Side.INTERNAL, error="the pool is gone")
+            return
+        peer = self.peer
+        self.request_id = (peer.trusted and request_id_of(head, peer)) or self.plane.next_request_id()
+        self.response_timeout = gate.table.response_timeout
+        upstream = gate.admit(self)
+        if upstream is not None:
+            self._attempt(upstream)
+
+    def on_request_body(self, data: Data) -> None:
+        """A piece of the body came; `wants_body` tells whether to go on reading."""
+        size = len(data)
+        self.request_bytes += size
+        limit = self.listener.body_bytes
+        if limit is not None and self.request_bytes > limit:
+            self.answer(413, side=Side.DOWNSTREAM, error="the body is too large")
+            return
+        replay = self._replay
+        if replay is None:
+            replay = self._replay = Replay()
+        if not self._sending:
+            replay.add(data)
+            return
+        connection = self.connection
+        assert connection is not None
+        self.written += size
+        connection.send_body(data)
+        replay.add_sent(data)
+        if connection.backed_up:
+            connection.await_backend(self.response_timeout)
+
+    def splice_target(self) -> Stream | None:
+        """The stream that takes the next piece of the body unseen; None while it has to be kept, counted or framed."""
+        connection = self.connection
+        replay = self._replay
+        if (
+            type(connection) is UpstreamConnection
+            and self._sending
+            and replay is not None
+            and not replay.whole
+            and not self.head.chunked
+            and not connection.stream.unsent
+        ):
+            return connection.stream
+        return None
+
+    def on_request_moved(self, size: int) -> None:
+        """A piece of the body went to the `splice_target`."""
+        self.request_bytes += size
+        self.written += size
+        connection = self.connection
+        if connection is not None and connection.backed_up:
+            connection.await_backend(self.response_timeout)
+
+    def on_request_end(self) -> None:
+        """The body is complete."""
+        self.request_done = True
+        if self._sending and self.connection is not None:
+            self.connection.send_end()
+            if not self._began:
+                self.connection.await_backend(self.response_timeout)
+
+    @property
+    def wants_body(self) -> bool:
+        """Whether more of the body can be taken now; `Responder.read_on` says when it can again."""
+        if self._sending and self.connection is not None:
+            return not self.connection.backed_up
+        return False
+
+    def cancel(self, status: int = GONE_STATUS, error: str = "the client went away") -> None:
+        """The client is gone: leave the backend at once."""
+        if not self.finished:
+            self.status = self.status or status
+            self.side = Side.DOWNSTREAM
+            self.error = error
+            self._drop_connection()
+            self._finish()
+
+    # To and from the backend.
+
+    def on_connected(self) -> None:
+        """Send the request's head and what has come of its body, in one go."""
+        connection = self.connection
+        assert connection is not None
+        replay = self._replay
+        self.written = connection.send_request(self, self.request_id, replay)
+        if replay is not None:
+            replay.trim()
+        if not self.written:
+            connection.fail(UpstreamBroken("the connection takes nothing"))
+            return
+        self._sending = True
+        self.sent_at = self.plane.poller.now
+        if self.request_done or connection.backed_up:
+            connection.await_backend(self.response_timeout)
+        if not self.request_done:
+            self.responder.read_on()
+
+    def on_upstream_drained(self) -> None:
+        """The backend takes more of the body."""
+        if not self.request_done:
+            self.responder.read_on()
+
+    def on_interim(self, head: ResponseHead) -> None:
+        """An informational response came."""
+        if self.head.version > 10 and (head.status != 100 or self.head.expect_continue) and not self._began:
+            self.responder.send_interim(self, head)
+            self.flush()
+
+    def on_response_head(self, head: ResponseHead) -> None:
+        """The response begins."""
+        if self.sent_at:
+            self.upstream_seconds = self.plane.poller.now - self.sent_at
+        if head.status == 101:
+            self._switch(head)
+            return
+        self.status = head.status
+        self._began = True
+        if not head.dated:
+            self.plane.date(head)
+        self._replay = None if self.request_done else self._replay
+        self.responder.send_head(self, head)
+
+    def on_response_body(self, data: Data) -> None:
+        """A piece of the body."""
+        self.response_bytes += len(data)
+        self.responder.send_body(data)
+
+    def on_response_moved(self, size: int) -> None:
+        """A piece of the body went straight to the client."""
+        self.response_bytes += size
+
+    def on_response(self, head: ResponseHead) -> None:
+        """The whole response came at once."""
+        self.upstream_seconds = self.plane.poller.now - self.sent_at
+        self.status = head.status
+        self._began = True
+        if not head.dated:
+            self.plane.date(head)
+        body = head.body
+        if body is not None:
+            self.response_bytes += len(body)
+        self._end(alive=self.responder.send_response(self, head))
+
+    def on_response_end(self) -> None:
+        """The response is whole."""
+        self._note_upstream_end()
+        responder = self.responder
+        responder.send_end()
+        self._end(alive=responder.flush())
+
+    def _note_upstream_end(self) -> None:
+        if self.upstream_seconds >= 0:
+            self.upstream_seconds = self.plane.poller.now - self.sent_at
+
+    def _end(self, *, alive: bool) -> None:
+        """All of the response has been said, to a client that may have left."""
+        if not alive:
+            self._lose_client()
+            return
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.release(reusable=self.request_done)
+            gate, backend = self.gate, self.backend
+            if gate is not None and gate.ejections.suspects and backend is not None:
+                gate.ejections.acquit(backend)
+        self._finish()
+        self.responder.done(self)
+
+    def flush(self) -> None:
+        """Send what has been said to the client so far; ends the exchange when it is gone."""
+        if not self.responder.flush():
+            self._lose_client()
+
+    def _lose_client(self) -> None:
+        """Nothing can be said to the client any more, as a write has shown: perhaps nobody else hears of it, so the
+        responder is told, as of every end that is not its own doing."""
+        if not self.finished:
+            self.cancel()
+            self.responder.truncate(self)
+
+    @property
+    def downstream_backed_up(self) -> bool:
+        """Whether the response has to wait for the client."""
+        return self.responder.backed_up
+
+    def on_downstream_drained(self) -> None:
+        """The client takes more."""
+        connection = self.connection
+        if connection is not None and not connection.connecting:
+            connection.paused = False
+            connection.pump()
+
+    def _switch(self, head: ResponseHead) -> None:
+        """The backend agrees to another protocol."""
+        connection = self.connection
+        assert isinstance(connection, UpstreamConnection)  # no other gives a 101
+        if self.head.upgrade is None or head.upgrade != self.head.upgrade:
+            connection.fail(UpstreamBroken("the backend switched to a protocol that was not asked for"))
+            return
+        self.status = 101
+        self.connection = None
+        if self.responder.tunnel(self, head, connection):
+            self._began = True
+        else:
+            self.connection = connection
+            connection.fail(UpstreamBroken("the backend's handshake is not one"))
+
+    def on_tunnel_end(self, *, sent: int, received: int, error: str = "") -> None:
+        """The tunnel this exchange became has ended.
+
+        Args:
+            sent: bytes to the client.
+            received: bytes from the client.
+            error: what ended it, if not one of its two ends.
+        """
+        self.response_bytes = sent
+        self.request_bytes = received
+        self.error = error
+        self._finish()
+
+    # Ends.
+
+    def cut(self, why: str) -> None:
+        """End by force: the backend's time is over."""
+        if self.finished:
+            return
+        if self.gate is not None:
+            self.gate.cut += 1
+        self._drop_connection()
+        self.side = Side.UPSTREAM
+        self.error = why
+        if self._began:
+            self._break_off()
+        else:
+            self.answer(503, side=Side.UPSTREAM, error=why, fields=self._come_back())
+
+    def answer(self, status: int, *, side: Side | None = None, error: str = "", fields: tuple[Field, ...] = ()) -> None:
+        """Answer by the proxy itself and end; truncates when the response has begun."""
+        if self.finished:
+            return
+        self.side = side
+        self.error = error
+        self._drop_connection()
+        if self._began:
+            self._break_off()
+            return
+        head, body = error_head(status, fields)
+        self.plane.date(head)
+        self.status = status
+        self._began = True
+        responder = self.responder
+        responder.send_head(self, head)
+        if self.head.method != b"HEAD":
+            self.response_bytes += len(body)
+            responder.send_body(body)
+        responder.send_end()
+        alive = responder.flush()
+        self._finish()
+        if alive:
+            responder.done(self)
+        else:
+            responder.truncate(self)
+
+    def _break_off(self) -> None:
+        """End in the middle of the response, in a way that the client can see."""
+        self._note_upstream_end()
+        self._finish()
+        self.responder.truncate(self)
+
+    def _finish(self) -> None:
+        """Release what is claimed and write the record. Runs once for each exchange."""
+        if self.finished:
+            return
+        self.finished = True
+        gate = self.gate
+        if gate is not None:
+            if self._in_budget:
+                gate.budget.release()
+            if self.upstream is None:
+                gate.forget(self)
+        if self.armed is not NEVER:  # few have ever waited
+            self.plane.poller.timers.forget(self)
+        self._release_claim()
+        self._replay = None
+        self.plane.ledger.record(self)
+
+    def on_crash(self, error: Exception) -> None:
+        """Contain a defect of ours to this exchange."""
+        self.plane.on_crash(error, "exchange")
+        try:
+            self.answer(500, side=Side.INTERNAL, error="internal error")
+        except Exception as again:  # the last resort is to let go of both sides
+            self.plane.on_crash(again, "exchange")
+            self._break_off()

@@ -1,0 +1,298 @@
+"""What stands before one pool: it claims a backend for an exchange, or holds the exchange, or turns it away.
+
+Held exchanges wait in one queue, first in, first out, bounded in number by `hold_limit` and in time by `hold_timeout`;
+their bodies stay with the client. When backends become claimable the queue is let go `STEP` at a time, so that a
+backend that has just started does not meet all of them at once.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import deque
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from hotswap.core.comeback import StartTimes, retry_after
+from hotswap.core.lifecycle import BackendState
+from hotswap.core.pool import (
+    BackendAdded,
+    BackendDrained,
+    BackendMoved,
+    BackendRemoved,
+    HealthChanged,
+    Outlook,
+    PoolEvent,
+)
+from hotswap.core.retry import RetryBudget
+from hotswap.core.tally import Histogram
+from hotswap.core.traffic import Served
+from hotswap.edge.exchange.ejections import Ejections
+from hotswap.edge.loop.timers import NEVER
+from hotswap.edge.upstream.h2c_upstream import H2cUpstream
+from hotswap.edge.upstream.upstream import Upstream
+
+if TYPE_CHECKING:
+    from hotswap.core.config import PoolTable
+    from hotswap.core.identity import BackendId
+    from hotswap.core.pool import Backend, Pool
+    from hotswap.edge.exchange.attempts import Attempts
+    from hotswap.edge.exchange.plane import Plane
+
+STEP: Final = 64
+"""Held exchanges let go at once; the next go at the next tick."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolCounts:
+    """How many exchanges of a pool were sent again, held and cut since the proxy started, and how many tunnels were
+    closed in order because their backend's time was over; `longest_hold` in seconds since it was last asked for."""
+
+    retried: int
+    held: int
+    cut: int
+    longest_hold: float
+    tunnels_closed: int = 0
+
+
+class Gate:
+    """The data plane's side of one pool."""
+
+    __slots__ = (
+        "_closed",
+        "_drained",
+        "_stop_observing",
+        "armed",
+        "budget",
+        "cut",
+        "deadline",
+        "ejections",
+        "held",
+        "held_total",
+        "longest_hold",
+        "plane",
+        "pool",
+        "request_duration",
+        "retried",
+        "served",
+        "starts",
+        "table",
+        "tunnels_closed",
+        "upstream_duration",
+        "upstreams",
+    )
+
+    def __init__(self, plane: Plane, pool: Pool, table: PoolTable) -> None:
+        self.plane = plane
+        self.pool = pool
+        self.table = table
+        self.held: deque[Attempts] = deque()
+        self.held_total = self.retried = self.cut = self.tunnels_closed = 0
+        self._closed = False
+        self.longest_hold = 0.0
+        self.budget = RetryBudget()
+        self.request_duration = plane.tally.request_duration.setdefault(pool.name, Histogram())
+        self.upstream_duration = plane.tally.upstream_duration.setdefault(pool.name, Histogram())
+        self.served = Served()
+        self.deadline, self.armed = math.inf, NEVER
+        self.ejections = Ejections(plane, pool)
+        self.starts = StartTimes()
+        self.upstreams: dict[BackendId, Upstream] = {}
+        self._drained: dict[BackendId, trio.Event] = {}
+        for backend in pool.backends:
+            self.upstreams[backend.id] = self._upstream_to(backend)
+        self._stop_observing = pool.observe(self._on_pool_event)
+
+    def _upstream_to(self, backend: Backend) -> Upstream:
+        # By the backend, not by the table: while a pool changes over it has some of each.
+        return (H2cUpstream if backend.h2c else Upstream)(self.plane, backend)
+
+    def counts(self) -> PoolCounts:
+        """Totals so far; the longest hold starts anew."""
+        longest, self.longest_hold = self.longest_hold, 0.0
+        return PoolCounts(
+            retried=self.retried,
+            held=self.held_total,
+            cut=self.cut,
+            longest_hold=longest,
+            tunnels_closed=self.tunnels_closed,
+        )
+
+    @property
+    def in_flight(self) -> int:
+        """Exchanges in flight in the whole pool."""
+        return sum(backend.in_flight for backend in self.pool.backends)
+
+    def only_excluded(self, excluding: Collection[BackendId]) -> bool:
+        """Whether every claimable backend is among those an exchange has failed with; true when there is none."""
+        pool = self.pool
+        return all(
+            backend.id in excluding
+            for backend in pool.backends
+            if backend.claimable and not (backend.ejected and pool.left_out(backend))
+        )
+
+    def retry_after(self) -> bytes:
+        """What `Retry-After` says to a request that is turned away now: when the pool will probably serve again."""
+        now = self.plane.poller.now
+        match self.pool.outlook():
+            case Outlook.CLAIMABLE:
+                estimate = 0.0
+            case Outlook.BUSY:
+                estimate = now - self.held[0].held_at if self.held else 0.0  # as long as the queue takes at present
+            case _:
+                estimate = self._seconds_to_start(now)
+        return b"%d" % retry_after(estimate, random.random)
+
+    def _seconds_to_start(self, now: float) -> float:
+        table = self.table
+        if self.pool.supervised:
+            return self.starts.remaining(now)
+        return table.health.interval * table.health.healthy_after  # until the probes of an address can have passed
+
+    def admit(self, exchange: Attempts, excluding: Collection[BackendId] = ()) -> Upstream | None:
+        """Claim a backend for an exchange, or hold it; one step, without a gap between choosing and counting.
+
+        Returns:
+            The claimed backend's connections, or None when the exchange is held (`Attempts.on_let_in` follows) or
+            was turned away (it has answered 503).
+        """
+        if self._closed:
+            exchange.turn_away("the pool is gone")
+            return None
+        backend = None if self.held else self.pool.claim(excluding)
+        if backend is None and excluding and not self.held:
+            backend = self.pool.claim()
+        if backend is not None:
+            return self.upstreams[backend.id]
+        outlook = self.pool.outlook()
+        if outlook is Outlook.HOPELESS or len(self.held) >= self.table.hold_limit:
+            exchange.turn_away("no backend can take the request" if outlook is Outlook.HOPELESS else "too many wait")
+            return None
+        exchange.held_at = now = self.plane.poller.now
+        self.held.append(exchange)
+        self.held_total += 1
+        self.plane.tally.held[self.pool.name] = len(self.held)
+        self.plane.poller.timers.set(exchange, now + self.table.hold_timeout)
+        if outlook is Outlook.CLAIMABLE:
+            self._let_in_soon()
+        return None
+
+    def forget(self, exchange: Attempts) -> None:
+        """A held exchange has ended for another reason."""
+        try:
+            self.held.remove(exchange)
+        except ValueError:
+            return
+        exchange.held_seconds += self.plane.poller.now - exchange.held_at
+        self.plane.tally.held[self.pool.name] = len(self.held)
+
+    def let_in(self) -> None:
+        """Let held exchanges in, up to `STEP` of them, while backends are claimable."""
+        now = self.plane.poller.now
+        for _ in range(STEP):
+            if not self.held:
+                break
+            backend = self.pool.claim()
+            if backend is None:
+                break
+            exchange = self.held.popleft()
+            exchange.held_seconds += now - exchange.held_at
+            self.longest_hold = max(self.longest_hold, exchange.held_seconds)
+            self.plane.poller.timers.set(exchange, math.inf)
+            try:
+                exchange.on_let_in(self.upstreams[backend.id])
+            except Exception as error:  # contained: the others still want in
+                exchange.on_crash(error)
+        self.plane.tally.held[self.pool.name] = len(self.held)
+        if self.held:
+            match self.pool.outlook():
+                case Outlook.CLAIMABLE:
+                    self.plane.poller.timers.set(self, now)
+                case Outlook.HOPELESS:
+                    self._turn_all_away()
+                case _:
+                    pass
+
+    def _turn_all_away(self) -> None:
+        while self.held:
+            exchange = self.held[0]
+            self.forget(exchange)
+            try:
+                exchange.turn_away("no backend can take the request")
+            except Exception as error:  # contained: the others have to hear of it too
+                exchange.on_crash(error)
+
+    def cut_all(self) -> None:
+        """End by force whatever is held or in flight: answered where no answer has begun, broken off where one has."""
+        self._turn_all_away()
+        for upstream in tuple(self.upstreams.values()):
+            self.plane.cut(upstream.backend, self)
+
+    def on_deadline(self) -> None:
+        """The next held exchanges may go."""
+        self.let_in()
+
+    def on_ready(self, events: int) -> None:
+        """A gate has no socket."""
+
+    def on_crash(self, error: Exception) -> None:
+        """Contain a defect of ours."""
+        self.plane.on_crash(error, "gate")
+
+    def _let_in_soon(self) -> None:
+        self.plane.poller.soon(self, self.let_in)
+
+    def _on_pool_event(self, event: PoolEvent) -> None:
+        match event:
+            case BackendAdded(backend=backend):
+                self.upstreams[backend.id] = self._upstream_to(backend)
+                if not backend.claimable:
+                    self.starts.note_added(backend.id, self.plane.poller.now)
+            case HealthChanged(backend=backend) | BackendMoved(backend=backend):
+                if backend.claimable:
+                    self.starts.note_claimable(backend.id, self.plane.poller.now)
+                elif backend.state is not BackendState.STARTING and backend.state is not BackendState.READY:
+                    self.starts.note_gone(backend.id)
+            case BackendRemoved(backend=backend):
+                self.starts.note_gone(backend.id)
+                self.ejections.forget(backend)
+                upstream = self.upstreams.pop(backend.id, None)
+                if upstream is not None:
+                    upstream.close()
+                for tunnel in self.plane.tunnels_to(backend):
+                    tunnel.end("the backend was removed")
+                self._wake(backend)
+            case BackendDrained(backend=backend):
+                self._wake(backend)
+            case _:
+                pass
+        if self.held:
+            self._let_in_soon()
+
+    def _wake(self, backend: Backend) -> None:
+        event = self._drained.pop(backend.id, None)
+        if event is not None:
+            event.set()
+
+    async def wait_drained(self, backend: Backend) -> None:
+        """Wait until nothing is in flight in a draining backend. **Cancellation** leaves everything as it is."""
+        while backend.in_flight and backend.id in self.upstreams:
+            event = self._drained.get(backend.id)
+            if event is None:
+                event = self._drained[backend.id] = trio.Event()
+            await event.wait()
+
+    def close(self) -> None:
+        """Stop observing, answer what is held, end what is in flight, close every connection."""
+        self._closed = True
+        self._stop_observing()
+        self.cut_all()
+        for upstream in tuple(self.upstreams.values()):
+            upstream.close()
+        self.upstreams.clear()
+        for event in self._drained.values():
+            event.set()

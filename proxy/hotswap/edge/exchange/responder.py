@@ -1,0 +1,66 @@
+"""The seam between an exchange and the protocol its client speaks: HTTP/1.x, or one stream of HTTP/2."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hotswap.core.messages import Field, ResponseHead
+    from hotswap.edge.exchange.exchange import Exchange
+    from hotswap.edge.loop.stream import Data, Stream
+    from hotswap.edge.upstream.upstream_connection import UpstreamConnection
+
+
+class Responder(Protocol):
+    """The client's side of one exchange.
+
+    `request_trailers` are the fields that came behind the body of the request, once it is complete.
+    """
+
+    request_trailers: Sequence[Field]
+
+    @property
+    def backed_up(self) -> bool:
+        """Whether the client takes no more for now."""
+
+    @property
+    def shut_out(self) -> bool:
+        """Whether nothing more is to be read for this client; `Exchange.on_downstream_drained` follows."""
+
+    def send_interim(self, exchange: Exchange, head: ResponseHead) -> None:
+        """Pass on an informational response."""
+
+    def send_response(self, exchange: Exchange, head: ResponseHead) -> bool:
+        """Send a response that is whole, its body with it. False when the client is gone."""
+
+    def send_head(self, exchange: Exchange, head: ResponseHead) -> None:
+        """Begin the response; goes out with the next `flush`."""
+
+    def send_body(self, data: Data) -> None:
+        """Go on with it; a view is used up by the next `flush`."""
+
+    def splice_target(self) -> Stream | None:
+        """The stream that takes the next piece of the body unseen; None where it has to be framed."""
+
+    def send_trailers(self, fields: Sequence[Field]) -> None:
+        """The fields that came behind the body, of which those go on that the protocol can carry; before the end."""
+
+    def send_end(self) -> None:
+        """The response is whole."""
+
+    def flush(self) -> bool:
+        """Send what has been said. False when the client is gone."""
+
+    def done(self, exchange: Exchange) -> None:
+        """The exchange is over and its response whole."""
+
+    def truncate(self, exchange: Exchange) -> None:
+        """The exchange is over and its response is not whole, which the client must be able to see."""
+
+    def read_on(self) -> None:
+        """The exchange takes more of the request's body."""
+
+    def tunnel(self, exchange: Exchange, head: ResponseHead, connection: UpstreamConnection) -> bool:
+        """Turn into a tunnel after this 101. False where the protocol has none."""

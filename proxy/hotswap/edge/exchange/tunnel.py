@@ -1,0 +1,361 @@
+"""Bytes passed as they are, both ways, after both sides agreed on another protocol (WebSocket).
+
+Each direction ends by itself: what one side ends is ended towards the other once everything it sent has been passed
+on, and the tunnel is over when both are, or when nothing moved for the idle timeout. One that breaks ends it too, but
+what a backend said before is still the client's.
+
+A backend whose time is over is left in order: at the next end of a frame the client gets a close frame that tells it to
+come back (1012), and a moment to answer it; what the backend still says is dropped.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from hotswap.core.errors import Side
+from hotswap.edge.loop.poller import DEAD, GONE
+from hotswap.edge.loop.stream import BLOCKED, CRUMBS_BYTES, Stream
+from hotswap.edge.loop.timers import NEVER
+from hotswap.wire.websocket import FrameTracker, close_frame
+
+if TYPE_CHECKING:
+    from hotswap.edge.exchange.exchange import Exchange
+    from hotswap.edge.exchange.plane import Plane
+    from hotswap.edge.exchange.tunnel_stream import TunnelClient, TunnelStream
+    from hotswap.edge.upstream.upstream_connection import UpstreamConnection
+
+READS_AT_A_TIME: Final = 4
+FOLLOWED_BYTES: Final = 16 * 1024
+"""Read at a time of what is followed frame by frame, unless they are crumbs."""
+GOING_AWAY: Final = 1001
+SERVICE_RESTART: Final = 1012
+"""Codes of close frames (RFC 6455 7.4.1 and the registry)."""
+ECHO_SECONDS: Final = 2.0
+"""How long a client has to answer a close frame, and a backend to finish the frame before it."""
+HALF_SECONDS: Final = 5.0
+"""How long a client may be silent after it was given all that its backend said, which has closed its half: most have
+closed both."""
+CUT: Final = "cut at the end of the drain"
+
+
+class Tunnel:
+    """Two streams joined, for as long as the claim on the backend lasts; a connection of its listener."""
+
+    __slots__ = (
+        "_client",
+        "_connection",
+        "_exchange",
+        "_idle_at",
+        "_leave_at",
+        "_leaving",
+        "_rest",
+        "armed",
+        "backend_end",
+        "client_end",
+        "deadline",
+        "listener",
+        "over",
+        "plane",
+    )
+
+    def __init__(
+        self,
+        plane: Plane,
+        exchange: Exchange,
+        client: TunnelClient,
+        connection: UpstreamConnection,
+    ) -> None:
+        self.plane = plane
+        self.listener = exchange.listener
+        self.deadline, self.armed = math.inf, NEVER
+        self.over = False
+        self._exchange = exchange
+        self._connection = connection
+        self._idle_at = self._leave_at = math.inf
+        self._leaving = 0  # the code of the close frame that is due or sent
+        self._client = client
+        self.listener.replace(client, self)
+        backend_stream, self._rest = connection.take_stream()
+        self.client_end = TunnelEnd(self, client.give_stream())
+        self.backend_end = BackendEnd(self, backend_stream)
+        self.client_end.other = self.backend_end
+        self.backend_end.other = self.client_end
+
+    def open(self, early: bytes) -> None:
+        """Start to pass bytes.
+
+        Args:
+            early: what the client sent behind its request.
+        """
+        self._connection.exchange = None
+        self.plane.tunnels[self._exchange] = self
+        self.client_end.stream.own(self.client_end)
+        self.backend_end.stream.own(self.backend_end)
+        self.client_end.forward(early)
+        self.backend_end.forward(self._rest)
+        self.touch()
+        self.check_over()
+        self.plane.poller.soon(self.client_end, self.client_end.pump)
+        self.plane.poller.soon(self.backend_end, self.backend_end.pump)
+
+    def touch(self) -> None:
+        """Something moved."""
+        if not self._leaving:
+            poller = self.plane.poller
+            half = self.backend_end.ended and not self.client_end.stream.unsent
+            self._idle_at = poller.now + (HALF_SECONDS if half else self._exchange.idle_timeout)
+            poller.timers.set(self, min(self._idle_at, self._leave_at))
+
+    def on_deadline(self) -> None:
+        """Nothing moved for too long, or it is time to leave, or leaving took too long."""
+        poller = self.plane.poller
+        if self._leaving:
+            self.end(CUT)
+        elif poller.now >= self._leave_at:
+            ends = self.plane.stopping and not self.plane.handed_over
+            self.leave(GOING_AWAY if ends else SERVICE_RESTART)
+        elif poller.now >= self._idle_at and poller.now >= self._stalled_at():
+            self.end("idle for too long" if self.client_end.stream.unsent or not self.backend_end.ended else "")
+        else:
+            poller.timers.set(self, min(self._idle_at, self._leave_at))
+
+    def _stalled_at(self) -> float:
+        """When a side that takes what it is owed so slowly that nobody was told has taken none for too long."""
+        seconds = self._exchange.idle_timeout
+        for stream in (self.client_end.stream, self.backend_end.stream):
+            if stream.unsent:
+                self._idle_at = max(self._idle_at, stream.stalled_at(seconds))
+        return self._idle_at
+
+    def on_crash(self, error: Exception) -> None:
+        """Contain a defect of ours to this tunnel."""
+        self.plane.on_crash(error, "tunnel")
+        self.end("internal error")
+
+    # Leaving.
+
+    def leave_at(self, moment: float) -> None:
+        """Leave in order at this moment of the poller's clock, unless told so before."""
+        if not self._leaving and not self.over:
+            self._leave_at = min(self._leave_at, moment)
+            self.plane.poller.timers.set(self, min(self._idle_at, self._leave_at))
+
+    def leave(self, code: int) -> None:
+        """Send a close frame as soon as no other frame is under way, and end when the client has answered it."""
+        if self._leaving or self.over:
+            return
+        self._leaving = code
+        self._exchange.side = Side.UPSTREAM
+        self.plane.poller.timers.set(self, self.plane.poller.now + ECHO_SECONDS)
+        gate = self._exchange.gate
+        if gate is not None:
+            gate.tunnels_closed += 1
+        self.backend_end.leave(close_frame(code))
+        self.check_over()
+
+    def cut(self) -> None:
+        """End by force: the backend's time is over. The client is told if that is possible at once."""
+        if self.over:
+            return
+        if not self._leaving:
+            self.backend_end.leave(close_frame(SERVICE_RESTART))
+        self._exchange.side = Side.UPSTREAM
+        self.end(CUT)
+
+    def drain(self) -> None:
+        """The listener stops: a tunnel goes on until it is told to leave."""
+
+    def idle(self) -> None:
+        """A tunnel is never idle: it is under way for as long as it is."""
+
+    def leave_at_once(self) -> None:
+        """Not asked of what is never idle."""
+
+    def check_over(self) -> None:
+        """End when both directions have ended, or one of them has and the other can do so no more."""
+        client, backend = self.client_end, self.backend_end
+        if (
+            client.stream.broken
+            or (client.ended and client.dead)
+            or (backend.ended and backend.stream.broken and not client.stream.unsent)
+            or (client.ended and backend.ended and not client.stream.unsent and not backend.stream.unsent)
+            or (self._leaving and backend.silent and (client.ended or backend.ended) and not client.stream.unsent)
+        ):
+            self.end(CUT if self._leaving else "")
+
+    def close(self) -> None:
+        """End at once; idempotent."""
+        self.end("the connection was closed")
+
+    def end(self, error: str = "") -> None:
+        """Close both sides and finish the exchange. Once."""
+        if self.over:
+            return
+        self.over = True
+        self.plane.poller.timers.forget(self)
+        self.plane.tunnels.pop(self._exchange, None)
+        broken = self.backend_end.stream.broken
+        self._connection.close()
+        if broken:
+            self._client.part(self)
+        else:
+            self.listener.forget(self)
+            self.client_end.stream.close()
+        self._exchange.on_tunnel_end(sent=self.backend_end.passed, received=self.client_end.passed, error=error)
+
+
+class TunnelEnd:
+    """One side of a tunnel: what it reads goes to the other.
+
+    Attributes:
+        ended: it has said all.
+        dead: and hears nothing any more; what it said before may still be unread.
+        passed: bytes that went to the other.
+    """
+
+    __slots__ = ("dead", "ended", "other", "passed", "stream", "tunnel")
+
+    reads_at_a_time = READS_AT_A_TIME
+    other: TunnelEnd
+
+    def __init__(self, tunnel: Tunnel, stream: TunnelStream) -> None:
+        self.tunnel = tunnel
+        self.stream = stream
+        self.ended = self.dead = False
+        self.passed = 0
+
+    def forward(self, data: bytes | memoryview) -> None:
+        """Pass bytes of this side to the other."""
+        if len(data):
+            self.passed += len(data)
+            self.other.stream.write(data)
+
+    def on_ready(self, events: int) -> None:
+        """The socket is ready."""
+        stream = self.stream
+        if events & GONE:
+            stream.hangup = True
+        stream.readable = True
+        unsent = stream.unsent
+        if unsent:
+            if stream.flush_kept():
+                self.on_drained()
+            elif stream.unsent < unsent:
+                self.tunnel.touch()
+        self.pump()
+        if events & DEAD or stream.broken:
+            self.dead = True
+            if not self.tunnel.over:
+                self.on_dead()
+
+    def on_dead(self) -> None:
+        """Nothing passes on this side any more, either way; what it said before is passed on where it can be."""
+        if self.ended or self.stream.broken or self.other.stream.backed_up or self.other.stream.broken:
+            self.tunnel.end()
+
+    def on_drained(self) -> None:
+        """What was kept for this side has been sent."""
+        if self.other.ended and not self.other.stream.broken and not self.stream.broken:
+            self.stream.end_writes()
+        self.tunnel.touch()
+        self.tunnel.check_over()
+        self.other.pump()
+
+    def pump(self) -> None:
+        """Pass on what this side has to say, as far as the other takes it."""
+        tunnel = self.tunnel
+        stream = self.stream
+        buffer = self._room()
+        for _ in range(self.reads_at_a_time):
+            if tunnel.over or self.ended or not stream.readable or self.other.stream.backed_up:
+                return
+            if self.other.stream.broken:
+                break
+            got = stream.read_into(buffer)
+            if got == BLOCKED:
+                return
+            if got == 0:
+                self.ended = True
+                if stream.broken:
+                    tunnel.check_over()
+                    return
+                if not self.other.stream.unsent:
+                    self.other.stream.end_writes()
+                tunnel.touch()
+                tunnel.check_over()
+                return
+            tunnel.touch()
+            self.forward(buffer[:got])
+        if self.other.stream.broken:
+            self.other.on_broken()
+            return
+        tunnel.plane.poller.soon(self, self.pump)
+
+    def on_broken(self) -> None:
+        """What was to be passed to this side was not taken."""
+        self.tunnel.end()
+
+    def _room(self) -> memoryview:
+        """What is read into at a time."""
+        return self.tunnel.plane.buffer
+
+    def on_crash(self, error: Exception) -> None:
+        """Contain a defect of ours to this tunnel."""
+        self.tunnel.on_crash(error)
+
+
+class BackendEnd(TunnelEnd):
+    """The backend's side: its frames are followed, so that a close frame of ours can end them.
+
+    Attributes:
+        silent: nothing more of the backend's is passed on.
+    """
+
+    __slots__ = ("_farewell", "_frames", "silent")
+
+    reads_at_a_time = 1
+
+    def __init__(self, tunnel: Tunnel, stream: Stream) -> None:
+        super().__init__(tunnel, stream)
+        self._frames = FrameTracker()
+        self._farewell = b""
+        self.silent = False
+
+    def leave(self, frame: bytes) -> None:
+        """Put a close frame behind the frame under way, and pass on nothing after it."""
+        self._farewell = frame
+        if self._frames.between_frames:
+            self._say_farewell()
+
+    def forward(self, data: bytes | memoryview) -> None:
+        """Pass bytes of the backend to the client, and follow its frames."""
+        if self.silent:
+            return
+        if self._farewell:
+            data = data[: self._frames.follow(data, stop=True)]
+            super().forward(data)
+            if self._frames.between_frames:
+                self._say_farewell()
+        else:
+            self._frames.follow(data)
+            super().forward(data)
+
+    def on_dead(self) -> None:
+        """What it said before is the client's, and is read first; who closes at the end closes both halves."""
+        self.tunnel.check_over()
+
+    def on_broken(self) -> None:
+        """The backend takes nothing any more; what it said before is the client's, who is not read meanwhile."""
+        if not self.ended:
+            self.stream.readable = True
+            self.pump()
+        self.tunnel.check_over()
+
+    def _room(self) -> memoryview:
+        return super()._room()[: CRUMBS_BYTES if self._frames.crumbs else FOLLOWED_BYTES]
+
+    def _say_farewell(self) -> None:
+        self.silent = True
+        if not self._frames.closed:
+            self.other.stream.write(self._farewell)

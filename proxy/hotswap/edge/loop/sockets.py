@@ -1,0 +1,169 @@
+"""Listening sockets of the public side: bound here, or inherited from whoever started us.
+
+An inherited socket whose address matches is used instead of binding (systemd's `LISTEN_FDS`, a takeover), so that its
+queue of waiting connections is served and no port is ever closed in between.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from hotswap.core.address import Address, TcpAddress, UnixAddress
+from hotswap.core.errors import ConfigError, Problem
+
+BACKLOG: Final = 4096
+LOST_AFTER: Final = 60
+LOST_PROBES: Final = 4
+"""Seconds of silence after which a client is asked whether it is there, and how often in as many seconds more."""
+
+
+def bind(address: Address, *, where: str) -> socket.socket:
+    """Bind and listen.
+
+    Args:
+        address: where.
+        where: key path in the configuration, for messages.
+
+    Raises:
+        ConfigError: it cannot be bound; the message names the address and the reason.
+    """
+    try:
+        return _bind_unix(address.path) if isinstance(address, UnixAddress) else _bind_tcp(address)
+    except OSError as error:
+        match error.errno:
+            case errno.EADDRINUSE:
+                way_out = "is in use by another program; stop it or choose another address"
+            case errno.EACCES | errno.EPERM:
+                way_out = "may not be bound by this user; use a port from 1024 on, or socket activation"
+            case errno.EADDRNOTAVAIL:
+                way_out = "is not an address of this machine"
+            case _:
+                way_out = f"cannot be bound: {error.strerror or error}"
+        raise ConfigError([Problem(where, str(address), f"{address} {way_out}")]) from error
+
+
+def _bind_tcp(address: TcpAddress) -> socket.socket:
+    family, kind, protocol, _, name = socket.getaddrinfo(
+        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    sock = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(name)
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _bind_unix(path: str) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        try:
+            sock.bind(path)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not _is_stale(path):
+                raise
+            os.unlink(path)
+            sock.bind(path)
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _is_stale(path: str) -> bool:
+    """Whether a path is a socket that nobody listens on any more."""
+    if not stat.S_ISSOCK(os.stat(path).st_mode):
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        return probe.connect_ex(path) == errno.ECONNREFUSED
+
+
+def look_for_the_lost(sock: socket.socket) -> None:
+    """Have the kernel ask clients that say nothing whether they are there; those that are accepted inherit it.
+
+    Whoever loses power or network says no farewell, and while an answer takes its time nothing is sent that could fail.
+    """
+    if sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, LOST_AFTER)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, LOST_AFTER // LOST_PROBES)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, LOST_PROBES)
+
+
+def address_of(sock: socket.socket) -> Address:
+    """Where a socket listens."""
+    name = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        return UnixAddress(str(name))
+    return TcpAddress(name[0], name[1])
+
+
+def matches(sock: socket.socket, address: Address) -> bool:
+    """Whether an inherited socket is the one an address asks for."""
+    bound = address_of(sock)
+    if isinstance(address, UnixAddress) or isinstance(bound, UnixAddress):
+        return bound == address
+    if bound.port != address.port:
+        return False
+    with contextlib.suppress(OSError):
+        for entry in socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM):
+            if entry[0] == sock.family and entry[4][0] == bound.host:
+                return True
+    return False
+
+
+def inherited_sockets(environment: dict[str, str], *, first: int = 3) -> list[socket.socket]:
+    """Take the listening sockets that the service manager passed (sd_listen_fds(3)), and clear its variables.
+
+    What is not a listening stream socket is left alone.
+    """
+    count = environment.pop("LISTEN_FDS", "")
+    pid = environment.pop("LISTEN_PID", "")
+    environment.pop("LISTEN_FDNAMES", None)
+    if not count.isdigit() or pid != str(os.getpid()):
+        return []
+    sockets: list[socket.socket] = []
+    for descriptor in range(first, first + int(count)):
+        try:
+            sock = socket.socket(fileno=descriptor)
+        except OSError:
+            continue
+        if sock.type != socket.SOCK_STREAM or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            sock.detach()
+            continue
+        sock.set_inheritable(False)
+        sock.setblocking(False)
+        sockets.append(sock)
+    return sockets
+
+
+def take_matching(sockets: list[socket.socket], address: Address) -> socket.socket | None:
+    """Take the inherited socket that an address asks for out of a list, if there is one."""
+    for sock in sockets:
+        if matches(sock, address):
+            sockets.remove(sock)
+            return sock
+    return None
+
+
+def close_all(sockets: Iterable[socket.socket], *, remove_paths: bool) -> None:
+    """Close listening sockets, and remove the paths of those we bound."""
+    for sock in sockets:
+        address = address_of(sock) if sock.fileno() >= 0 else None
+        sock.close()
+        if remove_paths and isinstance(address, UnixAddress):
+            with contextlib.suppress(OSError):
+                Path(address.path).unlink()

@@ -1,0 +1,29 @@
+"""What everything that the loop serves needs of the data plane, and all that connections to backends know of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from hotswap.edge.loop.names import Names
+    from hotswap.edge.loop.pipe import Pipe
+    from hotswap.edge.loop.poller import Poller
+
+
+class Surroundings(Protocol):
+    """Shared by all; see `hotswap.edge.dataplane.DataPlane`.
+
+    Attributes:
+        poller: the loop, its clock and its timers.
+        buffer: what is read and passed on in one go passes through here; nobody keeps a view of it.
+        names: the addresses behind the host names of backends.
+        pipe: where bodies pass through the kernel.
+    """
+
+    poller: Poller
+    buffer: memoryview
+    names: Names
+    pipe: Pipe
+
+    def on_crash(self, error: Exception, where: str) -> None:
+        """A defect of ours reached the top of a connection: it is logged and goes no further."""

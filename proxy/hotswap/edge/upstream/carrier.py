@@ -1,0 +1,163 @@
+"""The seam between an exchange and what carries it to a backend: a connection of HTTP/1.1, or one stream of HTTP/2.
+
+`Carrier` is what an exchange knows of the one, `Carried` what the other knows of an exchange.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hotswap.core.errors import ConnectFailed, UpstreamBroken, UpstreamTimedOut
+    from hotswap.core.forwarding import Peer
+    from hotswap.core.messages import Field, RequestHead, ResponseHead
+    from hotswap.edge.loop.stream import Data, Stream
+    from hotswap.edge.upstream.replay import Replay
+
+
+class Carrier(Protocol):
+    """The backend's side of one exchange.
+
+    Attributes:
+        exchange: whom it calls; None when it carries nothing (more).
+        paused: the response waits for the client.
+    """
+
+    exchange: Carried | None
+    paused: bool
+
+    @property
+    def connecting(self) -> bool:
+        """Whether there is no connection yet; `Carried.on_connected` follows, or a failure."""
+
+    @property
+    def fresh(self) -> bool:
+        """Whether its connection had carried nothing before."""
+
+    @property
+    def received(self) -> bool:
+        """Whether a byte of a response has come."""
+
+    @property
+    def backed_up(self) -> bool:
+        """Whether the backend takes no more of the body for now; `Carried.on_upstream_drained` follows."""
+
+    def carry(self, exchange: Carried, head: RequestHead) -> None:
+        """Take an exchange."""
+
+    def send_request(self, exchange: Carried, request_id: bytes, replay: Replay | None) -> int:
+        """Send the head, and what has come of the body.
+
+        Returns:
+            How many bytes were written; 0 when the connection takes nothing.
+        """
+
+    def send_body(self, data: Data) -> None:
+        """Go on with the body."""
+
+    def send_end(self) -> None:
+        """The body is complete."""
+
+    def await_backend(self, seconds: float) -> None:
+        """Give the backend so long to take, or to send, its next byte; 0 is for ever."""
+
+    def pump(self) -> None:
+        """Go on with the response: the client takes more."""
+
+    def release(self, *, reusable: bool) -> None:
+        """The exchange is over, its response whole."""
+
+    def fail(self, error: UpstreamBroken | ConnectFailed | UpstreamTimedOut) -> None:
+        """Give up, and tell the exchange."""
+
+    def close(self) -> None:
+        """Give up; idempotent."""
+
+
+class Answering(Protocol):
+    """Where the parts of a message come from and go to that an exchange has no use for.
+
+    `request_trailers` are the fields that came behind the body of the request, once it is complete.
+    """
+
+    request_trailers: Sequence[Field]
+
+    @property
+    def shut_out(self) -> bool:
+        """Whether the client takes so little of other answers that this one is not to be read.
+
+        `Carrier.pump` follows when it is again.
+        """
+
+    def splice_target(self) -> Stream | None:
+        """The stream that takes the next piece of the body unseen; None while it has to be framed."""
+
+    def send_trailers(self, trailers: Sequence[Field]) -> None:
+        """The fields that came behind the body."""
+
+
+class Carried(Protocol):
+    """An exchange, as the backend's side sees it; see `hotswap.edge.exchange.exchange.Exchange`.
+
+    Attributes:
+        head: of the request.
+        target: what the backend is asked for.
+        peer: who asks.
+        request_done: the whole request has come.
+        retries: how often it was tried again.
+        written: bytes of the request that were written to the present backend.
+        response_timeout: seconds to the first byte of the response.
+        idle_timeout: seconds from one byte to the next.
+    """
+
+    head: RequestHead
+    target: bytes
+    peer: Peer
+    request_done: bool
+    retries: int
+    written: int
+    response_timeout: float
+    idle_timeout: float
+
+    @property
+    def responder(self) -> Answering:
+        """The client's side."""
+
+    @property
+    def downstream_backed_up(self) -> bool:
+        """Whether the response has to wait for the client."""
+
+    def on_connected(self) -> None:
+        """There is a connection: send the request."""
+
+    def on_upstream_drained(self) -> None:
+        """The backend takes more of the body."""
+
+    def on_interim(self, head: ResponseHead) -> None:
+        """An informational response came."""
+
+    def on_response_head(self, head: ResponseHead) -> None:
+        """The response begins."""
+
+    def on_response_body(self, data: Data) -> None:
+        """A piece of the body."""
+
+    def on_response_moved(self, size: int) -> None:
+        """A piece of the body went straight to the client."""
+
+    def on_response(self, head: ResponseHead) -> None:
+        """The whole response came at once."""
+
+    def on_response_end(self) -> None:
+        """The response is whole."""
+
+    def flush(self) -> None:
+        """Send what has been said to the client so far."""
+
+    def on_upstream_failed(self, connection: Carrier, error: ConnectFailed | UpstreamBroken | UpstreamTimedOut) -> None:
+        """The connection to the backend failed and is closed."""
+
+    def on_crash(self, error: Exception) -> None:
+        """Contain a defect of ours to this exchange."""

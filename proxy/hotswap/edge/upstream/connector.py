@@ -1,0 +1,186 @@
+"""Connecting to a backend without waiting for it: what connections of every protocol have in common.
+
+A backend whose name has several addresses is connected to over the first that works: one that fails is left for the
+next at once, one that is slow after `FALLBACK` seconds (in the spirit of RFC 8305), and tried again when the others
+have had their turn.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import socket
+from typing import TYPE_CHECKING, Final
+
+from hotswap.core.errors import ConnectFailed, NothingLeft, UpstreamBroken, UpstreamTimedOut
+from hotswap.edge.loop import descriptors
+from hotswap.edge.loop.poller import READ, READ_WRITE
+from hotswap.edge.loop.stream import Stream
+from hotswap.edge.loop.timers import NEVER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hotswap.edge.loop.endpoint import Endpoint
+    from hotswap.edge.upstream.carrier import Carried
+    from hotswap.edge.upstream.upstream import Upstream
+
+CONNECT_TIMEOUT: Final = 5.0
+FALLBACK: Final = 0.25
+"""Seconds until the next address of a name is tried (RFC 8305 5)."""
+FULL_BACKLOG_PAUSE: Final = 0.005
+"""Seconds until a Unix connect is tried again whose listener's queue was full (EAGAIN, reference: takeover M21)."""
+
+
+class Connector:
+    """A socket on its way to a backend, and its deadline."""
+
+    __slots__ = (
+        "_left",
+        "_patient",
+        "armed",
+        "connecting",
+        "deadline",
+        "endpoint",
+        "give_up_at",
+        "plane",
+        "stream",
+        "upstream",
+    )
+
+    def __init__(self, upstream: Upstream) -> None:
+        """Open a socket; `connect` goes on.
+
+        Raises:
+            ConnectFailed: there is none, or nowhere to connect to.
+        """
+        self.upstream = upstream
+        self.plane = upstream.plane
+        self._left = [(endpoint, False) for endpoint in upstream.endpoints()]
+        self.endpoint: Endpoint
+        self._patient: bool  # it has been given up once: now it has all the time there is
+        self.stream = self._open_next()
+        self.connecting = False
+        self.give_up_at = math.inf
+        self.deadline, self.armed = math.inf, NEVER
+
+    def _open_next(self) -> Stream:
+        while True:
+            self.endpoint, self._patient = self._left.pop(0)
+            try:
+                sock = self.upstream.open_socket(self.endpoint.family)
+            except ConnectFailed as error:
+                if isinstance(error, NothingLeft) or not self._left:
+                    raise
+            else:
+                return Stream(sock, self.plane.poller, self)
+
+    def connect(self) -> None:
+        """Begin to connect.
+
+        Raises:
+            ConnectFailed: it failed at once.
+        """
+        self.give_up_at = self.plane.poller.now + CONNECT_TIMEOUT
+        self._try_to_connect(first=True)
+
+    def _try_to_connect(self, *, first: bool) -> None:
+        poller = self.plane.poller
+        sock = self.stream.sock
+        if self.endpoint.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        code = sock.connect_ex(self.endpoint.address)
+        if code == 0:
+            poller.watch(self.stream.fd, self, READ)
+            self.connecting = False
+            self.stream.readable = False
+            self.upstream.note_connected(self.endpoint)
+        elif code == errno.EINPROGRESS:
+            self.connecting = True
+            poller.watch(self.stream.fd, self, READ_WRITE)
+            patient = self._patient or not self._left
+            poller.timers.set(self, self.give_up_at if patient else min(self.give_up_at, poller.now + FALLBACK))
+        elif code == errno.EAGAIN and poller.now < self.give_up_at:
+            self.connecting = True
+            poller.timers.set(self, poller.now + FULL_BACKLOG_PAUSE)
+        elif self._left and code not in descriptors.OURS:
+            self._try_next(first=first)
+            return
+        else:
+            self.upstream.note_unreachable()
+            kind = NothingLeft if code in descriptors.OURS else ConnectFailed
+            raise kind(f"connect to {self.upstream.backend.address}: {os.strerror(code)}")
+        if not first and not self.connecting:
+            self._connected()
+
+    def _try_next(self, *, first: bool) -> None:
+        self.stream.close()
+        self.stream = self._open_next()
+        self._try_to_connect(first=first)
+
+    def _connected(self) -> None:
+        self.connecting = False
+        self.plane.poller.timers.set(self, math.inf)
+        self.on_connected()
+
+    def _end_connecting(self) -> None:
+        """The socket is ready for the first time: it is connected, or it failed."""
+        stream = self.stream
+        code = stream.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            self._go_elsewhere(os.strerror(code))
+            return
+        self.plane.poller.rewatch(stream.fd, self, READ)
+        self.upstream.note_connected(self.endpoint)
+        self._connected()
+
+    def _go_elsewhere(self, why: str) -> None:
+        """An address failed, or is slow: on to the next, if there is one."""
+        if self._left and self.plane.poller.now < self.give_up_at:
+            try:
+                self._try_next(first=False)
+            except ConnectFailed as error:
+                self.fail(error)
+        else:
+            self.upstream.note_unreachable()
+            self.fail(ConnectFailed(f"connect to {self.upstream.backend.address}: {why}"))
+
+    def _go_on_connecting(self) -> None:
+        """A deadline has passed while connecting."""
+        if self.endpoint.family == socket.AF_UNIX and self.plane.poller.now < self.give_up_at:
+            try:
+                self._try_to_connect(first=False)
+            except ConnectFailed as error:
+                self.fail(error)
+        else:
+            if not self._patient and self._left:
+                self._left.append((self.endpoint, True))
+            self._go_elsewhere("timed out")
+
+    def exchanges(self) -> Iterator[Carried]:
+        """What it carries."""
+        raise NotImplementedError
+
+    def on_connected(self) -> None:
+        """There is a connection."""
+        raise NotImplementedError
+
+    def fail(self, error: UpstreamBroken | ConnectFailed | UpstreamTimedOut) -> None:
+        """Close, and tell who is concerned."""
+        raise NotImplementedError
+
+    def on_ready(self, events: int) -> None:
+        """The socket is ready."""
+        raise NotImplementedError
+
+    def on_deadline(self) -> None:
+        """The backend took too long."""
+        raise NotImplementedError
+
+    def on_drained(self) -> None:
+        """What was kept back has been sent."""
+
+    def on_crash(self, error: Exception) -> None:
+        """Contain a defect of ours."""
+        raise NotImplementedError

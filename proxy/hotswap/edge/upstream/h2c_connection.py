@@ -1,0 +1,399 @@
+"""One connection of HTTP/2, with prior knowledge, to a backend: many exchanges at once, each on a stream of its own.
+
+Requests wait until the backend has said how many streams it allows (its SETTINGS), because what is above that number
+would be refused; those for which there is no room then go to another connection (`H2cUpstream.move`). A backend that
+refuses a stream all the same is believed to have room for those that it has, and for one more with each round of
+responses.
+
+What one turn of the poller has to say for all streams leaves in one write.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from hotswap.core.errors import ConnectFailed, UpstreamBroken, UpstreamTimedOut
+from hotswap.edge.loop.poller import GONE
+from hotswap.edge.loop.stream import BLOCKED
+from hotswap.edge.upstream.connector import Connector
+from hotswap.edge.upstream.h2c_stream import H2cStream
+from hotswap.wire.http2_backend_items import Body, Ended, Item, Leaving, Lost, Opened, Responded, Trailed
+from hotswap.wire.http2_client import Http2ClientSession
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hotswap.core.messages import Field
+    from hotswap.edge.upstream.carrier import Carried
+    from hotswap.edge.upstream.h2c_upstream import H2cUpstream
+
+IDLE: Final = 4.0
+"""Seconds a connection without streams is kept."""
+QUIET: Final = 0.5
+"""Seconds without streams after which the socket is looked at before it is used."""
+READ_BYTES: Final = 64 * 1024
+READS_AT_A_TIME: Final = 4
+SETTINGS_TIMEOUT: Final = 15.0
+"""Seconds from the connection to what the backend says it allows: one that is busy is not to be taken for one that is
+gone, and nothing was sent yet, so that another can have the requests."""
+ANSWERS_BYTES: Final = 64 * 1024
+"""Answers to pings and settings that a backend may leave unread."""
+
+
+class H2cConnection(Connector):
+    """One connection to a backend and its streams."""
+
+    __slots__ = (
+        "_by_id",
+        "_closed",
+        "_dirty",
+        "_idle_since",
+        "_limit",
+        "_retired",
+        "_unsent",
+        "_used",
+        "ready",
+        "session",
+        "streams",
+    )
+
+    upstream: H2cUpstream
+
+    def __init__(self, upstream: H2cUpstream) -> None:
+        super().__init__(upstream)
+        self.session = Http2ClientSession()
+        self.ready = False  # the backend has said what it allows, and allows something
+        self.streams: dict[H2cStream, None] = {}  # in the order in which they came
+        self._limit = math.inf  # streams that it has room for, as what it refused tells
+        self._by_id: dict[int, H2cStream] = {}
+        self._unsent: set[H2cStream] = set()  # whose requests wait for the end of the turn
+        self._dirty = False
+        self._used = False
+        self._retired = False
+        self._closed = False
+        self._idle_since = self.plane.poller.now
+
+    # For the upstream.
+
+    def exchanges(self) -> Iterator[Carried]:
+        """What its streams carry."""
+        for stream in self.streams:
+            if stream.exchange is not None:
+                yield stream.exchange
+
+    def connect(self) -> None:
+        """Begin to connect.
+
+        Raises:
+            ConnectFailed: it failed at once.
+        """
+        super().connect()
+        if not self.connecting:
+            self.on_connected()
+
+    def open_stream(self) -> H2cStream:
+        """A stream for one exchange, which waits with it until the connection is ready."""
+        stream = H2cStream(self, fresh=not self._used)
+        self._used = self._used or self.ready
+        self.streams[stream] = None
+        return stream
+
+    def adopt(self, stream: H2cStream) -> None:
+        """Take a stream that has not begun from a connection that has no room for it."""
+        stream.connection.streams.pop(stream, None)
+        stream.connection = self
+        stream.fresh = not self._used
+        self.streams[stream] = None
+        if self.ready:
+            self._begin_exchange(stream)
+
+    @property
+    def _spent(self) -> bool:
+        """Whether no stream can be begun on it any more."""
+        return self.ready and not self.session.room
+
+    @property
+    def _room(self) -> float:
+        return min(self.session.room, self._limit) if self.ready else self.upstream.allowed
+
+    def takes_more(self, *, careful: bool) -> bool:
+        """Whether another exchange can be carried.
+
+        Args:
+            careful: it must not be sent twice, so a look at an idle socket is worth its price.
+        """
+        if self._closed or self._retired or self.stream.hangup or len(self.streams) >= self._room:
+            return False
+        if self.streams or not self.ready:
+            return True
+        idle = self.plane.poller.now - self._idle_since
+        return not (careful or idle > QUIET) or self.stream.peek_quiet()
+
+    def retire(self) -> bool:
+        """Take no more exchanges; closes when the last has ended.
+
+        Returns:
+            Whether it was closed at once.
+        """
+        self._retired = True
+        if not self.streams and not self._closed:
+            self._leave()
+            return True
+        return False
+
+    # For the streams.
+
+    def begin(self, stream: H2cStream, fields: list[Field], *, end: bool) -> int:
+        """Send the head of a request.
+
+        Returns:
+            The number of its stream.
+
+        Raises:
+            UpstreamBroken: nothing was sent, and nothing can be.
+        """
+        if self._closed or self.stream.broken:
+            raise UpstreamBroken("the connection is closed")
+        stream_id = self.session.send_head(fields, end=end)
+        self._by_id[stream_id] = stream
+        self._unsent.add(stream)
+        self.mark()
+        return stream_id
+
+    def credit(self, stream_id: int, size: int) -> None:
+        """Bytes of a response's body have gone on."""
+        self.session.credit(stream_id, size)
+        self.mark()
+
+    def mark(self) -> None:
+        """There may be something to send, at the end of what is ready now."""
+        if not self._dirty and not self._closed:
+            self._dirty = True
+            self.plane.poller.soon(self, self.flush)
+
+    def flush(self) -> None:
+        """Send what there is to send."""
+        self._dirty = False
+        if self._closed or self.connecting:
+            return
+        out = self.session.take_output()
+        if out:
+            self.stream.write(out)
+        if self.stream.broken:
+            for stream in self._unsent:
+                if stream.exchange is not None:
+                    stream.exchange.written = 0
+            self.fail(UpstreamBroken("the connection takes nothing"))
+            return
+        self._unsent.clear()
+        if not self.stream.unsent:
+            self.session.answered = 0
+        elif self.session.answered > ANSWERS_BYTES:
+            self.fail(UpstreamBroken("the backend asks, and does not read the answers"))
+
+    def forget(self, stream: H2cStream) -> None:
+        """A stream is over."""
+        self.streams.pop(stream, None)
+        self._unsent.discard(stream)
+        if stream.stream_id:
+            self._by_id.pop(stream.stream_id, None)
+            self.session.release(stream.stream_id)
+            self.mark()
+            if stream.ended:
+                self._limit += 1 / self._limit
+        if not self.streams:
+            self._on_empty()
+
+    def _on_empty(self) -> None:
+        """It carries nothing (more)."""
+        if self._closed:
+            self.upstream.connections.discard(self)
+        elif self._retired or self.stream.hangup or not self.upstream.backend.claimable or self._spent:
+            self._leave()
+        elif self.ready:
+            poller = self.plane.poller
+            self._idle_since = poller.now
+            poller.timers.set(self, poller.now + IDLE)
+
+    # Events.
+
+    def on_connected(self) -> None:
+        """There is a connection: greet, and wait for what the backend says of itself."""
+        self.plane.poller.timers.set(self, self.plane.poller.now + SETTINGS_TIMEOUT)
+        self.mark()
+
+    def _on_settings(self) -> None:
+        """The backend has said what it allows, for the first time or anew."""
+        room = self.session.room
+        if room:
+            self.upstream.allowed = room
+        if self.ready or not room:
+            return
+        self.ready = self._used = True
+        self.plane.poller.timers.set(self, math.inf)
+        for number, stream in enumerate(tuple(self.streams)):
+            if number < room:
+                self._begin_exchange(stream)
+            else:
+                self.upstream.move(stream)
+        if not self.streams:
+            self._on_empty()
+
+    def _begin_exchange(self, stream: H2cStream) -> None:
+        exchange = stream.exchange
+        if exchange is not None:
+            try:
+                exchange.on_connected()
+            except Exception as error:  # contained: one exchange
+                stream.on_crash(error)
+
+    def on_ready(self, events: int) -> None:
+        """The socket is ready."""
+        stream = self.stream
+        if events & GONE:
+            stream.hangup = True
+        if self.connecting:
+            self._end_connecting()
+            return
+        stream.readable = True
+        if stream.unsent and stream.flush_kept():
+            self._tell_all()
+        self.pump()
+
+    def _tell_all(self) -> None:
+        for stream in tuple(self.streams):
+            try:
+                stream.on_window()
+            except Exception as error:  # contained: one exchange
+                stream.on_crash(error)
+
+    def pump(self) -> None:
+        """Read what is there. Windows bound it, so a slow client need not stop it."""
+        stream = self.stream
+        buffer = self.plane.buffer[:READ_BYTES]
+        session = self.session
+        for _ in range(READS_AT_A_TIME):
+            if self._closed:
+                return
+            if session.more:
+                items = session.feed()
+            elif not stream.readable:
+                return
+            else:
+                got = stream.read_into(buffer)
+                if got == BLOCKED:
+                    return
+                if got == 0:
+                    self.fail(UpstreamBroken("the backend closed the connection"))
+                    return
+                items = session.feed(buffer[:got])
+            self._take(items)
+            if session.more:
+                break  # very many small frames: others are to have their turn
+        self.plane.poller.soon(self, self.pump)
+
+    def _take(self, items: list[Item]) -> None:
+        touched: dict[H2cStream, None] = {}
+        opened = False
+        for item in items:
+            if isinstance(item, Leaving):
+                self._on_leaving(item.last)
+                continue
+            if isinstance(item, Opened) and not item.stream_id:
+                opened = True
+                continue
+            stream = self._by_id.get(item.stream_id)
+            if stream is None:
+                continue
+            touched[stream] = None
+            try:
+                match item:
+                    case Responded(head=head):
+                        stream.on_head(head)
+                    case Body(data=data):
+                        stream.on_body(data)
+                    case Trailed(fields=fields):
+                        stream.on_trailers(fields)
+                    case Ended():
+                        stream.on_end()
+                    case Opened():
+                        stream.on_window()
+                    case Lost(detail=detail, processed=processed, answered=answered):
+                        if not stream.ended:
+                            if not processed:
+                                self._limit = max(1, len(self.streams) - 1)
+                            stream.received = stream.received or answered
+                            stream.settle()
+                            stream.fail(UpstreamBroken(detail, retry_safe=not processed))
+            except Exception as error:  # contained: one exchange
+                stream.on_crash(error)
+        if opened:
+            self._on_settings()
+            self._tell_all()
+        for stream in touched:
+            try:
+                stream.settle()
+            except Exception as error:  # contained: one exchange
+                stream.on_crash(error)
+        if self.session.error is not None:
+            self.flush()
+            self.fail(UpstreamBroken(self.session.error))
+        else:
+            self.mark()
+
+    def _on_leaving(self, last: int) -> None:
+        """The backend begins with nothing more; what it did not begin with can go elsewhere."""
+        self._retired = True
+        for stream in tuple(self.streams):
+            if not stream.stream_id or stream.stream_id > last:
+                try:
+                    stream.fail(UpstreamBroken("the backend did not begin with the request", retry_safe=True))
+                except Exception as error:  # contained: one exchange
+                    stream.on_crash(error)
+        if not self.streams:
+            self._leave()
+
+    def on_deadline(self) -> None:
+        """Connecting for too long, or idle."""
+        if self.connecting:
+            self._go_on_connecting()
+        elif not self.streams:
+            self._leave()
+        elif not self.ready:
+            self.fail(ConnectFailed(f"connect to {self.upstream.backend.address}: no room said in time"))
+
+    def on_crash(self, error: Exception) -> None:
+        """Contain a defect of ours to this connection."""
+        self.plane.on_crash(error, "upstream")
+        self.fail(UpstreamBroken("internal error"))
+
+    # Ending.
+
+    def fail(self, error: UpstreamBroken | ConnectFailed | UpstreamTimedOut) -> None:
+        """Close; whatever was in flight and is not whole fails."""
+        self.close()
+        for stream in tuple(self.streams):
+            if not stream.ended:
+                try:
+                    stream.fail(error)
+                except Exception as again:  # contained: the others are to hear of it as well
+                    stream.on_crash(again)
+
+    def _leave(self) -> None:
+        """Nobody needs the connection any more."""
+        if not self._closed and not self.connecting and not self.stream.broken:
+            self.session.say_farewell()
+            out = self.session.take_output()
+            if out:
+                self.stream.write(out)
+        self.close()
+
+    def close(self) -> None:
+        """Close; idempotent. A response that is whole here still goes to its client."""
+        self.plane.poller.timers.forget(self)
+        self._closed = True
+        self.session.close()
+        self.stream.close()
+        if not self.streams:
+            self.upstream.connections.discard(self)

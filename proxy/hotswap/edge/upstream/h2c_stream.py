@@ -1,0 +1,302 @@
+"""One exchange on a connection of HTTP/2 to a backend.
+
+Backpressure, both ways. What the backend's windows do not take of a request's body is kept, at most one read of the
+client, and the client is not asked for more meanwhile. What comes of a response while the client takes nothing waits
+here, at most a stream's window, because the window is opened again only by what has gone on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from hotswap.core.errors import ConnectFailed, UpstreamBroken, UpstreamTimedOut
+from hotswap.edge.loop.timers import NEVER
+from hotswap.wire.http2_backend_fields import write_request
+from hotswap.wire.http2_fields import write_trailers
+
+if TYPE_CHECKING:
+    from hotswap.core.messages import Field, RequestHead, ResponseHead
+    from hotswap.edge.loop.stream import Data
+    from hotswap.edge.upstream.carrier import Carried
+    from hotswap.edge.upstream.h2c_connection import H2cConnection
+    from hotswap.edge.upstream.replay import Replay
+
+
+PIECE_BYTES: Final = 64 * 1024
+"""Of what waited for the client, given to it at a time."""
+
+
+class H2cStream:
+    """See the module; a `Carrier`."""
+
+    __slots__ = (
+        "_ended",
+        "_ending",
+        "_held_up",
+        "_inbox",
+        "_kept",
+        "_over",
+        "_responding",
+        "_trailers",
+        "armed",
+        "connection",
+        "deadline",
+        "exchange",
+        "fresh",
+        "paused",
+        "plane",
+        "received",
+        "stream_id",
+    )
+
+    def __init__(self, connection: H2cConnection, *, fresh: bool) -> None:
+        self.connection = connection
+        self.plane = connection.plane
+        self.exchange: Carried | None = None
+        self.fresh = fresh
+        self.received = False
+        self.paused = False
+        self.stream_id = 0
+        self.deadline, self.armed = math.inf, NEVER
+        self._kept: deque[bytes | memoryview] = deque()
+        self._ending = False  # the request ends behind what is kept
+        self._held_up = False  # the exchange was told to wait
+        self._inbox = bytearray()
+        self._trailers: list[Field] | None = None
+        self._responding = False
+        self._ended = False  # the response is whole, here at least
+        self._over = False
+
+    @property
+    def connecting(self) -> bool:
+        """Whether the connection cannot take the request yet."""
+        return not self.connection.ready
+
+    # From the exchange.
+
+    def carry(self, exchange: Carried, head: RequestHead) -> None:
+        """Take an exchange."""
+        self.exchange = exchange
+
+    def send_request(self, exchange: Carried, request_id: bytes, replay: Replay | None) -> int:
+        """Send the head and what has come of the body.
+
+        Returns:
+            How many bytes were written; 0 when the connection takes nothing.
+        """
+        fields = write_request(
+            exchange.head, exchange.peer, target=exchange.target, request_id=request_id, retried=exchange.retries > 0
+        )
+        size = sum(len(name) + len(value) for name, value in fields)
+        bodiless = (
+            exchange.request_done and (replay is None or not replay.size) and not exchange.responder.request_trailers
+        )
+        try:
+            self.stream_id = self.connection.begin(self, fields, end=bodiless)
+        except UpstreamBroken:
+            return 0
+        if not bodiless:
+            if replay is not None:
+                for piece in replay.pieces:
+                    self.send_body(piece)
+                size += replay.size
+            if exchange.request_done:
+                self.send_end()
+        return size
+
+    def send_body(self, data: Data) -> None:
+        """Go on with the body."""
+        if not self._kept:
+            sent = self.connection.session.send_body(self.stream_id, data)
+            self.connection.mark()
+            if sent == len(data):
+                return
+            data = memoryview(data)[sent:]
+        self._kept.append(bytes(data))
+
+    def send_end(self) -> None:
+        """The body is complete."""
+        if self._kept:
+            self._ending = True
+        else:
+            self._send_end()
+
+    def _send_end(self) -> None:
+        exchange = self.exchange
+        trailers = () if exchange is None else write_trailers(exchange.responder.request_trailers)
+        self.connection.session.send_end(self.stream_id, trailers)
+        self.connection.mark()
+
+    @property
+    def backed_up(self) -> bool:
+        """Whether the backend takes no more of the body for now."""
+        if self._kept or self.connection.stream.backed_up:
+            self._held_up = True
+            return True
+        return False
+
+    def await_backend(self, seconds: float) -> None:
+        """Give the backend so long to take, or to send, its next byte; 0 is for ever."""
+        poller = self.plane.poller
+        poller.timers.set(self, poller.now + seconds if seconds else math.inf)
+
+    def pump(self) -> None:
+        """The client takes more: give it what waits."""
+        inbox = self._inbox
+        while inbox and not self.paused:
+            exchange = self.exchange
+            if exchange is None:
+                return
+            data = bytes(memoryview(inbox)[:PIECE_BYTES])
+            del inbox[: len(data)]
+            exchange.on_response_body(data)
+            self.connection.credit(self.stream_id, len(data))
+            if not inbox and self._ended:
+                self._finish()
+                return
+            self.settle()
+
+    def release(self, *, reusable: bool) -> None:
+        """The exchange is over; a request that is not whole is given up."""
+        self.exchange = None
+        self._leave()
+
+    def close(self) -> None:
+        """Give up; idempotent."""
+        self._leave()
+
+    def _leave(self) -> None:
+        self.plane.poller.timers.forget(self)
+        if not self._over:
+            self._over = True
+            self._kept.clear()
+            self._inbox.clear()
+            self.connection.forget(self)
+
+    def fail(self, error: UpstreamBroken | ConnectFailed | UpstreamTimedOut) -> None:
+        """Give up, and tell the exchange."""
+        exchange, self.exchange = self.exchange, None
+        self.close()
+        if exchange is not None:
+            exchange.on_upstream_failed(self, error)
+
+    # From the backend.
+
+    @property
+    def ended(self) -> bool:
+        """Whether the whole response is here, so that the connection is not needed any more."""
+        return self._ended
+
+    def on_head(self, head: ResponseHead) -> None:
+        """A response begins, or an informational one came."""
+        exchange = self.exchange
+        if exchange is None:
+            return
+        self.received = True
+        if head.status < 200:
+            exchange.on_interim(head)
+            return
+        self._responding = True
+        exchange.on_response_head(head)
+        if head.complete:
+            self.on_end()
+
+    def on_body(self, data: bytes) -> None:
+        """A piece of its body; `settle` follows."""
+        if self.paused or self._inbox:
+            self._inbox += data
+        elif self.exchange is not None:
+            self.exchange.on_response_body(data)
+            self.connection.credit(self.stream_id, len(data))
+
+    def on_trailers(self, fields: list[Field]) -> None:
+        """What comes behind the body."""
+        self._trailers = fields
+
+    def on_end(self) -> None:
+        """The response is whole."""
+        if self._ended:
+            return
+        if not self._responding:
+            self.fail(UpstreamBroken("the backend ended the stream before it answered"))
+            return
+        self._ended = True
+        if not self._inbox:
+            self._finish()
+
+    def _finish(self) -> None:
+        exchange = self.exchange
+        if exchange is not None:
+            if self._trailers:
+                exchange.responder.send_trailers(self._trailers)
+            exchange.on_response_end()
+
+    def settle(self) -> None:
+        """What one read brought is through: send it on, and see whether the client takes more."""
+        exchange = self.exchange
+        if exchange is None:
+            return
+        if self._responding:
+            self.await_backend(exchange.idle_timeout)
+        elif exchange.request_done and self.received:
+            self.await_backend(exchange.response_timeout)  # after an interim response
+        exchange.flush()
+        if self.exchange is not None and (exchange.downstream_backed_up or exchange.responder.shut_out):
+            self.paused = True
+
+    def on_window(self) -> None:
+        """The backend takes more, or the socket does."""
+        kept = self._kept
+        session = self.connection.session
+        progress = False
+        while kept:
+            data = kept[0]
+            sent = session.send_body(self.stream_id, data)
+            progress = progress or sent > 0
+            if sent < len(data):
+                kept[0] = memoryview(data)[sent:]
+                break
+            kept.popleft()
+        if progress:
+            self.connection.mark()
+        exchange = self.exchange
+        if kept:
+            if progress and exchange is not None:
+                self.await_backend(exchange.response_timeout)
+            return
+        if self._ending:
+            self._ending = False
+            self._send_end()
+        if self._held_up and exchange is not None and not self.connection.stream.backed_up:
+            self._held_up = False
+            if not exchange.request_done:
+                self.plane.poller.timers.set(self, math.inf)  # now it is the client that is waited for
+            exchange.on_upstream_drained()
+
+    def on_deadline(self) -> None:
+        """The backend took too long."""
+        exchange = self.exchange
+        if exchange is None:
+            return
+        if self._kept or self.connection.stream.unsent:
+            self.fail(UpstreamTimedOut("the backend does not take the request"))
+        elif self.paused or not exchange.request_done:
+            self.await_backend(exchange.idle_timeout)  # the client is slow, not the backend
+        else:
+            self.fail(UpstreamTimedOut("the backend took too long to go on"))
+
+    def on_ready(self, events: int) -> None:
+        """A stream has no socket."""
+
+    def on_crash(self, error: Exception) -> None:
+        """Contain a defect of ours to this exchange."""
+        exchange, self.exchange = self.exchange, None
+        try:
+            if exchange is None:
+                self.plane.on_crash(error, "upstream")
+            else:
+                exchange.on_crash(error)
+        finally:
+            self.close()

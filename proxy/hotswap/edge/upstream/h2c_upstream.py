@@ -1,0 +1,87 @@
+"""The connections of HTTP/2 to one backend: as few as its limit of concurrent streams allows.
+
+A backend that is known to speak it is spoken to with prior knowledge (RFC 9113 3.3); there is no way to ask.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from hotswap.core.errors import ConnectFailed, UpstreamBroken
+from hotswap.edge.upstream.h2c_connection import H2cConnection
+from hotswap.edge.upstream.upstream import Upstream
+
+if TYPE_CHECKING:
+    from hotswap.core.pool import Backend
+    from hotswap.edge.loop.surroundings import Surroundings
+    from hotswap.edge.upstream.h2c_stream import H2cStream
+
+FIRST_STREAMS: Final = 32
+"""Exchanges that wait for one connection, as long as the backend has never said how many it allows."""
+
+
+class H2cUpstream(Upstream):
+    """All connections to one backend that speaks HTTP/2."""
+
+    __slots__ = ("allowed",)
+
+    def __init__(self, plane: Surroundings, backend: Backend) -> None:
+        super().__init__(plane, backend)
+        self.allowed = FIRST_STREAMS  # streams on one connection, as the backend said last
+
+    @property
+    def _open(self) -> tuple[H2cConnection, ...]:
+        return tuple(connection for connection in self.connections if isinstance(connection, H2cConnection))
+
+    def take(self, *, careful: bool) -> H2cStream | None:
+        """A stream on a connection that has room for it."""
+        for connection in self._open:
+            if self.is_left(connection.endpoint):
+                connection.retire()
+            elif connection.takes_more(careful=careful):
+                return connection.open_stream()
+        return None
+
+    def connect(self) -> H2cStream:
+        """A stream on a new connection.
+
+        Raises:
+            ConnectFailed: it failed at once.
+        """
+        return self._new_connection().open_stream()
+
+    def move(self, stream: H2cStream) -> None:
+        """Find another connection for a stream that has not begun, and for which its own has no room."""
+        target = next((connection for connection in self._open if connection.takes_more(careful=False)), None)
+        if target is None:
+            try:
+                target = self._new_connection()
+            except ConnectFailed as error:
+                stream.fail(error)
+                return
+        target.adopt(stream)
+
+    def _new_connection(self) -> H2cConnection:
+        connection = H2cConnection(self)
+        try:
+            connection.connect()
+        except BaseException:
+            connection.close()
+            raise
+        self.connections.add(connection)
+        return connection
+
+    def close_idle(self) -> int:
+        """Close every connection that carries nothing; others close when they have carried their last.
+
+        Returns:
+            How many were closed.
+        """
+        return sum(connection.retire() for connection in self._open)
+
+    def close(self) -> None:
+        """Close everything; exchanges that are inside fail."""
+        for connection in self._open:
+            connection.fail(UpstreamBroken("the backend was removed"))
+            for stream in tuple(connection.streams):
+                stream.fail(UpstreamBroken("the backend was removed"))

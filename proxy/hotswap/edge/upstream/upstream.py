@@ -1,0 +1,164 @@
+"""Connections to backends: made when needed, kept when idle, closed by us and never by surprise.
+
+The proxy owns the closing of idle connections (reference: never-fail rules 1): they are given up after `IDLE` seconds,
+before any common server would, and all at once when a backend is retired. An idle connection that becomes readable is
+dead or confused, and is dropped at that moment; one that is about to carry something that must not be sent twice is
+looked at once more before.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Final
+
+from hotswap.core.address import TcpAddress
+from hotswap.core.errors import ConnectFailed, NothingLeft, UpstreamBroken
+from hotswap.edge.loop import descriptors
+from hotswap.edge.loop.endpoint import endpoint_of
+from hotswap.edge.upstream.upstream_connection import UpstreamConnection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hotswap.core.pool import Backend
+    from hotswap.edge.loop.endpoint import Endpoint
+    from hotswap.edge.loop.names import Name
+    from hotswap.edge.loop.surroundings import Surroundings
+    from hotswap.edge.upstream.carrier import Carried, Carrier
+    from hotswap.edge.upstream.connector import Connector
+
+QUIET: Final = 0.5
+"""Seconds of idleness after which a connection is looked at before it is used, whatever it is to carry."""
+REST: Final = 0.03
+"""Seconds for which nothing is sent on a connection whose last response had no body by its status or method alone.
+
+Some servers send one all the same (gunicorn does for an app that returns one with a 204, or for HEAD), and it may come
+late: it would be taken for the next response. What comes within this time closes the connection and harms nobody.
+"""
+MAX_RESTING: Final = 64
+"""Connections that rest at the same time, above which one more is closed: servers hold a hundred or so."""
+
+
+class Upstream:
+    """All connections to one backend."""
+
+    __slots__ = ("_endpoints", "_name", "backend", "connections", "idle", "plane")
+
+    def __init__(self, plane: Surroundings, backend: Backend) -> None:
+        self.plane = plane
+        self.backend = backend
+        self.idle: list[UpstreamConnection] = []  # those that may rest first, of these the last to rest foremost
+        self.connections: set[Connector] = set()
+        endpoint = endpoint_of(backend.address)
+        self._endpoints = () if endpoint is None else (endpoint,)
+        self._name: Name | None = None
+        if endpoint is None:
+            assert isinstance(backend.address, TcpAddress)  # no other has a name
+            self._name = plane.names.name(backend.address.host, backend.address.port)
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Where to connect to, the best first.
+
+        Raises:
+            AddressUnknown: its name is being looked up for the first time.
+            ConnectFailed: its name has no address.
+        """
+        return self._endpoints if self._name is None else self._name.take()
+
+    def note_connected(self, endpoint: Endpoint) -> None:
+        """A connection came about."""
+        if self._name is not None:
+            self._name.prefer(endpoint)
+
+    def note_unreachable(self) -> None:
+        """None came about, over any of the endpoints."""
+        if self._name is not None:
+            self._name.doubt()
+
+    def is_left(self, endpoint: Endpoint) -> bool:
+        """Whether the backend's name leads elsewhere by now."""
+        return self._name is not None and endpoint not in self._name.endpoints
+
+    def take(self, *, careful: bool) -> Carrier | None:
+        """Take an idle connection that is fit for a request, the most recently used first.
+
+        Args:
+            careful: what it is to carry must not be sent twice, so a look at the socket is worth its price.
+        """
+        idle = self.idle
+        now = self.plane.poller.now
+        while idle:
+            connection = idle.pop()
+            if connection.rests_until > now:
+                idle.append(connection)
+                break  # it rests, and so do all before it
+            stream = connection.stream
+            if not stream.hangup and (not (careful or now - connection.idle_since > QUIET) or stream.peek_quiet()):
+                return connection
+            connection.close()
+        return None
+
+    def rest(self, connection: UpstreamConnection) -> None:
+        """Keep a connection for later than at once."""
+        idle, now = self.idle, connection.idle_since
+        if len(idle) < MAX_RESTING or idle[MAX_RESTING - 1].rests_until <= now:
+            connection.rests_until = now + REST
+            idle.insert(0, connection)
+        else:
+            connection.close()
+
+    def connect(self) -> Carrier:
+        """Begin a new connection; the exchange it is given to hears of its success or failure.
+
+        Raises:
+            ConnectFailed: it failed at once; `NothingLeft` or `AddressUnknown` where the backend has no part in that.
+        """
+        most = self.backend.max_in_flight
+        while most and self.idle and len(self.connections) >= most:
+            self.idle.pop().close()  # who serves so many at a time may have a thread for each connection, and no more
+        connection = UpstreamConnection(self)
+        try:
+            connection.connect()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def open_socket(self, family: int) -> socket.socket:
+        """A socket for a connection to it.
+
+        Raises:
+            ConnectFailed: there is none of this family.
+            NothingLeft: there is no descriptor for it.
+        """
+        try:
+            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        except OSError as error:
+            kind = NothingLeft if error.errno in descriptors.OURS else ConnectFailed
+            raise kind(f"no socket for {self.backend.address}: {error.strerror}") from error
+        if not descriptors.for_upstream(sock.fileno()):
+            sock.close()
+            raise NothingLeft(f"no socket for {self.backend.address}: the last descriptors are kept for the operator")
+        return sock
+
+    def exchanges(self) -> Iterator[Carried]:
+        """What is in flight, tunnels not included."""
+        for connection in self.connections:
+            yield from connection.exchanges()
+
+    def close_idle(self) -> int:
+        """Close every idle connection.
+
+        Returns:
+            How many were closed.
+        """
+        idle, self.idle = self.idle, []
+        for connection in idle:
+            connection.close()
+        return len(idle)
+
+    def close(self) -> None:
+        """Close everything; exchanges that are inside fail."""
+        self.close_idle()
+        for connection in tuple(self.connections):
+            connection.fail(UpstreamBroken("the backend was removed"))

@@ -1,0 +1,374 @@
+"""One connection to a backend: connecting, sending a request, and relaying its response as it comes."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from hotswap.core.errors import ConnectFailed, UpstreamBroken, UpstreamTimedOut
+from hotswap.core.forwarding import write_request
+from hotswap.core.messages import ResponseHead
+from hotswap.edge.loop.pipe import WORTHWHILE
+from hotswap.edge.loop.poller import GONE
+from hotswap.edge.loop.stream import BLOCKED, CRUMBS_BYTES, Stream
+from hotswap.edge.upstream.connector import Connector
+from hotswap.wire.http1 import End
+from hotswap.wire.http1_response import UNTIL_CLOSE, ResponseParser
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hotswap.core.messages import RequestHead
+    from hotswap.edge.loop.stream import Data
+    from hotswap.edge.upstream.carrier import Carried
+    from hotswap.edge.upstream.replay import Replay
+    from hotswap.edge.upstream.upstream import Upstream
+
+IDLE: Final = 4.0
+"""Seconds an idle connection is kept: under the 5 s after which common servers close it themselves."""
+READS_AT_A_TIME: Final = 8
+"""Reads of one connection before the others get their turn: at most 2 MiB."""
+PARSED_BYTES: Final = 64 * 1024
+"""Read at a time of what has to be parsed."""
+
+
+class UpstreamConnection(Connector):
+    """One connection to a backend, carrying one exchange at a time."""
+
+    __slots__ = (
+        "_body_left",
+        "_parser",
+        "_response",
+        "_ruined",
+        "exchange",
+        "fresh",
+        "idle_since",
+        "paused",
+        "received",
+        "rests_until",
+    )
+
+    def __init__(self, upstream: Upstream) -> None:
+        super().__init__(upstream)
+        self.exchange: Carried | None = None
+        self.fresh = True
+        self.received = False
+        self.paused = False  # until the client takes more
+        self.idle_since = self.rests_until = 0.0
+        self._parser = ResponseParser()
+        self._response: ResponseHead | None = None
+        self._body_left = 0
+        self._ruined = False
+
+    # Connecting.
+
+    def connect(self) -> None:
+        """Begin to connect.
+
+        Raises:
+            ConnectFailed: it failed at once.
+        """
+        self.upstream.connections.add(self)
+        super().connect()
+
+    def exchanges(self) -> Iterator[Carried]:
+        """The one it carries, if any."""
+        if self.exchange is not None:
+            yield self.exchange
+
+    def on_connected(self) -> None:
+        """There is a connection, for the exchange that waits for it."""
+        if self.exchange is not None:
+            self.exchange.on_connected()
+
+    # Carrying an exchange.
+
+    def carry(self, exchange: Carried, head: RequestHead) -> None:
+        """Take an exchange."""
+        self.exchange = exchange
+        self.received = False
+        self.paused = False
+        self._response = None
+        self._body_left = 0
+        self._parser.expect(no_body=head.method == b"HEAD")
+
+    @property
+    def backed_up(self) -> bool:
+        """Whether the backend takes no more of the body for now."""
+        return self.stream.backed_up
+
+    def send_request(self, exchange: Carried, request_id: bytes, replay: Replay | None) -> int:
+        """Send the head and what has come of the body, in one go.
+
+        Returns:
+            How many bytes were written; 0 when the connection takes nothing.
+        """
+        head = exchange.head
+        data = write_request(
+            head, exchange.peer, target=exchange.target, request_id=request_id, retried=exchange.retries > 0
+        )
+        size = len(data)
+        stream = self.stream
+        if replay is None:
+            if exchange.request_done and head.chunked:
+                data += b"0\r\n\r\n"
+                size += 5
+            stream.write(data)
+        else:
+            pieces: list[Data] = [data]
+            if head.chunked:
+                for piece in replay.pieces:
+                    pieces += (b"%x\r\n" % len(piece), piece, b"\r\n")
+                if exchange.request_done:
+                    pieces.append(b"0\r\n\r\n")
+            else:
+                pieces += replay.pieces
+            stream.write_all(pieces)
+            size += replay.size
+        return 0 if stream.broken else size
+
+    def send_body(self, data: Data) -> None:
+        """Go on with the body."""
+        assert self.exchange is not None
+        if self.exchange.head.chunked:
+            self.stream.write_all([b"%x\r\n" % len(data), data, b"\r\n"])
+        else:
+            self.stream.write(data)
+
+    def send_end(self) -> None:
+        """The body is complete."""
+        assert self.exchange is not None
+        if self.exchange.head.chunked:
+            self.stream.write(b"0\r\n\r\n")
+
+    def await_backend(self, seconds: float) -> None:
+        """Give the backend so long to take, or to send, its next byte; 0 is for ever."""
+        poller = self.plane.poller
+        poller.timers.set(self, poller.now + seconds if seconds else math.inf)
+
+    def release(self, *, reusable: bool) -> None:
+        """The exchange is over; keep the connection for the next one, or close it."""
+        self.exchange = None
+        stream = self.stream
+        response = self._response
+        if (
+            reusable
+            and response is not None
+            and response.keep_alive
+            and not self._ruined
+            and not stream.hangup
+            and not stream.unsent
+            and self.upstream.backend.claimable
+            # A body that ended exactly where a read ended: what is behind it would be taken for the next response.
+            and (not stream.readable or stream.peek_quiet())
+        ):
+            self.fresh = False
+            poller = self.plane.poller
+            self.idle_since = now = poller.now
+            self.deadline = deadline = now + IDLE
+            if deadline < self.armed[0]:
+                poller.timers.arm(self)
+            if response.body is None and response.complete and response.content_length != 0:
+                self.upstream.rest(self)
+            else:
+                self.upstream.idle.append(self)
+        else:
+            self.close()
+
+    def take_stream(self) -> tuple[Stream, bytes]:
+        """Give the stream and what was read past the response's head to a tunnel."""
+        rest, self._parser.upgraded = self._parser.upgraded or b"", None
+        self.plane.poller.timers.set(self, math.inf)
+        return self.stream, rest
+
+    def close(self) -> None:
+        """Close; idempotent."""
+        self.plane.poller.timers.forget(self)
+        self.stream.close()
+        self.upstream.connections.discard(self)
+
+    def fail(self, error: UpstreamBroken | ConnectFailed | UpstreamTimedOut) -> None:
+        """Close and tell the exchange."""
+        exchange, self.exchange = self.exchange, None
+        self.close()
+        if exchange is not None:
+            exchange.on_upstream_failed(self, error)
+
+    # Events.
+
+    def on_ready(self, events: int) -> None:
+        """The socket is ready."""
+        stream = self.stream
+        if events & GONE:
+            stream.hangup = True
+        if self.connecting:
+            self._end_connecting()
+            return
+        stream.readable = True
+        exchange = self.exchange
+        unsent = stream.unsent
+        if unsent and exchange is not None:
+            if stream.flush_kept():
+                if not exchange.request_done:
+                    self.plane.poller.timers.set(self, math.inf)  # now it is the client that is waited for
+                exchange.on_upstream_drained()
+            elif stream.unsent < unsent:
+                self.await_backend(exchange.response_timeout)
+        if self.exchange is None:
+            if not stream.closed and self in self.upstream.idle:
+                self.upstream.idle.remove(self)
+            self.close()
+            return
+        self.pump()
+
+    def pump(self) -> None:
+        """Read the response as far as it goes and the client takes it."""
+        stream = self.stream
+        for _ in range(READS_AT_A_TIME):
+            exchange = self.exchange
+            if exchange is None or not stream.readable or self.paused:
+                return
+            if exchange.responder.shut_out:
+                self.paused = True
+                return
+            left = self._body_left
+            if left:
+                got = self._read_body(exchange, left)
+                if got == BLOCKED:
+                    return
+            else:
+                data = stream.read(CRUMBS_BYTES if self._parser.crumbs else PARSED_BYTES)
+                if data is None:
+                    return
+                got = len(data)
+                if got:
+                    self.received = True
+                    self._read_items(exchange, data)
+            if not got:
+                self._on_end()
+                return
+            if self.exchange is not None:
+                if exchange.downstream_backed_up:
+                    self.paused = True
+                    return
+                if not self._body_left:
+                    break  # a body in chunks: others are to have their turn
+        self.plane.poller.soon(self, self.pump)
+
+    def _read_body(self, exchange: Carried, left: int) -> int:
+        """Pass on a piece of a body whose end needs no parser; returns as `Stream.read_into`."""
+        plane, stream = self.plane, self.stream
+        target = exchange.responder.splice_target() if stream.splices and left > WORTHWHILE else None
+        if target is not None:
+            got = stream.move(left, target, plane.pipe)
+            if got > 0:
+                exchange.on_response_moved(got)
+        else:
+            buffer = plane.buffer
+            got = stream.read_into(buffer if left >= len(buffer) else buffer[:left])
+            if got > 0:
+                exchange.on_response_body(buffer[:got])
+        if got > 0:
+            poller = plane.poller
+            poller.timers.set(self, poller.now + exchange.idle_timeout)
+            if left != UNTIL_CLOSE:
+                self._body_left = left = left - got
+            if left:
+                exchange.flush()
+            else:
+                exchange.on_response_end()
+        return got
+
+    def _read_items(self, exchange: Carried, data: bytes) -> None:
+        parser = self._parser
+        items = parser.feed(data)
+        if len(items) == 1 and parser.error is None:
+            head = items[0]
+            if type(head) is ResponseHead and head.complete:
+                self._response = head
+                exchange.on_response(head)
+                return
+        ended = False
+        for item in items:
+            if ended or self.exchange is not exchange:
+                # More than the one response that was asked for: nothing on this connection can be believed.
+                self._ruined = True
+                break
+            if isinstance(item, bytes):
+                exchange.on_response_body(item)
+            elif isinstance(item, End):
+                ended = True
+                if item.trailers:
+                    exchange.responder.send_trailers(item.trailers)
+            elif item.status < 200 and item.status != 101:
+                exchange.on_interim(item)
+            else:
+                self._response = item
+                ended = item.complete
+                exchange.on_response_head(item)
+                if item.body is not None:
+                    exchange.on_response_body(item.body)
+        if self.exchange is not exchange:
+            return  # it failed, was cancelled or became a tunnel meanwhile
+        error = parser.error
+        if error is not None:
+            self._ruined = True
+            if not ended:
+                exchange.flush()  # what came before is good, and begins an answer that will visibly break off
+                self.fail(error)
+                return
+        if ended:
+            exchange.on_response_end()
+            return
+        if self._response is not None:
+            self._body_left = parser.detach()
+        if self._response is not None:
+            self.await_backend(exchange.idle_timeout)
+        elif exchange.request_done:
+            self.await_backend(exchange.response_timeout)  # after an interim response
+        exchange.flush()
+
+    def _on_end(self) -> None:
+        """The backend has closed its half."""
+        exchange = self.exchange
+        assert exchange is not None
+        if self._body_left == UNTIL_CLOSE and not self.stream.broken:
+            self._body_left = 0
+            self._ruined = True
+            exchange.on_response_end()
+        elif self.received:
+            self.fail(UpstreamBroken("the backend closed the connection in the middle of its response"))
+        else:
+            self.fail(UpstreamBroken("the backend closed the connection before it answered"))
+
+    def on_deadline(self) -> None:
+        """Idle for too long, or the backend took too long."""
+        if self.connecting:
+            self._go_on_connecting()
+        elif self.exchange is None:
+            if self in self.upstream.idle:
+                self.upstream.idle.remove(self)
+            self.close()
+        elif self.stream.unsent:
+            stalled_at = self.stream.stalled_at(self.exchange.response_timeout)
+            if stalled_at > self.plane.poller.now:
+                self.plane.poller.timers.set(self, stalled_at)  # it takes its time
+                return
+            self.fail(UpstreamTimedOut("the backend does not take the request"))
+        elif self.paused or not self.exchange.request_done:
+            self.await_backend(self.exchange.idle_timeout)  # the client is slow, not the backend
+        else:
+            self.fail(UpstreamTimedOut("the backend took too long to go on"))
+
+    def on_crash(self, error: Exception) -> None:
+        """Contain a defect of ours to this exchange: answered, never tried again."""
+        exchange, self.exchange = self.exchange, None
+        try:
+            if exchange is None:
+                self.plane.on_crash(error, "upstream")
+            else:
+                exchange.on_crash(error)
+        finally:
+            if self in self.upstream.idle:
+                self.upstream.idle.remove(self)
+            self.close()

@@ -1,0 +1,253 @@
+"""Sockets that backends listen on: made by the proxy before the backend is spawned, one for each process.
+
+Theory. With `listen = "fd"` the proxy binds *and listens*, hands the socket to the child, and closes its own
+copy right after the spawn. Connects queue from the first millisecond, and when the backend is gone the kernel
+refuses the next connect at once, because nobody else holds the socket. A socket shared by two generations, or
+kept by the proxy, would let connects hang instead. That socket is a Unix socket where the server can take one
+(it is cheaper than loopback, and only this user can reach it), else one on loopback.
+
+With `listen = "unix"` and `listen = "tcp"` the server binds by itself, so only a name is reserved: a path
+that does not exist yet (some servers refuse to start on an existing path, live or stale), or a port outside
+of the range from which the kernel takes ports for outgoing connections, so that none of those can grab it
+before the server binds it.
+
+Paths are never used twice, and they are the proxy's to remove: a server that removes "its" path when it ends
+would otherwise remove the one of its successor.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import secrets
+import socket
+import stat
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, assert_never
+
+from hotswap.core.address import Address, TcpAddress, UnixAddress
+from hotswap.core.errors import BackendError
+from hotswap.core.strategy import Listen
+
+BACKLOG = 4096
+"""Connects that may queue; a full backlog of a Unix socket answers EAGAIN, which connectors handle badly."""
+
+LOOPBACK = "127.0.0.1"
+
+MAX_PATH_BYTES = 107
+"""The kernel's limit for the path of a Unix socket, without its NUL."""
+
+_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_LOWEST_PORT = 10_000
+_PORT_ATTEMPTS = 100
+
+
+class Transport(StrEnum):
+    """What an inherited listening socket is."""
+
+    UNIX = "unix"
+    TCP = "tcp"
+
+
+@dataclass(slots=True, kw_only=True)
+class BackendSocket:
+    """What one backend listens on.
+
+    Attributes:
+        kind: how the backend is given it.
+        address: where the backend will be reached.
+        socket: the listening socket to hand over; None when the backend binds by itself, and after `close`.
+    """
+
+    kind: Listen
+    address: Address
+    socket: socket.socket | None
+
+    def close(self) -> None:
+        """Close the proxy's copy; what the backend inherited stays open. Twice is harmless."""
+        if self.socket is not None:
+            self.socket.close()
+            self.socket = None
+
+    def remove_path(self) -> None:
+        """Remove the path of a Unix socket, whoever made it; harmless when there is none. Never raises."""
+        remove_path(self.address)
+
+
+def remove_path(address: Address) -> None:
+    """Remove what a server leaves behind of a Unix address: the socket and daphne's lock. Never raises."""
+    if isinstance(address, UnixAddress):
+        for path in (address.path, f"{address.path}.lock"):
+            try:
+                os.unlink(path)
+            except OSError:
+                pass
+
+
+_OURS: Final = re.compile(r"\.gitignore|.*\.sock|proxy\.(pid|lock).*|development-ca\.(pem|key).*")
+
+
+def open_directory(path: Path, *, owner: int | None = None) -> Path:
+    """Make the directory for sockets, or check the one there is: mode 0700 and ours.
+
+    Servers give their sockets any mode they like, so the directory is what keeps others out. One that is open to others
+    is closed to them if nothing but sockets and files of a proxy is in it.
+
+    Args:
+        path: where.
+        owner: a user whose it may be as well; None: nobody's but ours.
+
+    Raises:
+        BackendError: it cannot be made, or is somebody else's.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = path.lstat()
+        if not stat.S_ISDIR(found.st_mode):
+            raise BackendError(f"{path} is not a directory")
+        if found.st_uid not in (os.geteuid(), owner):
+            raise BackendError(f"{path} belongs to user {found.st_uid}, not to {os.geteuid()}")
+        if stat.S_IMODE(found.st_mode) != 0o700:
+            foreign = [entry.name for entry in path.iterdir() if not _OURS.fullmatch(entry.name)]
+            if foreign:
+                raise BackendError(f"{path} is open to others and has things of theirs in it, such as {min(foreign)}")
+            path.chmod(0o700)
+    except OSError as error:
+        raise BackendError(f"no directory for sockets at {path}: {error.strerror}") from error
+    return path
+
+
+def sweep_directory(path: Path) -> int:
+    """Remove sockets in the directory that nobody listens on, as a killed proxy leaves them behind.
+
+    Sockets of living processes stay, so this is safe while another proxy or an adopted backend uses the
+    directory.
+
+    Returns:
+        How many were removed.
+    """
+    removed = 0
+    for entry in path.glob("*.sock"):
+        if entry.is_socket() and not _answers(entry):
+            entry.unlink(missing_ok=True)
+            removed += 1
+    return removed
+
+
+def _answers(path: Path) -> bool:
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(socket.AF_UNIX, kind | socket.SOCK_NONBLOCK) as caller:
+            try:
+                caller.connect(str(path))
+            except (ConnectionRefusedError, FileNotFoundError):
+                return False
+            except OSError:
+                # EPROTOTYPE: a socket of the other kind. EAGAIN: its backlog is full, so somebody holds it.
+                continue
+            return True
+    return True
+
+
+def reserve_path(directory: Path, name: str, *, suffix: str = ".sock") -> str:
+    """Give a path in the directory that was never used before and does not exist.
+
+    Args:
+        name: what a person recognises it by, such as "web-0-3".
+
+    Raises:
+        BackendError: the path would be longer than the kernel takes.
+    """
+    recognisable = re.sub(r"[^A-Za-z0-9_-]", "-", name)[:40]
+    path = str(directory / f"{recognisable}-{secrets.token_hex(4)}{suffix}")
+    if len(os.fsencode(path)) > MAX_PATH_BYTES:
+        raise BackendError(
+            f"the socket path {path} is longer than {MAX_PATH_BYTES} bytes; set a shorter proxy.state_dir"
+        )
+    return path
+
+
+def open_backend_socket(
+    kind: Listen, *, directory: Path, name: str, transport: Transport = Transport.UNIX
+) -> BackendSocket:
+    """Make what one backend will listen on.
+
+    Args:
+        kind: how the backend is given it.
+        directory: where Unix sockets go, from `open_directory`.
+        name: part of a Unix socket's file name, such as "web-0-3".
+        transport: what an inherited socket is; matters for `Listen.FD` only.
+
+    Raises:
+        BackendError: the path is too long, or the system has no socket or port left.
+    """
+    try:
+        match kind:
+            case Listen.FD:
+                if transport is Transport.TCP:
+                    return _listen_on_loopback()
+                return _listen_on_path(reserve_path(directory, name))
+            case Listen.UNIX:
+                return BackendSocket(kind=kind, address=UnixAddress(reserve_path(directory, name)), socket=None)
+            case Listen.TCP:
+                return BackendSocket(kind=kind, address=TcpAddress(LOOPBACK, reserve_port()), socket=None)
+            case _:
+                assert_never(kind)
+    except OSError as error:
+        raise BackendError(f"no socket for backend {name}: {error.strerror}") from error
+
+
+def _listen_on_path(path: str) -> BackendSocket:
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listening.bind(path)
+        listening.listen(BACKLOG)
+    except BaseException:
+        listening.close()
+        raise
+    return BackendSocket(kind=Listen.FD, address=UnixAddress(path), socket=listening)
+
+
+def _listen_on_loopback() -> BackendSocket:
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listening.bind((LOOPBACK, 0))
+        listening.listen(BACKLOG)
+        port: int = listening.getsockname()[1]
+    except BaseException:
+        listening.close()
+        raise
+    return BackendSocket(kind=Listen.FD, address=TcpAddress(LOOPBACK, port), socket=listening)
+
+
+def reserve_port() -> int:
+    """Give a port of loopback that is free now and that the kernel gives to no outgoing connection.
+
+    Raises:
+        OSError: no port is free.
+    """
+    try:
+        lowest_ephemeral = int(_PORT_RANGE.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        lowest_ephemeral = 32768
+    for _ in range(_PORT_ATTEMPTS if lowest_ephemeral > _LOWEST_PORT else 0):
+        port = random.randrange(_LOWEST_PORT, lowest_ephemeral)
+        if _is_free(port):
+            return port
+    # The machine gives nearly every port to outgoing connections, so the kernel's choice is as good as any.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as attempt:
+        attempt.bind((LOOPBACK, 0))
+        chosen: int = attempt.getsockname()[1]
+        return chosen
+
+
+def _is_free(port: int) -> bool:
+    # Without SO_REUSEADDR, so that a listener on any address of this port counts as taken.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as attempt:
+        try:
+            attempt.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True

@@ -1,0 +1,362 @@
+"""One HTTP/2 connection to a backend (RFC 9113), the client's side, without I/O: bytes in, items out.
+
+Who does what, as for clients (`hotswap.wire.http2`). h2 keeps the connection: the preface, settings, pings. Frames of
+streams are read here, each against the rules of its stream, because what h2 does about a response that is malformed is
+to end the connection, and with it every other exchange that it carries: a stream error is the reset of one stream
+(RFC 9113 5.4.2, 8.1.1) and comes out as `Lost`. GOAWAY is read here, because h2 takes it for the end of the connection,
+while streams up to the one it names go on (6.8). And windows are opened here: the connection's at once, so that a
+stream whose client is slow does not stop the others, and a stream's only by what has gone on, which bounds what may
+wait for one client.
+
+Small frames cost their readers little: a stream's pieces of one read come out as one `Body`, and of very many frames
+only so many are read at a time (`more`).
+
+A backend that breaks a rule of the connection is left: `error` says why, and nothing more can be fed.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from h2.errors import ErrorCodes
+from h2.events import RemoteSettingsChanged
+from h2.exceptions import ProtocolError
+from hpack.exceptions import HPACKError, OversizedHeaderListError
+
+from hotswap.core.errors import UpstreamBroken
+from hotswap.core.messages import MAX_INTERIMS, Field
+from hotswap.wire import http2_frames as frames
+from hotswap.wire.field_compression import list_size
+from hotswap.wire.http2_backend_fields import read_response, read_trailers
+from hotswap.wire.http2_backend_items import Body, Ended, Item, Leaving, Lost, Opened, Responded, Trailed
+from hotswap.wire.http2_client_writer import CONNECTION_WINDOW, LIST_BYTES, OVERSIZE, Data, Http2ClientWriter, Stream
+
+EFFORT: Final = 512
+"""What is read before others get their turn: so many small frames of bodies, or what is as much work as they are."""
+PASSED_EFFORT: Final = 9
+SETTINGS_BYTES: Final = 84
+HEAD_EFFORT: Final = 6
+HEAD_BYTES: Final = 64
+"""A frame that h2 reads, so many bytes of settings, a head, and so many bytes of one, as against such a frame."""
+
+
+class Http2ClientSession(Http2ClientWriter):
+    """See the module.
+
+    Attributes:
+        settled: the backend has shown that it speaks HTTP/2, and said what it allows.
+        more: not all that was fed has been read; `feed` goes on, with or without something new.
+        answered: bytes of answers to pings and settings that were put out; whoever sends them sets it back.
+    """
+
+    __slots__ = (
+        "_block",
+        "_block_ended",
+        "_block_stream",
+        "_effort",
+        "_gathering",
+        "_inbound",
+        "_items",
+        "_rest",
+        "_unopened",
+        "answered",
+        "more",
+        "settled",
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._items: list[Item] = []
+        self._gathering: list[tuple[int, Stream]] = []  # streams that have pieces
+        self._inbound = CONNECTION_WINDOW
+        self._unopened = 0  # bytes of the connection's window that came and were not told yet
+        self._rest = b""
+        self._block: bytearray | None = None
+        self._block_stream = 0
+        self._block_ended = False
+        self._effort = 0  # what is left of it for this reading
+        self.settled = False
+        self.more = False
+        self.answered = 0
+
+    def feed(self, data: Data = b"") -> list[Item]:
+        """Read what the backend sent next."""
+        items = self._items = []
+        buffer = self._rest + bytes(data) if self._rest else bytes(data)
+        place, end = 0, len(buffer)
+        self._effort = EFFORT
+        stream_id = 0
+        unpack = frames.HEADER.unpack_from
+        try:
+            while self._effort > 0 and self.error is None and end - place >= frames.HEADER_BYTES:
+                high, low, kind, flags, stream_id = unpack(buffer, place)
+                length = high << 8 | low
+                if length > frames.MAX_FRAME or (not self.settled and kind != frames.SETTINGS):
+                    self._fail(ErrorCodes.PROTOCOL_ERROR, "what the backend speaks is not HTTP/2")
+                    break
+                start = place + frames.HEADER_BYTES
+                if end - start < length:
+                    break
+                stream_id &= frames.MAX_STREAM
+                self._read_frame(kind, flags, stream_id, buffer, start, start + length)
+                place = start + length
+                self._effort -= 1
+        except ProtocolError as error:
+            self._machine.clear_outbound_data_buffer()
+            self._fail(error.error_code, type(error).__name__)
+        self._rest = buffer[place:] if place < end else b""
+        self.more = self._effort <= 0 and len(self._rest) >= frames.HEADER_BYTES and self.error is None
+        self._put_out_bodies()
+        if self.error is not None and stream_id in self._streams:
+            items.append(Lost(stream_id, self.error, answered=True))
+        elif self._unopened >= CONNECTION_WINDOW // 2:
+            self._out.append(frames.write_window_update(0, self._unopened))
+            self._inbound += self._unopened
+            self._unopened = 0
+        return items
+
+    def _put_out_bodies(self) -> None:
+        for stream_id, stream in self._gathering:
+            if stream.pieces:
+                self._items[stream.place] = Body(stream_id, b"".join(stream.pieces))
+                stream.pieces = []
+        self._gathering.clear()
+
+    def _read_frame(self, kind: int, flags: int, stream_id: int, buffer: bytes, start: int, end: int) -> None:
+        length = end - start
+        if self._block is not None and (kind != frames.CONTINUATION or stream_id != self._block_stream):
+            self._fail(ErrorCodes.PROTOCOL_ERROR, "a frame inside of a head")
+        elif kind == frames.DATA:
+            self._on_data(flags, stream_id, buffer, start, end)
+        elif kind == frames.HEADERS:
+            self._on_headers(flags, stream_id, buffer[start:end])
+        elif kind == frames.CONTINUATION:
+            self._on_continuation(flags, buffer[start:end])
+        elif kind == frames.WINDOW_UPDATE:
+            self._on_window_update(stream_id, buffer[start:end])
+        elif kind == frames.RST_STREAM:
+            self._on_reset(stream_id, buffer[start:end])
+        elif kind == frames.SETTINGS:
+            self._on_settings(flags, stream_id, buffer[start:end])
+        elif kind == frames.PING:
+            self._pass_on(buffer[start - frames.HEADER_BYTES : end])
+        elif kind == frames.GOAWAY:
+            if stream_id or length < 8:
+                self._fail(ErrorCodes.PROTOCOL_ERROR, "GOAWAY is malformed")
+                return
+            self.leaving = True
+            self._items.append(Leaving(int.from_bytes(buffer[start : start + 4], "big") & frames.MAX_STREAM))
+        elif kind == frames.PUSH_PROMISE:
+            self._fail(ErrorCodes.PROTOCOL_ERROR, "a push that was not allowed")
+        # What is left is PRIORITY, which binds nobody, and what nobody knows (RFC 9113 5.5).
+
+    def _pass_on(self, frame: bytes) -> None:
+        """Have h2 read a frame of the connection, and tell what came of it."""
+        self._effort -= PASSED_EFFORT
+        machine = self._machine
+        changed = any(isinstance(event, RemoteSettingsChanged) for event in machine.receive_data(frame))
+        said = machine.data_to_send()
+        if said:
+            self._out.append(said)
+            self.answered += len(said)
+        if changed:
+            self._items.append(Opened(0))
+
+    def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
+        if not self.settled and flags & frames.ACK:
+            self._fail(ErrorCodes.PROTOCOL_ERROR, "the first frame is not SETTINGS")
+            return
+        if flags & frames.ACK and payload:
+            self._fail(ErrorCodes.FRAME_SIZE_ERROR, "an acknowledgement says nothing else")
+            return
+        self._effort -= len(payload) // SETTINGS_BYTES
+        self._pass_on(frames.write_frame(frames.SETTINGS, flags, stream_id, frames.known_settings(payload)))
+        self.settled = True
+
+    def _on_window_update(self, stream_id: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            self._fail(ErrorCodes.FRAME_SIZE_ERROR, "WINDOW_UPDATE has four bytes")
+            return
+        increment = int.from_bytes(payload, "big") & 0x7FFFFFFF
+        if not stream_id:
+            machine = self._machine
+            machine.outbound_flow_control_window += increment
+            if not increment:
+                self._fail(ErrorCodes.PROTOCOL_ERROR, "a window opens by nothing")
+            elif machine.outbound_flow_control_window > frames.MAX_WINDOW:
+                self._fail(ErrorCodes.FLOW_CONTROL_ERROR, "the connection's window is too large")
+            else:
+                self._items.append(Opened(0))
+            return
+        stream = self._stream_of(stream_id)
+        if stream is None:
+            return
+        stream.outbound_flow_control_window += increment
+        if not increment:
+            self._break_stream(stream_id, ErrorCodes.PROTOCOL_ERROR, "a window opens by nothing")
+        elif stream.outbound_flow_control_window > frames.MAX_WINDOW:
+            self._break_stream(stream_id, ErrorCodes.FLOW_CONTROL_ERROR, "the window is too large")
+        else:
+            self._items.append(Opened(stream_id))
+
+    def _on_reset(self, stream_id: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            self._fail(ErrorCodes.FRAME_SIZE_ERROR, "RST_STREAM has four bytes")
+        elif self._stream_of(stream_id) is not None:
+            self._drop(stream_id)
+            code = int.from_bytes(payload, "big")
+            name = ErrorCodes(code).name if code <= ErrorCodes.HTTP_1_1_REQUIRED else str(code)
+            refused = code == ErrorCodes.REFUSED_STREAM
+            self._items.append(Lost(stream_id, f"the backend reset the stream ({name})", processed=not refused))
+
+    def _stream_of(self, stream_id: int) -> Stream | None:
+        """The stream of a frame.
+
+        What comes for one that has ended was perhaps under way, and concerns nobody else; one that never was is an
+        error of the connection.
+        """
+        stream = self._streams.get(stream_id)
+        if stream is None and (stream_id % 2 == 0 or stream_id > self._last_stream):
+            self._fail(ErrorCodes.PROTOCOL_ERROR, "a frame on a stream that never was")
+        return stream
+
+    def _on_data(self, flags: int, stream_id: int, buffer: bytes, start: int, end: int) -> None:
+        length = end - start
+        stream = self._streams.get(stream_id) or self._stream_of(stream_id)
+        self._inbound -= length
+        self._unopened += length
+        if self._inbound < 0:
+            self._fail(ErrorCodes.FLOW_CONTROL_ERROR, "more than the connection's window")
+        if self.error is not None or stream is None:
+            return
+        if flags & frames.PADDED:
+            padding = buffer[start] if length else 0
+            if padding >= length:
+                self._fail(ErrorCodes.PROTOCOL_ERROR, "more padding than frame")
+                return
+            start, end = start + 1, end - padding
+        size = end - start
+        stream.inbound -= length
+        if stream.inbound < 0:
+            self._break_stream(stream_id, ErrorCodes.FLOW_CONTROL_ERROR, "more than the stream's window")
+            return
+        if length > size:
+            self.credit(stream_id, length - size)
+        ended = flags & frames.END_STREAM
+        if stream.remote_ended:
+            self._break_stream(stream_id, ErrorCodes.STREAM_CLOSED, "more after the end of the response")
+            return
+        if not stream.responded:
+            self._break_stream(stream_id, ErrorCodes.PROTOCOL_ERROR, "a body before the response")
+            return
+        left = stream.left
+        if left is not None:
+            left = stream.left = left - size
+            if left < 0 or (ended and left):
+                detail = "a body where there is none" if stream.bodiless else "the body is not as long as announced"
+                self._break_stream(stream_id, ErrorCodes.PROTOCOL_ERROR, detail)
+                return
+        if size:
+            if not stream.pieces:
+                stream.place = len(self._items)
+                self._items.append(Opened(stream_id))  # keeps the place of what `_put_out_bodies` makes of the pieces
+                self._gathering.append((stream_id, stream))
+            stream.pieces.append(buffer[start:end])
+        if ended:
+            self._end_remote(stream_id, stream)
+
+    def _on_headers(self, flags: int, stream_id: int, payload: bytes) -> None:
+        if flags & (frames.PADDED | frames.PRIORITIZED):
+            padding = payload[0] if flags & frames.PADDED and payload else 0
+            start = bool(flags & frames.PADDED) + 5 * bool(flags & frames.PRIORITIZED)
+            if len(payload) < start + padding:
+                self._fail(ErrorCodes.PROTOCOL_ERROR, "HEADERS are too short")
+                return
+            payload = payload[start : len(payload) - padding]
+        ended = bool(flags & frames.END_STREAM)
+        if flags & frames.END_HEADERS:
+            self._on_block(stream_id, payload, ended=ended)
+            return
+        self._block = bytearray(payload)
+        self._block_stream = stream_id
+        self._block_ended = ended
+
+    def _on_continuation(self, flags: int, payload: bytes) -> None:
+        block = self._block
+        if block is None:
+            self._fail(ErrorCodes.PROTOCOL_ERROR, "CONTINUATION of nothing")
+            return
+        block += payload
+        if len(block) > OVERSIZE * LIST_BYTES:
+            self._fail(ErrorCodes.ENHANCE_YOUR_CALM, "the head is too large")
+        elif flags & frames.END_HEADERS:
+            self._block = None
+            self._on_block(self._block_stream, bytes(block), ended=self._block_ended)
+
+    def _on_block(self, stream_id: int, block: bytes, *, ended: bool) -> None:
+        """A whole field block; it is decoded whatever becomes of it, because later ones build on it."""
+        self._effort -= HEAD_EFFORT + len(block) // HEAD_BYTES
+        try:
+            fields = self._decoder.read(block)
+        except OversizedHeaderListError:
+            self._fail(ErrorCodes.ENHANCE_YOUR_CALM, "the fields are too large together")
+            return
+        except (HPACKError, IndexError) as error:
+            self._fail(ErrorCodes.COMPRESSION_ERROR, f"unreadable fields ({type(error).__name__})")
+            return
+        stream = self._stream_of(stream_id)
+        if stream is None:
+            return
+        if stream.remote_ended:
+            self._break_stream(stream_id, ErrorCodes.STREAM_CLOSED, "more after the end of the response")
+            return
+        try:
+            if list_size(fields) > LIST_BYTES:
+                raise UpstreamBroken("the fields are too large together")
+            if stream.responded:
+                self._on_trailers(stream_id, stream, fields, ended=ended)
+            else:
+                self._on_response(stream_id, stream, fields, ended=ended)
+        except UpstreamBroken as error:
+            self._break_stream(stream_id, ErrorCodes.PROTOCOL_ERROR, error.detail)
+
+    def _on_trailers(self, stream_id: int, stream: Stream, fields: list[Field], *, ended: bool) -> None:
+        if not ended:
+            raise UpstreamBroken("trailers that do not end the stream")
+        if stream.left:
+            raise UpstreamBroken("the body is not as long as announced")
+        self._items.append(Trailed(stream_id, read_trailers(fields)))
+        self._end_remote(stream_id, stream)
+
+    def _on_response(self, stream_id: int, stream: Stream, fields: list[Field], *, ended: bool) -> None:
+        head = read_response(fields, ended=ended, bodiless=stream.bodiless)
+        if head.status < 200:
+            stream.interims += 1
+            if stream.interims > MAX_INTERIMS:
+                raise UpstreamBroken("too many informational responses")
+        else:
+            stream.responded = True
+            stream.bodiless = stream.bodiless or head.status in (204, 304)
+            stream.left = 0 if stream.bodiless else head.content_length
+        self._items.append(Responded(stream_id, head))
+        if ended:
+            self._end_remote(stream_id, stream)
+
+    def _end_remote(self, stream_id: int, stream: Stream) -> None:
+        stream.remote_ended = True
+        self._items.append(Ended(stream_id))
+        if stream.local_ended:
+            self._drop(stream_id)
+
+    def _break_stream(self, stream_id: int, code: int, detail: str) -> None:
+        """A stream error: the exchange fails, and what came of its response in this read is not believed either."""
+        stream = self._streams[stream_id]
+        ended = stream.remote_ended
+        stream.pieces = []
+        self.reset(stream_id, code)
+        if not ended:
+            # In place, because the places of other streams' bodies are kept.
+            for place, item in enumerate(self._items):
+                if item.stream_id == stream_id:
+                    self._items[place] = Opened(stream_id)
+            self._items.append(Lost(stream_id, detail, answered=True))

@@ -1,0 +1,312 @@
+"""What is said on one HTTP/2 connection: heads, bodies within the client's windows, credit, resets, and goodbyes.
+
+This is the half of a session that `hotswap.wire.http2_heads` and `hotswap.wire.http2` build on: it keeps the streams.
+
+A stream counts against the limit of concurrent ones from its first frame until `release`, whoever reset it: a client
+that makes us reset streams gains no more work than any other (CVE-2025-8671).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.settings import SettingCodes, Settings
+from h2.windows import WindowManager
+
+from hotswap.core.messages import Field
+from hotswap.wire import http2_frames as frames
+from hotswap.wire.field_compression import FieldDecoder, FieldEncoder
+from hotswap.wire.http2_budget import Budget, Cost
+
+MAX_STREAMS: Final = 100
+STREAM_WINDOW: Final = 64 * 1024 - 1
+CONNECTION_WINDOW: Final = 1024 * 1024
+"""What a client may send before it is told to go on (D14)."""
+GROWTH: Final = 192 * 1024
+GROWING_STREAMS: Final = 4
+"""A body that has been flowing gets so much more window, as long as not more streams of the connection have it: 64 KiB
+are too little for an upload from far away, and too much to be given to every stream."""
+REMEMBERED: Final = 256
+"""Streams that we reset and for which frames may still be under way."""
+DATA_BYTES: Final = frames.MAX_FRAME - frames.HEADER_BYTES
+"""Of a body in one frame, so that a frame fills one record of TLS."""
+CRUMB_BYTES: Final = 64
+"""Who takes a body in smaller pieces than this is no better for it: nothing is given back for them (CVE-2019-9511)."""
+DRAIN_PING: Final = b"draining"
+
+Data = bytes | bytearray | memoryview
+
+
+OVERSIZE: Final = 2
+"""So many times as large as allowed a head is still read, since later ones build on it, and answered 431; a larger one
+is the end of its connection."""
+
+
+class Stream:
+    """A stream that is open in at least one direction.
+
+    `outbound_flow_control_window` is named as h2 names it, which adjusts it when the client's settings change.
+    """
+
+    __slots__ = (
+        "grown",
+        "inbound",
+        "last",
+        "left",
+        "local_ended",
+        "max_outbound_frame_size",
+        "outbound_flow_control_window",
+        "reading",
+        "remote_ended",
+        "stream_id",
+    )
+
+    def __init__(self, stream_id: int, window: int) -> None:
+        self.stream_id = stream_id
+        self.outbound_flow_control_window = window
+        self.max_outbound_frame_size = frames.MAX_FRAME
+        self.inbound: WindowManager | None = None  # made with the first DATA
+        self.grown = False
+        self.left: int | None = None  # of a body of known length
+        self.last: bytes | None = None  # its last piece, when the end of the stream did not come with it
+        self.reading = 0  # the number of the one that brought its head
+        self.remote_ended = False
+        self.local_ended = False
+
+
+class Http2Writer:
+    """See the module.
+
+    Args:
+        header_bytes: limit on the fields of one request, which the client is told.
+        now: the time, in seconds of any beginning.
+    """
+
+    __slots__ = (
+        "_busy",
+        "_decoder",
+        "_encoder",
+        "_grown",
+        "_last_taken",
+        "_machine",
+        "_out",
+        "_reset",
+        "_streams",
+        "budget",
+        "error",
+        "late",
+        "output_bytes",
+    )
+
+    def __init__(self, *, header_bytes: int, now: float) -> None:
+        machine = H2Connection(H2Configuration(client_side=False, header_encoding=None))
+        machine.local_settings = Settings(
+            client=False,
+            initial_values={
+                SettingCodes.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
+                SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
+                SettingCodes.MAX_HEADER_LIST_SIZE: header_bytes,
+                SettingCodes.ENABLE_CONNECT_PROTOCOL: 1,
+            },
+        )
+        self._encoder = FieldEncoder()
+        self._decoder = FieldDecoder(OVERSIZE * header_bytes)
+        machine.encoder = self._encoder  # type: ignore[assignment]  # h2 sets its table size and nothing else
+        machine.decoder = self._decoder
+        machine.initiate_connection()
+        self._machine = machine
+        # h2 adjusts the windows of what is in its `streams` when the client's settings change.
+        self._streams: dict[int, Stream] = machine.streams  # type: ignore[assignment]
+        self._busy: set[int] = set()
+        self._reset: OrderedDict[int, None] = OrderedDict()
+        self._out: list[Data] = [
+            machine.data_to_send(),
+            frames.write_window_update(0, CONNECTION_WINDOW - frames.FIRST_WINDOW),
+        ]
+        self.late: list[bytes] = []  # what must not leave together with that
+        self._grown = 0
+        self._last_taken = frames.MAX_STREAM  # streams above are not taken any more
+        self.budget = Budget(now)
+        self.error: str | None = None
+        self.output_bytes = 0  # of bodies that wait to be taken
+
+    def take_output(self) -> list[Data]:
+        """What is to be sent."""
+        out, self._out = self._out, []
+        self.output_bytes = 0
+        return out
+
+    def take_late(self) -> bytes:
+        """What is to be sent behind the output, in a write of its own: resets of streams that are answered.
+
+        A client that reads its answer and the reset at once may take the answer for lost (curl 7.88).
+        """
+        late, self.late = self.late, []
+        return b"".join(late)
+
+    @property
+    def has_output(self) -> bool:
+        """Whether there is something to send."""
+        return bool(self._out or self.late)
+
+    @property
+    def busy(self) -> int:
+        """Streams that were begun and not released."""
+        return len(self._busy)
+
+    @property
+    def window(self) -> int:
+        """How much the client takes on all streams together."""
+        return self._machine.outbound_flow_control_window
+
+    def is_open(self, stream_id: int) -> bool:
+        """Whether something can still be said on a stream."""
+        stream = self._streams.get(stream_id)
+        return stream is not None and not stream.local_ended
+
+    def send_head(self, stream_id: int, fields: list[Field], *, end: bool = False) -> None:
+        """Send a head, an interim head, or trailers."""
+        stream = self._streams.get(stream_id)
+        if stream is None or stream.local_ended:
+            return
+        self._out.append(frames.write_headers(stream_id, self._encoder.write(fields), end=end))
+        if end:
+            self._end_local(stream)
+
+    def send_body(self, stream_id: int, data: Data, *, end: bool = False) -> int:
+        """Send of a body what the windows allow.
+
+        Args:
+            stream_id: the stream.
+            data: copied as far as it goes.
+            end: the body ends with it, if all of it goes.
+
+        Returns:
+            How many bytes went.
+        """
+        stream = self._streams.get(stream_id)
+        if stream is None or stream.local_ended:
+            return len(data)
+        machine = self._machine
+        size = len(data)
+        if not size:
+            if end:
+                self._out.append(frames.write_data_header(stream_id, 0, end=True))
+                self._end_local(stream)
+            return 0
+        room = min(size, stream.outbound_flow_control_window, machine.outbound_flow_control_window)
+        gain = Cost.DATA_SENT * (1 + room // DATA_BYTES)
+        if room < size:
+            end = False
+            if room <= 0:
+                return 0
+            if room < CRUMB_BYTES:
+                gain = 0  # the client has opened its window by so little
+        out = self._out
+        if room == size <= DATA_BYTES:
+            out.append(b"".join((frames.write_data_header(stream_id, size, end=end), data)))
+        else:
+            view = memoryview(data)
+            for place in range(0, room, DATA_BYTES):
+                piece = view[place : min(place + DATA_BYTES, room)]
+                header = frames.write_data_header(stream_id, len(piece), end=end and place + len(piece) == room)
+                out.append(b"".join((header, piece)))
+        self.output_bytes += room
+        stream.outbound_flow_control_window -= room
+        machine.outbound_flow_control_window -= room
+        self.budget.take(gain)
+        if end:
+            self._end_local(stream)
+        return room
+
+    def _end_local(self, stream: Stream) -> None:
+        stream.local_ended = True
+        self.budget.take(Cost.EXCHANGE)
+        if stream.remote_ended:
+            self._drop(stream.stream_id)
+
+    def credit(self, stream_id: int, size: int) -> None:
+        """Bytes of a request's body have gone on: the client may send as many more."""
+        stream = self._streams.get(stream_id)
+        if stream is None or stream.inbound is None or stream.remote_ended:
+            return
+        window = stream.inbound
+        increment = window.process_bytes(size) or 0
+        if increment and not stream.grown and self._grown < GROWING_STREAMS:
+            stream.grown = True
+            self._grown += 1
+            window.window_opened(GROWTH)
+            increment += GROWTH
+        if increment:
+            self._out.append(frames.write_window_update(stream_id, increment))
+
+    def room(self, stream_id: int) -> int:
+        """How much of a body the client takes on a stream now."""
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return 0
+        return max(0, min(stream.outbound_flow_control_window, self._machine.outbound_flow_control_window))
+
+    def reset(self, stream_id: int, code: int) -> None:
+        """Reset a stream, if it is still there."""
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            self._drop(stream_id)
+            self._remember(stream_id)
+            (self.late if stream.local_ended else self._out).append(frames.write_reset(stream_id, code))
+
+    def release(self, stream_id: int) -> None:
+        """Nothing is done for a stream any more: it counts no longer against the limit.
+
+        What the client has not ended by then is given up without blame (RFC 9113 8.1).
+        """
+        self._busy.discard(stream_id)
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            self.reset(stream_id, ErrorCodes.NO_ERROR if stream.local_ended else ErrorCodes.INTERNAL_ERROR)
+
+    def begin_goaway(self) -> None:
+        """Say that the end is near, and ask for a sign that it was heard (`Answered`; RFC 9113 6.8)."""
+        self._out.append(frames.write_goaway(frames.MAX_STREAM, ErrorCodes.NO_ERROR))
+        self._out.append(frames.write_frame(frames.PING, 0, 0, DRAIN_PING))
+
+    def finish_goaway(self) -> None:
+        """Take no more streams than those that came."""
+        self._last_taken = self._machine.highest_inbound_stream_id
+        self._out.append(frames.write_goaway(self._last_taken, ErrorCodes.NO_ERROR))
+
+    def give_up(self, code: int, detail: str) -> None:
+        """End the connection for a reason of our own."""
+        self._fail(code, detail)
+
+    def close(self) -> None:
+        """Nothing will be fed any more. h2 has a table of its own methods, and would wait for a search for garbage."""
+        getattr(self._machine, "_frame_dispatch_table", {}).clear()
+
+    # For those that read.
+
+    def _fail(self, code: int, detail: str) -> None:
+        """A connection error (RFC 9113 5.4.1)."""
+        if self.error is None:
+            self.error = detail
+            self._out.append(frames.write_goaway(self._machine.highest_inbound_stream_id, code))
+
+    def _drop(self, stream_id: int) -> bool:
+        """Forget a stream; says whether there was one."""
+        stream = self._streams.pop(stream_id, None)
+        if stream is None:
+            return False
+        self._grown -= stream.grown
+        return True
+
+    def _remember(self, stream_id: int) -> None:
+        self._reset[stream_id] = None
+        if len(self._reset) > REMEMBERED:
+            self._reset.popitem(last=False)
+
+    def _is_idle(self, stream_id: int) -> bool:
+        return stream_id % 2 == 0 or stream_id > self._machine.highest_inbound_stream_id

@@ -1,0 +1,47 @@
+"""`Transfer-Encoding` of requests: `chunked` alone is understood, and whatever else it says is refused (F4, F5).
+
+References: RFC 9112 6.1; `F` numbers are rows of the strictness list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from hotswap.core.errors import BadRequest
+from hotswap.core.messages import TOKEN, RequestHead
+
+MAX_CODINGS: Final = 256
+"""Bytes of a list of transfer codings above which nobody looks whether it is one."""
+
+
+def set_transfer_encoding(head: RequestHead, value: bytes) -> None:
+    """Note that a body comes in chunks.
+
+    Raises:
+        BadRequest: its framing is not one that two readers understand alike.
+    """
+    if head.version != 11:
+        raise BadRequest("Transfer-Encoding in HTTP/1.0")
+    if head.chunked:
+        raise BadRequest("Transfer-Encoding twice")
+    if value.lower() != b"chunked":
+        raise unknown_coding(value)
+    head.chunked = True
+
+
+def told_codings(raw: bytes) -> Iterator[bytes]:
+    """The values of `Transfer-Encoding` in a head, or in as much of one as there is."""
+    for line in raw.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        if name.lower() == b"transfer-encoding":
+            yield value
+
+
+def unknown_coding(value: bytes) -> BadRequest:
+    """What is said of a transfer coding other than `chunked` alone: 501 when it is one at all (F4)."""
+    tokens = [token.strip(b" \t").lower() for token in value[:MAX_CODINGS].split(b",")]
+    known = all(tokens) and not b"".join(tokens).translate(None, TOKEN) and len(value) <= MAX_CODINGS
+    if tokens == [b"chunked"] or b"chunked" in tokens[:-1]:
+        known = False
+    return BadRequest("Transfer-Encoding is not chunked", status=501 if known else 400)
