@@ -9,7 +9,10 @@ import functools
 import inspect
 import os
 import signal
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,7 +32,33 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 # A shell ignores SIGINT for what it starts in the background, and programs inherit that; tests send it to some.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+LEAVING_SECONDS = 10.0
+"""How long processes that a test has ended by force may take, with what their guardians end."""
+
 AsyncTest = Callable[..., Awaitable[None]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_process_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fail when a program still runs that was started with a path of this session's directory."""
+    directory = bytes(tmp_path_factory.getbasetemp())
+    before = _programs_with(directory)  # who called pytest and named the directory
+    yield
+    until = time.monotonic() + LEAVING_SECONDS
+    while (left := _programs_with(directory) - before) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not left, "\n".join(left)
+
+
+def _programs_with(path: bytes) -> set[str]:
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with suppress(OSError):
+                line = (entry / "cmdline").read_bytes()
+                if path in line:
+                    found.add(f"{entry.name} {line.replace(bytes(1), b' ').decode(errors='replace')}")
+    return found
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

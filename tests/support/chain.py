@@ -97,13 +97,14 @@ class Chain:
         return path
 
     def processes(self) -> list[int]:
-        """The proxies of this chain that live."""
+        """The proxies of this chain that live, whichever file of its directory they are configured by."""
+        directory = bytes(self.hotswap.config.parent)
         found = []
         for entry in Path("/proc").iterdir():
             if entry.name.isdecimal():
                 with suppress(OSError):
                     words = (entry / "cmdline").read_bytes().split(b"\0")
-                    if b"run" in words and str(self.hotswap.config).encode() in words:
+                    if b"run" in words and any(os.path.dirname(word) == directory for word in words):
                         found.append(int(entry.name))
         return living(found)
 
