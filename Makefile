@@ -23,7 +23,7 @@ help:
 
 # What to try next is printed when both backends are ready, by a process that ends with that.
 demo: $(VENV)/installed-for-demo
-	@($(BIN)/python -m demo.welcome &); exec $(BIN)/hotswap run conf/demo.toml
+	@($(BIN)/python backends/demo/welcome.py &); exec $(BIN)/hotswap run conf/demo.toml
 
 # One after the other, cheap ones first, also under make -j.
 test: $(VENV)/installed-for-test

@@ -17,7 +17,7 @@ from tests.support.documented import Elsewhere, Typed, missing_line, steps
 from tests.support.reader import lay_checkout, open_reader
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def headings(page: Path) -> set[str]:
@@ -92,7 +92,26 @@ def check_container(command: str) -> None:
         assert words[4] in VERBS, command
 
 
-ELSEWHERE = {"install": check_install, "systemd": check_systemd, "container": check_container}
+def check_checkout(command: str) -> None:
+    """What make and pytest are asked for is there."""
+    program, *words = shlex.split(command)
+    if program == "make":
+        targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+        assert set(words) <= set(targets), command
+    else:
+        assert program == ".venv/bin/pytest", command
+        source = (ROOT / words[0]).read_text(encoding="utf-8")
+        assert "-k" not in words or words[words.index("-k") + 1] in "".join(re.findall(r"def (test_\w+)", source)), (
+            command
+        )
+
+
+ELSEWHERE = {
+    "install": check_install,
+    "systemd": check_systemd,
+    "container": check_container,
+    "checkout": check_checkout,
+}
 """What checks the commands that need something."""
 
 GUIDES = [page for page in PAGES if page.parent.name in {"tutorials", "how-to"}]

@@ -13,13 +13,14 @@ import trio
 from tests.support.hotswap import REPOSITORY, run_hotswap
 from tests.support.pools import command_pool
 
+PROGRAM = "backends/demo/welcome.py"
 READY = "The demo is ready."
 
 
 async def welcome(port: int, patience: float) -> str:
     """Run it, and give what it printed."""
     options = ("--admin", f"http://127.0.0.1:{port}", "--patience", str(patience))
-    done = await trio.run_process([sys.executable, "-m", "demo.welcome", *options], cwd=REPOSITORY, capture_stdout=True)
+    done = await trio.run_process([sys.executable, PROGRAM, *options], cwd=REPOSITORY, capture_stdout=True)
     return done.stdout.decode()
 
 
@@ -45,9 +46,9 @@ def test_what_it_says_fits_the_demo() -> None:
     recipe = subprocess.run(
         ["make", "--dry-run", "--always-make", "demo"], cwd=REPOSITORY, capture_output=True, text=True, check=True
     ).stdout
-    assert "-m demo.welcome" in recipe
+    assert PROGRAM in recipe
     assert "hotswap run conf/demo.toml" in recipe
-    text = (REPOSITORY / "backends" / "demo" / "welcome.py").read_text(encoding="utf-8")
+    text = (REPOSITORY / PROGRAM).read_text(encoding="utf-8")
     demo = tomllib.loads((REPOSITORY / "conf" / "demo.toml").read_text(encoding="utf-8"))
     ports = {
         bind.rpartition(":")[2] for table in (demo["admin"], *demo["listeners"].values()) for bind in table["bind"]

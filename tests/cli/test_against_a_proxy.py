@@ -123,8 +123,7 @@ async def test_a_rollout_that_fails_leaves_a_pool_that_can_be_repaired(tmp_path:
     new_code = tmp_path / "new_code.py"
     new_code.write_text("from faulty.plain import main\nmain()\n")
     config = CONFIGURATION.replace('"-m", "faulty.plain", "--boot-seconds", "0.1"', f'"{new_code}"')
-    environment = {"PYTHONPATH": str(Path(__file__).parents[2])}
-    async with run_hotswap(config, tmp_path, environment=environment) as hotswap:
+    async with run_hotswap(config, tmp_path) as hotswap:
         new_code.write_text("import sys\nsys.exit('the catalogue \\x1b[31mis empty')\n")
         failed = await hotswap.command("reload")
         assert failed.code == 4

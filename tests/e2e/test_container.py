@@ -16,7 +16,7 @@ import pytest
 import trio
 
 from tests.support.chain import Chain
-from tests.support.hotswap import REPOSITORY, Hotswap, descendants, run_hotswap
+from tests.support.hotswap import REPOSITORY, SOURCES, Hotswap, descendants, run_hotswap
 from tests.support.pools import command_pool, listeners
 from tests.support.tools import require_tool
 
@@ -150,7 +150,7 @@ async def test_process_1_can_be_stopped_before_it_serves(tmp_path: Path):
     reached = tmp_path / "reached"
     held = f"import pathlib, signal\npathlib.Path({str(reached)!r}).touch()\nsignal.pause()\n"
     (tmp_path / "loading" / "trio.py").write_text(held, encoding="utf-8")
-    environment = {**os.environ, "PYTHONPATH": f"{tmp_path / 'loading'}{os.pathsep}{REPOSITORY}"}
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path / 'loading'}{os.pathsep}{SOURCES}"}
     command = [*await as_first(), sys.executable, "-m", "hotswap", "run"]
     process = await trio.lowlevel.open_process(command, cwd=tmp_path, env=environment)
     try:
@@ -196,3 +196,27 @@ def test_the_image_is_made_of_what_is_there():
     assert f"HOTSWAP_ADMIN={admin}" in values["ENV"].split()
     ports = set(re.findall(r'"0\.0\.0\.0:(\d+)"', config))
     assert set(values["EXPOSE"].split()) == ports
+
+
+@pytest.mark.fail_after(60)
+async def test_the_image_serves_the_app_that_it_copies(tmp_path: Path):
+    """Its last stage is laid out below another root, and its configuration run there, on other ports."""
+    *_, last = (number for number, (word, _) in enumerate(instructions()) if word == "FROM")
+    for word, rest in instructions()[last:]:
+        if word == "COPY" and not rest.startswith("--from"):
+            source, target = shlex.split(rest)
+            place = tmp_path / target.lstrip("/")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.symlink_to(REPOSITORY / source)
+    # Nothing but the packages of the wheel is installed.
+    installed = tmp_path / "installed"
+    installed.mkdir()
+    for package in (REPOSITORY / "proxy" / "hotswap", REPOSITORY / "backends" / "hotswap_backends"):
+        (installed / package.name).symlink_to(package)
+    text = (tmp_path / "etc" / "hotswap" / "hotswap.toml").read_text(encoding="utf-8")
+    text = re.sub(r"0\.0\.0\.0:\d+", "127.0.0.1:0", text)
+    text = text.replace("unix:/run/hotswap/", f"unix:{tmp_path}/").replace('"/', f'"{tmp_path}/')
+    for directory in ("run", "tmp"):
+        (tmp_path / directory).mkdir()
+    async with run_hotswap(text, tmp_path, environment={"PYTHONPATH": str(installed)}) as hotswap:
+        assert len(await hotswap.backends("notes")) == 2

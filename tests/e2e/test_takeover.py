@@ -19,6 +19,7 @@ import trio
 from websockets.exceptions import ConnectionClosed
 from websockets.trio.client import connect as connect_websocket
 
+from hotswap.control.version import PROGRAM_VERSION
 from tests.support.certificates import issue_certificate
 from tests.support.chain import Chain, run_chain, wait_reaped
 from tests.support.client import connect, fetch, open_connection
@@ -608,9 +609,9 @@ def _install(venv: Path) -> None:
     """Make a virtual environment with this program as version 9.9, and with the libraries of the present one."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
     (packages,) = venv.glob("lib/python*/site-packages")
-    for name in ("proxy", "backends"):
-        shutil.copytree(REPOSITORY / name, packages / name, ignore=shutil.ignore_patterns("__pycache__"))
-    information = packages / "hotswap-9.9.dist-info"
-    information.mkdir()
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: hotswap\nVersion: 9.9\n", encoding="utf-8")
+    for source in ("proxy/hotswap", "backends/hotswap_backends"):
+        place = packages / Path(source).name
+        shutil.copytree(REPOSITORY / source, place, ignore=shutil.ignore_patterns("__pycache__"))
+    version = packages / "hotswap" / "control" / "version.py"
+    version.write_text(version.read_text(encoding="utf-8").replace(PROGRAM_VERSION, "9.9"), encoding="utf-8")
     (packages / "libraries.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")

@@ -51,7 +51,8 @@ def configuration(directory: Path, text: str = "", *, web: Mapping[str, object] 
 
 
 def run(text: str, directory: Path, **options: Any) -> AbstractAsyncContextManager[Hotswap]:
-    return run_hotswap(text, directory, python=reachable_python(), environment=ENVIRONMENT, **options)
+    program = (reachable_python(), "-m", "hotswap")
+    return run_hotswap(text, directory, program=program, environment=ENVIRONMENT, **options)
 
 
 def variables_of(pid: int) -> dict[str, str]:

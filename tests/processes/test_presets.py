@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 import pytest
 
-import backends
 from hotswap.core.config.pools import SupervisedPoolTable
 from hotswap.core.server import ABILITIES, Interface, Server
 from hotswap.core.strategy import Listen
 from hotswap.processes.listening import Transport
 from hotswap.processes.presets import PRESETS, recipe
+from tests.support.hotswap import SOURCES
 
 APP = """
 print("imported")
@@ -81,7 +80,7 @@ async def test_an_app_that_says_it_is_ready_is_asked_afterwards(stage, tmp_path)
         argv=found.argv,
         directory=str(tmp_path),
         notify=True,
-        environment={"PYTHONPATH": str(Path(backends.__file__).parents[1])},
+        environment={"PYTHONPATH": SOURCES},
     )
     await stage.wait_ready(process)
     assert [notification.ready for notification in stage.notifications] == [True]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hotswap.control.admin.description import write_description
 
-DESCRIPTION = Path(__file__).parents[2] / "proxy" / "control" / "admin" / "openapi.json"
+DESCRIPTION = Path(__file__).parents[2] / "proxy" / "hotswap" / "control" / "admin" / "openapi.json"
 
 
 def main() -> None:

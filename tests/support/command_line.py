@@ -15,8 +15,7 @@ import trio
 from click.testing import CliRunner
 
 from hotswap.cli.group import hotswap
-
-ROOT = Path(__file__).parents[2]
+from tests.support.hotswap import SOURCES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +55,7 @@ async def cli(*arguments: str, environ: Mapping[str, str | None] | None = None) 
 def environment(**changes: str) -> dict[str, str]:
     """Give the variables for a command of its own."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("HOTSWAP_")}
-    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", **changes}
+    return {**kept, "PYTHONPATH": SOURCES, "PYTHONDONTWRITEBYTECODE": "1", **changes}
 
 
 def command(*arguments: str) -> list[str]:

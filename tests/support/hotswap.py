@@ -268,7 +268,7 @@ async def run_hotswap(
     stop: bool = True,
     environment: Mapping[str, str] | None = None,
     launcher: Sequence[str] = (),
-    python: str = sys.executable,
+    program: Sequence[str] = PROGRAM,
     pass_fds: Sequence[int] = (),
 ) -> AsyncIterator[Hotswap]:
     """Run a proxy for the time of the block.
@@ -280,14 +280,14 @@ async def run_hotswap(
         stop: Whether to stop it at the end and to expect exit code 0; False for a test that ends it in
             another way.
         environment: Further environment variables.
-        python: The interpreter that runs it.
+        program: The command, where it is another one than that of the checkout.
         launcher: A program, with its arguments, that runs the command behind them.
         pass_fds: Descriptors that it inherits.
     """
     config = directory / "hotswap.toml"
     config.write_text(complete_configuration(config_text, directory), encoding="utf-8")
     process = await trio.lowlevel.open_process(
-        [*launcher, python, *PROGRAM[1:], "run", str(config)],
+        [*launcher, *program, "run", str(config)],
         cwd=directory,
         env={**_environment(), **(environment or {})},
         stdin=subprocess.DEVNULL,

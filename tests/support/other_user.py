@@ -11,11 +11,11 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
-from tests.support.hotswap import REPOSITORY
+from tests.support.hotswap import SOURCES
 
 USER = "nobody"
 
-ENVIRONMENT = {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), *site.getsitepackages()])}
+ENVIRONMENT = {"PYTHONPATH": os.pathsep.join([SOURCES, *site.getsitepackages()])}
 """Finds the program with an interpreter that knows nothing of this environment."""
 
 

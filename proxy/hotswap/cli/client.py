@@ -16,11 +16,11 @@ from urllib.parse import quote
 
 from hotswap.cli.endpoint import Endpoint
 from hotswap.cli.exits import CommandError, ExitCode, unreachable
-from hotswap.control.version import program_version
+from hotswap.control.version import PROGRAM_VERSION
 from hotswap.core.address import Address, TcpAddress, UnixAddress
 from hotswap.core.errors import problem_text
 
-AGENT = f"hotswap-cli/{program_version()}"
+AGENT = f"hotswap-cli/{PROGRAM_VERSION}"
 """Tells the proxy that a rollout was triggered by the command line."""
 
 TIMEOUT = 10.0

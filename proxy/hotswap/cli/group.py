@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from hotswap.cli.endpoint import Options, note_option
-from hotswap.control.version import program_version
+from hotswap.control.version import PROGRAM_VERSION
 
 VERBS: Final[Mapping[str, str]] = {
     "run": "running",
@@ -58,7 +58,7 @@ class VerbGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "obj": None},
     epilog="Exit codes: 0 done, 1 failed or unreachable, 2 usage or configuration, 3 refused, 4 the rollout failed.",
 )
-@click.version_option(program_version(), message="hotswap %(version)s")
+@click.version_option(PROGRAM_VERSION, message="hotswap %(version)s")
 @click.option("--admin", metavar="URL", expose_value=False, callback=note_option, hidden=True)
 @click.pass_context
 def hotswap(context: click.Context) -> None:

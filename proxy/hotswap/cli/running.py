@@ -14,7 +14,7 @@ from hotswap.cli.exits import CommandError, ExitCode, invalid
 from hotswap.cli.loading import leaving_out, loading
 from hotswap.cli.starter import Starter, detect_starter, write_starter
 from hotswap.cli.terminal import put, put_json, tell
-from hotswap.control.version import program_version
+from hotswap.control.version import PROGRAM_VERSION
 from hotswap.core.errors import ConfigError
 
 CONFIG = click.argument("config", required=False, metavar="[CONFIG]", type=click.Path(path_type=Path))
@@ -136,4 +136,4 @@ def schema() -> None:
 @click.command()
 def version() -> None:
     """Print the version."""
-    put(f"hotswap {program_version()}")
+    put(f"hotswap {PROGRAM_VERSION}")

@@ -53,7 +53,7 @@ from hotswap.control.telemetry.facts import FactsBook
 from hotswap.control.telemetry.notify import ServiceManager
 from hotswap.control.telemetry.status import describe
 from hotswap.control.telemetry.traffic import TrafficRecorder
-from hotswap.control.version import program_version
+from hotswap.control.version import PROGRAM_VERSION
 from hotswap.core.address import Address
 from hotswap.core.config import AccessLogFormat, Configuration, SupervisedPoolTable
 from hotswap.core.errors import ConfigError, ProxyError
@@ -192,7 +192,7 @@ class Runtime(Orders):
 
     async def _boot(self) -> None:
         config, nursery = self.config, self.nursery
-        self.log.info("proxy.starting", version=program_version(), pid=os.getpid(), config=str(self.config_path))
+        self.log.info("proxy.starting", version=PROGRAM_VERSION, pid=os.getpid(), config=str(self.config_path))
         await self.premises.enter(self.log)
         state_dir, environment = self.premises.directory, dict(os.environ)
         self.listeners = Listeners(state_dir=state_dir, inherited=inherited_sockets(environment))

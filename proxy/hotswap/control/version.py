@@ -1,15 +1,8 @@
-"""Which version of the program this is."""
+"""The version of the program; pyproject.toml takes it from here."""
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
+from typing import Final
 
-DISTRIBUTION = "hotswap"
-
-
-def program_version() -> str:
-    """Give the version of the installed distribution; `0+unknown` when it runs from a bare checkout."""
-    try:
-        return version(DISTRIBUTION)
-    except PackageNotFoundError:
-        return "0+unknown"
+PROGRAM_VERSION: Final = "0.1.0"
+"""That of the code that runs. What is installed may be newer: it is replaced under a proxy that goes on."""

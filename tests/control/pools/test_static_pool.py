@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,7 +17,7 @@ from hotswap.core.config import StaticPoolTable
 from hotswap.core.errors import Refused, UnknownSlot
 from hotswap.core.lifecycle import Health
 from hotswap.core.pool import Outlook
-from tests.support.hotswap import REPOSITORY
+from tests.support.hotswap import SOURCES
 from tests.support.pool_stage import StillPlane, open_surroundings
 
 DEAD = "127.0.0.1:9"
@@ -27,7 +28,7 @@ async def open_address(path: Path) -> AsyncIterator[str]:
     """A plain backend on a Unix socket, run by somebody else."""
     command = [sys.executable, "-m", "faulty.plain", "--unix", str(path)]
     async with trio.open_nursery() as nursery:
-        process = await trio.lowlevel.open_process(command, cwd=REPOSITORY)
+        process = await trio.lowlevel.open_process(command, env={**os.environ, "PYTHONPATH": SOURCES})
         try:
             yield f"unix:{path}"
         finally:

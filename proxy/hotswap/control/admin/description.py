@@ -19,7 +19,7 @@ from hotswap.control.admin.calls import CALLS
 from hotswap.control.admin.messages import JSON
 from hotswap.control.admin.parameters import Parameters, place_of
 from hotswap.control.admin.problems import MEDIA_TYPE
-from hotswap.control.version import program_version
+from hotswap.control.version import PROGRAM_VERSION
 from hotswap.core.report import RolloutReport
 
 _REFERENCE: Final = "#/components/schemas/{model}"
@@ -100,7 +100,7 @@ def write_description() -> str:
         "info": {
             "title": "hotswap admin API",
             "summary": "See the proxy, and give it orders.",
-            "version": program_version(),
+            "version": PROGRAM_VERSION,
         },
         "paths": paths,
         "components": {"schemas": shapes.components},

@@ -8,14 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from hotswap.control.configuration import load_configuration
-from hotswap.control.version import program_version
+from hotswap.control.version import PROGRAM_VERSION
 from hotswap.core.errors import ConfigError
 from hotswap.core.takeover_versions import HandoffInfo
 
 
 def own_handoff_info() -> HandoffInfo:
     """Give what this version says of itself."""
-    return HandoffInfo(version=program_version())
+    return HandoffInfo(version=PROGRAM_VERSION)
 
 
 def describe_handoff(config: Path) -> dict[str, object]:

@@ -24,7 +24,7 @@ from hotswap.control.takeover.handoff_info import own_handoff_info
 from hotswap.control.takeover.handover_state import OWN_COUNTS, add_tally
 from hotswap.control.takeover.inheritance import Inheritance
 from hotswap.control.takeover.order import CouldNotTakeOver
-from hotswap.control.version import program_version
+from hotswap.control.version import PROGRAM_VERSION
 from hotswap.core.errors import ProxyError
 from hotswap.core.takeover_new import NewCommand, NewEvent, NewState, new_side
 from hotswap.core.takeover_versions import SIGNS_OF_LIFE
@@ -318,7 +318,7 @@ class Succession:
                 if static.paused:
                     found.core.pause()
         runtime.admin_door.open()
-        runtime.events.publish("takeover.live", pid=os.getpid(), version=program_version())
+        runtime.events.publish("takeover.live", pid=os.getpid(), version=PROGRAM_VERSION)
         self._log.info("takeover.live", backends=len(goods.adopted), probation=self._probation)
 
     def _settle(self) -> None:

@@ -14,7 +14,7 @@ from hotswap.control.takeover.channel import PATH_NAME, Channel, connect_to, lis
 from hotswap.control.takeover.order import CouldNotTakeOver, TakeoverFailed, TakeoverOrder, TakeoverResult
 from hotswap.control.takeover.succession import Succession
 from hotswap.control.takeover.takeover import Takeover
-from hotswap.control.version import program_version
+from hotswap.control.version import PROGRAM_VERSION
 from hotswap.core.errors import RefusalCode, Refused
 from hotswap.wire.handover import FrameType, HandoverBroken
 
@@ -204,7 +204,7 @@ async def succeed(runtime: Runtime, old: socket.socket) -> None:
         CouldNotTakeOver: it did not come to that; nothing was changed.
     """
     runtime.manager.silent = True
-    runtime.log.info("proxy.succeeding", version=program_version(), pid=os.getpid(), config=str(runtime.config_path))
+    runtime.log.info("proxy.succeeding", version=PROGRAM_VERSION, pid=os.getpid(), config=str(runtime.config_path))
     await runtime.premises.enter(runtime.log, shared=True)
     try:
         await runtime.nursery.start(_follow_old, runtime, old, os.pidfd_open(peer_of(old).pid))

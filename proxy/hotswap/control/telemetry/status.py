@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from hotswap.control.pools.supervised_pool import SupervisedPool
-from hotswap.control.version import program_version
+from hotswap.control.version import PROGRAM_VERSION
 from hotswap.core.exchange_view import tell_exchanges
 from hotswap.core.lifecycle import BackendState
 from hotswap.core.rollout import Rollout
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def describe(runtime: Runtime) -> dict[str, Any]:
     """Give the state now, ready for JSON."""
     return {
-        "version": program_version(),
+        "version": PROGRAM_VERSION,
         "pid": os.getpid(),
         "started": runtime.started,
         "config": str(runtime.config_path),
