@@ -27,7 +27,7 @@ from hotswap.edge.client.http2_connection import Http2Connection
 from hotswap.edge.client.http2_stream import Http2Stream
 from hotswap.edge.client.tls import AUTHORITY, open_context
 from hotswap.edge.upstream.upstream import REST
-from hotswap.wire.http2_writer import GROWTH, MAX_STREAMS, STREAM_WINDOW
+from hotswap.wire.http2.writer import GROWTH, MAX_STREAMS, STREAM_WINDOW
 from tests.support.http2_client import Http2Client, Upload, connect_http2
 from tests.support.http2_frames import GET, POST, PREFACE, raw_frame
 from tests.support.stage import OK, Line, Stage, open_stage

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from hotswap.edge.client.http2_responder import Http2Responder
     from hotswap.edge.loop.stream import Stream
-    from hotswap.wire.http2 import Http2Session
+    from hotswap.wire.http2.session import Http2Session
 
 KEPT_LIMIT: Final = 1024 * 1024
 """Bytes that are kept for a connection, for its windows or its socket, before backends are not read (R9)."""

@@ -23,9 +23,9 @@ from hotswap.edge.client.http2_stream import Http2Stream
 from hotswap.edge.loop.poller import DEAD, GONE
 from hotswap.edge.loop.stream import BLOCKED, HIGH_WATER, Stream
 from hotswap.edge.loop.timers import NEVER
-from hotswap.wire.http2 import Http2Session
-from hotswap.wire.http2_items import Answered, Begun, Body, Ended, Item, Opened, Refused, Reset
-from hotswap.wire.http2_writer import MAX_STREAMS
+from hotswap.wire.http2.items import Answered, Begun, Body, Ended, Item, Opened, Refused, Reset
+from hotswap.wire.http2.session import Http2Session
+from hotswap.wire.http2.writer import MAX_STREAMS
 
 if TYPE_CHECKING:
     from hotswap.edge.client.listener import Listener

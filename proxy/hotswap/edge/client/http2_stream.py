@@ -22,7 +22,7 @@ from hotswap.edge.client.http2_responder import Http2Responder
 from hotswap.edge.exchange.exchange import Exchange
 from hotswap.edge.exchange.tunnel import Tunnel
 from hotswap.edge.loop.timers import NEVER
-from hotswap.wire.http2_fields import write_response
+from hotswap.wire.http2.fields import write_response
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

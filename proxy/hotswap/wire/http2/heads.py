@@ -14,12 +14,12 @@ from hpack.exceptions import HPACKError, OversizedHeaderListError
 
 from hotswap.core.errors import BadRequest
 from hotswap.core.messages import Field, RequestHead
-from hotswap.wire import http2_frames as frames
-from hotswap.wire.field_compression import list_size
-from hotswap.wire.http2_budget import Cost
-from hotswap.wire.http2_fields import MalformedRequest, check_trailers, read_request, refused_line
-from hotswap.wire.http2_items import Begun, Body, Ended, Item, Refused, Reset
-from hotswap.wire.http2_writer import MAX_STREAMS, OVERSIZE, Http2Writer, Stream
+from hotswap.wire.http2.budget import Cost
+from hotswap.wire.http2.field_compression import list_size
+from hotswap.wire.http2.fields import MalformedRequest, check_trailers, read_request, refused_line
+from hotswap.wire.http2.items import Begun, Body, Ended, Item, Refused, Reset
+from hotswap.wire.http2.session import frames as frames
+from hotswap.wire.http2.writer import MAX_STREAMS, OVERSIZE, Http2Writer, Stream
 
 SMALL: Final = 64
 """Bytes below which a piece of a head, that is not its last, costs."""

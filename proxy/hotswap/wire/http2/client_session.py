@@ -1,7 +1,7 @@
 """One HTTP/2 connection to a backend (RFC 9113), the client's side, without I/O: bytes in, items out.
 
-Who does what, as for clients (`hotswap.wire.http2`). h2 keeps the connection: the preface, settings, pings. Frames of
-streams are read here, each against the rules of its stream, because what h2 does about a response that is malformed is
+Who does what, as for clients (`hotswap.wire.http2.session`). h2 keeps the connection: the preface, settings, pings. Frames
+of streams are read here, each against the rules of its stream, because what h2 does about a response that is malformed is
 to end the connection, and with it every other exchange that it carries: a stream error is the reset of one stream
 (RFC 9113 5.4.2, 8.1.1) and comes out as `Lost`. GOAWAY is read here, because h2 takes it for the end of the connection,
 while streams up to the one it names go on (6.8). And windows are opened here: the connection's at once, so that a
@@ -25,11 +25,11 @@ from hpack.exceptions import HPACKError, OversizedHeaderListError
 
 from hotswap.core.errors import UpstreamBroken
 from hotswap.core.messages import MAX_INTERIMS, Field
-from hotswap.wire import http2_frames as frames
-from hotswap.wire.field_compression import list_size
-from hotswap.wire.http2_backend_fields import read_response, read_trailers
-from hotswap.wire.http2_backend_items import Body, Ended, Item, Leaving, Lost, Opened, Responded, Trailed
-from hotswap.wire.http2_client_writer import CONNECTION_WINDOW, LIST_BYTES, OVERSIZE, Data, Http2ClientWriter, Stream
+from hotswap.wire.http2.backend_fields import read_response, read_trailers
+from hotswap.wire.http2.backend_items import Body, Ended, Item, Leaving, Lost, Opened, Responded, Trailed
+from hotswap.wire.http2.client_writer import CONNECTION_WINDOW, LIST_BYTES, OVERSIZE, Data, Http2ClientWriter, Stream
+from hotswap.wire.http2.field_compression import list_size
+from hotswap.wire.http2.session import frames as frames
 
 EFFORT: Final = 512
 """What is read before others get their turn: so many small frames of bodies, or what is as much work as they are."""

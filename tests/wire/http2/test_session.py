@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from hotswap.core.forwarding import Peer, write_request
 from hotswap.core.messages import RequestHead
-from hotswap.wire.http1 import RequestParser
-from hotswap.wire.http2 import EFFORT, Http2Session
-from hotswap.wire.http2_fields import METHODS
-from hotswap.wire.http2_items import Begun, Body, Ended, Item, Opened, Refused, Reset
-from hotswap.wire.http2_writer import CONNECTION_WINDOW, GROWING_STREAMS, GROWTH, MAX_STREAMS
+from hotswap.wire.http1.request_parser import RequestParser
+from hotswap.wire.http2.fields import METHODS
+from hotswap.wire.http2.items import Begun, Body, Ended, Item, Opened, Refused, Reset
+from hotswap.wire.http2.session import EFFORT, Http2Session
+from hotswap.wire.http2.writer import CONNECTION_WINDOW, GROWING_STREAMS, GROWTH, MAX_STREAMS
 from tests.support.http2_frames import GET, POST, PREFACE, Fields, FrameReader, FrameWriter, raw_frame
 
 PROTOCOL_ERROR = ErrorCodes.PROTOCOL_ERROR

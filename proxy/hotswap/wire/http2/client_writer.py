@@ -1,6 +1,6 @@
 """What is said on one HTTP/2 connection to a backend: requests, bodies within the backend's windows, credit, resets.
 
-This is the half of a session that `hotswap.wire.http2_client` builds on: it keeps the streams.
+This is the half of a session that `hotswap.wire.http2.client_session` builds on: it keeps the streams.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from h2.settings import SettingCodes, Settings
 
 from hotswap.core.errors import UpstreamBroken
 from hotswap.core.messages import Field
-from hotswap.wire import http2_frames as frames
-from hotswap.wire.field_compression import FieldDecoder, FieldEncoder
+from hotswap.wire.http2.field_compression import FieldDecoder, FieldEncoder
+from hotswap.wire.http2.session import frames as frames
 
 MAX_STREAMS: Final = 100
 """Exchanges at a time on one connection, whatever the backend allows."""

@@ -8,10 +8,10 @@ from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 
 from hotswap.core.messages import MAX_INTERIMS, Field
-from hotswap.wire import http2_frames as frames
-from hotswap.wire.http2_backend_items import Body, Ended, Item, Lost, Responded, Trailed
-from hotswap.wire.http2_client import EFFORT, Http2ClientSession
-from hotswap.wire.http2_client_writer import GROWING_STREAMS, GROWTH, STREAM_WINDOW
+from hotswap.wire.http2.backend_items import Body, Ended, Item, Lost, Responded, Trailed
+from hotswap.wire.http2.client_session import EFFORT, Http2ClientSession
+from hotswap.wire.http2.client_writer import GROWING_STREAMS, GROWTH, STREAM_WINDOW
+from hotswap.wire.http2.session import frames as frames
 
 REQUEST: list[Field] = [(b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"a"), (b":path", b"/")]
 OK: Field = (b":status", b"200")

@@ -1,6 +1,6 @@
 """What is said on one HTTP/2 connection: heads, bodies within the client's windows, credit, resets, and goodbyes.
 
-This is the half of a session that `hotswap.wire.http2_heads` and `hotswap.wire.http2` build on: it keeps the streams.
+This is the half of a session that the others build on: it keeps the streams.
 
 A stream counts against the limit of concurrent ones from its first frame until `release`, whoever reset it: a client
 that makes us reset streams gains no more work than any other (CVE-2025-8671).
@@ -18,9 +18,9 @@ from h2.settings import SettingCodes, Settings
 from h2.windows import WindowManager
 
 from hotswap.core.messages import Field
-from hotswap.wire import http2_frames as frames
-from hotswap.wire.field_compression import FieldDecoder, FieldEncoder
-from hotswap.wire.http2_budget import Budget, Cost
+from hotswap.wire.http2.budget import Budget, Cost
+from hotswap.wire.http2.field_compression import FieldDecoder, FieldEncoder
+from hotswap.wire.http2.session import frames as frames
 
 MAX_STREAMS: Final = 100
 STREAM_WINDOW: Final = 64 * 1024 - 1

@@ -3,7 +3,7 @@
 Who does what. h2 keeps the connection: settings and their acknowledgements, pings, and the arithmetic of windows.
 Frames of streams are read here, each against the rules of its stream, because what h2 does about a stream that breaks a
 rule is to end the connection, and because a proxy under attack counts a frame before it works on it. Fields pass
-through `hotswap.wire.field_compression` and `hotswap.wire.http2_fields`.
+through `hotswap.wire.http2.field_compression` and `hotswap.wire.http2.fields`.
 
 A stream error resets the stream and comes out as `Reset`; a connection error is left in `error`, its GOAWAY is in the
 output, and nothing more can be fed. Work that nobody benefits from takes from a `Budget`.
@@ -21,11 +21,11 @@ from h2.events import Event, PingAckReceived, RemoteSettingsChanged, WindowUpdat
 from h2.exceptions import FlowControlError, ProtocolError
 from h2.windows import WindowManager
 
-from hotswap.wire import http2_frames as frames
-from hotswap.wire.http2_budget import CRUMB, SETTINGS_BYTES_A_POINT, Cost
-from hotswap.wire.http2_heads import Http2Heads
-from hotswap.wire.http2_items import Answered, Item, Opened, Reset
-from hotswap.wire.http2_writer import CONNECTION_WINDOW, DRAIN_PING, STREAM_WINDOW, Data, Stream
+from hotswap.wire.http2.budget import CRUMB, SETTINGS_BYTES_A_POINT, Cost
+from hotswap.wire.http2.heads import Http2Heads
+from hotswap.wire.http2.items import Answered, Item, Opened, Reset
+from hotswap.wire.http2.session import frames as frames
+from hotswap.wire.http2.writer import CONNECTION_WINDOW, DRAIN_PING, STREAM_WINDOW, Data, Stream
 
 _OF_HEADS: Final = (frames.HEADERS, frames.CONTINUATION)
 
