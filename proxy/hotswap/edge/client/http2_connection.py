@@ -24,8 +24,8 @@ from hotswap.edge.loop.poller import DEAD, GONE
 from hotswap.edge.loop.stream import BLOCKED, HIGH_WATER, Stream
 from hotswap.edge.loop.timers import NEVER
 from hotswap.wire.http2.items import Answered, Begun, Body, Ended, Item, Opened, Refused, Reset
-from hotswap.wire.http2.session import Http2Session
-from hotswap.wire.http2.writer import MAX_STREAMS
+from hotswap.wire.http2.reader import Http2Reader
+from hotswap.wire.http2.session import MAX_STREAMS, Http2Session
 
 if TYPE_CHECKING:
     from hotswap.edge.client.listener import Listener
@@ -65,6 +65,7 @@ class Http2Connection:
         "listener",
         "peer",
         "plane",
+        "reader",
         "session",
         "stream",
         "streams",
@@ -78,7 +79,8 @@ class Http2Connection:
         self.deadline, self.armed = math.inf, NEVER
         self.streams: dict[int, Http2Stream] = {}
         now = plane.poller.now
-        self.session = Http2Session(header_bytes=listener.header_bytes, headers=listener.headers, now=now)
+        self.session = Http2Session(header_bytes=listener.header_bytes, now=now)
+        self.reader = Http2Reader(self.session, header_bytes=listener.header_bytes, headers=listener.headers)
         self.backlog = Http2Backlog(stream, self.session)
         self._starting: list[Http2Stream] = []  # that have begun and are to be sent on their way
         self._dirty = False
@@ -99,7 +101,7 @@ class Http2Connection:
             early: what has been read of the client already.
         """
         if early:
-            self._take(self.session.feed(early, self.plane.poller.now))
+            self._take(self.reader.feed(early, self.plane.poller.now))
         self.flush()
         self._rearm()
         self.pump()
@@ -156,22 +158,22 @@ class Http2Connection:
     def pump(self) -> None:
         """Read what is there."""
         stream = self.stream
-        session = self.session
+        reader = self.reader
         buffer = self.plane.buffer
         for _ in range(READS_AT_A_TIME):
             if self._closing or stream.unsent > UNREAD_LIMIT:
                 return
             filled = 0
             got = BLOCKED
-            pending = session.pending
+            pending = reader.pending
             while stream.readable and filled < READ_BYTES and not pending:  # over TLS one read is one record
                 got = stream.read_into(buffer[filled:READ_BYTES])
                 if got <= 0:
                     break
                 filled += got
             if filled or pending:
-                self._take(session.feed(buffer[:filled], self.plane.poller.now))
-                if pending or session.pending:
+                self._take(reader.feed(buffer[:filled], self.plane.poller.now))
+                if pending or reader.pending:
                     break
             if got == 0:
                 self._hang_up()
@@ -220,15 +222,16 @@ class Http2Connection:
                 stream.on_crash(error)
         if opened:
             self.backlog.on_window()
-        session = self.session
-        if self._starting and not session.pending:
+        reader = self.reader
+        if self._starting and not reader.pending:
             self._start()
+        session = self.session
         if session.error is not None:
             self._fail()
             return
         if self._requests_left <= 0:
             self.drain()  # what was sent before the client hears of it is served as well
-        partial = session.partial
+        partial = reader.partial
         if partial != self._partial:
             self._partial = partial
             self._head_by = self.plane.poller.now + self.listener.header_timeout if partial else math.inf

@@ -15,7 +15,7 @@ from hotswap.core.forwarding import error_head
 from hotswap.edge.client.http2_backlog import KEPT_LIMIT
 from hotswap.edge.loop.timers import NEVER
 from hotswap.wire.http2.fields import write_response, write_trailers
-from hotswap.wire.http2.writer import DATA_BYTES
+from hotswap.wire.http2.session import DATA_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,300 +1,273 @@
-"""One HTTP/2 connection with a client (RFC 9113), without I/O: bytes in, items out; what is said, in `take_output`.
+"""One HTTP/2 connection with a client (RFC 9113), without I/O: its streams, and what is said on them.
 
-Who does what. h2 keeps the connection: settings and their acknowledgements, pings, and the arithmetic of windows.
-Frames of streams are read here, each against the rules of its stream, because what h2 does about a stream that breaks a
-rule is to end the connection, and because a proxy under attack counts a frame before it works on it. Fields pass
-through `hotswap.wire.http2.field_compression` and `hotswap.wire.http2.fields`.
+Heads, bodies within the client's windows, credit for what came, resets, and GOAWAY are written here and collected in
+`take_output`; what the client says is read by `hotswap.wire.http2.reader`.
 
-A stream error resets the stream and comes out as `Reset`; a connection error is left in `error`, its GOAWAY is in the
-output, and nothing more can be fed. Work that nobody benefits from takes from a `Budget`.
-
-Small frames cost what large ones do: those of one reading become one piece for each stream, and a reading ends when it
-was work enough (`EFFORT`), whatever is still there, which `pending` says.
+A stream counts against the limit of concurrent ones from its first frame until `release`, whoever reset it: a client
+that makes us reset streams gains no more work than any other (CVE-2025-8671).
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Final
 
 from h2.errors import ErrorCodes
-from h2.events import Event, PingAckReceived, RemoteSettingsChanged, WindowUpdated
-from h2.exceptions import FlowControlError, ProtocolError
-from h2.windows import WindowManager
+from h2.settings import SettingCodes
 
-from hotswap.wire.http2.budget import CRUMB, SETTINGS_BYTES_A_POINT, Cost
-from hotswap.wire.http2.heads import Http2Heads
-from hotswap.wire.http2.items import Answered, Item, Opened, Reset
-from hotswap.wire.http2.session import frames as frames
-from hotswap.wire.http2.writer import CONNECTION_WINDOW, DRAIN_PING, STREAM_WINDOW, Data, Stream
+from hotswap.core.messages import Field
+from hotswap.wire.http2 import frames
+from hotswap.wire.http2.budget import Budget, Cost
+from hotswap.wire.http2.machine import Http2Machine
+from hotswap.wire.http2.server_stream import ServerStream
 
-_OF_HEADS: Final = (frames.HEADERS, frames.CONTINUATION)
+MAX_STREAMS: Final = 100
+STREAM_WINDOW: Final = 64 * 1024 - 1
+CONNECTION_WINDOW: Final = 1024 * 1024
+"""What a client may send before it is told to go on (D14)."""
+GROWTH: Final = 192 * 1024
+GROWING_STREAMS: Final = 4
+"""A body that has been flowing gets so much more window, as long as not more streams of the connection have it: 64 KiB
+are too little for an upload from far away, and too much to be given to every stream."""
+REMEMBERED: Final = 256
+"""Streams that we reset and for which frames may still be under way."""
+DATA_BYTES: Final = frames.MAX_FRAME - frames.HEADER_BYTES
+"""Of a body in one frame, so that a frame fills one record of TLS."""
+CRUMB_BYTES: Final = 64
+"""Who takes a body in smaller pieces than this is no better for it: nothing is given back for them (CVE-2019-9511)."""
+DRAIN_PING: Final = b"draining"
 
-EFFORT: Final = 256
-"""What is read before others have their turn: so many small pieces of bodies, or what is as much work as they are."""
-RESET_EFFORT: Final = 16
-"""A stream that ends in the middle, as against a small piece of a body: its exchange is given up and logged."""
-PASSED_EFFORT: Final = 9
-SETTINGS_BYTES: Final = 84
-"""A frame that h2 reads, and so many bytes of settings, as against a small piece of a body."""
-_CRUMB_BYTES: Final = frames.HEADER_BYTES
-"""A piece of a body that is smaller than this is less than what carries it, and is paid for."""
+Data = bytes | bytearray | memoryview
 
 
-class Http2Session(Http2Heads):
-    """See the module; the arguments are those of `Http2Heads`."""
+OVERSIZE: Final = 2
+"""So many times as large as allowed a head is still read, since later ones build on it, and answered 431; a larger one
+is the end of its connection."""
 
-    __slots__ = ("_inbound", "_opened", "_place", "_preface_left", "_rest", "_settled", "pending")
 
-    def __init__(self, *, header_bytes: int, headers: int, now: float) -> None:
-        super().__init__(header_bytes=header_bytes, headers=headers, now=now)
-        self._inbound = WindowManager(CONNECTION_WINDOW)
-        self._rest = b""
-        self._place = 0  # in it, where it goes on
-        self.pending = False  # frames wait to be read: feed nothing, and again
-        self._opened: dict[int, None] = {}  # windows that were opened in this reading
-        self._preface_left = frames.PREFACE
-        self._settled = False  # the client's first SETTINGS came
+class Http2Session:
+    """See the module.
+
+    Args:
+        header_bytes: limit on the fields of one request, which the client is told.
+        now: the time, in seconds of any beginning.
+
+    Attributes:
+        machine: what h2 keeps.
+        streams: those that are open in at least one direction.
+        busy: streams that were begun and not released.
+        budget: what the client may cost.
+        error: why the connection is at its end; its GOAWAY is in the output, and nothing more can be read.
+        late: what must not leave together with the output.
+        output_bytes: of bodies that wait to be taken.
+        last_taken: streams above are not taken any more.
+    """
+
+    __slots__ = (
+        "_encoder",
+        "_grown",
+        "_out",
+        "_reset",
+        "budget",
+        "busy",
+        "error",
+        "last_taken",
+        "late",
+        "machine",
+        "output_bytes",
+        "streams",
+    )
+
+    def __init__(self, *, header_bytes: int, now: float) -> None:
+        self.streams: dict[int, ServerStream] = {}
+        self.machine = machine = Http2Machine(
+            client=False,
+            settings={
+                SettingCodes.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
+                SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
+                SettingCodes.MAX_HEADER_LIST_SIZE: header_bytes,
+                SettingCodes.ENABLE_CONNECT_PROTOCOL: 1,
+            },
+            list_bytes=OVERSIZE * header_bytes,
+            streams=self.streams,
+        )
+        self._encoder = machine.field_encoder
+        self._out: list[Data] = [*machine.greet(CONNECTION_WINDOW)]
+        self._reset: OrderedDict[int, None] = OrderedDict()
+        self._grown = 0
+        self.late: list[bytes] = []
+        self.busy: set[int] = set()
+        self.last_taken = frames.MAX_STREAM
+        self.budget = Budget(now)
+        self.error: str | None = None
+        self.output_bytes = 0
+
+    def take_output(self) -> list[Data]:
+        """What is to be sent."""
+        out, self._out = self._out, []
+        self.output_bytes = 0
+        return out
+
+    def take_late(self) -> bytes:
+        """What is to be sent behind the output, in a write of its own: resets of streams that are answered.
+
+        A client that reads its answer and the reset at once may take the answer for lost (curl 7.88).
+        """
+        late, self.late = self.late, []
+        return b"".join(late)
 
     @property
-    def partial(self) -> int:
-        """The number of the head whose rest the client owes, counting its preface as one; 0 when it owes none."""
-        rest = self._rest
-        if not self._settled or self._block is not None:
-            return self._heads_read + 1
-        if not self.pending and len(rest) > 3 and rest[3] in _OF_HEADS:
-            return self._heads_read + 1
-        return 0
+    def has_output(self) -> bool:
+        """Whether there is something to send."""
+        return bool(self._out or self.late)
 
-    def feed(self, data: Data, now: float) -> list[Item]:
-        """Read what the client sent next; without data, what is `pending`."""
-        items = self._items = []
-        self.budget.pass_time(now)
-        place = 0
-        if data:
-            self._reading += 1
-            buffer = self._rest[self._place :] + data if self._rest else bytes(data)
+    @property
+    def window(self) -> int:
+        """How much the client takes on all streams together."""
+        return self.machine.outbound_flow_control_window
+
+    def send_head(self, stream_id: int, fields: list[Field], *, end: bool = False) -> None:
+        """Send a head, an interim head, or trailers."""
+        stream = self.streams.get(stream_id)
+        if stream is None or stream.local_ended:
+            return
+        self._out.append(frames.write_headers(stream_id, self._encoder.write(fields), end=end))
+        if end:
+            self._end_local(stream)
+
+    def send_body(self, stream_id: int, data: Data, *, end: bool = False) -> int:
+        """Send of a body what the windows allow.
+
+        Args:
+            stream_id: the stream.
+            data: copied as far as it goes.
+            end: the body ends with it, if all of it goes.
+
+        Returns:
+            How many bytes went.
+        """
+        stream = self.streams.get(stream_id)
+        if stream is None or stream.local_ended:
+            return len(data)
+        machine = self.machine
+        size = len(data)
+        if not size:
+            if end:
+                self._out.append(frames.write_data_header(stream_id, 0, end=True))
+                self._end_local(stream)
+            return 0
+        room = min(size, stream.outbound_flow_control_window, machine.outbound_flow_control_window)
+        gain = Cost.DATA_SENT * (1 + room // DATA_BYTES)
+        if room < size:
+            end = False
+            if room <= 0:
+                return 0
+            if room < CRUMB_BYTES:
+                gain = 0  # the client has opened its window by so little
+        out = self._out
+        if room == size <= DATA_BYTES:
+            out.append(b"".join((frames.write_data_header(stream_id, size, end=end), data)))
         else:
-            buffer, place = self._rest, self._place
-        if self._preface_left:
-            place = self._read_preface(buffer)
-        end = len(buffer)
-        unpack = frames.HEADER.unpack_from
-        self._effort = EFFORT
-        try:
-            while self.error is None and self._effort > 0 and end - place >= frames.HEADER_BYTES:
-                high, low, kind, flags, stream_id = unpack(buffer, place)
-                length = high << 8 | low
-                if length > frames.MAX_FRAME:
-                    self._fail(ErrorCodes.FRAME_SIZE_ERROR, "a frame is too large")
-                    break
-                start = place + frames.HEADER_BYTES
-                if end - start < length:
-                    break
-                self._read_frame(kind, flags, stream_id & 0x7FFFFFFF, buffer, start, start + length)
-                place = start + length
-                self._effort -= 1
-                if self.budget.exhausted:
-                    self._fail(ErrorCodes.ENHANCE_YOUR_CALM, "too much work for nothing")
-        except ProtocolError as error:
-            self._machine.clear_outbound_data_buffer()
-            self._fail(error.error_code, str(error))
-        if place < end or self._rest:
-            self.pending = self._effort <= 0 and self.error is None and place < end
-            self._rest, self._place = (buffer, place) if self.pending else (buffer[place:], 0)
-        if self._bodies:
-            for body, pieces in self._bodies.values():
-                if len(pieces) > 1:
-                    body.data = b"".join(pieces)
-            self._bodies.clear()
-        if self._opened:
-            items += map(Opened, self._opened)
-            self._opened.clear()
-        return items
+            out += frames.write_data(stream_id, memoryview(data)[:room], DATA_BYTES, end=end)
+        self.output_bytes += room
+        stream.outbound_flow_control_window -= room
+        machine.outbound_flow_control_window -= room
+        self.budget.take(gain)
+        if end:
+            self._end_local(stream)
+        return room
 
-    def _read_preface(self, buffer: bytes) -> int:
-        expected = self._preface_left
-        count = min(len(expected), len(buffer))
-        if buffer[:count] != expected[:count]:
-            self._fail(ErrorCodes.PROTOCOL_ERROR, "not the preface of HTTP/2")
-            return len(buffer)
-        self._preface_left = expected[count:]
-        if not self._preface_left:
-            self._machine.receive_data(frames.PREFACE)
-        return count
+    def _end_local(self, stream: ServerStream) -> None:
+        stream.local_ended = True
+        self.budget.take(Cost.EXCHANGE)
+        if stream.remote_ended:
+            self.drop(stream)
 
-    def _read_frame(self, kind: int, flags: int, stream_id: int, buffer: bytes, start: int, end: int) -> None:
-        if self._block is not None and (kind != frames.CONTINUATION or stream_id != self._block_stream):
-            self._fail(ErrorCodes.PROTOCOL_ERROR, "a frame inside of a head")
-        elif kind == frames.HEADERS and self._settled:
-            self._on_headers(flags, stream_id, buffer[start:end])
-        elif kind == frames.DATA and self._settled:
-            self._on_data(flags, stream_id, buffer[start:end])
-        elif kind == frames.SETTINGS or not self._settled:
-            self._on_settings(kind, flags, stream_id, buffer[start:end])
-        elif kind == frames.WINDOW_UPDATE:
-            self._on_window_update(stream_id, buffer[start:end])
-        elif kind == frames.RST_STREAM:
-            self._on_reset(stream_id, end - start)
-        elif kind == frames.PING:
-            # Our own ping is answered without being asked about: an ACK that nobody waits for costs as well.
-            self.budget.take(Cost.ANSWERED_FRAME)
-            self._pass_on(buffer[start - frames.HEADER_BYTES : end])
-        elif kind == frames.CONTINUATION:
-            self._on_continuation(flags, buffer[start:end])
-        elif kind == frames.GOAWAY:
-            if stream_id:
-                self._fail(ErrorCodes.PROTOCOL_ERROR, "GOAWAY on a stream")
-            elif end - start < 8:
-                self._fail(ErrorCodes.FRAME_SIZE_ERROR, "GOAWAY is too short")
-            # Streams under way go on (RFC 9113 6.8); no new ones will come.
-            self.budget.take(Cost.IDLE_FRAME)
-        elif kind == frames.PUSH_PROMISE:
-            self._fail(ErrorCodes.PROTOCOL_ERROR, "a client pushes")
-        else:
-            self.budget.take(Cost.IDLE_FRAME)
-            if kind == frames.PRIORITY:
-                if not stream_id:
-                    self._fail(ErrorCodes.PROTOCOL_ERROR, "PRIORITY without a stream")
-                elif end - start != 5:
-                    self._fail(ErrorCodes.FRAME_SIZE_ERROR, "PRIORITY has five bytes")
-                elif frames.dependency(buffer, start) == stream_id:
-                    self._on_own_dependency(stream_id)
-
-    def _on_own_dependency(self, stream_id: int) -> None:
-        """A stream depends on itself, which is nonsense, though priorities are ignored (RFC 7540 5.3.1)."""
-        if stream_id in self._streams:
-            self._break_stream(stream_id, ErrorCodes.PROTOCOL_ERROR, "the stream depends on itself")
-        else:
-            self._fail(ErrorCodes.PROTOCOL_ERROR, "a stream depends on itself")
-
-    def _pass_on(self, frame: bytes) -> None:
-        """Have h2 read a frame, and tell what came of it."""
-        machine = self._machine
-        self._effort -= PASSED_EFFORT
-        events: list[Event] = machine.receive_data(frame)
-        said = machine.data_to_send()
-        if said:
-            self._out.append(said)
-        for event in events:
-            if isinstance(event, WindowUpdated | RemoteSettingsChanged):
-                self._opened[0] = None
-            elif isinstance(event, PingAckReceived) and event.ping_data == DRAIN_PING:
-                self._items.append(Answered())
-
-    def _on_settings(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
-        if not self._settled:
-            if kind != frames.SETTINGS or flags & frames.ACK:
-                self._fail(ErrorCodes.PROTOCOL_ERROR, "the first frame is not SETTINGS")
-                return
-            self._settled = True
-            self._heads_read += 1
-        length = len(payload)
-        self._effort -= length // SETTINGS_BYTES
-        self.budget.take(Cost.ANSWERED_FRAME + length // SETTINGS_BYTES_A_POINT)
-        if flags & frames.ACK and length:
-            self._fail(ErrorCodes.FRAME_SIZE_ERROR, "an acknowledgement says nothing else")
+    def credit(self, stream_id: int, size: int) -> None:
+        """Bytes of a request's body have gone on: the client may send as many more."""
+        stream = self.streams.get(stream_id)
+        if stream is None or stream.inbound is None or stream.remote_ended:
             return
-        self._pass_on(frames.write_frame(frames.SETTINGS, flags, stream_id, frames.known_settings(payload)))
-
-    def _on_window_update(self, stream_id: int, payload: bytes) -> None:
-        self.budget.take(Cost.IDLE_FRAME)
-        if len(payload) != 4:
-            self._fail(ErrorCodes.FRAME_SIZE_ERROR, "WINDOW_UPDATE has four bytes")
-            return
-        increment = int.from_bytes(payload, "big") & 0x7FFFFFFF
-        if not stream_id:
-            window = self._machine.outbound_flow_control_window + increment
-            if not increment:
-                self._fail(ErrorCodes.PROTOCOL_ERROR, "a window opens by nothing")
-            elif window > frames.MAX_WINDOW:
-                self._fail(ErrorCodes.FLOW_CONTROL_ERROR, "the connection's window is too large")
-            else:
-                self._machine.outbound_flow_control_window = window
-                self._opened[0] = None
-            return
-        stream = self._streams.get(stream_id)
-        if stream is None:
-            if self._is_idle(stream_id):
-                self._fail(ErrorCodes.PROTOCOL_ERROR, "a window of a stream that never was")
-            return
-        stream.outbound_flow_control_window += increment
-        if not increment:
-            self._break_stream(stream_id, ErrorCodes.PROTOCOL_ERROR, "a window opens by nothing")
-        elif stream.outbound_flow_control_window > frames.MAX_WINDOW:
-            self._break_stream(stream_id, ErrorCodes.FLOW_CONTROL_ERROR, "the window is too large")
-        else:
-            self._opened[stream_id] = None
-
-    def _on_reset(self, stream_id: int, length: int) -> None:
-        if length != 4:
-            self._fail(ErrorCodes.FRAME_SIZE_ERROR, "RST_STREAM has four bytes")
-        elif not stream_id or self._is_idle(stream_id):
-            self._fail(ErrorCodes.PROTOCOL_ERROR, "a stream is reset that never was")
-        else:
-            stream = self._streams.get(stream_id)
-            if stream is None:
-                self.budget.take(Cost.IDLE_FRAME)
-                return
-            self._drop(stream_id)
-            self._effort -= RESET_EFFORT
-            # What comes together with its own end was never meant; what is given up after a while is somebody's right.
-            self.budget.take(Cost.RESET if stream.reading == self._reading else Cost.CANCEL)
-            self._items.append(Reset(stream_id, "the client reset the stream"))
-
-    def _on_data(self, flags: int, stream_id: int, payload: bytes) -> None:
-        length = len(payload)
-        try:
-            self._inbound.window_consumed(length)
-        except FlowControlError:
-            self._fail(ErrorCodes.FLOW_CONTROL_ERROR, "more than the connection's window")
-            return
-        stream = self._streams.get(stream_id)
-        if stream is None and self._is_idle(stream_id):
-            self._fail(ErrorCodes.PROTOCOL_ERROR, "a body on a stream that never was")
-            return
-        # The connection's window is for all streams: one that waits must not stop the others. What a stream may keep
-        # here is bounded by its own window.
-        increment = self._inbound.process_bytes(length)
+        window = stream.inbound
+        increment = window.process_bytes(size) or 0
+        if increment and not stream.grown and self._grown < GROWING_STREAMS:
+            stream.grown = True
+            self._grown += 1
+            window.window_opened(GROWTH)
+            increment += GROWTH
         if increment:
-            self._out.append(frames.write_window_update(0, increment))
-        if flags & frames.PADDED:
-            if not length or payload[0] >= length:
-                self._fail(ErrorCodes.PROTOCOL_ERROR, "more padding than frame")
-                return
-            payload = payload[1 : length - payload[0]]
-        if stream is None or stream.remote_ended:
-            self._on_late_frame(stream_id, stream)
-            return
-        self._take_body(stream, payload, length, ended=bool(flags & frames.END_STREAM))
+            self._out.append(frames.write_window_update(stream_id, increment))
 
-    def _take_body(self, stream: Stream, data: bytes, length: int, *, ended: bool) -> None:
-        stream_id = stream.stream_id
-        if length:
-            window = stream.inbound
-            if window is None:
-                window = stream.inbound = WindowManager(STREAM_WINDOW)
-            try:
-                window.window_consumed(length)
-            except FlowControlError:
-                self._break_stream(stream_id, ErrorCodes.FLOW_CONTROL_ERROR, "more than the stream's window")
-                return
-            if length > len(data):
-                self.credit(stream_id, length - len(data))
-        if not ended and (length < _CRUMB_BYTES or not data):
-            self.budget.take(CRUMB if data else Cost.EMPTY_FRAME)
-        left = stream.left
-        if left is not None:
-            left = stream.left = left - len(data)
-            if left < 0 or (ended and left):
-                self._break_stream(
-                    stream_id, ErrorCodes.PROTOCOL_ERROR, "the body is not as long as its Content-Length"
-                )
-                return
-        if left == 0 and data and not ended:
-            # Kept until the stream ends: a backend that is told the length would take the request for whole by it, and
-            # yet more may come, which spoils it (D3); or it would answer, and the end of the stream come too late.
-            stream.last = data
-        elif data:
-            self._take_piece(stream_id, data)
-        if ended:
-            self._end_remote(stream)
+    def room(self, stream_id: int) -> int:
+        """How much of a body the client takes on a stream now."""
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            return 0
+        return max(0, min(stream.outbound_flow_control_window, self.machine.outbound_flow_control_window))
+
+    def reset(self, stream_id: int, code: int) -> None:
+        """Reset a stream, if it is still there."""
+        stream = self.streams.get(stream_id)
+        if stream is not None:
+            self.drop(stream)
+            self._remember(stream_id)
+            (self.late if stream.local_ended else self._out).append(frames.write_reset(stream_id, code))
+
+    def release(self, stream_id: int) -> None:
+        """Nothing is done for a stream any more: it counts no longer against the limit.
+
+        What the client has not ended by then is given up without blame (RFC 9113 8.1).
+        """
+        self.busy.discard(stream_id)
+        stream = self.streams.get(stream_id)
+        if stream is not None:
+            self.reset(stream_id, ErrorCodes.NO_ERROR if stream.local_ended else ErrorCodes.INTERNAL_ERROR)
+
+    def begin_goaway(self) -> None:
+        """Say that the end is near, and ask for a sign that it was heard (`Answered`; RFC 9113 6.8)."""
+        self._out.append(frames.write_goaway(frames.MAX_STREAM, ErrorCodes.NO_ERROR))
+        self._out.append(frames.write_frame(frames.PING, 0, 0, DRAIN_PING))
+
+    def finish_goaway(self) -> None:
+        """Take no more streams than those that came."""
+        self.last_taken = self.machine.highest_inbound_stream_id
+        self._out.append(frames.write_goaway(self.last_taken, ErrorCodes.NO_ERROR))
+
+    def give_up(self, code: int, detail: str) -> None:
+        """End the connection: for a reason of our own, or a connection error (RFC 9113 5.4.1)."""
+        if self.error is None:
+            self.error = detail
+            self._out.append(frames.write_goaway(self.machine.highest_inbound_stream_id, code))
+
+    def close(self) -> None:
+        """Nothing will be read any more."""
+        self.machine.close()
+
+    # For the reader.
+
+    def say(self, frame: bytes) -> None:
+        """Send frames of the connection."""
+        self._out.append(frame)
+
+    def turn_down(self, stream_id: int, code: int) -> None:
+        """Reset a stream that did not become one."""
+        self._remember(stream_id)
+        self._out.append(frames.write_reset(stream_id, code))
+
+    def was_reset(self, stream_id: int) -> bool:
+        """Whether we reset a stream a while ago, so that frames of it may still be under way."""
+        return stream_id in self._reset
+
+    def is_idle(self, stream_id: int) -> bool:
+        """Whether a stream never was."""
+        return stream_id % 2 == 0 or stream_id > self.machine.highest_inbound_stream_id
+
+    def drop(self, stream: ServerStream) -> None:
+        """Forget a stream that has ended."""
+        del self.streams[stream.stream_id]
+        self._grown -= stream.grown
+
+    def _remember(self, stream_id: int) -> None:
+        self._reset[stream_id] = None
+        if len(self._reset) > REMEMBERED:
+            self._reset.popitem(last=False)
