@@ -1,4 +1,4 @@
-"""What a client of HTTP/2 does not take of its answers: how much is kept for it, and which streams wait.
+"""Backlog of an HTTP/2 connection: how much of its answers the client has yet to take, and which streams wait for that.
 
 What is kept is bounded for each stream by not reading its backend, and for all of them together by `KEPT_LIMIT`: beyond
 that no backend is read for a stream that has no room for what would come.

@@ -1,4 +1,4 @@
-"""What a stream of HTTP/2 is to a tunnel: something that is read and written like a socket (RFC 8441)."""
+"""A stream of HTTP/2 as one end of a tunnel, read and written like a socket (RFC 8441)."""
 
 from __future__ import annotations
 

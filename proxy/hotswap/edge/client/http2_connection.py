@@ -1,4 +1,4 @@
-"""A client that speaks HTTP/2: many exchanges at once over one socket.
+"""Connection of an HTTP/2 client: many exchanges at once over one socket.
 
 What one read brings is read to its end before anything is started, so that a request and its body leave together, and
 what one turn of the poller produces for all streams leaves in one write. Many small frames are read a few at a time:

@@ -1,4 +1,4 @@
-"""One HTTP/2 connection to a backend (RFC 9113), the client's side, without I/O: bytes in, items out.
+"""Session with an HTTP/2 backend (RFC 9113), the client's side of one connection, without I/O: bytes in, items out.
 
 Who does what, as for clients (`hotswap.wire.http2.reader`). h2 keeps the connection: the preface, settings, pings.
 Frames of streams are read here, each against the rules of its stream, because what h2 does about a response that is

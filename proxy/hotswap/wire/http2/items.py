@@ -1,4 +1,4 @@
-"""What comes out of an HTTP/2 connection, in the order in which each stream had it.
+"""Events of an HTTP/2 connection, in the order in which each stream had them.
 
 They are not frozen, because there is one for each frame or so, and freezing triples what one costs.
 """

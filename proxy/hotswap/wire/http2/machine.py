@@ -1,4 +1,4 @@
-"""What h2 keeps of a connection: settings and their acknowledgements, pings, and the connection's window (RFC 9113).
+"""State of an HTTP/2 connection that h2 keeps: settings and their acknowledgements, pings, the connection's window.
 
 Frames of streams never reach it: what h2 does about a stream that breaks a rule is to end the connection.
 """

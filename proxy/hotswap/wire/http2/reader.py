@@ -1,4 +1,4 @@
-"""What a client says on an HTTP/2 connection (RFC 9113), without I/O: bytes in, items out.
+"""Reader of the frames of an HTTP/2 client (RFC 9113), without I/O: bytes in, items out.
 
 Who does what. h2 keeps the connection: settings and their acknowledgements, pings, and the arithmetic of windows.
 Frames of streams are read here, each against the rules of its stream, because what h2 does about a stream that breaks a

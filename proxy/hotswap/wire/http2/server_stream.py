@@ -1,4 +1,4 @@
-"""What a session with a client keeps of a stream that is open in at least one direction."""
+"""State of a stream in a session with a client, while it is open in at least one direction."""
 
 from __future__ import annotations
 

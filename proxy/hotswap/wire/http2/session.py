@@ -1,4 +1,4 @@
-"""One HTTP/2 connection with a client (RFC 9113), without I/O: its streams, and what is said on them.
+"""Session with an HTTP/2 client (RFC 9113), without I/O: the streams of one connection, and the frames sent on them.
 
 Heads, bodies within the client's windows, credit for what came, resets, and GOAWAY are written here and collected in
 `take_output`; what the client says is read by `hotswap.wire.http2.reader`.
