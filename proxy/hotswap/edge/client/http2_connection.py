@@ -19,7 +19,7 @@ from hotswap.core.forwarding import Peer
 from hotswap.core.room import Idle
 from hotswap.edge.client.farewell import Farewell
 from hotswap.edge.client.http2_backlog import Http2Backlog
-from hotswap.edge.client.http2_stream import Http2Entrance, Http2Stream
+from hotswap.edge.client.http2_stream import Http2Stream
 from hotswap.edge.loop.poller import DEAD, GONE
 from hotswap.edge.loop.stream import BLOCKED, HIGH_WATER, Stream
 from hotswap.edge.loop.timers import NEVER
@@ -28,6 +28,7 @@ from hotswap.wire.http2.reader import Http2Reader
 from hotswap.wire.http2.session import MAX_STREAMS, Http2Session
 
 if TYPE_CHECKING:
+    from hotswap.edge.client.surroundings import PublicListener
     from hotswap.edge.exchange.plane import ClientConnection, Plane
 
 READ_BYTES: Final = 64 * 1024
@@ -70,7 +71,7 @@ class Http2Connection:
         "streams",
     )
 
-    def __init__(self, plane: Plane, listener: Http2Entrance, stream: Stream, peer: Peer) -> None:
+    def __init__(self, plane: Plane, listener: PublicListener, stream: Stream, peer: Peer) -> None:
         self.plane = plane
         self.listener = listener
         self.stream = stream

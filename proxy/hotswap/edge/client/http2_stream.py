@@ -19,7 +19,6 @@ from hotswap.core.forwarding import error_head
 from hotswap.edge.client.http2_backlog import KEPT_LIMIT
 from hotswap.edge.client.http2_channel import Http2Channel
 from hotswap.edge.exchange.exchange import Exchange
-from hotswap.edge.exchange.plane import Entrance
 from hotswap.edge.exchange.tunnel import Tunnel
 from hotswap.edge.loop.timers import NEVER
 from hotswap.wire.http2.fields import write_response, write_trailers
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from hotswap.core.forwarding import Peer
     from hotswap.core.messages import Field, RequestHead, ResponseHead
     from hotswap.edge.client.http2_backlog import Http2Backlog
+    from hotswap.edge.client.surroundings import PublicListener
     from hotswap.edge.exchange.plane import ClientConnection, Plane
     from hotswap.edge.loop.stream import Data, Stream
     from hotswap.edge.upstream.upstream_connection import UpstreamConnection
@@ -41,38 +41,11 @@ if TYPE_CHECKING:
 _OF_HANDSHAKE: Final = (b"sec-websocket-accept", b"content-length")
 
 
-class Http2Entrance(Entrance, Protocol):
-    """The listener of a client of HTTP/2.
-
-    Attributes:
-        header_bytes: limit on the fields of one request.
-        headers: limit on their number.
-        header_timeout: seconds for a head.
-        requests: limit on those of one connection; 0 is any number.
-        body_rate: bytes a second that a body must have; 0 is any rate.
-    """
-
-    header_bytes: int
-    headers: int
-    header_timeout: float
-    requests: int
-    body_rate: int
-
-
 class Carrier(Protocol):
-    """The connection that carries a stream.
-
-    Attributes:
-        plane: the data plane.
-        listener: by which the client came.
-        peer: who the client is.
-        stream: its socket.
-        session: writes what is said on the stream.
-        backlog: counts what is kept, and tells the stream when to go on.
-    """
+    """The connection that carries a stream; see `hotswap.edge.client.http2_connection`."""
 
     plane: Plane
-    listener: Http2Entrance
+    listener: PublicListener
     peer: Peer
     stream: Stream
     session: Http2Session
