@@ -38,12 +38,12 @@ from hotswap.core.routing import Router
 from hotswap.edge.upstream.replay import Replay
 from hotswap.processes.notification import parse_notification
 from hotswap.processes.output import LineSplitter
-from hotswap.wire.chunked import ChunkedReader, ChunkError
-from hotswap.wire.field_compression import FieldDecoder
 from hotswap.wire.handover import HEAD_BYTES, FrameReader, FrameType, FrameWriter, HandoverBroken
-from hotswap.wire.http1 import RequestParser
-from hotswap.wire.http1_response import ResponseParser
-from hotswap.wire.http2_fields import read_request
+from hotswap.wire.http1.chunked import ChunkedReader, ChunkError
+from hotswap.wire.http1.request_parser import RequestParser
+from hotswap.wire.http1.response_parser import ResponseParser
+from hotswap.wire.http2.field_compression import FieldDecoder
+from hotswap.wire.http2.fields import read_request
 from hotswap.wire.proxy_protocol import ProxyProtocolError, parse_proxy_header
 from hotswap.wire.websocket import FrameTracker
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from hotswap.core.errors import BadRequest
 from hotswap.core.messages import RequestHead
-from hotswap.wire.http1 import End, RequestItem, RequestParser
+from hotswap.wire.http1.request_parser import End, RequestItem, RequestParser
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotswap.core.messages import RequestHead
-from hotswap.wire.websocket import FrameTracker, close_frame, is_handshake
+from hotswap.wire.websocket import FrameTracker, accept_of, close_frame, is_handshake
 
 
 def frame(size: int, *, opcode: int = 2, masked: bool = False) -> bytes:
@@ -108,3 +108,8 @@ def handshake(**changed: bytes | None) -> RequestHead:
 def test_a_handshake_is_recognised(changed, valid):
     """Method, version and key (P8)."""
     assert is_handshake(handshake(**changed)) is valid
+
+
+def test_a_key_is_answered_as_the_standard_shows():
+    """The example of RFC 6455 1.3."""
+    assert accept_of(b"dGhlIHNhbXBsZSBub25jZQ==") == b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="

@@ -6,12 +6,15 @@ between two of them when a backend's time is over.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 
 from hotswap.core.messages import RequestHead
 
 _KEY = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==")
 """Sixteen bytes in base64."""
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _OPCODE_CLOSE = 0x8
 _CRUMB = 16
 """Bytes of a frame below which it is a crumb."""
@@ -27,6 +30,11 @@ def is_handshake(head: RequestHead) -> bool:
     keys = [value for name, value in head.fields if name.lower() == b"sec-websocket-key"]
     versions = [value for name, value in head.fields if name.lower() == b"sec-websocket-version"]
     return versions == [b"13"] and len(keys) == 1 and _KEY.fullmatch(keys[0]) is not None
+
+
+def accept_of(key: bytes) -> bytes:
+    """The `Sec-WebSocket-Accept` that answers a key (RFC 6455 4.2.2)."""
+    return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
 
 
 def close_frame(code: int) -> bytes:

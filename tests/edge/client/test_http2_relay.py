@@ -27,7 +27,7 @@ from hotswap.edge.client.http2_connection import Http2Connection
 from hotswap.edge.client.http2_stream import Http2Stream
 from hotswap.edge.client.tls import AUTHORITY, open_context
 from hotswap.edge.upstream.upstream import REST
-from hotswap.wire.http2_writer import GROWTH, MAX_STREAMS, STREAM_WINDOW
+from hotswap.wire.http2.session import GROWTH, MAX_STREAMS, STREAM_WINDOW
 from tests.support.http2_client import Http2Client, Upload, connect_http2
 from tests.support.http2_frames import GET, POST, PREFACE, raw_frame
 from tests.support.stage import OK, Line, Stage, open_stage
@@ -49,7 +49,7 @@ async def wait_for_clients(stage: Stage, count: int) -> list[Http2Connection]:
     """Clients whose settings have been read."""
     while True:
         known = connections_of(stage)
-        if len(known) == count and not any(connection.session.partial for connection in known):
+        if len(known) == count and not any(connection.reader.partial for connection in known):
             return known
         await trio.sleep(0.002)
 
@@ -375,7 +375,7 @@ async def test_a_small_window_is_shared_by_all_streams():
     async with open_stage() as stage:
         client = await connect_http2(stage, opens=False)
         (connection,) = await wait_for_clients(stage, 1)
-        connection.session._machine.outbound_flow_control_window = 0
+        connection.session.machine.outbound_flow_control_window = 0
         streams = range(1, 11, 2)
         for stream_id in streams:
             await client.request(stream_id)

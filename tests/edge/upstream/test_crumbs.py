@@ -6,8 +6,8 @@ import pytest
 import trio
 
 from hotswap.edge.loop.poller import TURN, Poller
-from hotswap.wire.http1 import RequestParser
-from hotswap.wire.http1_response import ResponseParser
+from hotswap.wire.http1.request_parser import RequestParser
+from hotswap.wire.http1.response_parser import ResponseParser
 from tests.support.stage import GET, Line, open_stage
 
 pytestmark = pytest.mark.fail_after(10)

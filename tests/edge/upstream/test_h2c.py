@@ -19,8 +19,8 @@ from hotswap.core.address import TcpAddress
 from hotswap.core.config import StaticPoolTable
 from hotswap.core.config.pools import Protocol
 from hotswap.edge.exchange.exchange import Exchange
-from hotswap.wire.http2_client_writer import STREAM_WINDOW
-from hotswap.wire.http2_frames import SETTINGS, write_frame, write_goaway, write_headers
+from hotswap.wire.http2.client_stream import STREAM_WINDOW
+from hotswap.wire.http2.frames import SETTINGS, write_frame, write_goaway, write_headers
 from tests.support.http2_client import Http2Client, Upload
 from tests.support.http2_frames import GET as GET_FIELDS
 from tests.support.http2_frames import POST as POST_FIELDS

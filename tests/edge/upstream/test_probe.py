@@ -15,7 +15,7 @@ from hotswap.core.address import Address, TcpAddress, UnixAddress
 from hotswap.core.config.pools import HealthTable
 from hotswap.core.health import ProbeResult
 from hotswap.edge.upstream.probe import MAX_HEAD_BYTES, probe
-from hotswap.wire.http2_frames import SETTINGS, write_frame, write_headers, write_window_update
+from hotswap.wire.http2.frames import SETTINGS, write_frame, write_headers, write_window_update
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 

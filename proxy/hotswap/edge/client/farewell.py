@@ -16,8 +16,7 @@ from hotswap.edge.loop.stream import BLOCKED, Stream
 from hotswap.edge.loop.timers import NEVER
 
 if TYPE_CHECKING:
-    from hotswap.edge.client.listener import Listener
-    from hotswap.edge.exchange.plane import ClientConnection, Connection, Plane
+    from hotswap.edge.exchange.plane import ClientConnection, Connection, Entrance, Plane
 
 LINGER_BYTES: Final = 64 * 1024
 LINGER_SECONDS: Final = 5.0
@@ -29,7 +28,7 @@ class Farewell:
 
     __slots__ = ("_ended", "_left", "armed", "deadline", "listener", "plane", "stream")
 
-    def __init__(self, plane: Plane, listener: Listener, stream: Stream) -> None:
+    def __init__(self, plane: Plane, listener: Entrance, stream: Stream) -> None:
         self.plane = plane
         self.listener = listener
         self.stream = stream

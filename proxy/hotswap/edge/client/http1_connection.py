@@ -19,7 +19,7 @@ from hotswap.edge.exchange.exchange import Exchange
 from hotswap.edge.exchange.tunnel import Tunnel
 from hotswap.edge.loop.poller import DEAD, GONE
 from hotswap.edge.loop.stream import BLOCKED, CRUMBS_BYTES, Stream
-from hotswap.wire.http1 import END, HTTP2_HEAD, RequestItem, RequestParser
+from hotswap.wire.http1.request_parser import END, HTTP2_HEAD, RequestItem, RequestParser
 
 if TYPE_CHECKING:
     from hotswap.edge.client.listener import Listener

@@ -1,4 +1,4 @@
-"""What a client of HTTP/2 does not take of its answers: how much is kept for it, and which streams wait.
+"""Backlog of an HTTP/2 connection: how much of its answers the client has yet to take, and which streams wait for that.
 
 What is kept is bounded for each stream by not reading its backend, and for all of them together by `KEPT_LIMIT`: beyond
 that no backend is read for a stream that has no room for what would come.
@@ -7,18 +7,32 @@ that no backend is read for a stream that has no room for what would come.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from hotswap.edge.client.http2_responder import Http2Responder
     from hotswap.edge.loop.stream import Stream
-    from hotswap.wire.http2 import Http2Session
+    from hotswap.wire.http2.session import Http2Session
 
 KEPT_LIMIT: Final = 1024 * 1024
 """Bytes that are kept for a connection, for its windows or its socket, before backends are not read (R9)."""
 READ_ROOM: Final = 256 * 1024
 HEAD_ROOM: Final = 60 * 1024
 """What a read of a backend brings of a body at most, and with its head: the first window of most clients takes that."""
+
+
+class Answering(Protocol):
+    """A stream that may have to wait for its client."""
+
+    stream_id: int
+
+    def on_window(self) -> None:
+        """The client takes more."""
+
+    def on_drained(self) -> None:
+        """The socket, or the connection, has room again: look whether to go on."""
+
+    def on_crash(self, error: Exception) -> None:
+        """Contain a defect of ours to this stream."""
 
 
 class Http2Backlog:
@@ -29,9 +43,9 @@ class Http2Backlog:
     def __init__(self, stream: Stream, session: Http2Session) -> None:
         self._stream = stream
         self._session = session
-        self._waiting: set[Http2Responder] = set()  # for the socket to take more
-        self._hungry: dict[Http2Responder, None] = {}  # for windows; who has just had some stands at the end
-        self._shut_out: set[Http2Responder] = set()  # whose backends are not read
+        self._waiting: set[Answering] = set()  # for the socket to take more
+        self._hungry: dict[Answering, None] = {}  # for windows; who has just had some stands at the end
+        self._shut_out: set[Answering] = set()  # whose backends are not read
         self.kept_bytes = 0  # for windows, of all streams
 
     def keep(self, size: int) -> None:
@@ -41,51 +55,51 @@ class Http2Backlog:
         if self._shut_out and self.kept_bytes <= KEPT_LIMIT and not stream.closed:
             stream.poller.soon(stream.owner, self._let_in)
 
-    def is_backed_up(self, responder: Http2Responder) -> bool:
+    def is_backed_up(self, waiter: Answering) -> bool:
         """Whether the socket takes no more for now; the stream is told when it does."""
         if self._stream.backed_up:
-            self._waiting.add(responder)
+            self._waiting.add(waiter)
             return True
         return False
 
-    def await_window(self, responder: Http2Responder) -> None:
+    def await_window(self, waiter: Answering) -> None:
         """A stream has something for the client, which goes out when a window opens."""
-        self._hungry[responder] = None
+        self._hungry[waiter] = None
 
-    def shuts_out(self, responder: Http2Responder, *, headed: bool) -> bool:
+    def shuts_out(self, waiter: Answering, *, headed: bool) -> bool:
         """Whether a stream's backend is not to be read now; the stream is told when to look again.
 
         Args:
-            responder: the stream.
+            waiter: the stream.
             headed: the head of its answer has been read.
         """
         if self._stream.unsent > KEPT_LIMIT:
-            self._waiting.add(responder)
+            self._waiting.add(waiter)
             return True
         if self.kept_bytes > KEPT_LIMIT:
-            room = self._session.room(responder.stream_id)
+            room = self._session.room(waiter.stream_id)
             if room < (READ_ROOM if headed else HEAD_ROOM):
-                self._shut_out.add(responder)
+                self._shut_out.add(waiter)
                 return True
         return False
 
     def on_window(self) -> None:
         """The connection's window has opened: share it, one stream after the other."""
-        for responder in tuple(self._hungry):
+        for waiter in tuple(self._hungry):
             if self._session.window <= 0:
                 break
-            del self._hungry[responder]
+            del self._hungry[waiter]
             try:
-                responder.on_window()
+                waiter.on_window()
             except Exception as error:  # contained: one stream
-                responder.on_crash(error)
+                waiter.on_crash(error)
         self._let_in()
 
-    def on_stream_window(self, responder: Http2Responder) -> None:
+    def on_stream_window(self, waiter: Answering) -> None:
         """The window of one stream has opened, which has nothing to send."""
-        if responder in self._shut_out:
-            self._shut_out.discard(responder)
-            responder.on_drained()
+        if waiter in self._shut_out:
+            self._shut_out.discard(waiter)
+            waiter.on_drained()
 
     def _let_in(self) -> None:
         """Go on with what had to wait; it looks again whether it still has to."""
@@ -97,21 +111,21 @@ class Http2Backlog:
         waiting, self._waiting = self._waiting, set()
         _go_on(waiting)
 
-    def forget(self, responder: Http2Responder) -> None:
+    def forget(self, waiter: Answering) -> None:
         """A stream is over."""
         # Of most connections nobody waits for anything.
         if self._hungry:
-            self._hungry.pop(responder, None)
+            self._hungry.pop(waiter, None)
         if self._waiting:
-            self._waiting.discard(responder)
+            self._waiting.discard(waiter)
         if self._shut_out:
-            self._shut_out.discard(responder)
+            self._shut_out.discard(waiter)
 
 
-def _go_on(waiting: Iterable[Http2Responder]) -> None:
+def _go_on(waiting: Iterable[Answering]) -> None:
     """What these streams waited for has come."""
-    for responder in waiting:
+    for waiter in waiting:
         try:
-            responder.on_drained()
+            waiter.on_drained()
         except Exception as error:  # contained: one stream
-            responder.on_crash(error)
+            waiter.on_crash(error)

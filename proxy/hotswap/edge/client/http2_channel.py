@@ -1,24 +1,62 @@
-"""What a stream of HTTP/2 is to a tunnel: something that is read and written like a socket (RFC 8441)."""
+"""A stream of HTTP/2 as one end of a tunnel, read and written like a socket (RFC 8441)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
 
 from hotswap.edge.loop.poller import GONE
 from hotswap.edge.loop.stream import BLOCKED
 
 if TYPE_CHECKING:
-    from hotswap.edge.client.http2_stream import Http2Stream
+    from collections.abc import Iterable
+
     from hotswap.edge.loop.stream import Data, Owner
 
 
+class TunnelledStream(Protocol):
+    """A stream that has become one end of a tunnel.
+
+    Attributes:
+        kept_bytes: that the client's windows do not take.
+        deadline: until when it has to take some.
+    """
+
+    kept_bytes: int
+    deadline: float
+
+    @property
+    def backed_up(self) -> bool:
+        """Whether the client takes no more for now."""
+
+    def credit(self, size: int) -> None:
+        """Bytes that the client sent have gone on."""
+
+    def put(self, data: Data, *, end: bool = False) -> None:
+        """Send a piece, or keep what the windows do not take."""
+
+    def flush(self) -> bool:
+        """Send what has been said, with what other streams say in this turn."""
+
+    def end_tunnel(self, *, broken: bool) -> None:
+        """The tunnel is over."""
+
+
 class Http2Channel:
-    """The side of a tunnel that is carried in DATA frames; see `Stream` for what its members promise."""
+    """The side of a tunnel that is carried in DATA frames; see `Stream` for what its members promise.
 
-    __slots__ = ("_stream", "broken", "closed", "hangup", "owner", "readable")
+    Args:
+        stream: what carries it.
+        inbox: what the client has sent already; the stream's window bounds what waits here.
+        ended: the client has said all that it will.
+    """
 
-    def __init__(self, stream: Http2Stream) -> None:
+    __slots__ = ("_ended", "_inbox", "_stream", "broken", "closed", "hangup", "owner", "readable")
+
+    def __init__(self, stream: TunnelledStream, inbox: Iterable[bytes], *, ended: bool) -> None:
         self._stream = stream
+        self._inbox = deque(inbox)
+        self._ended = ended
         self.owner: Owner | None = None
         self.readable = True
         self.hangup = False
@@ -43,11 +81,20 @@ class Http2Channel:
         """As `Stream.read_into`."""
         if self.broken:
             return 0
-        got = self._stream.take_inbox(buffer)
-        if got:
-            return got
+        inbox = self._inbox
+        filled = 0
+        while inbox and filled < len(buffer):
+            data = inbox.popleft()
+            piece = data[: len(buffer) - filled]
+            buffer[filled : filled + len(piece)] = piece
+            filled += len(piece)
+            if len(piece) < len(data):
+                inbox.appendleft(data[len(piece) :])
+        if filled:
+            self._stream.credit(filled)
+            return filled
         self.readable = False
-        if self._stream.inbox_ended:
+        if self._ended:
             self.hangup = True
             return 0
         return BLOCKED
@@ -56,7 +103,7 @@ class Http2Channel:
         """As `Stream.write`."""
         if not self.broken and len(data):
             self._stream.put(data)
-            self._stream.connection.mark()
+            self._stream.flush()
 
     def flush_kept(self) -> bool:
         """Whether nothing is kept; what is goes out when the windows open."""
@@ -70,7 +117,7 @@ class Http2Channel:
         """Say that nothing more will be written: END_STREAM, as a TCP FIN (RFC 8441 5)."""
         if not self.broken:
             self._stream.put(b"", end=True)
-            self._stream.connection.mark()
+            self._stream.flush()
 
     def close(self) -> None:
         """The tunnel is over."""
@@ -88,8 +135,17 @@ class Http2Channel:
 
     # From the stream.
 
-    def on_data(self) -> None:
-        """The client sent something, or its end."""
+    def on_data(self, data: bytes) -> None:
+        """The client sent something."""
+        self._inbox.append(data)
+        self._wake()
+
+    def on_end(self) -> None:
+        """The client has said all that it will."""
+        self._ended = True
+        self._wake()
+
+    def _wake(self) -> None:
         self.readable = True
         if self.owner is not None:
             self.owner.on_ready(0)
@@ -102,6 +158,7 @@ class Http2Channel:
     def on_lost(self) -> None:
         """The stream was reset, or its connection broke."""
         self.broken = self.hangup = True
+        self._inbox.clear()
         owner, self.owner = self.owner, None
         if owner is not None:
             self.readable = True

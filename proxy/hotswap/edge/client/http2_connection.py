@@ -1,4 +1,4 @@
-"""A client that speaks HTTP/2: many exchanges at once over one socket.
+"""Connection of an HTTP/2 client: many exchanges at once over one socket.
 
 What one read brings is read to its end before anything is started, so that a request and its body leave together, and
 what one turn of the poller produces for all streams leaves in one write. Many small frames are read a few at a time:
@@ -23,12 +23,12 @@ from hotswap.edge.client.http2_stream import Http2Stream
 from hotswap.edge.loop.poller import DEAD, GONE
 from hotswap.edge.loop.stream import BLOCKED, HIGH_WATER, Stream
 from hotswap.edge.loop.timers import NEVER
-from hotswap.wire.http2 import Http2Session
-from hotswap.wire.http2_items import Answered, Begun, Body, Ended, Item, Opened, Refused, Reset
-from hotswap.wire.http2_writer import MAX_STREAMS
+from hotswap.wire.http2.items import Answered, Begun, Body, Ended, Item, Opened, Refused, Reset
+from hotswap.wire.http2.reader import Http2Reader
+from hotswap.wire.http2.session import MAX_STREAMS, Http2Session
 
 if TYPE_CHECKING:
-    from hotswap.edge.client.listener import Listener
+    from hotswap.edge.client.surroundings import PublicListener
     from hotswap.edge.exchange.plane import ClientConnection, Plane
 
 READ_BYTES: Final = 64 * 1024
@@ -65,12 +65,13 @@ class Http2Connection:
         "listener",
         "peer",
         "plane",
+        "reader",
         "session",
         "stream",
         "streams",
     )
 
-    def __init__(self, plane: Plane, listener: Listener, stream: Stream, peer: Peer) -> None:
+    def __init__(self, plane: Plane, listener: PublicListener, stream: Stream, peer: Peer) -> None:
         self.plane = plane
         self.listener = listener
         self.stream = stream
@@ -78,7 +79,8 @@ class Http2Connection:
         self.deadline, self.armed = math.inf, NEVER
         self.streams: dict[int, Http2Stream] = {}
         now = plane.poller.now
-        self.session = Http2Session(header_bytes=listener.header_bytes, headers=listener.headers, now=now)
+        self.session = Http2Session(header_bytes=listener.header_bytes, now=now)
+        self.reader = Http2Reader(self.session, header_bytes=listener.header_bytes, headers=listener.headers)
         self.backlog = Http2Backlog(stream, self.session)
         self._starting: list[Http2Stream] = []  # that have begun and are to be sent on their way
         self._dirty = False
@@ -99,7 +101,7 @@ class Http2Connection:
             early: what has been read of the client already.
         """
         if early:
-            self._take(self.session.feed(early, self.plane.poller.now))
+            self._take(self.reader.feed(early, self.plane.poller.now))
         self.flush()
         self._rearm()
         self.pump()
@@ -156,22 +158,22 @@ class Http2Connection:
     def pump(self) -> None:
         """Read what is there."""
         stream = self.stream
-        session = self.session
+        reader = self.reader
         buffer = self.plane.buffer
         for _ in range(READS_AT_A_TIME):
             if self._closing or stream.unsent > UNREAD_LIMIT:
                 return
             filled = 0
             got = BLOCKED
-            pending = session.pending
+            pending = reader.pending
             while stream.readable and filled < READ_BYTES and not pending:  # over TLS one read is one record
                 got = stream.read_into(buffer[filled:READ_BYTES])
                 if got <= 0:
                     break
                 filled += got
             if filled or pending:
-                self._take(session.feed(buffer[:filled], self.plane.poller.now))
-                if pending or session.pending:
+                self._take(reader.feed(buffer[:filled], self.plane.poller.now))
+                if pending or reader.pending:
                     break
             if got == 0:
                 self._hang_up()
@@ -220,15 +222,16 @@ class Http2Connection:
                 stream.on_crash(error)
         if opened:
             self.backlog.on_window()
-        session = self.session
-        if self._starting and not session.pending:
+        reader = self.reader
+        if self._starting and not reader.pending:
             self._start()
+        session = self.session
         if session.error is not None:
             self._fail()
             return
         if self._requests_left <= 0:
             self.drain()  # what was sent before the client hears of it is served as well
-        partial = session.partial
+        partial = reader.partial
         if partial != self._partial:
             self._partial = partial
             self._head_by = self.plane.poller.now + self.listener.header_timeout if partial else math.inf

@@ -1,45 +1,72 @@
 """One stream of an HTTP/2 client: the responder of one exchange, or one end of a tunnel.
 
 What the client sends before the backend takes it waits in `_inbox`, at most a stream's window, because the window is
-opened again only by what has gone on.
+opened again only by what has gone on. Of the answer, what the client's windows do not take is kept, at most one read of
+the backend, and the backend is not read meanwhile. Small pieces that come together leave as one.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from h2.errors import ErrorCodes
 
 from hotswap.core.body_pace import is_too_slow
 from hotswap.core.errors import Side
 from hotswap.core.forwarding import error_head
+from hotswap.edge.client.http2_backlog import KEPT_LIMIT
 from hotswap.edge.client.http2_channel import Http2Channel
-from hotswap.edge.client.http2_responder import Http2Responder
 from hotswap.edge.exchange.exchange import Exchange
 from hotswap.edge.exchange.tunnel import Tunnel
 from hotswap.edge.loop.timers import NEVER
-from hotswap.wire.http2_fields import write_response
+from hotswap.wire.http2.fields import write_response, write_trailers
+from hotswap.wire.http2.session import DATA_BYTES
+from hotswap.wire.websocket import accept_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hotswap.core.errors import BadRequest
+    from hotswap.core.forwarding import Peer
     from hotswap.core.messages import Field, RequestHead, ResponseHead
-    from hotswap.edge.exchange.plane import ClientConnection
+    from hotswap.edge.client.http2_backlog import Http2Backlog
+    from hotswap.edge.client.surroundings import PublicListener
+    from hotswap.edge.exchange.plane import ClientConnection, Plane
+    from hotswap.edge.loop.stream import Data, Stream
     from hotswap.edge.upstream.upstream_connection import UpstreamConnection
+    from hotswap.wire.http2.session import Http2Session
 
 _OF_HANDSHAKE: Final = (b"sec-websocket-accept", b"content-length")
-_WEBSOCKET_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
-class Http2Stream(Http2Responder):
+class Carrier(Protocol):
+    """The connection that carries a stream; see `hotswap.edge.client.http2_connection`."""
+
+    plane: Plane
+    listener: PublicListener
+    peer: Peer
+    stream: Stream
+    session: Http2Session
+    backlog: Http2Backlog
+
+    def mark(self) -> None:
+        """There is something to send: once, at the end of what is ready now."""
+
+    def credit(self, stream_id: int, size: int) -> None:
+        """Bytes of a request's body have gone on."""
+
+    def release(self, stream: Http2Stream) -> None:
+        """A stream is over."""
+
+
+class Http2Stream:
     """See the module. It is over, and released, when its exchange has ended and what is kept is out."""
 
     # As in Exchange: what has not happened yet is read from the class.
+    deadline = math.inf
+    armed = NEVER
     exchange: Exchange | None = None
     channel: Http2Channel | None = None
     request_trailers: Sequence[Field] = ()
@@ -51,6 +78,18 @@ class Http2Stream(Http2Responder):
     _asked_at = math.inf
     _waited = 0.0
     _answered = 0  # bytes of the answer when the client was given its time
+    _headed = False  # the head of the answer has gone
+    _ended = False  # the last byte of the answer has gone or is kept
+    _held: Data | None = None
+    _trailers: list[Field] | None = None
+    _kept: list[Data] | None = None
+    kept_bytes = 0  # that wait for the client's windows
+
+    def __init__(self, connection: Carrier, stream_id: int) -> None:
+        self.connection = connection
+        self.plane = connection.plane
+        self.session = connection.session
+        self.stream_id = stream_id
 
     def begin(self, head: RequestHead) -> None:
         """A request came; `start` follows when everything that came with it has been read."""
@@ -81,14 +120,13 @@ class Http2Stream(Http2Responder):
     def on_body(self, data: bytes) -> None:
         """A piece of the request's body."""
         exchange = self.exchange
-        if self.channel is not None or (exchange is not None and (self._started or exchange.upgrading)):
+        if self.channel is not None:
+            self.channel.on_data(data)
+        elif exchange is not None and (self._started or exchange.upgrading):
             if self._inbox is None:
                 self._inbox = deque()
             self._inbox.append(data)
-            if self.channel is not None:
-                self.channel.on_data()
-            else:
-                self._deliver()
+            self._deliver()
         elif exchange is not None and not exchange.finished:
             self._uncredited += len(data)
             exchange.on_request_body(data)
@@ -100,7 +138,7 @@ class Http2Stream(Http2Responder):
             self.request_trailers = trailers
         self._inbox_ended = True
         if self.channel is not None:
-            self.channel.on_data()
+            self.channel.on_end()
         elif exchange is not None and not self._started:
             exchange.request_done = True
         elif not self._over:
@@ -210,6 +248,98 @@ class Http2Stream(Http2Responder):
 
     # The responder of the exchange.
 
+    @property
+    def backed_up(self) -> bool:
+        """Whether the client takes no more for now."""
+        return bool(self._kept) or self.connection.backlog.is_backed_up(self)
+
+    @property
+    def shut_out(self) -> bool:
+        """Whether the client keeps us from sending so much on other streams that its backend is not to be read."""
+        connection = self.connection
+        backlog = connection.backlog
+        if connection.stream.unsent + backlog.kept_bytes <= KEPT_LIMIT:
+            return False
+        return backlog.shuts_out(self, headed=self._headed)
+
+    def send_interim(self, exchange: Exchange, head: ResponseHead) -> None:
+        """Pass on an informational response."""
+        self.session.send_head(self.stream_id, write_response(head))
+
+    def send_response(self, exchange: Exchange, head: ResponseHead) -> bool:
+        """Send a response that is whole, its body with it."""
+        self.send_head(exchange, head)
+        if head.body:
+            self.send_body(head.body)
+        self.send_end()
+        return self.flush()
+
+    def send_head(self, exchange: Exchange, head: ResponseHead) -> None:
+        """Begin the response."""
+        self._headed = True
+        status = head.status
+        if exchange.upgrading and 200 <= status < 300:
+            # To an extended CONNECT it would say that the tunnel is open (RFC 8441 5).
+            exchange.status = 502
+            exchange.error = "the backend did not switch to WebSocket"
+            exchange.side = Side.UPSTREAM
+            head, body = error_head(502)
+            exchange.plane.date(head)
+            self.session.send_head(self.stream_id, write_response(head))
+            self.session.send_body(self.stream_id, body, end=True)
+            self._ended = True  # what comes of the backend is dropped
+            return
+        no_body = status == 204 or status == 304 or exchange.head.method == b"HEAD"
+        if head.content_length == 0 and head.complete:  # else trailers may come behind an empty body
+            no_body = True
+        self._ended = no_body
+        self.session.send_head(self.stream_id, write_response(head), end=no_body)
+
+    def send_body(self, data: Data) -> None:
+        """Go on with the response; the last piece is held so that the end can go with it."""
+        if not self._ended:
+            held = self._held
+            if held is None:
+                self._held = data
+            elif len(held) + len(data) > DATA_BYTES:
+                self.put(held)
+                self._held = data
+            elif type(held) is bytearray:
+                held += data
+            else:
+                self._held = bytearray(held) + data
+
+    def splice_target(self) -> Stream | None:
+        """Everything is framed here."""
+        return None
+
+    def send_trailers(self, fields: Sequence[Field]) -> None:
+        """Kept until what comes before them is out."""
+        if not self._ended:
+            self._trailers = write_trailers(fields)
+
+    def send_end(self) -> None:
+        """The response is whole."""
+        if not self._ended:
+            held, self._held = self._held, None
+            if not self._trailers:
+                self.put(b"" if held is None else held, end=True)
+                return
+            if held is not None:
+                self.put(held)
+            self._ended = True
+            if not self._kept:
+                self.session.send_head(self.stream_id, self._trailers, end=True)
+
+    def flush(self) -> bool:
+        """Send what has been said, with what other streams say in this turn."""
+        held, self._held = self._held, None
+        if held is not None:
+            self.put(held)
+        connection = self.connection
+        connection.mark()
+        return not connection.stream.broken
+
     def done(self, exchange: Exchange) -> None:
         """The exchange is over and its response whole."""
         self.exchange = None
@@ -230,20 +360,69 @@ class Http2Stream(Http2Responder):
         if self._started:
             self.plane.poller.soon(self, self._deliver)
 
+    def put(self, data: Data, *, end: bool = False) -> None:
+        """Send a piece of the body, or keep what the windows do not take."""
+        if end:
+            self._ended = True
+        kept = self._kept
+        if not kept:
+            sent = self.session.send_body(self.stream_id, data, end=end)
+            if sent == len(data) and (sent or end):
+                return
+            data = memoryview(data)[sent:]
+            if kept is None:
+                kept = self._kept = []
+            self.connection.backlog.await_window(self)
+            self.plane.poller.timers.set(self, self.plane.poller.now + self.connection.listener.idle_timeout)
+        kept.append(bytes(data))
+        self._keep(len(data))
+
+    def _send_kept(self) -> bool:
+        """Send what was kept.
+
+        Returns:
+            Whether nothing is kept any more.
+        """
+        kept = self._kept
+        if kept:
+            data = kept[0] if len(kept) == 1 else b"".join(kept)
+            sent = self.session.send_body(self.stream_id, data, end=self._ended and not self._trailers)
+            if sent < len(data):
+                kept[:] = (memoryview(data)[sent:],)
+            else:
+                kept.clear()
+                if self._trailers:
+                    self.session.send_head(self.stream_id, self._trailers, end=True)
+            if sent or not kept:
+                self._keep(-sent)
+                self.connection.mark()
+                poller = self.plane.poller
+                poller.timers.set(self, poller.now + self.connection.listener.idle_timeout if kept else math.inf)
+        return not kept
+
+    def _keep(self, size: int) -> None:
+        self.kept_bytes += size
+        self.connection.backlog.keep(size)
+
+    def drop_kept(self) -> None:
+        """The client will not get what is kept."""
+        self._kept = None
+        if self.kept_bytes:
+            self._keep(-self.kept_bytes)
+
     # A tunnel (RFC 8441).
 
     def tunnel(self, exchange: Exchange, head: ResponseHead, connection: UpstreamConnection) -> bool:
         """The backend agreed to the WebSocket that this stream asked for."""
-        key = exchange.head.field(b"sec-websocket-key") or b""
-        accept = base64.b64encode(hashlib.sha1(key + _WEBSOCKET_GUID, usedforsecurity=False).digest())
-        if head.field(b"sec-websocket-accept") != accept:
+        if head.field(b"sec-websocket-accept") != accept_of(exchange.head.field(b"sec-websocket-key") or b""):
             return False
         exchange.status = 200
         # A length, which some backends add to their 101, would be one of the tunnel's (RFC 9110 9.3.6).
         fields = [field for field in write_response(head, status=200) if field[0] not in _OF_HANDSHAKE]
         self.session.send_head(self.stream_id, fields)
         self.exchange = None
-        self.channel = Http2Channel(self)
+        self.channel = Http2Channel(self, self._inbox or (), ended=self._inbox_ended)
+        self._inbox = None
         self.deadline = math.inf
         Tunnel(self.plane, exchange, self, connection).open(b"")
         self.connection.mark()
@@ -254,29 +433,9 @@ class Http2Stream(Http2Responder):
         assert self.channel is not None
         return self.channel
 
-    def take_inbox(self, buffer: memoryview) -> int:
-        """Move what the client sent into a buffer, for the tunnel.
-
-        Returns:
-            How many bytes.
-        """
-        inbox = self._inbox
-        filled = 0
-        while inbox and filled < len(buffer):
-            data = inbox.popleft()
-            piece = data[: len(buffer) - filled]
-            buffer[filled : filled + len(piece)] = piece
-            filled += len(piece)
-            if len(piece) < len(data):
-                inbox.appendleft(data[len(piece) :])
-        if filled:
-            self.connection.credit(self.stream_id, filled)
-        return filled
-
-    @property
-    def inbox_ended(self) -> bool:
-        """Whether the client has said all that it will."""
-        return self._inbox_ended and not self._inbox
+    def credit(self, size: int) -> None:
+        """Bytes that the client sent have gone on."""
+        self.connection.credit(self.stream_id, size)
 
     def part(self, tunnel: ClientConnection) -> None:
         """The backend of a tunnel broke."""

@@ -18,8 +18,8 @@ from hotswap.edge.loop.poller import GONE
 from hotswap.edge.loop.stream import BLOCKED
 from hotswap.edge.upstream.connector import Connector
 from hotswap.edge.upstream.h2c_stream import H2cStream
-from hotswap.wire.http2_backend_items import Body, Ended, Item, Leaving, Lost, Opened, Responded, Trailed
-from hotswap.wire.http2_client import Http2ClientSession
+from hotswap.wire.http2.client_session import Http2ClientSession
+from hotswap.wire.http2.items import BackendItem, Body, Ended, Leaving, Lost, Opened, Responded, Trailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -293,7 +293,7 @@ class H2cConnection(Connector):
                 break  # very many small frames: others are to have their turn
         self.plane.poller.soon(self, self.pump)
 
-    def _take(self, items: list[Item]) -> None:
+    def _take(self, items: list[BackendItem]) -> None:
         touched: dict[H2cStream, None] = {}
         opened = False
         for item in items:

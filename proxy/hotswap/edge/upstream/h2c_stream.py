@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from hotswap.core.errors import ConnectFailed, UpstreamBroken, UpstreamTimedOut
 from hotswap.edge.loop.timers import NEVER
-from hotswap.wire.http2_backend_fields import write_request
-from hotswap.wire.http2_fields import write_trailers
+from hotswap.wire.http2.backend_fields import write_request
+from hotswap.wire.http2.fields import write_trailers
 
 if TYPE_CHECKING:
     from hotswap.core.messages import Field, RequestHead, ResponseHead

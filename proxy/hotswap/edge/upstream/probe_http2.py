@@ -13,8 +13,8 @@ import trio
 
 from hotswap.core.config.pools import HealthTable
 from hotswap.core.messages import Field, ResponseHead
-from hotswap.wire.http2_backend_items import Body, Ended, Lost, Responded, Trailed
-from hotswap.wire.http2_client import Http2ClientSession
+from hotswap.wire.http2.client_session import Http2ClientSession
+from hotswap.wire.http2.items import Body, Ended, Lost, Responded, Trailed
 
 GRPC_HEALTH: Final = "/grpc.health.v1.Health/Check"
 _EMPTY_MESSAGE: Final = bytes(5)

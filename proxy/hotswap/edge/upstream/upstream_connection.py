@@ -12,8 +12,8 @@ from hotswap.edge.loop.pipe import WORTHWHILE
 from hotswap.edge.loop.poller import GONE
 from hotswap.edge.loop.stream import BLOCKED, CRUMBS_BYTES, Stream
 from hotswap.edge.upstream.connector import Connector
-from hotswap.wire.http1 import End
-from hotswap.wire.http1_response import UNTIL_CLOSE, ResponseParser
+from hotswap.wire.http1.request_parser import End
+from hotswap.wire.http1.response_parser import UNTIL_CLOSE, ResponseParser
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a client may cost that is of use to nobody: one budget for each connection, for every kind of flood.
+"""Budget of an HTTP/2 connection for work that is of use to nobody: one for every kind of flood.
 
 Each frame that carries nothing takes from it, dearer ones more; time and useful traffic give back. A client that runs
 out is told ENHANCE_YOUR_CALM and cut off (RFC 9113 10.5; HAProxy calls them glitches; D8, D9, D12). A single budget

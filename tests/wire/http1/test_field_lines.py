@@ -1,4 +1,4 @@
-"""`hotswap.wire.field_lines`: what is remembered means the same the second time, and is bounded."""
+"""`hotswap.wire.http1.field_lines`: what is remembered means the same the second time, and is bounded."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from hotswap.core.field_names import is_request_special, is_response_special
 from hotswap.core.messages import RequestHead
-from hotswap.wire.field_lines import MEMORY_BYTES, MEMORY_LINES, FieldLines
+from hotswap.wire.http1.field_lines import MEMORY_BYTES, MEMORY_LINES, FieldLines
 
 LINES = [b"Host: a.example", b"ACCEPT:  text/html \t", b"X_Real_Ip: 6.6.6.6", b"accept:", b"Content-Length:5"]
 

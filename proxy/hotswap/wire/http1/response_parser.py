@@ -1,8 +1,8 @@
 """HTTP/1.1 responses read from bytes, as strictly as requests: a backend that contradicts itself is not believed.
 
-Items come out as from `hotswap.wire.http1`: heads (informational ones first), pieces of the body, `END`. A body that
-came whole, together with its head, is in the head's `body` instead. What is wrong is left in `error` once the items
-that precede it are out.
+Items come out as from `hotswap.wire.http1.request_parser`: heads (informational ones first), pieces of the body, `END`.
+A body that came whole, together with its head, is in the head's `body` instead. What is wrong is left in `error` once
+the items that precede it are out.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from hotswap.core.errors import UpstreamBroken
 from hotswap.core.field_names import is_response_special, nominated_fields
 from hotswap.core.memory import Memory
 from hotswap.core.messages import MAX_INTERIMS, MAX_LIST, MAX_TOKENS, Field, ResponseHead, parse_tokens
-from hotswap.wire.chunked import ChunkedReader, ChunkError
-from hotswap.wire.field_lines import FieldLines
-from hotswap.wire.http1 import END, HEAD_END, KEEP_ALIVE, NO_CALLBACKS, End, find_head_end
+from hotswap.wire.http1.chunked import ChunkedReader, ChunkError
+from hotswap.wire.http1.field_lines import FieldLines
+from hotswap.wire.http1.request_parser import END, HEAD_END, KEEP_ALIVE, NO_CALLBACKS, End, find_head_end
 
 UNTIL_CLOSE: Final = 1 << 62
 """Given by `ResponseParser.detach` for a body that only the end of the connection ends."""

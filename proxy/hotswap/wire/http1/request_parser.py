@@ -6,9 +6,9 @@ in the same list. An error does not hide what came before it: it is left in `err
 are out, and nothing more can be fed.
 
 llhttp gets each head by itself, up to the empty line that ends it, and says whether it is one; what its lines mean is
-`hotswap.wire.field_lines`. Bodies of requests never pass through it: their framing is a count, or
-`hotswap.wire.chunked`, which know to the byte where a message ends. A long body of known length need not pass through
-here either: `detach` gives the number of bytes that are still to come, and the caller moves them itself.
+`hotswap.wire.http1.field_lines`. Bodies of requests never pass through it: their framing is a count, or
+`hotswap.wire.http1.chunked`, which know to the byte where a message ends. A long body of known length need not pass
+through here either: `detach` gives the number of bytes that are still to come, and the caller moves them itself.
 
 References: RFC 9112, RFC 9110; `F` and `L` numbers are rows of the strictness list in docs/reference/strictness.md.
 """
@@ -24,10 +24,10 @@ import httptools
 from hotswap.core.errors import BadRequest
 from hotswap.core.field_names import is_request_special, may_be_nominated, nominated_fields, tells_of_client
 from hotswap.core.messages import MAX_LIST, MAX_TOKENS, Field, RequestHead, parse_tokens, valid_host
-from hotswap.wire.chunked import ChunkedReader, ChunkError
-from hotswap.wire.field_lines import FieldLines
+from hotswap.wire.http1.chunked import ChunkedReader, ChunkError
+from hotswap.wire.http1.field_lines import FieldLines
+from hotswap.wire.http1.transfer_encoding import set_transfer_encoding, told_codings, unknown_coding
 from hotswap.wire.request_target import TOLD_BYTES, set_target
-from hotswap.wire.transfer_encoding import set_transfer_encoding, told_codings, unknown_coding
 from hotswap.wire.websocket import is_handshake
 
 HEAD_END: Final = b"\r\n\r\n"

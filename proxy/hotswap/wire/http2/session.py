@@ -1,6 +1,7 @@
-"""What is said on one HTTP/2 connection: heads, bodies within the client's windows, credit, resets, and goodbyes.
+"""Session with an HTTP/2 client (RFC 9113), without I/O: the streams of one connection, and the frames sent on them.
 
-This is the half of a session that `hotswap.wire.http2_heads` and `hotswap.wire.http2` build on: it keeps the streams.
+Heads, bodies within the client's windows, credit for what came, resets, and GOAWAY are written here and collected in
+`take_output`; what the client says is read by `hotswap.wire.http2.reader`.
 
 A stream counts against the limit of concurrent ones from its first frame until `release`, whoever reset it: a client
 that makes us reset streams gains no more work than any other (CVE-2025-8671).
@@ -11,16 +12,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
-from h2.config import H2Configuration
-from h2.connection import H2Connection
 from h2.errors import ErrorCodes
-from h2.settings import SettingCodes, Settings
-from h2.windows import WindowManager
+from h2.settings import SettingCodes
 
 from hotswap.core.messages import Field
-from hotswap.wire import http2_frames as frames
-from hotswap.wire.field_compression import FieldDecoder, FieldEncoder
-from hotswap.wire.http2_budget import Budget, Cost
+from hotswap.wire.http2 import frames
+from hotswap.wire.http2.budget import Budget, Cost
+from hotswap.wire.http2.machine import Http2Machine
+from hotswap.wire.http2.server_stream import ServerStream
 
 MAX_STREAMS: Final = 100
 STREAM_WINDOW: Final = 64 * 1024 - 1
@@ -46,93 +45,62 @@ OVERSIZE: Final = 2
 is the end of its connection."""
 
 
-class Stream:
-    """A stream that is open in at least one direction.
-
-    `outbound_flow_control_window` is named as h2 names it, which adjusts it when the client's settings change.
-    """
-
-    __slots__ = (
-        "grown",
-        "inbound",
-        "last",
-        "left",
-        "local_ended",
-        "max_outbound_frame_size",
-        "outbound_flow_control_window",
-        "reading",
-        "remote_ended",
-        "stream_id",
-    )
-
-    def __init__(self, stream_id: int, window: int) -> None:
-        self.stream_id = stream_id
-        self.outbound_flow_control_window = window
-        self.max_outbound_frame_size = frames.MAX_FRAME
-        self.inbound: WindowManager | None = None  # made with the first DATA
-        self.grown = False
-        self.left: int | None = None  # of a body of known length
-        self.last: bytes | None = None  # its last piece, when the end of the stream did not come with it
-        self.reading = 0  # the number of the one that brought its head
-        self.remote_ended = False
-        self.local_ended = False
-
-
-class Http2Writer:
+class Http2Session:
     """See the module.
 
     Args:
         header_bytes: limit on the fields of one request, which the client is told.
         now: the time, in seconds of any beginning.
+
+    Attributes:
+        machine: what h2 keeps.
+        streams: those that are open in at least one direction.
+        busy: streams that were begun and not released.
+        budget: what the client may cost.
+        error: why the connection is at its end; its GOAWAY is in the output, and nothing more can be read.
+        late: what must not leave together with the output.
+        output_bytes: of bodies that wait to be taken.
+        last_taken: streams above are not taken any more.
     """
 
     __slots__ = (
-        "_busy",
-        "_decoder",
         "_encoder",
         "_grown",
-        "_last_taken",
-        "_machine",
         "_out",
         "_reset",
-        "_streams",
         "budget",
+        "busy",
         "error",
+        "last_taken",
         "late",
+        "machine",
         "output_bytes",
+        "streams",
     )
 
     def __init__(self, *, header_bytes: int, now: float) -> None:
-        machine = H2Connection(H2Configuration(client_side=False, header_encoding=None))
-        machine.local_settings = Settings(
+        self.streams: dict[int, ServerStream] = {}
+        self.machine = machine = Http2Machine(
             client=False,
-            initial_values={
+            settings={
                 SettingCodes.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
                 SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
                 SettingCodes.MAX_HEADER_LIST_SIZE: header_bytes,
                 SettingCodes.ENABLE_CONNECT_PROTOCOL: 1,
             },
+            list_bytes=OVERSIZE * header_bytes,
+            streams=self.streams,
         )
-        self._encoder = FieldEncoder()
-        self._decoder = FieldDecoder(OVERSIZE * header_bytes)
-        machine.encoder = self._encoder  # type: ignore[assignment]  # h2 sets its table size and nothing else
-        machine.decoder = self._decoder
-        machine.initiate_connection()
-        self._machine = machine
-        # h2 adjusts the windows of what is in its `streams` when the client's settings change.
-        self._streams: dict[int, Stream] = machine.streams  # type: ignore[assignment]
-        self._busy: set[int] = set()
+        self._encoder = machine.field_encoder
+        self._out: list[Data] = [*machine.greet(CONNECTION_WINDOW)]
         self._reset: OrderedDict[int, None] = OrderedDict()
-        self._out: list[Data] = [
-            machine.data_to_send(),
-            frames.write_window_update(0, CONNECTION_WINDOW - frames.FIRST_WINDOW),
-        ]
-        self.late: list[bytes] = []  # what must not leave together with that
         self._grown = 0
-        self._last_taken = frames.MAX_STREAM  # streams above are not taken any more
+        self.late: list[bytes] = []
+        self.busy: set[int] = set()
+        self.last_taken = frames.MAX_STREAM
         self.budget = Budget(now)
         self.error: str | None = None
-        self.output_bytes = 0  # of bodies that wait to be taken
+        self.output_bytes = 0
 
     def take_output(self) -> list[Data]:
         """What is to be sent."""
@@ -154,23 +122,13 @@ class Http2Writer:
         return bool(self._out or self.late)
 
     @property
-    def busy(self) -> int:
-        """Streams that were begun and not released."""
-        return len(self._busy)
-
-    @property
     def window(self) -> int:
         """How much the client takes on all streams together."""
-        return self._machine.outbound_flow_control_window
-
-    def is_open(self, stream_id: int) -> bool:
-        """Whether something can still be said on a stream."""
-        stream = self._streams.get(stream_id)
-        return stream is not None and not stream.local_ended
+        return self.machine.outbound_flow_control_window
 
     def send_head(self, stream_id: int, fields: list[Field], *, end: bool = False) -> None:
         """Send a head, an interim head, or trailers."""
-        stream = self._streams.get(stream_id)
+        stream = self.streams.get(stream_id)
         if stream is None or stream.local_ended:
             return
         self._out.append(frames.write_headers(stream_id, self._encoder.write(fields), end=end))
@@ -188,10 +146,10 @@ class Http2Writer:
         Returns:
             How many bytes went.
         """
-        stream = self._streams.get(stream_id)
+        stream = self.streams.get(stream_id)
         if stream is None or stream.local_ended:
             return len(data)
-        machine = self._machine
+        machine = self.machine
         size = len(data)
         if not size:
             if end:
@@ -210,11 +168,7 @@ class Http2Writer:
         if room == size <= DATA_BYTES:
             out.append(b"".join((frames.write_data_header(stream_id, size, end=end), data)))
         else:
-            view = memoryview(data)
-            for place in range(0, room, DATA_BYTES):
-                piece = view[place : min(place + DATA_BYTES, room)]
-                header = frames.write_data_header(stream_id, len(piece), end=end and place + len(piece) == room)
-                out.append(b"".join((header, piece)))
+            out += frames.write_data(stream_id, memoryview(data)[:room], DATA_BYTES, end=end)
         self.output_bytes += room
         stream.outbound_flow_control_window -= room
         machine.outbound_flow_control_window -= room
@@ -223,15 +177,15 @@ class Http2Writer:
             self._end_local(stream)
         return room
 
-    def _end_local(self, stream: Stream) -> None:
+    def _end_local(self, stream: ServerStream) -> None:
         stream.local_ended = True
         self.budget.take(Cost.EXCHANGE)
         if stream.remote_ended:
-            self._drop(stream.stream_id)
+            self.drop(stream)
 
     def credit(self, stream_id: int, size: int) -> None:
         """Bytes of a request's body have gone on: the client may send as many more."""
-        stream = self._streams.get(stream_id)
+        stream = self.streams.get(stream_id)
         if stream is None or stream.inbound is None or stream.remote_ended:
             return
         window = stream.inbound
@@ -246,16 +200,16 @@ class Http2Writer:
 
     def room(self, stream_id: int) -> int:
         """How much of a body the client takes on a stream now."""
-        stream = self._streams.get(stream_id)
+        stream = self.streams.get(stream_id)
         if stream is None:
             return 0
-        return max(0, min(stream.outbound_flow_control_window, self._machine.outbound_flow_control_window))
+        return max(0, min(stream.outbound_flow_control_window, self.machine.outbound_flow_control_window))
 
     def reset(self, stream_id: int, code: int) -> None:
         """Reset a stream, if it is still there."""
-        stream = self._streams.get(stream_id)
+        stream = self.streams.get(stream_id)
         if stream is not None:
-            self._drop(stream_id)
+            self.drop(stream)
             self._remember(stream_id)
             (self.late if stream.local_ended else self._out).append(frames.write_reset(stream_id, code))
 
@@ -264,8 +218,8 @@ class Http2Writer:
 
         What the client has not ended by then is given up without blame (RFC 9113 8.1).
         """
-        self._busy.discard(stream_id)
-        stream = self._streams.get(stream_id)
+        self.busy.discard(stream_id)
+        stream = self.streams.get(stream_id)
         if stream is not None:
             self.reset(stream_id, ErrorCodes.NO_ERROR if stream.local_ended else ErrorCodes.INTERNAL_ERROR)
 
@@ -276,37 +230,44 @@ class Http2Writer:
 
     def finish_goaway(self) -> None:
         """Take no more streams than those that came."""
-        self._last_taken = self._machine.highest_inbound_stream_id
-        self._out.append(frames.write_goaway(self._last_taken, ErrorCodes.NO_ERROR))
+        self.last_taken = self.machine.highest_inbound_stream_id
+        self._out.append(frames.write_goaway(self.last_taken, ErrorCodes.NO_ERROR))
 
     def give_up(self, code: int, detail: str) -> None:
-        """End the connection for a reason of our own."""
-        self._fail(code, detail)
-
-    def close(self) -> None:
-        """Nothing will be fed any more. h2 has a table of its own methods, and would wait for a search for garbage."""
-        getattr(self._machine, "_frame_dispatch_table", {}).clear()
-
-    # For those that read.
-
-    def _fail(self, code: int, detail: str) -> None:
-        """A connection error (RFC 9113 5.4.1)."""
+        """End the connection: for a reason of our own, or a connection error (RFC 9113 5.4.1)."""
         if self.error is None:
             self.error = detail
-            self._out.append(frames.write_goaway(self._machine.highest_inbound_stream_id, code))
+            self._out.append(frames.write_goaway(self.machine.highest_inbound_stream_id, code))
 
-    def _drop(self, stream_id: int) -> bool:
-        """Forget a stream; says whether there was one."""
-        stream = self._streams.pop(stream_id, None)
-        if stream is None:
-            return False
+    def close(self) -> None:
+        """Nothing will be read any more."""
+        self.machine.close()
+
+    # For the reader.
+
+    def say(self, frame: bytes) -> None:
+        """Send frames of the connection."""
+        self._out.append(frame)
+
+    def turn_down(self, stream_id: int, code: int) -> None:
+        """Reset a stream that did not become one."""
+        self._remember(stream_id)
+        self._out.append(frames.write_reset(stream_id, code))
+
+    def was_reset(self, stream_id: int) -> bool:
+        """Whether we reset a stream a while ago, so that frames of it may still be under way."""
+        return stream_id in self._reset
+
+    def is_idle(self, stream_id: int) -> bool:
+        """Whether a stream never was."""
+        return stream_id % 2 == 0 or stream_id > self.machine.highest_inbound_stream_id
+
+    def drop(self, stream: ServerStream) -> None:
+        """Forget a stream that has ended."""
+        del self.streams[stream.stream_id]
         self._grown -= stream.grown
-        return True
 
     def _remember(self, stream_id: int) -> None:
         self._reset[stream_id] = None
         if len(self._reset) > REMEMBERED:
             self._reset.popitem(last=False)
-
-    def _is_idle(self, stream_id: int) -> bool:
-        return stream_id % 2 == 0 or stream_id > self._machine.highest_inbound_stream_id

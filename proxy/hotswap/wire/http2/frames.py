@@ -88,6 +88,17 @@ def write_data_header(stream_id: int, length: int, *, end: bool) -> bytes:
     return HEADER.pack(length >> 8, length & 0xFF, DATA, END_STREAM if end else 0, stream_id)
 
 
+def write_data(stream_id: int, data: memoryview, piece_bytes: int, *, end: bool) -> list[bytes]:
+    """A piece of a body as frames of at most so many bytes each."""
+    size = len(data)
+    out = []
+    for place in range(0, size, piece_bytes):
+        piece = data[place : place + piece_bytes]
+        header = write_data_header(stream_id, len(piece), end=end and place + len(piece) == size)
+        out.append(b"".join((header, piece)))
+    return out
+
+
 def write_reset(stream_id: int, code: int) -> bytes:
     """RST_STREAM."""
     return write_frame(RST_STREAM, 0, stream_id, code.to_bytes(4, "big"))

@@ -8,10 +8,10 @@ from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 
 from hotswap.core.messages import MAX_INTERIMS, Field
-from hotswap.wire import http2_frames as frames
-from hotswap.wire.http2_backend_items import Body, Ended, Item, Lost, Responded, Trailed
-from hotswap.wire.http2_client import EFFORT, Http2ClientSession
-from hotswap.wire.http2_client_writer import GROWING_STREAMS, GROWTH, STREAM_WINDOW
+from hotswap.wire.http2 import frames
+from hotswap.wire.http2.client_session import EFFORT, GROWING_STREAMS, GROWTH, Http2ClientSession
+from hotswap.wire.http2.client_stream import STREAM_WINDOW
+from hotswap.wire.http2.items import BackendItem, Body, Ended, Lost, Responded, Trailed
 
 REQUEST: list[Field] = [(b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"a"), (b":path", b"/")]
 OK: Field = (b":status", b"200")
@@ -43,9 +43,9 @@ def begin(*requests: list[Field]) -> Http2ClientSession:
     return session
 
 
-def read_all(session: Http2ClientSession, said: bytes, step: int = 0) -> list[Item]:
+def read_all(session: Http2ClientSession, said: bytes, step: int = 0) -> list[BackendItem]:
     """What comes of bytes that come a few at a time, or all at once."""
-    items: list[Item] = []
+    items: list[BackendItem] = []
     for place in range(0, len(said), step or len(said)):
         items += session.feed(said[place : place + (step or len(said))])
         while session.more:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hotswap.core.messages import ResponseHead
-from hotswap.wire.http1_response import ResponseParser
+from hotswap.wire.http1.response_parser import ResponseParser
 from tests.wire.feeding import Reading, read_requests
 from tests.wire.payloads import accepted, framing, request_line
 from tests.wire.payloads.case import Forwarded, Refused
