@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.source_map import PAGE, write_page
-
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(path for folder in ("proxy", "backends") for path in (ROOT / folder).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
@@ -55,8 +53,3 @@ def test_no_test_has_a_mock(path):
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert not {module for module in imported if module.startswith(("unittest", "mock"))}
-
-
-def test_the_map_of_the_source_is_not_stale():
-    """`make docs` writes it anew."""
-    assert PAGE.read_text(encoding="utf-8") == write_page(), "run make docs"
