@@ -44,7 +44,7 @@ from hotswap.core.rollout_events import (
 )
 from hotswap.core.rollout_queue import QueuedSlot, plan_queue
 from hotswap.core.step_table import StepState
-from hotswap.core.strategy import OnFailure, Order, Strategy
+from hotswap.core.strategy import OnFailure, SlotOrder, Strategy
 
 STARTED = datetime(2024, 5, 17, 12, 0, tzinfo=UTC)
 ABORT = AbortRequested()
@@ -128,7 +128,9 @@ AGED = [
 ]
 
 
-@pytest.mark.parametrize(("order", "slots"), [(Order.OLDEST_FIRST, [1, 0, 3, 2]), (Order.NEWEST_FIRST, [2, 0, 3, 1])])
+@pytest.mark.parametrize(
+    ("order", "slots"), [(SlotOrder.OLDEST_FIRST, [1, 0, 3, 2]), (SlotOrder.NEWEST_FIRST, [2, 0, 3, 1])]
+)
 def test_age_is_that_of_the_processes(order, slots):
     """Equal ages go by slot number."""
 
@@ -141,7 +143,7 @@ def test_age_is_that_of_the_processes(order, slots):
 def test_random_order_is_what_the_shuffle_makes_of_it():
     """Every slot once, in an order that the caller's dice decide."""
     queues = {
-        tuple(queued.slot for queued in plan_queue(AGED, Order.RANDOM, Random(seed).shuffle)) for seed in range(200)
+        tuple(queued.slot for queued in plan_queue(AGED, SlotOrder.RANDOM, Random(seed).shuffle)) for seed in range(200)
     }
     assert len(queues) == 24
     assert all(sorted(queue) == [0, 1, 2, 3] for queue in queues)
