@@ -32,7 +32,7 @@ CONNECT_TIMEOUT: Final = 5.0
 FALLBACK: Final = 0.25
 """Seconds until the next address of a name is tried (RFC 8305 5)."""
 FULL_BACKLOG_PAUSE: Final = 0.005
-"""Seconds until a Unix connect is tried again whose listener's queue was full (EAGAIN, reference: takeover M21)."""
+"""Seconds until a Unix connect is tried again whose listener's queue was full (EAGAIN)."""
 
 
 class ConnectionOwner(Protocol):

@@ -1,9 +1,9 @@
 """Connections to backends: made when needed, kept when idle, closed by us and never by surprise.
 
-The proxy owns the closing of idle connections (reference: never-fail rules 1): they are given up after `IDLE` seconds,
-before any common server would, and all at once when a backend is retired. An idle connection that becomes readable is
-dead or confused, and is dropped at that moment; one that is about to carry something that must not be sent twice is
-looked at once more before.
+The proxy owns the closing of idle connections: they are given up after a few seconds (`IDLE` of their protocol), before
+any common server would, and all at once when a backend is retired. An idle connection that becomes readable is dead or
+confused, and is dropped at that moment; one that is about to carry something that must not be sent twice is looked at
+once more before.
 """
 
 from __future__ import annotations
