@@ -5,7 +5,7 @@ Prose is every docstring and comment, and every page outside of its blocks of co
 - A dotted name from one of our packages on, such as `hotswap.core.room`, in backticks or not.
 - A path from a folder of the repository on, such as `docs/reference/strictness.md`; `*` stands for anything.
 - A test by its name or its file's.
-- A name in backticks that is written as only code is, with a hump, an underscore or a call: it occurs in code.
+- A name in backticks, on pages about ourselves, with dots or a call or neither: each part of it occurs in code.
 - A letter with a number: a row of the strictness reference.
 """
 
@@ -26,12 +26,31 @@ STRICTNESS = ROOT / "docs" / "reference" / "strictness.md"
 
 FOLDERS = {"hotswap": "proxy", "hotswap_backends": "backends", "demo": "backends", "faulty": "backends", "tests": "."}
 """Where each package of ours lies."""
+GUIDES = ("README.md", "docs/changelog.md", "docs/how-to/", "docs/tutorials/")
+"""Pages about the reader's program more than about ours."""
 FILES = {"hotswap.toml"}
 """Named like a package, and none."""
 OF_READERS = {"main.py", "manage.py"}
 """Files of the projects that are put behind the proxy."""
-OF_OTHERS = {"parse_url", "recv_fds", "trio_mode"}
-"""Names of libraries and tools that no code of ours has."""
+OF_OTHERS = {
+    "KB",
+    "LOCAL",
+    "api_key",
+    "epoll_ctl",
+    "epoll_wait",
+    "logrotate",
+    "no_application_protocol",
+    "parse_url",
+    "process_max_fds",
+    "process_open_fds",
+    "proxy_read_timeout",
+    "recv_fds",
+    "set_ecdh_curve",
+    "trio_mode",
+    "urldecode",
+    "wait_",
+}
+"""Names of libraries, tools and protocols that no code of ours has."""
 CONTROLS = {"C0", "C1"}
 """Sets of control characters, and no rules."""
 
@@ -124,7 +143,7 @@ def test_files_and_tests_are_there():
     paths = [path.relative_to(ROOT).parts for path in [*SOURCES, *PAGES]]
     names = {"/".join(parts[first:]) for parts in paths for first in range(len(parts))} | read()[1] | OF_READERS
     found = [*cited(r"\btest_\w+\b(?:\.py)?"), *cited(r"(?:\w+/)*\b[\w-]+\.md\b", pages=False)]
-    found += ((place, match) for place, match in cited(r"`((?:\w+/)*\w+\.py)`") if "/how-to/" not in place)
+    found += ((place, match) for place, match in cited(r"`((?:\w+/)*\w+\.py)`") if not place.startswith(GUIDES))
     assert not [place for place, match in found if match[match.lastindex or 0] not in names]
 
 
@@ -132,13 +151,10 @@ def test_names_are_of_something():
     """Whoever renames something finds what is said of it."""
     known = read()[1] | set(dir(builtins)) | OF_OTHERS
     lost = []
-    for pattern in (
-        r"`([A-Z][a-z0-9]+(?:[A-Z][a-z0-9]*)+)(?:\(\))?`",
-        r"`([A-Z][A-Za-z0-9]+)\.(\w+)(?:\([^`]*\))?`",
-        r"`(_?[a-z][a-z0-9]*(?:_[a-z0-9]+)+)(?:\([^`]*\))?`",
-        r"`(?:\w+\.)*(\w+)\([^`]*\)`",
-    ):
-        lost += [place for place, match in cited(pattern, pages=False) if not known.issuperset(match.groups())]
+    for pattern in (r"`((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w+)`", r"`((?:\w+\.)*\w+)\([^`\n]*\)`"):
+        for place, match in cited(pattern):
+            if not place.startswith(GUIDES) and not (match[1] in FILES or known.issuperset(match[1].split("."))):
+                lost.append(place)
     assert not lost
 
 
