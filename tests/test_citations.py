@@ -56,6 +56,7 @@ CONTROLS = {"C0", "C1"}
 
 QUOTED = re.compile(r'(?P<line>^[ \t]*)?[rR]?"""(?P<text>.*?)"""', re.DOTALL | re.MULTILINE)
 COMMENT = re.compile(r"(?:^[ \t]*| {2})#:? (.*)$", re.MULTILINE)
+CLASS = re.compile(r"^ *class (\w+)(?:\(([^:]*)\))?:", re.MULTILINE)
 FENCED = re.compile(r"^ *```.*?^ *```$", re.DOTALL | re.MULTILINE)
 
 
@@ -73,29 +74,55 @@ def blank(match: re.Match[str]) -> str:
     return "\n" * match[0].count("\n")
 
 
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """What is said, and what it may be about.
+
+    Attributes:
+        prose: all of it.
+        words: of code, of all files.
+        classes: by name, the words of the file that each is in, and of what it inherits from.
+    """
+
+    prose: list[Prose]
+    words: set[str]
+    classes: dict[str, list[tuple[set[str], list[str]]]]
+
+    def has(self, name: str, attribute: str) -> bool:
+        """Whether a class may have it; true as well of what is no class of ours."""
+        return name not in self.classes or any(
+            attribute in words or any(base in self.classes and self.has(base, attribute) for base in bases)
+            for words, bases in self.classes[name]
+        )
+
+
 @cache
-def read() -> tuple[list[Prose], frozenset[str]]:
-    """All prose, and each word of code."""
-    prose: list[Prose] = []
-    words: set[str] = set()
+def read() -> Tree:
+    """Read the repository."""
+    tree = Tree([], set(), {})
     for path in SOURCES:
         text = path.read_text(encoding="utf-8")
         for match in QUOTED.finditer(text):
             if match["line"] is None:
-                words.update(re.findall(r"\w+", match["text"]))
+                tree.words.update(re.findall(r"\w+", match["text"]))
             else:
-                prose.append(Prose(path, text.count("\n", 0, match.start("text")) + 1, match["text"]))
+                tree.prose.append(Prose(path, text.count("\n", 0, match.start("text")) + 1, match["text"]))
         code = QUOTED.sub(blank, text)
-        prose += (Prose(path, code.count("\n", 0, match.start(1)) + 1, match[1]) for match in COMMENT.finditer(code))
-        words.update(re.findall(r"\w+", COMMENT.sub("", code)))
-        words.update(path.relative_to(ROOT).with_suffix("").parts)
-    prose += (Prose(path, 1, FENCED.sub(blank, path.read_text(encoding="utf-8"))) for path in PAGES)
-    return prose, frozenset(words)
+        for match in COMMENT.finditer(code):
+            tree.prose.append(Prose(path, code.count("\n", 0, match.start(1)) + 1, match[1]))
+        code = COMMENT.sub("", code)
+        words = {*re.findall(r"\w+", code), *path.relative_to(ROOT).with_suffix("").parts}
+        tree.words.update(words)
+        for match in CLASS.finditer(code):
+            tree.classes.setdefault(match[1], []).append((words, re.findall(r"\w+", match[2] or "")))
+    for path in PAGES:
+        tree.prose.append(Prose(path, 1, FENCED.sub(blank, path.read_text(encoding="utf-8"))))
+    return tree
 
 
 def cited(pattern: str, *, pages: bool = True) -> Iterator[tuple[str, re.Match[str]]]:
     """Each place that a pattern finds in prose."""
-    for piece in read()[0]:
+    for piece in read().prose:
         if pages or piece.path.suffix == ".py":
             for match in re.finditer(pattern, piece.text):
                 line = piece.line + piece.text.count("\n", 0, match.start())
@@ -141,7 +168,7 @@ def test_paths_are_there():
 def test_files_and_tests_are_there():
     """By the name of the file, with a few of its folders or none, or of the test."""
     paths = [path.relative_to(ROOT).parts for path in [*SOURCES, *PAGES]]
-    names = {"/".join(parts[first:]) for parts in paths for first in range(len(parts))} | read()[1] | OF_READERS
+    names = {"/".join(parts[first:]) for parts in paths for first in range(len(parts))} | read().words | OF_READERS
     found = [*cited(r"\btest_\w+\b(?:\.py)?"), *cited(r"(?:\w+/)*\b[\w-]+\.md\b", pages=False)]
     found += ((place, match) for place, match in cited(r"`((?:\w+/)*\w+\.py)`") if not place.startswith(GUIDES))
     assert not [place for place, match in found if match[match.lastindex or 0] not in names]
@@ -149,13 +176,20 @@ def test_files_and_tests_are_there():
 
 def test_names_are_of_something():
     """Whoever renames something finds what is said of it."""
-    known = read()[1] | set(dir(builtins)) | OF_OTHERS
+    known = read().words | set(dir(builtins)) | OF_OTHERS
     lost = []
     for pattern in (r"`((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w+)`", r"`((?:\w+\.)*\w+)\([^`\n]*\)`"):
         for place, match in cited(pattern):
             if not place.startswith(GUIDES) and not (match[1] in FILES or known.issuperset(match[1].split("."))):
                 lost.append(place)
     assert not lost
+
+
+def test_what_is_said_of_a_class_is_in_its_file():
+    """Or in that of a class that it inherits from."""
+    found = list(cited(r"`(?:[a-z_]\w*\.)*([A-Z]\w+)\.(\w+)(?:\([^`\n]*\))?`"))
+    assert len(found) > 20
+    assert not [place for place, match in found if not read().has(match[1], match[2])]
 
 
 def test_rules_are_there():
