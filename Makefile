@@ -48,11 +48,7 @@ suite: $(VENV)/installed-for-test
 	$(BIN)/pytest -m alone tests/e2e
 
 docs: $(VENV)/installed-for-test
-	$(BIN)/python -m tests.support.configuration_reference
-	$(BIN)/python -m tests.support.command_line_reference
-	$(BIN)/python -m tests.support.state_diagrams
-	$(BIN)/python -m tests.support.api_description
-	$(BIN)/python -m tests.support.source_map
+	$(BIN)/python -m docs.tools
 
 # All of it takes about twenty-five minutes of a quiet machine; BENCH="--quick", BENCH="--cases get-32,tls-get" and so on.
 bench: $(VENV)/installed-for-bench

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from demo.welcome import TEXT
+from docs.tools.generated import GENERATED
 from hotswap.cli.group import VERBS
 from tests.support.documented import Elsewhere, Typed, missing_line, steps
 from tests.support.reader import lay_checkout, open_reader
@@ -36,6 +37,12 @@ def test_every_link_inside_the_repository_leads_somewhere(page):
         other = (page.parent / path).resolve() if path else page
         assert other.exists(), target
         assert not anchor or anchor in headings(other), target
+
+
+@pytest.mark.parametrize("path", GENERATED, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_is_generated_is_not_stale(path):
+    """`make docs` writes it anew."""
+    assert path.read_text(encoding="utf-8") == GENERATED[path](), "run make docs"
 
 
 @pytest.fixture

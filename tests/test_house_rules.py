@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-
-from tests.support.source_map import PAGE, write_page
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(path for folder in ("proxy", "backends") for path in (ROOT / folder).rglob("*.py"))
@@ -57,6 +57,59 @@ def test_no_test_has_a_mock(path):
     assert not {module for module in imported if module.startswith(("unittest", "mock"))}
 
 
-def test_the_map_of_the_source_is_not_stale():
-    """`make docs` writes it anew."""
-    assert PAGE.read_text(encoding="utf-8") == write_page(), "run make docs"
+def module_name(path: Path) -> str:
+    """The name by which a source is imported; a package has that of its folder."""
+    parts = path.relative_to(ROOT).with_suffix("").parts[1:]  # without proxy/ or backends/
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports() -> Mapping[str, set[str]]:
+    """What each module imports of the others, for its types only, or within a function, included."""
+    paths = {module_name(path): path for path in SOURCES}
+    graph: dict[str, set[str]] = {}
+    for module, path in paths.items():
+        named: set[str] = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                named |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                inner = {f"{node.module}.{alias.name}" for alias in node.names}
+                named |= inner & paths.keys() or {node.module}
+        graph[module] = named & paths.keys() - {module}
+    return graph
+
+
+def circles(graph: Mapping[str, set[str]]) -> list[frozenset[str]]:
+    """The groups of modules each of which leads to all others of its group."""
+    reach: dict[str, set[str]] = {}
+    for module in graph:
+        reach[module], ahead = set(), [module]
+        while ahead:
+            new = graph[ahead.pop()] - reach[module]
+            reach[module] |= new
+            ahead += new
+    groups = {frozenset(other for other in reach[module] if module in reach[other]) for module in graph}
+    return sorted((group for group in groups if len(group) > 1), key=lambda group: (len(group), min(group)))
+
+
+def test_a_circle_is_found():
+    """Whole, and without those that only lead into it."""
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set()}) == [frozenset("bc")]
+
+
+def test_the_data_plane_starts_without_pydantic():
+    """A worker of it is to start fast and to stay small."""
+    modules = [module_name(path) for path in SOURCES if path.is_relative_to(ROOT / "proxy" / "hotswap" / "edge")]
+    code = f"import sys, {', '.join(modules)}; sys.exit('pydantic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT / "proxy")}).returncode == 0
+
+
+FLOORS = {path.name for path in (ROOT / "proxy" / "hotswap").iterdir() if path.is_dir()}
+MIRROR = [path for path in TESTS if path.relative_to(ROOT / "tests").parts[0] in FLOORS]
+"""Tests that lie as the proxy does; others are of the whole, or of what is beside it."""
+
+
+@pytest.mark.parametrize("path", MIRROR, ids=name)
+def test_tests_lie_where_what_they_test_lies(path):
+    """Their folder is a room of the proxy."""
+    assert (ROOT / "proxy" / "hotswap" / path.parent.relative_to(ROOT / "tests")).is_dir()

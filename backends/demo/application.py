@@ -18,7 +18,7 @@ from dataclasses import asdict
 from http import HTTPStatus
 from pathlib import Path
 
-from demo.asgi import ClientGone, Problem, Receive, Request, Scope, Send
+from demo.asgi import ClientGone, HttpError, Receive, Request, Scope, Send
 from demo.identity import Identity, load_identity
 from demo.opening import open_store
 from demo.page import PAGE
@@ -99,7 +99,7 @@ class Demo:
     async def _serve(self, request: Request) -> None:
         try:
             await self._answer(request)
-        except Problem as problem:
+        except HttpError as problem:
             await request.respond_json({"detail": problem.detail}, status=problem.status)
         except ClientGone:
             pass
@@ -135,9 +135,9 @@ class Demo:
             case "DELETE", path if path.startswith("/api/notes/"):
                 await self._delete_note(request, path.removeprefix("/api/notes/"))
             case _, path if path in _METHODS:
-                raise Problem(HTTPStatus.METHOD_NOT_ALLOWED, f"{path} allows {_METHODS[path]}")
+                raise HttpError(HTTPStatus.METHOD_NOT_ALLOWED, f"{path} allows {_METHODS[path]}")
             case _:
-                raise Problem(HTTPStatus.NOT_FOUND, "no such page")
+                raise HttpError(HTTPStatus.NOT_FOUND, "no such page")
 
     async def _stream(self, request: Request) -> None:
         lines = int(request.number("lines", 4096, most=2**24))
@@ -175,21 +175,21 @@ class Demo:
     async def _record(self, request: Request) -> None:
         identity = (await request.json_body()).get("id")
         if not isinstance(identity, str) or not identity:
-            raise Problem(HTTPStatus.BAD_REQUEST, "id must be a text")
+            raise HttpError(HTTPStatus.BAD_REQUEST, "id must be a text")
         count = await (await self._opened()).record(identity)
         await request.respond_json({"id": identity, "count": count})
 
     async def _add_note(self, request: Request) -> None:
         text = (await request.json_body()).get("text")
         if not isinstance(text, str) or not 0 < len(text.strip()) <= NOTE_LIMIT:
-            raise Problem(HTTPStatus.BAD_REQUEST, f"text must have 1 to {NOTE_LIMIT} characters")
+            raise HttpError(HTTPStatus.BAD_REQUEST, f"text must have 1 to {NOTE_LIMIT} characters")
         store = await self._opened()
         note = await store.add_note(text.strip(), written_by=str(self.identity), now=time.time())
         await request.respond_json(asdict(note), status=HTTPStatus.CREATED)
 
     async def _delete_note(self, request: Request, number: str) -> None:
         if not number.isdecimal() or not await (await self._opened()).delete_note(int(number)):
-            raise Problem(HTTPStatus.NOT_FOUND, "no such note")
+            raise HttpError(HTTPStatus.NOT_FOUND, "no such note")
         await request.respond_json({"deleted": int(number)})
 
 

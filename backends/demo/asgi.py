@@ -24,7 +24,7 @@ JSON_LIMIT = 64 * 1024
 """Bytes of a JSON body that are read at most."""
 
 
-class Problem(Exception):
+class HttpError(Exception):
     """A request that cannot be served as it stands; answered with its status and its words."""
 
     def __init__(self, status: HTTPStatus, detail: str) -> None:
@@ -66,7 +66,7 @@ class Request:
         """A number from the query string, between 0 and `most`.
 
         Raises:
-            Problem: It is not a number, or out of bounds.
+            HttpError: It is not a number, or out of bounds.
         """
         given = parse_qs(bytes(self.scope["query_string"]).decode("latin-1")).get(name)
         if given is None:
@@ -76,7 +76,7 @@ class Request:
         except ValueError:
             number = -1.0
         if not 0 <= number <= most:
-            raise Problem(HTTPStatus.BAD_REQUEST, f"{name} must be a number from 0 to {most:g}")
+            raise HttpError(HTTPStatus.BAD_REQUEST, f"{name} must be a number from 0 to {most:g}")
         return number
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -99,20 +99,20 @@ class Request:
         """The body as a JSON object.
 
         Raises:
-            Problem: It is too large, or not a JSON object.
+            HttpError: It is too large, or not a JSON object.
             ClientGone: The client left before the body was complete.
         """
         body = bytearray()
         async for piece in self.chunks():
             body += piece
             if len(body) > JSON_LIMIT:
-                raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {JSON_LIMIT} bytes")
+                raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {JSON_LIMIT} bytes")
         try:
             value = json.loads(body)
         except ValueError:
-            raise Problem(HTTPStatus.BAD_REQUEST, "the body is not JSON") from None
+            raise HttpError(HTTPStatus.BAD_REQUEST, "the body is not JSON") from None
         if not isinstance(value, dict):
-            raise Problem(HTTPStatus.BAD_REQUEST, "the body is not a JSON object")
+            raise HttpError(HTTPStatus.BAD_REQUEST, "the body is not a JSON object")
         return value
 
     async def respond(self, body: bytes, *, content_type: str, status: HTTPStatus = HTTPStatus.OK) -> None:

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 
 from faulty.plain import answer
 from faulty.threaded import (
-    Exchange,
     Handler,
-    Server,
+    OpenRequest,
+    ThreadedServer,
     add_socket_options,
     open_listener,
     say,
@@ -52,13 +52,13 @@ Fault = Callable[[Choices], None]
 
 
 def _serve(choices: Choices, handler: Handler = answer) -> None:
-    Server(choices.listener, handler, name="faulty").serve()
+    ThreadedServer(choices.listener, handler, name="faulty").serve()
 
 
 def _on_path(choices: Choices, misbehave: Handler) -> Handler:
     """A handler that misbehaves on the chosen path only."""
 
-    def handler(exchange: Exchange) -> None:
+    def handler(exchange: OpenRequest) -> None:
         if exchange.path == choices.path:
             misbehave(exchange)
         else:
@@ -118,21 +118,21 @@ def never_answers(choices: Choices) -> None:
 
 def ignores_sigterm(choices: Choices) -> None:
     """Is well behaved until it is asked to stop, which it ignores."""
-    server = Server(choices.listener, answer, name="faulty")
+    server = ThreadedServer(choices.listener, answer, name="faulty")
     server.ignore_stop = True
     server.serve()
 
 
 def blocks_loop(choices: Choices) -> None:
     """After a request for `--path` the whole process stands still: no answer, no accept, deaf to SIGTERM."""
-    server = Server(choices.listener, _on_path(choices, lambda _exchange: server.freeze()), name="faulty")
+    server = ThreadedServer(choices.listener, _on_path(choices, lambda _exchange: server.freeze()), name="faulty")
     server.serve()
 
 
 def cuts_body(choices: Choices) -> None:
     """On `--path`: declares `--bytes` and hangs up half-way (`--variant chunked`: without the last chunk)."""
 
-    def cut(exchange: Exchange) -> None:
+    def cut(exchange: OpenRequest) -> None:
         exchange.close()
         half = b"x" * (choices.size // 2)
         if choices.variant == "chunked":
@@ -170,7 +170,7 @@ def contradicts_framing(choices: Choices) -> None:
 def splits_response(choices: Choices) -> None:
     """On `--path`: a valid chunked response, one byte at a time."""
 
-    def split(exchange: Exchange) -> None:
+    def split(exchange: OpenRequest) -> None:
         whole = (
             exchange.head("Transfer-Encoding: chunked", "X-Split: yes") + b"5;ext=1\r\nhello\r\n0\r\nX-End: 1\r\n\r\n"
         )
@@ -227,7 +227,7 @@ def malformed_notify(choices: Choices) -> None:
 def closes_after_each(choices: Choices) -> None:
     """Hangs up after each response without having announced it."""
 
-    def handler(exchange: Exchange) -> None:
+    def handler(exchange: OpenRequest) -> None:
         answer(exchange)
         exchange.close()
 
@@ -236,7 +236,7 @@ def closes_after_each(choices: Choices) -> None:
 
 def closes_idle(choices: Choices) -> None:
     """Hangs up on connections that were idle for `--seconds`."""
-    server = Server(choices.listener, answer, name="faulty")
+    server = ThreadedServer(choices.listener, answer, name="faulty")
     server.idle_timeout = choices.seconds
     server.serve()
 
@@ -244,7 +244,7 @@ def closes_idle(choices: Choices) -> None:
 def answers_early(choices: Choices) -> None:
     """On `--path`: answers 403 before it read the body, and hangs up."""
 
-    def refuse(exchange: Exchange) -> None:
+    def refuse(exchange: OpenRequest) -> None:
         exchange.close()
         exchange.respond(b"not from you\n", status=403)
 
@@ -254,7 +254,7 @@ def answers_early(choices: Choices) -> None:
 def crashes_on_request(choices: Choices) -> None:
     """On `--path`: dies by SIGKILL before answering (`--variant partial`: after half of the answer)."""
 
-    def crash(exchange: Exchange) -> None:
+    def crash(exchange: OpenRequest) -> None:
         if choices.variant == "partial":
             exchange.send(exchange.head(f"Content-Length: {choices.size}") + b"x" * (choices.size // 2))
         os.kill(os.getpid(), signal.SIGKILL)

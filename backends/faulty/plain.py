@@ -15,8 +15,8 @@ import time
 from collections.abc import Sequence
 
 from faulty.threaded import (
-    Exchange,
-    Server,
+    OpenRequest,
+    ThreadedServer,
     add_socket_options,
     open_listener,
     say,
@@ -25,7 +25,7 @@ from faulty.threaded import (
 )
 
 
-def answer(exchange: Exchange) -> None:
+def answer(exchange: OpenRequest) -> None:
     """Answer one exchange, in order and in full."""
     match exchange.path:
         case "/healthz":
@@ -54,14 +54,14 @@ def answer(exchange: Exchange) -> None:
             exchange.respond(b"hello\n")
 
 
-def _respond_status(exchange: Exchange, status: int) -> None:
+def _respond_status(exchange: OpenRequest, status: int) -> None:
     if status in (204, 304):
         exchange.send(exchange.head(status=status))
     else:
         exchange.respond(f"status {status}\n".encode(), status=status)
 
 
-def _stream(exchange: Exchange, *, lines: int, seconds: float) -> None:
+def _stream(exchange: OpenRequest, *, lines: int, seconds: float) -> None:
     exchange.send(exchange.head("Content-Type: text/plain", "Transfer-Encoding: chunked"))
     for number in range(lines):
         exchange.send(b"10\r\n%015d\n\r\n" % number)
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     listener = open_listener(options)
     time.sleep(options.boot_seconds)
-    server = Server(listener, answer, name="plain")
+    server = ThreadedServer(listener, answer, name="plain")
     say(f"plain: serving {listener.getsockname()!r}")
     if options.notify:
         tell_supervisor(b"STATUS=serving\nREADY=1")

@@ -1,12 +1,12 @@
 """A small HTTP/1.1 server with one thread for each connection: the ground of the plain and the faulty
 backends.
 
-It does little, and that little in the open: a handler gets an `Exchange` and may answer properly (`respond`),
+It does little, and that little in the open: a handler gets an `OpenRequest` and may answer properly (`respond`),
 write whatever bytes it likes (`send`), or hang up (`close`). Starting it costs one interpreter and a few
 milliseconds, and nothing but the standard library.
 
 Stopping (SIGTERM or SIGINT): no more accepts, connections that are idle are closed at once, those with an
-exchange inside are closed behind it, then `Server.serve` returns. The lines it prints tell a test what it
+exchange inside are closed behind it, then `ThreadedServer.serve` returns. The lines it prints tell a test what it
 found at each step.
 """
 
@@ -88,7 +88,7 @@ def whoami() -> dict[str, object]:
 
 
 @dataclass(slots=True, kw_only=True)
-class Exchange:
+class OpenRequest:
     """One request, and the ways to answer it."""
 
     method: str
@@ -162,10 +162,10 @@ class Exchange:
         self.keep_alive = False
 
 
-Handler = Callable[[Exchange], None]
+Handler = Callable[[OpenRequest], None]
 
 
-class Server:
+class ThreadedServer:
     """Serves a listening socket until SIGTERM or SIGINT; to be used from the main thread."""
 
     def __init__(self, listener: socket.socket, handler: Handler, *, name: str) -> None:
@@ -302,13 +302,13 @@ def _read_head(reader: BinaryIO) -> list[bytes] | None:
     return None
 
 
-def _parse_head(lines: list[bytes], connection: socket.socket, reader: BinaryIO) -> Exchange:
+def _parse_head(lines: list[bytes], connection: socket.socket, reader: BinaryIO) -> OpenRequest:
     method, target, version = lines[0].decode("latin-1").split()
     headers: list[tuple[str, str]] = []
     for line in lines[1:]:
         name, _, value = line.decode("latin-1").partition(":")
         headers.append((name, value.strip()))
-    exchange = Exchange(
+    exchange = OpenRequest(
         method=method,
         target=target,
         version=version,

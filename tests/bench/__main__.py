@@ -16,7 +16,6 @@ from types import FrameType
 import click
 
 from tests.bench.cases import CASES, find_case
-from tests.bench.chart import draw_chart
 from tests.bench.measure import Pace
 from tests.bench.proxies.peer import ProxyName
 from tests.bench.report import Report, join_reports, load_report
@@ -68,7 +67,7 @@ def _several(known: list[str]) -> Callable[[click.Context, click.Parameter, tupl
 @click.option(
     "--directory",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Write bench.txt, bench.json and bench.svg here.",
+    help="Write bench.txt and bench.json here.",
 )
 @click.option(
     "--keep",
@@ -116,11 +115,7 @@ def _write(report: Report, directory: Path, *, keep: bool) -> None:
     document = directory / "bench.json"
     if keep and document.exists():
         report = join_reports(load_report(document), report, order=[case.name for case in CASES])
-    for name, content in (
-        ("bench.txt", format_report(report)),
-        ("bench.json", report.to_json()),
-        ("bench.svg", draw_chart(report)),
-    ):
+    for name, content in (("bench.txt", format_report(report)), ("bench.json", report.to_json())):
         (directory / name).write_text(content, encoding="utf-8")
 
 

@@ -24,7 +24,7 @@ from hotswap.core.config import (
 )
 from hotswap.core.errors import MISSING, ConfigError, Problem
 from hotswap.core.server import ABILITIES, Interface, Server
-from hotswap.core.strategy import Balance, Listen, OnFailure, Order, Ready, Strategy
+from hotswap.core.strategy import Balance, Listen, OnFailure, Ready, SlotOrder, Strategy
 
 ORIGIN = "/etc/hotswap/hotswap.toml"
 LISTENER = '[listeners.public]\nbind = ["127.0.0.1:8000"]\n'
@@ -89,7 +89,7 @@ class TestWhatIsRead:
         assert 400 not in pool.health.expect
         assert (pool.rollout.strategy, pool.rollout.order, pool.rollout.on_failure) == (
             Strategy.DRAIN_FIRST,
-            Order.RANDOM,
+            SlotOrder.RANDOM,
             OnFailure.LOCK,
         )
         assert pool.compatibility is None

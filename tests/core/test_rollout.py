@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from random import Random
-
-import pytest
 
 from hotswap.core.errors import StartFailure
 from hotswap.core.identity import RolloutId
@@ -42,9 +39,9 @@ from hotswap.core.rollout_events import (
     SlotsSeen,
     WaitTimedOut,
 )
-from hotswap.core.rollout_queue import QueuedSlot, plan_queue
+from hotswap.core.rollout_queue import QueuedSlot
 from hotswap.core.step_table import StepState
-from hotswap.core.strategy import OnFailure, Order, Strategy
+from hotswap.core.strategy import OnFailure, Strategy
 
 STARTED = datetime(2024, 5, 17, 12, 0, tzinfo=UTC)
 ABORT = AbortRequested()
@@ -116,35 +113,6 @@ DONE = EndRollout(outcome=Outcome.DONE)
 FAILED = EndRollout(outcome=Outcome.FAILED)
 ABORTED = EndRollout(outcome=Outcome.ABORTED)
 WAIT = WaitForSlots()
-
-
-# The queue.
-
-AGED = [
-    QueuedSlot(slot=2, generation=1, since=30.0),
-    QueuedSlot(slot=0, generation=1, since=20.0),
-    QueuedSlot(slot=1, generation=3, since=10.0),
-    QueuedSlot(slot=3, generation=1, since=20.0),
-]
-
-
-@pytest.mark.parametrize(("order", "slots"), [(Order.OLDEST_FIRST, [1, 0, 3, 2]), (Order.NEWEST_FIRST, [2, 0, 3, 1])])
-def test_age_is_that_of_the_processes(order, slots):
-    """Equal ages go by slot number."""
-
-    def never(queue: list[QueuedSlot]) -> None:
-        raise AssertionError("nothing random is asked for")
-
-    assert [queued.slot for queued in plan_queue(AGED, order, never)] == slots
-
-
-def test_random_order_is_what_the_shuffle_makes_of_it():
-    """Every slot once, in an order that the caller's dice decide."""
-    queues = {
-        tuple(queued.slot for queued in plan_queue(AGED, Order.RANDOM, Random(seed).shuffle)) for seed in range(200)
-    }
-    assert len(queues) == 24
-    assert all(sorted(queue) == [0, 1, 2, 3] for queue in queues)
 
 
 # Forward.

@@ -54,14 +54,14 @@ main([])
 EXITS_WHEN_ASKED = """
 import os, socket
 from faulty.plain import answer
-from faulty.threaded import Server
+from faulty.threaded import ThreadedServer
 
 def handler(exchange):
     if exchange.path == "/exit":
         os._exit(7)
     answer(exchange)
 
-server = Server(socket.socket(fileno=3), handler, name="shop")
+server = ThreadedServer(socket.socket(fileno=3), handler, name="shop")
 server.ignore_stop = True
 server.serve()
 """

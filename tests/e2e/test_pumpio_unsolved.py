@@ -41,7 +41,7 @@ print("child", subprocess.Popen(["sleep", "600"]).pid, flush=True)
 DIES_OF_THE_FIRST_ORDER = """
 import os, pathlib, signal, socket
 from faulty.plain import answer
-from faulty.threaded import Server
+from faulty.threaded import ThreadedServer
 
 MARKER, LEDGER = map(pathlib.Path, PATHS)
 
@@ -54,7 +54,7 @@ def handler(exchange):
             os.kill(os.getpid(), signal.SIGKILL)
     answer(exchange)
 
-Server(socket.socket(fileno=3), handler, name="shop").serve()
+ThreadedServer(socket.socket(fileno=3), handler, name="shop").serve()
 """
 
 

@@ -11,7 +11,7 @@ import time
 import pytest
 import trio
 
-from hotswap.processes.guard import END_TIMEOUT, IGNORED, guard, members_of, signal_group, start_time_of
+from hotswap.processes.guard import END_TIMEOUT, IGNORED, guard, members_of, start_time_of
 from hotswap.processes.guardian import Guardian, start_guardian, wait_guardians_gone
 
 PROXY = """
@@ -311,15 +311,3 @@ async def test_a_spawned_backend_is_watched_until_it_is_gone(stage):
     watched.append(process.pid in guardian.watched)
     guardian.farewell()
     assert watched == [True, False]
-
-
-def test_a_process_that_is_gone_has_no_start_time():
-    """And a living one always the same."""
-    assert start_time_of(os.getpid()) == start_time_of(os.getpid()) is not None
-    assert start_time_of(2**22 - 1) is None
-
-
-@pytest.mark.parametrize("group", [-1, 0, 1])
-def test_numbers_that_mean_many_processes_are_never_signalled(group):
-    """To kill(2) they mean everybody, this group, or init."""
-    assert not signal_group(group, 1, signal.SIGKILL)

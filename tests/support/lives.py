@@ -1,7 +1,7 @@
 """Every state that a client connection can be in, each brought about on a stage.
 
 A state is a function that is given the stage and a way to connect, and gives the lines that it opened, the client's
-first. Its docstring says what the state is. `STATES` has them by the kind of connection.
+first. Its docstring says what the state is. `BEGINNINGS`, `HTTP1` and `HTTP2` have them by the kind of connection.
 """
 
 from __future__ import annotations

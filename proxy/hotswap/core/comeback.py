@@ -1,4 +1,4 @@
-"""How long until a pool can serve again: what `Retry-After` says to those who are turned away (never-fail rule B5).
+"""How long until a pool can serve again: what `Retry-After` says to those who are turned away.
 
 Nobody knows, but a pool that has started backends before has an idea: the next start will take about as long as the
 last one. Clients that were turned away together are spread behind that moment, so that they do not return together.

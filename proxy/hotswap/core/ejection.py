@@ -3,7 +3,7 @@
 What counts is the `blame` of `hotswap.core.retry`: a connect that failed, a fresh connection that broke, an answer that
 did not come or broke off. `FAILURES` of them in a row, without a whole response in between, eject a backend; each time
 it happens again the pause is twice as long, and a quiet minute wipes that out. Ejection is a preference and no state:
-the pool uses ejected backends when it has no other, so the last ready one is never lost to it (never-fail rule B6).
+the pool uses ejected backends when it has no other, so the last ready one is never lost to it.
 """
 
 from __future__ import annotations

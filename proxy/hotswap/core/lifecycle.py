@@ -5,11 +5,8 @@ says what the probes found. They meet in one place only, `Backend.claimable` of 
 healthy), so that a probe that passes can never bring a draining backend back.
 
 `TRANSITIONS` has one row for each legal change of state, with the reason for it as a label; what has no row
-is illegal. Two changes are missing on purpose:
-
-- `ready` to `stopping`: nothing is stopped that has not drained first; who is in a hurry gives the drain no
-  time.
-- `draining` to `ready` exists, as a verb of its own (readmit), and nothing but that verb uses it.
+is illegal. One change is missing on purpose, `ready` to `stopping`: nothing is stopped that has not drained first, and
+who is in a hurry gives the drain no time. `draining` to `ready` is a verb of its own, readmit.
 
 `backoff` is the state of a slot between two processes; a backend leaves the pool before its slot gets there,
 or stays in it and starts anew: both ways are in the table.

@@ -67,7 +67,7 @@ class Attempt:
         failure: what went wrong.
         reused: the connection had carried an exchange before.
         request_bytes: bytes of the request that were written to the backend.
-        idempotent: the method is (RFC 9110 9.2.2), or the route takes an `Idempotency-Key` for it.
+        idempotent: the method is (RFC 9110 9.2.2).
         replayable: every body byte taken from the client so far can be sent again; true when none was taken.
         response_bytes: bytes of a response that came from the backend, an interim one included.
         sent_bytes: bytes of the final response that were sent to the client.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import assert_never
 
-from hotswap.core.strategy import Order
+from hotswap.core.strategy import SlotOrder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +19,7 @@ class QueuedSlot:
 
 
 def plan_queue(
-    slots: Iterable[QueuedSlot], order: Order, shuffle: Callable[[list[QueuedSlot]], None]
+    slots: Iterable[QueuedSlot], order: SlotOrder, shuffle: Callable[[list[QueuedSlot]], None]
 ) -> tuple[QueuedSlot, ...]:
     """Give the snapshot in the order in which the slots have their turn.
 
@@ -30,11 +30,11 @@ def plan_queue(
     """
     queue = sorted(slots, key=lambda queued: queued.slot)
     match order:
-        case Order.RANDOM:
+        case SlotOrder.RANDOM:
             shuffle(queue)
-        case Order.OLDEST_FIRST:
+        case SlotOrder.OLDEST_FIRST:
             queue.sort(key=lambda queued: queued.since)
-        case Order.NEWEST_FIRST:
+        case SlotOrder.NEWEST_FIRST:
             queue.sort(key=lambda queued: -queued.since)
         case _:
             assert_never(order)

@@ -8,12 +8,14 @@ are:
 | `pending` | serves | is not there yet |
 | `starting` | drains (drain-first) or serves (surge) | starts |
 | `starting-drained` | has nothing in flight, and waits in case it is needed again | starts |
-| `starting-overdue` | has had its `drain_timeout` and is left alone as long as it may be needed again |
-starts | | `starting-alone` | is gone | starts | | `draining` | drains | serves; under stop-first it is not
-there yet | | `stopping` | was told to go | serves; under stop-first it is not there yet | | `reverting` |
-serves again, if it is alive | failed, is being killed | | `aborting` | serves again, if it is alive | no
-longer wanted, is being killed | | `abandoning` | was told to go and cannot be called back | will not come
-(stop-first) | | `done`, `failed`, `aborted` | the end | |
+| `starting-overdue` | has had its `drain_timeout` and is left alone as long as it may be needed again | starts |
+| `starting-alone` | is gone | starts |
+| `draining` | drains | serves; under stop-first it is not there yet |
+| `stopping` | was told to go | serves; under stop-first it is not there yet |
+| `reverting` | serves again, if it is alive | failed, is being killed |
+| `aborting` | serves again, if it is alive | no longer wanted, is being killed |
+| `abandoning` | was told to go and cannot be called back | will not come (stop-first) |
+| `done`, `failed`, `aborted` | the end | |
 
 Three rules shaped the rows. The old backend is given up only when the replacement is ready (except under
 stop-first, whose point it is), so a drain that is over early or late waits in `starting`. After a failure the

@@ -20,7 +20,7 @@ class Strategy(StrEnum):
     """The old process is gone before its replacement is spawned."""
 
 
-class Order(StrEnum):
+class SlotOrder(StrEnum):
     """In which order the slots of a pool are replaced."""
 
     RANDOM = "random"
@@ -59,3 +59,11 @@ class Ready(StrEnum):
     """Answer the health check."""
     NOTIFY = "notify"
     """Send `READY=1` to `NOTIFY_SOCKET`, then answer the health check."""
+
+
+class BackendProtocol(StrEnum):
+    """What the proxy speaks to the backends of a pool."""
+
+    HTTP1 = "http1"
+    H2C = "h2c"
+    """HTTP/2 without TLS, known in advance."""

@@ -42,7 +42,7 @@ _LAST_SEQ: Final = 2**32 - 1
 
 
 class FrameType(StrEnum):
-    """What a frame says; who says it, and when, is in `hotswap.core.takeover`."""
+    """What a frame says; who says it, and when, is in the tables of a takeover, in `hotswap.core`."""
 
     HELLO = "hello"
     WELCOME = "welcome"

@@ -178,7 +178,7 @@ SPELLINGS = {
 
 @pytest.mark.parametrize(("target", "status"), SPELLINGS.items())
 async def test_no_spelling_of_a_path_steps_over_a_route(target: bytes, status: int) -> None:
-    """S12: a path that two backends would read as two routes is refused; every other goes on as it was sent."""
+    """L12: a path that two backends would read as two routes is refused; every other goes on as it was sent."""
     routes = (RouteTable(path="/admin", pool="closed"), RouteTable(pool="web"))
     async with (
         open_recording_backend() as (backend, address),

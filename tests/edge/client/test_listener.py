@@ -553,7 +553,7 @@ async def test_a_development_certificate_is_trusted_by_its_own_authority(tmp_pat
 
 
 async def test_plain_bytes_on_a_tls_port_end_the_connection(tmp_path):
-    """Without a hang (S4)."""
+    """Without a hang."""
     context = open_context(TlsTable(self_signed=("localhost",)), http2=False, state_dir=tmp_path, where="x")
     async with open_stage(context=context) as stage:
         client = await stage.connect()
@@ -574,7 +574,7 @@ async def test_a_handshake_has_its_time(tmp_path):
 
 
 async def test_tls_bytes_on_a_plain_port_are_refused():
-    """400 and closed (S4)."""
+    """400 and closed (F11)."""
     async with open_stage() as stage:
         client = await stage.connect()
         await client.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 100)

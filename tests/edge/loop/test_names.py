@@ -9,9 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from hotswap.core.address import TcpAddress, UnixAddress
 from hotswap.core.errors import AddressUnknown, ConnectFailed
-from hotswap.edge.loop.endpoint import Endpoint, endpoint_of
+from hotswap.edge.loop.endpoint import Endpoint
 from hotswap.edge.loop.names import PATIENCE, PAUSE, REFRESH, Name, Names, look_up
 
 FOUR = Endpoint(socket.AF_INET, ("192.0.2.4", 80))
@@ -181,21 +180,3 @@ async def test_the_systems_resolver_is_asked_in_a_thread():
     assert found
     assert {endpoint.address[0] for endpoint in found} <= {"127.0.0.1", "::1"}
     assert {endpoint.address[1] for endpoint in found} == {80}
-
-
-@pytest.mark.parametrize(
-    ("address", "endpoint"),
-    [
-        (TcpAddress("192.0.2.4", 80), FOUR),
-        (TcpAddress("2001:db8::6", 80), SIX),
-        (TcpAddress("fe80::1%1", 80), Endpoint(socket.AF_INET6, ("fe80::1", 80, 0, 1))),
-        (TcpAddress("fe80::1%no-such", 80), Endpoint(socket.AF_INET6, ("fe80::1", 80, 0, 0))),
-        (UnixAddress("/run/a"), Endpoint(socket.AF_UNIX, "/run/a")),
-        (TcpAddress("backend.test", 80), None),
-        (TcpAddress("1.2.3", 80), None),
-    ],
-    ids=str,
-)
-def test_an_address_that_needs_no_lookup_is_an_endpoint(address: TcpAddress, endpoint: Endpoint | None):
-    """A name is none."""
-    assert endpoint_of(address) == endpoint

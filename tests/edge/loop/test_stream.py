@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 import socket
-import ssl
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import suppress
 
 import pytest
-import trustme
 
-from hotswap.edge.loop.poller import READ, Poller
-from hotswap.edge.loop.stream import HIGH_WATER, Stream
-from hotswap.edge.loop.tls_stream import RECORD_BYTES, TlsStream
+from hotswap.edge.loop.stream import Stream
 from tests.support.stage import Clock
+from tests.support.streams import stream_over, tcp_pair
 
 SECONDS = 10.0
-
-
-class Watcher:
-    """Whoever owns a stream."""
-
-    def on_ready(self, events: int) -> None:
-        """The test asks itself."""
-
-    def on_drained(self) -> None:
-        """The test asks itself."""
-
-    def on_crash(self, error: Exception) -> None:
-        """The test fails."""
-        raise error
 
 
 class Counting(socket.socket):
@@ -46,28 +28,6 @@ class Counting(socket.socket):
         """One more."""
         self.sends += 1
         return super().sendmsg(*args)  # type: ignore[arg-type]
-
-
-def tcp_pair() -> tuple[socket.socket, socket.socket]:
-    """Two ends of a connection, of which the second buffers less than the first."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        near = socket.create_connection(listener.getsockname())
-        far, _ = listener.accept()
-    far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 128 * 1024)
-    near.setblocking(False)
-    return near, far
-
-
-@contextmanager
-def stream_over(near: socket.socket, clock: Clock, kind: type[Stream] = Stream) -> Iterator[Stream]:
-    """A stream, watched."""
-    poller = Poller(clock=clock)
-    owner = Watcher()
-    with closing(poller):
-        stream = kind(near, poller, owner)
-        poller.watch(stream.fd, owner, READ)
-        with closing(stream):
-            yield stream
 
 
 def fill(stream: Stream) -> None:
@@ -131,47 +91,3 @@ def test_a_dead_connection_is_known():
         far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
         far.close()
         assert stream.is_dead()
-
-
-@contextmanager
-def tls_pair() -> Iterator[tuple[ssl.SSLSocket, ssl.SSLObject, ssl.MemoryBIO, socket.socket]]:
-    """A server's end after its handshake, and a client that reads what it wants."""
-    authority = trustme.CA()
-    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
-    authority.issue_cert("localhost").configure_cert(server)
-    authority.configure_trust(client)
-    near, far = tcp_pair()
-    near_tls = server.wrap_socket(near, server_side=True, do_handshake_on_connect=False)
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    reader = client.wrap_bio(incoming, outgoing, server_hostname="localhost")
-    done = 0
-    with far:
-        while done < 2:
-            done = 0
-            for side in (reader, near_tls):
-                try:
-                    side.do_handshake()
-                    done += 1
-                except ssl.SSLWantReadError:
-                    pass
-                far.sendall(outgoing.read())
-                with suppress(BlockingIOError):
-                    while True:
-                        incoming.write(far.recv(65536, socket.MSG_DONTWAIT))
-        yield near_tls, reader, incoming, far
-
-
-def test_over_tls_a_piece_moves_record_by_record():
-    """And small pieces share a record."""
-    clock = Clock()
-    with tls_pair() as (near, reader, incoming, far), stream_over(near, clock, TlsStream) as stream:
-        stream.write_all([b"x"] * 2000)
-        incoming.write(far.recv(65536))
-        assert reader.read(65536) == b"x" * 2000
-        stream.write(bytes(64 * HIGH_WATER))
-        unsent = stream.unsent
-        assert unsent
-        while stream.unsent == unsent:
-            far.recv(65536)
-            stream.flush_kept()
-        assert (unsent - stream.unsent) % RECORD_BYTES == 0

@@ -17,7 +17,7 @@ from h2.errors import ErrorCodes
 
 from hotswap.core.address import TcpAddress
 from hotswap.core.config import StaticPoolTable
-from hotswap.core.config.pools import Protocol
+from hotswap.core.strategy import BackendProtocol
 from hotswap.edge.exchange.exchange import Exchange
 from hotswap.wire.http2.client_stream import STREAM_WINDOW
 from hotswap.wire.http2.frames import SETTINGS, write_frame, write_goaway, write_headers
@@ -109,7 +109,7 @@ async def open_stage(hold_timeout: str = "30s") -> AsyncIterator[tuple[Running, 
     async with listener, open_plane(address) as running:
         running.plane.drop_pool("web")
         running.pool.backends[0].h2c = True
-        table = StaticPoolTable(addresses=(address,), protocol=Protocol.H2C, hold_timeout=hold_timeout)
+        table = StaticPoolTable(addresses=(address,), protocol=BackendProtocol.H2C, hold_timeout=hold_timeout)
         running.plane.add_pool(running.pool, table)
         ends = Ends(running, listener)
         try:

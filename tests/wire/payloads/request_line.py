@@ -76,9 +76,9 @@ def _targets() -> list[Refused]:
         "L5 authority": b"example.org:80",
     }
     unroutable = {
-        "S12 encoded NUL": b"/a%00b",
-        "S12 escape without digits": b"/a%zz",
-        "S12 escape that does not end": b"/a%2",
+        "L12 encoded NUL": b"/a%00b",
+        "L12 escape without digits": b"/a%zz",
+        "L12 escape that does not end": b"/a%2",
     }
     refused_methods = (405, 501)
     return [
@@ -159,9 +159,9 @@ def _versions() -> list[Refused]:
         Refused(
             row="P5 PROXY protocol 2", raw=b"\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00" + request(), statuses=(400, 501)
         ),
-        Refused(row="S4 TLS", raw=b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500)),
-        Refused(row="S4 SSH", raw=b"SSH-2.0-OpenSSH_9.2\r\n", statuses=(400, 501)),
-        Refused(row="S4 a response", raw=b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", statuses=(400, 501)),
+        Refused(row="F11 TLS", raw=b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500)),
+        Refused(row="L7 SSH", raw=b"SSH-2.0-OpenSSH_9.2\r\n", statuses=(400, 501)),
+        Refused(row="L7 a response", raw=b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", statuses=(400, 501)),
     ]
 
 

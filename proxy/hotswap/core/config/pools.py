@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -27,15 +26,7 @@ from hotswap.core.config.fields import (
 )
 from hotswap.core.server import ABILITIES, Interface, Server
 from hotswap.core.statuses import StatusSet
-from hotswap.core.strategy import Balance, Listen, OnFailure, Order, Ready, Strategy
-
-
-class Protocol(StrEnum):
-    """What the proxy speaks to the backends of a pool."""
-
-    HTTP1 = "http1"
-    H2C = "h2c"
-    """HTTP/2 without TLS, known in advance."""
+from hotswap.core.strategy import BackendProtocol, Balance, Listen, OnFailure, Ready, SlotOrder, Strategy
 
 
 class HealthTable(Table):
@@ -71,7 +62,7 @@ class RolloutTable(Table):
     """`drain-first`: the old backend drains while its replacement starts; `surge`: the replacement serves
     before the old one drains; `stop-first`: the old process is gone before its replacement is spawned."""
 
-    order: Order = Order.RANDOM
+    order: SlotOrder = SlotOrder.RANDOM
     """Which slot comes first."""
 
     on_failure: OnFailure = OnFailure.LOCK
@@ -100,7 +91,7 @@ class StorageTable(Table):
 class BalancedTable(Table):
     """What supervised and static pools have in common: choosing a backend, and waiting for one."""
 
-    protocol: Protocol = Protocol.HTTP1
+    protocol: BackendProtocol = BackendProtocol.HTTP1
     """What the proxy speaks to the backends."""
 
     balance: Balance = Balance.LEAST_IN_FLIGHT
@@ -124,7 +115,7 @@ class BalancedTable(Table):
     @property
     def h2c(self) -> bool:
         """Whether its backends are spoken to in HTTP/2, with prior knowledge."""
-        return self.protocol is Protocol.H2C
+        return self.protocol is BackendProtocol.H2C
 
 
 class StaticPoolTable(BalancedTable):

@@ -19,7 +19,7 @@ _TCP_INFO: Final = struct.Struct("=44xI152xQQ")
 _UNTOLD: Final = bytes(4)
 
 
-class Progress:
+class PeerProgress:
     """Remembers how far the other side of one socket was, and when.
 
     Moments are of the kernel's monotonic clock, so that only spans of it are told.

@@ -36,6 +36,8 @@ def bind(address: Address, *, where: str) -> socket.socket:
     """
     try:
         return _bind_unix(address.path) if isinstance(address, UnixAddress) else _bind_tcp(address)
+    except UnicodeError as error:
+        raise ConfigError([Problem(where, str(address), f"{address} has no name that can be looked up")]) from error
     except OSError as error:
         match error.errno:
             case errno.EADDRINUSE:
@@ -118,7 +120,7 @@ def matches(sock: socket.socket, address: Address) -> bool:
         return bound == address
     if bound.port != address.port:
         return False
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, UnicodeError):
         for entry in socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM):
             if entry[0] == sock.family and entry[4][0] == bound.host:
                 return True

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from hotswap.edge.loop.kept import Kept
 from hotswap.edge.loop.pipe import Pipe
 from hotswap.edge.loop.poller import READ, READ_WRITE, Handler, Poller
-from hotswap.edge.loop.progress import Progress
+from hotswap.edge.loop.progress import PeerProgress
 
 HIGH_WATER: Final = 256 * 1024
 """Unsent bytes above which a source is stopped."""
@@ -82,7 +82,7 @@ class Stream:
         self.splices = self.scheme == b"http" and sock.family != socket.AF_UNIX
         self.moved_at = 0.0
         self._kept = Kept()
-        self._progress: Progress | None = None
+        self._progress: PeerProgress | None = None
         self._watches_write = False
 
     @property
@@ -270,7 +270,7 @@ class Stream:
         """Something of what is unsent moves now."""
         self.moved_at = self.poller.now
         if self._progress is None:
-            self._progress = Progress()
+            self._progress = PeerProgress()
         with contextlib.suppress(OSError):
             self._progress.note(self.sock)
 

@@ -11,7 +11,7 @@ import errno
 import math
 import os
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from hotswap.core.errors import ConnectFailed, NothingLeft, UpstreamBroken, UpstreamTimedOut
 from hotswap.edge.loop import descriptors
@@ -22,15 +22,39 @@ from hotswap.edge.loop.timers import NEVER
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from hotswap.core.pool import Backend
     from hotswap.edge.loop.endpoint import Endpoint
+    from hotswap.edge.loop.surroundings import Surroundings
     from hotswap.edge.upstream.carrier import Carried
-    from hotswap.edge.upstream.upstream import Upstream
+    from hotswap.edge.upstream.endpoints import BackendEndpoints
 
 CONNECT_TIMEOUT: Final = 5.0
 FALLBACK: Final = 0.25
 """Seconds until the next address of a name is tried (RFC 8305 5)."""
 FULL_BACKLOG_PAUSE: Final = 0.005
-"""Seconds until a Unix connect is tried again whose listener's queue was full (EAGAIN, reference: takeover M21)."""
+"""Seconds until a Unix connect is tried again whose listener's queue was full (EAGAIN)."""
+
+
+class ConnectionOwner(Protocol):
+    """Whose a connection is: all connections to one backend; see `hotswap.edge.upstream.upstream.Upstream`.
+
+    Attributes:
+        connections: those that are open.
+    """
+
+    connections: set[Connector]
+
+    @property
+    def plane(self) -> Surroundings:
+        """What serves them."""
+
+    @property
+    def backend(self) -> Backend:
+        """Where they lead."""
+
+    @property
+    def endpoints(self) -> BackendEndpoints:
+        """How it is reached."""
 
 
 class Connector:
@@ -49,7 +73,7 @@ class Connector:
         "upstream",
     )
 
-    def __init__(self, upstream: Upstream) -> None:
+    def __init__(self, upstream: ConnectionOwner) -> None:
         """Open a socket; `connect` goes on.
 
         Raises:
@@ -57,7 +81,7 @@ class Connector:
         """
         self.upstream = upstream
         self.plane = upstream.plane
-        self._left = [(endpoint, False) for endpoint in upstream.endpoints()]
+        self._left = [(endpoint, False) for endpoint in upstream.endpoints.known()]
         self.endpoint: Endpoint
         self._patient: bool  # it has been given up once: now it has all the time there is
         self.stream = self._open_next()
@@ -69,7 +93,7 @@ class Connector:
         while True:
             self.endpoint, self._patient = self._left.pop(0)
             try:
-                sock = self.upstream.open_socket(self.endpoint.family)
+                sock = self.upstream.endpoints.open_socket(self.endpoint.family)
             except ConnectFailed as error:
                 if isinstance(error, NothingLeft) or not self._left:
                     raise
@@ -95,7 +119,7 @@ class Connector:
             poller.watch(self.stream.fd, self, READ)
             self.connecting = False
             self.stream.readable = False
-            self.upstream.note_connected(self.endpoint)
+            self.upstream.endpoints.note_connected(self.endpoint)
         elif code == errno.EINPROGRESS:
             self.connecting = True
             poller.watch(self.stream.fd, self, READ_WRITE)
@@ -108,7 +132,7 @@ class Connector:
             self._try_next(first=first)
             return
         else:
-            self.upstream.note_unreachable()
+            self.upstream.endpoints.note_unreachable()
             kind = NothingLeft if code in descriptors.OURS else ConnectFailed
             raise kind(f"connect to {self.upstream.backend.address}: {os.strerror(code)}")
         if not first and not self.connecting:
@@ -132,7 +156,7 @@ class Connector:
             self._go_elsewhere(os.strerror(code))
             return
         self.plane.poller.rewatch(stream.fd, self, READ)
-        self.upstream.note_connected(self.endpoint)
+        self.upstream.endpoints.note_connected(self.endpoint)
         self._connected()
 
     def _go_elsewhere(self, why: str) -> None:
@@ -143,7 +167,7 @@ class Connector:
             except ConnectFailed as error:
                 self.fail(error)
         else:
-            self.upstream.note_unreachable()
+            self.upstream.endpoints.note_unreachable()
             self.fail(ConnectFailed(f"connect to {self.upstream.backend.address}: {why}"))
 
     def _go_on_connecting(self) -> None:

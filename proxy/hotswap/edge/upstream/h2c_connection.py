@@ -1,9 +1,8 @@
 """One connection of HTTP/2, with prior knowledge, to a backend: many exchanges at once, each on a stream of its own.
 
 Requests wait until the backend has said how many streams it allows (its SETTINGS), because what is above that number
-would be refused; those for which there is no room then go to another connection (`H2cUpstream.move`). A backend that
-refuses a stream all the same is believed to have room for those that it has, and for one more with each round of
-responses.
+would be refused; those for which there is no room then go to another connection. A backend that refuses a stream all
+the same is believed to have room for those that it has, and for one more with each round of responses.
 
 What one turn of the poller has to say for all streams leaves in one write.
 """
@@ -11,12 +10,12 @@ What one turn of the poller has to say for all streams leaves in one write.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from hotswap.core.errors import ConnectFailed, UpstreamBroken, UpstreamTimedOut
 from hotswap.edge.loop.poller import GONE
 from hotswap.edge.loop.stream import BLOCKED
-from hotswap.edge.upstream.connector import Connector
+from hotswap.edge.upstream.connector import ConnectionOwner, Connector
 from hotswap.edge.upstream.h2c_stream import H2cStream
 from hotswap.wire.http2.client_session import Http2ClientSession
 from hotswap.wire.http2.items import BackendItem, Body, Ended, Leaving, Lost, Opened, Responded, Trailed
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
     from hotswap.core.messages import Field
     from hotswap.edge.upstream.carrier import Carried
-    from hotswap.edge.upstream.h2c_upstream import H2cUpstream
 
 IDLE: Final = 4.0
 """Seconds a connection without streams is kept."""
@@ -39,6 +37,23 @@ SETTINGS_TIMEOUT: Final = 15.0
 gone, and nothing was sent yet, so that another can have the requests."""
 ANSWERS_BYTES: Final = 64 * 1024
 """Answers to pings and settings that a backend may leave unread."""
+
+
+class RoomFinder(ConnectionOwner, Protocol):
+    """An owner that finds room for streams; see `hotswap.edge.upstream.h2c_upstream.H2cUpstream`.
+
+    Attributes:
+        allowed: streams on one connection, as the backend said last.
+    """
+
+    allowed: int
+
+    def find_room(self) -> H2cConnection:
+        """A connection that takes another stream, or a new one.
+
+        Raises:
+            ConnectFailed: there is none, and a new one failed at once.
+        """
 
 
 class H2cConnection(Connector):
@@ -58,9 +73,9 @@ class H2cConnection(Connector):
         "streams",
     )
 
-    upstream: H2cUpstream
+    upstream: RoomFinder
 
-    def __init__(self, upstream: H2cUpstream) -> None:
+    def __init__(self, upstream: RoomFinder) -> None:
         super().__init__(upstream)
         self.session = Http2ClientSession()
         self.ready = False  # the backend has said what it allows, and allows something
@@ -100,8 +115,7 @@ class H2cConnection(Connector):
         return stream
 
     def adopt(self, stream: H2cStream) -> None:
-        """Take a stream that has not begun from a connection that has no room for it."""
-        stream.connection.streams.pop(stream, None)
+        """Take a stream that has not begun, and for which its own connection has no room."""
         stream.connection = self
         stream.fresh = not self._used
         self.streams[stream] = None
@@ -236,9 +250,18 @@ class H2cConnection(Connector):
             if number < room:
                 self._begin_exchange(stream)
             else:
-                self.upstream.move(stream)
+                self._send_elsewhere(stream)
         if not self.streams:
             self._on_empty()
+
+    def _send_elsewhere(self, stream: H2cStream) -> None:
+        try:
+            other = self.upstream.find_room()
+        except ConnectFailed as error:
+            stream.fail(error)
+        else:
+            self.streams.pop(stream, None)
+            other.adopt(stream)
 
     def _begin_exchange(self, stream: H2cStream) -> None:
         exchange = stream.exchange

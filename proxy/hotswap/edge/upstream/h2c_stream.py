@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from hotswap.core.errors import ConnectFailed, UpstreamBroken, UpstreamTimedOut
 from hotswap.edge.loop.timers import NEVER
@@ -18,14 +18,50 @@ from hotswap.wire.http2.fields import write_trailers
 
 if TYPE_CHECKING:
     from hotswap.core.messages import Field, RequestHead, ResponseHead
-    from hotswap.edge.loop.stream import Data
+    from hotswap.edge.loop.stream import Data, Stream
+    from hotswap.edge.loop.surroundings import Surroundings
     from hotswap.edge.upstream.carrier import Carried
-    from hotswap.edge.upstream.h2c_connection import H2cConnection
     from hotswap.edge.upstream.replay import Replay
-
+    from hotswap.wire.http2_client import Http2ClientSession
 
 PIECE_BYTES: Final = 64 * 1024
 """Of what waited for the client, given to it at a time."""
+
+
+class Bearer(Protocol):
+    """The connection that a stream is on; see `hotswap.edge.upstream.h2c_connection.H2cConnection`."""
+
+    @property
+    def plane(self) -> Surroundings:
+        """What serves it."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the backend has said what it allows, and allows something."""
+
+    @property
+    def session(self) -> Http2ClientSession:
+        """Its frames."""
+
+    @property
+    def stream(self) -> Stream:
+        """Its socket."""
+
+    def begin(self, stream: H2cStream, fields: list[Field], *, end: bool) -> int:
+        """Send the head of a request; gives the number of its stream.
+
+        Raises:
+            UpstreamBroken: nothing was sent, and nothing can be.
+        """
+
+    def credit(self, stream_id: int, size: int) -> None:
+        """Bytes of a response's body have gone on."""
+
+    def mark(self) -> None:
+        """There may be something to send, at the end of what is ready now."""
+
+    def forget(self, stream: H2cStream) -> None:
+        """A stream is over."""
 
 
 class H2cStream:
@@ -51,7 +87,7 @@ class H2cStream:
         "stream_id",
     )
 
-    def __init__(self, connection: H2cConnection, *, fresh: bool) -> None:
+    def __init__(self, connection: Bearer, *, fresh: bool) -> None:
         self.connection = connection
         self.plane = connection.plane
         self.exchange: Carried | None = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from hotswap.core.errors import ConnectFailed, UpstreamBroken
+from hotswap.core.errors import UpstreamBroken
 from hotswap.edge.upstream.h2c_connection import H2cConnection
 from hotswap.edge.upstream.upstream import Upstream
 
@@ -36,7 +36,7 @@ class H2cUpstream(Upstream):
     def take(self, *, careful: bool) -> H2cStream | None:
         """A stream on a connection that has room for it."""
         for connection in self._open:
-            if self.is_left(connection.endpoint):
+            if self.endpoints.is_left(connection.endpoint):
                 connection.retire()
             elif connection.takes_more(careful=careful):
                 return connection.open_stream()
@@ -50,16 +50,16 @@ class H2cUpstream(Upstream):
         """
         return self._new_connection().open_stream()
 
-    def move(self, stream: H2cStream) -> None:
-        """Find another connection for a stream that has not begun, and for which its own has no room."""
-        target = next((connection for connection in self._open if connection.takes_more(careful=False)), None)
-        if target is None:
-            try:
-                target = self._new_connection()
-            except ConnectFailed as error:
-                stream.fail(error)
-                return
-        target.adopt(stream)
+    def find_room(self) -> H2cConnection:
+        """A connection that takes another stream, or a new one.
+
+        Raises:
+            ConnectFailed: there is none, and a new one failed at once.
+        """
+        for connection in self._open:
+            if connection.takes_more(careful=False):
+                return connection
+        return self._new_connection()
 
     def _new_connection(self) -> H2cConnection:
         connection = H2cConnection(self)

@@ -1,28 +1,23 @@
 """Connections to backends: made when needed, kept when idle, closed by us and never by surprise.
 
-The proxy owns the closing of idle connections (reference: never-fail rules 1): they are given up after `IDLE` seconds,
-before any common server would, and all at once when a backend is retired. An idle connection that becomes readable is
-dead or confused, and is dropped at that moment; one that is about to carry something that must not be sent twice is
-looked at once more before.
+The proxy owns the closing of idle connections: they are given up after a few seconds (`IDLE` of their protocol), before
+any common server would, and all at once when a backend is retired. An idle connection that becomes readable is dead or
+confused, and is dropped at that moment; one that is about to carry something that must not be sent twice is looked at
+once more before.
 """
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING, Final
 
-from hotswap.core.address import TcpAddress
-from hotswap.core.errors import ConnectFailed, NothingLeft, UpstreamBroken
-from hotswap.edge.loop import descriptors
-from hotswap.edge.loop.endpoint import endpoint_of
+from hotswap.core.errors import UpstreamBroken
+from hotswap.edge.upstream.endpoints import BackendEndpoints
 from hotswap.edge.upstream.upstream_connection import UpstreamConnection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hotswap.core.pool import Backend
-    from hotswap.edge.loop.endpoint import Endpoint
-    from hotswap.edge.loop.names import Name
     from hotswap.edge.loop.surroundings import Surroundings
     from hotswap.edge.upstream.carrier import Carried, Carrier
     from hotswap.edge.upstream.connector import Connector
@@ -42,42 +37,14 @@ MAX_RESTING: Final = 64
 class Upstream:
     """All connections to one backend."""
 
-    __slots__ = ("_endpoints", "_name", "backend", "connections", "idle", "plane")
+    __slots__ = ("backend", "connections", "endpoints", "idle", "plane")
 
     def __init__(self, plane: Surroundings, backend: Backend) -> None:
         self.plane = plane
         self.backend = backend
         self.idle: list[UpstreamConnection] = []  # those that may rest first, of these the last to rest foremost
         self.connections: set[Connector] = set()
-        endpoint = endpoint_of(backend.address)
-        self._endpoints = () if endpoint is None else (endpoint,)
-        self._name: Name | None = None
-        if endpoint is None:
-            assert isinstance(backend.address, TcpAddress)  # no other has a name
-            self._name = plane.names.name(backend.address.host, backend.address.port)
-
-    def endpoints(self) -> tuple[Endpoint, ...]:
-        """Where to connect to, the best first.
-
-        Raises:
-            AddressUnknown: its name is being looked up for the first time.
-            ConnectFailed: its name has no address.
-        """
-        return self._endpoints if self._name is None else self._name.take()
-
-    def note_connected(self, endpoint: Endpoint) -> None:
-        """A connection came about."""
-        if self._name is not None:
-            self._name.prefer(endpoint)
-
-    def note_unreachable(self) -> None:
-        """None came about, over any of the endpoints."""
-        if self._name is not None:
-            self._name.doubt()
-
-    def is_left(self, endpoint: Endpoint) -> bool:
-        """Whether the backend's name leads elsewhere by now."""
-        return self._name is not None and endpoint not in self._name.endpoints
+        self.endpoints = BackendEndpoints(plane.names, backend.address)
 
     def take(self, *, careful: bool) -> Carrier | None:
         """Take an idle connection that is fit for a request, the most recently used first.
@@ -117,29 +84,13 @@ class Upstream:
         while most and self.idle and len(self.connections) >= most:
             self.idle.pop().close()  # who serves so many at a time may have a thread for each connection, and no more
         connection = UpstreamConnection(self)
+        self.connections.add(connection)
         try:
             connection.connect()
         except BaseException:
             connection.close()
             raise
         return connection
-
-    def open_socket(self, family: int) -> socket.socket:
-        """A socket for a connection to it.
-
-        Raises:
-            ConnectFailed: there is none of this family.
-            NothingLeft: there is no descriptor for it.
-        """
-        try:
-            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        except OSError as error:
-            kind = NothingLeft if error.errno in descriptors.OURS else ConnectFailed
-            raise kind(f"no socket for {self.backend.address}: {error.strerror}") from error
-        if not descriptors.for_upstream(sock.fileno()):
-            sock.close()
-            raise NothingLeft(f"no socket for {self.backend.address}: the last descriptors are kept for the operator")
-        return sock
 
     def exchanges(self) -> Iterator[Carried]:
         """What is in flight, tunnels not included."""

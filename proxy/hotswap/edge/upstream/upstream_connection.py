@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from hotswap.core.errors import ConnectFailed, UpstreamBroken, UpstreamTimedOut
 from hotswap.core.forwarding import write_request
@@ -11,7 +11,7 @@ from hotswap.core.messages import ResponseHead
 from hotswap.edge.loop.pipe import WORTHWHILE
 from hotswap.edge.loop.poller import GONE
 from hotswap.edge.loop.stream import BLOCKED, CRUMBS_BYTES, Stream
-from hotswap.edge.upstream.connector import Connector
+from hotswap.edge.upstream.connector import ConnectionOwner, Connector
 from hotswap.wire.http1.request_parser import End
 from hotswap.wire.http1.response_parser import UNTIL_CLOSE, ResponseParser
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from hotswap.edge.loop.stream import Data
     from hotswap.edge.upstream.carrier import Carried
     from hotswap.edge.upstream.replay import Replay
-    from hotswap.edge.upstream.upstream import Upstream
 
 IDLE: Final = 4.0
 """Seconds an idle connection is kept: under the 5 s after which common servers close it themselves."""
@@ -30,6 +29,19 @@ READS_AT_A_TIME: Final = 8
 """Reads of one connection before the others get their turn: at most 2 MiB."""
 PARSED_BYTES: Final = 64 * 1024
 """Read at a time of what has to be parsed."""
+
+
+class Keeper(ConnectionOwner, Protocol):
+    """An owner that keeps connections between exchanges; see `hotswap.edge.upstream.upstream.Upstream`.
+
+    Attributes:
+        idle: the connections that carry nothing.
+    """
+
+    idle: list[UpstreamConnection]
+
+    def rest(self, connection: UpstreamConnection) -> None:
+        """Keep a connection for later than at once."""
 
 
 class UpstreamConnection(Connector):
@@ -48,7 +60,9 @@ class UpstreamConnection(Connector):
         "rests_until",
     )
 
-    def __init__(self, upstream: Upstream) -> None:
+    upstream: Keeper
+
+    def __init__(self, upstream: Keeper) -> None:
         super().__init__(upstream)
         self.exchange: Carried | None = None
         self.fresh = True
@@ -59,17 +73,6 @@ class UpstreamConnection(Connector):
         self._response: ResponseHead | None = None
         self._body_left = 0
         self._ruined = False
-
-    # Connecting.
-
-    def connect(self) -> None:
-        """Begin to connect.
-
-        Raises:
-            ConnectFailed: it failed at once.
-        """
-        self.upstream.connections.add(self)
-        super().connect()
 
     def exchanges(self) -> Iterator[Carried]:
         """The one it carries, if any."""

@@ -1,6 +1,6 @@
 """Draw docs/reference/state-machines.md from the tables, so that it cannot show what the program does not do.
 
-`make docs` runs `python -m tests.support.state_diagrams`; a test fails while the file is stale.
+`make docs` draws it; a test fails while the file is stale.
 """
 
 from __future__ import annotations
@@ -170,7 +170,3 @@ def write_page() -> str:
         lines += [f"### {strategy}", "", INTROS[strategy], "", *draw_step(rows), "", *tabulate_step(rows), ""]
     lines += write_takeovers()
     return "\n".join(lines).rstrip() + "\n"
-
-
-if __name__ == "__main__":
-    PAGE.write_text(write_page(), encoding="utf-8")

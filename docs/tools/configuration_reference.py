@@ -1,6 +1,6 @@
 """Write docs/reference/configuration.md from the models, so that it cannot say what the program does not do.
 
-`make docs` runs `python -m tests.support.configuration_reference`; a test fails while the file is stale.
+`make docs` writes it; a test fails while the file is stale.
 """
 
 from __future__ import annotations
@@ -163,14 +163,3 @@ def _servers() -> Iterator[str]:
             ", ".join(abilities.listens),
         ]
         yield f"| {' | '.join(cells)} |"
-
-
-def main() -> None:
-    """Write the page."""
-    PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text(write_page(), encoding="utf-8")
-    print(f"written: {PAGE}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """Write docs/reference/source.md from the first sentences of the modules, so that it names what is there.
 
-`python -m tests.support.source_map` writes it; a test fails while the file is stale.
+`make docs` writes it; a test fails while the file is stale.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ FLOORS = (
     "proxy/hotswap/processes",
     "proxy/hotswap/wire",
     "proxy/hotswap/core",
-    "backends",
+    "backends/hotswap_backends",
+    "backends/demo",
+    "backends/faulty",
 )
-"""From the top down; the last is no floor but what stands behind the proxy."""
+"""From the top down; the last three are no floors but what stands behind the proxy."""
 
 # ruff: noqa: E501  # sentences of prose stand on one line each
 HEAD = """\
 # Map of the source
 
-<!-- Written from the modules by tests/support/source_map.py; edit their first sentences. -->
+<!-- Written by `make docs` from the modules; edit their first sentences. -->
 
 Floors from the top down: imports go down only, and `edge` and `processes` never import each other (import-linter checks it).
 `tests/` has the same rooms, and `tests/e2e/` for what is shown with real processes.
@@ -60,13 +62,3 @@ def _room(directory: Path, depth: int) -> Iterator[str]:
 def _first_sentence(path: Path) -> str:
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     return " ".join(text.split("\n\n")[0].split())
-
-
-def main() -> None:
-    """Write the page."""
-    PAGE.write_text(write_page(), encoding="utf-8")
-    print(f"written: {PAGE}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Pictures of the page for the documentation: `python -m tests.support.page_pictures` takes them anew.
+"""Pictures of the page for the documentation: `python -m docs.tools.page_pictures` takes them anew.
 
 A proxy with three demo apps runs under a light load, is rolled, and is given a release that does not start.
 """

@@ -1,6 +1,6 @@
 """Write docs/reference/cli.md from the commands, so that it cannot say what the program does not do.
 
-`python -m tests.support.command_line_reference` writes it; a test fails while the file is stale.
+`make docs` writes it; a test fails while the file is stale.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
 HEAD = """\
 # Command line
 
-<!-- Written from the commands by tests/support/command_line_reference.py; edit those. -->
+<!-- Written by `make docs` from the commands; changes belong there. -->
 
 `hotswap VERB [OPTIONS]`, or `python -m hotswap VERB [OPTIONS]`.
 Data goes to standard output, everything else to standard error.
@@ -88,14 +88,3 @@ def _command(name: str, command: click.Command, parent: click.Context) -> Iterat
         yield from map(option_row, own)
     if shared:
         yield "\nIt speaks to a running proxy: [`--admin`, `--config`, `--token-file`](#finding-the-proxy).\n"
-
-
-def main() -> None:
-    """Write the page."""
-    PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text(write_page(), encoding="utf-8")
-    print(f"written: {PAGE}")
-
-
-if __name__ == "__main__":
-    main()
