@@ -180,7 +180,7 @@ class Stage:
             trigger="test",
             strategy=table.rollout.strategy,
             on_failure=table.rollout.on_failure,
-            generation=pool.next_generation(release),
+            generation=pool.releases.add(release),
             queue=plan_queue(queue, table.rollout.order.OLDEST_FIRST, lambda _: None),
             size=pool.core.size,
             started=datetime.now(UTC),

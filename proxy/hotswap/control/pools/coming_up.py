@@ -2,44 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import trio
 
 from hotswap.core.errors import BackendError
-
-if TYPE_CHECKING:
-    from hotswap.control.pools.supervised_pool import SupervisedPool
+from hotswap.core.pool import Pool
 
 
 class ComingUp:
-    """What is to be known of the beginning of one pool."""
+    """The outcome of the first start of one pool, for whoever waits for it."""
 
-    def __init__(self, pool: SupervisedPool) -> None:
-        self._pool = pool
+    def __init__(self, core: Pool) -> None:
+        self._core = core
         self._failure: BackendError | None = None
         self._progress = trio.Event()
-        pool.core.observe(lambda _: self.note_progress())
+        core.observe(lambda _: self._note_progress())
+
+    @property
+    def full(self) -> bool:
+        """Every slot has a backend that can be claimed."""
+        return len(self._core.ready_slots()) >= self._core.size
 
     def note_failure(self, failure: BackendError) -> None:
         """Note why a backend could not be started."""
         self._failure = failure
-        self.note_progress()
+        self._note_progress()
 
-    def note_progress(self) -> None:
-        """Something may be different now."""
-        self._progress.set()
-        self._progress = trio.Event()
+    def note_stop(self) -> None:
+        """Note that the pool is being ended."""
+        if self._failure is None:
+            self.note_failure(BackendError("it was ended before it was ready"))
 
     async def wait(self) -> None:
         """Block until every slot is ready.
 
         Raises:
-            BackendError: the first that could not be started.
+            BackendError: the first that could not be started, or the pool was ended before.
         """
-        while not self._pool.full:
+        while not self.full:
             if self._failure is not None:
                 raise self._failure
-            if self._pool.stopping:
-                raise BackendError("it was ended before it was ready")
             await self._progress.wait()
+
+    def _note_progress(self) -> None:
+        self._progress.set()
+        self._progress = trio.Event()

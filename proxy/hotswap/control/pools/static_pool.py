@@ -14,7 +14,6 @@ import trio
 from structlog.typing import FilteringBoundLogger
 
 from hotswap.control.contained_tasks import ContainedTasks
-from hotswap.control.pools import rotation
 from hotswap.control.pools.announcements import Announcer
 from hotswap.control.pools.entries import Entries
 from hotswap.control.pools.probing import serve_probes
@@ -198,7 +197,7 @@ class StaticPool:
             UnknownSlot: there is no such slot.
             Refused: no other backend could be claimed then.
         """
-        if rotation.drain(self._backend_in(number), self.entries):
+        if self.entries.drain(self._backend_in(number)):
             self.log.info("backend.draining", slot=number, by="operator")
 
     def readmit_slot(self, number: int) -> None:
@@ -207,7 +206,7 @@ class StaticPool:
         Raises:
             UnknownSlot: there is no such slot.
         """
-        if rotation.readmit(self._backend_in(number), self.entries):
+        if self.entries.readmit(self._backend_in(number)):
             self.log.info("backend.readmitted", slot=number, by="operator")
 
     def is_drained(self, number: int) -> bool:

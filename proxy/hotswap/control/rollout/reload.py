@@ -207,7 +207,7 @@ class Reloader:
     def _coming(self, pool: SupervisedPool) -> list[PoolTable]:
         """Give the definitions that rollouts of this pool, at hand or waiting, are about to put in force."""
         runs = [run for run in self._runtime.book.unfinished() if run.rollout.pool == pool.name]
-        return [pool.release_of(run.rollout.generation).table for run in runs]
+        return [pool.releases[run.rollout.generation].table for run in runs]
 
     def _coming_back(self, config: Configuration | None) -> list[SupervisedPool]:
         """Give the supervised pools that were about to leave and that the configuration has again."""
@@ -372,7 +372,7 @@ class Reloader:
             # A store for one process at a time admits no second one beside a backend that is merely unwell.
             strategy=table.rollout.strategy if table.storage.shared else Strategy.STOP_FIRST,
             on_failure=table.rollout.on_failure,
-            generation=pool.next_generation(offer.release),
+            generation=pool.releases.add(offer.release),
             queue=plan_queue(queue, table.rollout.order, random.shuffle),
             size=pool.core.size,
             started=datetime.now(UTC),

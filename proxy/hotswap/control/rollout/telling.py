@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from structlog.typing import FilteringBoundLogger
 
+from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.core.errors import StartFailure
 from hotswap.core.report import RolloutReport, SlotReport
 from hotswap.core.rollout import Rollout
 from hotswap.core.rollout_commands import Outcome
 from hotswap.core.step import Step
 from hotswap.core.step_table import StepState
-
-if TYPE_CHECKING:
-    from hotswap.control.pools.supervised_pool import SupervisedPool
 
 
 class RolloutTelling:
@@ -38,7 +34,7 @@ class RolloutTelling:
             trigger=rollout.trigger,
             generation=rollout.generation,
             strategy=rollout.strategy.value,
-            directory=self._pool.release_of(rollout.generation).directory,
+            directory=self._pool.releases[rollout.generation].directory,
         )
         self._publish("rollout.started", trigger=rollout.trigger, generation=rollout.generation)
 
