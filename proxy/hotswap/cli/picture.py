@@ -1,4 +1,4 @@
-"""A rollout drawn for a person: one row a slot, with a bar for each of its phases and what it is at in words.
+"""Live table of a rollout for a terminal: one row a slot, with a bar for each of its phases.
 
 How much of a start is left nobody knows; the bar goes by how long the starts before it took, and never fills before
 the replacement is ready. That of a drain goes by what is still in flight.

@@ -1,4 +1,4 @@
-"""The ways in which a backend of ours is ended, from the gentlest to the roughest.
+"""The ways to end the process of a backend, from graceful to immediate.
 
 | way | for a backend that | in flight |
 |---|---|---|

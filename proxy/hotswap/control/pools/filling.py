@@ -1,4 +1,4 @@
-"""Slots are filled: at boot, after a crash, after an unlock.
+"""Starts backends for slots that have none: at boot, after a crash, after an unlock.
 
 Each slot is filled by a task of its own, which starts a backend, waits until it is ready, and tries again
 after a growing wait when it did not become so. It ends when the slot is filled, or when there is a reason to

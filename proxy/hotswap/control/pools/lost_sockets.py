@@ -1,4 +1,4 @@
-"""Backends whose sockets somebody has removed: alive, and reached by nobody new.
+"""Replaces backends whose Unix socket was removed: they are alive, and no new connection reaches them.
 
 The path of a Unix socket is the only way to it, and it cannot be made again for a socket that exists. So such a
 backend finishes what it has begun over the connections that there are, and another one takes its slot at once.

@@ -1,4 +1,4 @@
-"""A pool whose backends belong to another proxy process: they are used here, and nothing is done to them.
+"""What a pool does while its backends belong to another proxy process: it uses them, and leaves the processes alone.
 
 It begins when this process is replaced, and lasts until its last client is gone, or until the other process dies
 and everything returns. What the other process starts and ends is followed, so that clients here are served to the

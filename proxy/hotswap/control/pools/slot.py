@@ -1,4 +1,4 @@
-"""One place of a supervised pool, which outlives the processes that fill it."""
+"""State of one slot of a supervised pool, which outlives the processes that fill it."""
 
 from __future__ import annotations
 

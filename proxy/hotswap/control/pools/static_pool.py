@@ -1,4 +1,4 @@
-"""A pool whose backends something else runs: addresses, one a slot, and the probes that judge them.
+"""A pool of addresses that something else runs, one a slot, with their health checks.
 
 They are in rotation from the start and claimable once a probe has passed. Nothing here starts or stops a
 backend; drain, readmit and pause work as for supervised pools, and reloads are refused with `not-supervised`.
@@ -26,19 +26,19 @@ from hotswap.core.lifecycle import BackendState, Health
 from hotswap.core.pool import BackendDrained, Pool, PoolEvent
 
 
-# Not frozen: its patience may be cut short.
+# Not frozen: its deadline may be moved.
 @dataclass(slots=True, kw_only=True, eq=False)
 class Departure:
     """A backend on its way out.
 
     Attributes:
-        patience: ends the wait for what is in flight.
+        draining: ends the wait for what is in flight.
         gone: set when the backend is forgotten.
         drained: an operator had taken it out of rotation before.
         called_off: it stays after all.
     """
 
-    patience: trio.CancelScope
+    draining: trio.CancelScope
     drained: bool
     gone: trio.Event = field(default_factory=trio.Event)
     called_off: bool = False
@@ -106,8 +106,8 @@ class StaticPool:
             BackendError: no probe has passed in the time in which one that fails is found unhealthy.
         """
         health = self.table.health
-        patience = (health.timeout + health.interval) * max(health.healthy_after, health.unhealthy_after)
-        with trio.move_on_after(patience):
+        timeout = (health.timeout + health.interval) * max(health.healthy_after, health.unhealthy_after)
+        with trio.move_on_after(timeout):
             while not self.core.ready_slots() and not (self.core.backends and self.judged) and not self.stopping:
                 await trio.sleep(min(0.05, health.interval))
         if not self.core.ready_slots():
@@ -163,7 +163,7 @@ class StaticPool:
         departure = self.departures.pop(backend, None)
         if departure is not None:
             departure.called_off = True
-            departure.patience.cancel()
+            departure.draining.cancel()
             if not departure.drained:
                 self.entries.move(backend, BackendState.READY)
         if backend.slot != slot:
@@ -186,7 +186,7 @@ class StaticPool:
                 self._send_away(backend, drain_timeout)
         departures = tuple(self.departures.values())
         for departure in departures:
-            departure.patience.deadline = min(departure.patience.deadline, trio.current_time() + drain_timeout)
+            departure.draining.deadline = min(departure.draining.deadline, trio.current_time() + drain_timeout)
         for departure in departures:
             await departure.gone.wait()
 
@@ -260,7 +260,7 @@ class StaticPool:
     def _send_away(self, backend: Backend, drain_timeout: float) -> None:
         """Take a backend out of rotation, let what is in flight end, and forget it, unless it is called back."""
         departure = Departure(
-            patience=trio.CancelScope(deadline=trio.current_time() + drain_timeout),
+            draining=trio.CancelScope(deadline=trio.current_time() + drain_timeout),
             drained=backend.state is BackendState.DRAINING,
         )
         self.departures[backend] = departure
@@ -287,7 +287,7 @@ class StaticPool:
 
         stop_observing = self.core.observe(note)
         try:
-            with departure.patience:
+            with departure.draining:
                 if backend.in_flight:
                     await drained.wait()
         finally:

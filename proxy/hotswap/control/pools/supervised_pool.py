@@ -1,4 +1,4 @@
-"""A pool whose processes are ours: filled at boot, refilled after a crash, rolled, ended in order.
+"""A pool of processes that the proxy starts, restarts after a crash, rolls, and stops.
 
 Theory. A respawn is always started from the release of its slot, which is that of the backend that became
 ready last: so a crash in the middle of a deploy brings no half-new code in. Nothing is respawned while the
@@ -21,10 +21,10 @@ from structlog.typing import FilteringBoundLogger
 
 from hotswap.control.contained_tasks import ContainedTasks
 from hotswap.control.pools.announcements import Announcer
-from hotswap.control.pools.coming_up import ComingUp
 from hotswap.control.pools.compatibility import read_compatibility
 from hotswap.control.pools.entries import Entries
 from hotswap.control.pools.filling import Filler
+from hotswap.control.pools.first_start import FirstStart
 from hotswap.control.pools.members import Members
 from hotswap.control.pools.pinned_releases import PinnedReleases
 from hotswap.control.pools.pool_handover import PoolHandover
@@ -75,7 +75,7 @@ class SupervisedPool:
         tasks: what goes on beside.
         core, entries: its backends, as the data plane sees them and as they are changed here.
         marked: id of the rollout that has been asked for and is being checked, or waits for its turn.
-        coming_up: whether it does, for whoever waits for it.
+        first_start: whether every slot came up after the start, for whoever waits for it.
         filler: starts backends for slots that have none.
         handover: what follows when another proxy process owns its backends.
     """
@@ -108,10 +108,10 @@ class SupervisedPool:
         )
         self._announcer = Announcer(surroundings.events, self.log)
         self.core.observe(self._announcer)
-        self.coming_up = ComingUp(self.core)
+        self.first_start = FirstStart(self.core)
         self.entries = Entries(self.core, self.log)
         self.members = Members(self.entries, self.tasks, surroundings, self.log, on_exit=self._note_exit)
-        self.filler = Filler(self.members, admit=self.admit, on_failure=self.coming_up.note_failure)
+        self.filler = Filler(self.members, admit=self.admit, on_failure=self.first_start.note_failure)
         self.handover = PoolHandover(self.members, freeze=self.freeze, thaw=self.thaw)
 
     @property
@@ -137,7 +137,7 @@ class SupervisedPool:
     @property
     def full(self) -> bool:
         """Every slot has a backend that can be claimed."""
-        return self.coming_up.full
+        return self.first_start.full
 
     @property
     def settled(self) -> bool:
@@ -186,7 +186,7 @@ class SupervisedPool:
         **Cancellation**: some may live on; cancelling `serve` kills them.
         """
         self.filler.stopping = self._announcer.ending = True
-        self.coming_up.note_stop()
+        self.first_start.note_stop()
         for slot in self.slots.values():
             self.filler.leave(slot)
         async with trio.open_nursery() as nursery:

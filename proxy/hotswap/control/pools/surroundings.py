@@ -1,4 +1,4 @@
-"""What a pool needs of the process around it, so that it can be run without all of that process."""
+"""What a pool needs of the rest of the process, as protocols and one record, so that it runs without it too."""
 
 from __future__ import annotations
 

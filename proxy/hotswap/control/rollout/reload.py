@@ -1,4 +1,4 @@
-"""From a trigger to a rollout or a refusal: check, read, check again, act.
+"""Carries out reloads, from the trigger to a rollout or a refusal: check, read, check again, act.
 
 Theory. Two triggers may come in the same instant, and between check and act files are read and commands run,
 so each pool is *marked* first: one plain function checks it and takes the id of the rollout it will have, and
@@ -94,7 +94,7 @@ class Reloader:
                         marked[pool.name] = self._marks.mark(pool)
                     except Refused as refused:
                         refusals[pool.name] = refused
-                return await self._take_over(config, problems, marked, refusals, trigger)
+                return await self._apply(config, problems, marked, refusals, trigger)
         finally:
             self._marks.unmark(marked)
 
@@ -117,7 +117,7 @@ class Reloader:
                 try:
                     for pool in self._changed(config):
                         marked[pool.name] = self._marks.mark(pool)
-                    return await self._take_over(config, problems, marked, {}, trigger, strict=True)
+                    return await self._apply(config, problems, marked, {}, trigger, strict=True)
                 except Refused as refused:
                     raise self._not_applied(refused) from None
         finally:
@@ -217,7 +217,7 @@ class Reloader:
             if isinstance(pool := self._runtime.pools.leaving(name), SupervisedPool)
         ]
 
-    async def _take_over(
+    async def _apply(
         self,
         config: Configuration | None,
         problems: tuple[Problem, ...],

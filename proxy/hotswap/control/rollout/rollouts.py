@@ -1,4 +1,4 @@
-"""A rollout performed: facts of a pool go into `hotswap.core.rollout`, and what comes out is done.
+"""Performs a rollout: passes facts of a pool to `hotswap.core.rollout`, and carries out the commands it gives.
 
 Theory. All decisions are in the core machine; this module has none but how to carry a command out. A command
 that takes time becomes a task, whose end is the next fact. Facts are put into a queue that one plain loop

@@ -1,4 +1,4 @@
-"""What a rollout says while it is performed: log lines and events with its id, and what is counted at its end."""
+"""Log lines, events and counts of a rollout that is performed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hotswap.core.step_table import StepState
 
 
 class RolloutTelling:
-    """The voice of one rollout.
+    """Logs, publishes and counts what one rollout does.
 
     Attributes:
         log: for whatever else is to be said about it.

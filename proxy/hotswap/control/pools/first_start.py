@@ -1,4 +1,4 @@
-"""Whether a pool that has just been started comes up: every slot ready, or the first that could not be started."""
+"""Outcome of a pool's first start: every slot is ready, or the first backend that could not be started."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hotswap.core.errors import BackendError
 from hotswap.core.pool import Pool
 
 
-class ComingUp:
+class FirstStart:
     """The outcome of the first start of one pool, for whoever waits for it."""
 
     def __init__(self, core: Pool) -> None:
