@@ -200,7 +200,7 @@ async def test_stopping_ends_every_backend_in_order(tmp_path):
         await stage.pool.stop(drain_timeout=1)
         await stage.wait(lambda: not stage.pool.core.backends)
         assert stage.surroundings.tally.backend_exits == {("web", "stopped"): 2}
-        assert stage.pool.members == []
+        assert list(stage.pool.members) == []
 
 
 async def test_stopping_waits_for_what_is_in_flight_and_then_cuts_it(tmp_path):
