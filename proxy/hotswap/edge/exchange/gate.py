@@ -175,7 +175,6 @@ class Gate:
         exchange.held_at = now = self.plane.poller.now
         self.held.append(exchange)
         self.held_total += 1
-        self.plane.tally.held[self.pool.name] = len(self.held)
         self.plane.poller.timers.set(exchange, now + self.table.hold_timeout)
         if outlook is Outlook.CLAIMABLE:
             self._let_in_soon()
@@ -188,7 +187,6 @@ class Gate:
         except ValueError:
             return
         exchange.held_seconds += self.plane.poller.now - exchange.held_at
-        self.plane.tally.held[self.pool.name] = len(self.held)
 
     def let_in(self) -> None:
         """Let held exchanges in, up to `STEP` of them, while backends are claimable."""
@@ -207,7 +205,6 @@ class Gate:
                 exchange.on_let_in(self.upstreams[backend.id])
             except Exception as error:  # contained: the others still want in
                 exchange.on_crash(error)
-        self.plane.tally.held[self.pool.name] = len(self.held)
         if self.held:
             match self.pool.outlook():
                 case Outlook.CLAIMABLE:
