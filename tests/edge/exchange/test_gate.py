@@ -43,6 +43,8 @@ async def test_requests_wait_for_a_backend_that_is_starting_in_their_order():
         counts = stage.plane.pool_counts("web")
         assert counts.held == 3
         assert counts.longest_hold >= 2
+        assert stage.plane.pool_counts("web") == counts
+        stage.plane.restart_longest_hold("web")
         assert stage.plane.pool_counts("web").longest_hold == 0
         assert len(stage.plane.gates["web"].held) == 0
 

@@ -54,7 +54,7 @@ class Counts(Protocol):
 
     @property
     def longest_hold(self) -> float:
-        """The longest wait of any, in seconds, since this was last asked for."""
+        """The longest wait of any, in seconds, since `Plane.restart_longest_hold`."""
 
 
 class Plane(Protocol):
@@ -83,6 +83,9 @@ class Plane(Protocol):
 
     def pool_counts(self, name: str) -> Counts:
         """Give the totals of a pool."""
+
+    def restart_longest_hold(self, name: str) -> None:
+        """Measure the longest hold of a pool anew, from now on."""
 
 
 class EarlierOwner(Protocol):

@@ -189,7 +189,9 @@ class RolloutRun:
         turn = self._turns.get(step.slot)
         if turn is None or turn.step is not step:
             self._end_waiting()
-            counts = self._surroundings.plane.pool_counts(self._pool.name)
+            plane = self._surroundings.plane
+            counts = plane.pool_counts(self._pool.name)
+            plane.restart_longest_hold(self._pool.name)
             turn = self._turns[step.slot] = Turn(
                 step=step,
                 old=self._pool.members.find(step.slot, step.old_generation),

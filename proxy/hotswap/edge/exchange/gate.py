@@ -49,7 +49,7 @@ STEP: Final = 64
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolCounts:
     """How many exchanges of a pool were sent again, held and cut since the proxy started, and how many tunnels were
-    closed in order because their backend's time was over; `longest_hold` in seconds since it was last asked for."""
+    closed in order because their backend's time was over; `longest_hold` in seconds since it was last restarted."""
 
     retried: int
     held: int
@@ -111,13 +111,12 @@ class Gate:
         return (H2cUpstream if backend.h2c else Upstream)(self.plane, backend)
 
     def counts(self) -> PoolCounts:
-        """Totals so far; the longest hold starts anew."""
-        longest, self.longest_hold = self.longest_hold, 0.0
+        """Totals so far."""
         return PoolCounts(
             retried=self.retried,
             held=self.held_total,
             cut=self.cut,
-            longest_hold=longest,
+            longest_hold=self.longest_hold,
             tunnels_closed=self.tunnels_closed,
         )
 
