@@ -99,7 +99,7 @@ class Entries:
         """Hold the requests for the pool, within its limits; False when they were held already."""
         if self.core.paused:
             return False
-        self.core.pause()
+        self.tell(self.core.pause)
         self._log.info("pool.paused")
         return True
 
@@ -107,7 +107,7 @@ class Entries:
         """Let the requests for the pool go on; False when it was not paused."""
         if not self.core.paused:
             return False
-        self.core.resume()
+        self.tell(self.core.resume)
         self._log.info("pool.resumed")
         return True
 

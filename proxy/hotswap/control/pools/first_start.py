@@ -23,14 +23,13 @@ class FirstStart:
         return len(self._core.ready_slots()) >= self._core.size
 
     def note_failure(self, failure: BackendError) -> None:
-        """Note why a backend could not be started."""
-        self._failure = failure
+        """Note why a backend could not be started; the first one is told."""
+        self._failure = self._failure or failure
         self._note_progress()
 
     def note_stop(self) -> None:
         """Note that the pool is being ended."""
-        if self._failure is None:
-            self.note_failure(BackendError("it was ended before it was ready"))
+        self.note_failure(BackendError("it was ended before it was ready"))
 
     async def wait(self) -> None:
         """Block until every slot is ready.
