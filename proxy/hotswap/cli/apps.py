@@ -37,7 +37,7 @@ SKIPPED = {"tests", "test", "docs", "node_modules", "build", "dist", "site-packa
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
-    """Something that a server can serve.
+    """An app that a server can serve.
 
     Attributes:
         name: what the server imports, MODULE:ATTRIBUTE.

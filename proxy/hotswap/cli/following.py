@@ -93,7 +93,7 @@ def summary(report: Json) -> str:
 
 
 class Lines:
-    """Progress for a log: a line whenever a slot's turn goes on."""
+    """Shows progress in a log: a line whenever a slot's turn goes on."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[int, bool], str] = {}

@@ -42,7 +42,7 @@ MARKS = {"done": ("✓", "green"), "failed": ("✗", "red"), "aborted": ("✗", 
 
 
 class Picture:
-    """Progress for a person, drawn over and over in the same place."""
+    """Shows progress on a terminal, redrawn in place."""
 
     def __init__(self, live: Live) -> None:
         self._live = live

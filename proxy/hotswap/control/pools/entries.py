@@ -18,7 +18,7 @@ from hotswap.core.pool import Pool
 
 
 class Entries:
-    """The backends of one pool."""
+    """Changes the backends of one pool, and logs the observers that fail."""
 
     def __init__(self, core: Pool, log: FilteringBoundLogger) -> None:
         self.core = core

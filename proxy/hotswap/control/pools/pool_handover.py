@@ -22,7 +22,7 @@ from hotswap.processes.supervisor import Exit
 
 
 class PoolHandover:
-    """What another owner of a pool's backends means for the pool.
+    """Follows the proxy process that owns the backends of a pool now, and takes them back when it is gone.
 
     Attributes:
         active: the backends belong to another process.
@@ -47,7 +47,7 @@ class PoolHandover:
         self._thaw = thaw
 
     def begin(self, going: Collection[SupervisedBackend]) -> None:
-        """Keep our hands off these backends from now on: they belong to another proxy process.
+        """Leave the processes of these backends to another proxy process from now on, and go on using them.
 
         Every other one stays ours until it is gone: what is on its way out goes on, what is still starting is ended.
         Requests for a slot without a backend are held, because the other process fills it.
@@ -75,7 +75,7 @@ class PoolHandover:
         self._thaw()
 
     def note_exit(self, member: SupervisedBackend, ended: Exit) -> None:
-        """A backend has ended; its owner is told, and does what is to be done."""
+        """Forget a backend that has ended, and tell its owner, who does what is to be done."""
         self._note_gone(member.backend)
         if self.on_exit is not None:
             self.on_exit(member.process.pid, ended)

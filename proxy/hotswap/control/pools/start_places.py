@@ -30,7 +30,7 @@ Rank = tuple[int, int]
 
 
 class Place:
-    """One place, held until it is given back."""
+    """The right to boot one backend, held until it is given back."""
 
     def __init__(self, places: StartPlaces, pool: str) -> None:
         self._places = places

@@ -29,7 +29,7 @@ from hotswap.core.pool import BackendDrained, Pool, PoolEvent
 # Not frozen: its deadline may be moved.
 @dataclass(slots=True, kw_only=True, eq=False)
 class Departure:
-    """A backend on its way out.
+    """A backend that is drained and then forgotten, because its address is wanted no more.
 
     Attributes:
         draining: ends the wait for what is in flight.
@@ -45,7 +45,7 @@ class Departure:
 
 
 class StaticPool:
-    """A static pool at work.
+    """A static pool: its backends, their health checks, and the changes of its addresses.
 
     Attributes:
         name: its name.
@@ -53,7 +53,7 @@ class StaticPool:
         table: its definition.
         generation: 1; nothing here is ever rolled.
         stopping: it is being ended.
-        departures: backends on their way out, because their address is wanted no more.
+        departures: backends that are drained because their address is wanted no more.
     """
 
     def __init__(self, name: str, table: StaticPoolTable, surroundings: Surroundings) -> None:

@@ -64,7 +64,7 @@ class RolloutAtHand(Protocol):
 
 
 class SupervisedPool:
-    """A supervised pool at work.
+    """A supervised pool: its slots, releases, lock and rollouts, and every decision about them.
 
     Attributes:
         name: its name.

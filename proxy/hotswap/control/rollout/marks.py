@@ -30,7 +30,7 @@ def _compared(pool: SupervisedPool, offer: Offer) -> Compatibility | None:
 
 
 class Marks:
-    """The marks on the pools of a proxy."""
+    """Refuses triggers, and reserves pools for the rollouts of the others."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReloadAnswer:
-    """What became of a reload.
+    """The result of a reload.
 
     Attributes:
         rollouts: those accepted, in the order in which they run, one after the other.
@@ -320,7 +320,7 @@ class Reloader:
         offers: Mapping[str, Offer],
         refusals: dict[str, Refused],
     ) -> None:
-        """Let a reload pass.
+        """Check a reload, with all that was read for it, against the refusals.
 
         Raises:
             Refused: it changes nothing.

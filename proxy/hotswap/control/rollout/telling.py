@@ -27,7 +27,7 @@ class RolloutTelling:
         self._surroundings = pool.surroundings
 
     def started(self) -> None:
-        """It begins."""
+        """Tell that the rollout begins."""
         rollout = self._rollout
         self.log.info(
             "rollout.started",
@@ -39,19 +39,19 @@ class RolloutTelling:
         self._publish("rollout.started", trigger=rollout.trigger, generation=rollout.generation)
 
     def turn_began(self, step: Step) -> None:
-        """It is the turn of a slot."""
+        """Tell that the turn of a slot begins."""
         self.log.info("rollout.slot_started", slot=step.slot, rollback=step.rollback)
 
     def step_moved(self, step: Step) -> None:
-        """The turn came to another state."""
+        """Tell that a turn came to another state."""
         self._publish("rollout.step", slot=step.slot, state=step.state.value, rollback=step.rollback)
 
     def replacement_failed(self, slot: int, reason: StartFailure, detail: str, output: tuple[str, ...]) -> None:
-        """A replacement did not become ready."""
+        """Tell that a replacement did not become ready."""
         self.log.error("rollout.replacement_failed", slot=slot, reason=reason.value, detail=detail, output=list(output))
 
     def turn_ended(self, event: str, report: SlotReport) -> None:
-        """The turn of a slot is over.
+        """Tell that the turn of a slot is over.
 
         Args:
             event: how, as a name for the log.
@@ -72,7 +72,7 @@ class RolloutTelling:
         self._publish(event, slot=report.slot, state=report.state.value, rollback=report.rollback)
 
     def ended(self, outcome: Outcome, report: RolloutReport) -> None:
-        """It is over."""
+        """Tell and count that the rollout is over."""
         document = report.to_json()
         tally = self._surroundings.tally
         tally.rollouts[self._pool.name, outcome.value] += 1
