@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import backends
+import hotswap_backends
 from hotswap.core.config.pools import SupervisedPoolTable
 from hotswap.core.server import ABILITIES, Interface, Server
 from hotswap.core.strategy import Listen
@@ -81,7 +81,7 @@ async def test_an_app_that_says_it_is_ready_is_asked_afterwards(stage, tmp_path)
         argv=found.argv,
         directory=str(tmp_path),
         notify=True,
-        environment={"PYTHONPATH": str(Path(backends.__file__).parents[1])},
+        environment={"PYTHONPATH": str(Path(hotswap_backends.__file__).parents[1])},
     )
     await stage.wait_ready(process)
     assert process.ready_said
