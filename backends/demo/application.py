@@ -24,9 +24,6 @@ from demo.opening import open_store
 from demo.page import PAGE
 from demo.store import Store
 
-STREAM_LINE = 16
-"""Bytes of a line of `/stream`: its number from 0 in 15 digits, and a line feed."""
-
 NOTE_LIMIT = 2000
 """Characters of a note."""
 

@@ -26,17 +26,9 @@ from hotswap.core.retry import (
 
 # One attempt, and what must follow, for each row of the table; the key is the row's situation.
 ROWS: dict[str, tuple[Attempt, Retry | Fail]] = {
-    "the client went away": (
-        Attempt(failure=Failure.CLIENT_GONE, idempotent=True, request_bytes=9),
-        Fail(Ending.ABANDON, 499),
-    ),
     "the response is partly sent": (
         Attempt(failure=Failure.BROKEN, idempotent=True, request_bytes=9, response_bytes=9, sent_bytes=9),
         Fail(Ending.TRUNCATE, 0, blame=True),
-    ),
-    "a pooled connection is stale before it is used": (
-        Attempt(failure=Failure.STALE, reused=True),
-        Retry(Where.NEXT_CONNECTION, counted=False),
     ),
     "no connection, and another backend to ask": (
         Attempt(failure=Failure.NOT_CONNECTED, untried=True, retries=MAX_RETRIES, marked=True),
@@ -69,10 +61,6 @@ ROWS: dict[str, tuple[Attempt, Retry | Fail]] = {
     "no response in time": (
         Attempt(failure=Failure.TIMED_OUT, idempotent=True, request_bytes=9),
         Fail(Ending.ANSWER, 504, blame=True),
-    ),
-    "a complete error response": (
-        Attempt(failure=Failure.ERROR_STATUS, idempotent=True, request_bytes=9, response_bytes=9),
-        Fail(Ending.PASS, 0),
     ),
     "a reused connection ended and may have done it": (
         Attempt(failure=Failure.BROKEN, reused=True, request_bytes=9),
@@ -147,7 +135,7 @@ def test_a_retry_never_does_twice_what_was_asked_once(attempt: Attempt) -> None:
             assert not attempt.marked
         elif verdict.where is Where.OTHER_BACKEND:
             assert not attempt.overdue
-    elif attempt.sent_bytes and attempt.failure is not Failure.CLIENT_GONE:
+    elif attempt.sent_bytes:
         assert verdict.ending is Ending.TRUNCATE
 
 
@@ -157,12 +145,6 @@ def test_tries_end() -> None:
     assert isinstance(decide(replace(attempt, retries=MAX_RETRIES - 1)), Retry)
     assert decide(replace(attempt, retries=MAX_RETRIES)) == Fail(Ending.ANSWER, 502, blame=True)
     assert decide(replace(attempt, marked=True)) == Fail(Ending.ANSWER, 502, blame=True)
-
-
-def test_stale_connections_do_not_count() -> None:
-    """Taking the next pooled connection is not a try."""
-    verdict = decide(Attempt(failure=Failure.STALE, reused=True, retries=MAX_RETRIES, marked=True))
-    assert verdict == Retry(Where.NEXT_CONNECTION, counted=False)
 
 
 def test_what_gives_up_keeps_the_blame() -> None:

@@ -18,7 +18,6 @@ from hotswap.core.config.pools import HealthTable
 from hotswap.core.strategy import Listen
 from hotswap.edge.upstream.probe import probe
 from hotswap.processes.listening import Transport, open_backend_socket, open_directory
-from hotswap.processes.notification import Notification
 from hotswap.processes.spawn import SpawnPlan, spawn_backend
 from hotswap.processes.supervisor import BackendProcess
 
@@ -66,7 +65,6 @@ class Stage:
         self.directory = directory
         self.nursery = nursery
         self.lines = Lines()
-        self.notifications: list[Notification] = []
         self.capture = LogCapture()
         self.log: Any = structlog.wrap_logger(
             structlog.PrintLogger(),
@@ -86,7 +84,6 @@ class Stage:
         serve: bool = True,
         environment: dict[str, str] | None = None,
         guardian: Any = None,
-        on_notification: Callable[[Notification], None] | None = None,
         **plan: Any,
     ) -> BackendProcess:
         """Spawn a Python program, or the command line given as `argv`, and watch it."""
@@ -104,7 +101,6 @@ class Stage:
             relay=self.lines,
             log=self.log,
             guardian=guardian,
-            on_notification=on_notification or self.notifications.append,
         )
         self.spawned.append(process)
         if serve:

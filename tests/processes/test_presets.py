@@ -83,7 +83,7 @@ async def test_an_app_that_says_it_is_ready_is_asked_afterwards(stage, tmp_path)
         environment={"PYTHONPATH": SOURCES},
     )
     await stage.wait_ready(process)
-    assert [notification.ready for notification in stage.notifications] == [True]
+    assert process.ready_said
     await process.stop(stop_timeout=20)
     assert process.stopping_said
 

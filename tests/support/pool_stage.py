@@ -105,6 +105,9 @@ class StillPlane:
             raise ZeroDivisionError
         return Totals(self.totals.retried, self.totals.held, self.totals.cut)
 
+    def restart_longest_hold(self, _name: str) -> None:
+        """Nothing is ever held."""
+
     def claim(self, pool: Pool, slot: int) -> Backend:
         """Put an exchange in flight in the backend of a slot."""
         others = [backend.id for backend in pool.backends if backend.slot != slot]
@@ -180,7 +183,7 @@ class Stage:
             trigger="test",
             strategy=table.rollout.strategy,
             on_failure=table.rollout.on_failure,
-            generation=pool.next_generation(release),
+            generation=pool.releases.add(release),
             queue=plan_queue(queue, table.rollout.order.OLDEST_FIRST, lambda _: None),
             size=pool.core.size,
             started=datetime.now(UTC),

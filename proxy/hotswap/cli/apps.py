@@ -1,4 +1,4 @@
-"""Apps in a directory: found by reading its modules, never by importing them.
+"""Finds the apps in a directory by reading its modules, without importing them.
 
 What counts is what stands at the top of a module: a name that is given an app of a known framework, a function or
 class that has the shape of ASGI or WSGI, or a function that makes an app when it is called. A Django project is known
@@ -37,7 +37,7 @@ SKIPPED = {"tests", "test", "docs", "node_modules", "build", "dist", "site-packa
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
-    """Something that a server can serve.
+    """An app that a server can serve.
 
     Attributes:
         name: what the server imports, MODULE:ATTRIBUTE.
@@ -57,7 +57,8 @@ class Findings:
     """What was found in a directory.
 
     Attributes:
-        apps: the ones that can be told apart from accidents; a Django project counts with both of its entry points.
+        apps: those that are an app beyond doubt, or the best guesses where none is; a Django project counts with both
+            of its entry points.
         project: the package of the Django project, or "".
         health_path: a path for health checks that the sources speak of, or "".
     """

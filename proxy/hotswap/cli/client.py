@@ -1,4 +1,4 @@
-"""Speaking to the admin API: one connection a call, by the standard library.
+"""Client of the admin API: one connection a call, standard library only.
 
 An HTTP library would be one more dependency of the proxy for a dozen small calls to a neighbour; what the standard
 one lacks is Unix sockets, which are a method of three lines.
@@ -52,11 +52,11 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 class ProxyLost(Exception):
-    """Nobody answers, or not in time, or not in HTTP."""
+    """The proxy does not answer, or not in time, or not in HTTP."""
 
 
 class Problem(Exception):
-    """The proxy did not do it; `status` and `document` are its answer."""
+    """The proxy answered with an error; `status` and `document` are its answer."""
 
     def __init__(self, status: int, document: dict[str, Any]) -> None:
         super().__init__(document.get("detail", f"status {status}"))
@@ -73,7 +73,7 @@ def path_of(*parts: object) -> str:
 
 
 class AdminClient:
-    """The calls, as plain functions that give JSON."""
+    """The calls of the admin API, as plain functions that give JSON."""
 
     def __init__(self, endpoint: Endpoint, *, timeout: float = TIMEOUT) -> None:
         self.endpoint = endpoint

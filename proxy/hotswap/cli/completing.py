@@ -1,4 +1,4 @@
-"""Completion for shells: the script that a shell loads once, and what it is told while somebody types."""
+"""Shell completion: the script that a shell loads once, and the names it asks for while somebody types."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHELLS = ("bash", "zsh", "fish")
 VARIABLE = "_HOTSWAP_COMPLETE"
 """By which a shell asks; its name is click's choice."""
 
-PATIENCE = 1.0
+ANSWER_TIMEOUT = 1.0
 """Seconds that somebody who types waits for the proxy."""
 
 
@@ -40,7 +40,7 @@ def complete_pool(context: click.Context, parameter: click.Parameter, incomplete
     chosen = context.params
     try:
         endpoint = find_endpoint(chosen.get("admin"), _path(chosen.get("config")), _path(chosen.get("token_file")))
-        pools = AdminClient(endpoint, timeout=PATIENCE).get("/v1/status")["pools"]
+        pools = AdminClient(endpoint, timeout=ANSWER_TIMEOUT).get("/v1/status")["pools"]
     except (CommandError, ProxyLost, Problem):
         return []
     named = context.params.get(parameter.name or "") or ()

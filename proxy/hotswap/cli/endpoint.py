@@ -1,4 +1,4 @@
-"""Where the running proxy is: as told, as the environment says, or as its configuration says.
+"""Finds the address of the running proxy: by option, environment, or configuration.
 
 The models of the configuration are more than half of what a verb costs, so they are imported only when an `[admin]`
 table has to be understood.

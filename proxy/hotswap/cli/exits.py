@@ -1,4 +1,4 @@
-"""How a command ends: the exit codes, and the errors that lead to them."""
+"""Exit codes of commands, and the errors that lead to them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ExitCode(IntEnum):
 
 
 class CommandError(click.ClickException):
-    """A command ends here; the first line says why, further ones help."""
+    """Ends a command with an exit code; the first line of its message says why, further ones help."""
 
     def __init__(self, code: ExitCode, message: str, *hints: str) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""A rollout followed to its end, and what goes on in it, in words.
+"""Follows a rollout to its end, and describes its progress in words.
 
 Two documents are enough to tell it, the report of the rollout and the state of its pool. The words are made by plain
 functions of these; `hotswap.cli.picture` draws them where a person sits there.
@@ -17,7 +17,7 @@ from hotswap.cli.waiting import oldest_words
 POLL = 0.2
 """Seconds between two looks."""
 
-PATIENCE = 15.0
+RECONNECT_TIMEOUT = 15.0
 """Seconds for which a proxy may not answer before it is given up."""
 
 PHASES: Mapping[str, str] = {
@@ -93,7 +93,7 @@ def summary(report: Json) -> str:
 
 
 class Lines:
-    """Progress for a log: a line whenever a slot's turn goes on."""
+    """Shows progress in a log: a line whenever a slot's turn goes on."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[int, bool], str] = {}
@@ -131,7 +131,7 @@ def follow(client: AdminClient, report: Json, progress: Progress) -> Json:
             report = client.get(path)
         except ProxyLost:
             lost_since = lost_since or time.monotonic()
-            if time.monotonic() - lost_since > PATIENCE:
+            if time.monotonic() - lost_since > RECONNECT_TIMEOUT:
                 raise
         except Problem as problem:
             if problem.status == 404:

@@ -1,4 +1,4 @@
-"""Loading what a verb needs, and doing nothing else meanwhile that it would have to wait for."""
+"""Imports without garbage collection, and imports that leave optional modules out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Let the imports of the block be made in peace; what they made is never looked at, not at the end either.
+    """Make the imports of the block without garbage collection, and exempt what they made from it for good.
 
     To look for garbage in it would be a sixth of a start.
     """
@@ -24,7 +24,7 @@ def loading() -> Iterator[None]:
 
 @contextmanager
 def leaving_out(*modules: str) -> Iterator[None]:
-    """Have optional modules be missing for the imports of the block, which take no for an answer and go on."""
+    """Have optional modules be missing for the imports of the block, which can do without them."""
     missing = [module for module in modules if module not in sys.modules]
     for module in missing:
         sys.modules[module] = None  # type: ignore[assignment]  # what is None is not found

@@ -1,4 +1,4 @@
-"""Verbs that give the running proxy one order, and say what became of it."""
+"""Verbs that give the running proxy one order, and print the result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A rollout drawn for a person: one row a slot, with a bar for each of its phases and what it is at in words.
+"""Live table of a rollout for a terminal: one row a slot, with a bar for each of its phases.
 
 How much of a start is left nobody knows; the bar goes by how long the starts before it took, and never fills before
 the replacement is ready. That of a drain goes by what is still in flight.
@@ -42,7 +42,7 @@ MARKS = {"done": ("✓", "green"), "failed": ("✗", "red"), "aborted": ("✗", 
 
 
 class Picture:
-    """Progress for a person, drawn over and over in the same place."""
+    """Shows progress on a terminal, redrawn in place."""
 
     def __init__(self, live: Live) -> None:
         self._live = live

@@ -1,4 +1,4 @@
-"""The verb that replaces backends: trigger, watch, and tell how it went."""
+"""The verb `reload`: triggers rollouts, follows them, and prints how they went."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verb that shows how rollouts went."""
+"""The verb `rollouts`: prints the reports of rollouts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all verbs that speak to a proxy have in common: three options, and how they end when it says no."""
+"""Options of all verbs that speak to the proxy, and the exit codes for what it answers."""
 
 from __future__ import annotations
 

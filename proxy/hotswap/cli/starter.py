@@ -28,7 +28,7 @@ FACTORY_ARGUMENTS = {Server.UVICORN: ("--factory",), Server.GRANIAN: ("--factory
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Starter:
-    """What the file is written for.
+    """What a first configuration is written for.
 
     Attributes:
         app: what the server imports.
@@ -55,7 +55,7 @@ class Starter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interpreter:
-    """The one that runs the app.
+    """The Python interpreter that runs the app.
 
     Attributes:
         path: relative to the directory of the app; "" for the one that runs this.

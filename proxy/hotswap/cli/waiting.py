@@ -1,4 +1,4 @@
-"""What a drain waits for, and what was cut at its end, in words."""
+"""Describes in words what a drain waits for, and what was cut at its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verbs that show the running proxy: its state, and what happens in it."""
+"""The verbs `status` and `events`: the state of the running proxy, and its changes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from hotswap.core.printable import escape_controls
 WATCH_INTERVAL = 1.0
 """Seconds between two looks."""
 
-PATIENCE = 10.0
+RECONNECT_TIMEOUT = 10.0
 """Seconds for which `events` and `--watch` look for a proxy that went away, such as one that is restarted."""
 
 COLUMNS = ("pool", "slot", "gen", "state", "health", "in flight", "conns", "pid", "memory", "up", "release", "address")
@@ -84,7 +84,7 @@ def _looks(client: AdminClient) -> Iterator[Json]:
             document = client.get("/v1/status")
         except ProxyLost:
             lost_since = lost_since or time.monotonic()
-            if time.monotonic() - lost_since > PATIENCE:
+            if time.monotonic() - lost_since > RECONNECT_TIMEOUT:
                 raise
         else:
             lost_since = None
@@ -221,7 +221,7 @@ def _show_events(client: AdminClient, after: int | None, *, as_json: bool) -> No
                     else:
                         put(event_line(event))
         except ProxyLost:
-            if not connected or (lost_since is not None and time.monotonic() - lost_since > PATIENCE):
+            if not connected or (lost_since is not None and time.monotonic() - lost_since > RECONNECT_TIMEOUT):
                 raise
         # Who follows a proxy over its restart wants the events of the new one, too.
         if lost_since is None:

@@ -159,7 +159,6 @@ class Listeners:
         self._given = list(inherited)
         self._handed = list(handed)
         self._open: dict[str, OpenListener] = {}
-        self._disowned: dict[str, bool] = {}
         self._taken: set[socket.socket] = set()
 
     def bound(self, name: str) -> tuple[Address, ...]:
@@ -187,15 +186,7 @@ class Listeners:
     def disown(self) -> None:
         """Leave the paths of Unix sockets to the process that took over."""
         for opened in self._open.values():
-            self._disowned[opened.name] = opened.owned
             opened.owned = False
-
-    def reclaim(self) -> None:
-        """Remove them at the end again, because that process is gone."""
-        for name, owned in self._disowned.items():
-            if name in self._open:
-                self._open[name].owned = owned
-        self._disowned.clear()
 
     def unclaimed(self, prepared: Prepared) -> list[str]:
         """Give the addresses that were handed to us and that none of these listeners asked for."""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from hotswap.control.pools import rotation
 from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.control.rollout.reload import ReloadAnswer
 from hotswap.control.takeover.predecessor import Order
@@ -224,7 +223,7 @@ class Orders:
         self._refuse_while_taken_over()
         found = self.pools[pool]
         self.predecessor.order(Order.PAUSE, pool=found.name)
-        return rotation.pause(found.core, found.log)
+        return found.entries.pause()
 
     def resume(self, pool: str) -> bool:
         """Let the requests for a pool go on; False when it was not paused.
@@ -236,7 +235,7 @@ class Orders:
         self._refuse_while_taken_over()
         found = self.pools[pool]
         self.predecessor.order(Order.RESUME, pool=found.name)
-        return rotation.resume(found.core, found.log)
+        return found.entries.resume()
 
     def unlock(self, pool: str) -> bool:
         """End the lock that a failed rollout left, and fill the slots again; False when there was none.

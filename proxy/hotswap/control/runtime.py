@@ -329,10 +329,10 @@ class Runtime(Orders):
             run.abort("shutting-down")
         async with trio.open_nursery() as nursery:
             # It may be what serves yet, and a service manager ends it with this process.
-            patience = timeout + self.pools.stop_patience() + PREDECESSOR_GRACE
+            patience = timeout + self.pools.longest_stop_timeout() + PREDECESSOR_GRACE
             nursery.start_soon(partial(self.predecessor.wait_gone, timeout=patience))
             await self.plane.drain_downstream(timeout=timeout)
-        with trio.move_on_after(self.pools.stop_patience()):
+        with trio.move_on_after(self.pools.longest_stop_timeout()):
             for run in self.book.unfinished():
                 await run.ended.wait()
         await self.pools.stop_all()
@@ -353,7 +353,7 @@ class Runtime(Orders):
             What changed, in words.
         """
         router = Router(config.routes)
-        changes = [*self.pools.take_over(config.pools, releases, self.surroundings, self.nursery)]
+        changes = [*self.pools.apply(config.pools, releases, self.surroundings, self.nursery)]
         if config.routes != self.config.routes:
             changes.append("routes changed")
         self.plane.set_router(router)

@@ -29,7 +29,6 @@ _PIECE_WORK: Final = 50
 _ENCODED_SLASH: Final = re.compile(rb"%2[fF]")
 _SLASHES: Final = re.compile(rb"//+")
 _PARAMETERS: Final = re.compile(rb";[^/]*")
-_END: Final = re.compile(rb"[?#]")
 _AUTHORITY: Final = re.compile(rb"//[^/]*")
 _LONG_AUTHORITY: Final = re.compile(rb"//+[^/]*")
 _KEPT: Final = b"\0"

@@ -43,8 +43,6 @@ class Failure(StrEnum):
 
     NOT_CONNECTED = "not-connected"
     """The connect was refused, timed out, or the path is not there."""
-    STALE = "stale"
-    """A pooled connection was readable (closed, or stray bytes) before anything was written to it."""
     BROKEN = "broken"
     """The connection ended, was reset, or carried what is not HTTP."""
     NOT_PROCESSED = "not-processed"
@@ -53,10 +51,6 @@ class Failure(StrEnum):
     """Something of our own was missing: a descriptor, or the addresses behind the backend's name."""
     TIMED_OUT = "timed-out"
     """No response in time; the backend may still be working."""
-    ERROR_STATUS = "error-status"
-    """A complete response with a status of 500 to 599."""
-    CLIENT_GONE = "client-gone"
-    """The client closed or reset its connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +87,6 @@ class Attempt:
 class Where(StrEnum):
     """Where the next attempt goes."""
 
-    NEXT_CONNECTION = "next-connection"
-    """The same backend, whatever connection is at hand; costs nothing and is not counted as a try."""
     FRESH_CONNECTION = "fresh-connection"
     """The same backend may be used, at once, but never a pooled connection."""
     OTHER_BACKEND = "other-backend"
@@ -106,12 +98,8 @@ class Ending(StrEnum):
 
     ANSWER = "answer"
     """The proxy answers with the status."""
-    PASS = "pass"
-    """The backend's response is passed on as it is."""
     TRUNCATE = "truncate"
     """The client's connection (or stream) is broken off: no last chunk, no clean end; logged."""
-    ABANDON = "abandon"
-    """The upstream connection is closed; there is nobody to answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +123,7 @@ class Fail:
 
     Attributes:
         ending: how.
-        status: what to answer when the ending is `ANSWER`, and what the access log says otherwise (0: the
-            status of the response that was begun or passed on; 499: the client left, as nginx writes it).
+        status: what to answer when the ending is `ANSWER`; 0 for a response that was begun, which keeps its own.
         blame: the backend gets a passive failure.
     """
 
@@ -190,15 +177,7 @@ UNTOUCHED: Final = _only(Failure.NOT_PROCESSED, Failure.NOT_SENT)
 """Nothing is wrong with the backend or its connections: the next attempt may use one that is there."""
 
 RULES: Final[tuple[Rule, ...]] = (
-    Rule("the client went away", Fail(Ending.ABANDON, 499), failures=_only(Failure.CLIENT_GONE)),
     Rule("the response is partly sent", Fail(Ending.TRUNCATE, 0, blame=True), begun=True),
-    Rule(
-        "a pooled connection is stale before it is used",
-        Retry(Where.NEXT_CONNECTION, counted=False),
-        failures=_only(Failure.STALE),
-        written=False,
-        replayable=True,
-    ),
     Rule(
         "no connection, and another backend to ask",
         Retry(Where.OTHER_BACKEND, counted=False, blame=True),
@@ -216,7 +195,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "a connection that takes no byte",
         Retry(Where.OTHER_BACKEND, blame=True),
-        failures=_only(Failure.BROKEN, Failure.STALE),
+        failures=_LOST,
         responded=False,
         written=False,
         replayable=True,
@@ -251,7 +230,6 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     # The work may be running: a second try would double it.
     Rule("no response in time", Fail(Ending.ANSWER, 504, blame=True), failures=_only(Failure.TIMED_OUT)),
-    Rule("a complete error response", Fail(Ending.PASS, 0), failures=_only(Failure.ERROR_STATUS)),
     Rule(
         "a reused connection ended and may have done it",
         Fail(Ending.ANSWER),

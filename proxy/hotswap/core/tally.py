@@ -45,7 +45,6 @@ class Tally:
     rollout_refusals: Counter[tuple[str, str]] = field(default_factory=Counter)
     rollout_duration: dict[str, Histogram] = field(default_factory=dict)
     retries: Counter[tuple[str, str]] = field(default_factory=Counter)
-    held: Counter[str] = field(default_factory=Counter)
     health_checks: Counter[tuple[str, str]] = field(default_factory=Counter)
     connections: Counter[str] = field(default_factory=Counter)
     takeovers: Counter[str] = field(default_factory=Counter)

@@ -267,6 +267,12 @@ class DataPlane:
         gate = self.gates.get(name)
         return PoolCounts(retried=0, held=0, cut=0, longest_hold=0.0) if gate is None else gate.counts()
 
+    def restart_longest_hold(self, name: str) -> None:
+        """Measure the longest hold of a pool anew, from now on."""
+        gate = self.gates.get(name)
+        if gate is not None:
+            gate.longest_hold = 0.0
+
     def served(self) -> dict[str, Served]:
         """What each generation of each pool has served since its pool was added; the counts go on changing."""
         return {name: gate.served for name, gate in self.gates.items()}

@@ -4,7 +4,7 @@ It reads lines from a pipe whose only other end is the proxy's:
 
     watch GROUP START     end this process group if the pipe closes; START is when its leader started
     forget GROUP          it ended, or somebody else looks after it now
-    farewell              whatever is still watched is somebody else's now (proxies before this one's version say so)
+    farewell              whatever is still watched is somebody else's now; only older versions of the proxy say so
 
 When the pipe closes without a farewell, the groups get SIGTERM, with what has left them and is still of their
 sessions, and SIGKILL what is left a little later, all of it within `END_TIMEOUT`. It ignores the signals that

@@ -63,7 +63,6 @@ class Guardian:
         """
         self._groups: dict[int, int] = {}
         self._adopted: dict[int, int] = {}
-        self._dismissed = False
         self._shared = False
         self._theirs = -1 if theirs is None else theirs
         self._lock = lock
@@ -105,15 +104,6 @@ class Guardian:
             os.close(self._theirs)
             self._theirs = -1
 
-    def farewell(self) -> None:
-        """Let the guardian go; what is still watched is left alone. Twice is harmless."""
-        self._dismissed = True
-        self._groups.clear()
-        if self._pipe >= 0:
-            with suppress(OSError):
-                os.write(self._pipe, guard.FAREWELL)
-        self._close()
-
     @property
     def pipe(self) -> int:
         """The end that speaks to it, to hand it over; ownership stays here."""
@@ -142,18 +132,16 @@ class Guardian:
         return not poll.poll(0)
 
     async def serve(self) -> None:
-        """Start another guardian whenever it died, until it was dismissed.
+        """Start another guardian whenever it died, until cancelled.
 
         **Cancellation**: nothing changes; the guardian goes on watching.
         """
-        while not self._dismissed:
+        while True:
             if not self._shared and not self.alive():
                 self._replace()
             await trio.sleep(_RESTART_PAUSE)
 
     def _tell(self, line: bytes) -> None:
-        if self._dismissed:
-            return
         try:
             # Shorter than PIPE_BUF, so it is written whole or not at all.
             os.write(self._pipe, line)

@@ -16,7 +16,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -32,7 +32,7 @@ from hotswap.processes.children import note_child
 from hotswap.processes.guard import start_time_of
 from hotswap.processes.guardian import Guardian
 from hotswap.processes.listening import BackendSocket, Transport
-from hotswap.processes.notification import Notification, NotifySocket, open_notify_socket
+from hotswap.processes.notification import NotifySocket, open_notify_socket
 from hotswap.processes.open_files import give_back_limit
 from hotswap.processes.output import LineSink
 from hotswap.processes.supervisor import BackendProcess, ProcessHandles
@@ -140,7 +140,6 @@ def spawn_backend(
     relay: LineSink,
     log: FilteringBoundLogger,
     guardian: Guardian | None = None,
-    on_notification: Callable[[Notification], None] | None = None,
 ) -> BackendProcess:
     """Start a backend. Blocks for about a millisecond; call within trio.
 
@@ -153,7 +152,6 @@ def spawn_backend(
         relay: takes each line of its output.
         log: where it is complained about; bound to the backend's pool, slot and generation.
         guardian: ends it should the proxy die.
-        on_notification: called for each message that it sends.
 
     Returns:
         The process; run its `serve` in a nursery.
@@ -181,7 +179,6 @@ def spawn_backend(
         relay=relay,
         log=log,
         guardian=guardian,
-        on_notification=on_notification,
     )
 
 

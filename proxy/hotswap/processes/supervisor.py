@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -99,7 +98,6 @@ class BackendProcess:
         relay: LineSink,
         log: FilteringBoundLogger,
         guardian: Guardian | None = None,
-        on_notification: Callable[[Notification], None] | None = None,
         tail: tuple[str, ...] = (),
         adopted: bool = False,
     ) -> None:
@@ -112,7 +110,6 @@ class BackendProcess:
             relay: takes each line of its output.
             log: where this process is complained about; bound to the backend's pool, slot and generation.
             guardian: ends it should the proxy die.
-            on_notification: called for each message that the process sends; what it raises is ignored.
             tail: last lines of its output that were read elsewhere.
             adopted: another proxy spawned it, whose guardian watches it for now.
         """
@@ -129,7 +126,6 @@ class BackendProcess:
         self._stop_signal = stop_signal
         self._log = log
         self._guardian = guardian
-        self._on_notification = on_notification
         self._error: int | None = None
         self._remains = Remains(self.pid, self.start)
         self._stop_deadline: float | None = None
@@ -153,7 +149,6 @@ class BackendProcess:
         relay: LineSink,
         log: FilteringBoundLogger,
         guardian: Guardian | None = None,
-        on_notification: Callable[[Notification], None] | None = None,
         tail: tuple[str, ...] = (),
     ) -> BackendProcess:
         """Look after a process that another proxy spawned and that was ready there.
@@ -167,7 +162,6 @@ class BackendProcess:
             relay=relay,
             log=log,
             guardian=guardian,
-            on_notification=on_notification,
             tail=tail,
             adopted=True,
         )
@@ -381,9 +375,6 @@ class BackendProcess:
         if notification.ready:
             self.ready_said = True
             self._ready.set()
-        if self._on_notification is not None:
-            with suppress(Exception):
-                self._on_notification(notification)
 
     def _complain(self, ignored: tuple[str, ...]) -> None:
         if self._complaints < _MAX_COMPLAINTS:

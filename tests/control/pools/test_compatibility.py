@@ -143,4 +143,4 @@ async def test_a_command_that_has_ended_is_nobody_the_guardian_waits_for(tmp_pat
         while guardian.watched:
             await trio.sleep(0.01)
     finally:
-        guardian.farewell()
+        os.close(guardian.pipe)

@@ -60,3 +60,14 @@ async def test_an_illegal_transition_is_the_callers_defect(pool):
     backend = enter(pool)
     with captured_log() as (log, _), pytest.raises(IllegalTransition):
         Entries(pool, log).move(backend, BackendState.DRAINING)
+
+
+async def test_a_pool_is_paused_and_resumed_by_hand_once(pool):
+    """A second time nothing happens; an observer that fails is logged."""
+    with captured_log() as (log, records):
+        entries = Entries(pool, log)
+        assert [entries.resume(), entries.pause(), entries.pause()] == [False, True, False]
+        assert pool.paused
+        assert entries.resume()
+    events = [record["event"] for record in records if record["event"] != "pool.observer_crashed"]
+    assert events == ["pool.paused", "pool.resumed"]

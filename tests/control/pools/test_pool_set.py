@@ -40,7 +40,7 @@ class Configured:
             )
             for name, addresses in wanted.items()
         }
-        self.pools.take_over(tables, {}, self.surroundings, self.nursery)
+        self.pools.apply(tables, {}, self.surroundings, self.nursery)
         self.pools.drop(tables, self.nursery, static_drain_timeout=PATIENCE)
 
     def core(self, name: str) -> Pool:

@@ -19,7 +19,7 @@ from tests.support.pool_stage import Stage, open_pool, supervised_table
 
 def kill(stage: Stage, slot: int) -> int:
     """SIGKILL the backend of a slot; gives its process id."""
-    member = stage.pool.member_in(slot)
+    member = stage.pool.members.find(slot)
     assert member is not None
     os.kill(member.process.pid, signal.SIGKILL)
     return member.process.pid
@@ -66,7 +66,7 @@ async def test_a_respawn_takes_the_release_that_the_slot_was_started_from(tmp_pa
         (tmp_path / "current").symlink_to("two")
         killed = kill(stage, 0)
         await stage.wait(lambda: stage.pids().get(0, killed) != killed)
-        member = stage.pool.member_in(0)
+        member = stage.pool.members.find(0)
         assert member is not None
         assert os.readlink(f"/proc/{member.process.pid}/cwd") == str(tmp_path / "one")
 
@@ -94,7 +94,7 @@ async def test_an_unhealthy_backend_is_left_alive_out_of_rotation(tmp_path):
     """It comes back by itself when its probes pass again."""
     table = supervised_table(tmp_path, health={"interval": "50ms", "timeout": "100ms", "unhealthy_after": 2})
     async with open_pool(table) as stage:
-        member = stage.pool.member_in(0)
+        member = stage.pool.members.find(0)
         assert member is not None
         os.kill(member.process.pid, signal.SIGSTOP)
         await stage.wait(lambda: stage.ready == {1})
@@ -102,7 +102,7 @@ async def test_an_unhealthy_backend_is_left_alive_out_of_rotation(tmp_path):
         assert stage.surroundings.tally.health_checks["web", "fail"] >= 2
         os.kill(member.process.pid, signal.SIGCONT)
         await stage.wait_full()
-        assert stage.pool.member_in(0) is member
+        assert stage.pool.members.find(0) is member
         assert len(stage.logged("backend.unhealthy")) == 1
 
 
@@ -172,7 +172,7 @@ async def test_a_drained_backend_that_dies_is_respawned_and_never_claimable(tmp_
         killed = kill(stage, 0)
 
         def respawned() -> bool:
-            member = stage.pool.member_in(0)
+            member = stage.pool.members.find(0)
             return member is not None and member.process.pid != killed
 
         await stage.wait(respawned)
@@ -200,7 +200,7 @@ async def test_stopping_ends_every_backend_in_order(tmp_path):
         await stage.pool.stop(drain_timeout=1)
         await stage.wait(lambda: not stage.pool.core.backends)
         assert stage.surroundings.tally.backend_exits == {("web", "stopped"): 2}
-        assert stage.pool.members == []
+        assert list(stage.pool.members) == []
 
 
 async def test_stopping_waits_for_what_is_in_flight_and_then_cuts_it(tmp_path):
@@ -260,4 +260,4 @@ async def test_a_number_that_cannot_be_read_at_boot_is_told_and_read_again(tmp_p
             await trio.sleep(0.05)
         assert [record["level"] for record in stage.logged("compatibility.unreadable")] == ["warning"]
         holders = [slot.release for slot in pool.slots.values()] + [member.release for member in pool.members]
-        assert {release.compatibility for release in (pool.release, pool.release_of(1), *holders)} == {"7"}
+        assert {release.compatibility for release in (pool.release, pool.releases[1], *holders)} == {"7"}

@@ -174,7 +174,7 @@ async def test_after_a_failure_a_crash_is_not_respawned_and_unlock_repairs_it(tm
     """Unlock refills from the release that worked."""
     async with open_pool(supervised_table(tmp_path)) as stage:
         await stage.roll(broken(tmp_path))
-        member = stage.pool.member_in(1)
+        member = stage.pool.members.find(1)
         assert member is not None
         os.kill(member.process.pid, signal.SIGKILL)
         await stage.wait(lambda: len(stage.pool.members) == 1)
@@ -266,7 +266,7 @@ async def test_an_old_backend_that_dies_while_it_drains_does_not_disturb_the_rol
             run = await stage.plan(slow)
             nursery.start_soon(run.perform)
             await stage.wait(lambda: state_of(stage, 0, 2) is BackendState.STARTING)
-            member = stage.pool.member_in(0, 1)
+            member = stage.pool.members.find(0, 1)
             assert member is not None
             os.kill(member.process.pid, signal.SIGKILL)
         assert run.rollout.outcome is Outcome.DONE
@@ -282,7 +282,7 @@ async def test_a_queued_backend_that_crashes_before_its_turn_is_replaced_once(tm
             run = await stage.plan(slow)
             nursery.start_soon(run.perform)
             await stage.wait(lambda: state_of(stage, 0, 2) is BackendState.STARTING)
-            member = stage.pool.member_in(1)
+            member = stage.pool.members.find(1)
             assert member is not None
             os.kill(member.process.pid, signal.SIGKILL)
         assert run.rollout.outcome is Outcome.DONE
@@ -294,7 +294,7 @@ async def test_a_late_crash_of_a_new_backend_is_an_ordinary_respawn(tmp_path):
     """A rollout that is done is forgotten; the respawn is of the new release."""
     async with open_pool(supervised_table(tmp_path)) as stage:
         await stage.roll()
-        member = stage.pool.member_in(1)
+        member = stage.pool.members.find(1)
         assert member is not None
         os.kill(member.process.pid, signal.SIGKILL)
         await stage.wait(lambda: stage.ready == {0})
@@ -334,7 +334,7 @@ async def test_a_defect_in_the_data_plane_keeps_no_process_from_being_respawned_
     """The supervisor logs it and goes on."""
     async with open_pool(supervised_table(tmp_path)) as stage:
         stage.plane.defective = True
-        member = stage.pool.member_in(1)
+        member = stage.pool.members.find(1)
         assert member is not None
         os.kill(member.process.pid, signal.SIGKILL)
         await stage.wait(lambda: stage.ready == {0})

@@ -118,7 +118,7 @@ def count(tally: Tally, things: list[tuple[str, int, float]]) -> None:
     """Count some of everything."""
     for name, number, seconds in things:
         tally.requests[name, "web", "GET", 200 + number] += number
-        tally.held[name] += 1
+        tally.rollouts[name, "done"] += 1
         tally.takeovers["done"] += 1
         tally.connections[name] += 1
         tally.observe(tally.request_duration, name, seconds)
@@ -137,7 +137,7 @@ def test_counts_go_on_from_process_to_process(before, during, beside) -> None:
     count(new, beside)
     add_tally(new, over_the_wire(since(handed, write_tally(old))), leave_out=OWN_COUNTS)
     assert new.requests == alone.requests
-    assert new.held == alone.held
+    assert new.rollouts == alone.rollouts
     assert new.request_duration.keys() == alone.request_duration.keys()
     for name, histogram in new.request_duration.items():
         assert histogram.counts == alone.request_duration[name].counts
@@ -173,7 +173,7 @@ def test_a_state_that_cannot_be_read_is_an_error(value) -> None:
 def test_counts_of_a_kind_that_is_not_known_are_left_out() -> None:
     """Newer code may count more."""
     tally = Tally()
-    add_tally(tally, {"unheard_of": [[["a"], 1]], "held": [[["web"], 2]]})
-    assert tally.held["web"] == 2
+    add_tally(tally, {"unheard_of": [[["a"], 1]], "rollouts": [[["web", "done"], 2]]})
+    assert tally.rollouts["web", "done"] == 2
     with pytest.raises(HandoverBroken):
-        add_tally(tally, {"held": [[1, 2]]})
+        add_tally(tally, {"rollouts": [[1, 2]]})

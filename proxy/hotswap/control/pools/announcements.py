@@ -1,4 +1,4 @@
-"""From changes of a pool to published events: the one place where the two vocabularies meet."""
+"""Publishes the changes of a pool as events: the one place where the two vocabularies meet."""
 
 from __future__ import annotations
 

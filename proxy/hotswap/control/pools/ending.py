@@ -1,4 +1,4 @@
-"""The ways in which a backend of ours is ended, from the gentlest to the roughest.
+"""The ways to end the process of a backend, from graceful to immediate.
 
 | way | for a backend that | in flight |
 |---|---|---|
@@ -10,14 +10,18 @@
 
 from __future__ import annotations
 
-import trio
+from collections.abc import Sequence
 
-from hotswap.control.pools.cutting import cut_exchanges
+import trio
+from structlog.typing import FilteringBoundLogger
+
+from hotswap.control.events import EventLog
 from hotswap.control.pools.entries import Entries
 from hotswap.control.pools.supervised_backend import ExitReason, SupervisedBackend
 from hotswap.control.pools.surroundings import Plane
 from hotswap.core.backend import Backend
 from hotswap.core.errors import StartFailed
+from hotswap.core.exchange_view import SHOWN, ExchangeView, tell_exchanges
 from hotswap.core.lifecycle import BackendState
 from hotswap.core.pool import BackendDrained, BackendMoved, PoolEvent
 from hotswap.processes.supervisor import Stopped
@@ -165,3 +169,37 @@ def let_go(member: SupervisedBackend, entries: Entries) -> None:
     if not member.alive:
         # Its end may have been noted while it was still wanted.
         entries.bury(member.backend)
+
+
+def cut_exchanges(
+    backend: Backend, plane: Plane, log: FilteringBoundLogger, events: EventLog | None = None, *, event: str
+) -> tuple[int, Sequence[ExchangeView]]:
+    """Cut what is in flight for a backend, and say in log and events what it was.
+
+    Args:
+        backend: the backend.
+        plane: where its exchanges are.
+        log: bound to the backend.
+        events: where it is published; None: nowhere.
+        event: what it is called in both, such as `backend.drain_timed_out`.
+
+    Returns:
+        How many were cut, and the oldest of them.
+    """
+    views = plane.exchanges_in(backend)
+    cut = plane.cut(backend)
+    if not cut:
+        return 0, ()
+    told = tell_exchanges(views)
+    log.warning(event, cut=cut, exchanges=told)
+    if events is not None:
+        events.publish(
+            event,
+            pool=backend.pool,
+            slot=backend.slot,
+            generation=backend.generation,
+            backend=backend.id,
+            cut=cut,
+            exchanges=told,
+        )
+    return cut, tuple(views[:SHOWN])

@@ -1,7 +1,7 @@
-"""A pool's entries, changed by the supervisor: the same calls as the pool's own, and none of them raises.
+"""A pool's entries, changed by control: by its supervisor, and by hand.
 
 A change has been made when its observers are told, so an observer that fails is a defect of ours that must not
-break off what the supervisor is in the middle of; it is logged.
+break off what the supervisor is in the middle of; it is logged, and not raised.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import trio
 from structlog.typing import FilteringBoundLogger
 
 from hotswap.core.backend import Backend
+from hotswap.core.errors import RefusalCode, Refused
 from hotswap.core.lifecycle import TRANSITIONS, BackendState, Health
 from hotswap.core.pool import Pool
 
 
 class Entries:
-    """The backends of one pool."""
+    """Changes the backends of one pool, and logs the observers that fail."""
 
     def __init__(self, core: Pool, log: FilteringBoundLogger) -> None:
         self.core = core
@@ -56,3 +57,66 @@ class Entries:
         if BackendState.STOPPED in TRANSITIONS[backend.state]:
             self.move(backend, BackendState.STOPPED)
         self.remove(backend)
+
+    # By hand.
+
+    def drain(self, backend: Backend) -> bool:
+        """Let nothing new be claimed for a backend, and leave it running; what is in flight goes on.
+
+        The last backend that can be claimed is not drained: its requests would be answered 503 at once, and who
+        wants none of them answered has `pause`, which holds them.
+
+        Returns:
+            False when it was drained already.
+
+        Raises:
+            Refused: no other backend could be claimed then.
+        """
+        core = self.core
+        if backend.state is BackendState.DRAINING:
+            return False
+        if not any(other.claimable for other in core.backends if other is not backend):
+            raise Refused(
+                RefusalCode.NOT_READY,
+                f"no other backend of pool {core.name} can be claimed; to hold its requests: hotswap pause {core.name}",
+                self.describe_slot(backend.slot),
+            )
+        self.move(backend, BackendState.DRAINING)
+        return True
+
+    def readmit(self, backend: Backend) -> bool:
+        """Bring a drained backend back into rotation.
+
+        Returns:
+            False when it is in rotation, as far as its health allows.
+        """
+        if backend.state is not BackendState.DRAINING:
+            return False
+        self.move(backend, BackendState.READY)
+        return True
+
+    def pause(self) -> bool:
+        """Hold the requests for the pool, within its limits; False when they were held already."""
+        if self.core.paused:
+            return False
+        self.tell(self.core.pause)
+        self._log.info("pool.paused")
+        return True
+
+    def resume(self) -> bool:
+        """Let the requests for the pool go on; False when it was not paused."""
+        if not self.core.paused:
+            return False
+        self.tell(self.core.resume)
+        self._log.info("pool.resumed")
+        return True
+
+    def describe_slot(self, number: int) -> dict[str, object]:
+        """Give the facts that a verb about a slot is judged by, for JSON."""
+        return {
+            "pool": self.core.name,
+            "slot": number,
+            "slots": self.core.size,
+            "ready": len(self.core.ready_slots()),
+            "states": [backend.state.value for backend in self.core.backends if backend.slot == number],
+        }

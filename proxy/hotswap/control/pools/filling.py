@@ -1,4 +1,4 @@
-"""Slots are filled: at boot, after a crash, after an unlock.
+"""Starts backends for slots that have none: at boot, after a crash, after an unlock.
 
 Each slot is filled by a task of its own, which starts a backend, waits until it is ready, and tries again
 after a growing wait when it did not become so. It ends when the slot is filled, or when there is a reason to
@@ -7,11 +7,12 @@ leave it empty: the pool is locked, or it stops. There is never more than one su
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import trio
 
 from hotswap.control.pools.ending import discard, let_go
+from hotswap.control.pools.members import Members
 from hotswap.control.pools.slot import Slot
 from hotswap.control.pools.start_places import Place
 from hotswap.control.pools.supervised_backend import StartReason, SupervisedBackend
@@ -19,40 +20,43 @@ from hotswap.core.backend import Backend
 from hotswap.core.errors import BackendError, StartFailed
 from hotswap.core.hope import CRASH_LOOP
 from hotswap.core.lifecycle import BackendState
-from hotswap.core.strategy import Strategy
-
-if TYPE_CHECKING:
-    from hotswap.control.pools.supervised_pool import SupervisedPool
-
-FILLING = frozenset({BackendState.STARTING, BackendState.READY, BackendState.DRAINING})
-"""States of a backend in which its slot needs no other."""
 
 
 class Filler:
-    """Fills the slots of one pool."""
+    """Starts backends for the slots of one pool until each has one that is ready.
 
-    def __init__(self, pool: SupervisedPool) -> None:
-        self._pool = pool
+    Attributes:
+        frozen: another proxy process may own the backends, so nothing is started for now.
+        stopping: the pool is being ended, so nothing is started any more.
+    """
 
-    def fill_all(self, reason: StartReason) -> None:
-        """Start a backend for each slot that has none and is not being filled."""
-        pool = self._pool
-        for number in range(pool.core.size):
-            if number not in pool.slots:
-                pool.slots[number] = Slot(number=number, generation=pool.generation, release=pool.release)
-            if not any(self._fills(member, number) for member in pool.members):
-                self._start(pool.slots[number], reason, wait=0.0)
+    def __init__(
+        self,
+        members: Members,
+        *,
+        admit: Callable[[SupervisedBackend], None],
+        on_failure: Callable[[BackendError], None],
+    ) -> None:
+        """Begin with nothing to fill.
 
-    def _fills(self, member: SupervisedBackend, number: int) -> bool:
-        """Whether a slot needs no other because of this one.
-
-        One that leaves for good fills nothing, except where the strategy never has two at a time.
+        Args:
+            members: launches backends and has those that there are.
+            admit: called with each backend that is ready.
+            on_failure: told of each that could not be started.
         """
-        if member.backend.slot != number:
-            return False
-        if member.leaving:
-            return member.alive and self._pool.table.rollout.strategy is Strategy.STOP_FIRST
-        return member.backend.state in FILLING
+        self.frozen = False
+        self.stopping = False
+        self._members = members
+        self._entries = members.entries
+        self._core = members.entries.core
+        self._surroundings = members.surroundings
+        self._log = members.log
+        self._admit = admit
+        self._on_failure = on_failure
+
+    def fill(self, slot: Slot, reason: StartReason) -> None:
+        """Start a backend for a slot that is not being filled."""
+        self._start(slot, reason, wait=0.0)
 
     def fill_after_crash(self, slot: Slot, crashed: Backend, *, ready_for: float) -> None:
         """Start another backend for a slot whose own crashed, after a wait that grows with each crash.
@@ -64,12 +68,7 @@ class Filler:
         """
         slot.backoff = slot.backoff.after_crash(ready_for=ready_for)
         self._show_waiting(slot, crashed)
-        self._start(slot, StartReason.CRASH, wait=slot.backoff.wait(self._pool.surroundings.jitter()))
-
-    def fill_beside(self, slot: Slot, reason: StartReason) -> None:
-        """Start a backend for a slot whose own is on its way out, and may be there for a while."""
-        if self._pool.core.locked is None:
-            self._start(slot, reason, wait=0.0)
+        self._start(slot, StartReason.CRASH, wait=slot.backoff.wait(self._surroundings.jitter()))
 
     def leave(self, slot: Slot, *, only_waiting: bool = False) -> None:
         """End the attempt to fill a slot; what is starting in it is killed.
@@ -87,11 +86,11 @@ class Filler:
             self._show_empty(slot)
 
     def _start(self, slot: Slot, reason: StartReason, *, wait: float) -> None:
-        if slot.filling is not None or self._pool.stopping or self._pool.frozen:
+        if slot.filling is not None or self.stopping or self.frozen:
             return
         slot.filling = trio.CancelScope()
         slot.sleeping = wait > 0
-        self._pool.tasks.start(self._fill, slot, reason, wait, slot.filling)
+        self._members.tasks.start(self._fill, slot, reason, wait, slot.filling)
 
     async def _fill(self, slot: Slot, reason: StartReason, wait: float, scope: trio.CancelScope) -> None:
         try:
@@ -100,7 +99,7 @@ class Filler:
                 while not await self._attempt(slot, reason):
                     reason = StartReason.CRASH
                     slot.sleeping = True
-                    await trio.sleep(slot.backoff.wait(self._pool.surroundings.jitter()))
+                    await trio.sleep(slot.backoff.wait(self._surroundings.jitter()))
         finally:
             # From the admission to here nothing is awaited, so no crash can come in between and find the task alive.
             if slot.filling is scope:
@@ -109,9 +108,8 @@ class Filler:
 
     async def _attempt(self, slot: Slot, reason: StartReason) -> bool:
         """Start one backend; True when there is nothing left to be done for the slot."""
-        pool = self._pool
         slot.sleeping = True
-        place = await pool.surroundings.places.take(pool.name, (slot.backoff.crashes, slot.number))
+        place = await self._surroundings.places.take(self._core.name, (slot.backoff.crashes, slot.number))
         slot.sleeping = False
         try:
             return await self._attempt_in(place, slot, reason)
@@ -119,38 +117,37 @@ class Filler:
             place.give_back()
 
     async def _attempt_in(self, place: Place, slot: Slot, reason: StartReason) -> bool:
-        pool = self._pool
         self._show_empty(slot)
-        if pool.core.locked is not None or pool.stopping:
+        if self._core.locked is not None or self.stopping:
             return True
         member: SupervisedBackend | None = None
         try:
             try:
-                member = pool.launch(slot.number, slot.generation, slot.release, reason)
-                pool.tasks.start(place.watch, member.process.pid)
-                await pool.bring_up(member)
+                member = self._members.launch(slot.number, slot.generation, slot.release, reason)
+                self._members.tasks.start(place.watch, member.process.pid)
+                await self._members.bring_up(member)
             except StartFailed as failure:
-                pool.coming_up.note_failure(failure)
+                self._on_failure(failure)
                 if member is not None:
-                    await discard(member, pool.entries, failure)
+                    await discard(member, self._entries, failure)
             except BackendError as error:
-                pool.coming_up.note_failure(error)
-                pool.log.error("backend.not_started", slot=slot.number, detail=error.detail)
+                self._on_failure(error)
+                self._log.error("backend.not_started", slot=slot.number, detail=error.detail)
                 told = {"slot": slot.number, "detail": error.detail}
-                pool.surroundings.events.publish("backend.not_started", pool=pool.name, **told)
+                self._surroundings.events.publish("backend.not_started", pool=self._core.name, **told)
             except Exception as error:
-                pool.log.error("backend.start_crashed", slot=slot.number, exc_info=error)
+                self._log.error("backend.start_crashed", slot=slot.number, exc_info=error)
                 if member is not None:
-                    await discard(member, pool.entries)
+                    await discard(member, self._entries)
             else:
-                pool.admit(member)
+                self._admit(member)
                 return True
         except BaseException:
             # Cancelled: nobody wants it any more.
             if member is not None:
-                let_go(member, pool.entries)
+                let_go(member, self._entries)
                 if member.backend.state is BackendState.FAILED:
-                    pool.entries.bury(member.backend)
+                    self._entries.bury(member.backend)
             raise
         slot.backoff = slot.backoff.after_crash(ready_for=0.0)
         if member is not None:
@@ -159,9 +156,9 @@ class Filler:
         return False
 
     def _note_crash_loop(self, slot: Slot) -> None:
-        failed = next(seen.failed_starts for seen in self._pool.core.snapshot().slots if seen.slot == slot.number)
+        failed = next(seen.failed_starts for seen in self._core.snapshot().slots if seen.slot == slot.number)
         if failed == CRASH_LOOP:
-            self._pool.log.error(
+            self._log.error(
                 "slot.crash_looping",
                 slot=slot.number,
                 failed_starts=failed,
@@ -170,15 +167,14 @@ class Filler:
 
     def _show_waiting(self, slot: Slot, backend: Backend) -> None:
         self._show_empty(slot)
-        entries = self._pool.entries
-        if self._pool.core.locked is not None or self._pool.stopping:
-            entries.bury(backend)
+        if self._core.locked is not None or self.stopping:
+            self._entries.bury(backend)
             return
         backend.pid = None
-        entries.move(backend, BackendState.BACKOFF)
+        self._entries.move(backend, BackendState.BACKOFF)
         slot.placeholder = backend
 
     def _show_empty(self, slot: Slot) -> None:
         backend, slot.placeholder = slot.placeholder, None
         if backend is not None:
-            self._pool.entries.bury(backend)
+            self._entries.bury(backend)

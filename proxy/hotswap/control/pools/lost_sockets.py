@@ -1,4 +1,4 @@
-"""Backends whose sockets somebody has removed: alive, and reached by nobody new.
+"""Replaces backends whose Unix socket was removed: they are alive, and no new connection reaches them.
 
 The path of a Unix socket is the only way to it, and it cannot be made again for a socket that exists. So such a
 backend finishes what it has begun over the connections that there are, and another one takes its slot at once.
@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import trio
 
-from hotswap.control.pools.ending import end_in_order
 from hotswap.control.pools.static_pool import StaticPool
 from hotswap.control.pools.supervised_backend import StartReason, SupervisedBackend
+from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.core.address import UnixAddress
 from hotswap.core.lifecycle import BackendState
-
-if TYPE_CHECKING:
-    from hotswap.control.pools.supervised_pool import SupervisedPool
 
 
 async def replace_unreachable(
@@ -32,20 +28,15 @@ async def replace_unreachable(
         # A rollout that runs replaces them itself.
         if isinstance(pool, StaticPool) or pool.stopping or pool.run is not None:
             continue
-        for member in [*filter(_is_unreachable, pool.members)]:
+        for member in filter(_is_unreachable, pool.members):
             member.log.error("backend.unreachable", detail="its socket was removed; it is replaced")
-            pool.tasks.start(_end, pool, member)
+            pool.members.end_soon(member)
             slot = pool.slots.get(member.backend.slot)
-            if slot is not None:
-                pool.filler.fill_beside(slot, StartReason.REFILL)
+            if slot is not None and pool.core.locked is None:
+                pool.filler.fill(slot, StartReason.REFILL)
 
 
 def _is_unreachable(member: SupervisedBackend) -> bool:
     address = member.backend.address
     serves = member.backend.state is BackendState.READY
     return serves and isinstance(address, UnixAddress) and not os.path.lexists(address.path)
-
-
-async def _end(pool: SupervisedPool, member: SupervisedBackend) -> None:
-    timeout = member.release.table.drain_timeout
-    await end_in_order(member, pool.entries, pool.surroundings.plane, drain_timeout=timeout)

@@ -2,52 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator, Mapping
 
-if TYPE_CHECKING:
-    from hotswap.control.pools.release import Release
-    from hotswap.control.pools.rollout_at_hand import RolloutAtHand
-    from hotswap.control.pools.slot import Slot
+from hotswap.control.pools.release import Release
 
 
-class PinnedReleases:
-    """The part of a supervised pool that remembers what its backends were started from."""
+class PinnedReleases(Mapping[int, Release]):
+    """The releases of one pool, by generation.
 
-    generation: int
-    slots: dict[int, Slot]
-    run: RolloutAtHand | None
-    _newest: int
-    _releases: dict[int, Release]
+    Attributes:
+        generation: the one in force, which is that of the last rollout that was done; 1 after boot.
+        newest: the highest that was given to a rollout.
+    """
 
-    def restore(self, *, generation: int, newest: int, releases: Mapping[int, Release], slots: Iterable[Slot]) -> None:
-        """Go on where the proxy process before this one stood; before `serve`."""
-        self.generation, self._newest = generation, newest
-        self._releases = dict(releases)
-        self.slots = {slot.number: slot for slot in slots}
+    def __init__(self, release: Release) -> None:
+        """Begin with the release of the boot, in force as generation 1."""
+        self.generation = 1
+        self.newest = 1
+        self._releases = {1: release}
 
-    @property
-    def newest(self) -> int:
-        """The highest generation that was given to a rollout."""
-        return self._newest
-
-    @property
-    def releases(self) -> Mapping[int, Release]:
-        """The releases that something can be started from, by generation."""
-        return dict(self._releases)
-
-    def next_generation(self, release: Release) -> int:
-        """Give the number for a rollout of this release, and keep the release for it."""
-        self._newest += 1
-        self._releases[self._newest] = release
-        return self._newest
-
-    def release_of(self, generation: int) -> Release:
-        """Give the release that a generation was started from."""
+    def __getitem__(self, generation: int) -> Release:
         return self._releases[generation]
 
-    def forget_releases(self) -> None:
-        """Forget the releases that nothing can be started from any more."""
-        needed = {slot.generation for slot in self.slots.values()} | {self.generation}
-        if self.run is None:
-            self._releases = {number: release for number, release in self._releases.items() if number in needed}
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._releases)
+
+    def __len__(self) -> int:
+        return len(self._releases)
+
+    @property
+    def current(self) -> Release:
+        """The release in force."""
+        return self._releases[self.generation]
+
+    def restore(self, *, generation: int, newest: int, releases: Mapping[int, Release]) -> None:
+        """Go on where the proxy process before this one stood."""
+        self.generation, self.newest = generation, newest
+        self._releases = dict(releases)
+
+    def add(self, release: Release) -> int:
+        """Keep a release for a rollout, and give the generation it is pinned under."""
+        self.newest += 1
+        self._releases[self.newest] = release
+        return self.newest
+
+    def amend(self, before: Release, after: Release) -> None:
+        """Know more of a release than when it was pinned."""
+        self._releases = {number: after if one is before else one for number, one in self._releases.items()}
+
+    def forget(self, *, but: Collection[int]) -> None:
+        """Forget the releases that nothing can be started from any more: all but these and the one in force."""
+        needed = {self.generation, *but}
+        self._releases = {number: release for number, release in self._releases.items() if number in needed}

@@ -1,4 +1,4 @@
-"""Every pool of the proxy: started, kept, and ended when the configuration no longer has it."""
+"""All pools of the proxy: started, reconfigured, and ended when the configuration no longer has them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hotswap.core.pool import PoolEvent
 
 AnyPool = SupervisedPool | StaticPool
 
-END_PATIENCE = 15.0
+END_TIMEOUT = 15.0
 """Seconds beyond its `stop_timeout` that a backend may take to end: connections are cut, and a kill is waited for."""
 
 END_POLL = 0.05
@@ -90,7 +90,7 @@ class PoolSet(Mapping[str, AnyPool]):
         *,
         static: bool,
     ) -> None:
-        """Start pools that are new and block until all are up; `take_over` makes them pools, `end_trial` ends them.
+        """Start pools that are new and block until all are up; `apply` makes them pools, `end_trial` ends them.
 
         Args:
             tables: the pools.
@@ -115,7 +115,7 @@ class PoolSet(Mapping[str, AnyPool]):
 
         async def wait(pool: AnyPool) -> None:
             try:
-                await (pool.coming_up.wait() if isinstance(pool, SupervisedPool) else pool.wait_proven())
+                await (pool.first_start.wait() if isinstance(pool, SupervisedPool) else pool.wait_proven())
             except BackendError as error:
                 output = error.output if isinstance(error, StartFailed) else ()
                 failures.append(PoolNotStarted(pool.name, error.detail, output))
@@ -139,7 +139,7 @@ class PoolSet(Mapping[str, AnyPool]):
         if self.find(pool.name) is None and pool.name not in self._trial:
             pool.surroundings.plane.drop_pool(pool.name)
 
-    def take_over(
+    def apply(
         self,
         tables: Mapping[str, PoolTable],
         releases: Mapping[str, Release],
@@ -226,7 +226,7 @@ class PoolSet(Mapping[str, AnyPool]):
             for pool in tuple(self._scopes):
                 nursery.start_soon(self._stop, pool, 0.0)
 
-    def stop_patience(self) -> float:
+    def longest_stop_timeout(self) -> float:
         """Give the longest time, in seconds, that a backend may take to stop."""
         return max(
             (pool.table.stop_timeout for pool in self._scopes if isinstance(pool, SupervisedPool)),
@@ -240,7 +240,7 @@ class PoolSet(Mapping[str, AnyPool]):
 
     async def wait_own_ended(self) -> None:
         """Block until there are none, for as long as ending them may take; call when nothing is in flight any more."""
-        with trio.move_on_after(self.stop_patience() + END_PATIENCE):
+        with trio.move_on_after(self.longest_stop_timeout() + END_TIMEOUT):
             while self.own_backends():
                 await trio.sleep(END_POLL)
 

@@ -1,4 +1,4 @@
-"""What the kernel knows of a backend's process: since when it runs, and how much memory it holds.
+"""Age, memory and processor time of a backend's processes, as the kernel knows them.
 
 It is read from /proc whenever somebody looks, so it is right also for processes that were started by the
 proxy process before this one.

@@ -1,4 +1,4 @@
-"""One place of a supervised pool, which outlives the processes that fill it."""
+"""State of one slot of a supervised pool, which outlives the processes that fill it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hotswap.core.backoff import Backoff
 # Not frozen: it is the supervisor's memory of the slot, and only the pool writes to it.
 @dataclass(slots=True, kw_only=True, eq=False)
 class Slot:
-    """What the supervisor knows of a slot.
+    """What a supervised pool knows of one of its slots.
 
     Attributes:
         number: from 0.

@@ -1,8 +1,8 @@
-"""Places for backends that boot, as many as there are processors: all slots at once would take each other's time.
+"""Limits how many backends boot at a time to the number of processors.
 
-Where a dozen heavy apps boot together on two processors, each needs six times as long, none comes up within
-`start_timeout`, and the next attempt is no better. So one waits until another is ready, has failed, or is seen to use
-next to no processor time, as one does that waits for a database.
+All slots at once would take each other's time: where a dozen heavy apps boot together on two processors, each needs
+six times as long, none comes up within `start_timeout`, and the next attempt is no better. So one waits until another
+is ready, has failed, or is seen to use next to no processor time, as one does that waits for a database.
 
 The backends of one pool may use their places for as long as `start_timeout`, again and again, and never become ready.
 So one pool never has all of them: where it would, the next of the others has one more.
@@ -23,14 +23,14 @@ LOOK: Final = 0.5
 """Seconds between two looks at what a backend that boots uses."""
 
 IDLE: Final = 0.1
-"""Part of a processor; one that uses less does not need its place."""
+"""Part of a processor; a backend that uses less does not need its place."""
 
 Rank = tuple[int, int]
 """Who is next, the lowest first: failed starts of the slot so far, then its number, so that each pool has one soon."""
 
 
 class Place:
-    """One place, held until it is given back."""
+    """The right to boot one backend, held until it is given back."""
 
     def __init__(self, places: StartPlaces, pool: str) -> None:
         self._places = places
@@ -62,7 +62,7 @@ class _Waiting:
 
 
 class StartPlaces:
-    """The places of all pools."""
+    """A semaphore for starts with priorities, which no pool can have for itself alone."""
 
     def __init__(self, number: int) -> None:
         """Begin with all of them free.

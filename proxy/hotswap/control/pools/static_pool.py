@@ -1,4 +1,4 @@
-"""A pool whose backends something else runs: addresses, one a slot, and the probes that judge them.
+"""A pool of addresses that something else runs, one a slot, with their health checks.
 
 They are in rotation from the start and claimable once a probe has passed. Nothing here starts or stops a
 backend; drain, readmit and pause work as for supervised pools, and reloads are refused with `not-supervised`.
@@ -14,7 +14,6 @@ import trio
 from structlog.typing import FilteringBoundLogger
 
 from hotswap.control.contained_tasks import ContainedTasks
-from hotswap.control.pools import rotation
 from hotswap.control.pools.announcements import Announcer
 from hotswap.control.pools.entries import Entries
 from hotswap.control.pools.probing import serve_probes
@@ -27,26 +26,26 @@ from hotswap.core.lifecycle import BackendState, Health
 from hotswap.core.pool import BackendDrained, Pool, PoolEvent
 
 
-# Not frozen: its patience may be cut short.
+# Not frozen: its deadline may be moved.
 @dataclass(slots=True, kw_only=True, eq=False)
 class Departure:
-    """A backend on its way out.
+    """A backend that is drained and then forgotten, because its address is wanted no more.
 
     Attributes:
-        patience: ends the wait for what is in flight.
+        draining: ends the wait for what is in flight.
         gone: set when the backend is forgotten.
         drained: an operator had taken it out of rotation before.
         called_off: it stays after all.
     """
 
-    patience: trio.CancelScope
+    draining: trio.CancelScope
     drained: bool
     gone: trio.Event = field(default_factory=trio.Event)
     called_off: bool = False
 
 
 class StaticPool:
-    """A static pool at work.
+    """A static pool: its backends, their health checks, and the changes of its addresses.
 
     Attributes:
         name: its name.
@@ -54,7 +53,7 @@ class StaticPool:
         table: its definition.
         generation: 1; nothing here is ever rolled.
         stopping: it is being ended.
-        departures: backends on their way out, because their address is wanted no more.
+        departures: backends that are drained because their address is wanted no more.
     """
 
     def __init__(self, name: str, table: StaticPoolTable, surroundings: Surroundings) -> None:
@@ -107,8 +106,8 @@ class StaticPool:
             BackendError: no probe has passed in the time in which one that fails is found unhealthy.
         """
         health = self.table.health
-        patience = (health.timeout + health.interval) * max(health.healthy_after, health.unhealthy_after)
-        with trio.move_on_after(patience):
+        timeout = (health.timeout + health.interval) * max(health.healthy_after, health.unhealthy_after)
+        with trio.move_on_after(timeout):
             while not self.core.ready_slots() and not (self.core.backends and self.judged) and not self.stopping:
                 await trio.sleep(min(0.05, health.interval))
         if not self.core.ready_slots():
@@ -164,7 +163,7 @@ class StaticPool:
         departure = self.departures.pop(backend, None)
         if departure is not None:
             departure.called_off = True
-            departure.patience.cancel()
+            departure.draining.cancel()
             if not departure.drained:
                 self.entries.move(backend, BackendState.READY)
         if backend.slot != slot:
@@ -187,7 +186,7 @@ class StaticPool:
                 self._send_away(backend, drain_timeout)
         departures = tuple(self.departures.values())
         for departure in departures:
-            departure.patience.deadline = min(departure.patience.deadline, trio.current_time() + drain_timeout)
+            departure.draining.deadline = min(departure.draining.deadline, trio.current_time() + drain_timeout)
         for departure in departures:
             await departure.gone.wait()
 
@@ -198,7 +197,7 @@ class StaticPool:
             UnknownSlot: there is no such slot.
             Refused: no other backend could be claimed then.
         """
-        if rotation.drain(self._backend_in(number), self.entries):
+        if self.entries.drain(self._backend_in(number)):
             self.log.info("backend.draining", slot=number, by="operator")
 
     def readmit_slot(self, number: int) -> None:
@@ -207,7 +206,7 @@ class StaticPool:
         Raises:
             UnknownSlot: there is no such slot.
         """
-        if rotation.readmit(self._backend_in(number), self.entries):
+        if self.entries.readmit(self._backend_in(number)):
             self.log.info("backend.readmitted", slot=number, by="operator")
 
     def is_drained(self, number: int) -> bool:
@@ -261,7 +260,7 @@ class StaticPool:
     def _send_away(self, backend: Backend, drain_timeout: float) -> None:
         """Take a backend out of rotation, let what is in flight end, and forget it, unless it is called back."""
         departure = Departure(
-            patience=trio.CancelScope(deadline=trio.current_time() + drain_timeout),
+            draining=trio.CancelScope(deadline=trio.current_time() + drain_timeout),
             drained=backend.state is BackendState.DRAINING,
         )
         self.departures[backend] = departure
@@ -288,7 +287,7 @@ class StaticPool:
 
         stop_observing = self.core.observe(note)
         try:
-            with departure.patience:
+            with departure.draining:
                 if backend.in_flight:
                     await drained.wait()
         finally:

@@ -1,4 +1,4 @@
-"""A pool whose processes are ours: filled at boot, refilled after a crash, rolled, ended in order.
+"""A pool of processes that the proxy starts, restarts after a crash, rolls, and stops.
 
 Theory. A respawn is always started from the release of its slot, which is that of the backend that became
 ready last: so a crash in the middle of a deploy brings no half-new code in. Nothing is respawned while the
@@ -6,62 +6,78 @@ pool is locked, while it stops, or while a rollout fills the slot itself.
 
 Everything that decides here is plain code without an await, so a crash, a trigger and an operator can come in
 the same instant in any order. What a backend does can end a task here, never more than that: each contains
-what is raised in it. How slots are filled is `filling`, how backends end is `ending`, what follows is `exits`.
+what is raised in it. The processes are `members`, what fills their slots is `filling`, what they are started from
+`pinned_releases`; what follows from their ends, from the lock, from operators and from rollouts is decided here.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Protocol
 
 import trio
 from structlog.typing import FilteringBoundLogger
 
 from hotswap.control.contained_tasks import ContainedTasks
-from hotswap.control.pools import rotation
 from hotswap.control.pools.announcements import Announcer
-from hotswap.control.pools.coming_up import ComingUp
-from hotswap.control.pools.ending import discard, end_in_order, give_up, let_go, retire
+from hotswap.control.pools.compatibility import read_compatibility
 from hotswap.control.pools.entries import Entries
-from hotswap.control.pools.exits import note_exit
 from hotswap.control.pools.filling import Filler
-from hotswap.control.pools.number_again import read_number_again
-from hotswap.control.pools.operated_slots import OperatedSlots
+from hotswap.control.pools.first_start import FirstStart
+from hotswap.control.pools.members import Members
 from hotswap.control.pools.pinned_releases import PinnedReleases
 from hotswap.control.pools.pool_handover import PoolHandover
 from hotswap.control.pools.release import Release
 from hotswap.control.pools.slot import Slot
-from hotswap.control.pools.supervised_backend import ExitReason, StartReason, SupervisedBackend, launch_backend
+from hotswap.control.pools.supervised_backend import ExitReason, StartReason, SupervisedBackend
 from hotswap.control.pools.surroundings import Surroundings
+from hotswap.core.backend import Backend
 from hotswap.core.backoff import Backoff
 from hotswap.core.compatibility import Unreadable
 from hotswap.core.config import SupervisedPoolTable
-from hotswap.core.errors import StartFailed, StartFailure
+from hotswap.core.errors import RefusalCode, Refused, UnknownSlot
 from hotswap.core.identity import RolloutId
 from hotswap.core.lifecycle import BackendState
 from hotswap.core.pool import Pool
-from hotswap.processes.supervisor import Exit, Stopped
+from hotswap.core.rollout import Rollout
+from hotswap.core.strategy import Strategy
+from hotswap.processes.supervisor import Exit
 
-if TYPE_CHECKING:
-    from hotswap.control.pools.rollout_at_hand import RolloutAtHand
+FILLING = frozenset({BackendState.STARTING, BackendState.READY, BackendState.DRAINING})
+"""States of a backend in which its slot needs no other."""
+
+FIRST_WAIT = 1.0
+LONGEST_WAIT = 60.0
+"""Seconds between two attempts to read a compatibility number again; the wait doubles with each."""
 
 
-class SupervisedPool(OperatedSlots, PinnedReleases):
-    """A supervised pool at work.
+class RolloutAtHand(Protocol):
+    """The rollout that is being performed, as far as its pool has to know it."""
+
+    @property
+    def rollout(self) -> Rollout:
+        """The machine that decides."""
+
+    def note_exit(self, backend: Backend) -> None:
+        """Take in that a backend died which nobody had told to go."""
+
+
+class SupervisedPool:
+    """A supervised pool: its slots, releases, lock and rollouts, and every decision about them.
 
     Attributes:
         name: its name.
-        release: what its backends are started from; the one of the last rollout that was done.
-        generation: the number of that rollout; 1 after boot.
+        releases: what its backends can be started from, by generation, and which of them is in force.
         slots: what is known of each slot, by number.
         members: every backend with a process, old and new.
         run: the rollout that is being performed, or None.
         tasks: what goes on beside.
         core, entries: its backends, as the data plane sees them and as they are changed here.
         marked: id of the rollout that has been asked for and is being checked, or waits for its turn.
-        stopping: its backends are being ended; nothing is started any more.
-        frozen: another proxy process may own its backends, so nothing is started for now.
-        coming_up: whether it does, for whoever waits for it.
-        handover: what follows when another proxy process does own them.
+        first_start: whether every slot came up after the start, for whoever waits for it.
+        filler: starts backends for slots that have none.
+        handover: what follows when another proxy process owns its backends.
     """
 
     def __init__(self, name: str, release: Release, surroundings: Surroundings, *, processors: int) -> None:
@@ -74,19 +90,13 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
             processors: how many this process may use, for a size of "auto".
         """
         self.name = name
-        self.release = release
-        self.generation = 1
+        self.releases = PinnedReleases(release)
         self.slots: dict[int, Slot] = {}
-        self.members: list[SupervisedBackend] = []
         self.run: RolloutAtHand | None = None
         self.marked: RolloutId | None = None
-        self.stopping = False
-        self.frozen = False
         self.log: FilteringBoundLogger = surroundings.log.bind(pool=name)
         self.surroundings = surroundings
         self._processors = processors
-        self._releases = {1: release}
-        self._newest = 1
         self.tasks = ContainedTasks(self.log, "task.crashed")
         table = release.table
         self.core = Pool(
@@ -98,10 +108,21 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
         )
         self._announcer = Announcer(surroundings.events, self.log)
         self.core.observe(self._announcer)
-        self.coming_up = ComingUp(self)
+        self.first_start = FirstStart(self.core)
         self.entries = Entries(self.core, self.log)
-        self.filler = Filler(self)
-        self.handover = PoolHandover(self)
+        self.members = Members(self.entries, self.tasks, surroundings, self.log, on_exit=self._note_exit)
+        self.filler = Filler(self.members, admit=self.admit, on_failure=self.first_start.note_failure)
+        self.handover = PoolHandover(self.members, freeze=self.freeze, thaw=self.thaw)
+
+    @property
+    def release(self) -> Release:
+        """What its backends are started from: the release of the last rollout that was done."""
+        return self.releases.current
+
+    @property
+    def generation(self) -> int:
+        """The number of that rollout; 1 after boot."""
+        return self.releases.generation
 
     @property
     def table(self) -> SupervisedPoolTable:
@@ -116,7 +137,7 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
     @property
     def full(self) -> bool:
         """Every slot has a backend that can be claimed."""
-        return len(self.core.ready_slots()) >= self.core.size
+        return self.first_start.full
 
     @property
     def settled(self) -> bool:
@@ -127,6 +148,16 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
             for number in range(self.core.size)
         )
 
+    @property
+    def stopping(self) -> bool:
+        """Its backends are being ended; nothing is started any more."""
+        return self.filler.stopping
+
+    def restore(self, *, generation: int, newest: int, releases: Mapping[int, Release], slots: Iterable[Slot]) -> None:
+        """Go on where the proxy process before this one stood; before `serve`."""
+        self.releases.restore(generation=generation, newest=newest, releases=releases)
+        self.slots = {slot.number: slot for slot in slots}
+
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Fill the slots and keep them filled, until cancelled.
 
@@ -136,89 +167,85 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
             async with trio.open_nursery() as nursery:
                 self.tasks.nursery = nursery
                 self.surroundings.plane.add_pool(self.core, self.table)
-                for member in self.members:
-                    self._look_after(member)
+                self.members.look_after_all()
                 self.refill(StartReason.BOOT)
                 self._note_number()
                 task_status.started()
                 await trio.sleep_forever()
         finally:
-            self.stopping = True
-            for member in self.members:
-                if member.handed_over:
-                    member.process.release_handles()
-                else:
-                    member.process.kill()
+            self.filler.stopping = True
+            self.members.leave_all()
             self.tasks.nursery = None
 
-    def _note_number(self) -> None:
-        if isinstance(self.release.compatibility, Unreadable):
-            self.tasks.start(read_number_again, self)
+    async def stop(self, *, drain_timeout: float) -> None:
+        """End every backend in order; nothing is started any more.
 
-    def amend_release(self, before: Release, after: Release) -> Release:
-        """Know more of a release than when it was pinned; gives what it is now."""
-        if self.release is before:
-            self.release = after
+        Args:
+            drain_timeout: seconds for what is in flight, at most those of each backend's release.
+
+        **Cancellation**: some may live on; cancelling `serve` kills them.
+        """
+        self.filler.stopping = self._announcer.ending = True
+        self.first_start.note_stop()
         for slot in self.slots.values():
-            if slot.release is before:
-                slot.release = after
-        for member in self.members:
-            if member.release is before:
-                member.release = after
-        self._releases = {number: after if one is before else one for number, one in self._releases.items()}
-        return after
+            self.filler.leave(slot)
+        async with trio.open_nursery() as nursery:
+            for member in self.members:
+                nursery.start_soon(self.tasks.contain, self.members.end, member, drain_timeout)
 
-    # Backends come.
+    def go_on(self) -> None:
+        """Serve on, because the pool is wanted after all; call it once whatever runs `stop` was cancelled.
+
+        What was only drained is in rotation again; what was told to go goes, and its slot is filled.
+        """
+        self.filler.stopping = self._announcer.ending = False
+        for member in self.members:
+            slot = self.slots.get(member.backend.slot)
+            if member.leaving:
+                continue  # looked after since it began to leave
+            if member.backend.state is BackendState.STOPPING:
+                self.members.end_soon(member)
+            elif slot is not None and not slot.drained and self.members.readmit(member):
+                member.log.info("backend.readmitted")
+        self.refill(StartReason.REFILL)
+
+    def freeze(self) -> None:
+        """Start nothing for now: another proxy process may own the backends."""
+        self.filler.frozen = True
+        for slot in self.slots.values():
+            self.filler.leave(slot)
+
+    def thaw(self) -> None:
+        """Fill the slots that are empty: nobody else owns them any more."""
+        self.filler.frozen = False
+        self.refill(StartReason.REFILL)
+
+    # Slots.
 
     def refill(self, reason: StartReason) -> None:
         """Start a backend for each slot that has none and is not being filled."""
-        self.filler.fill_all(reason)
+        for number in range(self.core.size):
+            if number not in self.slots:
+                self.slots[number] = Slot(number=number, generation=self.generation, release=self.release)
+            if not any(self._fills(member, number) for member in self.members):
+                self.filler.fill(self.slots[number], reason)
+
+    def _fills(self, member: SupervisedBackend, number: int) -> bool:
+        """Whether a slot needs no other because of this one.
+
+        One that leaves for good fills nothing, except where the strategy never has two at a time.
+        """
+        if member.backend.slot != number:
+            return False
+        if member.leaving:
+            return member.alive and self.table.rollout.strategy is Strategy.STOP_FIRST
+        return member.backend.state in FILLING
 
     def clear_slot(self, number: int) -> None:
         """End every attempt to fill a slot: a respawn that waits, a process that is still starting."""
         if number in self.slots:
             self.filler.leave(self.slots[number])
-        for member in self.members:
-            if member.backend.slot == number and member.backend.state is BackendState.STARTING:
-                let_go(member, self.entries)
-
-    def launch(
-        self,
-        slot: int,
-        generation: int,
-        release: Release,
-        reason: StartReason,
-        *,
-        rollout: RolloutId | None = None,
-    ) -> SupervisedBackend:
-        """Start a backend, for a rollout or for none, and look after it.
-
-        Raises:
-            BackendError: it could not be started.
-        """
-        member = launch_backend(self.core, release, self.surroundings, self.log, slot=slot, generation=generation)
-        if rollout is not None:
-            member.enter(rollout)
-        self.members.append(member)
-        self.surroundings.tally.backend_starts[self.name, reason.value] += 1
-        member.log.info("backend.starting", reason=reason.value, directory=release.directory)
-        self.tasks.start(self._attend, member)
-        return member
-
-    async def bring_up(self, member: SupervisedBackend) -> None:
-        """Block until a backend that was launched is ready; admit it right after this.
-
-        Raises:
-            StartFailed: it did not become ready; it is left as it is.
-        """
-        await member.wait_ready()
-        if member not in self.members:
-            # It answered and died in the same instant, and its death was noted while it was still starting.
-            raise StartFailed(
-                StartFailure.EXITED,
-                f"{member.process.exit} as soon as it was ready",
-                member.process.output_lines(),
-            )
+        self.members.let_go_starting(number)
 
     def admit(self, member: SupervisedBackend) -> None:
         """Make a backend that is ready claimable unless its slot is drained; its release is the slot's from now on."""
@@ -234,116 +261,63 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
             member.log.info("backend.draining", by="operator")
         self.tasks.start(member.serve_probes, self.core)
 
-    # Backends go.
+    # Exits.
 
-    async def _attend(self, member: SupervisedBackend) -> None:
-        ended = await member.serve()
-        self.members.remove(member)
-        if self.surroundings.predecessor is not None:
-            self.surroundings.predecessor.note_gone(member.process.pid)
-        note_exit(self, member, ended or Exit())
+    def _note_exit(self, member: SupervisedBackend, ended: Exit) -> None:
+        """Count and tell the end of a process, and have its slot filled again where that is due."""
+        if member.handed_over:
+            self.handover.note_exit(member, ended)
+            return
+        backend = member.backend
+        crashed = member.ending is None and backend.state in (BackendState.READY, BackendState.DRAINING)
+        reason = ExitReason.CRASHED if crashed else member.ending or ExitReason.START_FAILED
+        self.surroundings.tally.backend_exits[self.name, reason.value] += 1
+        self.surroundings.events.publish(
+            "backend.exited",
+            pool=self.name,
+            slot=backend.slot,
+            generation=backend.generation,
+            backend=backend.id,
+            pid=backend.pid,
+            reason=reason.value,
+            exit=str(ended),
+        )
+        if crashed:
+            self._note_crash(member, ended)
+            return
+        member.log.info("backend.exited", reason=reason.value, exit=str(ended))
+        # One that was starting, or had failed to, belongs to whoever waits for it.
+        if backend.state is BackendState.STOPPING or member.leaving:
+            self.entries.bury(backend)
+        if member.leaving:
+            # A slot of its number may have come back, and have waited for it.
+            self.refill(StartReason.REFILL)
 
-    def take_in(self, member: SupervisedBackend) -> None:
-        """Look after a backend that is there already, from `serve` on."""
-        self.members.append(member)
-        if self.tasks.nursery is not None:
-            self._look_after(member)
-
-    def _look_after(self, member: SupervisedBackend) -> None:
-        self.tasks.start(self._attend, member)
-        if member.backend.state in (BackendState.READY, BackendState.DRAINING):
-            self.tasks.start(member.serve_probes, self.core)
-
-    def serving_members(self) -> list[SupervisedBackend]:
-        """Give the living backends that serve, or drain by order of an operator; not those on their way out."""
-        serving = (BackendState.READY, BackendState.DRAINING)
-        return [
-            member for member in self.members if member.alive and not member.leaving and member.backend.state in serving
-        ]
-
-    def part_with(self, member: SupervisedBackend) -> None:
-        """End a backend in order, in a task of its own; nobody waits for it."""
-        member.leave_for_good()
-        self.tasks.start(self._end, member, member.release.table.drain_timeout)
-
-    def thaw(self) -> None:
-        """Fill the slots that are empty: nobody else owns them any more."""
-        self.frozen = False
-        self.refill(StartReason.REFILL)
-
-    def drain(self, member: SupervisedBackend) -> None:
-        """Let nothing new be claimed for a backend; what is in flight goes on."""
-        self.entries.move(member.backend, BackendState.DRAINING)
-
-    def readmit(self, member: SupervisedBackend) -> bool:
-        """Make a draining backend claimable again; False when it has died meanwhile."""
-        return member.alive and rotation.readmit(member.backend, self.entries)
-
-    def give_up(self, member: SupervisedBackend) -> None:
-        """Note that a draining backend is about to be retired, so that its end is no crash."""
-        give_up(member, self.entries)
-
-    async def retire(self, member: SupervisedBackend) -> Stopped:
-        """Close every connection to a drained backend, ask it to stop, and kill it after its `stop_timeout`.
-
-        **Cancellation**: it may live on.
-        """
-        return await retire(member, self.entries, self.surroundings.plane)
-
-    async def discard(self, member: SupervisedBackend) -> None:
-        """End a backend that did not become ready, reap it and forget it.
-
-        **Cancellation**: it is killed and forgotten; its end is noted whenever it comes.
-        """
-        try:
-            await discard(member, self.entries)
-        finally:
-            self.entries.bury(member.backend)
-
-    async def stop(self, *, drain_timeout: float) -> None:
-        """End every backend in order; nothing is started any more.
-
-        Args:
-            drain_timeout: seconds for what is in flight, at most those of each backend's release.
-
-        **Cancellation**: some may live on; cancelling `serve` kills them.
-        """
-        self.stopping = self._announcer.ending = True
-        self.coming_up.note_progress()
-        for slot in self.slots.values():
-            self.filler.leave(slot)
-        async with trio.open_nursery() as nursery:
-            for member in tuple(self.members):
-                nursery.start_soon(self.tasks.contain, self._end, member, drain_timeout)
-
-    def go_on(self) -> None:
-        """Serve on, because the pool is wanted after all; call it once whatever runs `stop` was cancelled.
-
-        What was only drained is in rotation again; what was told to go goes, and its slot is filled.
-        """
-        self.stopping = self._announcer.ending = False
-        for member in tuple(self.members):
-            slot = self.slots.get(member.backend.slot)
-            if member.leaving:
-                continue  # looked after since it began to leave
-            if member.backend.state is BackendState.STOPPING:
-                self.tasks.start(self._end, member, member.release.table.drain_timeout)
-            elif slot is not None and not slot.drained and self.readmit(member):
-                member.log.info("backend.readmitted")
-        self.refill(StartReason.REFILL)
-
-    async def _end(self, member: SupervisedBackend, drain_timeout: float) -> None:
-        plane = self.surroundings.plane
-        match member.backend.state:
-            case BackendState.READY | BackendState.DRAINING:
-                timeout = min(drain_timeout, member.release.table.drain_timeout)
-                await end_in_order(member, self.entries, plane, drain_timeout=timeout)
-            case BackendState.STOPPING if member.ending is ExitReason.STOPPED:
-                # Whoever was about to end it may have been cancelled in the middle of it.
-                await self.retire(member)
-            case _:
-                let_go(member, self.entries)
-                await member.process.stop(stop_timeout=0.0)
+    def _note_crash(self, member: SupervisedBackend, ended: Exit) -> None:
+        backend = member.backend
+        slot, run = self.slots.get(backend.slot), self.run
+        respawn = run is None or run.rollout.respawned_by_supervisor(backend.slot, backend.generation)
+        member.log.error(
+            "backend.crashed",
+            exit=str(ended),
+            in_flight=backend.in_flight,
+            output=list(member.process.output_lines()[-5:]),
+        )
+        self.entries.move(backend, BackendState.STOPPED)
+        if slot is None or self.stopping or not respawn:
+            self.entries.remove(backend)
+        elif self.core.locked is not None:
+            self.entries.remove(backend)
+            member.log.error(
+                "backend.not_respawned",
+                locked=self.core.locked,
+                detail=f"the pool is locked; once repaired: hotswap unlock {self.name}",
+            )
+        else:
+            now = trio.current_time()
+            self.filler.fill_after_crash(slot, backend, ready_for=now - (member.ready_at or now))
+        if run is not None:
+            run.note_exit(backend)
 
     # The lock.
 
@@ -367,12 +341,73 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
         self.refill(StartReason.REFILL)
         return True
 
+    # Operators.
+
+    def drain_slot(self, number: int) -> None:
+        """Take the backend of a slot out of rotation and leave it running, until the slot is readmitted.
+
+        The order is about the slot: a backend that dies is respawned as any other, and its successor is drained.
+
+        Raises:
+            UnknownSlot: there is no such slot.
+            Refused: a rollout is in progress, or no other backend could be claimed then.
+        """
+        member = self._ready_in(number)
+        changed = self.entries.drain(member.backend)
+        self.slots[number].drained = True
+        if changed:
+            member.log.info("backend.draining", by="operator")
+
+    def readmit_slot(self, number: int) -> None:
+        """Bring a drained slot back into rotation; nothing happens when it is there.
+
+        One whose backend has just died is in rotation as soon as the next one is ready.
+
+        Raises:
+            UnknownSlot: there is no such slot.
+            Refused: a rollout is in progress, or the slot is not drained and has no backend that is ready.
+        """
+        if self.is_drained(number) and self._serving_in(number) is None:
+            self._check_operable(number)
+            self.log.info("backend.readmitted", slot=number, by="operator")
+        else:
+            member = self._ready_in(number)
+            if self.members.readmit(member):
+                member.log.info("backend.readmitted", by="operator")
+        self.slots[number].drained = False
+
+    def is_drained(self, number: int) -> bool:
+        """Whether an operator has taken a slot out of rotation."""
+        return number in self.slots and self.slots[number].drained
+
+    def _check_operable(self, number: int) -> dict[str, object]:
+        if not 0 <= number < self.core.size:
+            raise UnknownSlot(number, range(self.core.size))
+        state = {**self.entries.describe_slot(number), "rollout": self.rollout_id}
+        if self.stopping:
+            raise Refused(RefusalCode.SHUTTING_DOWN, "the proxy is shutting down", state)
+        if self.rollout_id is not None:
+            detail = f"rollout {self.rollout_id} of pool {self.name} is in progress"
+            raise Refused(RefusalCode.ROLLOUT_IN_PROGRESS, detail, state)
+        return state
+
+    def _serving_in(self, number: int) -> SupervisedBackend | None:
+        member = self.members.find(number)
+        return member if member is not None and member.alive else None
+
+    def _ready_in(self, number: int) -> SupervisedBackend:
+        state = self._check_operable(number)
+        member = self._serving_in(number)
+        if member is None:
+            detail = f"slot {number} of pool {self.name} has no backend that is ready"
+            raise Refused(RefusalCode.NOT_READY, detail, state)
+        return member
+
     # Rollouts.
 
     def pin(self, generation: int) -> None:
         """Make the release of a rollout that is done the pool's: its definition is in force from now on."""
-        self.release = self._releases[generation]
-        self.generation = generation
+        self.releases.generation = generation
         table = self.table
         self.core.reconfigure(
             balance=table.balance,
@@ -388,6 +423,51 @@ class SupervisedPool(OperatedSlots, PinnedReleases):
     def _drop_slot(self, number: int) -> None:
         self.clear_slot(number)
         del self.slots[number]
-        for member in tuple(self.members):
+        for member in self.members:
             if member.backend.slot == number and not member.leaving:
-                self.part_with(member)
+                self.members.part_with(member)
+
+    def forget_releases(self) -> None:
+        """Forget the releases that nothing can be started from any more; none while a rollout is performed."""
+        if self.run is None:
+            self.releases.forget(but={slot.generation for slot in self.slots.values()})
+
+    def _note_number(self) -> None:
+        if isinstance(self.release.compatibility, Unreadable):
+            self.tasks.start(self._read_number_again)
+
+    async def _read_number_again(self) -> None:
+        """Read the compatibility number of the release in force until it can be read, or until another is in force.
+
+        Without it every reload would be refused for as long as the process lives, for a machine that was busy for a
+        moment.
+
+        **Cancellation**: the number stays unreadable.
+        """
+        release = self.release
+        told, wait = "", FIRST_WAIT
+        while isinstance(number := release.compatibility, Unreadable) and self.release is release:
+            if number.detail != told:
+                told = number.detail
+                detail = "reloads are refused until it can be read; it is tried again"
+                self.log.warning("compatibility.unreadable", reason=told, detail=detail)
+            await trio.sleep(wait)
+            wait = min(2 * wait, LONGEST_WAIT)
+            again = await read_compatibility(
+                release.table.compatibility,
+                directory=release.directory,
+                environment=release.environment,
+                guardian=self.surroundings.guardian,
+            )
+            if self.release is release:
+                before, release = release, replace(release, compatibility=again)
+                self._amend_release(before, release)
+        if self.release is release:
+            self.log.info("compatibility.read", number=str(release.compatibility))
+
+    def _amend_release(self, before: Release, after: Release) -> None:
+        self.releases.amend(before, after)
+        holders: list[Slot | SupervisedBackend] = [*self.slots.values(), *self.members]
+        for holder in holders:
+            if holder.release is before:
+                holder.release = after

@@ -1,4 +1,4 @@
-"""What a pool needs of the process around it, so that it can be run without all of that process."""
+"""What a pool needs of the rest of the process, as protocols and one record, so that it runs without it too."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Protocol
 from structlog.typing import FilteringBoundLogger
 
 from hotswap.control.events import EventLog
-from hotswap.control.pools.earlier_owner import EarlierOwner
 from hotswap.control.pools.start_places import StartPlaces
 from hotswap.core.address import Address
 from hotswap.core.backend import Backend
@@ -22,6 +21,7 @@ from hotswap.core.health import ProbeResult
 from hotswap.core.pool import Pool
 from hotswap.core.tally import Tally
 from hotswap.processes.guardian import Guardian
+from hotswap.processes.supervisor import Exit
 
 
 class Probe(Protocol):
@@ -54,7 +54,7 @@ class Counts(Protocol):
 
     @property
     def longest_hold(self) -> float:
-        """The longest wait of any, in seconds, since this was last asked for."""
+        """The longest wait of any, in seconds, since `Plane.restart_longest_hold`."""
 
 
 class Plane(Protocol):
@@ -83,6 +83,28 @@ class Plane(Protocol):
 
     def pool_counts(self, name: str) -> Counts:
         """Give the totals of a pool."""
+
+    def restart_longest_hold(self, name: str) -> None:
+        """Measure the longest hold of a pool anew, from now on."""
+
+
+class EarlierOwner(Protocol):
+    """The proxy process before this one: it may still use the same backends, and is the parent of those it started."""
+
+    def note_added(self, backend: Backend) -> None:
+        """Tell it of a backend that can be claimed."""
+
+    def note_gone(self, pid: int | None) -> None:
+        """Tell it that a backend has ended."""
+
+    def close_idle_clients(self) -> None:
+        """Have it close idle connections, so that their clients come to this process."""
+
+    async def release(self, pid: int | None, *, timeout: float) -> None:
+        """Block until it holds no connection to a backend any more, for little longer than `timeout` seconds."""
+
+    async def exit_of(self, pid: int) -> Exit | None:
+        """Give how a backend ended that this process is not the parent of, if its parent tells in time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

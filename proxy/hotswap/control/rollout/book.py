@@ -1,4 +1,4 @@
-"""Every rollout that was accepted: numbered, performed in order, remembered for a while."""
+"""Register of the rollouts that were accepted: numbers them, performs them in order, keeps the last ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pools that are marked for a rollout: checked, and taken before anybody else can be.
+"""Checks pools for the refusals and reserves them for a rollout, so that no other trigger gets in between.
 
 Plain functions without an await, so nothing can come between a check and its mark.
 """
@@ -30,7 +30,7 @@ def _compared(pool: SupervisedPool, offer: Offer) -> Compatibility | None:
 
 
 class Marks:
-    """The marks on the pools of a proxy."""
+    """Refuses triggers, and reserves pools for the rollouts of the others."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime

@@ -1,4 +1,4 @@
-"""What a pool would be rolled to, read before anything is decided."""
+"""The release that a pool would be rolled to, read before anything is decided."""
 
 from __future__ import annotations
 

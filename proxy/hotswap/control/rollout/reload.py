@@ -1,4 +1,4 @@
-"""From a trigger to a rollout or a refusal: check, read, check again, act.
+"""Carries out reloads, from the trigger to a rollout or a refusal: check, read, check again, act.
 
 Theory. Two triggers may come in the same instant, and between check and act files are read and commands run,
 so each pool is *marked* first: one plain function checks it and takes the id of the rollout it will have, and
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReloadAnswer:
-    """What became of a reload.
+    """The result of a reload.
 
     Attributes:
         rollouts: those accepted, in the order in which they run, one after the other.
@@ -94,7 +94,7 @@ class Reloader:
                         marked[pool.name] = self._marks.mark(pool)
                     except Refused as refused:
                         refusals[pool.name] = refused
-                return await self._take_over(config, problems, marked, refusals, trigger)
+                return await self._apply(config, problems, marked, refusals, trigger)
         finally:
             self._marks.unmark(marked)
 
@@ -117,7 +117,7 @@ class Reloader:
                 try:
                     for pool in self._changed(config):
                         marked[pool.name] = self._marks.mark(pool)
-                    return await self._take_over(config, problems, marked, {}, trigger, strict=True)
+                    return await self._apply(config, problems, marked, {}, trigger, strict=True)
                 except Refused as refused:
                     raise self._not_applied(refused) from None
         finally:
@@ -207,7 +207,7 @@ class Reloader:
     def _coming(self, pool: SupervisedPool) -> list[PoolTable]:
         """Give the definitions that rollouts of this pool, at hand or waiting, are about to put in force."""
         runs = [run for run in self._runtime.book.unfinished() if run.rollout.pool == pool.name]
-        return [pool.release_of(run.rollout.generation).table for run in runs]
+        return [pool.releases[run.rollout.generation].table for run in runs]
 
     def _coming_back(self, config: Configuration | None) -> list[SupervisedPool]:
         """Give the supervised pools that were about to leave and that the configuration has again."""
@@ -217,7 +217,7 @@ class Reloader:
             if isinstance(pool := self._runtime.pools.leaving(name), SupervisedPool)
         ]
 
-    async def _take_over(
+    async def _apply(
         self,
         config: Configuration | None,
         problems: tuple[Problem, ...],
@@ -320,7 +320,7 @@ class Reloader:
         offers: Mapping[str, Offer],
         refusals: dict[str, Refused],
     ) -> None:
-        """Let a reload pass.
+        """Check a reload, with all that was read for it, against the refusals.
 
         Raises:
             Refused: it changes nothing.
@@ -372,7 +372,7 @@ class Reloader:
             # A store for one process at a time admits no second one beside a backend that is merely unwell.
             strategy=table.rollout.strategy if table.storage.shared else Strategy.STOP_FIRST,
             on_failure=table.rollout.on_failure,
-            generation=pool.next_generation(offer.release),
+            generation=pool.releases.add(offer.release),
             queue=plan_queue(queue, table.rollout.order, random.shuffle),
             size=pool.core.size,
             started=datetime.now(UTC),

@@ -1,4 +1,4 @@
-"""A rollout performed: facts of a pool go into `hotswap.core.rollout`, and what comes out is done.
+"""Performs a rollout: passes facts of a pool to `hotswap.core.rollout`, and carries out the commands it gives.
 
 Theory. All decisions are in the core machine; this module has none but how to carry a command out. A command
 that takes time becomes a task, whose end is the next fact. Facts are put into a queue that one plain loop
@@ -17,7 +17,7 @@ from typing import assert_never
 import trio
 
 from hotswap.control.contained_tasks import ContainedTasks
-from hotswap.control.pools.cutting import cut_exchanges
+from hotswap.control.pools.ending import cut_exchanges
 from hotswap.control.pools.supervised_backend import StartReason, SupervisedBackend
 from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.control.rollout.telling import RolloutTelling
@@ -152,7 +152,7 @@ class RolloutRun:
     def _look(self) -> SlotsSeen:
         pool, core = self._pool, self._pool.core
         ready, slots = core.ready_slots(), frozenset(range(core.size))
-        alive = slots & {member.backend.slot for member in pool.serving_members() if not member.leaving}
+        alive = slots & {member.backend.slot for member in pool.members.serving()}
         drained = frozenset(slot for slot in alive if pool.is_drained(slot))
         return SlotsSeen(
             ready=ready,
@@ -189,10 +189,12 @@ class RolloutRun:
         turn = self._turns.get(step.slot)
         if turn is None or turn.step is not step:
             self._end_waiting()
-            counts = self._surroundings.plane.pool_counts(self._pool.name)
+            plane = self._surroundings.plane
+            counts = plane.pool_counts(self._pool.name)
+            plane.restart_longest_hold(self._pool.name)
             turn = self._turns[step.slot] = Turn(
                 step=step,
-                old=self._pool.member_in(step.slot, step.old_generation),
+                old=self._pool.members.find(step.slot, step.old_generation),
                 starting=trio.CancelScope(),
                 retried=counts.retried,
                 held=counts.held,
@@ -259,7 +261,7 @@ class RolloutRun:
 
     async def _alarm_waiting(self, waiting: trio.CancelScope) -> None:
         # As long as a backend may take to start: a slot that crashed meanwhile has its respawn within it.
-        timeout = self._pool.release_of(self.rollout.generation).table.start_timeout
+        timeout = self._pool.releases[self.rollout.generation].table.start_timeout
         with waiting:
             await sleep_own_time(timeout)
             self._waiting = None
@@ -275,7 +277,7 @@ class RolloutRun:
         old.drain_deadline = trio.current_time() + drain_timeout
         old.log.info("backend.draining", in_flight=turn.in_flight, drain_timeout=drain_timeout)
         if old.backend.state is not BackendState.DRAINING:
-            self._pool.drain(old)
+            self._pool.members.drain(old)
         elif not old.backend.in_flight:
             # An operator has drained it already, and that it is done was told then.
             self._take_in(OldDrained(slot=slot))
@@ -298,14 +300,14 @@ class RolloutRun:
             try:
                 # In one go with the look at the scope: what was cancelled before it began starts nothing.
                 await trio.lowlevel.checkpoint()
-                release = pool.release_of(generation)
+                release = pool.releases[generation]
                 if turn.old is None:
                     # Several may be filled at once; what takes the place of another is alone, and waits for nobody.
                     turn.place = await self._surroundings.places.take(pool.name, (0, slot))
-                turn.new = pool.launch(slot, generation, release, reason, rollout=self.rollout.id)
+                turn.new = pool.members.launch(slot, generation, release, reason, rollout=self.rollout.id)
                 if turn.place is not None:
                     pool.tasks.start(turn.place.watch, turn.new.process.pid)
-                await pool.bring_up(turn.new)
+                await pool.members.bring_up(turn.new)
             except StartFailed as failure:
                 self._replacement_failed(slot, failure.reason, failure.detail, failure.output)
             except BackendError as error:
@@ -332,11 +334,11 @@ class RolloutRun:
         old = self._turns[slot].old
         if old is not None and old.alive:
             # Before anything else happens, so that its end from here on is no crash.
-            self._pool.give_up(old)
+            self._pool.members.give_up(old)
             self._tasks.start(self._retire, slot, old)
 
     async def _retire(self, slot: int, old: SupervisedBackend) -> None:
-        stopped = await self._pool.retire(old)
+        stopped = await self._pool.members.retire(old)
         self._take_in(OldExited(slot=slot, killed=stopped.killed))
 
     def _readmit_old(self, slot: int) -> None:
@@ -344,14 +346,14 @@ class RolloutRun:
         if old is not None:
             old.drain_deadline = None
             # What an operator has drained stays drained.
-            if not self._pool.is_drained(slot) and self._pool.readmit(old):
+            if not self._pool.is_drained(slot) and self._pool.members.readmit(old):
                 old.log.info("backend.readmitted")
 
     async def _kill_replacement(self, slot: int) -> None:
         turn = self._turns[slot]
         turn.starting.cancel()
         if turn.new is not None:
-            await self._pool.discard(turn.new)
+            await self._pool.members.discard(turn.new)
         self._take_in(ReplacementGone(slot=slot))
 
     # Ends.

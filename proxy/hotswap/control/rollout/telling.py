@@ -1,11 +1,10 @@
-"""What a rollout says while it is performed: log lines and events with its id, and what is counted at its end."""
+"""Log lines, events and counts of a rollout that is performed."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from structlog.typing import FilteringBoundLogger
 
+from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.core.errors import StartFailure
 from hotswap.core.report import RolloutReport, SlotReport
 from hotswap.core.rollout import Rollout
@@ -13,12 +12,9 @@ from hotswap.core.rollout_commands import Outcome
 from hotswap.core.step import Step
 from hotswap.core.step_table import StepState
 
-if TYPE_CHECKING:
-    from hotswap.control.pools.supervised_pool import SupervisedPool
-
 
 class RolloutTelling:
-    """The voice of one rollout.
+    """Logs, publishes and counts what one rollout does.
 
     Attributes:
         log: for whatever else is to be said about it.
@@ -31,31 +27,31 @@ class RolloutTelling:
         self._surroundings = pool.surroundings
 
     def started(self) -> None:
-        """It begins."""
+        """Tell that the rollout begins."""
         rollout = self._rollout
         self.log.info(
             "rollout.started",
             trigger=rollout.trigger,
             generation=rollout.generation,
             strategy=rollout.strategy.value,
-            directory=self._pool.release_of(rollout.generation).directory,
+            directory=self._pool.releases[rollout.generation].directory,
         )
         self._publish("rollout.started", trigger=rollout.trigger, generation=rollout.generation)
 
     def turn_began(self, step: Step) -> None:
-        """It is the turn of a slot."""
+        """Tell that the turn of a slot begins."""
         self.log.info("rollout.slot_started", slot=step.slot, rollback=step.rollback)
 
     def step_moved(self, step: Step) -> None:
-        """The turn came to another state."""
+        """Tell that a turn came to another state."""
         self._publish("rollout.step", slot=step.slot, state=step.state.value, rollback=step.rollback)
 
     def replacement_failed(self, slot: int, reason: StartFailure, detail: str, output: tuple[str, ...]) -> None:
-        """A replacement did not become ready."""
+        """Tell that a replacement did not become ready."""
         self.log.error("rollout.replacement_failed", slot=slot, reason=reason.value, detail=detail, output=list(output))
 
     def turn_ended(self, event: str, report: SlotReport) -> None:
-        """The turn of a slot is over.
+        """Tell that the turn of a slot is over.
 
         Args:
             event: how, as a name for the log.
@@ -76,7 +72,7 @@ class RolloutTelling:
         self._publish(event, slot=report.slot, state=report.state.value, rollback=report.rollback)
 
     def ended(self, outcome: Outcome, report: RolloutReport) -> None:
-        """It is over."""
+        """Tell and count that the rollout is over."""
         document = report.to_json()
         tally = self._surroundings.tally
         tally.rollouts[self._pool.name, outcome.value] += 1

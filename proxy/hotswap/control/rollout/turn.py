@@ -1,4 +1,4 @@
-"""One slot's turn in a rollout that is performed: the backends at hand, and what is counted meanwhile."""
+"""State of one slot's turn in a rollout: the backends at hand, and the counts when it began."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Adopted:
         if backend.slot in self.pool.slots:
             # Later than what the state said of the slot.
             self.pool.slots[backend.slot].drained = drained
-        self.pool.take_in(self.member)
+        self.pool.members.take_in(self.member)
 
     def discard(self) -> None:
         """Forget it: it has ended, or stays with the process before this one."""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from hotswap.control.pools import rotation
 from hotswap.control.pools.supervised_backend import SupervisedBackend
 from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.control.takeover.predecessor import Order
@@ -87,6 +86,7 @@ class Following:
                         generation=frame.number("generation"),
                         address=address,
                         pid=frame.number("pid"),
+                        h2c=pool.table.h2c,
                     )
                 runtime.predecessor.pass_on(frame)
             case FrameType.BACKEND_GONE:
@@ -110,9 +110,9 @@ class Following:
             case Order.LEAVE:
                 runtime.plane.drain_connections()
             case Order.PAUSE if pool is not None:
-                rotation.pause(pool.core, pool.log)
+                pool.entries.pause()
             case Order.RESUME if pool is not None:
-                rotation.resume(pool.core, pool.log)
+                pool.entries.resume()
 
     async def _release(self, pid: int, timeout: float) -> None:
         async with trio.open_nursery() as nursery:

@@ -25,7 +25,7 @@ def go_live(runtime: Runtime, prepared: Prepared, releases: Mapping[str, Release
         releases: what the backends of its new pools will be started from.
     """
     config = runtime.config
-    runtime.pools.take_over(config.pools, releases, runtime.surroundings, runtime.nursery)
+    runtime.pools.apply(config.pools, releases, runtime.surroundings, runtime.nursery)
     runtime.plane.set_router(Router(config.routes))
     runtime.listeners.commit(prepared, runtime.plane)
     runtime.nursery.start_soon(runtime.traffic.serve, runtime.log)

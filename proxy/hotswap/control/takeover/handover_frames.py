@@ -88,7 +88,7 @@ class HandoverFrames:
 
     def _members(self) -> list[SupervisedBackend]:
         pools = self._runtime.pools.values()
-        return [member for pool in pools if isinstance(pool, SupervisedPool) for member in pool.serving_members()]
+        return [member for pool in pools if isinstance(pool, SupervisedPool) for member in pool.members.serving()]
 
     def _backend(self, member: SupervisedBackend) -> HandoverFrame:
         backend, process = member.backend, member.process

@@ -145,7 +145,7 @@ def write_state(
         if isinstance(pool, SupervisedPool):
             supervised[pool.name] = {
                 "generation": pool.generation,
-                "newest": pool.newest,
+                "newest": pool.releases.newest,
                 "locked": pool.core.locked,
                 "paused": pool.core.paused,
                 # A slot may hold a release of a rollout that failed in others.

@@ -97,7 +97,7 @@ class Inheritance:
         runtime.surround(guardian, os.environ)
         for name, state in self.state.supervised.items():
             pool = SupervisedPool(name, state.release, runtime.surroundings, processors=runtime.processors)
-            pool.frozen = True
+            pool.freeze()
             _restore(pool, state)
             self.pools[name] = pool
 
@@ -194,7 +194,6 @@ class Inheritance:
 
 def _restore(pool: SupervisedPool, state: SupervisedState) -> None:
     pool.restore(generation=state.generation, newest=state.newest, releases=state.releases, slots=state.slots)
-    pool.release = state.release
     if state.locked is not None:
         pool.core.lock(state.locked)
     if state.paused:

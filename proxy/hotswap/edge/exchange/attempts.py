@@ -149,7 +149,7 @@ class Attempts(Record):
         match verdict:
             case Retry(where=where, counted=counted):
                 self._retry(gate, backend.id, failure, where, counted=counted)
-            case Fail(ending=Ending.TRUNCATE | Ending.ABANDON):
+            case Fail(ending=Ending.TRUNCATE):
                 self._break_off()
             case Fail(status=503):
                 self.turn_away(self.error)
@@ -158,11 +158,11 @@ class Attempts(Record):
 
     def _retry(self, gate: Gate, backend: BackendId, failure: Failure, where: Where, *, counted: bool) -> None:
         self._counted += counted
-        self.retries += where is not Where.NEXT_CONNECTION
+        self.retries += 1
         gate.retried += 1
         self.plane.tally.retries[self.pool_name, failure.value] += 1
         self.written = 0
-        self._fresh_only = where is not Where.NEXT_CONNECTION and failure not in UNTOUCHED
+        self._fresh_only = failure not in UNTOUCHED
         if where is Where.OTHER_BACKEND:
             now = self.plane.poller.now
             if not counted and not self.free_since:

@@ -49,7 +49,7 @@ STEP: Final = 64
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolCounts:
     """How many exchanges of a pool were sent again, held and cut since the proxy started, and how many tunnels were
-    closed in order because their backend's time was over; `longest_hold` in seconds since it was last asked for."""
+    closed in order because their backend's time was over; `longest_hold` in seconds since it was last restarted."""
 
     retried: int
     held: int
@@ -111,13 +111,12 @@ class Gate:
         return (H2cUpstream if backend.h2c else Upstream)(self.plane, backend)
 
     def counts(self) -> PoolCounts:
-        """Totals so far; the longest hold starts anew."""
-        longest, self.longest_hold = self.longest_hold, 0.0
+        """Totals so far."""
         return PoolCounts(
             retried=self.retried,
             held=self.held_total,
             cut=self.cut,
-            longest_hold=longest,
+            longest_hold=self.longest_hold,
             tunnels_closed=self.tunnels_closed,
         )
 
@@ -175,7 +174,6 @@ class Gate:
         exchange.held_at = now = self.plane.poller.now
         self.held.append(exchange)
         self.held_total += 1
-        self.plane.tally.held[self.pool.name] = len(self.held)
         self.plane.poller.timers.set(exchange, now + self.table.hold_timeout)
         if outlook is Outlook.CLAIMABLE:
             self._let_in_soon()
@@ -188,7 +186,6 @@ class Gate:
         except ValueError:
             return
         exchange.held_seconds += self.plane.poller.now - exchange.held_at
-        self.plane.tally.held[self.pool.name] = len(self.held)
 
     def let_in(self) -> None:
         """Let held exchanges in, up to `STEP` of them, while backends are claimable."""
@@ -207,7 +204,6 @@ class Gate:
                 exchange.on_let_in(self.upstreams[backend.id])
             except Exception as error:  # contained: the others still want in
                 exchange.on_crash(error)
-        self.plane.tally.held[self.pool.name] = len(self.held)
         if self.held:
             match self.pool.outlook():
                 case Outlook.CLAIMABLE:

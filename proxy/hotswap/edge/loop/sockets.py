@@ -152,15 +152,6 @@ def inherited_sockets(environment: dict[str, str], *, first: int = 3) -> list[so
     return sockets
 
 
-def take_matching(sockets: list[socket.socket], address: Address) -> socket.socket | None:
-    """Take the inherited socket that an address asks for out of a list, if there is one."""
-    for sock in sockets:
-        if matches(sock, address):
-            sockets.remove(sock)
-            return sock
-    return None
-
-
 def close_all(sockets: Iterable[socket.socket], *, remove_paths: bool) -> None:
     """Close listening sockets, and remove the paths of those we bound."""
     for sock in sockets:

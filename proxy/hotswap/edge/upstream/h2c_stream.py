@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hotswap.edge.loop.surroundings import Surroundings
     from hotswap.edge.upstream.carrier import Carried
     from hotswap.edge.upstream.replay import Replay
-    from hotswap.wire.http2_client import Http2ClientSession
+    from hotswap.wire.http2.client_session import Http2ClientSession
 
 PIECE_BYTES: Final = 64 * 1024
 """Of what waited for the client, given to it at a time."""

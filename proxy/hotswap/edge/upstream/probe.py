@@ -15,17 +15,19 @@ import os
 import socket
 from typing import TYPE_CHECKING, Final
 
-import httptools
 import trio
 
 from hotswap.core.address import Address, TcpAddress, UnixAddress
 from hotswap.core.errors import ConnectFailed
 from hotswap.core.health import ProbeResult
+from hotswap.core.messages import ResponseHead
 from hotswap.edge.loop import descriptors
 from hotswap.edge.loop.endpoint import Endpoint, endpoint_of
 from hotswap.edge.loop.names import Names, look_up
 from hotswap.edge.upstream.connector import FALLBACK
 from hotswap.edge.upstream.probe_http2 import ProbeFailed, ask_http2
+from hotswap.wire.http1 import End
+from hotswap.wire.http1.response_parser import ResponseParser
 
 if TYPE_CHECKING:
     from hotswap.core.config.pools import HealthTable
@@ -45,23 +47,29 @@ _LAST_BYTES: Final = 65536
 
 
 class _Answer:
-    """Takes httptools' callbacks: the status of the first response that is no 1xx, and whether it is
-    complete."""
+    """The first response that is no 1xx, read as strictly as in an exchange: its status, and whether it is whole."""
 
     __slots__ = ("complete", "parser", "status")
 
     def __init__(self) -> None:
-        self.parser = httptools.HttpResponseParser(self)
+        self.parser = ResponseParser()
         self.status: int | None = None
         self.complete = False
 
-    def on_headers_complete(self) -> None:
-        status: int = self.parser.get_status_code()
-        if self.status is None and (status >= 200 or status == 101):
-            self.status = status
+    def feed(self, data: bytes) -> None:
+        """Read what came.
 
-    def on_message_complete(self) -> None:
-        self.complete = self.status is not None
+        Raises:
+            ProbeFailed: it is no response.
+        """
+        for item in self.parser.feed(data):
+            if isinstance(item, ResponseHead):
+                if item.status >= 200 or item.status == 101:
+                    self.status, self.complete = item.status, item.complete
+            elif isinstance(item, End):
+                self.complete = True
+        if self.parser.error is not None and self.status is None:
+            raise ProbeFailed(f"not an answer in HTTP/1.1: {self.parser.error}")
 
 
 async def probe(
@@ -195,7 +203,7 @@ async def _receive_head(connection: trio.socket.SocketType) -> _Answer:
         if not data:
             raise ProbeFailed("closed without an answer" if received == 0 else "closed in the middle of the head")
         received += len(data)
-        _feed(answer, data)
+        answer.feed(data)
         if answer.status is None and received > MAX_HEAD_BYTES:
             raise ProbeFailed(f"a head longer than {MAX_HEAD_BYTES} bytes")
     return answer
@@ -206,23 +214,12 @@ async def _receive_rest(connection: trio.socket.SocketType, answer: _Answer) -> 
     while not answer.complete and received < _LAST_BYTES:
         try:
             data = await connection.recv(_READ_BYTES)
-            if not data:
-                return
-            _feed(answer, data)
-        except (OSError, ProbeFailed):
-            # The status is known; whatever is wrong with the body is not the probe's business.
+        except OSError:
             return
+        if not data:
+            return
+        answer.feed(data)
         received += len(data)
-
-
-def _feed(answer: _Answer, data: bytes) -> None:
-    try:
-        answer.parser.feed_data(data)
-    except httptools.HttpParserUpgrade:
-        pass
-    except httptools.HttpParserError as error:
-        if answer.status is None:
-            raise ProbeFailed(f"not an answer in HTTP/1.1: {error}") from error
 
 
 def _describe(error: OSError) -> str:
