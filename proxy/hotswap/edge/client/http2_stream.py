@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from hotswap.core.errors import BadRequest
     from hotswap.core.messages import Field, RequestHead, ResponseHead
-    from hotswap.edge.exchange.plane import ClientConnection
+    from hotswap.edge.exchange.entrance import ClientConnection
     from hotswap.edge.upstream.upstream_connection import UpstreamConnection
 
 _OF_HANDSHAKE: Final = (b"sec-websocket-accept", b"content-length")

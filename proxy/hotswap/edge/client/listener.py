@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from hotswap.core.address import Address
     from hotswap.core.config import ListenerTable
     from hotswap.core.messages import RequestHead
-    from hotswap.edge.exchange.plane import ClientConnection, Connection, Plane
+    from hotswap.edge.client.surroundings import Plane
+    from hotswap.edge.exchange.entrance import ClientConnection, Connection
 
 ACCEPTS_AT_A_TIME: Final = 8
 FULL_PATIENCE: Final = 5.0
