@@ -20,7 +20,7 @@ from hotswap.edge.client.lingering_close import LingeringClose
 from hotswap.edge.exchange.exchange import Exchange
 from hotswap.edge.exchange.tunnel import Tunnel
 from hotswap.edge.loop.poller import DEAD, GONE
-from hotswap.edge.loop.stream import BLOCKED, CRUMBS_BYTES, Data, Stream
+from hotswap.edge.loop.stream import BLOCKED, TINY_PIECES_BYTES, Data, Stream
 from hotswap.edge.loop.timers import NEVER
 from hotswap.wire.http1 import END, HTTP2_HEAD, RequestItem, RequestParser
 
@@ -40,7 +40,7 @@ NO_LIMIT: Final = 1 << 62
 
 
 class Http1Connection:
-    """One client connection, and the responder of its exchanges: one of its own would cost a call for each word.
+    """One client connection, and the responder of its exchanges: a separate one would cost a call for each piece.
 
     Args:
         plane: the data plane.
@@ -200,7 +200,7 @@ class Http1Connection:
                 if exchange is None:
                     room = HEAD_BYTES
                 else:
-                    room = CRUMBS_BYTES if self._parser.crumbs else CHUNKED_BYTES
+                    room = TINY_PIECES_BYTES if self._parser.tiny_pieces else CHUNKED_BYTES
                 data = stream.read(room)
                 if data is None:
                     return

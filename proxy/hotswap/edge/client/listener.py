@@ -48,7 +48,7 @@ REMINDER: Final = 60.0
 
 
 class Want(Enum):
-    """What there is none left of while nobody is accepted."""
+    """What is short while a listener accepts nobody."""
 
     CONNECTIONS = "the limit of connections is reached"
     DESCRIPTORS = "descriptors are short"

@@ -20,7 +20,7 @@ from hotswap.core.forwarding import counted_down, error_head, request_id_of
 from hotswap.core.messages import IDEMPOTENT, Field, ResponseHead
 from hotswap.core.retry import Ending, Fail, Failure, Retry, Where, failure_of
 from hotswap.core.routing import RouteMatch
-from hotswap.edge.exchange.retries import Retries
+from hotswap.edge.exchange.retry_state import RetryState
 from hotswap.edge.loop.timers import NEVER
 from hotswap.edge.upstream.replay import Replay
 from hotswap.edge.upstream.upstream_connection import UpstreamConnection
@@ -52,7 +52,7 @@ class Exchange:
     __slots__ = (
         "_began",
         "_replay",
-        "_retries",
+        "_retry_state",
         "_sending",
         "armed",
         "backend",
@@ -112,7 +112,7 @@ class Exchange:
         self.deadline, self.armed = math.inf, NEVER
         self.finished = self._began = self._sending = False
         self._replay: Replay | None = None
-        self._retries: Retries | None = None
+        self._retry_state: RetryState | None = None
 
     @property
     def upgrading(self) -> bool:
@@ -248,8 +248,8 @@ class Exchange:
         if head.upgrade is not None and upstream.backend.h2c:
             self.answer(501, side=Side.INTERNAL, error="tunnels to backends of HTTP/2 are not supported")
             return
-        retries = self._retries
-        fresh_only = retries is not None and retries.fresh_only
+        state = self._retry_state
+        fresh_only = state is not None and state.fresh_only
         connection = None if fresh_only else upstream.take(careful=head.method not in IDEMPOTENT)
         if connection is None:
             try:
@@ -284,13 +284,13 @@ class Exchange:
     def _failed(self, failure: Failure, error: Exception, *, reused: bool, responded: bool) -> None:
         if self.finished:
             return
-        gate, backend, retries = self.gate, self.backend, self._retries
+        gate, backend, state = self.gate, self.backend, self._retry_state
         assert gate is not None
         assert backend is not None
-        if retries is None:
-            retries = self._retries = Retries(gate)
+        if state is None:
+            state = self._retry_state = RetryState(gate)
         now = self.plane.poller.now
-        verdict = retries.judge(
+        verdict = state.judge(
             failure,
             self.head,
             backend.id,
@@ -307,7 +307,7 @@ class Exchange:
         share = backend.in_flight
         self._release_claim()
         if isinstance(verdict, Retry) and verdict.counted and self.written:
-            verdict = retries.within_budget(verdict, backend, share, now)
+            verdict = state.within_budget(verdict, backend, share, now)
         if verdict.blame:
             gate.ejections.blame(backend)
         match verdict:
@@ -316,11 +316,11 @@ class Exchange:
                 gate.retried += 1
                 self.plane.tally.retries[self.pool_name, failure.value] += 1
                 self.written = 0
-                pause = retries.prepare(verdict, failure, backend.id, now, self.retries)
-                if retries.pausing:
+                pause = state.prepare(verdict, failure, backend.id, now, self.retries)
+                if state.pausing:
                     self.plane.poller.timers.set(self, now + pause)
                 else:
-                    self._admit_again(gate, retries)
+                    self._admit_again(gate, state)
             case Fail(ending=Ending.TRUNCATE | Ending.ABANDON):
                 self._break_off()
             case Fail(status=503):
@@ -328,8 +328,8 @@ class Exchange:
             case Fail(status=status):
                 self.answer(status or 502, side=Side.UPSTREAM, error=self.error)
 
-    def _admit_again(self, gate: Gate, retries: Retries) -> None:
-        upstream = gate.admit(self, retries.excluded)
+    def _admit_again(self, gate: Gate, state: RetryState) -> None:
+        upstream = gate.admit(self, state.excluded)
         if upstream is not None:
             self._attempt(upstream)
 
@@ -344,12 +344,12 @@ class Exchange:
 
     def on_deadline(self) -> None:
         """Held for too long, or the pause before a retry is over."""
-        gate, retries = self.gate, self._retries
+        gate, state = self.gate, self._retry_state
         if self.finished or gate is None:
             return
-        if retries is not None and retries.pausing:
-            retries.pausing = False
-            self._admit_again(gate, retries)
+        if state is not None and state.pausing:
+            state.pausing = False
+            self._admit_again(gate, state)
         else:
             gate.forget(self)
             self.turn_away("no backend in time")
@@ -565,8 +565,8 @@ class Exchange:
         self.finished = True
         gate = self.gate
         if gate is not None:
-            if self._retries is not None:
-                self._retries.close()
+            if self._retry_state is not None:
+                self._retry_state.close()
             if self.upstream is None:
                 gate.forget(self)
         if self.armed is not NEVER:  # few have ever waited

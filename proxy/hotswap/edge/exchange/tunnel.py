@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from hotswap.core.errors import Side
 from hotswap.edge.loop.poller import DEAD, GONE
-from hotswap.edge.loop.stream import BLOCKED, CRUMBS_BYTES, Stream
+from hotswap.edge.loop.stream import BLOCKED, TINY_PIECES_BYTES, Stream
 from hotswap.edge.loop.surroundings import Surroundings
 from hotswap.edge.loop.timers import NEVER
 from hotswap.wire.websocket import FrameTracker, close_frame
@@ -367,7 +367,7 @@ class BackendEnd(TunnelEnd):
         self.tunnel.check_over()
 
     def _room(self) -> memoryview:
-        return super()._room()[: CRUMBS_BYTES if self._frames.crumbs else FOLLOWED_BYTES]
+        return super()._room()[: TINY_PIECES_BYTES if self._frames.tiny_pieces else FOLLOWED_BYTES]
 
     def _send_close_frame(self) -> None:
         self.silent = True

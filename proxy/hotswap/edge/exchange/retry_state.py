@@ -1,4 +1,4 @@
-"""Retries of one exchange: the backends it failed with, its place in the retry budget, and the pause before a retry.
+"""Retry state of an exchange: the backends it failed with, its place in the retry budget, the pause before a retry.
 
 What follows a failure is decided in `hotswap.core.retry`; here is what that decision depends on from one failure to the
 next.
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from hotswap.edge.exchange.gate import Gate
 
 
-class Retries:
-    """Made at the first failure of an exchange: most have none.
+class RetryState:
+    """What is remembered of the failures of one exchange; made at the first of them, for most have none.
 
     Attributes:
         excluded: the backends it failed with, which it is not given again while there are others.
