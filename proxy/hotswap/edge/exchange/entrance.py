@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from hotswap.core.config.listeners import RedirectTable
-    from hotswap.core.messages import RequestHead
     from hotswap.core.room import Idle
 
 
@@ -47,9 +46,6 @@ class Entrance(Protocol):
     body_bytes: int | None
     idle_timeout: float
     redirect: RedirectTable | None
-
-    def redirect_to(self, head: RequestHead) -> bytes:
-        """Where a request is sent: the same host and path."""
 
     def add(self, connection: ClientConnection) -> None:
         """A connection has begun."""

@@ -19,7 +19,7 @@ from hotswap.core.errors import ConnectFailed, NothingLeft, Side, UpstreamBroken
 from hotswap.core.forwarding import counted_down, error_head, request_id_of
 from hotswap.core.messages import IDEMPOTENT, Field, ResponseHead
 from hotswap.core.retry import Ending, Fail, Failure, Retry, Where, failure_of
-from hotswap.core.routing import RouteMatch
+from hotswap.core.routing import RouteMatch, location_of
 from hotswap.edge.exchange.retry_state import RetryState
 from hotswap.edge.loop.timers import NEVER
 from hotswap.edge.upstream.replay import Replay
@@ -133,11 +133,12 @@ class Exchange:
         if certificate is not None and not certificate.is_for(head.host):
             self.answer(421, side=Side.DOWNSTREAM, error="the connection is for another host")
             return
-        if listener.redirect is not None:
-            if not head.host:
+        redirect = listener.redirect
+        if redirect is not None:
+            if head.host:
+                self.answer(redirect.status, fields=((b"Location", location_of(redirect, head)),))
+            else:
                 self.answer(400, side=Side.DOWNSTREAM, error="no host to redirect to")
-                return
-            self.answer(listener.redirect.status, fields=((b"Location", listener.redirect_to(head)),))
             return
         if head.method == b"OPTIONS":
             counted = counted_down(head)
