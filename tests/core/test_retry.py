@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hotswap.core.errors import AddressUnknown, ConnectFailed, NothingLeft, UpstreamBroken, UpstreamTimedOut
 from hotswap.core.retry import (
     BACKOFF_LIMIT,
     MAX_RETRIES,
@@ -21,6 +22,7 @@ from hotswap.core.retry import (
     Where,
     backoff,
     decide,
+    failure_of,
     given_up,
 )
 
@@ -198,3 +200,22 @@ def test_of_what_fails_together_only_so_much_is_retried(claims: list[tuple[int, 
     for in_flight, backend, share in claims:
         budget.claim(in_flight, backend=backend, share=share, now=0.5)
     assert budget.active <= max((10, *(share + 10 for _, _, share in claims)))
+
+
+@pytest.mark.parametrize(
+    ("error", "failure"),
+    [
+        (ConnectFailed("refused"), Failure.NOT_CONNECTED),
+        (NothingLeft("no descriptor"), Failure.NOT_SENT),
+        (AddressUnknown("not looked up yet"), Failure.NOT_SENT),
+        (UpstreamTimedOut("too slow"), Failure.TIMED_OUT),
+        (UpstreamBroken("reset"), Failure.BROKEN),
+        (UpstreamBroken("an earlier GOAWAY", retry_safe=True), Failure.NOT_PROCESSED),
+    ],
+    ids=["refused", "no descriptor", "no address", "timeout", "reset", "not begun with"],
+)
+def test_an_error_of_a_connection_is_a_kind_of_failure(
+    error: ConnectFailed | UpstreamBroken | UpstreamTimedOut, failure: Failure
+):
+    """Where the backend has no part in it, nothing was sent and nobody is blamed."""
+    assert failure_of(error) is failure

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hotswap.core.config.listeners import RedirectTable
+from hotswap.core.messages import RequestHead
 from hotswap.core.path_readings import MOST_WORK, Undecided, readings
 from hotswap.core.routing import (
     CACHE_ENTRIES,
@@ -19,6 +21,7 @@ from hotswap.core.routing import (
     RouteMatch,
     Router,
     bare_host,
+    location_of,
 )
 
 
@@ -427,3 +430,21 @@ def test_a_bare_host_has_no_port() -> None:
     assert bare_host(b"Example.org:80") == b"example.org"
     assert bare_host(b"[2001:DB8::1]:80") == b"[2001:db8::1]"
     assert bare_host(b"[::1") == b"[::1"
+
+
+@pytest.mark.parametrize(
+    ("host", "target", "redirect", "location"),
+    [
+        (b"Example.org:80", b"/a?b=%20", {}, b"https://example.org/a?b=%20"),
+        (b"example.org", b"/", {"port": 443}, b"https://example.org/"),
+        (b"example.org", b"/", {"port": 8443}, b"https://example.org:8443/"),
+        (b"example.org", b"/", {"scheme": "http", "port": 443}, b"http://example.org:443/"),
+        (b"[::1]:8080", b"*", {}, b"https://[::1]/"),
+    ],
+    ids=["plain", "default port", "port", "port of another scheme", "address"],
+)
+def test_a_redirect_keeps_host_and_target(host: bytes, target: bytes, redirect: dict[str, object], location: bytes):
+    """Its port is written unless it is the scheme's own."""
+    head = RequestHead()
+    head.host, head.target = host, target
+    assert location_of(RedirectTable.model_validate(redirect), head) == location

@@ -63,7 +63,7 @@ def test_a_close_frame_is_noticed():
 
 
 @pytest.mark.parametrize(
-    ("data", "crumbs"),
+    ("data", "tiny"),
     [
         (frame(0) * 100, True),
         (frame(5) * 100, True),
@@ -73,13 +73,13 @@ def test_a_close_frame_is_noticed():
     ],
     ids=["empty", "short", "masked", "long", "very long"],
 )
-def test_it_tells_frames_that_are_much_work(data: bytes, crumbs: bool):
+def test_it_tells_frames_that_are_much_work(data: bytes, tiny: bool):
     """Of what came last: whoever reads takes less of it at a time."""
     tracker = FrameTracker()
     tracker.follow(data)
-    assert tracker.crumbs == crumbs
+    assert tracker.tiny_pieces == tiny
     tracker.follow(frame(1000))
-    assert not tracker.crumbs
+    assert not tracker.tiny_pieces
 
 
 def handshake(**changed: bytes | None) -> RequestHead:

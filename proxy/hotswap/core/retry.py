@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from hotswap.core.errors import AddressUnknown, ConnectFailed, NothingLeft, UpstreamBroken, UpstreamTimedOut
+
 MAX_RETRIES: Final = 2
 """Attempts after the first that may count against an exchange."""
 
@@ -51,6 +53,16 @@ class Failure(StrEnum):
     """Something of our own was missing: a descriptor, or the addresses behind the backend's name."""
     TIMED_OUT = "timed-out"
     """No response in time; the backend may still be working."""
+
+
+def failure_of(error: ConnectFailed | UpstreamBroken | UpstreamTimedOut) -> Failure:
+    """What an error of a connection to a backend is to the rules."""
+    if isinstance(error, ConnectFailed):
+        blameless = isinstance(error, NothingLeft | AddressUnknown)
+        return Failure.NOT_SENT if blameless else Failure.NOT_CONNECTED
+    if isinstance(error, UpstreamTimedOut):
+        return Failure.TIMED_OUT
+    return Failure.NOT_PROCESSED if error.retry_safe else Failure.BROKEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,10 +20,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import unquote_to_bytes
 
 from hotswap.core.path_readings import Undecided, keep_slashes, readings
+
+if TYPE_CHECKING:
+    from hotswap.core.config.listeners import RedirectTable
+    from hotswap.core.messages import RequestHead
 
 CACHE_ENTRIES: Final = 4096
 """How many answers are kept. A full cache is emptied: cheaper than an order of eviction."""
@@ -31,6 +35,7 @@ CACHE_ENTRIES: Final = 4096
 CACHE_KEY_BYTES: Final = 512
 """Longer keys are not kept, so that the cache is bounded in bytes too (2 MiB of keys at most)."""
 
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _UNCLEAR: Final = re.compile(rb"[%\\;?#\x00]|//|/\.")
 _BAD_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _STRUCTURAL_ESCAPE: Final = re.compile(rb"%(?:2[3-5eEfF]|3[bBfF]|5[cC])")
@@ -189,6 +194,16 @@ def bare_host(authority: bytes) -> bytes:
     if host.startswith(b"["):
         return host[: host.find(b"]") + 1] or host
     return host.partition(b":")[0].removesuffix(b".")
+
+
+def location_of(redirect: RedirectTable, head: RequestHead) -> bytes:
+    """Where a redirect sends a request: the same host and path."""
+    host = bare_host(head.host)
+    if b":" in host and not host.startswith(b"["):
+        host = b"[%b]" % host
+    scheme = redirect.scheme.value
+    port = b"" if redirect.port is None or redirect.port == _DEFAULT_PORTS[scheme] else b":%d" % redirect.port
+    return b"%b://%b%b%b" % (scheme.encode(), host, port, b"/" if head.target == b"*" else head.target)
 
 
 def _longest(tables: Sequence[tuple[_Prefix, ...]], path: bytes) -> _Prefix | None:

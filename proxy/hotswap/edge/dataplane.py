@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from hotswap.core.messages import ResponseHead
     from hotswap.core.pool import Backend, Pool
     from hotswap.core.traffic import Served
-    from hotswap.edge.exchange.plane import Log
+    from hotswap.edge.client.surroundings import Log
 
 BUFFER_BYTES: Final = 256 * 1024
-FAREWELL: Final = 0.5
+LAST_SECONDS: Final = 0.5
 """Seconds between the last answers of a proxy that stops and the end of the connections that they went over."""
 
 
@@ -165,6 +165,11 @@ class DataPlane:
     def tunnels_to(self, backend: Backend) -> list[Tunnel]:
         """The tunnels that a backend has."""
         return [tunnel for exchange, tunnel in self.tunnels.items() if exchange.backend is backend]
+
+    def end_tunnels(self, backend: Backend, error: str) -> None:
+        """End the tunnels that a backend has."""
+        for tunnel in self.tunnels_to(backend):
+            tunnel.end(error)
 
     def close_tunnels(self, backend: Backend, *, within: float) -> int:
         """Have the tunnels to a backend closed in order, spread over a time, so that their clients do not all come
@@ -302,7 +307,7 @@ class DataPlane:
         for gate in self.gates.values():
             gate.cut_all()
         # So long may clients take to read that their time was over.
-        with trio.move_on_after(FAREWELL):
+        with trio.move_on_after(LAST_SECONDS):
             while any(listener.connections for listener in listeners):
                 await trio.sleep(TICK)
         for listener in listeners:

@@ -16,8 +16,8 @@ _KEY = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==")
 """Sixteen bytes in base64."""
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _OPCODE_CLOSE = 0x8
-_CRUMB = 16
-"""Bytes of a frame below which it is a crumb."""
+_TINY = 16
+"""Bytes of a frame below which it is tiny."""
 _SHORT = 125
 """The longest payload whose length is in the second byte; above it that byte says something else."""
 _WIDE_LENGTHS = {126: 2, 127: 8}
@@ -51,14 +51,14 @@ class FrameTracker:
 
     Attributes:
         closed: a close frame has gone by, after which no other may (RFC 6455 5.5.1).
-        crumbs: what was followed last were very short frames, which are much work for few bytes.
+        tiny_pieces: what was followed last were very short frames, which are much work for few bytes.
     """
 
-    __slots__ = ("_frames", "_head", "_left", "closed", "crumbs")
+    __slots__ = ("_frames", "_head", "_left", "closed", "tiny_pieces")
 
     def __init__(self) -> None:
         self.closed = False
-        self.crumbs = False
+        self.tiny_pieces = False
         self._frames = 0  # whose heads came with what is followed
         self._left = 0  # bytes of the payload under way
         self._head = b""  # of a head that is not complete
@@ -90,7 +90,7 @@ class FrameTracker:
             if place == size or (stop and self.between_frames):
                 break
             place = self._read_head(data, place)
-        self.crumbs = self._frames * _CRUMB > size
+        self.tiny_pieces = self._frames * _TINY > size
         return place
 
     def _skip_short(self, data: bytes | memoryview, place: int) -> int:

@@ -203,7 +203,7 @@ async def test_at_the_limit_who_is_idle_for_long_makes_room():
         await busy.read_response()
 
 
-@pytest.mark.parametrize("kind", ["tls", "preamble", "farewell"])
+@pytest.mark.parametrize("kind", ["tls", "preamble", "lingering close"])
 async def test_whatever_nobody_speaks_over_makes_room_at_the_limit(tmp_path, kind):
     """A handshake that does not begin, a header that does not come, a client that does not take its leave."""
     context = None
@@ -212,7 +212,7 @@ async def test_whatever_nobody_speaks_over_makes_room_at_the_limit(tmp_path, kin
     limits = {"connections": 1, "header_timeout": "60s"}
     async with open_stage(limits=limits, context=context, proxy_protocol=kind == "preamble") as stage:
         silent = await stage.connect()
-        if kind == "farewell":
+        if kind == "lingering close":
             await silent.send(b"nonsense\r\n\r\n")
             await silent.read_head()
         await stage.wait_connections(1)

@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from hotswap.core.lifecycle import BackendState, Health
+from hotswap.edge.exchange.exchange import Exchange
 from hotswap.edge.exchange.gate import STEP
 from tests.support.stage import GET, OK, Stage, open_stage
 
@@ -196,7 +197,9 @@ async def test_the_body_of_one_who_waits_stays_with_the_client():
         async with trio.open_nursery() as nursery:
             nursery.start_soon(client.send, b"x" * 200000)
             await stage.settle()
-            assert stage.plane.gates["web"].held[0].request_bytes == 0
+            (held,) = stage.plane.gates["web"].held
+            assert isinstance(held, Exchange)
+            assert held.request_bytes == 0
             await stage.let_pass(20)
             stage.pool.move(backend.member, BackendState.READY, now=0.0)
             stage.pool.set_health(backend.member, Health.HEALTHY)
@@ -241,6 +244,7 @@ async def test_an_exchange_with_a_defect_does_not_keep_the_others_waiting():
         await second.send(GET)
         await stage.wait_held(2)
         broken = stage.plane.gates["web"].held[0]
+        assert isinstance(broken, Exchange)
         broken.target = None  # type: ignore[assignment]  # what no code should ever do
         stage.pool.move(backend.member, BackendState.READY, now=0.0)
         stage.pool.set_health(backend.member, Health.HEALTHY)

@@ -1,4 +1,4 @@
-"""A TLS client before its protocol is known: its hello, the handshake, both within one deadline, then what ALPN chose.
+"""TLS handshake of a client: its hello and the handshake, both within one deadline, then the protocol that ALPN chose.
 
 The hello is looked at without being taken (`MSG_PEEK`): it says which certificate is for the client, and whether it
 speaks anything that we do.
@@ -23,8 +23,8 @@ from hotswap.wire.client_hello import HELLO_BYTES, parse_client_hello
 
 if TYPE_CHECKING:
     from hotswap.core.forwarding import Peer
-    from hotswap.edge.client.listener import Listener
-    from hotswap.edge.exchange.plane import ClientConnection, Plane
+    from hotswap.edge.client.surroundings import Plane, PublicListener
+    from hotswap.edge.exchange.entrance import ClientConnection
 
 NO_APPLICATION_PROTOCOL: Final = b"\x15\x03\x03\x00\x02\x02\x78"
 """The record of a fatal alert, as it is before there are keys (RFC 8446 5.1 and 6)."""
@@ -41,7 +41,7 @@ class Handshake:
     __slots__ = ("_context", "_sock", "armed", "deadline", "listener", "peer", "plane", "stream")
 
     def __init__(
-        self, plane: Plane, listener: Listener, sock: socket.socket, peer: Peer, context: ssl.SSLContext
+        self, plane: Plane, listener: PublicListener, sock: socket.socket, peer: Peer, context: ssl.SSLContext
     ) -> None:
         self.plane = plane
         self.listener = listener

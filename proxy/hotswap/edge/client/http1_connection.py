@@ -1,29 +1,34 @@
 """A client that speaks HTTP/1.x: its requests are served one at a time, in the order they came.
 
-What was read beyond the running request waits in `_backlog`, one read at most: who pipelines slows himself down.
+What was read beyond the running request waits in `_backlog`, one read at most: who pipelines slows himself down. What
+is answered is gathered and leaves with `flush` in one system call.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from hotswap.core.errors import BadRequest, Side
 from hotswap.core.forwarding import Peer, error_head, write_response
-from hotswap.core.messages import RequestHead, ResponseHead
+from hotswap.core.messages import Field, RequestHead, ResponseHead
 from hotswap.core.room import Idle
-from hotswap.edge.client.farewell import Farewell
 from hotswap.edge.client.http1_request_body import Http1RequestBody
 from hotswap.edge.client.http2_connection import Http2Connection
+from hotswap.edge.client.lingering_close import LingeringClose
 from hotswap.edge.exchange.exchange import Exchange
 from hotswap.edge.exchange.tunnel import Tunnel
 from hotswap.edge.loop.poller import DEAD, GONE
-from hotswap.edge.loop.stream import BLOCKED, CRUMBS_BYTES, Stream
+from hotswap.edge.loop.stream import BLOCKED, TINY_PIECES_BYTES, Data, Stream
+from hotswap.edge.loop.timers import NEVER
 from hotswap.wire.http1.request_parser import END, HTTP2_HEAD, RequestItem, RequestParser
 
 if TYPE_CHECKING:
-    from hotswap.edge.client.listener import Listener
-    from hotswap.edge.exchange.plane import ClientConnection, Plane
+    from collections.abc import Sequence
+
+    from hotswap.edge.client.surroundings import Plane, PublicListener
+    from hotswap.edge.exchange.entrance import ClientConnection
     from hotswap.edge.upstream.upstream_connection import UpstreamConnection
 
 READS_AT_A_TIME: Final = 8
@@ -31,28 +36,61 @@ HEAD_BYTES: Final = 16 * 1024
 CHUNKED_BYTES: Final = 8 * 1024
 """Read at a time of what has to be parsed. It may be a request in every 28 bytes, and all other clients wait until they
 are read."""
+NO_LIMIT: Final = 1 << 62
 
 
-class Http1Connection(Http1RequestBody):
-    """One client connection, and the responder of its exchanges."""
+class Http1Connection:
+    """One client connection, and the responder of its exchanges: a separate one would cost a call for each piece.
+
+    Args:
+        plane: the data plane.
+        listener: whose client it is.
+        stream: the client.
+        peer: the client, as requests name it.
+    """
 
     __slots__ = (
         "_backlog",
         "_begun",
+        "_bodiless",
+        "_body",
+        "_chunking",
         "_closing",
+        "_last",
+        "_out",
         "_parser",
+        "_requests_left",
         "_silent",
+        "armed",
+        "deadline",
+        "exchange",
+        "listener",
         "peer",
+        "plane",
+        "stream",
     )
 
-    def __init__(self, plane: Plane, listener: Listener, stream: Stream, peer: Peer) -> None:
-        super().__init__(plane, listener, stream)
+    request_trailers: Sequence[Field] = ()  # those of HTTP/1.1 are dropped (F15)
+    shut_out = False  # a connection has one answer at a time, which is bounded by itself
+
+    def __init__(self, plane: Plane, listener: PublicListener, stream: Stream, peer: Peer) -> None:
+        self.plane = plane
+        self.listener = listener
+        self.stream = stream
         self.peer = peer
+        self.exchange: Exchange | None = None
+        self.deadline, self.armed = math.inf, NEVER
         self._parser = RequestParser(header_bytes=listener.header_bytes, headers=listener.headers)
         self._backlog: deque[RequestItem] | None = None
         self._closing = False  # nothing more is served; the stream is closed, or is another's
         self._silent = True
         self._begun = False  # a request has been
+        self._requests_left = listener.requests or NO_LIMIT
+        self._body: Http1RequestBody | None = None  # of the last request that had one
+        # The response under way.
+        self._out: list[Data] = []
+        self._chunking = self._bodiless = False
+        self._last = False  # it is the connection's last
 
     def open(self) -> None:
         """Begin to serve; the stream is watched by now."""
@@ -108,11 +146,11 @@ class Http1Connection(Http1RequestBody):
         elif exchange is not None:
             if exchange.finished or stream.is_dead() or (stream.hangup and not exchange.request_done):
                 self._lose()
-            elif exchange.request_done or not exchange.wants_body:
-                self._await_client()
-            elif exchange.response_bytes != self._answered:
-                # Who listens to an answer that flows need not say anything meanwhile.
-                self._answered = exchange.response_bytes
+            elif (
+                exchange.request_done
+                or not exchange.wants_body
+                or (self._body is not None and self._body.is_answered(exchange))
+            ):
                 self._await_client()
             else:
                 exchange.answer(408, side=Side.DOWNSTREAM, error="the body came too slowly")
@@ -132,6 +170,11 @@ class Http1Connection(Http1RequestBody):
                 self.plane.on_crash(again, "downstream")
         self.close()
 
+    def _await_client(self) -> None:
+        """The client has so long to take, or to send, its next byte."""
+        poller = self.plane.poller
+        poller.timers.set(self, poller.now + self.listener.idle_timeout)
+
     # Reading.
 
     def pump(self) -> None:
@@ -146,16 +189,18 @@ class Http1Connection(Http1RequestBody):
                     return  # what was read before comes first
             elif exchange.request_done or not exchange.wants_body:
                 return
-            left = self._body_left
-            if left and exchange is not None:
-                got = self._read_body(exchange, left)
+            body = self._body
+            if body is not None and body.left and exchange is not None:
+                got = body.read(exchange, stream, self.plane, self.deadline)
                 if got == BLOCKED:
                     return
+                if body.left and not exchange.finished:
+                    self.deadline = self.plane.poller.now + self.listener.idle_timeout
             else:
                 if exchange is None:
                     room = HEAD_BYTES
                 else:
-                    room = CRUMBS_BYTES if self._parser.crumbs else CHUNKED_BYTES
+                    room = TINY_PIECES_BYTES if self._parser.tiny_pieces else CHUNKED_BYTES
                 data = stream.read(room)
                 if data is None:
                     return
@@ -163,8 +208,8 @@ class Http1Connection(Http1RequestBody):
                 if got:
                     self._silent = False
                     self._take(self._parser.feed(data))
-                    exchange = self.exchange
-                    if exchange is not None and not exchange.request_done and not self._body_left:
+                    exchange, body = self.exchange, self._body
+                    if exchange is not None and not exchange.request_done and body is not None and not body.left:
                         break  # a body in chunks: others are to have their turn
             if not got:
                 self._on_end()
@@ -211,7 +256,10 @@ class Http1Connection(Http1RequestBody):
 
     def _continue(self, exchange: Exchange, items: deque[RequestItem]) -> None:
         """Give a running exchange the next pieces of its body."""
-        if self._too_slow(exchange, sum(len(item) for item in items if isinstance(item, bytes))):
+        body = self._body
+        assert body is not None
+        size = sum(len(item) for item in items if isinstance(item, bytes))
+        if body.is_too_slow(exchange, size, self.plane.poller.now, self.deadline):
             return
         while items and not exchange.finished:
             item = items.popleft()
@@ -254,7 +302,7 @@ class Http1Connection(Http1RequestBody):
         self._begun = True
         self._requests_left -= 1
         if not head.complete:
-            self._waited, self._answered = 0.0, 0
+            self._body = body = Http1RequestBody(self.listener)
             # What has come of the body goes out with the head.
             while following and not exchange.request_done and not exchange.finished:
                 item = following.popleft()
@@ -270,7 +318,7 @@ class Http1Connection(Http1RequestBody):
                 if parser.error is not None:
                     exchange.answer(parser.error.status, side=Side.DOWNSTREAM, error=str(parser.error))
                     return
-                self._body_left = parser.detach()
+                body.left = parser.detach()
         self._backlog = following or None
         if not exchange.request_done:
             self._await_client()
@@ -282,9 +330,96 @@ class Http1Connection(Http1RequestBody):
         self.plane.date(head)
         self.stream.write(write_response(head, version=11, no_body=False, close=True) + body)
         self.plane.ledger.refused(self.listener, self.peer, error, self._parser.refused_line(), len(body))
-        self._say_farewell()
+        self._linger()
 
     # The responder of the running exchange.
+
+    @property
+    def backed_up(self) -> bool:
+        """Whether the client takes no more for now."""
+        return self.stream.backed_up
+
+    def truncate(self, exchange: Exchange) -> None:
+        """The response is not whole: end the connection so that this shows."""
+        self.exchange = None
+        self._out.clear()
+        if not self._chunking and self._last:
+            self.stream.reset()
+        self.close()
+
+    def send_interim(self, exchange: Exchange, head: ResponseHead) -> None:
+        """Pass on an informational response."""
+        self._out.append(write_response(head, version=11, no_body=True, close=False))
+
+    def send_response(self, exchange: Exchange, head: ResponseHead) -> bool:
+        """Send a response that is whole, its body with it, in one system call."""
+        self._chunking = False
+        self._bodiless = head.body is None
+        data = self._write_head(exchange, head, no_body=head.body is None)
+        if head.body is not None:
+            data += head.body
+        out = self._out
+        stream = self.stream
+        if out:  # an informational response goes first
+            out.append(data)
+            stream.write_all(out)
+            out.clear()
+        else:
+            stream.write(data)
+        return not stream.broken
+
+    def send_head(self, exchange: Exchange, head: ResponseHead) -> None:
+        """Begin the response."""
+        no_body = exchange.head.method == b"HEAD" or head.status == 204 or head.status == 304
+        self._chunking = head.content_length is None and not no_body and exchange.head.version == 11
+        self._bodiless = no_body
+        self._out.append(self._write_head(exchange, head, no_body=no_body))
+
+    def _write_head(self, exchange: Exchange, head: ResponseHead, *, no_body: bool) -> bytes:
+        request = exchange.head
+        version = request.version
+        self._last = close = (
+            not request.keep_alive
+            or not exchange.request_done
+            or self.plane.stopping
+            or self.stream.hangup
+            or self._requests_left <= 0
+            or (version == 10 and head.content_length is None and not no_body)
+        )
+        return write_response(
+            head, version=version, no_body=no_body, close=close, keep_alive=version == 10 and not close
+        )
+
+    def send_body(self, data: Data) -> None:
+        """Go on with the response."""
+        if self._chunking:
+            if len(data):
+                self._out += (b"%x\r\n" % len(data), data, b"\r\n")
+        elif self._bodiless:
+            self._last = True  # the client would take it for its next response: dropped, and nothing comes after it
+        else:
+            self._out.append(data)
+
+    def splice_target(self) -> Stream | None:
+        """The client's stream, where a body passes as it is and nothing waits before it."""
+        stream = self.stream
+        return None if self._chunking or self._out or stream.unsent or stream.scheme != b"http" else stream
+
+    def send_trailers(self, fields: Sequence[Field]) -> None:
+        """Dropped: hardly a client of HTTP/1.1 looks for them, and leaving them out is always allowed (F15)."""
+
+    def send_end(self) -> None:
+        """The response is whole."""
+        if self._chunking:
+            self._out.append(b"0\r\n\r\n")
+
+    def flush(self) -> bool:
+        """Send what has been said."""
+        out = self._out
+        if out:
+            self.stream.write_all(out)
+            out.clear()
+        return not self.stream.broken
 
     def done(self, exchange: Exchange) -> None:
         """The response is whole: on to the next request, or close."""
@@ -293,7 +428,7 @@ class Http1Connection(Http1RequestBody):
             if exchange.request_done and self._backlog is None and not self.stream.readable:
                 self._leave()
             else:
-                self._say_farewell()
+                self._linger()
             return
         poller = self.plane.poller
         self.deadline = deadline = poller.now + self.listener.idle_timeout
@@ -351,15 +486,15 @@ class Http1Connection(Http1RequestBody):
     def _leave(self) -> None:
         """Close as soon as what is owed to the client is out."""
         if self.stream.unsent and not self.stream.broken:
-            self._say_farewell()
+            self._linger()
         else:
             self.close()
 
-    def _say_farewell(self) -> None:
-        """Nothing more is served; see `Farewell`."""
+    def _linger(self) -> None:
+        """Serve nothing more, and close when the client has its answer."""
         if not self._closing:
             self._end_reading()
-            Farewell(self.plane, self.listener, self.stream).begin(self)
+            LingeringClose(self.plane, self.listener, self.stream).begin(self)
 
     def give_stream(self) -> Stream:
         """Give the stream to a tunnel, which takes this connection's place."""
@@ -369,7 +504,7 @@ class Http1Connection(Http1RequestBody):
 
     def part(self, tunnel: ClientConnection) -> None:
         """The backend of a tunnel broke: what the client still says does not reset what is on its way to it."""
-        Farewell(self.plane, self.listener, self.stream).begin(tunnel)
+        LingeringClose(self.plane, self.listener, self.stream).begin(tunnel)
 
     def _lose(self) -> None:
         """The client is gone."""

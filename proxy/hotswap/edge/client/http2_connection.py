@@ -17,9 +17,9 @@ from h2.errors import ErrorCodes
 from hotswap.core.errors import BadRequest
 from hotswap.core.forwarding import Peer
 from hotswap.core.room import Idle
-from hotswap.edge.client.farewell import Farewell
 from hotswap.edge.client.http2_backlog import Http2Backlog
 from hotswap.edge.client.http2_stream import Http2Stream
+from hotswap.edge.client.lingering_close import LingeringClose
 from hotswap.edge.loop.poller import DEAD, GONE
 from hotswap.edge.loop.stream import BLOCKED, HIGH_WATER, Stream
 from hotswap.edge.loop.timers import NEVER
@@ -28,8 +28,8 @@ from hotswap.wire.http2.reader import Http2Reader
 from hotswap.wire.http2.session import MAX_STREAMS, Http2Session
 
 if TYPE_CHECKING:
-    from hotswap.edge.client.surroundings import PublicListener
-    from hotswap.edge.exchange.plane import ClientConnection, Plane
+    from hotswap.edge.client.surroundings import Plane, PublicListener
+    from hotswap.edge.exchange.entrance import ClientConnection
 
 READ_BYTES: Final = 64 * 1024
 """Taken from the socket at a time: bounds what one client can make us do before others have their turn."""
@@ -360,7 +360,7 @@ class Http2Connection:
             self._closing = True
             self.plane.poller.timers.forget(self)
             self.session.close()
-            Farewell(self.plane, self.listener, self.stream).begin(self)
+            LingeringClose(self.plane, self.listener, self.stream).begin(self)
 
     def _hang_up(self) -> None:
         """The client is gone."""

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from hotswap.core.forwarding import Peer
     from hotswap.core.messages import Field, RequestHead, ResponseHead
     from hotswap.edge.client.http2_backlog import Http2Backlog
-    from hotswap.edge.client.surroundings import PublicListener
-    from hotswap.edge.exchange.plane import ClientConnection, Plane
+    from hotswap.edge.client.surroundings import Plane, PublicListener
+    from hotswap.edge.exchange.entrance import ClientConnection
     from hotswap.edge.loop.stream import Data, Stream
     from hotswap.edge.upstream.upstream_connection import UpstreamConnection
     from hotswap.wire.http2.session import Http2Session

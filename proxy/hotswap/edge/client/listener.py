@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Final
 
 from hotswap.core.forwarding import Peer
 from hotswap.core.room import Idle, choose_to_end
-from hotswap.core.routing import bare_host
 from hotswap.edge.client.handshake import Handshake
 from hotswap.edge.client.http1_connection import Http1Connection
 from hotswap.edge.client.preamble import Preamble
@@ -34,8 +33,8 @@ from hotswap.edge.loop.timers import NEVER
 if TYPE_CHECKING:
     from hotswap.core.address import Address
     from hotswap.core.config import ListenerTable
-    from hotswap.core.messages import RequestHead
-    from hotswap.edge.exchange.plane import ClientConnection, Connection, Plane
+    from hotswap.edge.client.surroundings import Plane
+    from hotswap.edge.exchange.entrance import ClientConnection, Connection
 
 ACCEPTS_AT_A_TIME: Final = 8
 FULL_PATIENCE: Final = 5.0
@@ -47,7 +46,7 @@ REMINDER: Final = 60.0
 
 
 class Want(Enum):
-    """What there is none left of while nobody is accepted."""
+    """What is short while a listener accepts nobody."""
 
     CONNECTIONS = "the limit of connections is reached"
     DESCRIPTORS = "descriptors are short"
@@ -213,25 +212,6 @@ class Listener:
             if not self._clients[host]:
                 del self._clients[host]
 
-    def redirect_to(self, head: RequestHead) -> bytes:
-        """Where the bounce listener sends a request: the same host and path."""
-        redirect = self.redirect
-        assert redirect is not None
-        host = bare_host(head.host)
-        if b":" in host and not host.startswith(b"["):
-            host = b"[%b]" % host
-        port = (
-            b""
-            if redirect.port is None or redirect.port == _DEFAULT_PORTS[redirect.scheme.value]
-            else b":%d" % redirect.port
-        )
-        return b"%b://%b%b%b" % (
-            redirect.scheme.value.encode(),
-            host,
-            port,
-            b"/" if head.target == b"*" else head.target,
-        )
-
     def _resume(self) -> None:
         if not self.plane.stopping and self.open_listener.sockets and self.open_listener.sockets[0].fileno() >= 0:
             self.start()
@@ -392,6 +372,3 @@ class Listener:
             return Peer(address="unknown", scheme=scheme, port=port, trusted=True, proxies=self.trusted)
         trusted = bool(self.trusted) and self._trusts(host)
         return Peer(address=host, scheme=scheme, port=port, trusted=trusted, proxies=self.trusted)
-
-
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}

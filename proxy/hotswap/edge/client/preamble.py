@@ -1,4 +1,4 @@
-"""A connection of which a balancer has yet to say whose it is (PROXY protocol).
+"""Reads the PROXY protocol header with which a balancer says whose connection it is.
 
 The header is looked at without being taken (`MSG_PEEK`) until it is complete, because what follows it, perhaps a TLS
 handshake, belongs to whoever serves the connection.
@@ -8,16 +8,24 @@ from __future__ import annotations
 
 import math
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from hotswap.core.room import Idle
+from hotswap.edge.client.surroundings import PublicListener
 from hotswap.edge.loop.poller import DEAD, GONE, READ
 from hotswap.edge.loop.timers import NEVER
 from hotswap.wire.proxy_protocol import MAX_VERSION_2, ProxyProtocolError, parse_proxy_header
 
 if TYPE_CHECKING:
-    from hotswap.edge.client.listener import Listener
-    from hotswap.edge.exchange.plane import ClientConnection, Plane
+    from hotswap.edge.client.surroundings import Plane
+    from hotswap.edge.exchange.entrance import ClientConnection
+
+
+class AdmittingListener(PublicListener, Protocol):
+    """The listener of a connection that is admitted once it is known whose it is."""
+
+    def admit(self, client: socket.socket, host: str, port: int, *, instead_of: ClientConnection | None = None) -> None:
+        """As `Listener.admit`."""
 
 
 class Preamble:
@@ -31,7 +39,9 @@ class Preamble:
 
     __slots__ = ("_over", "_port", "_sock", "_told_by", "armed", "deadline", "listener", "plane")
 
-    def __init__(self, plane: Plane, listener: Listener, sock: socket.socket, *, told_by: str, port: int) -> None:
+    def __init__(
+        self, plane: Plane, listener: AdmittingListener, sock: socket.socket, *, told_by: str, port: int
+    ) -> None:
         self.plane = plane
         self.listener = listener
         self.deadline, self.armed = math.inf, NEVER

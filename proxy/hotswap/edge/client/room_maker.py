@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Collection, Iterable
+from typing import TYPE_CHECKING, Final, Protocol
 
 from hotswap.core.room import choose_to_end
 from hotswap.edge.loop import descriptors
 
 if TYPE_CHECKING:
-    from hotswap.edge.client.listener import Listener
-    from hotswap.edge.exchange.plane import ClientConnection, Plane
+    from hotswap.core.room import Idle
+    from hotswap.edge.client.surroundings import Plane
+    from hotswap.edge.exchange.entrance import ClientConnection
 
 IDLE_PATIENCE: Final = 1.0
 """Seconds that a connection may be idle when descriptors are short: who has just come, or has just been answered, is
@@ -20,6 +21,17 @@ FRUITLESS: Final = 0.1
 """Seconds without another search for idle clients after one that found none."""
 REMINDER: Final = 60.0
 """Seconds between two log records about connections that were ended."""
+
+
+class Clients(Protocol):
+    """The clients of a listener, of whom idle ones can be ended; see `hotswap.edge.client.listener.Listener`."""
+
+    @property
+    def connections(self) -> Collection[ClientConnection]:
+        """Those that are open."""
+
+    def idle_since(self, moment: float) -> Iterable[Idle[ClientConnection]]:
+        """Connections over which nothing was under way since then."""
 
 
 class RoomMaker:
@@ -35,7 +47,7 @@ class RoomMaker:
 
     __slots__ = ("_fruitless_until", "_listeners", "_plane", "_told_at", "ended")
 
-    def __init__(self, plane: Plane, listeners: Callable[[], Iterable[Listener]]) -> None:
+    def __init__(self, plane: Plane, listeners: Callable[[], Iterable[Clients]]) -> None:
         self.ended = 0
         self._plane = plane
         self._listeners = listeners

@@ -1,10 +1,35 @@
-"""What the connections of clients know of the listener by which they came."""
+"""What the connections of clients know of the data plane and of the listener by which they came."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
-from hotswap.edge.exchange.plane import Entrance
+from hotswap.edge.exchange.entrance import Entrance
+from hotswap.edge.exchange.plane import ExchangePlane
+from hotswap.edge.exchange.tunnel import TunnelPlane
+
+
+class Log(Protocol):
+    """What the data plane says in the log."""
+
+    def debug(self, event: str, **fields: Any) -> Any:  # structlog's own signature
+        """What helps a developer."""
+
+    def warning(self, event: str, **fields: Any) -> Any:
+        """What an operator should see."""
+
+    def error(self, event: str, **fields: Any) -> Any:
+        """A defect."""
+
+
+class Plane(ExchangePlane, TunnelPlane, Protocol):
+    """See `hotswap.edge.dataplane.DataPlane`.
+
+    Attributes:
+        log: where refusals, failed handshakes and pauses are told.
+    """
+
+    log: Log
 
 
 class PublicListener(Entrance, Protocol):

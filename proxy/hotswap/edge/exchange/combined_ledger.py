@@ -1,4 +1,4 @@
-"""The ledger of those who read the combined format of Apache and nginx: it counts as the other, and writes that."""
+"""Writes access lines in the combined format of Apache and nginx, and counts exchanges as `Ledger` does."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 from hotswap.core.access_log import combined_line, combined_time
 from hotswap.core.tally import Tally
-from hotswap.edge.exchange.ledger import NO_LINE, Ledger
+from hotswap.edge.exchange.ledger import NO_LINE, Ledger, Record
 
 if TYPE_CHECKING:
     from hotswap.core.errors import BadRequest
     from hotswap.core.forwarding import Peer
-    from hotswap.edge.exchange.exchange import Exchange
-    from hotswap.edge.exchange.plane import Entrance
+    from hotswap.edge.exchange.entrance import Entrance
 
 
 class CombinedLedger(Ledger):
@@ -27,7 +26,7 @@ class CombinedLedger(Ledger):
         self._combined = sink
         self._written: list[bytes] = []
 
-    def record(self, exchange: Exchange) -> None:
+    def record(self, exchange: Record) -> None:
         """An exchange has ended."""
         super().record(exchange)
         if self._combined is None:

@@ -1,4 +1,4 @@
-"""Leaving out the backends of one pool that fail one exchange after the other; see `hotswap.core.ejection`."""
+"""Passive health of one pool: who fails one exchange after the other is left out (`hotswap.core.ejection`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hotswap.edge.loop.timers import NEVER
 if TYPE_CHECKING:
     from hotswap.core.identity import BackendId
     from hotswap.core.pool import Backend, Pool
-    from hotswap.edge.exchange.plane import Plane
+    from hotswap.edge.loop.surroundings import Surroundings
 
 
 class Ejections:
@@ -23,7 +23,7 @@ class Ejections:
 
     __slots__ = ("_conducts", "_plane", "_pool", "armed", "deadline", "suspects")
 
-    def __init__(self, plane: Plane, pool: Pool) -> None:
+    def __init__(self, plane: Surroundings, pool: Pool) -> None:
         self._plane = plane
         self._pool = pool
         self._conducts: dict[BackendId, Conduct] = {}

@@ -6,33 +6,113 @@ connection. Both call it from the poller; it never waits. Its life:
     start -> routed -> admitted by the gate (or held) -> connected -> request sent -> response relayed -> finished
 
 The decisions are made by pure code: `hotswap.core.routing`, `Pool.claim`, `hotswap.core.retry`; this module carries
-them out. Every exchange ends in `_finish`, once, where the claim is released and the record is written.
+them out. A claim is released before the next one is made, and whoever waits holds none. Every exchange ends in
+`_finish`, once, where the claim is released and the record is written.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
-from hotswap.core.errors import Side, UpstreamBroken
+from hotswap.core.errors import ConnectFailed, NothingLeft, Side, UpstreamBroken, UpstreamTimedOut
 from hotswap.core.forwarding import counted_down, error_head, request_id_of
-from hotswap.core.messages import Field, ResponseHead
-from hotswap.core.routing import RouteMatch
-from hotswap.edge.exchange.attempts import Attempts
+from hotswap.core.messages import IDEMPOTENT, Field, ResponseHead
+from hotswap.core.retry import Ending, Fail, Failure, Retry, failure_of
+from hotswap.core.routing import RouteMatch, location_of
+from hotswap.edge.exchange.retry_state import RetryState
 from hotswap.edge.loop.timers import NEVER
 from hotswap.edge.upstream.replay import Replay
 from hotswap.edge.upstream.upstream_connection import UpstreamConnection
 
 if TYPE_CHECKING:
+    from hotswap.core.forwarding import Peer
+    from hotswap.core.messages import RequestHead
+    from hotswap.core.pool import Backend
+    from hotswap.edge.exchange.entrance import Entrance
+    from hotswap.edge.exchange.gate import Gate
+    from hotswap.edge.exchange.plane import ExchangePlane
+    from hotswap.edge.exchange.responder import Responder
     from hotswap.edge.loop.stream import Data, Stream
+    from hotswap.edge.upstream.carrier import Carrier
+    from hotswap.edge.upstream.upstream import Upstream
 
 GONE_STATUS: Final = 499
 """What the record says when the client left before its answer was complete (nginx's number)."""
 
 
-class Exchange(Attempts):
-    """See the module; what is known of it is in `Record`."""
+class Exchange:
+    """See the module.
 
-    __slots__ = ()
+    `request_done` says that the whole request has come from the client; `upstream` is set while a backend is claimed,
+    `backend` stays the last that was. `retries` are all attempts after the first; `written` are the bytes of the
+    request that were written to the present backend. Times are seconds of the data plane's clock.
+    """
+
+    __slots__ = (
+        "_began",
+        "_replay",
+        "_retry_state",
+        "_sending",
+        "armed",
+        "backend",
+        "connection",
+        "deadline",
+        "error",
+        "finished",
+        "gate",
+        "head",
+        "held_at",
+        "held_seconds",
+        "idle_timeout",
+        "listener",
+        "peer",
+        "plane",
+        "pool_name",
+        "request_bytes",
+        "request_done",
+        "request_id",
+        "responder",
+        "response_bytes",
+        "response_timeout",
+        "retries",
+        "sent_at",
+        "side",
+        "started",
+        "status",
+        "target",
+        "upstream",
+        "upstream_seconds",
+        "written",
+    )
+
+    def __init__(
+        self, plane: ExchangePlane, listener: Entrance, responder: Responder[Exchange], head: RequestHead, peer: Peer
+    ) -> None:
+        self.plane = plane
+        self.listener = listener
+        self.responder = responder
+        self.head = head
+        self.peer = peer
+        self.started = plane.poller.now  # when it was ready to be read; what it waited for its turn is part of it
+        self.request_done = head.complete
+        self.idle_timeout = listener.idle_timeout
+        self.target = head.target
+        self.request_id = b""
+        self.pool_name = ""
+        self.gate: Gate | None = None
+        self.backend: Backend | None = None
+        self.upstream: Upstream | None = None
+        self.connection: Carrier | None = None
+        self.status = self.request_bytes = self.response_bytes = self.retries = self.written = 0
+        self.response_timeout = self.held_at = self.held_seconds = self.sent_at = 0.0
+        self.upstream_seconds = -1.0
+        self.side: Side | None = None
+        self.error = ""
+        self.deadline, self.armed = math.inf, NEVER
+        self.finished = self._began = self._sending = False
+        self._replay: Replay | None = None
+        self._retry_state: RetryState | None = None
 
     @property
     def upgrading(self) -> bool:
@@ -53,11 +133,12 @@ class Exchange(Attempts):
         if certificate is not None and not certificate.is_for(head.host):
             self.answer(421, side=Side.DOWNSTREAM, error="the connection is for another host")
             return
-        if listener.redirect is not None:
-            if not head.host:
+        redirect = listener.redirect
+        if redirect is not None:
+            if head.host:
+                self.answer(redirect.status, fields=((b"Location", location_of(redirect, head)),))
+            else:
                 self.answer(400, side=Side.DOWNSTREAM, error="no host to redirect to")
-                return
-            self.answer(listener.redirect.status, fields=((b"Location", listener.redirect_to(head)),))
             return
         if head.method == b"OPTIONS":
             counted = counted_down(head)
@@ -154,6 +235,137 @@ class Exchange(Attempts):
             self.error = error
             self._drop_connection()
             self._finish()
+
+    # Attempts.
+
+    def on_let_in(self, upstream: Upstream) -> None:
+        """The gate has claimed a backend for this exchange, which it held."""
+        self._attempt(upstream)
+
+    def _attempt(self, upstream: Upstream) -> None:
+        self.upstream = upstream
+        self.backend = upstream.backend
+        head = self.head
+        if head.upgrade is not None and upstream.backend.h2c:
+            self.answer(501, side=Side.INTERNAL, error="tunnels to backends of HTTP/2 are not supported")
+            return
+        state = self._retry_state
+        fresh_only = state is not None and state.fresh_only
+        connection = None if fresh_only else upstream.take(careful=head.method not in IDEMPOTENT)
+        if connection is None:
+            try:
+                connection = self._connect(upstream)
+            except NothingLeft as error:
+                self._release_claim()
+                self.answer(503, side=error.side, error=str(error), fields=self._retry_after())
+                return
+            except ConnectFailed as error:
+                self._failed(failure_of(error), error, reused=False, responded=False)
+                return
+        self.connection = connection
+        connection.carry(self, head)
+        if not connection.connecting:
+            self.on_connected()
+
+    def _connect(self, upstream: Upstream) -> Carrier:
+        try:
+            return upstream.connect()
+        except NothingLeft:
+            if not self.plane.room.make(upstream=True):
+                raise
+            return upstream.connect()
+
+    def on_upstream_failed(self, connection: Carrier, error: ConnectFailed | UpstreamBroken | UpstreamTimedOut) -> None:
+        """The connection to the backend failed and is closed."""
+        self.connection = None
+        if isinstance(error, ConnectFailed):
+            self.written = 0
+        self._failed(failure_of(error), error, reused=not connection.fresh, responded=connection.received)
+
+    def _failed(self, failure: Failure, error: Exception, *, reused: bool, responded: bool) -> None:
+        if self.finished:
+            return
+        gate, backend, state = self.gate, self.backend, self._retry_state
+        assert gate is not None
+        assert backend is not None
+        if state is None:
+            state = self._retry_state = RetryState(gate)
+        now = self.plane.poller.now
+        verdict = state.judge(
+            failure,
+            self.head,
+            backend.id,
+            now,
+            reused=reused,
+            written=self.written,
+            replayable=not self.request_bytes or (self._replay is not None and self._replay.whole),
+            responded=responded,
+            began=self._began,
+        )
+        self.error = str(error)
+        self.side = Side.UPSTREAM
+        self._sending = False
+        share = backend.in_flight
+        self._release_claim()
+        if isinstance(verdict, Retry) and verdict.counted and self.written:
+            verdict = state.within_budget(verdict, backend, share, now)
+        if verdict.blame:
+            gate.ejections.blame(backend)
+        match verdict:
+            case Retry():
+                self.retries += 1
+                gate.retried += 1
+                self.plane.tally.retries[self.pool_name, failure.value] += 1
+                self.written = 0
+                pause = state.prepare(verdict, failure, backend.id, now, self.retries)
+                if state.pausing:
+                    self.plane.poller.timers.set(self, now + pause)
+                else:
+                    self._admit_again(gate, state)
+            case Fail(ending=Ending.TRUNCATE):
+                self._break_off()
+            case Fail(status=503):
+                self.turn_away(self.error)
+            case Fail(status=status):
+                self.answer(status or 502, side=Side.UPSTREAM, error=self.error)
+
+    def _admit_again(self, gate: Gate, state: RetryState) -> None:
+        upstream = gate.admit(self, state.excluded)
+        if upstream is not None:
+            self._attempt(upstream)
+
+    def turn_away(self, why: str) -> None:
+        """No backend takes it: 503 with a time to come back."""
+        self.plane.poller.timers.set(self, math.inf)
+        self.answer(503, side=Side.UPSTREAM, error=why, fields=self._retry_after())
+
+    def _retry_after(self) -> tuple[Field, ...]:
+        """When those who are turned away should return; spread, so that they do not do so together."""
+        return () if self.gate is None else ((b"Retry-After", self.gate.retry_after()),)
+
+    def on_deadline(self) -> None:
+        """Held for too long, or the pause before a retry is over."""
+        gate, state = self.gate, self._retry_state
+        if self.finished or gate is None:
+            return
+        if state is not None and state.pausing:
+            state.pausing = False
+            self._admit_again(gate, state)
+        else:
+            gate.forget(self)
+            self.turn_away("no backend in time")
+
+    def _drop_connection(self) -> None:
+        connection, self.connection = self.connection, None
+        self._sending = False
+        if connection is not None:
+            connection.exchange = None
+            connection.close()
+
+    def _release_claim(self) -> None:
+        upstream, self.upstream = self.upstream, None
+        if upstream is not None and self.gate is not None:
+            self.gate.pool.release(upstream.backend)
 
     # To and from the backend.
 
@@ -312,7 +524,7 @@ class Exchange(Attempts):
         if self._began:
             self._break_off()
         else:
-            self.answer(503, side=Side.UPSTREAM, error=why, fields=self._come_back())
+            self.answer(503, side=Side.UPSTREAM, error=why, fields=self._retry_after())
 
     def answer(self, status: int, *, side: Side | None = None, error: str = "", fields: tuple[Field, ...] = ()) -> None:
         """Answer by the proxy itself and end; truncates when the response has begun."""
@@ -354,8 +566,8 @@ class Exchange(Attempts):
         self.finished = True
         gate = self.gate
         if gate is not None:
-            if self._in_budget:
-                gate.budget.release()
+            if self._retry_state is not None:
+                self._retry_state.close()
             if self.upstream is None:
                 gate.forget(self)
         if self.armed is not NEVER:  # few have ever waited

@@ -1,4 +1,4 @@
-"""What stands before one pool: it claims a backend for an exchange, or holds the exchange, or turns it away.
+"""The queue before one pool: a backend is claimed for an exchange, or the exchange is held, or turned away.
 
 Held exchanges wait in one queue, first in, first out, bounded in number by `hold_limit` and in time by `hold_timeout`;
 their bodies stay with the client. When backends become claimable the queue is let go `STEP` at a time, so that a
@@ -12,7 +12,7 @@ import random
 from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
@@ -31,7 +31,8 @@ from hotswap.core.retry import RetryBudget
 from hotswap.core.tally import Histogram
 from hotswap.core.traffic import Served
 from hotswap.edge.exchange.ejections import Ejections
-from hotswap.edge.loop.timers import NEVER
+from hotswap.edge.loop.surroundings import Surroundings
+from hotswap.edge.loop.timers import NEVER, Timed
 from hotswap.edge.upstream.h2c_upstream import H2cUpstream
 from hotswap.edge.upstream.upstream import Upstream
 
@@ -39,8 +40,7 @@ if TYPE_CHECKING:
     from hotswap.core.config import PoolTable
     from hotswap.core.identity import BackendId
     from hotswap.core.pool import Backend, Pool
-    from hotswap.edge.exchange.attempts import Attempts
-    from hotswap.edge.exchange.plane import Plane
+    from hotswap.core.tally import Tally
 
 STEP: Final = 64
 """Held exchanges let go at once; the next go at the next tick."""
@@ -56,6 +56,40 @@ class PoolCounts:
     cut: int
     longest_hold: float
     tunnels_closed: int = 0
+
+
+class Claimant(Timed, Protocol):
+    """An exchange, as the gate sees it; `on_deadline` follows when it was held for too long.
+
+    Attributes:
+        held_at: since when it is held, in seconds of the data plane's clock.
+        held_seconds: for which it was held so far.
+    """
+
+    held_at: float
+    held_seconds: float
+
+    def on_let_in(self, upstream: Upstream) -> None:
+        """A backend has been claimed for it, which was held."""
+
+    def turn_away(self, why: str) -> None:
+        """No backend takes it."""
+
+
+class GatePlane(Surroundings, Protocol):
+    """The data plane, as a gate sees it.
+
+    Attributes:
+        tally: what is counted.
+    """
+
+    tally: Tally
+
+    def end_tunnels(self, backend: Backend, error: str) -> None:
+        """End the tunnels that a backend has."""
+
+    def cut(self, backend: Backend, gate: Gate | None = None) -> int:
+        """End by force what is in flight in a backend; gives how many exchanges."""
 
 
 class Gate:
@@ -85,11 +119,11 @@ class Gate:
         "upstreams",
     )
 
-    def __init__(self, plane: Plane, pool: Pool, table: PoolTable) -> None:
+    def __init__(self, plane: GatePlane, pool: Pool, table: PoolTable) -> None:
         self.plane = plane
         self.pool = pool
         self.table = table
-        self.held: deque[Attempts] = deque()
+        self.held: deque[Claimant] = deque()
         self.held_total = self.retried = self.cut = self.tunnels_closed = 0
         self._closed = False
         self.longest_hold = 0.0
@@ -152,11 +186,11 @@ class Gate:
             return self.starts.remaining(now)
         return table.health.interval * table.health.healthy_after  # until the probes of an address can have passed
 
-    def admit(self, exchange: Attempts, excluding: Collection[BackendId] = ()) -> Upstream | None:
+    def admit(self, exchange: Claimant, excluding: Collection[BackendId] = ()) -> Upstream | None:
         """Claim a backend for an exchange, or hold it; one step, without a gap between choosing and counting.
 
         Returns:
-            The claimed backend's connections, or None when the exchange is held (`Attempts.on_let_in` follows) or
+            The claimed backend's connections, or None when the exchange is held (`Claimant.on_let_in` follows) or
             was turned away (it has answered 503).
         """
         if self._closed:
@@ -179,7 +213,7 @@ class Gate:
             self._let_in_soon()
         return None
 
-    def forget(self, exchange: Attempts) -> None:
+    def forget(self, exchange: Claimant) -> None:
         """A held exchange has ended for another reason."""
         try:
             self.held.remove(exchange)
@@ -259,8 +293,7 @@ class Gate:
                 upstream = self.upstreams.pop(backend.id, None)
                 if upstream is not None:
                     upstream.close()
-                for tunnel in self.plane.tunnels_to(backend):
-                    tunnel.end("the backend was removed")
+                self.plane.end_tunnels(backend, "the backend was removed")
                 self._wake(backend)
             case BackendDrained(backend=backend):
                 self._wake(backend)

@@ -1,35 +1,16 @@
-"""What exchanges, and the connections of the clients that make them, know of the data plane and of a listener."""
+"""The data plane, as an exchange sees it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from hotswap.edge.loop.surroundings import Surroundings
+from hotswap.edge.exchange.gate import GatePlane
 
 if TYPE_CHECKING:
-    from hotswap.core.config.listeners import RedirectTable
-    from hotswap.core.messages import RequestHead, ResponseHead
-    from hotswap.core.pool import Backend
-    from hotswap.core.room import Idle
+    from hotswap.core.messages import ResponseHead
     from hotswap.core.routing import Router
-    from hotswap.core.tally import Tally
-    from hotswap.edge.exchange.exchange import Exchange
     from hotswap.edge.exchange.gate import Gate
     from hotswap.edge.exchange.ledger import Ledger
-    from hotswap.edge.exchange.tunnel import Tunnel
-
-
-class Log(Protocol):
-    """What the data plane says in the log."""
-
-    def debug(self, event: str, **fields: Any) -> Any:  # structlog's own signature
-        """What helps a developer."""
-
-    def warning(self, event: str, **fields: Any) -> Any:
-        """What an operator should see."""
-
-    def error(self, event: str, **fields: Any) -> Any:
-        """A defect."""
 
 
 class Room(Protocol):
@@ -42,29 +23,19 @@ class Room(Protocol):
         """End idle connections, for one of a client or to a backend; gives whether there were any."""
 
 
-class Plane(Surroundings, Protocol):
+class ExchangePlane(GatePlane, Protocol):
     """See `hotswap.edge.dataplane.DataPlane`.
 
     Attributes:
-        tally: what is counted.
-        log: where pauses are told.
         ledger: takes what ended.
         router: the routes of now.
         gates: by name of their pool.
-        tunnels: those that are open.
-        stopping: nothing is accepted any more, and each answer is the last of its connection.
         room: ends idle connections when descriptors are short.
-        handed_over: because another process takes over, not because this one ends.
     """
 
-    tally: Tally
-    log: Log
     ledger: Ledger
     router: Router
     gates: dict[str, Gate]
-    tunnels: dict[Exchange, Tunnel]
-    stopping: bool
-    handed_over: bool
 
     @property
     def room(self) -> Room:
@@ -75,60 +46,3 @@ class Plane(Surroundings, Protocol):
 
     def next_request_id(self) -> bytes:
         """An id for a request: unique among all proxies, and in order within one."""
-
-    def tunnels_to(self, backend: Backend) -> list[Tunnel]:
-        """The tunnels that a backend has."""
-
-    def cut(self, backend: Backend, gate: Gate | None = None) -> int:
-        """End by force what is in flight in a backend; gives how many exchanges."""
-
-
-class Connection(Protocol):
-    """A client connection, as the listener that counts it sees it."""
-
-    def drain(self) -> None:
-        """End in order: at once when idle, else after what is under way."""
-
-    def close(self) -> None:
-        """End at once."""
-
-    def on_crash(self, error: Exception) -> None:
-        """An exception left one of these: log it and end this connection, nothing else."""
-
-
-class ClientConnection(Connection, Protocol):
-    """One that can be ended to make room for others."""
-
-    def idle(self) -> Idle[ClientConnection] | None:
-        """What there is to know about it if nothing is under way, or None."""
-
-    def leave_at_once(self) -> None:
-        """Make room: end, unless something has just begun; called of an idle one."""
-
-
-class Entrance(Protocol):
-    """The listener by which a request came; see `hotswap.edge.client.listener.Listener`.
-
-    Attributes:
-        name: of the listener.
-        body_bytes: the longest body of a request; None is any.
-        idle_timeout: seconds in which nothing may move.
-        redirect: where it sends everybody, if it does.
-    """
-
-    name: str
-    body_bytes: int | None
-    idle_timeout: float
-    redirect: RedirectTable | None
-
-    def redirect_to(self, head: RequestHead) -> bytes:
-        """Where a request is sent: the same host and path."""
-
-    def add(self, connection: ClientConnection) -> None:
-        """A connection has begun."""
-
-    def replace(self, old: Connection, new: ClientConnection) -> None:
-        """A connection has become another."""
-
-    def forget(self, connection: ClientConnection) -> None:
-        """A connection has ended."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hotswap.core.messages import Field, ResponseHead
-    from hotswap.edge.exchange.exchange import Exchange
     from hotswap.edge.loop.stream import Data, Stream
     from hotswap.edge.upstream.upstream_connection import UpstreamConnection
 
 
-class Responder(Protocol):
+Answered = TypeVar("Answered", contravariant=True)
+"""What is answered: `Exchange`, which has a responder and is not known to it here."""
+
+
+class Responder(Protocol[Answered]):
     """The client's side of one exchange.
 
     `request_trailers` are the fields that came behind the body of the request, once it is complete.
@@ -29,13 +32,13 @@ class Responder(Protocol):
     def shut_out(self) -> bool:
         """Whether nothing more is to be read for this client; `Exchange.on_downstream_drained` follows."""
 
-    def send_interim(self, exchange: Exchange, head: ResponseHead) -> None:
+    def send_interim(self, exchange: Answered, head: ResponseHead) -> None:
         """Pass on an informational response."""
 
-    def send_response(self, exchange: Exchange, head: ResponseHead) -> bool:
+    def send_response(self, exchange: Answered, head: ResponseHead) -> bool:
         """Send a response that is whole, its body with it. False when the client is gone."""
 
-    def send_head(self, exchange: Exchange, head: ResponseHead) -> None:
+    def send_head(self, exchange: Answered, head: ResponseHead) -> None:
         """Begin the response; goes out with the next `flush`."""
 
     def send_body(self, data: Data) -> None:
@@ -53,14 +56,14 @@ class Responder(Protocol):
     def flush(self) -> bool:
         """Send what has been said. False when the client is gone."""
 
-    def done(self, exchange: Exchange) -> None:
+    def done(self, exchange: Answered) -> None:
         """The exchange is over and its response whole."""
 
-    def truncate(self, exchange: Exchange) -> None:
+    def truncate(self, exchange: Answered) -> None:
         """The exchange is over and its response is not whole, which the client must be able to see."""
 
     def read_on(self) -> None:
         """The exchange takes more of the request's body."""
 
-    def tunnel(self, exchange: Exchange, head: ResponseHead, connection: UpstreamConnection) -> bool:
+    def tunnel(self, exchange: Answered, head: ResponseHead, connection: UpstreamConnection) -> bool:
         """Turn into a tunnel after this 101. False where the protocol has none."""

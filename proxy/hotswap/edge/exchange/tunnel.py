@@ -1,4 +1,4 @@
-"""Bytes passed as they are, both ways, after both sides agreed on another protocol (WebSocket).
+"""A tunnel: bytes passed as they are, both ways, after both sides agreed on another protocol (WebSocket).
 
 Each direction ends by itself: what one side ends is ended towards the other once everything it sent has been passed
 on, and the tunnel is over when both are, or when nothing moved for the idle timeout. One that breaks ends it too, but
@@ -11,23 +11,23 @@ come back (1012), and a moment to answer it; what the backend still says is drop
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from hotswap.core.errors import Side
 from hotswap.edge.loop.poller import DEAD, GONE
-from hotswap.edge.loop.stream import BLOCKED, CRUMBS_BYTES, Stream
+from hotswap.edge.loop.stream import BLOCKED, TINY_PIECES_BYTES, Stream
+from hotswap.edge.loop.surroundings import Surroundings
 from hotswap.edge.loop.timers import NEVER
 from hotswap.wire.websocket import FrameTracker, close_frame
 
 if TYPE_CHECKING:
     from hotswap.edge.exchange.exchange import Exchange
-    from hotswap.edge.exchange.plane import Plane
     from hotswap.edge.exchange.tunnel_stream import TunnelClient, TunnelStream
     from hotswap.edge.upstream.upstream_connection import UpstreamConnection
 
 READS_AT_A_TIME: Final = 4
 FOLLOWED_BYTES: Final = 16 * 1024
-"""Read at a time of what is followed frame by frame, unless they are crumbs."""
+"""Read at a time of what is followed frame by frame, unless the frames are tiny."""
 GOING_AWAY: Final = 1001
 SERVICE_RESTART: Final = 1012
 """Codes of close frames (RFC 6455 7.4.1 and the registry)."""
@@ -37,6 +37,20 @@ HALF_SECONDS: Final = 5.0
 """How long a client may be silent after it was given all that its backend said, which has closed its half: most have
 closed both."""
 CUT: Final = "cut at the end of the drain"
+
+
+class TunnelPlane(Surroundings, Protocol):
+    """The data plane, as a tunnel sees it.
+
+    Attributes:
+        tunnels: those that are open.
+        stopping: nothing is accepted any more, and each answer is the last of its connection.
+        handed_over: because another process takes over, not because this one ends.
+    """
+
+    tunnels: dict[Exchange, Tunnel]
+    stopping: bool
+    handed_over: bool
 
 
 class Tunnel:
@@ -61,7 +75,7 @@ class Tunnel:
 
     def __init__(
         self,
-        plane: Plane,
+        plane: TunnelPlane,
         exchange: Exchange,
         client: TunnelClient,
         connection: UpstreamConnection,
@@ -312,31 +326,31 @@ class BackendEnd(TunnelEnd):
         silent: nothing more of the backend's is passed on.
     """
 
-    __slots__ = ("_farewell", "_frames", "silent")
+    __slots__ = ("_close_frame", "_frames", "silent")
 
     reads_at_a_time = 1
 
     def __init__(self, tunnel: Tunnel, stream: Stream) -> None:
         super().__init__(tunnel, stream)
         self._frames = FrameTracker()
-        self._farewell = b""
+        self._close_frame = b""
         self.silent = False
 
     def leave(self, frame: bytes) -> None:
         """Put a close frame behind the frame under way, and pass on nothing after it."""
-        self._farewell = frame
+        self._close_frame = frame
         if self._frames.between_frames:
-            self._say_farewell()
+            self._send_close_frame()
 
     def forward(self, data: bytes | memoryview) -> None:
         """Pass bytes of the backend to the client, and follow its frames."""
         if self.silent:
             return
-        if self._farewell:
+        if self._close_frame:
             data = data[: self._frames.follow(data, stop=True)]
             super().forward(data)
             if self._frames.between_frames:
-                self._say_farewell()
+                self._send_close_frame()
         else:
             self._frames.follow(data)
             super().forward(data)
@@ -353,9 +367,9 @@ class BackendEnd(TunnelEnd):
         self.tunnel.check_over()
 
     def _room(self) -> memoryview:
-        return super()._room()[: CRUMBS_BYTES if self._frames.crumbs else FOLLOWED_BYTES]
+        return super()._room()[: TINY_PIECES_BYTES if self._frames.tiny_pieces else FOLLOWED_BYTES]
 
-    def _say_farewell(self) -> None:
+    def _send_close_frame(self) -> None:
         self.silent = True
         if not self._frames.closed:
-            self.other.stream.write(self._farewell)
+            self.other.stream.write(self._close_frame)

@@ -1,13 +1,13 @@
-"""What a tunnel joins: that which carries the bytes of one side, and the client that gives it."""
+"""The client of a tunnel and the stream of one of its sides, as the tunnel sees them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from hotswap.edge.exchange.plane import Connection
+from hotswap.edge.exchange.entrance import Connection
 
 if TYPE_CHECKING:
-    from hotswap.edge.exchange.plane import ClientConnection
+    from hotswap.edge.exchange.entrance import ClientConnection
     from hotswap.edge.loop.stream import Owner
 
 

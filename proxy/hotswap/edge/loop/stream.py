@@ -26,8 +26,8 @@ JOIN_LIMIT: Final = 64 * 1024
 GATHER_LIMIT: Final = 1024
 """Pieces that the kernel gathers for one send (IOV_MAX); it takes no more of them."""
 
-CRUMBS_BYTES: Final = 4 * 1024
-"""Read at a time of what comes in crumbs, chunks or frames of a few bytes: all others wait until they are read."""
+TINY_PIECES_BYTES: Final = 4 * 1024
+"""Read at a time of chunks or frames of a few bytes: all others wait until they are read."""
 BLOCKED: Final = -1
 """Nothing to read now."""
 

@@ -26,7 +26,7 @@ from hotswap.edge.loop.endpoint import Endpoint, endpoint_of
 from hotswap.edge.loop.names import Names, look_up
 from hotswap.edge.upstream.connector import FALLBACK
 from hotswap.edge.upstream.probe_http2 import ProbeFailed, ask_http2
-from hotswap.wire.http1 import End
+from hotswap.wire.http1.request_parser import End
 from hotswap.wire.http1.response_parser import ResponseParser
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from hotswap.core.forwarding import write_request
 from hotswap.core.messages import ResponseHead
 from hotswap.edge.loop.pipe import WORTHWHILE
 from hotswap.edge.loop.poller import GONE
-from hotswap.edge.loop.stream import BLOCKED, CRUMBS_BYTES, Stream
+from hotswap.edge.loop.stream import BLOCKED, TINY_PIECES_BYTES, Stream
 from hotswap.edge.upstream.connector import ConnectionOwner, Connector
 from hotswap.wire.http1.request_parser import End
 from hotswap.wire.http1.response_parser import UNTIL_CLOSE, ResponseParser
@@ -240,7 +240,7 @@ class UpstreamConnection(Connector):
                 if got == BLOCKED:
                     return
             else:
-                data = stream.read(CRUMBS_BYTES if self._parser.crumbs else PARSED_BYTES)
+                data = stream.read(TINY_PIECES_BYTES if self._parser.tiny_pieces else PARSED_BYTES)
                 if data is None:
                     return
                 got = len(data)

@@ -14,8 +14,8 @@ from hotswap.core.messages import TOKEN, VALUE
 
 MAX_LINE: Final = 4096
 """Bytes of one chunk line, its extension included, or of one trailer line (F8)."""
-CRUMB: Final = 64
-"""Bytes of a chunk with its framing below which it is a crumb."""
+TINY: Final = 64
+"""Bytes of a chunk with its framing below which it is tiny."""
 MAX_OVERHEAD: Final = 16 * 1024
 """Bytes of framing a body may cost beyond `OVERHEAD_RATIO` for each of its bytes (CVE-2023-39326)."""
 OVERHEAD_RATIO: Final = 16
@@ -43,7 +43,7 @@ class ChunkedReader:
         keep_trailers: whether somebody wants the fields behind the last chunk. They are checked and bounded anyway.
 
     Attributes:
-        crumbs: what was fed last came in very small chunks, which are much work for few bytes.
+        tiny_pieces: what was fed last came in very small chunks, which are much work for few bytes.
         done: the last chunk and the trailers have been read.
         trailers: the fields behind the last chunk, in order, names in lower case; none unless they are kept.
     """
@@ -58,13 +58,13 @@ class ChunkedReader:
         "_overhead",
         "_trailer_bytes",
         "_trailers",
-        "crumbs",
         "done",
+        "tiny_pieces",
         "trailers",
     )
 
     def __init__(self, *, keep_trailers: bool) -> None:
-        self.crumbs = False
+        self.tiny_pieces = False
         self.done = False
         self.trailers: list[tuple[bytes, bytes]] = []
         self._line = b""
@@ -105,7 +105,7 @@ class ChunkedReader:
                 used = plain
             else:
                 used += self._read_line(data[used : used + MAX_LINE + 2])
-        self.crumbs = (len(pieces) - before) * CRUMB > used
+        self.tiny_pieces = (len(pieces) - before) * TINY > used
         return used
 
     def _read_plain(self, data: memoryview, used: int, pieces: list[memoryview]) -> int:

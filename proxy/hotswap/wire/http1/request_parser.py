@@ -83,7 +83,7 @@ class RequestParser:
         headers: limit on the number of fields.
 
     Attributes:
-        crumbs: a body comes in very small chunks, which are much work for few bytes.
+        tiny_pieces: a body comes in very small chunks, which are much work for few bytes.
     """
 
     __slots__ = (
@@ -94,9 +94,9 @@ class RequestParser:
         "_left",
         "_parser",
         "_raw",
-        "crumbs",
         "error",
         "http2",
+        "tiny_pieces",
         "upgraded",
     )
 
@@ -104,7 +104,7 @@ class RequestParser:
         self._header_bytes = header_bytes
         self._headers = headers
         self._items: list[RequestItem] = []
-        self.crumbs = False
+        self.tiny_pieces = False
         self.error: BadRequest | None = None
         self.upgraded: bytes | None = None
         self.http2: bytes | None = None  # what follows the head with which HTTP/2 begins
@@ -170,7 +170,7 @@ class RequestParser:
             self.error = BadRequest(str(error))
         if pieces:  # as one: they are written as one chunk, whatever there came of them at a time
             self._items.append(b"".join(pieces))
-        self.crumbs = chunks.crumbs and not chunks.done
+        self.tiny_pieces = chunks.tiny_pieces and not chunks.done
         if chunks.done:
             self._items.append(END)
             self._chunks = None

@@ -37,7 +37,7 @@ _STATUS: Final = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: ([\t -~\x80-\x
 class ResponseParser:
     """Reads the responses of one backend connection, one for each request that was sent on it.
 
-    Raises nothing: like `RequestParser`, it leaves what is wrong in `error` (an `UpstreamBroken`). `crumbs` says
+    Raises nothing: like `RequestParser`, it leaves what is wrong in `error` (an `UpstreamBroken`). `tiny_pieces` says
     that the body comes in very small chunks, which are much work for few bytes.
     """
 
@@ -50,8 +50,8 @@ class ResponseParser:
         "_no_body",
         "_parser",
         "_raw",
-        "crumbs",
         "error",
+        "tiny_pieces",
         "upgraded",
     )
 
@@ -59,7 +59,7 @@ class ResponseParser:
         self._items: list[ResponseItem] = []
         self.error: UpstreamBroken | None = None
         self.upgraded: bytes | None = None
-        self.crumbs = False
+        self.tiny_pieces = False
         self._no_body = False
         self._ended = False
         self._interims = 0
@@ -110,7 +110,7 @@ class ResponseParser:
             self.error = UpstreamBroken(f"malformed response: {error}")
         if pieces:  # as one: they are written as one chunk, whatever there came of them at a time
             self._items.append(b"".join(pieces))
-        self.crumbs = chunks.crumbs and not chunks.done
+        self.tiny_pieces = chunks.tiny_pieces and not chunks.done
         if chunks.done:
             self._items.append(End(chunks.trailers) if chunks.trailers else END)
             self._ended = True

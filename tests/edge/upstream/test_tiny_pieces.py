@@ -12,7 +12,7 @@ from tests.support.stage import GET, Line, open_stage
 
 pytestmark = pytest.mark.fail_after(10)
 
-CRUMBS = b"".join(b"1\r\n%c\r\n" % (97 + number % 26) for number in range(50_000)) + b"0\r\n\r\n"
+TINY_CHUNKS = b"".join(b"1\r\n%c\r\n" % (97 + number % 26) for number in range(50_000)) + b"0\r\n\r\n"
 BODY = bytes(97 + number % 26 for number in range(50_000))
 
 
@@ -27,13 +27,13 @@ async def _read_chunked(line: Line) -> tuple[bytes, int]:
     return body, count
 
 
-async def test_an_upload_in_crumbs_arrives():
+async def test_an_upload_in_tiny_chunks_arrives():
     """Found: more pieces than the kernel gathers at a time broke the connection to the backend."""
     async with open_stage() as stage:
         client = await stage.connect()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(
-                client.send, b"POST / HTTP/1.1\r\nHost: example.org\r\nTransfer-Encoding: chunked\r\n\r\n" + CRUMBS
+                client.send, b"POST / HTTP/1.1\r\nHost: example.org\r\nTransfer-Encoding: chunked\r\n\r\n" + TINY_CHUNKS
             )
             line = await stage.backend.accept()
             await line.read_head()
@@ -42,7 +42,7 @@ async def test_an_upload_in_crumbs_arrives():
         assert chunks < 10_000, "what came together goes on together"
 
 
-async def test_an_answer_in_crumbs_arrives():
+async def test_an_answer_in_tiny_chunks_arrives():
     """Found: more pieces than the kernel gathers at a time broke the client's connection."""
     async with open_stage() as stage:
         client = await stage.connect()
@@ -50,7 +50,7 @@ async def test_an_answer_in_crumbs_arrives():
         line = await stage.backend.accept()
         await line.read_head()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(line.send, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + CRUMBS)
+            nursery.start_soon(line.send, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + TINY_CHUNKS)
             await client.read_head()
             body, chunks = await _read_chunked(client)
         assert body == BODY
@@ -71,10 +71,10 @@ async def test_many_requests_in_one_piece_are_read_a_few_at_a_time():
 
 
 @pytest.mark.parametrize(
-    ("size", "crumbs"), [(1, True), (40, True), (100, False), (5000, False)], ids=["byte", "short", "long", "whole"]
+    ("size", "tiny"), [(1, True), (40, True), (100, False), (5000, False)], ids=["byte", "short", "long", "whole"]
 )
 @pytest.mark.parametrize("side", ["request", "response"])
-def test_parsers_tell_chunks_that_are_much_work(side: str, size: int, crumbs: bool):
+def test_parsers_tell_chunks_that_are_much_work(side: str, size: int, tiny: bool):
     """Of the body under way, by what came last: whoever reads takes less of it at a time."""
     chunk = b"%x\r\n%b\r\n" % (size, bytes(size))
     parser: RequestParser | ResponseParser
@@ -85,11 +85,11 @@ def test_parsers_tell_chunks_that_are_much_work(side: str, size: int, crumbs: bo
         parser = ResponseParser()
         parser.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
     parser.feed(chunk * 100)
-    assert parser.crumbs == crumbs
+    assert parser.tiny_pieces == tiny
     parser.feed(b"400\r\n" + bytes(1024) + b"\r\n")
-    assert not parser.crumbs
+    assert not parser.tiny_pieces
     parser.feed(chunk * 100 + b"0\r\n\r\n")
-    assert not parser.crumbs, "the body is over"
+    assert not parser.tiny_pieces, "the body is over"
 
 
 class _Handler:

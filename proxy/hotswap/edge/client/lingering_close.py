@@ -1,8 +1,7 @@
-"""The end of a client connection that still owes the client bytes, or still gets some from it.
+"""Lingering close of a client connection (RFC 9112 9.6).
 
 What is unsent goes out as long as the client takes it. Then our half is closed, and a bounded rest of what the client
-still sends is read and dropped: closing at once would reset the connection, and the client might never see its answer
-(RFC 9112 9.6; F18).
+still sends is read and dropped: closing at once would reset the connection, and the client might never see its answer.
 """
 
 from __future__ import annotations
@@ -16,19 +15,20 @@ from hotswap.edge.loop.stream import BLOCKED, Stream
 from hotswap.edge.loop.timers import NEVER
 
 if TYPE_CHECKING:
-    from hotswap.edge.exchange.plane import ClientConnection, Connection, Entrance, Plane
+    from hotswap.edge.exchange.entrance import ClientConnection, Connection, Entrance
+    from hotswap.edge.loop.surroundings import Surroundings
 
 LINGER_BYTES: Final = 64 * 1024
 LINGER_SECONDS: Final = 5.0
 """How much, and how long, is still read of a client that has got its last answer."""
 
 
-class Farewell:
-    """A client connection in its last moments; it takes the stream over from the connection it was."""
+class LingeringClose:
+    """A client connection that is being closed; it takes the stream over from the connection it was."""
 
     __slots__ = ("_ended", "_left", "armed", "deadline", "listener", "plane", "stream")
 
-    def __init__(self, plane: Plane, listener: Entrance, stream: Stream) -> None:
+    def __init__(self, plane: Surroundings, listener: Entrance, stream: Stream) -> None:
         self.plane = plane
         self.listener = listener
         self.stream = stream
@@ -85,7 +85,7 @@ class Farewell:
 
     def on_crash(self, error: Exception) -> None:
         """Contain a defect of ours to this connection."""
-        self.plane.on_crash(error, "farewell")
+        self.plane.on_crash(error, "lingering close")
         self.close()
 
     def drain(self) -> None:

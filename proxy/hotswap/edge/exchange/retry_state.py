@@ -1,0 +1,129 @@
+"""Retry state of an exchange: the backends it failed with, its place in the retry budget, the pause before a retry.
+
+What follows a failure is decided in `hotswap.core.retry`; here is what that decision depends on from one failure to the
+next.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from hotswap.core.messages import IDEMPOTENT
+from hotswap.core.retry import RETRY_FIELD, UNTOUCHED, Attempt, Retry, Verdict, Where, backoff, decide, given_up
+
+if TYPE_CHECKING:
+    from hotswap.core.identity import BackendId
+    from hotswap.core.messages import RequestHead
+    from hotswap.core.pool import Backend
+    from hotswap.core.retry import Failure
+    from hotswap.edge.exchange.gate import Gate
+
+
+class RetryState:
+    """What is remembered of the failures of one exchange; made at the first of them, for most have none.
+
+    Attributes:
+        excluded: the backends it failed with, which it is not given again while there are others.
+        fresh_only: the next attempt takes a new connection.
+        pausing: the next attempt waits for the exchange's deadline.
+    """
+
+    __slots__ = ("_counted", "_free_since", "_gate", "_in_budget", "excluded", "fresh_only", "pausing")
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._counted = 0  # retries that have a limit
+        self._free_since = 0.0  # since then it has been tried without being counted
+        self._in_budget = False
+        self.excluded: tuple[BackendId, ...] = ()
+        self.fresh_only = self.pausing = False
+
+    def judge(
+        self,
+        failure: Failure,
+        head: RequestHead,
+        backend: BackendId,
+        now: float,
+        *,
+        reused: bool,
+        written: int,
+        replayable: bool,
+        responded: bool,
+        began: bool,
+    ) -> Verdict:
+        """Decide what follows a failure.
+
+        Args:
+            failure: what failed.
+            head: of the request.
+            backend: with which.
+            now: seconds of the data plane's clock.
+            reused: the connection had carried something before.
+            written: bytes of the request that were written to the backend.
+            replayable: the request can be sent again as a whole.
+            responded: a byte of a response has come.
+            began: a byte of a response has gone to the client.
+        """
+        gate = self._gate
+        return decide(
+            Attempt(
+                failure=failure,
+                reused=reused,
+                request_bytes=written,
+                idempotent=head.method in IDEMPOTENT,
+                replayable=replayable,
+                response_bytes=int(responded),
+                sent_bytes=int(began),
+                retries=self._counted,
+                marked=head.field(RETRY_FIELD) is not None,
+                untried=not gate.only_excluded((*self.excluded, backend)),
+                overdue=bool(self._free_since) and now - self._free_since > gate.table.hold_timeout,
+            )
+        )
+
+    def within_budget(self, verdict: Retry, backend: Backend, share: int, now: float) -> Verdict:
+        """Take a place in the pool's retry budget, once; where there is none the retry is given up.
+
+        Args:
+            verdict: a retry of what was written, at least in part: any other costs no backend anything.
+            backend: that failed.
+            share: how many exchanges it had in flight.
+            now: seconds of the data plane's clock.
+        """
+        gate = self._gate
+        if not self._in_budget:
+            if not gate.budget.claim(gate.in_flight, backend=backend.id, share=share, now=now):
+                return given_up(verdict)
+            self._in_budget = True
+        return verdict
+
+    def prepare(self, verdict: Retry, failure: Failure, backend: BackendId, now: float, number: int) -> float:
+        """Note a retry that is about to be made.
+
+        Args:
+            verdict: the retry.
+            failure: why.
+            backend: that failed.
+            now: seconds of the data plane's clock.
+            number: how many retries there are, this one among them.
+
+        Returns:
+            The seconds to wait before it, for `pausing` is set; 0 where it need not wait.
+        """
+        self._counted += verdict.counted
+        self.fresh_only = failure not in UNTOUCHED
+        if verdict.where is Where.OTHER_BACKEND:
+            if not verdict.counted and not self._free_since:
+                self._free_since = now
+            if backend not in self.excluded:
+                self.excluded = (*self.excluded, backend)
+            if self._gate.only_excluded(self.excluded):
+                self.pausing = True  # no other one: the same again, but not at once
+                return backoff(number, random.random)
+        return 0.0
+
+    def close(self) -> None:
+        """Give the place in the budget back; called once, at the end of the exchange."""
+        if self._in_budget:
+            self._gate.budget.release()
