@@ -18,14 +18,12 @@ def test_fields_are_lines_taken_apart():
 
 def test_a_body_follows_if_it_is_chunked_or_has_a_length():
     """A length of nothing is none."""
+    told: list[bool] = []
     head = RequestHead()
-    assert not head.has_body
-    head.content_length = 0
-    assert not head.has_body
-    head.content_length = 1
-    assert head.has_body
-    head.content_length, head.chunked = None, True
-    assert head.has_body
+    for length, chunked in ((None, False), (0, False), (1, False), (None, True)):
+        head.content_length, head.chunked = length, chunked
+        told.append(head.has_body)
+    assert told == [False, False, True, True]
 
 
 @pytest.mark.parametrize(
