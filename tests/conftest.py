@@ -11,13 +11,13 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 from hypothesis import HealthCheck, settings
+
+from tests.support.hotswap import command_lines
 
 DEFAULT_SECONDS = 60.0
 """How long an async test may take; `@pytest.mark.fail_after(seconds)` gives another time."""
@@ -51,14 +51,11 @@ def _no_process_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 
 
 def _programs_with(path: bytes) -> set[str]:
-    found = set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            with suppress(OSError):
-                line = (entry / "cmdline").read_bytes()
-                if path in line:
-                    found.add(f"{entry.name} {line.replace(bytes(1), b' ').decode(errors='replace')}")
-    return found
+    return {
+        f"{pid} {b' '.join(words).decode(errors='replace')}"
+        for pid, words in command_lines().items()
+        if any(path in word for word in words)
+    }
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,7 +16,14 @@ import pytest
 import trio
 
 from tests.support.chain import Chain
-from tests.support.hotswap import REPOSITORY, SOURCES, Hotswap, descendants, run_hotswap
+from tests.support.hotswap import (
+    REPOSITORY,
+    SOURCES,
+    Hotswap,
+    children,
+    descendants,
+    run_hotswap,
+)
 from tests.support.pools import command_pool, listeners
 from tests.support.tools import require_tool
 
@@ -30,20 +37,6 @@ for _ in range(3):
 from faulty.plain import main
 main([])
 """
-
-
-def children(pid: int) -> dict[int, str]:
-    """The states of the direct children of a process, zombies among them."""
-    found = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                state, parent, *_ = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
-            except OSError:
-                continue
-            if int(parent) == pid:
-                found[int(entry.name)] = state
-    return found
 
 
 async def as_first() -> list[str]:

@@ -39,6 +39,16 @@ def kinds(interface: str) -> list[type[Client]]:
     return [kind for kind in EVERY_KIND if interface == "asgi" or kind is not WebSocket]
 
 
+def write_shop(directory: Path, name: str) -> str:
+    """Write the app of an example; gives its interface."""
+    (directory / "shop").mkdir()
+    (directory / "shop" / "__init__.py").touch()
+    interface = EXAMPLES[name]
+    source = f"from tests.support.portable_app import {interface} as app\n"
+    (directory / "shop" / f"{interface}.py").write_text(source, encoding="utf-8")
+    return interface
+
+
 def test_every_server_has_an_example():
     """And every example that names a server by itself is run here."""
     found = {
@@ -53,11 +63,7 @@ def test_every_server_has_an_example():
 @pytest.mark.parametrize("name", EXAMPLES)
 async def test_a_rollout_under_load_costs_nothing(tmp_path: Path, name: str):
     """Every kind of client; each backend ends by itself, with no SIGKILL and nothing cut."""
-    (tmp_path / "shop").mkdir()
-    (tmp_path / "shop" / "__init__.py").touch()
-    interface = EXAMPLES[name]
-    source = f"from tests.support.portable_app import {interface} as app\n"
-    (tmp_path / "shop" / f"{interface}.py").write_text(source, encoding="utf-8")
+    interface = write_shop(tmp_path, name)
     ledger = tmp_path / "ledger.sqlite3"
     async with run_hotswap(configured(name), tmp_path, environment={"LEDGER": str(ledger)}) as hotswap:
         before = {backend["pid"] for backend in await hotswap.backends("shop")}
@@ -78,11 +84,7 @@ async def test_a_rollout_under_load_costs_nothing(tmp_path: Path, name: str):
 @pytest.mark.parametrize("name", EXAMPLES)
 async def test_the_reload_signal_to_a_server_and_its_workers_is_harmless(tmp_path: Path, name: str):
     """SIGUSR2, sent to the whole group by mistake: gunicorn would start a second master and end its worker."""
-    (tmp_path / "shop").mkdir()
-    (tmp_path / "shop" / "__init__.py").touch()
-    interface = EXAMPLES[name]
-    source = f"from tests.support.portable_app import {interface} as app\n"
-    (tmp_path / "shop" / f"{interface}.py").write_text(source, encoding="utf-8")
+    write_shop(tmp_path, name)
     environment = {"LEDGER": str(tmp_path / "ledger.sqlite3")}
     async with run_hotswap(configured(name), tmp_path, environment=environment) as hotswap:
         pids = [backend["pid"] for backend in await hotswap.backends("shop")]

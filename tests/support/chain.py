@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 import trio
 
 from tests.support.client import Response
-from tests.support.hotswap import REPOSITORY, Hotswap, living, run_hotswap, wait_gone
+from tests.support.hotswap import REPOSITORY, Hotswap, children, command_lines, living, run_hotswap, wait_gone
 
 PROBATION = "200ms"
 DRAIN_TIMEOUT = "4s"
@@ -99,14 +99,11 @@ class Chain:
     def processes(self) -> list[int]:
         """The proxies of this chain that live, whichever file of its directory they are configured by."""
         directory = bytes(self.hotswap.config.parent)
-        found = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdecimal():
-                with suppress(OSError):
-                    words = (entry / "cmdline").read_bytes().split(b"\0")
-                    if b"run" in words and any(os.path.dirname(word) == directory for word in words):
-                        found.append(int(entry.name))
-        return living(found)
+        return living(
+            pid
+            for pid, words in command_lines().items()
+            if b"run" in words and any(os.path.dirname(word) == directory for word in words)
+        )
 
     async def stop(self) -> None:
         """Stop whoever serves, by SIGTERM, and wait until every process of the chain is gone."""
@@ -126,16 +123,7 @@ class Chain:
 
 def zombies_of(pid: int) -> list[int]:
     """Children of a process that nobody has reaped."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
-            except OSError:
-                continue
-            if state == "Z" and int(parent) == pid:
-                found.append(int(entry.name))
-    return found
+    return [child for child, state in children(pid).items() if state == "Z"]
 
 
 async def wait_reaped(pid: int) -> None:

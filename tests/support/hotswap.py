@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -345,14 +345,30 @@ def living(pids: Iterable[int]) -> list[int]:
 
 def descendants(pid: int) -> list[int]:
     """The processes that this one started, and those that they started, zombies not counted."""
-    parents: dict[int, int] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and (stat := _stat(int(entry.name))) is not None:
-            parents[int(entry.name)] = int(stat[1])
+    parents = {child: int(stat[1]) for child in _processes() if (stat := _stat(child)) is not None}
     found = [pid]
     for ancestor in found:
         found += [child for child, parent in parents.items() if parent == ancestor]
     return living(found[1:])
+
+
+def children(pid: int) -> dict[int, str]:
+    """The states of the direct children of a process, zombies among them."""
+    found = {child: stat for child in _processes() if (stat := _stat(child)) is not None}
+    return {child: stat[0] for child, stat in found.items() if int(stat[1]) == pid}
+
+
+def command_lines() -> dict[int, list[bytes]]:
+    """The words by which each process was started; none of a zombie."""
+    found = {}
+    for pid in _processes():
+        with suppress(OSError):
+            found[pid] = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]
+    return found
+
+
+def _processes() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
 
 
 def _stat(pid: int) -> list[str] | None:

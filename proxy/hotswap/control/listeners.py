@@ -223,7 +223,8 @@ class Listeners:
                     make = partial(OpenListener, name=name, table=table, sockets=found, context=context, owned=owned)
                     # Its sockets are closed under our hands where the proxy ends meanwhile.
                     made = making.attempt(f"listeners.{name}", "open sockets", make)
-                    making.listeners += [] if made is None else [made]
+                    if made is not None:
+                        making.listeners.append(made)
             if not making.problems:
                 making.attempt("listeners", "open sockets", partial(self._copy_moved, making))
         except BaseException:

@@ -2,10 +2,10 @@
 
 Descriptors are shared by everything, so clients are not given all of them: `RESERVE` of what is not taken by others
 (log files, processes of backends) stays for connections to backends, and these leave a few for what an operator needs
-(probes, the admin API, new processes). Where clients have
-taken theirs, the newest connection over which nothing was ever asked is worth least, and those of the client that holds
-the most of them go first: one client that opens thousands takes nothing from the others, and who was there before the
-flood is spared. Then go those that have waited the longest since their last answer.
+(probes, the admin API, new processes). Where clients have taken theirs, the newest connection over which nothing was
+ever asked is worth least, and those of the client that holds the most of them go first: one client that opens thousands
+takes nothing from the others, and who was there before the flood is spared. Then go those that have waited the longest
+since their last answer.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hotswap.edge.upstream.upstream import MAX_RESTING, REST
-from tests.support.stage import GET, OK, open_stage
+from tests.support.stage import GET, OK, Line, Stage, open_stage
 
 HEAD = b"HEAD / HTTP/1.1\r\nHost: example.org\r\n\r\n"
 EVIL = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
@@ -41,15 +41,19 @@ async def test_a_late_body_where_there_is_none_harms_nobody(case: str, late: byt
         assert [record["error"] for record in records] == ["", ""]
 
 
+async def rest_one(stage: Stage, client: Line, answer: bytes = b"HTTP/1.1 204 No Content\r\n\r\n") -> Line:
+    """Have a response without a body, on a new connection to the backend, which rests then."""
+    await client.send(GET)
+    line = await stage.backend.serve_one(answer)
+    await client.read_head()
+    return line
+
+
 async def test_a_connection_that_was_quiet_for_a_while_is_used_again():
     """After a response without a body; the one that has rested longest goes first."""
     async with open_stage() as stage:
         client = await stage.connect()
-        lines = []
-        for _ in range(2):
-            await client.send(GET)
-            lines.append(await stage.backend.serve_one(b"HTTP/1.1 204 No Content\r\n\r\n"))
-            await client.read_head()
+        lines = [await rest_one(stage, client) for _ in range(2)]
         await stage.let_pass(REST)
         for line in lines:
             await client.send(GET)
@@ -63,9 +67,7 @@ async def test_few_connections_rest():
     async with open_stage() as stage:
         client = await stage.connect()
         for _ in range(MAX_RESTING + 3):
-            await client.send(GET)
-            line = await stage.backend.serve_one(b"HTTP/1.1 204 No Content\r\n\r\n")
-            await client.read_head()
+            line = await rest_one(stage, client)
         assert await line.wait_broken() == b""
         (upstream,) = stage.plane.gates["web"].upstreams.values()
         assert len(upstream.connections) == MAX_RESTING
@@ -75,11 +77,7 @@ async def test_no_more_connections_rest_than_a_backend_serves_at_a_time():
     """Its threads may each wait for one connection's next request (found: others waited for their keep-alive's end)."""
     async with open_stage(max_in_flight=2) as stage:
         client = await stage.connect()
-        lines = []
-        for _ in range(4):
-            await client.send(GET)
-            lines.append(await stage.backend.serve_one(b"HTTP/1.1 304 Not Modified\r\n\r\n"))
-            await client.read_head()
+        lines = [await rest_one(stage, client, b"HTTP/1.1 304 Not Modified\r\n\r\n") for _ in range(4)]
         (upstream,) = stage.plane.gates["web"].upstreams.values()
         assert len(upstream.connections) == 2
         for line in lines[:2]:  # those that had rested longest

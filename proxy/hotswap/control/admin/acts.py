@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from hotswap.control.admin.call import Asked
+from hotswap.control.admin.call import Act, Asked
 from hotswap.control.admin.messages import AdminRequest, AdminResponse, respond
 from hotswap.control.admin.parameters import (
     EventsParameters,
@@ -28,8 +28,6 @@ from hotswap.core.quantities import parse_duration
 
 CLI_AGENT = "hotswap-cli"
 """How the command line calls itself in `User-Agent`; a rollout's trigger tells it from other callers."""
-
-PoolOrder = Callable[[Asked[Parameters]], Awaitable[AdminResponse]]
 
 # Views.
 
@@ -100,7 +98,7 @@ async def reload_pool(asked: Asked[ReloadParameters]) -> AdminResponse:
 # Verbs.
 
 
-def _slot_order(act: Callable[[Verbs, str, int], None]) -> PoolOrder:
+def _slot_order(act: Callable[[Verbs, str, int], None]) -> Act[Parameters]:
     async def order(asked: Asked[Parameters]) -> AdminResponse:
         pool = asked.parts["pool"]
         number = find_slot(asked.verbs, pool, asked.parts["slot"])
@@ -115,7 +113,7 @@ drain = _slot_order(lambda verbs, pool, slot: verbs.drain(pool, slot))
 readmit = _slot_order(lambda verbs, pool, slot: verbs.readmit(pool, slot))
 
 
-def _pool_order(act: Callable[[Verbs, str], bool]) -> PoolOrder:
+def _pool_order(act: Callable[[Verbs, str], bool]) -> Act[Parameters]:
     async def order(asked: Asked[Parameters]) -> AdminResponse:
         pool = asked.parts["pool"]
         return respond({"pool": pool, "changed": act(asked.verbs, pool)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from hotswap.control.admin import acts
-from hotswap.control.admin.call import AnyCall, Call
+from hotswap.control.admin.call import Act, AnyCall, Call
 from hotswap.control.admin.page import description_call, page_calls
 from hotswap.control.admin.parameters import (
     EventsParameters,
@@ -16,11 +16,26 @@ from hotswap.control.admin.parameters import (
 )
 
 
-def _order(verb: str, summary: str, act: acts.PoolOrder, shape: str = "ChangeDocument") -> AnyCall:
+def _view(
+    path: str, name: str, summary: str, act: Act[Parameters], shape: str, problems: tuple[int, ...] = ()
+) -> AnyCall:
+    return Call(
+        method="GET",
+        path=path,
+        name=name,
+        summary=summary,
+        act=act,
+        takes=Parameters,
+        answers={200: shape},
+        problems=problems,
+    )
+
+
+def _order(path: str, summary: str, act: Act[Parameters], shape: str = "ChangeDocument") -> AnyCall:
     return Call(
         method="POST",
-        path=f"/v1/pools/{{pool}}/{verb}",
-        name=verb,
+        path=f"/v1/pools/{{pool}}/{path}",
+        name=path.rpartition("/")[2],
         summary=summary,
         act=act,
         takes=Parameters,
@@ -32,44 +47,10 @@ def _order(verb: str, summary: str, act: acts.PoolOrder, shape: str = "ChangeDoc
 CALLS: Final[tuple[AnyCall, ...]] = (
     *page_calls(),
     description_call(),
-    Call(
-        method="GET",
-        path="/v1/status",
-        name="status",
-        summary="The state now",
-        act=acts.status,
-        takes=Parameters,
-        answers={200: "StatusDocument"},
-    ),
-    Call(
-        method="GET",
-        path="/v1/pools/{pool}",
-        name="pool",
-        summary="One pool now",
-        act=acts.pool_now,
-        takes=Parameters,
-        answers={200: "PoolDetailDocument"},
-        problems=(404,),
-    ),
-    Call(
-        method="GET",
-        path="/v1/rollouts",
-        name="rollouts",
-        summary="Rollouts, the newest last",
-        act=acts.rollouts,
-        takes=Parameters,
-        answers={200: "RolloutsDocument"},
-    ),
-    Call(
-        method="GET",
-        path="/v1/rollouts/{id}",
-        name="rollout",
-        summary="One rollout",
-        act=acts.rollout_now,
-        takes=Parameters,
-        answers={200: "RolloutReport"},
-        problems=(404,),
-    ),
+    _view("/v1/status", "status", "The state now", acts.status, "StatusDocument"),
+    _view("/v1/pools/{pool}", "pool", "One pool now", acts.pool_now, "PoolDetailDocument", (404,)),
+    _view("/v1/rollouts", "rollouts", "Rollouts, the newest last", acts.rollouts, "RolloutsDocument"),
+    _view("/v1/rollouts/{id}", "rollout", "One rollout", acts.rollout_now, "RolloutReport", (404,)),
     Call(
         method="POST",
         path="/v1/reload",
@@ -100,26 +81,10 @@ CALLS: Final[tuple[AnyCall, ...]] = (
         answers={200: "ReloadDocument", 202: "ReloadDocument"},
         problems=(409, 422),
     ),
-    Call(
-        method="POST",
-        path="/v1/pools/{pool}/slots/{slot}/drain",
-        name="drain",
-        summary="Take a slot out of rotation; its backend goes on living",
-        act=acts.drain,
-        takes=Parameters,
-        answers={200: "SlotOrderDocument"},
-        problems=(404, 409),
+    _order(
+        "slots/{slot}/drain", "Take a slot out of rotation; its backend goes on living", acts.drain, "SlotOrderDocument"
     ),
-    Call(
-        method="POST",
-        path="/v1/pools/{pool}/slots/{slot}/readmit",
-        name="readmit",
-        summary="Bring a drained slot back into rotation",
-        act=acts.readmit,
-        takes=Parameters,
-        answers={200: "SlotOrderDocument"},
-        problems=(404, 409),
-    ),
+    _order("slots/{slot}/readmit", "Bring a drained slot back into rotation", acts.readmit, "SlotOrderDocument"),
     _order("pause", "Hold the requests for a pool", acts.pause),
     _order("resume", "Let them go on", acts.resume),
     _order("unlock", "End the lock that a failed rollout left, and fill the slots again", acts.unlock),
@@ -164,33 +129,10 @@ CALLS: Final[tuple[AnyCall, ...]] = (
         problems=(422,),
         endless=True,
     ),
-    Call(
-        method="GET",
-        path="/livez",
-        name="livez",
-        summary="The process answers",
-        act=acts.livez,
-        takes=Parameters,
-        answers={200: "LivenessDocument"},
+    _view("/livez", "livez", "The process answers", acts.livez, "LivenessDocument"),
+    _view(
+        "/readyz", "readyz", "Every pool has a backend that can be claimed", acts.readyz, "ReadinessDocument", (503,)
     ),
-    Call(
-        method="GET",
-        path="/readyz",
-        name="readyz",
-        summary="Every pool has a backend that can be claimed",
-        act=acts.readyz,
-        takes=Parameters,
-        answers={200: "ReadinessDocument"},
-        problems=(503,),
-    ),
-    Call(
-        method="GET",
-        path="/metrics",
-        name="scrape",
-        summary="Prometheus",
-        act=acts.scrape,
-        takes=Parameters,
-        answers={200: "text/plain"},
-    ),
+    _view("/metrics", "scrape", "Prometheus", acts.scrape, "text/plain"),
 )
 """Every call; the order is that of the OpenAPI document."""

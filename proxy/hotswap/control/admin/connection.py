@@ -124,7 +124,7 @@ class AdminConnection:
             response = problem(400, "bad-request", "the target of a request begins with a slash")
         else:
             response = await self._answer(request)
-        await self._send(request, response)
+        await self._send(response, head_only=request.method == "HEAD")
         if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
             await self._linger()
             return False
@@ -187,21 +187,20 @@ class AdminConnection:
 
     # The answer
 
-    async def _send(self, request: AdminRequest, response: AdminResponse) -> None:
+    async def _send(self, response: AdminResponse, *, head_only: bool = False) -> None:
+        body = response.body
         fields = [("Content-Type", response.media_type), ("Date", formatdate(usegmt=True)), *response.fields.items()]
         fields += ALWAYS
-        whole = isinstance(response.body, bytes)
-        if whole:
-            fields.append(("Content-Length", str(len(response.body))))  # type: ignore[arg-type]
-        if self._parting.is_set() or not whole or self._http.their_state is not h11.DONE:
+        if isinstance(body, bytes):
+            fields.append(("Content-Length", str(len(body))))
+        if self._parting.is_set() or not isinstance(body, bytes) or self._http.their_state is not h11.DONE:
             fields.append(("Connection", "close"))
         head = h11.Response(status_code=response.status, headers=fields, reason=b"")
-        if isinstance(response.body, bytes):
-            body = b"" if request.method == "HEAD" else response.body
-            await self._write(head, h11.Data(data=body), h11.EndOfMessage())
+        if isinstance(body, bytes):
+            await self._write(head, h11.Data(data=b"" if head_only else body), h11.EndOfMessage())
         else:
             await self._write(head)
-            await self._stream_out(response.body)
+            await self._stream_out(body)
 
     async def _stream_out(self, pieces: AsyncGenerator[bytes, None]) -> None:
         """Send pieces until there are no more or the client leaves."""
@@ -223,12 +222,7 @@ class AdminConnection:
     async def _refuse(self, error: h11.RemoteProtocolError) -> None:
         """Answer what is no request, if that can still be done."""
         if self._http.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-            response = _bad_request(error)
-            assert isinstance(response.body, bytes)
-            fields = [("Content-Type", response.media_type), ("Content-Length", str(len(response.body)))]
-            fields += [*ALWAYS, ("Connection", "close")]
-            head = h11.Response(status_code=response.status, headers=fields, reason=b"")
-            await self._write(head, h11.Data(data=response.body), h11.EndOfMessage())
+            await self._send(_bad_request(error))
             await self._linger()
 
     async def _write(self, *events: h11.Event) -> None:

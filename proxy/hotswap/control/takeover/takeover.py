@@ -388,7 +388,7 @@ class Takeover:
             return
         self._new.version = info.version
         self._new.pid = self._new.pid or received.frame.number("pid")
-        stranger = self._is_stranger(received.frame.body.get("config"))
+        stranger = self._why_stranger(received.frame.body.get("config"))
         if stranger:
             self._note(OldEvent.HELLO_REFUSED, stranger, received)
             return
@@ -399,7 +399,7 @@ class Takeover:
         else:
             self._note(OldEvent.HELLO_REFUSED, verdict.detail, received)
 
-    def _is_stranger(self, config: object) -> str:
+    def _why_stranger(self, config: object) -> str:
         """Tell why a process that has come by itself is none of this proxy; empty when it is one."""
         ours = self._runtime.config_path
         if not self._called or not isinstance(config, str) or is_same_file(config, ours):
