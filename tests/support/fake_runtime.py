@@ -16,7 +16,7 @@ import trio
 
 from hotswap.control.admin import serve_admin
 from hotswap.control.admin.sockets import AdminDoor
-from hotswap.control.events import EventLog
+from hotswap.control.telemetry.events import EventLog
 from hotswap.control.telemetry.traffic import TrafficRecorder
 from hotswap.core.address import Address, TcpAddress
 from hotswap.core.config import Configuration, SupervisedPoolTable, parse_configuration

@@ -11,8 +11,8 @@ from pathlib import Path
 import structlog
 import trio
 
-from hotswap.control.configuration import load_configuration
-from hotswap.control.runtime import Runtime
+from hotswap.control.configuration.loading import load_configuration
+from hotswap.control.process.runtime import Runtime
 from hotswap.control.telemetry.access import AccessLog
 from tests.support.client import Response, Target, fetch
 

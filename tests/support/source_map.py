@@ -19,9 +19,11 @@ FLOORS = (
     "proxy/hotswap/processes",
     "proxy/hotswap/wire",
     "proxy/hotswap/core",
-    "backends",
+    "backends/hotswap_backends",
+    "backends/demo",
+    "backends/faulty",
 )
-"""From the top down; the last is no floor but what stands behind the proxy."""
+"""From the top down; the last three are no floors but what stands behind the proxy."""
 
 # ruff: noqa: E501  # sentences of prose stand on one line each
 HEAD = """\

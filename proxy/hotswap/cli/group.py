@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from hotswap.cli.endpoint import Options, note_option
-from hotswap.control.version import program_version
+from hotswap.control.telemetry.version import program_version
 
 VERBS: Final[Mapping[str, str]] = {
     "run": "running",

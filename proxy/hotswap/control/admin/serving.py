@@ -20,7 +20,7 @@ from hotswap.control.admin.guard import Guard
 from hotswap.control.admin.places import TCP_PLACES, UNIX_PLACES, Places
 from hotswap.control.admin.sockets import AdminDoor, open_admin_sockets
 from hotswap.control.admin.verbs import Verbs
-from hotswap.control.token_file import TokenFile
+from hotswap.control.configuration.token_file import TokenFile
 from hotswap.core.address import Address, TcpAddress
 from hotswap.core.errors import ConfigError, Problem
 

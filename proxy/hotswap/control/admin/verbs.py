@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hotswap.control.events import EventLog
+from hotswap.control.telemetry.events import EventLog
 from hotswap.control.telemetry.traffic import TrafficRecorder
 from hotswap.core.config import Configuration
 from hotswap.core.identity import RolloutId
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ReloadOutcome(Protocol):
-    """What became of a reload of several pools; see `hotswap.control.runtime.ReloadAnswer`."""
+    """What became of a reload of several pools; see `hotswap.control.process.runtime.ReloadAnswer`."""
 
     @property
     def rollouts(self) -> Sequence[Rollout]:
@@ -34,7 +34,7 @@ class ReloadOutcome(Protocol):
 
 
 class Verbs(Protocol):
-    """A running proxy, as `hotswap.control.runtime.Runtime` documents it."""
+    """A running proxy, as `hotswap.control.process.runtime.Runtime` documents it."""
 
     @property
     def config(self) -> Configuration:

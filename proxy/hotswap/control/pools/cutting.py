@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from structlog.typing import FilteringBoundLogger
 
-from hotswap.control.events import EventLog
 from hotswap.control.pools.surroundings import Plane
+from hotswap.control.telemetry.events import EventLog
 from hotswap.core.backend import Backend
 from hotswap.core.exchange_view import SHOWN, ExchangeView, tell_exchanges
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import trio
 from structlog.typing import FilteringBoundLogger
 
-from hotswap.control.contained_tasks import ContainedTasks
 from hotswap.control.pools import rotation
 from hotswap.control.pools.announcements import Announcer
 from hotswap.control.pools.coming_up import ComingUp
+from hotswap.control.pools.contained_tasks import ContainedTasks
 from hotswap.control.pools.ending import discard, end_in_order, give_up, let_go, retire
 from hotswap.control.pools.entries import Entries
 from hotswap.control.pools.exits import note_exit

@@ -19,7 +19,7 @@ from hotswap.core.refusal import TriggerState, check_trigger
 from hotswap.core.strategy import Strategy
 
 if TYPE_CHECKING:
-    from hotswap.control.runtime import Runtime
+    from hotswap.control.process.runtime import Runtime
 
 
 def _compared(pool: SupervisedPool, offer: Offer) -> Compatibility | None:

@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from hotswap.control.configuration import load_configuration
-from hotswap.control.listeners import Prepared
+from hotswap.control.configuration.loading import load_configuration
 from hotswap.control.pools.release import Release
 from hotswap.control.pools.static_pool import StaticPool
 from hotswap.control.pools.supervised_pool import SupervisedPool
+from hotswap.control.process.listeners import Prepared
 from hotswap.control.rollout.marks import Marks
 from hotswap.control.rollout.offer import Offer, read_offer, read_offers
 from hotswap.control.rollout.rollouts import RolloutRun
@@ -40,7 +40,7 @@ from hotswap.core.rollout_queue import QueuedSlot, plan_queue
 from hotswap.core.strategy import Strategy
 
 if TYPE_CHECKING:
-    from hotswap.control.runtime import Runtime
+    from hotswap.control.process.runtime import Runtime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

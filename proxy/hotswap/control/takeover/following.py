@@ -20,7 +20,7 @@ from hotswap.processes.supervisor import Exit
 from hotswap.wire.handover import Frame, FrameType, HandoverBroken
 
 if TYPE_CHECKING:
-    from hotswap.control.runtime import Runtime
+    from hotswap.control.process.runtime import Runtime
 
 LONGEST_RELEASE = 3600.0
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from hotswap.control.listeners import Prepared
-from hotswap.control.memory import settle_memory
 from hotswap.control.pools.release import Release
 from hotswap.control.pools.supervised_pool import SupervisedPool
+from hotswap.control.process.listeners import Prepared
+from hotswap.control.process.memory import settle_memory
 from hotswap.control.takeover.stub import write_pid
 from hotswap.core.routing import Router
 
 if TYPE_CHECKING:
-    from hotswap.control.runtime import Runtime
+    from hotswap.control.process.runtime import Runtime
 
 
 def go_live(runtime: Runtime, prepared: Prepared, releases: Mapping[str, Release]) -> None:

@@ -17,7 +17,7 @@ from hotswap.core.takeover_ledgers import HandingLedger
 from hotswap.wire.handover import FrameType
 
 if TYPE_CHECKING:
-    from hotswap.control.runtime import Runtime
+    from hotswap.control.process.runtime import Runtime
 
 HandoverFrame = tuple[FrameType, dict[str, Any], tuple[int, ...]]
 """Type, body, and descriptors, which stay their owner's."""

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from hotswap.control.listeners import HandedSocket, Listeners, Prepared
 from hotswap.control.pools.release import Release, read_releases
 from hotswap.control.pools.supervised_pool import SupervisedPool
+from hotswap.control.process.listeners import HandedSocket, Listeners, Prepared
 from hotswap.control.takeover.adoption import Adopted, adopt_backend
 from hotswap.control.takeover.channel import Received, is_dead, unseal
 from hotswap.control.takeover.handover_state import HandoverState, SupervisedState, read_state
@@ -30,7 +30,7 @@ from hotswap.processes.guardian import Guardian
 from hotswap.wire.handover import HandoverBroken
 
 if TYPE_CHECKING:
-    from hotswap.control.runtime import Runtime
+    from hotswap.control.process.runtime import Runtime
 
 PROBES: Final = 3
 """How often a backend is asked, that the old side finds healthy, before it is called bad."""

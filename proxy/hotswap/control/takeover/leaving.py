@@ -14,7 +14,7 @@ from hotswap.control.takeover.handover_state import since, write_tally
 from hotswap.wire.handover import FrameType, HandoverBroken
 
 if TYPE_CHECKING:
-    from hotswap.control.runtime import Runtime
+    from hotswap.control.process.runtime import Runtime
 
 REPORT_INTERVAL: Final = 1.0
 """Seconds between two reports of the drain."""

@@ -24,7 +24,7 @@ from hotswap.control.takeover.handoff_info import own_handoff_info
 from hotswap.control.takeover.handover_state import OWN_COUNTS, add_tally
 from hotswap.control.takeover.inheritance import Inheritance
 from hotswap.control.takeover.order import CouldNotTakeOver
-from hotswap.control.version import program_version
+from hotswap.control.telemetry.version import program_version
 from hotswap.core.errors import ProxyError
 from hotswap.core.takeover_new import NewCommand, NewEvent, NewState, new_side
 from hotswap.core.takeover_versions import SIGNS_OF_LIFE
@@ -32,7 +32,7 @@ from hotswap.processes.supervisor import Exit
 from hotswap.wire.handover import FrameType, HandoverBroken
 
 if TYPE_CHECKING:
-    from hotswap.control.runtime import Runtime
+    from hotswap.control.process.runtime import Runtime
 
 PROGRESS_INTERVAL: Final = 1.0
 """Seconds between two words to the old side that the preparation goes on, or that this process still turns."""

@@ -35,7 +35,7 @@ from hotswap.core.takeover_versions import SIGNS_OF_LIFE, Agreement, HandoffUnre
 from hotswap.wire.handover import FrameType, HandoverBroken
 
 if TYPE_CHECKING:
-    from hotswap.control.runtime import Runtime
+    from hotswap.control.process.runtime import Runtime
 
 LATEST_CUT: Final = 30.0
 """Seconds from the end of the drain until whoever is left is cut."""

@@ -14,12 +14,12 @@ from hotswap.control.takeover.channel import PATH_NAME, Channel, connect_to, lis
 from hotswap.control.takeover.order import CouldNotTakeOver, TakeoverFailed, TakeoverOrder, TakeoverResult
 from hotswap.control.takeover.succession import Succession
 from hotswap.control.takeover.takeover import Takeover
-from hotswap.control.version import program_version
+from hotswap.control.telemetry.version import program_version
 from hotswap.core.errors import RefusalCode, Refused
 from hotswap.wire.handover import FrameType, HandoverBroken
 
 if TYPE_CHECKING:
-    from hotswap.control.runtime import Runtime
+    from hotswap.control.process.runtime import Runtime
 
 
 async def start_takeover(runtime: Runtime, order: TakeoverOrder) -> TakeoverResult:

@@ -11,8 +11,8 @@ import structlog
 import trio
 import trio.testing
 
-from hotswap.control.configuration import load_configuration
-from hotswap.control.premises import WATCH_INTERVAL, Premises
+from hotswap.control.configuration.loading import load_configuration
+from hotswap.control.process.premises import WATCH_INTERVAL, Premises
 from hotswap.core.errors import ConfigError
 
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from hotswap.control import outside
-from hotswap.control.configuration import load_configuration
-from hotswap.control.outside import ReadTooSlow, read_file, read_within
+from hotswap.control.configuration import outside
+from hotswap.control.configuration.loading import load_configuration
+from hotswap.control.configuration.outside import ReadTooSlow, read_file, read_within
+from hotswap.control.configuration.token_file import TokenFile
 from hotswap.control.pools.compatibility import read_file as read_number
 from hotswap.control.pools.release import read_environment_file
-from hotswap.control.token_file import TokenFile
 from hotswap.core.compatibility import Unreadable
 from hotswap.core.errors import ConfigError
 from tests.support.certificates import issue_certificate

@@ -1,4 +1,4 @@
-"""`hotswap.control.memory`: what is free goes back to the system."""
+"""`hotswap.control.process.memory`: what is free goes back to the system."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hotswap.control.memory import SPARE, SpareMemory
+from hotswap.control.process.memory import SPARE, SpareMemory
 
 PIECE = 48 * 1024
 ROUNDS = 3

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.control.processors import usable_processors
+from hotswap.control.process.processors import usable_processors
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from structlog.typing import FilteringBoundLogger
 
-from hotswap.control.outside import read_within
+from hotswap.control.configuration.outside import read_within
 from hotswap.core.config import Configuration
 from hotswap.core.room import client_descriptors
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import trio
 
+from hotswap.control.process.status import summarise
 from hotswap.control.takeover.takeovers import refuse_takeover
-from hotswap.control.telemetry.status import summarise
 from hotswap.core.errors import ConfigError, RefusalCode, Refused, UnknownPool, UnknownRollout, UnknownSlot
 from tests.support.client import Response
 from tests.support.hotswap import living

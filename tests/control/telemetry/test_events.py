@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 import trio.testing
 
-from hotswap.control.events import Event, EventLog, SubscriberTooSlow, Subscription
+from hotswap.control.telemetry.events import Event, EventLog, SubscriberTooSlow, Subscription
 
 
 def fixed_clock() -> str:

@@ -13,7 +13,7 @@ import pytest
 import structlog
 import trio
 
-from hotswap.control.listeners import Listeners
+from hotswap.control.process.listeners import Listeners
 from hotswap.core.address import TcpAddress
 from hotswap.core.config import ListenerTable
 from hotswap.core.errors import ConfigError

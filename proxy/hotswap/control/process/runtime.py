@@ -25,35 +25,35 @@ from structlog.typing import FilteringBoundLogger
 
 from hotswap.control.admin import serve_admin
 from hotswap.control.admin.sockets import AdminDoor
-from hotswap.control.boot_watch import watch_boot
-from hotswap.control.cautions import tell_cautions
-from hotswap.control.events import EventLog
-from hotswap.control.kept_settings import keep_settings
-from hotswap.control.listeners import Listeners, Prepared
-from hotswap.control.memory import SpareMemory
-from hotswap.control.orders import Orders
+from hotswap.control.configuration.cautions import tell_cautions
+from hotswap.control.configuration.kept_settings import keep_settings
 from hotswap.control.pools.lost_sockets import replace_unreachable
 from hotswap.control.pools.pool_set import PoolSet
 from hotswap.control.pools.release import Release, read_releases
 from hotswap.control.pools.start_places import StartPlaces
 from hotswap.control.pools.surroundings import Surroundings
-from hotswap.control.premises import Premises
-from hotswap.control.processors import usable_processors
+from hotswap.control.process.boot_watch import watch_boot
+from hotswap.control.process.listeners import Listeners, Prepared
+from hotswap.control.process.memory import SpareMemory
+from hotswap.control.process.orders import Orders
+from hotswap.control.process.premises import Premises
+from hotswap.control.process.processors import usable_processors
+from hotswap.control.process.signals import HANDLED, serve_signals
+from hotswap.control.process.status import describe
 from hotswap.control.rollout.book import RolloutBook
 from hotswap.control.rollout.reload import ReloadAnswer, Reloader
 from hotswap.control.rollout.rollouts import RolloutRun
-from hotswap.control.signals import HANDLED, serve_signals
 from hotswap.control.takeover.order import CouldNotTakeOver, TakeoverOrder, TakeoverResult
 from hotswap.control.takeover.predecessor import Predecessor
 from hotswap.control.takeover.stub import forget_pid
 from hotswap.control.takeover.takeover import Takeover
 from hotswap.control.takeover.takeovers import serve_calls, start_takeover, succeed
 from hotswap.control.telemetry.access import AccessLog
+from hotswap.control.telemetry.events import EventLog
 from hotswap.control.telemetry.facts import FactsBook
 from hotswap.control.telemetry.notify import ServiceManager
-from hotswap.control.telemetry.status import describe
 from hotswap.control.telemetry.traffic import TrafficRecorder
-from hotswap.control.version import program_version
+from hotswap.control.telemetry.version import program_version
 from hotswap.core.address import Address
 from hotswap.core.config import AccessLogFormat, Configuration, SupervisedPoolTable
 from hotswap.core.errors import ConfigError, ProxyError

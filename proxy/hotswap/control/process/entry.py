@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from hotswap.control.cautions import tell_cautions
-from hotswap.control.configuration import load_configuration
-from hotswap.control.configuration_path import find_configuration
-from hotswap.control.runtime import Runtime
+from hotswap.control.configuration.cautions import tell_cautions
+from hotswap.control.configuration.loading import load_configuration
+from hotswap.control.configuration.path import find_configuration
+from hotswap.control.process.runtime import Runtime
 from hotswap.control.takeover.new_process import take_kept_log
 from hotswap.control.takeover.stub import be_stub
 from hotswap.control.takeover.takeovers import call, open_inherited

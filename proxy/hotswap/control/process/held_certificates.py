@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from hotswap.control.outside import is_barred
+from hotswap.control.configuration.outside import is_barred
 from hotswap.core.config import ListenerTable
 from hotswap.edge.client.listener import OpenListener
 

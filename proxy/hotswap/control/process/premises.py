@@ -12,8 +12,8 @@ from pathlib import Path
 import trio
 from structlog.typing import FilteringBoundLogger
 
-from hotswap.control.privileges import drop_privileges, identity_of, look_as_user, owner_of_state
-from hotswap.control.state_directory import StateDirectory, open_state_directory
+from hotswap.control.process.privileges import drop_privileges, identity_of, look_as_user, owner_of_state
+from hotswap.control.process.state_directory import StateDirectory, open_state_directory
 from hotswap.core.config import Configuration
 from hotswap.core.errors import BackendError
 

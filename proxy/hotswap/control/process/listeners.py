@@ -21,8 +21,8 @@ from typing import TypeVar
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from hotswap.control.held_certificates import certificates_of, kept_context
-from hotswap.control.outside import read_within
+from hotswap.control.configuration.outside import read_within
+from hotswap.control.process.held_certificates import certificates_of, kept_context
 from hotswap.core.address import Address, TcpAddress, UnixAddress
 from hotswap.core.config import ListenerTable
 from hotswap.core.errors import ConfigError, Problem

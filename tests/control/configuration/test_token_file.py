@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.control.token_file import TokenFile
+from hotswap.control.configuration.token_file import TokenFile
 
 
 def test_a_token_file_is_read_again_when_it_changes(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import stat
 
 import pytest
 
-from hotswap.control.state_directory import open_state_directory
+from hotswap.control.process.state_directory import open_state_directory
 from hotswap.core.errors import BackendError, ConfigError
 
 CONFIG = "/srv/shop/hotswap.toml"

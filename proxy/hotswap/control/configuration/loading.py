@@ -18,9 +18,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from hotswap.control.configuration_path import find_configuration
-from hotswap.control.outside import ReadTooSlow, is_barred, read_file, read_within
-from hotswap.control.token_file import TokenFile
+from hotswap.control.configuration.outside import ReadTooSlow, is_barred, read_file, read_within
+from hotswap.control.configuration.path import find_configuration
+from hotswap.control.configuration.token_file import TokenFile
 from hotswap.core.config import Configuration, Draft, parse_draft
 from hotswap.core.config.conflicts import Raw, entries, tables
 from hotswap.core.config.fields import resolve_path

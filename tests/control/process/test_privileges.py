@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from hotswap.control.configuration import load_configuration
-from hotswap.control.privileges import drop_privileges, identity_of, look_as_user, owner_of_state
+from hotswap.control.configuration.loading import load_configuration
+from hotswap.control.process.privileges import drop_privileges, identity_of, look_as_user, owner_of_state
 from hotswap.core.errors import ConfigError
 from tests.support.hotswap import REPOSITORY
 from tests.support.pools import command_pool, listeners
@@ -53,7 +53,7 @@ def test_root_becomes_the_user_for_good_and_hands_the_state_over(tmp_path):
     os.link(tmp_path / "precious", tmp_path / "second-name")
     script = (
         "import os, sys, pathlib\n"
-        "from hotswap.control.privileges import drop_privileges\n"
+        "from hotswap.control.process.privileges import drop_privileges\n"
         "drop_privileges('nobody', state_dir=pathlib.Path(sys.argv[1]), access_log=sys.argv[2])\n"
         "print(os.getresuid(), os.getresgid())\n"
         "try:\n    os.setuid(0)\n"

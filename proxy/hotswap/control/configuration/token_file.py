@@ -8,7 +8,7 @@ import hmac
 import os
 from pathlib import Path
 
-from hotswap.control.outside import ReadTooSlow, read_within
+from hotswap.control.configuration.outside import ReadTooSlow, read_within
 
 MOST_TOKEN_MODE = 0o640
 """What may be allowed to owner, group and others on the file of the token."""

@@ -10,8 +10,8 @@ import pytest
 import structlog.testing
 from structlog.typing import FilteringBoundLogger
 
-from hotswap.control.cautions import find_cautions, tell_cautions
-from hotswap.control.configuration import load_configuration
+from hotswap.control.configuration.cautions import find_cautions, tell_cautions
+from hotswap.control.configuration.loading import load_configuration
 from hotswap.core.config import Configuration
 from hotswap.core.room import client_descriptors
 from tests.support.certificates import Names

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from hotswap.control.memory import settle_memory
-from hotswap.control.telemetry.status import summarise
+from hotswap.control.process.memory import settle_memory
+from hotswap.control.process.status import summarise
 
 if TYPE_CHECKING:
-    from hotswap.control.runtime import Runtime
+    from hotswap.control.process.runtime import Runtime
 
 
 async def watch_boot(runtime: Runtime) -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import trio
 
-from hotswap.control.signals import serve_signals
+from hotswap.control.process.signals import serve_signals
 from hotswap.core.errors import RefusalCode, Refused
 from tests.support.pool_stage import captured_log
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from hotswap.control.pools.supervised_pool import SupervisedPool
-from hotswap.control.version import program_version
+from hotswap.control.telemetry.version import program_version
 from hotswap.core.exchange_view import tell_exchanges
 from hotswap.core.lifecycle import BackendState
 from hotswap.core.rollout import Rollout
@@ -17,7 +17,7 @@ from hotswap.core.step_table import StepState
 
 if TYPE_CHECKING:
     from hotswap.control.pools.static_pool import StaticPool
-    from hotswap.control.runtime import Runtime
+    from hotswap.control.process.runtime import Runtime
     from hotswap.core.backend import Backend
 
 

@@ -6,7 +6,7 @@ import math
 import os
 from pathlib import Path
 
-from hotswap.control.outside import read_file
+from hotswap.control.configuration.outside import read_file
 
 CGROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")

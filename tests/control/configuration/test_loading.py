@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 import trustme
 
-from hotswap.control.configuration import default_state_dir, load_configuration
-from hotswap.control.configuration_path import find_configuration
+from hotswap.control.configuration.loading import default_state_dir, load_configuration
+from hotswap.control.configuration.path import find_configuration
 from hotswap.core.config import SupervisedPoolTable
 from hotswap.core.errors import ConfigError
 
-CONF = Path(__file__).parents[2] / "conf"
+CONF = Path(__file__).parents[3] / "conf"
 LEAST = """
 [listeners.public]
 bind = ["127.0.0.1:8000"]
@@ -127,7 +127,7 @@ class TestFinding:
     def test_without_any_file_both_places_are_named(self, tmp_path, monkeypatch):
         """So that the next step is clear."""
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr("hotswap.control.configuration_path.SYSTEM_FILE", tmp_path / "etc" / "hotswap.toml")
+        monkeypatch.setattr("hotswap.control.configuration.path.SYSTEM_FILE", tmp_path / "etc" / "hotswap.toml")
         with pytest.raises(ConfigError) as caught:
             find_configuration()
         (problem,) = caught.value.problems
