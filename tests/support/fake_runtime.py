@@ -1,6 +1,6 @@
 """A proxy without processes and sockets: real pools, real rollouts, and a script that says how rollouts go.
 
-It has the verbs of `hotswap.control.admin.Verbs`, so the admin API and the command line can be tested in every
+It has the verbs of `hotswap.control.process.verbs.Verbs`, so the admin API and the command line can be tested in every
 situation without waiting for one.
 """
 

@@ -11,7 +11,6 @@ import pytest
 import trio
 
 from hotswap.control.process.status import summarise
-from hotswap.control.takeover.takeovers import refuse_takeover
 from hotswap.core.errors import ConfigError, RefusalCode, Refused, UnknownPool, UnknownRollout, UnknownSlot
 from tests.support.client import Response
 from tests.support.hotswap import living
@@ -26,20 +25,20 @@ def web(directory: Path, *command: str, **settings: str) -> str:
 
 def pids(running: RunningRuntime) -> list[int]:
     """The process ids of every backend."""
-    return [backend.pid for pool in running.runtime.pools.values() for backend in pool.core.backends if backend.pid]
+    return [backend.pid for pool in running.parts.pools.values() for backend in pool.core.backends if backend.pid]
 
 
 async def test_it_serves_when_it_says_that_it_has_booted(tmp_path):
     """And its status says what there is."""
     async with open_runtime(web(tmp_path), tmp_path) as running:
         assert (await running.fetch("/whoami")).json()["generation"] == 1
-        assert running.runtime.ready()
-        status = running.runtime.status()
+        assert running.orders.ready()
+        status = running.orders.status()
         assert status["pid"] == os.getpid()
         assert status["pools"]["web"]["generation"] == 1
         (backend,) = status["pools"]["web"]["slots"][0]["backends"]
         assert (backend["state"], backend["health"], backend["release"]) == ("ready", "healthy", str(tmp_path))
-        assert status["listeners"]["public"]["bind"] == [str(running.runtime.listeners.bound("public")[0])]
+        assert status["listeners"]["public"]["bind"] == [str(running.parts.listeners.bound("public")[0])]
 
 
 async def test_requests_that_come_while_the_pools_boot_are_held(tmp_path):
@@ -47,9 +46,9 @@ async def test_requests_that_come_while_the_pools_boot_are_held(tmp_path):
     config = web(tmp_path, "faulty.plain", "--boot-seconds", "0.5")
     async with open_runtime(config, tmp_path, booted=False) as running:
         await running.wait(lambda: "backend.added" in running.kinds())
-        assert not running.runtime.ready()
+        assert not running.orders.ready()
         assert (await running.fetch("/whoami")).status == 200
-        await running.wait(lambda: running.runtime.booted)
+        await running.wait(lambda: running.parts.life.booted)
 
 
 async def test_the_service_manager_hears_ready_when_every_pool_is_ready(tmp_path, monkeypatch):
@@ -58,7 +57,7 @@ async def test_the_service_manager_hears_ready_when_every_pool_is_ready(tmp_path
         manager.bind(str(tmp_path / "n"))
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "n"))
         async with open_runtime(web(tmp_path), tmp_path) as running:
-            await running.runtime.reread_configuration()
+            await running.orders.reread_configuration()
         messages = []
         while True:
             try:
@@ -77,11 +76,11 @@ async def test_a_pool_that_does_not_come_up_keeps_nobody_from_being_ready(tmp_pa
     broken = command_pool(tmp_path, "backends.nothing").replace("[pools.web]", "[pools.broken]")
     async with open_runtime(web(tmp_path) + broken, tmp_path) as running:
         runtime = running.runtime
-        assert runtime.pools.not_ready() == ["broken"]
-        assert refuse_takeover(runtime) is None
-        assert not runtime.ready()
+        assert runtime.parts.pools.not_ready() == ["broken"]
+        assert runtime.takeovers.refusal() is None
+        assert not runtime.orders.ready()
         assert (await running.fetch("/whoami")).json()["pool"] == "web"
-        assert "broken 0/2 ready" in summarise(runtime)
+        assert "broken 0/2 ready" in summarise(runtime.parts)
 
 
 async def test_a_proxy_in_which_nothing_serves_is_not_ready(tmp_path):
@@ -89,13 +88,13 @@ async def test_a_proxy_in_which_nothing_serves_is_not_ready(tmp_path):
     config = web(tmp_path, "backends.nothing")
     async with open_runtime(config, tmp_path, booted=False) as running:
         await running.wait(lambda: running.kinds().count("backend.exited") >= 4)
-        assert not running.runtime.booted
+        assert not running.parts.life.booted
 
 
 async def test_the_state_directory_is_for_this_user_alone(tmp_path):
     """Mode 0700, whatever the umask."""
     async with open_runtime(web(tmp_path), tmp_path) as running:
-        state = os.stat(running.runtime.config.proxy.state_dir)
+        state = os.stat(running.parts.config.proxy.state_dir)
         assert stat.S_IMODE(state.st_mode) == 0o700
 
 
@@ -124,19 +123,19 @@ async def test_stopping_finishes_what_is_in_flight_and_ends_every_backend(tmp_pa
             answered.set()
 
         nursery.start_soon(slow)
-        while not any(backend.in_flight for backend in runtime.pools["web"].core.backends):
+        while not any(backend.in_flight for backend in runtime.parts.pools["web"].core.backends):
             await trio.sleep(0.01)
-        runtime.stop()
+        runtime.orders.stop()
         with pytest.raises(Refused) as refusal:
-            await runtime.reload_pool("web", trigger="test")
+            await runtime.orders.reload_pool("web", trigger="test")
         assert refusal.value.code is RefusalCode.SHUTTING_DOWN
         with pytest.raises(Refused):
-            await runtime.reload_all(trigger="test")
+            await runtime.orders.reload_all(trigger="test")
         with pytest.raises(Refused):
-            await runtime.reread_configuration()
+            await runtime.orders.reread_configuration()
         await running.wait(lambda: "proxy.stopping" in running.kinds())
-        assert not runtime.ready()
-        assert runtime.status()["stopping"]
+        assert not runtime.orders.ready()
+        assert runtime.orders.status()["stopping"]
         await answered.wait()
         assert living(processes) != []
         await running.wait(lambda: running.kinds().count("backend.exited") == 2)
@@ -155,11 +154,11 @@ async def test_a_second_stop_is_at_once(tmp_path):
             answers.append(await running.fetch("/slow?seconds=60"))
 
         nursery.start_soon(slow)
-        while not any(backend.in_flight for backend in running.runtime.pools["web"].core.backends):
+        while not any(backend.in_flight for backend in running.parts.pools["web"].core.backends):
             await trio.sleep(0.01)
-        running.runtime.stop()
+        running.orders.stop()
         await running.wait(lambda: "proxy.stopping" in running.kinds())
-        running.runtime.stop()
+        running.orders.stop()
     assert [answer.status for answer in answers] == [503], "whoever has no answer yet gets one"
     with trio.fail_after(5):
         while living(processes):
@@ -179,11 +178,11 @@ async def test_stopping_in_the_middle_of_a_rollout_aborts_it(tmp_path):
     """Its report says why, and nothing of it is left."""
     async with open_runtime(web(tmp_path), tmp_path) as running:
         running.write(web(tmp_path, "faulty.plain", "--boot-seconds", "60"))
-        rollout = await running.runtime.reload_pool("web", trigger="test")
+        rollout = await running.orders.reload_pool("web", trigger="test")
         await running.wait(lambda: running.kinds().count("backend.added") == 3)
         processes = pids(running)
-        running.runtime.stop()
-        await running.runtime.wait_rollout(rollout.id)
+        running.orders.stop()
+        await running.orders.wait_rollout(rollout.id)
         assert (rollout.outcome.value, rollout.reason) == ("aborted", "shutting-down")
     assert living(processes) == []
 
@@ -191,23 +190,23 @@ async def test_stopping_in_the_middle_of_a_rollout_aborts_it(tmp_path):
 async def test_an_abort_by_an_operator_ends_the_rollout(tmp_path):
     """The id of it is the answer, and None when none runs."""
     async with open_runtime(web(tmp_path), tmp_path) as running:
-        assert running.runtime.abort("web") is None
+        assert running.orders.abort("web") is None
         running.write(web(tmp_path, "faulty.plain", "--boot-seconds", "60"))
-        rollout = await running.runtime.reload_pool("web", trigger="test")
+        rollout = await running.orders.reload_pool("web", trigger="test")
         await running.wait(lambda: running.kinds().count("backend.added") == 3)
         with pytest.raises(Refused) as refusal:
-            running.runtime.drain("web", 0)
+            running.orders.drain("web", 0)
         assert refusal.value.code is RefusalCode.ROLLOUT_IN_PROGRESS
-        assert running.runtime.abort("web") == rollout.id
-        assert (await running.runtime.wait_rollout(rollout.id)).outcome.value == "aborted"
+        assert running.orders.abort("web") == rollout.id
+        assert (await running.orders.wait_rollout(rollout.id)).outcome.value == "aborted"
         assert running.generations() == [1, 1]
 
 
 async def test_pausing_holds_requests_and_resuming_lets_them_go(tmp_path):
     """Each says whether it changed anything."""
     async with open_runtime(web(tmp_path), tmp_path) as running, trio.open_nursery() as nursery:
-        assert running.runtime.pause("web")
-        assert not running.runtime.pause("web")
+        assert running.orders.pause("web")
+        assert not running.orders.pause("web")
         answered = trio.Event()
 
         async def ask() -> None:
@@ -216,11 +215,11 @@ async def test_pausing_holds_requests_and_resuming_lets_them_go(tmp_path):
 
         nursery.start_soon(ask)
         with trio.fail_after(10):
-            while running.runtime.status()["pools"]["web"]["held"] == 0:
+            while running.orders.status()["pools"]["web"]["held"] == 0:
                 await trio.sleep(0.01)
         assert not answered.is_set()
-        assert running.runtime.resume("web")
-        assert not running.runtime.resume("web")
+        assert running.orders.resume("web")
+        assert not running.orders.resume("web")
         await answered.wait()
 
 
@@ -228,31 +227,31 @@ async def test_what_does_not_exist_is_unknown(tmp_path):
     """Pools, slots and rollouts."""
     async with open_runtime(web(tmp_path), tmp_path) as running:
         runtime = running.runtime
-        for verb in (runtime.pause, runtime.resume, runtime.unlock, runtime.abort):
+        for verb in (runtime.orders.pause, runtime.orders.resume, runtime.orders.unlock, runtime.orders.abort):
             with pytest.raises(UnknownPool):
                 verb("nothing")
         with pytest.raises(UnknownSlot):
-            runtime.drain("web", 2)
+            runtime.orders.drain("web", 2)
         with pytest.raises(UnknownRollout):
-            await runtime.wait_rollout("r9")
+            await runtime.orders.wait_rollout("r9")
         with pytest.raises(UnknownRollout):
-            runtime.rollout("r9")
+            runtime.orders.rollout("r9")
 
 
 async def test_what_a_running_process_cannot_change_is_kept_and_told(tmp_path):
     """The admin address of the file waits for the next start; shutdown_timeout does not."""
     async with open_runtime(web(tmp_path), tmp_path) as running:
-        before = running.runtime.config.admin
+        before = running.parts.config.admin
         text = running.config.read_text(encoding="utf-8")
         text = text.replace("/admin", "/elsewhere").replace("[admin]", 'shutdown_timeout = "3s"\n[admin]')
         running.config.write_text(text, encoding="utf-8")
-        await running.runtime.reread_configuration()
-        assert running.runtime.config.admin == before
-        assert running.runtime.config.proxy.shutdown_timeout == 3.0
+        await running.orders.reread_configuration()
+        assert running.parts.config.admin == before
+        assert running.parts.config.proxy.shutdown_timeout == 3.0
 
 
 async def test_a_proxy_without_pools_is_ready(tmp_path):
     """A bounce listener alone is a proxy too."""
     text = table("listeners.bounce", {"bind": ["127.0.0.1:0"], "redirect": {"port": 8443}})
     async with open_runtime(text, tmp_path) as running:
-        assert running.runtime.ready()
+        assert running.orders.ready()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import AsyncIterator
+from typing import cast
 
 import trio
 
 from hotswap.control.process.signals import serve_signals
+from hotswap.control.process.verbs import Verbs
 from hotswap.core.errors import RefusalCode, Refused
 from tests.support.pool_stage import captured_log
 
@@ -48,14 +50,17 @@ async def test_each_signal_has_its_verb():
     """As the table says."""
     verbs = Recording()
     with captured_log() as (log, _records):
-        await serve_signals(arriving(signal.SIGUSR2, signal.SIGHUP, signal.SIGTERM, signal.SIGINT), verbs, log)
+        await serve_signals(
+            arriving(signal.SIGUSR2, signal.SIGHUP, signal.SIGTERM, signal.SIGINT), cast(Verbs, verbs), log
+        )
     assert sorted(verbs.called) == ["reload_all signal", "reread_configuration signal", "stop", "stop"]
 
 
 async def test_a_refusal_is_no_crash():
     """It was logged where it was decided."""
+    refusing = Recording(Refused(RefusalCode.NOT_READY, "not yet"))
     with captured_log() as (log, records):
-        await serve_signals(arriving(signal.SIGUSR2), Recording(Refused(RefusalCode.NOT_READY, "not yet")), log)
+        await serve_signals(arriving(signal.SIGUSR2), cast(Verbs, refusing), log)
     assert [record["event"] for record in records] == ["signal.received"]
 
 
@@ -63,6 +68,6 @@ async def test_a_defect_in_a_verb_is_logged_and_later_signals_are_served():
     """No signal can end the proxy but those meant to."""
     verbs = Recording(ZeroDivisionError())
     with captured_log() as (log, records):
-        await serve_signals(arriving(signal.SIGUSR2, signal.SIGUSR2), verbs, log)
+        await serve_signals(arriving(signal.SIGUSR2, signal.SIGUSR2), cast(Verbs, verbs), log)
     assert len(verbs.called) == 2
     assert [record["event"] for record in records].count("signal.crashed") == 2

@@ -61,14 +61,15 @@ async def run_proxy(config_path: Path | str | None = None, *, old: int | None = 
             ) from error
         runtime = Runtime(path, config, access=access, old=channel)
         try:
-            tell_cautions(runtime.log, config)
+            tell_cautions(runtime.parts.log, config)
             await runtime.serve()
         finally:
             access.close()
     finally:
         stream.close()
-    if runtime.successor and os.getpid() == 1:
+    parts = runtime.parts
+    if parts.life.successor and os.getpid() == 1:
         # Nothing else is left in this process, so nobody minds that it blocks; and as its files are closed, nothing of
         # this loop can be unwound afterwards.
-        os._exit(be_stub(runtime.surroundings.sockets, runtime.successor))
+        os._exit(be_stub(parts.surroundings.sockets, parts.life.successor))
     return 0

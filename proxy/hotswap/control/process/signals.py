@@ -14,27 +14,14 @@ from __future__ import annotations
 
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Protocol
 
 import trio
 from structlog.typing import FilteringBoundLogger
 
+from hotswap.control.process.verbs import Verbs
 from hotswap.core.errors import ProxyError
 
 HANDLED = (signal.SIGUSR2, signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
-
-
-class Verbs(Protocol):
-    """What signals ask of the proxy."""
-
-    async def reload_all(self, *, trigger: str) -> object:
-        """Roll every supervised pool."""
-
-    async def reread_configuration(self, *, trigger: str = ...) -> object:
-        """Take over what changed."""
-
-    def stop(self) -> None:
-        """Stop, at once when asked twice."""
 
 
 async def serve_signals(signals: AsyncIterator[int], verbs: Verbs, log: FilteringBoundLogger) -> None:

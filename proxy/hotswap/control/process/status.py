@@ -4,53 +4,55 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import trio
 
+from hotswap.control.pools.static_pool import StaticPool
 from hotswap.control.pools.supervised_pool import SupervisedPool
+from hotswap.control.process.parts import Parts
 from hotswap.control.telemetry.version import program_version
+from hotswap.core.backend import Backend
 from hotswap.core.exchange_view import tell_exchanges
 from hotswap.core.lifecycle import BackendState
 from hotswap.core.rollout import Rollout
 from hotswap.core.step_table import StepState
 
-if TYPE_CHECKING:
-    from hotswap.control.pools.static_pool import StaticPool
-    from hotswap.control.process.runtime import Runtime
-    from hotswap.core.backend import Backend
 
+def describe(parts: Parts, *, takeover: str | None) -> dict[str, Any]:
+    """Give the state now, ready for JSON.
 
-def describe(runtime: Runtime) -> dict[str, Any]:
-    """Give the state now, ready for JSON."""
+    Args:
+        parts: the proxy.
+        takeover: the state of the takeover that replaces this process, while there is one.
+    """
     return {
         "version": program_version(),
         "pid": os.getpid(),
-        "started": runtime.started,
-        "config": str(runtime.config_path),
-        "ready": runtime.ready(),
-        "stopping": runtime.stopping,
-        "generation": runtime.incarnation,
-        "takeover": _takeover(runtime),
-        "predecessors": runtime.predecessor.depth,
-        "pools": {name: _pool(runtime, pool) for name, pool in runtime.pools.items()},
+        "started": parts.started,
+        "config": str(parts.config_path),
+        "ready": is_ready(parts),
+        "stopping": parts.life.stopping,
+        "generation": parts.life.incarnation,
+        "takeover": "probation" if takeover is None and parts.life.on_trial else takeover,
+        "predecessors": parts.predecessor.depth,
+        "pools": {name: _pool(parts, pool) for name, pool in parts.pools.items()},
         "listeners": {
             name: {
-                "bind": [str(address) for address in runtime.listeners.bound(name)],
-                "connections": runtime.tally.connections[name],
+                "bind": [str(address) for address in parts.listeners.bound(name)],
+                "connections": parts.tally.connections[name],
             }
-            for name in runtime.config.listeners
+            for name in parts.config.listeners
         },
     }
 
 
-def _takeover(runtime: Runtime) -> str | None:
-    if runtime.takeover is not None:
-        return runtime.takeover.state.value
-    return "probation" if runtime.settling else None
+def is_ready(parts: Parts) -> bool:
+    """Tell whether it has started and every pool has a backend that can be claimed."""
+    return parts.life.serving and parts.pools.ready()
 
 
-def _pool(runtime: Runtime, pool: SupervisedPool | StaticPool) -> dict[str, Any]:
+def _pool(parts: Parts, pool: SupervisedPool | StaticPool) -> dict[str, Any]:
     core = pool.core
     slots = core.snapshot().slots
     compatibility = pool.release.compatibility if isinstance(pool, SupervisedPool) else None
@@ -62,16 +64,14 @@ def _pool(runtime: Runtime, pool: SupervisedPool | StaticPool) -> dict[str, Any]
         "paused": core.paused,
         "outlook": core.outlook().value,
         "compatibility": None if compatibility is None else str(compatibility),
-        "held": _held(runtime, pool.name),
+        "held": _held(parts, pool.name),
         "slots": [
             {
                 "slot": slot.slot,
                 "hopeful": slot.hopeful,
                 "failed_starts": slot.failed_starts,
                 "drained": pool.is_drained(slot.slot),
-                "backends": [
-                    _backend(runtime, pool, backend) for backend in core.backends if backend.slot == slot.slot
-                ],
+                "backends": [_backend(parts, pool, backend) for backend in core.backends if backend.slot == slot.slot],
             }
             for slot in slots
         ],
@@ -79,19 +79,19 @@ def _pool(runtime: Runtime, pool: SupervisedPool | StaticPool) -> dict[str, Any]
     }
 
 
-def _held(runtime: Runtime, pool: str) -> int:
+def _held(parts: Parts, pool: str) -> int:
     """Count the requests that wait for a backend of a pool."""
-    gate = runtime.plane.gates.get(pool)
+    gate = parts.plane.gates.get(pool)
     return 0 if gate is None else len(gate.held)
 
 
-def _backend(runtime: Runtime, pool: SupervisedPool | StaticPool, backend: Backend) -> dict[str, Any]:
+def _backend(parts: Parts, pool: SupervisedPool | StaticPool, backend: Backend) -> dict[str, Any]:
     now = trio.current_time()
     member = None
     if isinstance(pool, SupervisedPool):
         member = next((member for member in pool.members if member.backend is backend), None)
     deadline = None if member is None else member.drain_deadline
-    facts = runtime.facts.of(backend.pid)
+    facts = parts.facts.of(backend.pid)
     leaving = backend.state in (BackendState.DRAINING, BackendState.STOPPING) and backend.in_flight
     return {
         "id": backend.id,
@@ -99,7 +99,7 @@ def _backend(runtime: Runtime, pool: SupervisedPool | StaticPool, backend: Backe
         "state": backend.state.value,
         "health": backend.health.value,
         "in_flight": backend.in_flight,
-        "connections": runtime.plane.connections_to(backend),
+        "connections": parts.plane.connections_to(backend),
         "pid": backend.pid,
         "address": str(backend.address),
         "since": _wall_clock(backend.since - now),
@@ -108,7 +108,7 @@ def _backend(runtime: Runtime, pool: SupervisedPool | StaticPool, backend: Backe
         "release": None if member is None else member.release.directory,
         "status": "" if member is None else member.process.status,
         "drain_left": None if deadline is None else round(max(0.0, deadline - now), 3),
-        "waiting_for": tell_exchanges(runtime.plane.exchanges_in(backend)) if leaving else [],
+        "waiting_for": tell_exchanges(parts.plane.exchanges_in(backend)) if leaving else [],
     }
 
 
@@ -128,12 +128,12 @@ def _progress(rollout: Rollout) -> str:
     return words if rollout.step is None else f"{words}, slot {rollout.step.slot} {rollout.step.state}"
 
 
-def summarise(runtime: Runtime) -> str:
+def summarise(parts: Parts) -> str:
     """Give the state in one line, as `systemctl status` shows it."""
-    if runtime.stopping:
+    if parts.life.stopping:
         return "stopping"
-    parts = []
-    for name, pool in runtime.pools.items():
+    told = []
+    for name, pool in parts.pools.items():
         words = f"{name} {len(pool.core.ready_slots())}/{pool.core.size} ready"
         if isinstance(pool, SupervisedPool) and pool.run is not None:
             words += f", {_progress(pool.run.rollout)}"
@@ -143,5 +143,5 @@ def summarise(runtime: Runtime) -> str:
             words += ", LOCKED"
         if pool.core.paused:
             words += ", paused"
-        parts.append(words)
-    return "; ".join([*([] if runtime.booted else ["booting"]), *parts]) or "no pools"
+        told.append(words)
+    return "; ".join([*([] if parts.life.booted else ["booting"]), *told]) or "no pools"

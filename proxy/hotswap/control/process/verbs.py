@@ -1,24 +1,22 @@
-"""What the admin API needs of the running proxy, and nothing more: the verbs and the views."""
+"""What admin API, command line and signals order of the running proxy, and the views that they are given."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from hotswap.control.telemetry.events import EventLog
 from hotswap.control.telemetry.traffic import TrafficRecorder
 from hotswap.core.config import Configuration
+from hotswap.core.errors import Refused
 from hotswap.core.identity import RolloutId
 from hotswap.core.report import PastRollout
 from hotswap.core.rollout import Rollout
 from hotswap.core.tally import Tally
 
-if TYPE_CHECKING:
-    from hotswap.core.errors import Refused
-
 
 class ReloadOutcome(Protocol):
-    """What became of a reload of several pools; see `hotswap.control.process.runtime.ReloadAnswer`."""
+    """What became of a reload of several pools; see `hotswap.control.rollout.reload.ReloadAnswer`."""
 
     @property
     def rollouts(self) -> Sequence[Rollout]:
@@ -34,7 +32,7 @@ class ReloadOutcome(Protocol):
 
 
 class Verbs(Protocol):
-    """A running proxy, as `hotswap.control.process.runtime.Runtime` documents it."""
+    """A running proxy, as `hotswap.control.process.orders.Orders` documents it."""
 
     @property
     def config(self) -> Configuration:
