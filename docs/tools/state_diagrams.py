@@ -11,14 +11,17 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from hotswap.core.errors import RefusalCode
 from hotswap.core.lifecycle import TRANSITIONS, BackendState
-from hotswap.core.step_table import ENDS, TABLES, Row, StepState
+from hotswap.core.process.answers import ANSWERS, Verb
+from hotswap.core.process.phases import PHASE_ENDS, PHASE_STARTS, PHASE_TABLE, Phase
+from hotswap.core.state_table import Row
+from hotswap.core.step_table import ENDS, TABLES, StepRow, StepState
 from hotswap.core.strategy import Strategy
-from hotswap.core.takeover_machine import Row as TakeoverRow
 from hotswap.core.takeover_new import NEW_DEADLINES, NEW_ENDS, NEW_TABLE, NewState
 from hotswap.core.takeover_old import OLD_DEADLINES, OLD_ENDS, OLD_TABLE, OldState
 
-AnyRow = TakeoverRow[Any, Any, Any]
+AnyRow = Row[Any, Any, Any]
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "state-machines.md"
 
@@ -72,7 +75,7 @@ def draw_lifecycle() -> Iterator[str]:
     yield "```"
 
 
-def draw_step(rows: Iterable[Row]) -> Iterator[str]:
+def draw_step(rows: Iterable[StepRow]) -> Iterator[str]:
     """Give the lines of the drawing of one strategy's steps."""
     edges = [row for row in rows if row.then is not row.state or row.commands]
     states = {state for row in edges for state in (row.state, row.then)}
@@ -92,7 +95,7 @@ def draw_step(rows: Iterable[Row]) -> Iterator[str]:
     yield "```"
 
 
-def tabulate_step(rows: Iterable[Row]) -> Iterator[str]:
+def tabulate_step(rows: Iterable[StepRow]) -> Iterator[str]:
     """Give the lines of the table of one strategy's steps, in the order of the states."""
     yield "| in | when | go to | and |"
     yield "|---|---|---|---|"
@@ -162,6 +165,57 @@ def write_takeovers() -> Iterator[str]:
         yield from ("How long a state may last:", "", *tabulate_deadlines(deadlines), "")
 
 
+PHASES = """\
+## The process
+
+Where a proxy process is in its life.
+A stop may come at any moment, and a second one ends what is going on at once.
+The drawing leaves out what changes nothing.
+"""
+
+ANSWERED = """\
+What is answered to an order in each phase; a code is a refusal.
+Other reasons for one are in [the admin API](admin-api.md).
+A signal has no answer: where a takeover decides which process has everything, it reaches that one.
+"""
+
+
+def draw_phases() -> Iterator[str]:
+    """Give the lines of the drawing of the life of the process."""
+    yield "```mermaid"
+    yield "stateDiagram-v2"
+    for phase in Phase:
+        if "-" in phase:
+            yield f'    state "{phase}" as {node(phase)}'
+    for start in PHASE_STARTS:
+        yield f"    [*] --> {start}"
+    for row in PHASE_TABLE.values():
+        if row.then is not row.state:
+            yield f"    {node(row.state)} --> {node(row.then)}: {row.event}"
+    for end in sorted(PHASE_ENDS):
+        yield f"    {end} --> [*]"
+    yield "```"
+
+
+def tabulate_phases() -> Iterator[str]:
+    """Give the lines of the table of phases, in the order of the phases."""
+    yield "| in | when | go to |"
+    yield "|---|---|---|"
+    order = list(Phase)
+    for row in sorted(PHASE_TABLE.values(), key=lambda row: order.index(row.state)):
+        yield f"| `{row.state}` | {row.event} | `{row.then}` |"
+
+
+def tabulate_answers() -> Iterator[str]:
+    """Give the lines of the table of what is answered in each phase."""
+    yield f"| in | {' | '.join(Verb)} |"
+    yield f"|---|{'---|' * len(Verb)}"
+    for phase, answers in ANSWERS.items():
+        words = [answers[verb] for verb in Verb]
+        told = (f"`{word}`" if isinstance(word, RefusalCode) else word.value for word in words)
+        yield f"| `{phase}` | {' | '.join(told)} |"
+
+
 def write_page() -> str:
     """Give the whole page."""
     lines = [HEAD, *draw_lifecycle(), "", STEPS]
@@ -169,4 +223,5 @@ def write_page() -> str:
         rows = list(table.values())
         lines += [f"### {strategy}", "", INTROS[strategy], "", *draw_step(rows), "", *tabulate_step(rows), ""]
     lines += write_takeovers()
+    lines += [PHASES, *draw_phases(), "", *tabulate_phases(), "", ANSWERED, *tabulate_answers(), ""]
     return "\n".join(lines).rstrip() + "\n"

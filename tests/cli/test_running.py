@@ -113,7 +113,7 @@ def test_a_start_loads_nothing_that_no_proxy_needs() -> None:
         "import sys\n"
         "from hotswap.cli.loading import leaving_out\n"
         "with leaving_out('rich', 'twisted', 'sys'):\n"
-        "    import hotswap.control.process\n"
+        "    import hotswap.control.process.entry\n"
         "unwanted = 'rich', 'fastapi', 'starlette', 'hypercorn', 'twisted', 'hotswap.control.admin.documents'\n"
         "print([name for name in unwanted if name in sys.modules])\n"
         "import rich.console\n"

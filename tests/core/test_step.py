@@ -33,8 +33,9 @@ from hotswap.core.rollout_events import (
     StepEvent,
     StepStarted,
 )
+from hotswap.core.state_table import UnexpectedEvent
 from hotswap.core.step import Step
-from hotswap.core.step_table import StepState, UnexpectedEvent
+from hotswap.core.step_table import StepState
 from hotswap.core.strategy import Strategy
 
 STARTED = StepStarted(slot=0)

@@ -20,7 +20,8 @@ from hotswap.core.rollout_events import (
     StepEvent,
     StepStarted,
 )
-from hotswap.core.step_table import ENDS, TABLES, StepState, UnexpectedEvent, find_row
+from hotswap.core.state_table import UnexpectedEvent
+from hotswap.core.step_table import ENDS, TABLES, StepState, find_step
 from hotswap.core.strategy import Strategy
 
 COLUMNS = {
@@ -109,9 +110,9 @@ def test_every_state_with_every_event_leads_where_it_should_or_is_refused(strate
     leads_to = expected(strategy)[state, name]
     if leads_to == ".":
         with pytest.raises(UnexpectedEvent, match=COLUMNS[name].__name__):
-            find_row(strategy, state, COLUMNS[name])
+            find_step(strategy, state, COLUMNS[name])
     else:
-        assert find_row(strategy, state, COLUMNS[name]).then is StepState(leads_to)
+        assert find_step(strategy, state, COLUMNS[name]).then is StepState(leads_to)
 
 
 @pytest.mark.parametrize("strategy", Strategy)

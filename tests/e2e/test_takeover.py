@@ -19,7 +19,7 @@ import trio
 from websockets.exceptions import ConnectionClosed
 from websockets.trio.client import connect as connect_websocket
 
-from hotswap.control.version import PROGRAM_VERSION
+from hotswap.control.telemetry.version import PROGRAM_VERSION
 from tests.support.certificates import issue_certificate
 from tests.support.chain import Chain, run_chain, wait_reaped
 from tests.support.client import connect, fetch, open_connection

@@ -83,7 +83,7 @@ class World:
     def __init__(self, running: RunningRuntime, turns: Turns) -> None:
         self.running = running
         self.turns = turns
-        self.admin = Admin(Path(running.runtime.config.proxy.state_dir) / "admin")
+        self.admin = Admin(Path(running.parts.config.proxy.state_dir) / "admin")
         self.found: dict[str, tuple[float, str]] = {}
 
     async def do(self, what: str, deed: Awaitable[object], *, longest: float = LONGEST) -> None:
@@ -133,15 +133,15 @@ async def test_no_view_no_reload_and_no_death_holds_the_loop(tmp_path):
                 await world.do(path, world.call("POST", f"/v1/pools/web/{path}"))
             await world.do("reload", world.call("POST", "/v1/pools/web/reload?wait=true"), longest=LONGEST_SPAWN)
             await world.do("reread", world.call("POST", "/v1/config/reload?wait=true"))
-            backend = running.runtime.pools["loud"].core.backends[0]
+            backend = running.parts.pools["loud"].core.backends[0]
             assert backend.pid is not None
             os.kill(backend.pid, signal.SIGKILL)
             await world.do("crash", running.wait(lambda: len(running.generations("loud")) == 0))
             await world.do(
                 "respawn", running.wait(lambda: len(running.generations("loud")) == 1), longest=LONGEST_SPAWN
             )
-            shutil.rmtree(running.runtime.premises.directory)
-            await world.do("vanished", running.runtime.premises.wait_remade(), longest=LONGEST_SPAWN)
+            shutil.rmtree(running.parts.premises.directory)
+            await world.do("vanished", running.parts.premises.wait_remade(), longest=LONGEST_SPAWN)
             await world.do(
                 "replaced", running.wait(lambda: len(running.generations("web")) == 12), longest=LONGEST_SPAWN
             )

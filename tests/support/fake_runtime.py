@@ -1,6 +1,6 @@
 """A proxy without processes and sockets: real pools, real rollouts, and a script that says how rollouts go.
 
-It has the verbs of `hotswap.control.admin.Verbs`, so the admin API and the command line can be tested in every
+It has the verbs of `hotswap.control.process.verbs.Verbs`, so the admin API and the command line can be tested in every
 situation without waiting for one.
 """
 
@@ -16,7 +16,7 @@ import trio
 
 from hotswap.control.admin import serve_admin
 from hotswap.control.admin.sockets import AdminDoor
-from hotswap.control.events import EventLog
+from hotswap.control.telemetry.events import EventLog
 from hotswap.control.telemetry.traffic import TrafficRecorder
 from hotswap.core.address import Address, TcpAddress
 from hotswap.core.config import Configuration, SupervisedPoolTable, parse_configuration

@@ -16,11 +16,11 @@ from typing import Any
 import structlog
 import trio
 
-from hotswap.control.events import EventLog
 from hotswap.control.pools.release import read_release
 from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.control.pools.surroundings import Surroundings
 from hotswap.control.rollout.rollouts import RolloutRun
+from hotswap.control.telemetry.events import EventLog
 from hotswap.core.backend import Backend
 from hotswap.core.config import PoolTable, SupervisedPoolTable
 from hotswap.core.exchange_view import ExchangeView

@@ -11,8 +11,8 @@ from pathlib import Path
 import structlog
 import trio
 
-from hotswap.control.configuration import load_configuration
-from hotswap.control.runtime import Runtime
+from hotswap.control.configuration.loading import load_configuration
+from hotswap.control.process.runtime import Runtime
 from hotswap.control.telemetry.access import AccessLog
 from tests.support.client import Response, Target, fetch
 
@@ -24,12 +24,15 @@ class RunningRuntime:
 
     Attributes:
         runtime: it.
+        parts, orders: what it is made of, and its verbs.
         config: its file, to be rewritten before a reload.
         directory: where that is; the state is elsewhere, because paths of Unix sockets have to be short.
     """
 
     def __init__(self, runtime: Runtime, config: Path) -> None:
         self.runtime = runtime
+        self.parts = runtime.parts
+        self.orders = runtime.orders
         self.config = config
         self.directory = config.parent
 
@@ -40,16 +43,16 @@ class RunningRuntime:
 
     def kinds(self) -> list[str]:
         """The kinds of every event so far."""
-        return [event.kind for event in self.runtime.events.recent()]
+        return [event.kind for event in self.parts.events.recent()]
 
     def generations(self, pool: str = "web") -> list[int]:
         """The generations in rotation, by slot."""
-        backends = sorted(self.runtime.pools[pool].core.backends, key=lambda backend: backend.slot)
+        backends = sorted(self.parts.pools[pool].core.backends, key=lambda backend: backend.slot)
         return [backend.generation for backend in backends if backend.claimable]
 
     async def wait(self, condition: Callable[[], bool]) -> None:
         """Block until a condition holds; it is looked at whenever an event was published."""
-        with self.runtime.events.subscribe() as events:
+        with self.parts.events.subscribe() as events:
             while not condition():
                 await events.next_event()
 
@@ -59,7 +62,7 @@ class RunningRuntime:
 
     def target(self, listener: str = "public") -> Target:
         """How to reach a listener."""
-        _, _, port = str(self.runtime.listeners.bound(listener)[0]).rpartition(":")
+        _, _, port = str(self.parts.listeners.bound(listener)[0]).rpartition(":")
         return Target(address=("127.0.0.1", int(port)), host="localhost")
 
 
@@ -85,14 +88,14 @@ async def open_runtime(text: str, directory: Path, *, booted: bool = True) -> As
         async with trio.open_nursery() as nursery:
             nursery.start_soon(runtime.serve)
             if booted:
-                await running.wait(lambda: runtime.booted)
+                await running.wait(lambda: runtime.parts.life.booted)
             try:
                 yield running
             except BaseException:
                 nursery.cancel_scope.cancel()
                 raise
-            if not runtime.stopping:
-                runtime.stop()
+            if not runtime.parts.life.stopping:
+                runtime.orders.stop()
             nursery.cancel_scope.deadline = trio.current_time() + SECONDS_TO_STOP
         assert not nursery.cancel_scope.cancelled_caught, "the proxy did not stop in time"
     finally:

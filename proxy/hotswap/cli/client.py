@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from hotswap.cli.endpoint import Endpoint
 from hotswap.cli.exits import CommandError, ExitCode, unreachable
-from hotswap.control.version import PROGRAM_VERSION
+from hotswap.control.telemetry.version import PROGRAM_VERSION
 from hotswap.core.address import Address, TcpAddress, UnixAddress
 from hotswap.core.errors import problem_text
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import click
 
 from hotswap.cli.exits import CommandError, ExitCode
-from hotswap.control.configuration_path import find_configuration
+from hotswap.control.configuration.path import find_configuration
 from hotswap.core.address import Address, TcpAddress, UnixAddress
 from hotswap.core.errors import ConfigError
 

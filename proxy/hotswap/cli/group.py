@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from hotswap.cli.endpoint import Options, note_option
-from hotswap.control.version import PROGRAM_VERSION
+from hotswap.control.telemetry.version import PROGRAM_VERSION
 
 VERBS: Final[Mapping[str, str]] = {
     "run": "running",

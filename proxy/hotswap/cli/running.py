@@ -14,7 +14,7 @@ from hotswap.cli.exits import CommandError, ExitCode, invalid
 from hotswap.cli.loading import leaving_out, loading
 from hotswap.cli.starter import Starter, detect_starter, write_starter
 from hotswap.cli.terminal import put, put_json, tell
-from hotswap.control.version import PROGRAM_VERSION
+from hotswap.control.telemetry.version import PROGRAM_VERSION
 from hotswap.core.errors import ConfigError
 
 CONFIG = click.argument("config", required=False, metavar="[CONFIG]", type=click.Path(path_type=Path))
@@ -33,7 +33,7 @@ def run(config: Path | None, attach: bool, takeover_fd: int | None, handoff_info
     SIGUSR2 reloads, SIGHUP re-reads the configuration, SIGTERM stops gracefully; a second SIGTERM stops at once.
     """
     if handoff_info:
-        from hotswap.control.configuration_path import find_configuration
+        from hotswap.control.configuration.path import find_configuration
         from hotswap.control.takeover.handoff_info import describe_handoff
 
         put_json(describe_handoff(find_configuration() if config is None else config))
@@ -54,7 +54,7 @@ def run(config: Path | None, attach: bool, takeover_fd: int | None, handoff_info
     with loading(), leaving_out("rich", "twisted"):
         import trio
 
-        from hotswap.control.process import run_proxy
+        from hotswap.control.process.entry import run_proxy
         from hotswap.control.takeover.order import CouldNotTakeOver
 
     try:
@@ -70,10 +70,10 @@ def run(config: Path | None, attach: bool, takeover_fd: int | None, handoff_info
 @CONFIG
 def check(config: Path | None) -> None:
     """Say everything that is wrong with a configuration, without starting anything."""
-    from hotswap.control.cautions import find_cautions
-    from hotswap.control.configuration import load_configuration
-    from hotswap.control.configuration_path import find_configuration
-    from hotswap.control.privileges import look_as_user
+    from hotswap.control.configuration.cautions import find_cautions
+    from hotswap.control.configuration.loading import load_configuration
+    from hotswap.control.configuration.path import find_configuration
+    from hotswap.control.process.privileges import look_as_user
 
     try:
         path = find_configuration() if config is None else config

@@ -16,6 +16,7 @@ from typing import Final
 from hotswap.core.compatibility import Compatibility, Unreadable
 from hotswap.core.errors import Problem, RefusalCode, Refused
 from hotswap.core.identity import RolloutId
+from hotswap.core.process.answers import DETAILS
 from hotswap.core.strategy import Strategy
 
 
@@ -90,11 +91,11 @@ class TriggerState:
 
 
 def _shutting_down(state: TriggerState) -> str | None:
-    return "the proxy is shutting down" if state.shutting_down else None
+    return DETAILS[RefusalCode.SHUTTING_DOWN] if state.shutting_down else None
 
 
 def _takeover_in_progress(state: TriggerState) -> str | None:
-    return "a new proxy process is taking over; ask it afterwards" if state.takeover_in_progress else None
+    return DETAILS[RefusalCode.TAKEOVER_IN_PROGRESS] if state.takeover_in_progress else None
 
 
 def _not_supervised(state: TriggerState) -> str | None:

@@ -13,7 +13,7 @@ from hotswap.core.rollout_commands import (
     StepCommand,
 )
 from hotswap.core.rollout_events import OldDrained, OldExited, ReplacementFailed, SlotFoundEmpty, StepEvent
-from hotswap.core.step_table import ENDS, StepState, find_row
+from hotswap.core.step_table import ENDS, StepState, find_step
 from hotswap.core.strategy import Strategy
 
 
@@ -124,7 +124,7 @@ class Step:
         Raises:
             UnexpectedEvent: the table has no row for it in this state; nothing was changed.
         """
-        row = find_row(self.strategy, self.state, type(event))
+        row = find_step(self.strategy, self.state, type(event))
         was_pending = self.state is StepState.PENDING
         self.state = row.then
         if row.then is not StepState.PENDING:

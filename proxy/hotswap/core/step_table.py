@@ -30,7 +30,6 @@ of a drain that has just ended. Every pair without a row is a fault of the calle
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -60,6 +59,7 @@ from hotswap.core.rollout_events import (
     StepEvent,
     StepStarted,
 )
+from hotswap.core.state_table import Row, Table, find_row, make_table
 from hotswap.core.strategy import Strategy
 
 
@@ -81,24 +81,10 @@ class StepState(StrEnum):
     ABORTED = "aborted"
 
 
-class UnexpectedEvent(Exception):
-    """A step was told what cannot happen in its state: a fault of the caller."""
-
-    def __init__(self, strategy: Strategy, state: StepState, event: type[StepEvent]) -> None:
-        super().__init__(f"a {strategy} step that is {state} does not know {event.__name__}")
+StepRow = Row[StepState, type[StepEvent], type[StepCommand]]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One transition: in this state, on this event, go there and want this done."""
-
-    state: StepState
-    event: type[StepEvent]
-    then: StepState
-    commands: tuple[type[StepCommand], ...]
-
-
-def _row(state: StepState, event: type[StepEvent], then: StepState, *commands: type[StepCommand]) -> Row:
+def _row(state: StepState, event: type[StepEvent], then: StepState, *commands: type[StepCommand]) -> StepRow:
     return Row(state, event, then, commands)
 
 
@@ -186,21 +172,13 @@ _STOP_FIRST = (
     _row(_S.ABANDONING, AbortRequested, _S.ABANDONING),
 )
 
-Table = Mapping[tuple[StepState, type[StepEvent]], Row]
+StepTable = Table[StepState, type[StepEvent], type[StepCommand]]
 
-
-def _table(*rows: Row) -> Table:
-    table = {(row.state, row.event): row for row in rows}
-    if len(table) != len(rows):
-        raise AssertionError("two rows for one state and event")
-    return MappingProxyType(table)
-
-
-TABLES: Mapping[Strategy, Table] = MappingProxyType(
+TABLES: Mapping[Strategy, StepTable] = MappingProxyType(
     {
-        Strategy.DRAIN_FIRST: _table(*_DRAIN_FIRST, *_SERVED, *_ALWAYS),
-        Strategy.SURGE: _table(*_SURGE, *_SERVED, *_ALWAYS),
-        Strategy.STOP_FIRST: _table(*_STOP_FIRST, *_ALWAYS),
+        Strategy.DRAIN_FIRST: make_table((*_DRAIN_FIRST, *_SERVED, *_ALWAYS)),
+        Strategy.SURGE: make_table((*_SURGE, *_SERVED, *_ALWAYS)),
+        Strategy.STOP_FIRST: make_table((*_STOP_FIRST, *_ALWAYS)),
     }
 )
 """The rows of each strategy by state and event."""
@@ -209,13 +187,10 @@ ENDS = frozenset({StepState.DONE, StepState.FAILED, StepState.ABORTED})
 """The states without a way out."""
 
 
-def find_row(strategy: Strategy, state: StepState, event: type[StepEvent]) -> Row:
+def find_step(strategy: Strategy, state: StepState, event: type[StepEvent]) -> StepRow:
     """Look a transition up.
 
     Raises:
         UnexpectedEvent: there is no such row.
     """
-    row = TABLES[strategy].get((state, event))
-    if row is None:
-        raise UnexpectedEvent(strategy, state, event)
-    return row
+    return find_row(TABLES[strategy], state, event, what=f"a {strategy} step")

@@ -1,49 +1,11 @@
-"""What both sides of a takeover are: a table, the state they are in, and the moment at which it has lasted too long."""
+"""One side of a takeover: a table, the state it is in, and the moment at which that has lasted too long."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
-from types import MappingProxyType
-from typing import Generic, TypeVar
+from collections.abc import Mapping
+from typing import Generic
 
-StateT = TypeVar("StateT", bound=StrEnum)
-EventT = TypeVar("EventT", bound=StrEnum)
-CommandT = TypeVar("CommandT", bound=StrEnum)
-
-
-@dataclass(frozen=True, slots=True)
-class Row(Generic[StateT, EventT, CommandT]):
-    """One transition: in this state, on this event, go there and have this done, in this order.
-
-    A row that stays in its state leaves the deadline as it is, unless it `extends`.
-    """
-
-    state: StateT
-    event: EventT
-    then: StateT
-    commands: tuple[CommandT, ...]
-    extends: bool = False
-
-
-Table = Mapping[tuple[StateT, EventT], Row[StateT, EventT, CommandT]]
-
-
-def table(rows: Iterable[Row[StateT, EventT, CommandT]]) -> Table[StateT, EventT, CommandT]:
-    """Make a table of rows, no two of which may be for one state and event."""
-    every = tuple(rows)
-    found = {(row.state, row.event): row for row in every}
-    if len(found) != len(every):
-        raise AssertionError("two rows for one state and event")
-    return MappingProxyType(found)
-
-
-class UnexpectedInTakeover(Exception):
-    """A side was told what its table does not know in this state."""
-
-    def __init__(self, state: StrEnum, event: StrEnum) -> None:
-        super().__init__(f"in the state {state} of a takeover, {event} cannot happen")
+from hotswap.core.state_table import CommandT, EventT, StateT, Table, find_row
 
 
 class Machine(Generic[StateT, EventT, CommandT]):
@@ -112,14 +74,12 @@ class Machine(Generic[StateT, EventT, CommandT]):
             detail: more about it, in words; kept as the reason if it is why the takeover is given up.
 
         Raises:
-            UnexpectedInTakeover: there is no row for it; nothing was changed.
+            UnexpectedEvent: there is no row for it; nothing was changed.
         """
-        row = self._rows.get((self.state, event))
-        if row is None:
-            raise UnexpectedInTakeover(self.state, event)
+        row = find_row(self._rows, self.state, event, what="a side of a takeover")
         if row.then in self._failures and self.failed_in is None:
             self.failed_in = self.state
-            self.reason = detail or event.value
+            self.reason = detail or str(event)
         moved = row.then is not self.state
         self.state = row.then
         if moved or row.extends:

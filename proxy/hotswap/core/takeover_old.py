@@ -25,7 +25,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
-from hotswap.core.takeover_machine import Machine, Row, Table, table
+from hotswap.core.state_table import Row, Table, make_table
+from hotswap.core.takeover_machine import Machine
 
 
 class OldState(StrEnum):
@@ -192,7 +193,7 @@ _ROWS = (
     ),
 )
 
-OLD_TABLE: Table[OldState, OldEvent, OldCommand] = table(_ROWS)
+OLD_TABLE: Table[OldState, OldEvent, OldCommand] = make_table(_ROWS)
 """The rows by state and event."""
 
 OLD_ENDS = frozenset({_S.REFUSED, _S.ABORTED, _S.RETURNED, _S.GONE})

@@ -17,7 +17,7 @@ from hotswap.control.admin import serving
 from hotswap.control.admin.connection import ON_ITS_WAY
 from hotswap.control.admin.sockets import AdminDoor, AdminSocket
 from hotswap.control.admin.streaming import stream_events
-from hotswap.control.events import EventLog
+from hotswap.control.telemetry.events import EventLog
 from hotswap.core.address import TcpAddress
 from hotswap.core.errors import ConfigError
 from tests.support.event_stream import open_event_stream

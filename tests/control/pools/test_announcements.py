@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hotswap.control.events import EventLog
 from hotswap.control.pools.announcements import Announcer
+from hotswap.control.telemetry.events import EventLog
 from hotswap.core.address import TcpAddress
 from hotswap.core.lifecycle import BackendState, Health
 from hotswap.core.pool import Pool

@@ -29,19 +29,19 @@ def web(directory: Path, *command: str, **settings: Any) -> str:
 
 async def rolled(running: RunningRuntime, pool: str = "web") -> Rollout:
     """Roll one pool to the end."""
-    rollout = await running.runtime.reload_pool(pool, trigger="test")
-    await running.runtime.wait_rollout(rollout.id)
+    rollout = await running.orders.reload_pool(pool, trigger="test")
+    await running.orders.wait_rollout(rollout.id)
     return rollout
 
 
 async def refused(running: RunningRuntime, pool: str = "web") -> Refused:
     """Trigger, be refused, and see that nothing has changed and that it was counted."""
-    before, starts = running.generations(), dict(running.runtime.tally.backend_starts)
+    before, starts = running.generations(), dict(running.parts.tally.backend_starts)
     with pytest.raises(Refused) as refusal:
-        await running.runtime.reload_pool(pool, trigger="test")
+        await running.orders.reload_pool(pool, trigger="test")
     assert running.generations() == before
-    assert running.runtime.tally.backend_starts == starts
-    assert running.runtime.tally.rollout_refusals[pool, refusal.value.code.value] >= 1
+    assert running.parts.tally.backend_starts == starts
+    assert running.parts.tally.rollout_refusals[pool, refusal.value.code.value] >= 1
     assert running.kinds()[-1] == "rollout.refused"
     return refusal.value
 
@@ -49,11 +49,11 @@ async def refused(running: RunningRuntime, pool: str = "web") -> Refused:
 async def test_a_pool_is_rolled_and_the_rollout_is_remembered(tmp_path):
     """The answer comes at once, the end later."""
     async with open_runtime(web(tmp_path), tmp_path) as running:
-        rollout = await running.runtime.reload_pool("web", trigger="api")
+        rollout = await running.orders.reload_pool("web", trigger="api")
         assert rollout.in_progress
-        assert await running.runtime.wait_rollout("r1") is rollout
+        assert await running.orders.wait_rollout("r1") is rollout
         assert rollout.outcome is Outcome.DONE
-        assert running.runtime.rollouts() == (rollout,)
+        assert running.orders.rollouts() == (rollout,)
         assert running.generations() == [2, 2]
         assert (await rolled(running)).id == "r2"
 
@@ -66,7 +66,7 @@ async def test_two_triggers_in_the_same_instant_are_one_rollout_and_one_refusal(
 
         async def trigger() -> None:
             try:
-                rollouts.append(await running.runtime.reload_pool("web", trigger="test"))
+                rollouts.append(await running.orders.reload_pool("web", trigger="test"))
             except Refused as refusal:
                 refusals.append(refusal)
 
@@ -76,7 +76,7 @@ async def test_two_triggers_in_the_same_instant_are_one_rollout_and_one_refusal(
         assert len(rollouts) == 1
         assert [refusal.code for refusal in refusals] == [RefusalCode.ROLLOUT_IN_PROGRESS] * 4
         assert {refusal.state["rollout"] for refusal in refusals} == {rollouts[0].id}
-        await running.runtime.wait_rollout(rollouts[0].id)
+        await running.orders.wait_rollout(rollouts[0].id)
         assert running.generations() == [2, 2]
 
 
@@ -86,7 +86,7 @@ async def test_a_trigger_that_is_given_up_while_files_are_read_leaves_no_mark(tm
     async with open_runtime(web(tmp_path), tmp_path) as running:
         running.write(web(tmp_path, compatibility=slow))
         with trio.move_on_after(0.3):
-            await running.runtime.reload_pool("web", trigger="test")
+            await running.orders.reload_pool("web", trigger="test")
         running.write(web(tmp_path))
         assert (await rolled(running)).outcome is Outcome.DONE
 
@@ -94,12 +94,12 @@ async def test_a_trigger_that_is_given_up_while_files_are_read_leaves_no_mark(tm
 async def test_a_static_pool_is_not_rolled(tmp_path):
     """not-supervised, and an unknown pool is unknown."""
     async with open_runtime(web(tmp_path) + STATIC, tmp_path, booted=False) as running:
-        await running.wait(lambda: running.generations() == [1, 1] if "web" in running.runtime.pools else False)
+        await running.wait(lambda: running.generations() == [1, 1] if "web" in running.parts.pools else False)
         with pytest.raises(Refused) as refusal:
-            await running.runtime.reload_pool("legacy", trigger="test")
+            await running.orders.reload_pool("legacy", trigger="test")
         assert refusal.value.code is RefusalCode.NOT_SUPERVISED
         with pytest.raises(UnknownPool):
-            await running.runtime.reload_pool("nothing", trigger="test")
+            await running.orders.reload_pool("nothing", trigger="test")
 
 
 async def test_a_pool_of_one_slot_is_rolled_under_surge_only(tmp_path):
@@ -126,18 +126,18 @@ async def test_a_locked_pool_refuses_until_it_is_unlocked(tmp_path):
         assert (await rolled(running)).outcome is Outcome.FAILED
         running.write(web(tmp_path))
         assert (await refused(running)).code is RefusalCode.POOL_LOCKED
-        assert running.runtime.unlock("web")
+        assert running.orders.unlock("web")
         assert (await rolled(running)).outcome is Outcome.DONE
 
 
 async def test_a_trigger_that_would_take_the_last_one_out_that_serves_is_refused(tmp_path):
     """The others are drained by an operator, which is the one case; and the way out is named."""
     async with open_runtime(web(tmp_path), tmp_path) as running:
-        running.runtime.drain("web", 0)
+        running.orders.drain("web", 0)
         refusal = await refused(running)
         assert refusal.code is RefusalCode.NOT_READY
         assert "hotswap readmit web 0" in refusal.detail
-        running.runtime.readmit("web", 0)
+        running.orders.readmit("web", 0)
         assert (await rolled(running)).outcome is Outcome.DONE
 
 
@@ -149,11 +149,11 @@ async def test_a_pool_in_which_nothing_serves_is_started_from_the_new_release(tm
     async with open_runtime(hangs, tmp_path, booted=False) as running:
         await running.wait(lambda: "backend.added" in running.kinds())
         running.write(web(tmp_path, size=size))
-        (rollout,) = (await getattr(running.runtime, verb)(trigger="signal")).rollouts
-        await running.runtime.wait_rollout(rollout.id)
+        (rollout,) = (await getattr(running.orders, verb)(trigger="signal")).rollouts
+        await running.orders.wait_rollout(rollout.id)
         assert rollout.outcome is Outcome.DONE
         assert running.generations() == [2] * size
-        assert len(running.runtime.pools["web"].core.backends) == size
+        assert len(running.parts.pools["web"].core.backends) == size
 
 
 async def test_a_slot_that_cannot_start_any_more_is_repaired_by_the_reload(tmp_path):
@@ -163,7 +163,7 @@ async def test_a_slot_that_cannot_start_any_more_is_repaired_by_the_reload(tmp_p
     command = ["sh", "-c", f"test -e {flag} && exec {sys.executable} -m faulty.plain"]
     async with open_runtime(web(tmp_path, command=command), tmp_path) as running:
         flag.unlink()
-        victim = running.runtime.pools["web"].core.backends[0]
+        victim = running.parts.pools["web"].core.backends[0]
         assert victim.pid is not None
         os.kill(victim.pid, signal.SIGKILL)
         await running.wait(lambda: running.kinds().count("backend.failed") >= 2)
@@ -177,17 +177,17 @@ async def test_a_slot_that_cannot_start_any_more_is_repaired_by_the_reload(tmp_p
 async def test_a_slot_that_an_operator_drained_is_replaced_and_stays_drained(tmp_path):
     """Before those that serve, and a failure leaves it drained too."""
     async with open_runtime(web(tmp_path, size=3), tmp_path) as running:
-        running.runtime.drain("web", 1)
+        running.orders.drain("web", 1)
         rollout = await rolled(running)
         assert rollout.outcome is Outcome.DONE
         assert rollout.steps[0].slot == 1
-        core = running.runtime.pools["web"].core
+        core = running.parts.pools["web"].core
         assert core.ready_slots() == {0, 2}
         assert {backend.generation for backend in core.backends} == {2}
         running.write(web(tmp_path, "backends.nothing", size=3))
         assert (await rolled(running)).outcome is Outcome.FAILED
         assert core.ready_slots() == {0, 2}
-        assert running.runtime.pools["web"].is_drained(1)
+        assert running.parts.pools["web"].is_drained(1)
 
 
 async def test_all_slots_that_are_empty_are_filled_at_once_and_one_failure_ends_it(tmp_path):
@@ -199,11 +199,11 @@ async def test_all_slots_that_are_empty_are_filled_at_once_and_one_failure_ends_
         assert rollout.outcome is Outcome.FAILED
         assert len(rollout.steps) == 4
         assert {step.state.value for step in rollout.steps} <= {"failed", "aborted"}
-        core = running.runtime.pools["web"].core
+        core = running.parts.pools["web"].core
         assert core.locked is not None
         assert not core.backends
         running.write(web(tmp_path, size=4))
-        assert running.runtime.unlock("web")
+        assert running.orders.unlock("web")
         assert (await rolled(running)).outcome is Outcome.DONE
 
 
@@ -211,10 +211,10 @@ async def test_a_stop_before_there_are_pools_is_the_first_reason(tmp_path):
     """shutting-down comes before not-ready, for one pool as for all of them."""
     async with open_runtime(web(tmp_path), tmp_path, booted=False) as running:
         with pytest.raises(Refused) as early:
-            await running.runtime.reload_pool("web", trigger="test")
-        running.runtime.stop()
+            await running.orders.reload_pool("web", trigger="test")
+        running.orders.stop()
         with pytest.raises(Refused) as late:
-            await running.runtime.reload_pool("web", trigger="test")
+            await running.orders.reload_pool("web", trigger="test")
         assert (early.value.code, late.value.code) == (RefusalCode.NOT_READY, RefusalCode.SHUTTING_DOWN)
 
 
@@ -254,7 +254,7 @@ async def test_the_number_is_read_where_the_new_code_will_run(tmp_path):
 
 def slots(running: RunningRuntime) -> list[dict[str, list[dict[str, object]]]]:
     """The slots of "web" in the status."""
-    found = running.runtime.status()["pools"]["web"]["slots"]
+    found = running.orders.status()["pools"]["web"]["slots"]
     assert isinstance(found, list)
     return found
 
@@ -268,7 +268,7 @@ async def test_a_file_with_mistakes_refuses_a_reload_and_changes_nothing(tmp_pat
         assert "pools.web.size" in refusal.detail
         assert "pools.web.balance" in refusal.detail
         with pytest.raises(Refused) as of_all:
-            await running.runtime.reload_all(trigger="signal")
+            await running.orders.reload_all(trigger="signal")
         assert of_all.value.code is RefusalCode.CONFIG_INVALID
         running.write(web(tmp_path))
         assert (await rolled(running)).outcome is Outcome.DONE
@@ -279,39 +279,39 @@ async def test_rereading_a_file_with_mistakes_raises_every_problem_and_changes_n
     async with open_runtime(web(tmp_path), tmp_path) as running:
         running.write(web(tmp_path, size=0, balance="by-hand"))
         with pytest.raises(ConfigError) as failure:
-            await running.runtime.reread_configuration()
+            await running.orders.reread_configuration()
         assert len(failure.value.problems) == 2
         assert running.generations() == [1, 1]
         running.write("this is no TOML")
         with pytest.raises(ConfigError):
-            await running.runtime.reread_configuration()
+            await running.orders.reread_configuration()
 
 
 async def test_rereading_rolls_only_what_has_changed(tmp_path):
     """An unchanged file rolls nothing."""
     async with open_runtime(web(tmp_path), tmp_path) as running:
-        answer = await running.runtime.reread_configuration()
+        answer = await running.orders.reread_configuration()
         assert (answer.rollouts, answer.changes) == ((), ())
         running.write(web(tmp_path, max_in_flight=7))
-        answer = await running.runtime.reread_configuration()
+        answer = await running.orders.reread_configuration()
         assert [rollout.pool for rollout in answer.rollouts] == ["web"]
-        await running.runtime.wait_rollout(answer.rollouts[0].id)
-        assert running.runtime.pools["web"].core.max_in_flight == 7
-        assert (await running.runtime.reread_configuration()).rollouts == ()
+        await running.orders.wait_rollout(answer.rollouts[0].id)
+        assert running.parts.pools["web"].core.max_in_flight == 7
+        assert (await running.orders.reread_configuration()).rollouts == ()
 
 
 async def test_a_configuration_that_changes_a_pool_which_cannot_be_rolled_is_not_taken_over(tmp_path):
     """Not even the rest of it."""
     async with open_runtime(web(tmp_path), tmp_path) as running:
-        running.runtime.drain("web", 0)
+        running.orders.drain("web", 0)
         more = table("listeners.more", {"bind": ["127.0.0.1:0"]})
         running.write(web(tmp_path, max_in_flight=7) + more)
-        for reload in (running.runtime.reread_configuration, running.runtime.reload_all):
+        for reload in (running.orders.reread_configuration, running.orders.reload_all):
             with pytest.raises(Refused) as refusal:
                 await reload(trigger="signal")
             assert refusal.value.code is RefusalCode.NOT_READY
-        assert "more" not in running.runtime.config.listeners
-        assert running.runtime.listeners.bound("more") == ()
+        assert "more" not in running.parts.config.listeners
+        assert running.parts.listeners.bound("more") == ()
 
 
 @pytest.mark.parametrize("verb", ["reload_all", "reread_configuration"])
@@ -320,29 +320,29 @@ async def test_a_definition_that_another_rollout_is_about_to_replace_is_not_said
     async with open_runtime(web(tmp_path), tmp_path) as running:
         runtime = running.runtime
         running.write(web(tmp_path, size=3))
-        rollout = await runtime.reload_pool("web", trigger="test")
+        rollout = await runtime.orders.reload_pool("web", trigger="test")
         running.write(web(tmp_path))
         with pytest.raises(Refused) as refusal:
-            await getattr(runtime, verb)(trigger="test")
+            await getattr(runtime.orders, verb)(trigger="test")
         assert refusal.value.code is RefusalCode.ROLLOUT_IN_PROGRESS
-        await runtime.wait_rollout(rollout.id)
-        (back,) = (await getattr(runtime, verb)(trigger="test")).rollouts
-        await runtime.wait_rollout(back.id)
-        assert runtime.pools["web"].core.size == 2
+        await runtime.orders.wait_rollout(rollout.id)
+        (back,) = (await getattr(runtime.orders, verb)(trigger="test")).rollouts
+        await runtime.orders.wait_rollout(back.id)
+        assert runtime.parts.pools["web"].core.size == 2
 
 
 async def test_every_supervised_pool_is_rolled_one_after_the_other(tmp_path):
     """Static pools are left alone, and both rollouts are in the answer."""
     second = command_pool(tmp_path, "faulty.plain").replace("[pools.web]", "[pools.api]")
     async with open_runtime(web(tmp_path) + second, tmp_path) as running:
-        answer = await running.runtime.reload_all(trigger="signal")
+        answer = await running.orders.reload_all(trigger="signal")
         assert [rollout.pool for rollout in answer.rollouts] == ["web", "api"]
         with pytest.raises(Refused) as refusal:
-            await running.runtime.reload_pool("api", trigger="test")
+            await running.orders.reload_pool("api", trigger="test")
         assert refusal.value.state["rollout"] == answer.rollouts[1].id
         for rollout in answer.rollouts:
-            await running.runtime.wait_rollout(rollout.id)
-        order = [str(event.fields["pool"]) for event in running.runtime.events.recent() if event.kind == "rollout.step"]
+            await running.orders.wait_rollout(rollout.id)
+        order = [str(event.fields["pool"]) for event in running.parts.events.recent() if event.kind == "rollout.step"]
         assert order == sorted(order, reverse=True)
 
 
@@ -350,11 +350,11 @@ async def test_a_pool_that_is_refused_and_has_not_changed_does_not_hold_the_othe
     """The answer names it."""
     second = command_pool(tmp_path, "faulty.plain").replace("[pools.web]", "[pools.api]")
     async with open_runtime(web(tmp_path) + second, tmp_path) as running:
-        running.runtime.drain("web", 0)
-        answer = await running.runtime.reload_all(trigger="signal")
+        running.orders.drain("web", 0)
+        answer = await running.orders.reload_all(trigger="signal")
         assert [rollout.pool for rollout in answer.rollouts] == ["api"]
         assert answer.refusals["web"].code is RefusalCode.NOT_READY
-        await running.runtime.wait_rollout(answer.rollouts[0].id)
+        await running.orders.wait_rollout(answer.rollouts[0].id)
 
 
 async def test_a_rollout_that_fails_aborts_those_behind_it(tmp_path):
@@ -362,11 +362,11 @@ async def test_a_rollout_that_fails_aborts_those_behind_it(tmp_path):
     second = command_pool(tmp_path, "faulty.plain").replace("[pools.web]", "[pools.api]")
     async with open_runtime(web(tmp_path) + second, tmp_path) as running:
         running.write(web(tmp_path, "faulty", "dies-at-start", "--seconds", "0") + second)
-        answer = await running.runtime.reload_all(trigger="signal")
-        ended = [await running.runtime.wait_rollout(rollout.id) for rollout in answer.rollouts]
+        answer = await running.orders.reload_all(trigger="signal")
+        ended = [await running.orders.wait_rollout(rollout.id) for rollout in answer.rollouts]
         assert [rollout.outcome for rollout in ended] == [Outcome.FAILED, Outcome.ABORTED]
         assert running.generations("api") == [1, 1]
-        assert running.runtime.pools["api"].core.locked is None
+        assert running.parts.pools["api"].core.locked is None
 
 
 async def test_a_pool_that_is_removed_takes_its_queued_rollout_along_and_no_other(tmp_path):
@@ -374,13 +374,13 @@ async def test_a_pool_that_is_removed_takes_its_queued_rollout_along_and_no_othe
     whole = command_pool(tmp_path, "faulty.plain")
     web, b, c = (whole.replace("[pools.web]", f"[pools.{name}]") for name in ("web", "b", "c"))
     async with open_runtime(listeners() + web + b + c, tmp_path) as running:
-        answer = await running.runtime.reload_all(trigger="test")
+        answer = await running.orders.reload_all(trigger="test")
         assert [rollout.pool for rollout in answer.rollouts] == ["web", "b", "c"]
         running.write(listeners() + web + c)
-        changes = (await running.runtime.reread_configuration(trigger="test")).changes
+        changes = (await running.orders.reread_configuration(trigger="test")).changes
         assert "rollout r2 of pool b dropped" in changes
         for rollout in answer.rollouts:
-            await running.runtime.wait_rollout(rollout.id)
+            await running.orders.wait_rollout(rollout.id)
         assert [(rollout.outcome, rollout.reason) for rollout in answer.rollouts] == [
             (Outcome.DONE, None),
             (Outcome.ABORTED, "pool-removed"),
@@ -396,22 +396,22 @@ async def test_pools_and_listeners_come_and_go_with_the_configuration(tmp_path, 
     async with open_runtime(web(tmp_path), tmp_path) as running:
         port = running.target().address
         running.write(web(tmp_path) + more + second + STATIC)
-        answer = await getattr(running.runtime, verb)(trigger="signal")
+        answer = await getattr(running.orders, verb)(trigger="signal")
         assert {"pool api added", "listener more opened", "pool legacy added", "routes changed"} <= set(answer.changes)
         await running.wait(lambda: running.generations("api") == [1, 1])
         response = await running.fetch("/whoami", listener="more")
         assert response.json()["pool"] == "api"
         for rollout in answer.rollouts:
-            await running.runtime.wait_rollout(rollout.id)
+            await running.orders.wait_rollout(rollout.id)
         running.write(web(tmp_path))
-        answer = await getattr(running.runtime, verb)(trigger="signal")
+        answer = await getattr(running.orders, verb)(trigger="signal")
         assert {"pool api removed", "listener more closed", "pool legacy removed"} <= set(answer.changes)
         await running.wait(lambda: running.kinds().count("pool.removed") == 2)
         for rollout in answer.rollouts:
-            await running.runtime.wait_rollout(rollout.id)
+            await running.orders.wait_rollout(rollout.id)
         assert running.target().address == port
         assert (await running.fetch("/whoami")).json()["pool"] == "web"
-        assert set(running.runtime.plane.gates) == {"web"}
+        assert set(running.parts.plane.gates) == {"web"}
 
 
 async def test_a_listener_that_cannot_be_opened_changes_nothing(tmp_path):
@@ -422,9 +422,9 @@ async def test_a_listener_that_cannot_be_opened_changes_nothing(tmp_path):
         more = table("listeners.more", {"bind": [f"127.0.0.1:{taken[1]}"]})
         running.write(web(tmp_path, max_in_flight=7) + more)
         with pytest.raises(ConfigError, match=str(taken[1])):
-            await running.runtime.reread_configuration()
+            await running.orders.reread_configuration()
         with pytest.raises(Refused) as refusal:
-            await running.runtime.reload_all(trigger="signal")
+            await running.orders.reload_all(trigger="signal")
         assert refusal.value.code is RefusalCode.CONFIG_INVALID
         assert running.generations() == [1, 1]
 
@@ -435,12 +435,12 @@ async def test_a_changed_pool_that_cannot_be_rolled_holds_the_whole_configuratio
     async with open_runtime(web(tmp_path, size=1), tmp_path) as running:
         running.write(web(tmp_path, size=3) + more)
         with pytest.raises(Refused, match="nothing of the configuration was taken over") as refusal:
-            await running.runtime.reread_configuration()
+            await running.orders.reread_configuration()
         assert refusal.value.code is RefusalCode.POOL_TOO_SMALL
-        assert "more" not in running.runtime.plane.listeners
+        assert "more" not in running.parts.plane.listeners
         running.write(web(tmp_path, size=3, strategy="surge") + more)
-        (rollout,) = (await running.runtime.reread_configuration()).rollouts
-        await running.runtime.wait_rollout(rollout.id)
+        (rollout,) = (await running.orders.reread_configuration()).rollouts
+        await running.orders.wait_rollout(rollout.id)
         await running.wait(lambda: running.generations() == [2, 2, 2])
 
 
@@ -449,22 +449,22 @@ async def test_a_pool_cannot_become_another_kind_under_its_name(tmp_path):
     async with open_runtime(web(tmp_path), tmp_path) as running:
         running.write(listeners() + '[pools.web]\naddresses = ["127.0.0.1:9"]\n')
         with pytest.raises(ConfigError, match="another kind of pool"):
-            await running.runtime.reread_configuration()
+            await running.orders.reread_configuration()
 
 
 async def test_a_static_pool_takes_over_changed_addresses(tmp_path):
     """An address that stays is kept, with its health."""
     async with open_runtime(web(tmp_path) + STATIC, tmp_path, booted=False) as running:
-        await running.wait(lambda: "web" in running.runtime.pools and running.generations() == [1, 1])
-        core = running.runtime.pools["legacy"].core
+        await running.wait(lambda: "web" in running.parts.pools and running.generations() == [1, 1])
+        core = running.parts.pools["legacy"].core
         kept = core.backends[0]
         running.write(web(tmp_path) + STATIC.replace('["127.0.0.1:9"]', '["127.0.0.1:9", "127.0.0.1:11"]'))
-        answer = await running.runtime.reread_configuration()
+        answer = await running.orders.reread_configuration()
         assert answer.changes == ("pool legacy changed",)
         assert core.backends[0] is kept
         assert [str(backend.address) for backend in core.backends] == ["127.0.0.1:9", "127.0.0.1:11"]
         running.write(web(tmp_path) + STATIC.replace(":9", ":12"))
-        await running.runtime.reread_configuration()
+        await running.orders.reread_configuration()
         await running.wait(lambda: [str(backend.address) for backend in core.backends] == ["127.0.0.1:12"])
 
 
@@ -476,18 +476,18 @@ async def test_a_pool_under_another_name_serves_before_the_old_one_ends(tmp_path
     async with open_runtime(web(tmp_path), tmp_path) as running:
         running.write(broken)
         with pytest.raises(PoolNotStarted, match="pool site is new") as failure:
-            await getattr(running.runtime, verb)(trigger="signal")
+            await getattr(running.orders, verb)(trigger="signal")
         assert "No module named backends.nothing" in failure.value.output[-1]
-        assert list(running.runtime.pools) == ["web"]
+        assert list(running.parts.pools) == ["web"]
         assert (await running.fetch("/whoami")).json()["pool"] == "web"
         with trio.move_on_after(5):
-            while running.runtime.plane.gates.keys() != {"web"}:
+            while running.parts.plane.gates.keys() != {"web"}:
                 await trio.sleep(0.01)
-        assert set(running.runtime.plane.gates) == {"web"}
+        assert set(running.parts.plane.gates) == {"web"}
         assert running.generations() == [1, 1]
         running.write(renamed)
-        pools = running.runtime.pools
-        await getattr(running.runtime, verb)(trigger="signal")
+        pools = running.parts.pools
+        await getattr(running.orders, verb)(trigger="signal")
         assert list(pools) == ["site"]
         assert pools["site"].core.ready_slots() == {0, 1}
         assert (await running.fetch("/whoami")).json()["pool"] == "site"
@@ -499,10 +499,10 @@ async def test_a_static_pool_that_takes_the_place_of_another_has_to_answer(tmp_p
     async with open_runtime(web(tmp_path), tmp_path) as running:
         running.write(replaced)
         with pytest.raises(PoolNotStarted, match="none of its addresses answers"):
-            await running.runtime.reread_configuration()
+            await running.orders.reread_configuration()
         assert (await running.fetch("/whoami")).json()["pool"] == "web"
         running.write(web(tmp_path) + STATIC)
-        assert "pool legacy added" in (await running.runtime.reread_configuration()).changes
+        assert "pool legacy added" in (await running.orders.reread_configuration()).changes
 
 
 @pytest.mark.parametrize("verb", ["reload_all", "reread_configuration"])
@@ -513,8 +513,8 @@ async def test_a_pool_that_is_put_back_before_it_has_gone_goes_on(tmp_path, verb
     other = '[[routes]]\npath = "/other"\npool = "legacy"\n' + STATIC
     without = table("listeners.public", {"bind": ["127.0.0.1:0"]}) + other
     async with open_runtime(slow + other, tmp_path, booted=False) as running, trio.open_nursery() as nursery:
-        await running.wait(lambda: running.runtime.booted)
-        pool, answers = running.runtime.pools["web"], []
+        await running.wait(lambda: running.parts.life.booted)
+        pool, answers = running.parts.pools["web"], []
 
         async def ask() -> None:
             answers.append((await running.fetch("/slow?seconds=2")).status)
@@ -524,16 +524,16 @@ async def test_a_pool_that_is_put_back_before_it_has_gone_goes_on(tmp_path, verb
             while not any(backend.in_flight for backend in pool.core.backends):
                 await trio.sleep(0.01)
         running.write(without)
-        assert "pool web removed" in (await running.runtime.reread_configuration()).changes
+        assert "pool web removed" in (await running.orders.reread_configuration()).changes
         running.write(
             slow.replace("drain_timeout", "max_in_flight = 7\ndrain_timeout") + other if changed else slow + other
         )
-        answer = await getattr(running.runtime, verb)(trigger="test")
+        answer = await getattr(running.orders, verb)(trigger="test")
         assert "pool web goes on" in answer.changes
-        assert running.runtime.pools["web"] is pool
+        assert running.parts.pools["web"] is pool
         assert len(answer.rollouts) == (0 if verb == "reread_configuration" and not changed else 1)
         for rollout in answer.rollouts:
-            await running.runtime.wait_rollout(rollout.id)
+            await running.orders.wait_rollout(rollout.id)
             assert rollout.outcome is Outcome.DONE
         await running.wait(lambda: len(pool.core.ready_slots()) == 2)
     assert answers == [200]
@@ -548,34 +548,34 @@ async def test_a_pool_that_has_gone_while_its_return_was_prepared_is_started_ane
     site = command_pool(tmp_path, "", command=gated).replace("[pools.web]", "[pools.site]")
     async with open_runtime(web(tmp_path) + other, tmp_path, booted=False) as running, trio.open_nursery() as nursery:
         runtime = running.runtime
-        await running.wait(lambda: runtime.booted)
-        pool, answers = runtime.pools["web"], list[int]()
+        await running.wait(lambda: runtime.parts.life.booted)
+        pool, answers = runtime.parts.pools["web"], list[int]()
         changes: list[str] = []
 
         async def ask() -> None:
             answers.append((await running.fetch("/slow?seconds=1")).status)
 
         async def put_back() -> None:
-            changes.extend((await runtime.reread_configuration()).changes)
+            changes.extend((await runtime.orders.reread_configuration()).changes)
 
         nursery.start_soon(ask)
         with trio.fail_after(10):
             while not any(backend.in_flight for backend in pool.core.backends):
                 await trio.sleep(0.01)
             running.write(without)
-            await runtime.reread_configuration()
+            await runtime.orders.reread_configuration()
             running.write(web(tmp_path, **changed) + other + site)
             nursery.start_soon(put_back)
-            while not runtime.pools.proving:
+            while not runtime.parts.pools.proving:
                 await trio.sleep(0.01)
-            assert runtime.pools.leaving("web") is pool
+            assert runtime.parts.pools.leaving("web") is pool
             await running.wait(lambda: "pool.removed" in running.kinds())
             (tmp_path / "gate").touch()
             while not changes:
                 await trio.sleep(0.01)
         assert answers == [200]
         assert {"pool web added", "pool site added"} <= set(changes)
-        assert len(runtime.pools["web"].core.ready_slots()) == 2
+        assert len(runtime.parts.pools["web"].core.ready_slots()) == 2
         assert (await running.fetch("/whoami")).json()["pool"] == "web"
 
 
@@ -586,12 +586,12 @@ async def test_a_stop_while_a_reload_prepares_is_a_refusal(tmp_path):
 
         async def read_again() -> None:
             with pytest.raises(Refused) as refused:
-                await running.runtime.reread_configuration()
+                await running.orders.reread_configuration()
             refusals.append(refused.value.code)
 
         nursery.start_soon(read_again)
         await trio.testing.wait_all_tasks_blocked()
-        running.runtime.stop()
+        running.orders.stop()
     assert refusals == [RefusalCode.SHUTTING_DOWN]
 
 
@@ -648,17 +648,23 @@ async def test_whichever_part_of_the_preparation_fails_nothing_has_changed(tmp_p
         (tmp_path / "taken").write_text(str(address[1]))
 
         def picture() -> tuple[object, ...]:
-            pids = [backend.pid for pool in runtime.pools.values() for backend in pool.core.backends]
-            return runtime.config, list(runtime.pools), pids, set(runtime.plane.listeners), running.generations()
+            pids = [backend.pid for pool in runtime.parts.pools.values() for backend in pool.core.backends]
+            return (
+                runtime.parts.config,
+                list(runtime.parts.pools),
+                pids,
+                set(runtime.parts.plane.listeners),
+                running.generations(),
+            )
 
         async def settled() -> int:
-            while set(runtime.plane.gates) != {"web"} or runtime.pools.proving:
+            while set(runtime.parts.plane.gates) != {"web"} or runtime.parts.pools.proving:
                 await trio.sleep(0.01)
             return len(os.listdir("/proc/self/fd"))
 
         before, descriptors = picture(), await settled()
         for part in PARTS:
-            for verb in (runtime.reread_configuration, runtime.reload_all):
+            for verb in (runtime.orders.reread_configuration, runtime.orders.reload_all):
                 running.write(part(tmp_path))
                 with pytest.raises((ConfigError, Refused, PoolNotStarted)):
                     await verb(trigger="test")
@@ -667,8 +673,8 @@ async def test_whichever_part_of_the_preparation_fails_nothing_has_changed(tmp_p
             while await settled() > descriptors:
                 await trio.sleep(0.05)
         running.write(web(tmp_path, max_in_flight=7))
-        (rollout,) = (await runtime.reread_configuration()).rollouts
-        await runtime.wait_rollout(rollout.id)
+        (rollout,) = (await runtime.orders.reread_configuration()).rollouts
+        await runtime.orders.wait_rollout(rollout.id)
         assert rollout.outcome is Outcome.DONE
 
 
@@ -703,14 +709,14 @@ async def test_no_request_fails_while_one_configuration_follows_another(tmp_path
                 await trio.sleep(0.2)
             running.write(text)
             try:
-                answer = await running.runtime.reread_configuration()
+                answer = await running.orders.reread_configuration()
             except PoolNotStarted:
                 assert "nothing" in text
                 continue
             for rollout in answer.rollouts:
-                await running.runtime.wait_rollout(rollout.id)
+                await running.orders.wait_rollout(rollout.id)
                 assert rollout.outcome is Outcome.DONE
         nursery.cancel_scope.cancel()
-        assert list(running.runtime.pools) == ["site"]
+        assert list(running.parts.pools) == ["site"]
     assert len(statuses) > 20
     assert set(statuses) == {200}

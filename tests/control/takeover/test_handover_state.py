@@ -11,7 +11,6 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotswap.control.events import EventLog
 from hotswap.control.pools.release import Release
 from hotswap.control.rollout.book import RolloutBook
 from hotswap.control.takeover.handover_state import (
@@ -24,6 +23,7 @@ from hotswap.control.takeover.handover_state import (
     write_state,
     write_tally,
 )
+from hotswap.control.telemetry.events import EventLog
 from hotswap.core.compatibility import CompatibilityNumber, Unreadable
 from hotswap.core.config import SupervisedPoolTable, parse_configuration
 from hotswap.core.errors import UnknownRollout

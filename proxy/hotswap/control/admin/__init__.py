@@ -1,7 +1,7 @@
 """The admin API: how operators, scripts and the dashboard page see the proxy and give it orders.
 
 One task of the process, `serve_admin`, run beside everything else. It owns its listening sockets and nothing
-of the proxy: every order is a verb of the runtime, every answer a view of its state. So it may fail, and is
+of the proxy: every order is one of the verbs, every answer a view of its state. So it may fail, and is
 restarted, without anybody else noticing.
 
 `sockets` opens where it listens, `connection` is one HTTP/1.1 connection, `guard` decides who may speak, `calls` is the
@@ -12,6 +12,6 @@ and `serving` puts them together.
 from __future__ import annotations
 
 from hotswap.control.admin.serving import serve_admin
-from hotswap.control.admin.verbs import Verbs
+from hotswap.control.process.verbs import Verbs
 
 __all__ = ["Verbs", "serve_admin"]

@@ -20,8 +20,8 @@ from hotswap.control.admin.parameters import (
 )
 from hotswap.control.admin.problems import problem
 from hotswap.control.admin.streaming import stream_events
-from hotswap.control.admin.verbs import ReloadOutcome, Verbs
 from hotswap.control.admin.views import detail_of, find_pool, find_slot, report, reports, unready_reasons
+from hotswap.control.process.verbs import ReloadOutcome, Verbs
 from hotswap.control.takeover.order import TakeoverFailed, TakeoverOrder, TakeoverResult
 from hotswap.control.telemetry.metrics import CONTENT_TYPE
 from hotswap.core.quantities import parse_duration

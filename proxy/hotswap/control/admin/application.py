@@ -17,7 +17,7 @@ from hotswap.control.admin.guard import Guard
 from hotswap.control.admin.messages import AdminRequest, AdminResponse
 from hotswap.control.admin.parameters import read_parameters
 from hotswap.control.admin.problems import internal_problem, problem, problem_of
-from hotswap.control.admin.verbs import Verbs
+from hotswap.control.process.verbs import Verbs
 from hotswap.control.telemetry.metrics import Metrics
 from hotswap.core.errors import ProxyError
 

@@ -10,7 +10,7 @@ import trio
 
 from hotswap.control.admin.messages import AdminRequest, AdminResponse
 from hotswap.control.admin.parameters import Parameters
-from hotswap.control.admin.verbs import Verbs
+from hotswap.control.process.verbs import Verbs
 from hotswap.control.telemetry.metrics import Metrics
 
 P = TypeVar("P", bound=Parameters)

@@ -19,7 +19,7 @@ from hotswap.control.admin.calls import CALLS
 from hotswap.control.admin.messages import JSON
 from hotswap.control.admin.parameters import Parameters, place_of
 from hotswap.control.admin.problems import MEDIA_TYPE
-from hotswap.control.version import PROGRAM_VERSION
+from hotswap.control.telemetry.version import PROGRAM_VERSION
 from hotswap.core.report import RolloutReport
 
 _REFERENCE: Final = "#/components/schemas/{model}"

@@ -21,7 +21,7 @@ from collections.abc import Collection, Mapping
 from hotswap.control.admin.messages import AdminRequest, AdminResponse
 from hotswap.control.admin.page import PAGE_FILES
 from hotswap.control.admin.problems import problem
-from hotswap.control.token_file import TokenFile
+from hotswap.control.configuration.token_file import TokenFile
 from hotswap.core.messages import valid_host
 from hotswap.core.routing import bare_host
 

@@ -19,8 +19,8 @@ from hotswap.control.admin.connection import AdminConnection
 from hotswap.control.admin.guard import Guard
 from hotswap.control.admin.places import TCP_PLACES, UNIX_PLACES, Places
 from hotswap.control.admin.sockets import AdminDoor, open_admin_sockets
-from hotswap.control.admin.verbs import Verbs
-from hotswap.control.token_file import TokenFile
+from hotswap.control.configuration.token_file import TokenFile
+from hotswap.control.process.verbs import Verbs
 from hotswap.core.address import Address, TcpAddress
 from hotswap.core.errors import ConfigError, Problem
 
@@ -36,7 +36,7 @@ LONGEST_RESTART_DELAY = 5.0
 
 
 async def serve_admin(
-    runtime: Verbs,
+    verbs: Verbs,
     door: AdminDoor | None = None,
     *,
     task_status: trio.TaskStatus[tuple[Address, ...]] = trio.TASK_STATUS_IGNORED,
@@ -44,7 +44,7 @@ async def serve_admin(
     """Serve the admin API on every address of `[admin].bind` until cancelled.
 
     Args:
-        runtime: the proxy it speaks for.
+        verbs: the proxy it speaks for.
         door: whether it accepts, and with which sockets; None: it does, with its own.
         task_status: told the real addresses once calls are answered.
 
@@ -54,11 +54,11 @@ async def serve_admin(
     **Cancellation**: running calls have `GRACE` seconds to answer, streams end at once, sockets are removed.
     """
     log: FilteringBoundLogger = structlog.get_logger()
-    table = runtime.config.admin
+    table = verbs.config.admin
     token = _open_token(table.token_file) if table.token_file else None
     names = [address.host for address in table.bind if isinstance(address, TcpAddress)]
     ending = trio.Event()
-    application = Application(runtime, Guard(hosts=names, token=token), log, ending=ending)
+    application = Application(verbs, Guard(hosts=names, token=token), log, ending=ending)
     with ExitStack() as stack:
         door = door or AdminDoor()
         sockets = stack.enter_context(open_admin_sockets(table.bind, door))

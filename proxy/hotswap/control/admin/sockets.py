@@ -41,19 +41,23 @@ class AdminDoor:
         parting: called when it is closed, to let go of connections that exist.
     """
 
-    def __init__(self, *, inherited: Mapping[Address, socket.socket] | None = None, closed: bool = False) -> None:
-        """Begin open, or closed: listening, and leaving whoever comes in the kernel's queue."""
+    def __init__(self) -> None:
         self.sockets: tuple[AdminSocket, ...] = ()
         self.asked: tuple[Address, ...] = ()
-        self.inherited = dict(inherited or {})
+        self.inherited: dict[Address, socket.socket] = {}
         self.handed_over = False
-        self.borrowed = bool(self.inherited)
+        self.borrowed = False
         self.accepting = trio.CancelScope()
         self.parting: Callable[[], None] | None = None
         self._opened = trio.Event()
+        self._opened.set()
         self._again = ExitStack()
-        if not closed:
-            self._opened.set()
+
+    def inherit(self, inherited: Mapping[Address, socket.socket]) -> None:
+        """Use the sockets of the process before this one, which stay its own, and leave whoever comes in the queue."""
+        self.inherited = dict(inherited)
+        self.borrowed = bool(inherited)
+        self._opened = trio.Event()
 
     def open(self) -> None:
         """Accept from now on."""

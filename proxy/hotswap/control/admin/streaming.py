@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 
 import trio
 
-from hotswap.control.events import Event, EventLog, Subscription, SubscriptionEnded
+from hotswap.control.telemetry.events import Event, EventLog, Subscription, SubscriptionEnded
 
 HEARTBEAT = 15.0
 """Seconds of silence after which a comment is sent, so that nobody between takes the connection for dead."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import trio
 
-from hotswap.control.admin.verbs import Verbs
+from hotswap.control.process.verbs import Verbs
 from hotswap.core.config import SupervisedPoolTable
 from hotswap.core.errors import UnknownPool, UnknownSlot
 from hotswap.core.lifecycle import BackendState, Health
@@ -25,38 +25,38 @@ def report(rollout: Rollout | PastRollout) -> dict[str, object]:
     return rollout.report(trio.current_time()).to_json()
 
 
-def find_pool(runtime: Verbs, name: str) -> dict[str, Any]:
+def find_pool(verbs: Verbs, name: str) -> dict[str, Any]:
     """Give a pool out of the status.
 
     Raises:
         UnknownPool: there is none of this name.
     """
-    pools: Mapping[str, dict[str, Any]] = runtime.status()["pools"]
+    pools: Mapping[str, dict[str, Any]] = verbs.status()["pools"]
     if name not in pools:
         raise UnknownPool(name, pools)
     return pools[name]
 
 
-def find_slot(runtime: Verbs, pool: str, slot: str) -> int:
+def find_slot(verbs: Verbs, pool: str, slot: str) -> int:
     """Read the number of a slot.
 
     Raises:
         UnknownPool: there is no such pool.
         UnknownSlot: it is not a number, or the pool has no slot of this number.
     """
-    known = [str(one["slot"]) for one in find_pool(runtime, pool)["slots"]]
+    known = [str(one["slot"]) for one in find_pool(verbs, pool)["slots"]]
     if slot not in known:
         raise UnknownSlot(slot, known)
     return int(slot)
 
 
-def detail_of(runtime: Verbs, name: str) -> dict[str, Any]:
+def detail_of(verbs: Verbs, name: str) -> dict[str, Any]:
     """Give a pool by itself: as in the status, with its name and timeouts."""
-    table = runtime.config.pools.get(name)
+    table = verbs.config.pools.get(name)
     timeouts = None
     if isinstance(table, SupervisedPoolTable):
         timeouts = {"start": table.start_timeout, "drain": table.drain_timeout, "stop": table.stop_timeout}
-    return {"name": name, **find_pool(runtime, name), "timeouts": timeouts}
+    return {"name": name, **find_pool(verbs, name), "timeouts": timeouts}
 
 
 def unready_reasons(status: Mapping[str, Any]) -> list[str]:

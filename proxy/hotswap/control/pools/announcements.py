@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from structlog.typing import FilteringBoundLogger
 
-from hotswap.control.events import EventLog
+from hotswap.control.telemetry.events import EventLog
 from hotswap.core.backend import Backend
 from hotswap.core.pool import (
     BackendAdded,

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 
 import trio
 
-from hotswap.control.outside import ReadTooSlow, read_within
+from hotswap.control.configuration.outside import ReadTooSlow, read_within
 from hotswap.core.compatibility import Compatibility, Unreadable, parse_compatibility
 from hotswap.core.config import CompatibilityTable
 from hotswap.processes.children import note_child

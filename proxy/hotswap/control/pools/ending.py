@@ -15,10 +15,10 @@ from collections.abc import Sequence
 import trio
 from structlog.typing import FilteringBoundLogger
 
-from hotswap.control.events import EventLog
 from hotswap.control.pools.entries import Entries
 from hotswap.control.pools.supervised_backend import ExitReason, SupervisedBackend
 from hotswap.control.pools.surroundings import Plane
+from hotswap.control.telemetry.events import EventLog
 from hotswap.core.backend import Backend
 from hotswap.core.errors import StartFailed
 from hotswap.core.exchange_view import SHOWN, ExchangeView, tell_exchanges

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from structlog.typing import FilteringBoundLogger
 
-from hotswap.control.contained_tasks import ContainedTasks
+from hotswap.control.pools.contained_tasks import ContainedTasks
 from hotswap.control.pools.ending import discard, end_in_order, give_up, let_go, retire
 from hotswap.control.pools.entries import Entries
 from hotswap.control.pools.release import Release

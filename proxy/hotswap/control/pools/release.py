@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from hotswap.control.outside import read_file, read_within
+from hotswap.control.configuration.outside import read_file, read_within
 from hotswap.control.pools.compatibility import read_compatibility
 from hotswap.core.compatibility import Compatibility
 from hotswap.core.config import PoolTable, SupervisedPoolTable

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import trio
 from structlog.typing import FilteringBoundLogger
 
-from hotswap.control.contained_tasks import ContainedTasks
 from hotswap.control.pools.announcements import Announcer
+from hotswap.control.pools.contained_tasks import ContainedTasks
 from hotswap.control.pools.entries import Entries
 from hotswap.control.pools.probing import serve_probes
 from hotswap.control.pools.surroundings import Surroundings

@@ -19,9 +19,9 @@ from typing import Protocol
 import trio
 from structlog.typing import FilteringBoundLogger
 
-from hotswap.control.contained_tasks import ContainedTasks
 from hotswap.control.pools.announcements import Announcer
 from hotswap.control.pools.compatibility import read_compatibility
+from hotswap.control.pools.contained_tasks import ContainedTasks
 from hotswap.control.pools.entries import Entries
 from hotswap.control.pools.filling import Filler
 from hotswap.control.pools.first_start import FirstStart

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
-from hotswap.control.events import EventLog
 from hotswap.control.pools.start_places import StartPlaces
+from hotswap.control.telemetry.events import EventLog
 from hotswap.core.address import Address
 from hotswap.core.backend import Backend
 from hotswap.core.config import HealthTable, PoolTable

@@ -7,19 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from hotswap.control.pools.static_pool import StaticPool
 from hotswap.control.pools.supervised_pool import SupervisedPool
+from hotswap.control.process.parts import Parts
 from hotswap.control.rollout.offer import Offer
 from hotswap.core.compatibility import Compatibility
-from hotswap.core.errors import RefusalCode, Refused
+from hotswap.core.errors import Refused
 from hotswap.core.identity import RolloutId
+from hotswap.core.process.answers import Verb, refuse
 from hotswap.core.refusal import TriggerState, check_trigger
 from hotswap.core.strategy import Strategy
-
-if TYPE_CHECKING:
-    from hotswap.control.runtime import Runtime
 
 
 def _compared(pool: SupervisedPool, offer: Offer) -> Compatibility | None:
@@ -32,8 +30,8 @@ def _compared(pool: SupervisedPool, offer: Offer) -> Compatibility | None:
 class Marks:
     """Refuses triggers, and reserves pools for the rollouts of the others."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
 
     def refuse_for_all(self, pool: str = "") -> None:
         """Refuse what no pool can change: the end, a takeover, and the time before there are pools.
@@ -46,14 +44,9 @@ class Marks:
         Raises:
             Refused: it was logged and counted.
         """
-        runtime = self._runtime
-        if runtime.stopping:
-            raise self.tell(pool, Refused(RefusalCode.SHUTTING_DOWN, "the proxy is shutting down", {}))
-        if runtime.taken_over:
-            detail = "a new proxy process is taking over; ask it afterwards"
-            raise self.tell(pool, Refused(RefusalCode.TAKEOVER_IN_PROGRESS, detail, {}))
-        if not runtime.serving:
-            raise self.tell(pool, Refused(RefusalCode.NOT_READY, "the proxy is still starting", {}))
+        refused = refuse(self._parts.life.phase, Verb.RELOAD)
+        if refused is not None:
+            raise self.tell(pool, refused)
 
     def mark(self, pool: SupervisedPool | StaticPool) -> RolloutId:
         """Refuse a trigger, or reserve the pool for the rollout that it leads to.
@@ -71,13 +64,13 @@ class Marks:
             assert refusal is not None, "fewer rows hold when two cannot"
             raise self.tell(pool.name, refusal)
         assert isinstance(pool, SupervisedPool), "static pools are refused"
-        pool.marked = self._runtime.book.next_id()
+        pool.marked = self._parts.book.next_id()
         return pool.marked
 
     def unmark(self, marked: Mapping[str, RolloutId]) -> None:
         """Let go of pools that are not rolled after all."""
         for name, rollout_id in marked.items():
-            pool = self._runtime.pools.find(name)
+            pool = self._parts.pools.find(name)
             if isinstance(pool, SupervisedPool) and pool.marked == rollout_id:
                 pool.marked = None
 
@@ -95,7 +88,7 @@ class Marks:
         return check_trigger(state)
 
     def _facts(self, pool: SupervisedPool | StaticPool) -> TriggerState:
-        runtime, core = self._runtime, pool.core
+        parts, core = self._parts, pool.core
         if isinstance(pool, StaticPool):
             return TriggerState(
                 pool=pool.name,
@@ -103,8 +96,8 @@ class Marks:
                 slots=core.size,
                 ready=len(core.ready_slots()),
                 strategy=Strategy.DRAIN_FIRST,
-                shutting_down=runtime.stopping,
-                takeover_in_progress=runtime.taken_over,
+                shutting_down=parts.life.stopping,
+                takeover_in_progress=parts.life.taken_over,
             )
         return TriggerState(
             pool=pool.name,
@@ -117,15 +110,15 @@ class Marks:
             locked=core.locked,
             rollout=pool.rollout_id,
             # One that leaves is stopped too, and goes on when it is wanted again.
-            shutting_down=runtime.stopping or (pool.stopping and runtime.pools.leaving(pool.name) is not pool),
-            takeover_in_progress=runtime.taken_over,
+            shutting_down=parts.life.stopping or (pool.stopping and parts.pools.leaving(pool.name) is not pool),
+            takeover_in_progress=parts.life.taken_over,
             running=pool.release.compatibility,
         )
 
     def tell(self, pool: str, refusal: Refused) -> Refused:
         """Log, count and publish a refusal."""
-        runtime = self._runtime
-        runtime.tally.rollout_refusals[pool, refusal.code.value] += 1
-        runtime.log.warning("rollout.refused", pool=pool, code=refusal.code.value, detail=refusal.detail)
-        runtime.events.publish("rollout.refused", pool=pool, code=refusal.code.value, detail=refusal.detail)
+        parts = self._parts
+        parts.tally.rollout_refusals[pool, refusal.code.value] += 1
+        parts.log.warning("rollout.refused", pool=pool, code=refusal.code.value, detail=refusal.detail)
+        parts.events.publish("rollout.refused", pool=pool, code=refusal.code.value, detail=refusal.detail)
         return refusal

@@ -16,19 +16,20 @@ A pool that is refused and has *not* changed does not hold the others up; the an
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
 
 import trio
 
-from hotswap.control.configuration import load_configuration
-from hotswap.control.listeners import Prepared
+from hotswap.control.configuration.loading import load_configuration
 from hotswap.control.pools.release import Release
 from hotswap.control.pools.static_pool import StaticPool
 from hotswap.control.pools.supervised_pool import SupervisedPool
+from hotswap.control.process.applying import apply_configuration
+from hotswap.control.process.listeners import Prepared
+from hotswap.control.process.parts import Parts
 from hotswap.control.rollout.marks import Marks
 from hotswap.control.rollout.offer import Offer, read_offer, read_offers
 from hotswap.control.rollout.rollouts import RolloutRun
@@ -38,9 +39,6 @@ from hotswap.core.identity import RolloutId
 from hotswap.core.rollout import Rollout
 from hotswap.core.rollout_queue import QueuedSlot, plan_queue
 from hotswap.core.strategy import Strategy
-
-if TYPE_CHECKING:
-    from hotswap.control.runtime import Runtime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +59,9 @@ class ReloadAnswer:
 class Reloader:
     """Carries out the reloads of a proxy."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self._marks = Marks(runtime)
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._marks = Marks(parts)
         # Reading and acting of one reload never mingles with that of another; checking and marking comes before it.
         self._turn = trio.Lock()
 
@@ -79,7 +77,7 @@ class Reloader:
         marked: dict[str, RolloutId] = {}
         refusals: dict[str, Refused] = {}
         try:
-            supervised = [pool for pool in self._runtime.pools.values() if isinstance(pool, SupervisedPool)]
+            supervised = [pool for pool in self._parts.pools.values() if isinstance(pool, SupervisedPool)]
             for pool in supervised:
                 try:
                     marked[pool.name] = self._marks.mark(pool)
@@ -132,14 +130,14 @@ class Reloader:
 
         **Cancellation**: nothing was changed.
         """
-        if not self._runtime.serving:
+        if not self._parts.pools:
             self._marks.refuse_for_all(name)
-        pool = self._runtime.pools[name]
+        pool = self._parts.pools[name]
         marked: dict[str, RolloutId] = {}
         try:
             marked[name] = self._marks.mark(pool)
             assert isinstance(pool, SupervisedPool), "static pools are refused"
-            around = self._runtime.surroundings
+            around = self._parts.surroundings
             async with self._turn:
                 config, problems = await self._load()
                 table = None if config is None else config.pools.get(name)
@@ -156,39 +154,45 @@ class Reloader:
                 if refusal is not None:
                     raise self._marks.tell(pool.name, refusal)
                 run = self._make_run(pool, offer, marked.pop(name), trigger)
-                self._runtime.start_rollouts((run,))
+                self._start((run,))
                 return run.rollout
         finally:
             self._marks.unmark(marked)
 
+    def _start(self, runs: Sequence[RolloutRun]) -> None:
+        """Perform rollouts one after the other, from now on."""
+        if runs:
+            self._parts.book.start(runs, self._parts.nursery)
+            self._parts.life.changed.set()
+
     def _not_applied(self, refused: Refused) -> Refused:
         """Tell that a refusal about one pool holds all that the configuration changes up."""
-        self._runtime.log.warning("config.not_applied", code=refused.code.value, detail=refused.detail)
+        self._parts.log.warning("config.not_applied", code=refused.code.value, detail=refused.detail)
         return Refused(refused.code, f"{refused.detail}; nothing of the configuration was taken over", refused.state)
 
     def _unusable(self, problems: tuple[Problem, ...]) -> ConfigError:
         error = ConfigError(problems)
-        self._runtime.log.error("config.invalid", problems=[str(problem) for problem in problems])
-        self._runtime.events.publish("config.invalid", problems=[str(problem) for problem in problems])
+        self._parts.log.error("config.invalid", problems=[str(problem) for problem in problems])
+        self._parts.events.publish("config.invalid", problems=[str(problem) for problem in problems])
         return error
 
     # Read. Nothing in here changes anything, and nothing that is read can raise.
 
     async def _load(self) -> tuple[Configuration | None, tuple[Problem, ...]]:
-        runtime = self._runtime
-        path = runtime.config_path
+        parts = self._parts
+        path = parts.config_path
         try:
-            load = partial(load_configuration, path, held=runtime.listeners.certificates())
+            load = partial(load_configuration, path, held=parts.listeners.certificates())
             config = await trio.to_thread.run_sync(load, abandon_on_cancel=True)
         except ConfigError as error:
             return None, error.problems
         except Exception as error:
-            runtime.log.error("config.crashed", exc_info=error)
+            parts.log.error("config.crashed", exc_info=error)
             return None, (Problem(str(path), MISSING, f"a configuration that can be read; {error!r}"),)
         problems = tuple(
             Problem(f"pools.{name}", "another kind of pool", "the same kind under one name, until a restart")
             for name, table in config.pools.items()
-            if (known := runtime.pools.find(name)) is not None
+            if (known := parts.pools.find(name)) is not None
             and isinstance(known, StaticPool) is not isinstance(table, StaticPoolTable)
         )
         return (None if problems else config), problems
@@ -200,13 +204,13 @@ class Reloader:
         return [
             pool
             for name, table in config.pools.items()
-            if isinstance(pool := self._runtime.pools.find(name), SupervisedPool)
+            if isinstance(pool := self._parts.pools.find(name), SupervisedPool)
             and any(table != known for known in (pool.table, *self._coming(pool)))
         ]
 
     def _coming(self, pool: SupervisedPool) -> list[PoolTable]:
         """Give the definitions that rollouts of this pool, at hand or waiting, are about to put in force."""
-        runs = [run for run in self._runtime.book.unfinished() if run.rollout.pool == pool.name]
+        runs = [run for run in self._parts.book.unfinished() if run.rollout.pool == pool.name]
         return [pool.releases[run.rollout.generation].table for run in runs]
 
     def _coming_back(self, config: Configuration | None) -> list[SupervisedPool]:
@@ -214,7 +218,7 @@ class Reloader:
         return [
             pool
             for name in (() if config is None else config.pools)
-            if isinstance(pool := self._runtime.pools.leaving(name), SupervisedPool)
+            if isinstance(pool := self._parts.pools.leaving(name), SupervisedPool)
         ]
 
     async def _apply(
@@ -242,19 +246,19 @@ class Reloader:
             PoolNotStarted: a pool that is new in it did not come up.
             Refused: a pool cannot be rolled, or (without `strict`) the configuration cannot be used.
         """
-        runtime = self._runtime
-        around = runtime.surroundings
+        parts = self._parts
+        around = parts.surroundings
         wanted = config.pools if config is not None else {}
         rolled: dict[str, SupervisedPoolTable] = {}
         for name in marked:
-            pool = runtime.pools.find(name)
+            pool = parts.pools.find(name)
             if not isinstance(pool, SupervisedPool):
                 continue  # removed by the reload before this one
             table = wanted.get(name, pool.table)
             if config is None or name in wanted:
                 assert isinstance(table, SupervisedPoolTable), "a pool of another kind is a problem"
                 rolled[name] = table
-        started = _supervised(runtime.pools.missing(wanted))
+        started = _supervised(parts.pools.missing(wanted))
         read = await read_offers(rolled | started, environment=around.environment, guardian=around.guardian)
         offers = {name: read[name] for name in rolled}
         new = {name: read[name] for name in started}
@@ -262,7 +266,7 @@ class Reloader:
         if config is not None:
             problems = (*problems, *(problem for offer in new.values() for problem in offer.problems))
             try:
-                prepared = await trio.to_thread.run_sync(runtime.listeners.prepare, config.listeners)
+                prepared = await trio.to_thread.run_sync(parts.listeners.prepare, config.listeners)
             except ConfigError as error:
                 problems = (*problems, *error.problems)
         try:
@@ -275,28 +279,28 @@ class Reloader:
             assert config is not None, "a configuration that cannot be used was refused"
             assert prepared is not None, "so were listeners that cannot be opened"
             # One that was about to leave may have gone while something else was waited for, and is new then.
-            while added := runtime.pools.missing(wanted):
+            while added := parts.pools.missing(wanted):
                 unread = {name: table for name, table in _supervised(added).items() if name not in new}
                 if unread:
                     new |= await read_offers(unread, environment=around.environment, guardian=around.guardian)
                     problems = (*problems, *(problem for name in unread for problem in new[name].problems))
                     self._judge(config, problems, offers, refusals)
-                await self._prove(added, _releases(new), removing=any(name not in wanted for name in runtime.pools))
+                await self._prove(added, _releases(new), removing=any(name not in wanted for name in parts.pools))
                 self._judge(config, problems, offers, refusals)
             # From here on, nothing is awaited: what was judged is what is acted upon.
             runs = [
                 self._make_run(pool, offer, marked.pop(name), trigger)
                 for name, offer in offers.items()
-                if name not in refusals and isinstance(pool := runtime.pools.find(name), SupervisedPool)
+                if name not in refusals and isinstance(pool := parts.pools.find(name), SupervisedPool)
             ]
             dropped = self._drop_queued(config)
-            changes = (*runtime.take_over(config, prepared, _releases(new)), *dropped)
+            changes = (*apply_configuration(parts, config, prepared, _releases(new)), *dropped)
             prepared = None
         finally:
-            runtime.pools.end_trial(runtime.nursery)
+            parts.pools.end_trial(parts.nursery)
             if prepared is not None:
                 prepared.discard()
-        runtime.start_rollouts(runs)
+        self._start(runs)
         return ReloadAnswer(rollouts=tuple(run.rollout for run in runs), refusals=dict(refusals), changes=changes)
 
     async def _prove(self, added: Mapping[str, PoolTable], releases: Mapping[str, Release], *, removing: bool) -> None:
@@ -305,12 +309,12 @@ class Reloader:
         Raises:
             PoolNotStarted: one of them did not; it was logged.
         """
-        runtime = self._runtime
+        parts = self._parts
         try:
-            await runtime.pools.prove(added, releases, runtime.surroundings, runtime.nursery, static=removing)
+            await parts.pools.prove(added, releases, parts.surroundings, parts.nursery, static=removing)
         except PoolNotStarted as error:
-            runtime.log.error("config.not_applied", code=error.code, detail=error.detail, output=list(error.output))
-            runtime.events.publish("config.not_applied", code=error.code, detail=error.detail)
+            parts.log.error("config.not_applied", code=error.code, detail=error.detail, output=list(error.output))
+            parts.events.publish("config.not_applied", code=error.code, detail=error.detail)
             raise
 
     def _judge(
@@ -325,9 +329,9 @@ class Reloader:
         Raises:
             Refused: it changes nothing.
         """
-        runtime = self._runtime
+        parts = self._parts
         for name, offer in offers.items():
-            pool = runtime.pools.find(name)
+            pool = parts.pools.find(name)
             if isinstance(pool, SupervisedPool) and name not in refusals:
                 refusal = self._marks.check(pool, replace(offer, problems=(*problems, *offer.problems)))
                 if refusal is not None:
@@ -341,7 +345,7 @@ class Reloader:
         for pool in self._changed(config):
             if pool.name in refusals:
                 raise refusals[pool.name]
-        for name, pool in runtime.pools.items():
+        for name, pool in parts.pools.items():
             if name not in config.pools and isinstance(pool, SupervisedPool) and pool.run is not None:
                 detail = f"rollout {pool.run.rollout.id} of pool {name} is in progress, and the pool is to be removed"
                 raise self._marks.tell(name, Refused(RefusalCode.ROLLOUT_IN_PROGRESS, detail, {"pool": name}))
@@ -349,7 +353,7 @@ class Reloader:
 
     def _drop_queued(self, config: Configuration) -> tuple[str, ...]:
         """End the rollouts that have not begun, of pools that the configuration has no more; what it does is told."""
-        gone = [run for run in self._runtime.book.waiting() if run.rollout.pool not in config.pools]
+        gone = [run for run in self._parts.book.waiting() if run.rollout.pool not in config.pools]
         for run in gone:
             run.drop("pool-removed")
         return tuple(f"rollout {run.rollout.id} of pool {run.rollout.pool} dropped" for run in gone)
@@ -358,7 +362,7 @@ class Reloader:
         """Plan the rollout of a pool that passed."""
         assert offer.release is not None, "a release that cannot be read was refused"
         table = offer.table
-        kept = range(min(pool.core.size, table.slots(self._runtime.processors)))
+        kept = range(min(pool.core.size, table.slots(self._parts.processors)))
         since = {member.backend.slot: member.started for member in pool.members}
         queue = [
             QueuedSlot(slot=number, generation=slot.generation, since=since.get(number, 0.0))

@@ -16,7 +16,7 @@ from typing import assert_never
 
 import trio
 
-from hotswap.control.contained_tasks import ContainedTasks
+from hotswap.control.pools.contained_tasks import ContainedTasks
 from hotswap.control.pools.ending import cut_exchanges
 from hotswap.control.pools.supervised_backend import StartReason, SupervisedBackend
 from hotswap.control.pools.supervised_pool import SupervisedPool

@@ -7,19 +7,17 @@ before, watched because this process may be their parent, and nothing else is do
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import trio
 
 from hotswap.control.pools.supervised_backend import SupervisedBackend
 from hotswap.control.pools.supervised_pool import SupervisedPool
+from hotswap.control.process.parts import Parts
 from hotswap.control.takeover.predecessor import Order
 from hotswap.core.address import parse_address
 from hotswap.processes.supervisor import Exit
 from hotswap.wire.handover import Frame, FrameType, HandoverBroken
-
-if TYPE_CHECKING:
-    from hotswap.control.runtime import Runtime
 
 LONGEST_RELEASE = 3600.0
 
@@ -31,33 +29,33 @@ class Following:
         active: they belong to another process.
     """
 
-    def __init__(self, runtime: Runtime, tell: Callable[[FrameType, Mapping[str, Any]], object]) -> None:
+    def __init__(self, parts: Parts, tell: Callable[[FrameType, Mapping[str, Any]], object]) -> None:
         """Make it; nothing changes before `begin`.
 
         Args:
-            runtime: the proxy.
+            parts: the proxy.
             tell: sends a frame to the process that took over.
         """
         self.active = False
-        self._runtime = runtime
+        self._parts = parts
         self._tell = tell
 
     def begin(self, going: Sequence[SupervisedBackend]) -> None:
         """Take our hands off the backends that go, in one step; the others are ended by us."""
-        runtime = self._runtime
-        runtime.guardian.share()
+        parts = self._parts
+        parts.guardian.share()
         for pool in self._pools():
             pool.handover.on_exit = self._note_exit
             pool.handover.begin(going)
-        runtime.events.silent = True
+        parts.events.silent = True
         self.active = True
 
     def end(self) -> None:
         """Look after them again: the other process is gone."""
         self.active = False
-        runtime = self._runtime
-        runtime.events.silent = False
-        runtime.guardian.reclaim()
+        parts = self._parts
+        parts.events.silent = False
+        parts.guardian.reclaim()
         for pool in self._pools():
             pool.handover.on_exit = None
             pool.handover.take_back()
@@ -72,10 +70,10 @@ class Following:
         Raises:
             HandoverBroken: the frame cannot be understood.
         """
-        runtime = self._runtime
+        parts = self._parts
         match frame.type:
             case FrameType.BACKEND_ADDED:
-                pool = runtime.pools.get(frame.text("pool"))
+                pool = parts.pools.get(frame.text("pool"))
                 if isinstance(pool, SupervisedPool):
                     try:
                         address = parse_address(frame.text("address"))
@@ -88,27 +86,27 @@ class Following:
                         pid=frame.number("pid"),
                         h2c=pool.table.h2c,
                     )
-                runtime.predecessor.pass_on(frame)
+                parts.predecessor.pass_on(frame)
             case FrameType.BACKEND_GONE:
                 for one in self._pools():
                     one.handover.follow_gone(frame.number("pid"))
-                runtime.predecessor.pass_on(frame)
+                parts.predecessor.pass_on(frame)
             case FrameType.ORDER:
                 self._obey(frame.text("order"), frame.text("pool"))
-                runtime.predecessor.pass_on(frame)
+                parts.predecessor.pass_on(frame)
             case _:
                 timeout = frame.body.get("timeout")
                 seconds = float(timeout) if isinstance(timeout, int | float) else 0.0
                 start(self._release, frame.number("pid"), min(max(seconds, 0.0), LONGEST_RELEASE))
 
     def _obey(self, order: str, name: str) -> None:
-        runtime = self._runtime
-        pool = runtime.pools.get(name)
+        parts = self._parts
+        pool = parts.pools.get(name)
         match order:
             case Order.REOPEN:
-                runtime.reopen_logs()
+                parts.access.reopen()
             case Order.LEAVE:
-                runtime.plane.drain_connections()
+                parts.plane.drain_connections()
             case Order.PAUSE if pool is not None:
                 pool.entries.pause()
             case Order.RESUME if pool is not None:
@@ -116,7 +114,7 @@ class Following:
 
     async def _release(self, pid: int, timeout: float) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(lambda: self._runtime.predecessor.release(pid, timeout=timeout))
+            nursery.start_soon(lambda: self._parts.predecessor.release(pid, timeout=timeout))
             for pool in self._pools():
                 await pool.handover.follow_release(pid, timeout=timeout)
         self._say(FrameType.BACKEND_RELEASED, {"pid": pid})
@@ -129,7 +127,7 @@ class Following:
         try:
             self._tell(kind, body)
         except HandoverBroken as error:
-            self._runtime.log.warning("takeover.not_told", frame=kind.value, detail=error.detail)
+            self._parts.log.warning("takeover.not_told", frame=kind.value, detail=error.detail)
 
     def _pools(self) -> list[SupervisedPool]:
-        return [pool for pool in self._runtime.pools.values() if isinstance(pool, SupervisedPool)]
+        return [pool for pool in self._parts.pools.values() if isinstance(pool, SupervisedPool)]

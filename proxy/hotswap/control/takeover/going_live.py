@@ -3,51 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-from hotswap.control.listeners import Prepared
-from hotswap.control.memory import settle_memory
 from hotswap.control.pools.release import Release
 from hotswap.control.pools.supervised_pool import SupervisedPool
+from hotswap.control.process.boot import begin_serving
+from hotswap.control.process.listeners import Prepared
+from hotswap.control.process.memory import settle_memory
+from hotswap.control.process.parts import Parts
 from hotswap.control.takeover.stub import write_pid
+from hotswap.core.process.phases import PhaseEvent
 from hotswap.core.routing import Router
 
-if TYPE_CHECKING:
-    from hotswap.control.runtime import Runtime
 
-
-def go_live(runtime: Runtime, prepared: Prepared, releases: Mapping[str, Release]) -> None:
+def go_live(parts: Parts, prepared: Prepared, releases: Mapping[str, Release]) -> None:
     """Serve what was taken over, with routes, and listeners, which accept from here on.
 
     Args:
-        runtime: the proxy; pools with backends are at work already.
+        parts: the proxy; pools with backends are at work already.
         prepared: its listeners.
         releases: what the backends of its new pools will be started from.
     """
-    config = runtime.config
-    runtime.pools.apply(config.pools, releases, runtime.surroundings, runtime.nursery)
-    runtime.plane.set_router(Router(config.routes))
-    runtime.listeners.commit(prepared, runtime.plane)
-    runtime.nursery.start_soon(runtime.traffic.serve, runtime.log)
-    # The process before this one had booted, so whoever waits for that need not wait here.
-    runtime.booted = True
-    runtime.begin_serving()
+    config = parts.config
+    parts.pools.apply(config.pools, releases, parts.surroundings, parts.nursery)
+    parts.plane.set_router(Router(config.routes))
+    parts.listeners.commit(prepared, parts.plane)
+    parts.nursery.start_soon(parts.traffic.serve, parts.log)
+    begin_serving(parts)
 
 
-def settle(runtime: Runtime) -> None:
+def settle(parts: Parts) -> None:
     """Everything is ours for good: start what is missing, end what is not wanted any more."""
     settle_memory()
-    runtime.manager.silent = False
-    runtime.manager.ready()
-    runtime.nursery.start_soon(runtime.manager.serve_watchdog)
-    runtime.admin_door.settle()
-    runtime.listeners.close_unused()
-    runtime.pools.drop(
-        runtime.config.pools, runtime.nursery, static_drain_timeout=runtime.config.proxy.shutdown_timeout
-    )
-    for pool in runtime.pools.values():
-        if isinstance(pool, SupervisedPool) and not runtime.stopping:
+    parts.manager.silent = False
+    parts.manager.ready()
+    parts.nursery.start_soon(parts.manager.serve_watchdog)
+    parts.door.settle()
+    parts.listeners.close_unused()
+    parts.pools.drop(parts.config.pools, parts.nursery, static_drain_timeout=parts.config.proxy.shutdown_timeout)
+    for pool in parts.pools.values():
+        if isinstance(pool, SupervisedPool) and not parts.life.stopping:
             pool.thaw()
-    for directory in runtime.pid_directories:
+    for directory in parts.pid_directories:
         write_pid(directory)
-    runtime.note_settled()
+    parts.life.note(PhaseEvent.SETTLED)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hotswap.control.configuration import load_configuration
-from hotswap.control.version import PROGRAM_VERSION
+from hotswap.control.configuration.loading import load_configuration
+from hotswap.control.telemetry.version import PROGRAM_VERSION
 from hotswap.core.errors import ConfigError
 from hotswap.core.takeover_versions import HandoffInfo
 

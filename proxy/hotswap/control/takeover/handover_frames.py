@@ -5,19 +5,17 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import trio
 
 from hotswap.control.pools.supervised_backend import SupervisedBackend
 from hotswap.control.pools.supervised_pool import SupervisedPool
+from hotswap.control.process.parts import Parts
 from hotswap.control.takeover.channel import seal
 from hotswap.control.takeover.handover_state import write_state
 from hotswap.core.takeover_ledgers import HandingLedger
 from hotswap.wire.handover import FrameType
-
-if TYPE_CHECKING:
-    from hotswap.control.runtime import Runtime
 
 HandoverFrame = tuple[FrameType, dict[str, Any], tuple[int, ...]]
 """Type, body, and descriptors, which stay their owner's."""
@@ -29,16 +27,16 @@ TAIL_LINES = 5
 class HandoverFrames:
     """Writes the frames; what is to be written later is given as a function."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
         self._ledger: HandingLedger[SupervisedBackend] = HandingLedger()
 
     def listeners(self) -> list[Callable[[], HandoverFrame]]:
         """Give each listening socket, public and of the admin API."""
-        door = self._runtime.admin_door
+        door = self._parts.door
         frames: list[Callable[[], HandoverFrame]] = [
             partial(_listener, one.socket, "public", name=one.listener, asked=str(one.asked), owned=one.owned)
-            for one in self._runtime.listeners.hand_over()
+            for one in self._parts.listeners.hand_over()
         ]
         frames += [
             partial(_listener, admin.socket, "admin", name="admin", asked=str(asked), owned=True)
@@ -49,14 +47,14 @@ class HandoverFrames:
     def whole_state(self) -> HandoverFrame:
         """Give the state, with the backends that will follow; its first descriptor is the caller's to close."""
         announced = {"backends": [member.process.pid for member in self._ledger.announce(self._members())]}
-        return FrameType.STATE, announced, (seal(self.state()), self._runtime.guardian.pipe)
+        return FrameType.STATE, announced, (seal(self.state()), self._parts.guardian.pipe)
 
     def state(self) -> dict[str, Any]:
         """Give the state as it is now."""
-        runtime = self._runtime
+        parts = self._parts
         return {
-            **write_state(runtime.pools.values(), book=runtime.book, events=runtime.events, tally=runtime.tally),
-            "pid_directories": [str(directory) for directory in runtime.pid_directories],
+            **write_state(parts.pools.values(), book=parts.book, events=parts.events, tally=parts.tally),
+            "pid_directories": [str(directory) for directory in parts.pid_directories],
         }
 
     def backends(self) -> list[Callable[[], HandoverFrame]]:
@@ -74,7 +72,7 @@ class HandoverFrames:
     def commit(self, going: Iterable[SupervisedBackend]) -> dict[str, Any]:
         """Give the last word on each backend that goes."""
         return {
-            "generation": self._runtime.incarnation + 1,
+            "generation": self._parts.life.incarnation + 1,
             "backends": [
                 {
                     "pid": member.process.pid,
@@ -87,7 +85,7 @@ class HandoverFrames:
         }
 
     def _members(self) -> list[SupervisedBackend]:
-        pools = self._runtime.pools.values()
+        pools = self._parts.pools.values()
         return [member for pool in pools if isinstance(pool, SupervisedPool) for member in pool.members.serving()]
 
     def _backend(self, member: SupervisedBackend) -> HandoverFrame:

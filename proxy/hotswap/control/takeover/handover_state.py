@@ -17,12 +17,12 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from hotswap.control.events import Event, EventLog
 from hotswap.control.pools.release import Release
 from hotswap.control.pools.slot import Slot
 from hotswap.control.pools.static_pool import StaticPool
 from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.control.rollout.book import RolloutBook
+from hotswap.control.telemetry.events import Event, EventLog
 from hotswap.core.backoff import Backoff
 from hotswap.core.compatibility import Compatibility, CompatibilityNumber, Unreadable
 from hotswap.core.config import SupervisedPoolTable

@@ -10,13 +10,16 @@ import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import trio
 
-from hotswap.control.listeners import HandedSocket, Listeners, Prepared
 from hotswap.control.pools.release import Release, read_releases
 from hotswap.control.pools.supervised_pool import SupervisedPool
+from hotswap.control.process.boot import open_inherited_admin, surround
+from hotswap.control.process.listeners import HandedSocket, Listeners, Prepared
+from hotswap.control.process.parts import Parts
+from hotswap.control.process.verbs import Verbs
 from hotswap.control.takeover.adoption import Adopted, adopt_backend
 from hotswap.control.takeover.channel import Received, is_dead, unseal
 from hotswap.control.takeover.handover_state import HandoverState, SupervisedState, read_state
@@ -28,9 +31,6 @@ from hotswap.core.takeover_ledgers import AdoptionLedger
 from hotswap.edge.loop.sockets import matches
 from hotswap.processes.guardian import Guardian
 from hotswap.wire.handover import HandoverBroken
-
-if TYPE_CHECKING:
-    from hotswap.control.runtime import Runtime
 
 PROBES: Final = 3
 """How often a backend is asked, that the old side finds healthy, before it is called bad."""
@@ -51,14 +51,15 @@ class Inheritance:
 
     state: HandoverState
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, parts: Parts, verbs: Verbs) -> None:
         self.handed: list[HandedSocket] = []
         self.admin: dict[Address, socket.socket] = {}
         self.pools: dict[str, SupervisedPool] = {}
         self.adopted: list[Adopted] = []
         self.prepared: Prepared | None = None
         self.releases: Mapping[str, Release] = {}
-        self._runtime = runtime
+        self._parts = parts
+        self._verbs = verbs
         self._ledger: AdoptionLedger[int] = AdoptionLedger()
 
     @property
@@ -90,13 +91,13 @@ class Inheritance:
     def take_state(self, received: Received) -> None:
         """Take the state, and make the pools it speaks of; nothing runs in them."""
         self.state = read_state(unseal(received.descriptors.take()))
-        self._runtime.earlier_directories = tuple(map(Path, self.state.pid_directories))
-        runtime = self._runtime
-        guardian = Guardian(received.descriptors.take(), lock=runtime.guardian_lock)
+        self._parts.life.earlier_directories = tuple(map(Path, self.state.pid_directories))
+        parts = self._parts
+        guardian = Guardian(received.descriptors.take(), lock=parts.guardian_lock)
         self._ledger.expect(int(pid) for pid in received.frame.body["backends"])
-        runtime.surround(guardian, os.environ)
+        surround(parts, guardian, os.environ)
         for name, state in self.state.supervised.items():
-            pool = SupervisedPool(name, state.release, runtime.surroundings, processors=runtime.processors)
+            pool = SupervisedPool(name, state.release, parts.surroundings, processors=parts.processors)
             pool.freeze()
             _restore(pool, state)
             self.pools[name] = pool
@@ -108,7 +109,7 @@ class Inheritance:
         if gone:
             return
         pool = self.pools[received.frame.text("pool")]
-        self.adopted.append(adopt_backend(pool, received, self._runtime.surroundings))
+        self.adopted.append(adopt_backend(pool, received, self._parts.surroundings))
 
     def take_commit(self, received: Received) -> None:
         """Bring what we know up to date: the old side went on living since it sent it.
@@ -139,18 +140,18 @@ class Inheritance:
         Raises:
             ProxyError: this process cannot take over.
         """
-        runtime = self._runtime
-        tables = runtime.config.pools
+        parts = self._parts
+        tables = parts.config.pools
         for name, table in tables.items():
             other = name in (self.state.static if not isinstance(table, StaticPoolTable) else self.state.supervised)
             if other:
                 raise BackendError(f"pool {name} is of another kind in the new configuration")
-        runtime.listeners = Listeners(state_dir=runtime.surroundings.sockets, handed=self.handed)
-        self.prepared = await trio.to_thread.run_sync(runtime.listeners.prepare, runtime.config.listeners)
-        await runtime.open_admin(self.admin)
+        parts.fixtures.listeners = Listeners(state_dir=parts.surroundings.sockets, handed=self.handed)
+        self.prepared = await trio.to_thread.run_sync(parts.listeners.prepare, parts.config.listeners)
+        await open_inherited_admin(parts, self._verbs, self.admin)
         # One that root has started to take over becomes the user here, as in a boot.
-        runtime.premises.become_user()
-        await runtime.nursery.start(runtime.plane.serve)
+        parts.premises.become_user()
+        await parts.nursery.start(parts.plane.serve)
         async with trio.open_nursery() as nursery:
             for adopted in self.adopted:
                 nursery.start_soon(self._check, adopted)
@@ -162,11 +163,11 @@ class Inheritance:
         Raises:
             PoolNotStarted: one did not come up.
         """
-        runtime, around = self._runtime, self._runtime.surroundings
-        tables, known = runtime.config.pools, {*self.state.supervised, *self.state.static}
+        parts, around = self._parts, self._parts.surroundings
+        tables, known = parts.config.pools, {*self.state.supervised, *self.state.static}
         new = {name: table for name, table in tables.items() if name not in known}
         self.releases = await read_releases(new, environment=around.environment, guardian=around.guardian)
-        await runtime.pools.prove(new, self.releases, around, runtime.nursery, static=not known <= set(tables))
+        await parts.pools.prove(new, self.releases, around, parts.nursery, static=not known <= set(tables))
 
     async def _check(self, adopted: Adopted) -> None:
         """Ask a backend ourselves; one that the old side finds healthy and we cannot reach is a reason to give up."""
@@ -174,7 +175,7 @@ class Inheritance:
             return
         table = adopted.member.release.table.health
         for attempt in range(PROBES):
-            result = await self._runtime.surroundings.probe(
+            result = await self._parts.surroundings.probe(
                 adopted.member.backend.address, table, pool=adopted.pool.name, h2c=adopted.member.backend.h2c
             )
             if result.ok or is_dead(adopted.member.process.handles.pidfd):

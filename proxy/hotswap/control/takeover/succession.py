@@ -11,28 +11,32 @@ from __future__ import annotations
 import os
 import socket
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import trio
 
 from hotswap.control.pools.static_pool import StaticPool
-from hotswap.control.takeover.channel import Channel, ChannelClosed, Received, is_dead, unseal
+from hotswap.control.process.parts import Parts
+from hotswap.control.process.verbs import Verbs
+from hotswap.control.takeover.channel import Channel, ChannelClosed, Received, unseal
 from hotswap.control.takeover.fault import deadlines, fault
 from hotswap.control.takeover.going_live import go_live, settle
 from hotswap.control.takeover.handoff_info import own_handoff_info
 from hotswap.control.takeover.handover_state import OWN_COUNTS, add_tally
 from hotswap.control.takeover.inheritance import Inheritance
 from hotswap.control.takeover.order import CouldNotTakeOver
-from hotswap.control.version import PROGRAM_VERSION
+from hotswap.control.takeover.table_loop import TableLoop
+from hotswap.control.telemetry.version import PROGRAM_VERSION
 from hotswap.core.errors import ProxyError
 from hotswap.core.takeover_new import NewCommand, NewEvent, NewState, new_side
 from hotswap.core.takeover_versions import SIGNS_OF_LIFE
 from hotswap.processes.supervisor import Exit
 from hotswap.wire.handover import FrameType, HandoverBroken
 
-if TYPE_CHECKING:
-    from hotswap.control.runtime import Runtime
+BREAK_PATIENCE: Final = 0.5
+"""Seconds in which the death of the old process is waited for when the channel broke."""
 
 PROGRESS_INTERVAL: Final = 1.0
 """Seconds between two words to the old side that the preparation goes on, or that this process still turns."""
@@ -49,31 +53,40 @@ _HEARD: Final = {
 }
 
 
-_Event = tuple[NewEvent, str, Received | None]
-
-
 class Succession:
     """One takeover, seen from the process that comes."""
 
-    def __init__(self, runtime: Runtime, sock: socket.socket, *, old_pidfd: int) -> None:
+    def __init__(self, parts: Parts, verbs: Verbs, sock: socket.socket, *, old_pidfd: int) -> None:
         """Make it.
 
         Args:
-            runtime: the proxy; nothing of it runs yet.
+            parts: the proxy; nothing of it runs yet.
+            verbs: what operators order of it.
             sock: connected to the old process.
             old_pidfd: of the old process.
         """
-        self._runtime = runtime
-        self._log = runtime.log
+        self._parts = parts
+        self._verbs = verbs
+        self._log = parts.log
         self._channel = Channel(sock)
         self._old_pidfd = old_pidfd
         self._probation = 10.0
         self._protocol = 0
-        self._goods = Inheritance(runtime)
+        self._goods = Inheritance(parts, verbs)
         self._machine = new_side(now=trio.current_time(), limits=deadlines(NewState))
-        self._send_events, self._events = trio.open_memory_channel[_Event](1000)
+        self._loop = TableLoop(
+            self._machine,
+            side="new",
+            broken=NewEvent.CHANNEL_BROKEN,
+            overdue=NewEvent.DEADLINE_PASSED,
+            why_overdue=lambda _state: "the old process took too long",
+            look=self._look,
+            moved=self._moved,
+            do=self._do,
+            handled=self._handled,
+        )
         self._acks: deque[int] = deque()
-        self._live = trio.Event()
+        self._live = False
         self._left = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -85,61 +98,43 @@ class Succession:
         **Cancellation**: the old process is left alone.
         """
         machine = self._machine
+        self._started: Callable[[], None] = task_status.started
         try:
             fault(f"new:{machine.state}")
             # One that refuses at once has closed the channel already; why it does so can still be read.
             with suppress(HandoverBroken):
-                who = {"pid": os.getpid(), "config": str(self._runtime.config_path)}
+                who = {"pid": os.getpid(), "config": str(self._parts.config_path)}
                 self._channel.send(FrameType.HELLO, {**own_handoff_info().to_json(), **who})
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self._serve_channel)
                 nursery.start_soon(self._wait_death)
-                while not machine.ended:
-                    self._handle(*await self._next_event())
-                    if machine.state in (NewState.PROBATION, NewState.ALONE) and not self._live.is_set():
-                        self._live.set()
-                        task_status.started()
+                await self._loop.run()
                 nursery.cancel_scope.cancel()
         finally:
-            self._runtime.predecessor.end()
+            self._parts.predecessor.end()
             self._channel.close()
         if self._left:
             raise CouldNotTakeOver(
                 f"this process does not take over: {machine.reason} (in the state {machine.failed_in})"
             )
         self._log.info("takeover.predecessor_gone")
-        self._runtime.events.publish("takeover.ended")
+        self._parts.events.publish("takeover.ended")
 
-    async def _next_event(self) -> _Event:
-        deadline = self._machine.deadline
-        with trio.CancelScope(deadline=float("inf") if deadline is None else deadline):
-            return await self._events.receive()
-        return NewEvent.DEADLINE_PASSED, "the old process took too long", None
-
-    def _note(self, event: NewEvent, detail: str = "", received: Received | None = None) -> None:
-        with suppress(trio.WouldBlock, trio.BrokenResourceError):
-            self._send_events.send_nowait((event, detail, received))
-
-    def _handle(self, event: NewEvent, detail: str, received: Received | None) -> None:
-        machine = self._machine
-        before = machine.state
-        if not machine.knows(event):
-            if received is None:
-                return
-            received.descriptors.close()
-            event, detail, received = NewEvent.CHANNEL_BROKEN, f"{event} cannot come in the state {before}", None
+    def _look(self, event: NewEvent, detail: str, received: Received | None) -> tuple[NewEvent, str]:
         problem = "" if received is None else self._take(event, received)
-        if problem:
-            event, detail = NewEvent.FAILED, problem
-        commands = machine.on(event, now=trio.current_time(), detail=detail)
-        if machine.state is not before:
-            self._log.debug("takeover.moved", state=machine.state.value, because=event.value, detail=detail)
-        fault(f"new:{machine.state}")
-        for command in commands:
-            self._do(command, detail)
-        if machine.state is NewState.BACKENDS and self._goods.complete:
-            self._handle(NewEvent.SET_COMPLETE, "", None)
+        return (NewEvent.FAILED, problem) if problem else (event, detail)
+
+    def _moved(self, event: NewEvent, detail: str) -> None:
+        self._log.debug("takeover.moved", state=self._machine.state.value, because=event.value, detail=detail)
+
+    def _handled(self) -> None:
+        state = self._machine.state
+        if state is NewState.BACKENDS and self._goods.complete:
+            self._loop.handle(NewEvent.SET_COMPLETE)
+        if state in (NewState.PROBATION, NewState.ALONE) and not self._live:
+            self._live = True
+            self._started()
 
     # What is received.
 
@@ -152,24 +147,19 @@ class Succession:
         except HandoverBroken as error:
             # What came cannot be used: the other side is told why, as long as it waits for an answer.
             awaited = self._machine.knows(NewEvent.FAILED)
-            self._note(NewEvent.FAILED if awaited else NewEvent.CHANNEL_BROKEN, error.detail)
+            self._loop.note(NewEvent.FAILED if awaited else NewEvent.CHANNEL_BROKEN, error.detail)
 
     async def _judge_break(self, detail: str) -> None:
-        # Its death says more than the end of the channel, which follows from it.
-        with trio.move_on_after(0.5):
-            while not is_dead(self._old_pidfd):
-                await trio.sleep(0.01)
-            return
-        self._note(NewEvent.CHANNEL_BROKEN, detail)
+        await self._loop.judge_break(detail, pidfd=self._old_pidfd, patience=BREAK_PATIENCE)
 
     async def _wait_death(self) -> None:
         await trio.lowlevel.wait_readable(self._old_pidfd)
         # What it sent before it died comes first.
         await trio.sleep(0.01)
-        self._note(NewEvent.PEER_DIED, "the old process ended")
+        self._loop.note(NewEvent.PEER_DIED, "the old process ended")
 
     def _hear(self, received: Received) -> None:
-        frame, predecessor = received.frame, self._runtime.predecessor
+        frame, predecessor = received.frame, self._parts.predecessor
         match frame.type:
             case FrameType.BACKEND_RELEASED:
                 predecessor.hear_released(frame.number("pid"))
@@ -179,16 +169,16 @@ class Succession:
                     predecessor.hear_exit(frame.number("pid"), Exit(code=code, signal=number))
             case FrameType.TERMINATE:
                 # It was told to stop, and means both of us.
-                if not self._runtime.stopping:
-                    self._runtime.stop()
+                if not self._parts.life.stopping:
+                    self._verbs.stop()
             case FrameType.DRAINING:
                 predecessor.hear_draining(frame.body)
                 self._add_counts(received)
             case kind if kind in _HEARD:
-                self._note(_HEARD[kind], str(frame.body.get("reason", "")), received)
+                self._loop.note(_HEARD[kind], str(frame.body.get("reason", "")), received)
             case kind:
                 received.descriptors.close()
-                self._note(NewEvent.CHANNEL_BROKEN, f"a {kind} frame is not the old side's to send")
+                self._loop.note(NewEvent.CHANNEL_BROKEN, f"a {kind} frame is not the old side's to send")
 
     def _take(self, event: NewEvent, received: Received) -> str:
         """Take what came with an event; gives what is wrong with it, empty when nothing is."""
@@ -218,9 +208,9 @@ class Succession:
 
     def _take_welcome(self, received: Received) -> None:
         frame = received.frame
-        self._runtime.incarnation = frame.number("generation") + 1
+        self._parts.life.incarnation = frame.number("generation") + 1
         self._protocol = frame.number("protocol")
-        self._runtime.log = self._log = self._log.bind(takeover=self._runtime.incarnation)
+        self._parts.life.log = self._log = self._log.bind(takeover=self._parts.life.incarnation)
         probation = frame.body.get("probation")
         if isinstance(probation, int | float):
             self._probation = float(probation)
@@ -231,7 +221,7 @@ class Succession:
         with received.descriptors:
             try:
                 grown = unseal(received.descriptors.take())
-                add_tally(self._runtime.tally, grown, leave_out=OWN_COUNTS)
+                add_tally(self._parts.tally, grown, leave_out=OWN_COUNTS)
             except HandoverBroken as error:
                 self._log.warning("takeover.counts_lost", detail=error.detail)
 
@@ -253,7 +243,7 @@ class Succession:
                 self._channel.send(FrameType.NAK, {"reason": detail})
             case NewCommand.SEND_PREPARED:
                 assert self._goods.prepared is not None
-                unclaimed = self._runtime.listeners.unclaimed(self._goods.prepared)
+                unclaimed = self._parts.listeners.unclaimed(self._goods.prepared)
                 if unclaimed:
                     self._log.warning("takeover.unclaimed", listeners=unclaimed)
                 self._channel.send(FrameType.PREPARED, {"unclaimed": unclaimed})
@@ -278,9 +268,9 @@ class Succession:
             first: BaseException = group
             while isinstance(first, BaseExceptionGroup):
                 first = first.exceptions[0]
-            self._note(NewEvent.FAILED, str(first) or repr(first))
+            self._loop.note(NewEvent.FAILED, str(first) or repr(first))
         else:
-            self._note(NewEvent.PREPARED)
+            self._loop.note(NewEvent.PREPARED)
 
     async def _tell_progress(self) -> None:
         while True:
@@ -297,38 +287,37 @@ class Succession:
 
     def _serve(self) -> None:
         """Accept, and own everything. Nothing in here waits."""
-        runtime, goods = self._runtime, self._goods
+        parts, goods = self._parts, self._goods
         state, prepared = goods.state, goods.prepared
         assert prepared is not None
-        runtime.events.restore(state.last_event, state.events)
-        runtime.book.restore(state.last_rollout, state.rollouts)
-        add_tally(runtime.tally, state.tally)
-        runtime.settling = True
-        runtime.predecessor.begin(self._channel, protocol=self._protocol)
+        parts.events.restore(state.last_event, state.events)
+        parts.book.restore(state.last_rollout, state.rollouts)
+        add_tally(parts.tally, state.tally)
+        parts.predecessor.begin(self._channel, protocol=self._protocol)
         for adopted in goods.adopted:
             # Without a last word of the old side, what it said first holds.
             adopted.settle(adopted.state, adopted.health)
         for pool in goods.pools.values():
-            runtime.pools.take_in(pool, runtime.nursery)
-        go_live(runtime, prepared, goods.releases)
+            parts.pools.take_in(pool, parts.nursery)
+        go_live(parts, prepared, goods.releases)
         for name, static in state.static.items():
-            found = runtime.pools.get(name)
+            found = parts.pools.get(name)
             if isinstance(found, StaticPool):
                 found.restore(static.healths, drained=static.drained)
                 if static.paused:
                     found.core.pause()
-        runtime.admin_door.open()
-        runtime.events.publish("takeover.live", pid=os.getpid(), version=PROGRAM_VERSION)
+        parts.door.open()
+        parts.events.publish("takeover.live", pid=os.getpid(), version=PROGRAM_VERSION)
         self._log.info("takeover.live", backends=len(goods.adopted), probation=self._probation)
 
     def _settle(self) -> None:
         """Nothing can return any more."""
-        runtime = self._runtime
-        runtime.guardian.settle()
-        settle(runtime)
-        runtime.tally.takeovers["done"] += 1
-        runtime.events.publish("takeover.done", pid=os.getpid(), generation=runtime.incarnation)
-        self._log.info("takeover.done", generation=runtime.incarnation)
+        parts = self._parts
+        parts.guardian.settle()
+        settle(parts)
+        parts.tally.takeovers["done"] += 1
+        parts.events.publish("takeover.done", pid=os.getpid(), generation=parts.life.incarnation)
+        self._log.info("takeover.done", generation=parts.life.incarnation)
 
     def _leave(self) -> None:
         self._left = True

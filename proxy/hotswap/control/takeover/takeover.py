@@ -1,9 +1,6 @@
-"""The old side of a takeover: what `hotswap.core.takeover_old` commands is done here.
+"""The old side of a takeover: what `hotswap.core.takeover_old` commands is done here, in the turns of `TableLoop`.
 
-One task reads events from one queue, asks the table, and does what it says, in order and without waiting in
-between; whatever takes time (the preflight, the drain, watching the new process) is a task that puts its
-outcome into the queue. So there is one place where things happen, and the order in which they happen is the
-order of the table.
+Whatever takes time (the preflight, the drain, watching the new process) is a task whose outcome is an event.
 """
 
 from __future__ import annotations
@@ -12,14 +9,14 @@ import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import trio
 
 from hotswap.control.pools.supervised_backend import SupervisedBackend
-from hotswap.control.takeover.channel import Received, is_dead, seal
-from hotswap.control.takeover.fault import deadlines, fault
+from hotswap.control.process.parts import Parts
+from hotswap.control.takeover.channel import Received, seal
+from hotswap.control.takeover.fault import deadlines
 from hotswap.control.takeover.following import Following
 from hotswap.control.takeover.handing import Handing
 from hotswap.control.takeover.handoff import is_same_file
@@ -29,19 +26,21 @@ from hotswap.control.takeover.leaving import Leaving
 from hotswap.control.takeover.new_process import NewProcess
 from hotswap.control.takeover.order import TakeoverOrder, TakeoverResult
 from hotswap.control.takeover.stub import lives, read_pid, write_pid
+from hotswap.control.takeover.table_loop import TableLoop
 from hotswap.core.errors import Refused
+from hotswap.core.process.phases import PhaseEvent
 from hotswap.core.takeover_old import OWNED_BY_US, OldCommand, OldEvent, OldState, old_side
 from hotswap.core.takeover_versions import SIGNS_OF_LIFE, Agreement, HandoffUnreadable, agree, parse_handoff_info
 from hotswap.wire.handover import FrameType, HandoverBroken
-
-if TYPE_CHECKING:
-    from hotswap.control.runtime import Runtime
 
 LATEST_CUT: Final = 30.0
 """Seconds from the end of the drain until whoever is left is cut."""
 
 SALVAGE_PATIENCE: Final = 5.0
 """Seconds to wait for the end of a new process that was killed."""
+
+BREAK_PATIENCE: Final = 0.2
+"""Seconds in which the death of the new process is waited for when the channel broke."""
 
 PATIENCE: Final = 15.0
 """Seconds beyond a deadline for which the service manager is asked to wait."""
@@ -55,8 +54,11 @@ _HEARD: Final = {
     FrameType.HURRY: OldEvent.HURRY_RECEIVED,
 }
 
-
-_Event = tuple[OldEvent, str, Received | None]
+_PHASES: Final = {
+    OldState.COMMITTED: PhaseEvent.TAKEOVER_COMMITTED,
+    OldState.DRAINING: PhaseEvent.TAKEOVER_RELEASED,
+}
+"""What it means for the process that the takeover has come so far."""
 
 
 class Takeover:
@@ -70,7 +72,7 @@ class Takeover:
 
     def __init__(
         self,
-        runtime: Runtime,
+        parts: Parts,
         order: TakeoverOrder,
         *,
         called: socket.socket | None = None,
@@ -79,7 +81,7 @@ class Takeover:
         """Make it; it begins with `run`.
 
         Args:
-            runtime: the proxy.
+            parts: the proxy.
             order: what is wanted.
             called: the connection of a process that has come by itself; None: one is started.
             caller: pidfd of that process; taken over.
@@ -87,33 +89,42 @@ class Takeover:
         self.reported = trio.Event()
         self.ended = trio.Event()
         self.result: TakeoverResult | None = None
-        self._runtime = runtime
+        self._parts = parts
         self._order = order
-        self._log = runtime.log.bind(takeover=runtime.incarnation + 1)
-        config = order.config or runtime.config_path
+        self._log = parts.log.bind(takeover=parts.life.incarnation + 1)
+        config = order.config or parts.config_path
         self._new = NewProcess(
             order.executable,
             config,
             called=called,
             caller=-1 if caller is None else caller,
-            access_log=lambda: runtime.access.fd,
+            access_log=lambda: parts.access.fd,
         )
         self._called = called is not None
         self._refused: Refused | None = None
-        self._frames = HandoverFrames(runtime)
+        self._frames = HandoverFrames(parts)
         self._salvaged = False
         self._signals: set[signal.Signals] = set()
         self._going: tuple[SupervisedBackend, ...] = ()
-        self._handing = Handing(self._tell, lambda: self._note(OldEvent.ACKNOWLEDGED))
-        self._following = Following(runtime, self._tell)
-        self._leaving = Leaving(runtime, self._tell)
-        self._send_events, self._events = trio.open_memory_channel[_Event](1000)
+        self._handing = Handing(self._tell, lambda: self._loop.note(OldEvent.ACKNOWLEDGED))
+        self._following = Following(parts, self._tell)
+        self._leaving = Leaving(parts, self._tell)
         self._machine = old_side(
             now=trio.current_time(),
             start=OldState.PREFLIGHT if called is None else OldState.GREETING,
             probation=order.probation,
             drain=order.drain_timeout + LATEST_CUT,
             limits=deadlines(OldState),
+        )
+        self._loop = TableLoop(
+            self._machine,
+            side="old",
+            broken=OldEvent.CHANNEL_BROKEN,
+            overdue=OldEvent.DEADLINE_PASSED,
+            why_overdue=lambda state: f"the time for {state} is over",
+            look=self._look,
+            moved=self._moved,
+            do=self._do,
         )
 
     @property
@@ -136,7 +147,7 @@ class Takeover:
         if os.getpid() == 1 and self.state is OldState.DRAINING:
             # Whoever stops a container can reach its first process only.
             self._new.signal(signal.SIGTERM)
-        self._note(OldEvent.STOP_ASKED, "the proxy was told to stop")
+        self._loop.note(OldEvent.STOP_ASKED, "the proxy was told to stop")
 
     def pass_on(self, number: signal.Signals) -> None:
         """Send a signal on to the new process, as soon as that can take it."""
@@ -159,48 +170,29 @@ class Takeover:
             self.reported.set()
 
     async def _run(self) -> None:
-        runtime = self._runtime
+        parts = self._parts
         self._log.info("takeover.started", trigger=self._order.trigger, command=list(self._new.command))
-        runtime.events.publish("takeover.started", trigger=self._order.trigger)
-        runtime.manager.reloading()
+        parts.events.publish("takeover.started", trigger=self._order.trigger)
+        parts.manager.reloading()
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             if self._new.channel is not None:
                 self._watch()
             else:
                 self._start(self._preflight)
-            while not self._machine.ended:
-                self._handle(*await self._next_event())
+            await self._loop.run()
             nursery.cancel_scope.cancel()
 
-    async def _next_event(self) -> _Event:
-        deadline = self._machine.deadline
-        with trio.CancelScope(deadline=float("inf") if deadline is None else deadline):
-            return await self._events.receive()
-        return OldEvent.DEADLINE_PASSED, f"the time for {self._machine.state} is over", None
-
-    def _note(self, event: OldEvent, detail: str = "", received: Received | None = None) -> None:
-        with suppress(trio.WouldBlock, trio.BrokenResourceError):
-            self._send_events.send_nowait((event, detail, received))
-
-    def _handle(self, event: OldEvent, detail: str, received: Received | None) -> None:
-        machine = self._machine
-        before = machine.state
-        if before is OldState.CHANGES and event is OldEvent.ACKNOWLEDGED and self._frames.changes():
+    def _look(self, event: OldEvent, detail: str, _received: Received | None) -> tuple[OldEvent, str]:
+        if self.state is OldState.CHANGES and event is OldEvent.ACKNOWLEDGED and self._frames.changes():
             # Asked in the step in which the backends would be let go, so that none becomes ready in between.
-            event = OldEvent.MORE_READY
-        if not machine.knows(event):
-            if received is None:
-                return
-            event, detail = OldEvent.CHANNEL_BROKEN, f"{event} cannot come in the state {before}"
-        if not machine.knows(event):
-            return
-        commands = machine.on(event, now=trio.current_time(), detail=detail)
-        if machine.state is not before:
-            self._log.info("takeover.moved", state=machine.state.value, because=event.value, detail=detail)
-        fault(f"old:{machine.state}")
-        for command in commands:
-            self._do(command)
+            return OldEvent.MORE_READY, detail
+        return event, detail
+
+    def _moved(self, event: OldEvent, detail: str) -> None:
+        self._log.info("takeover.moved", state=self.state.value, because=event.value, detail=detail)
+        if self.state in _PHASES:
+            self._parts.life.note(_PHASES[self.state])
 
     # Whatever is raised in a takeover breaks it, and what follows from that is in the table.
 
@@ -217,11 +209,11 @@ class Takeover:
         self._log.error("takeover.crashed", what=what, exc_info=error)
         said = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or repr(error)
         broken = OldEvent.PREFLIGHT_FAILED if self._machine.state is OldState.PREFLIGHT else OldEvent.CHANNEL_BROKEN
-        self._note(broken, f"{what}: {said}")
+        self._loop.note(broken, f"{what}: {said}")
 
     # Commands.
 
-    def _do(self, command: OldCommand) -> None:
+    def _do(self, command: OldCommand, _detail: str) -> None:
         try:
             self._perform(command)
         except HandoverBroken as error:
@@ -230,7 +222,7 @@ class Takeover:
             self._note_crash(command.value, error)
 
     def _perform(self, command: OldCommand) -> None:
-        runtime = self._runtime
+        parts = self._parts
         match command:
             case OldCommand.SPAWN_NEW:
                 self._start(self._spawn)
@@ -254,40 +246,40 @@ class Takeover:
                 if self._following.active:
                     self._send_commit()
             case OldCommand.STOP_ACCEPTING:
-                runtime.plane.suspend()
+                parts.plane.suspend()
                 # Those who listen come back at once, and to the process that has the events now.
-                runtime.admin_door.close()
-                runtime.events.part()
+                parts.door.close()
+                parts.events.part()
             case OldCommand.DRAIN_CLIENTS:
                 self._start(self._drain)
                 if self._agreement.protocol >= SIGNS_OF_LIFE:
                     self._start(self._wait_silence)
             case OldCommand.ACCEPT_AGAIN:
-                runtime.plane.resume()
-                runtime.admin_door.open()
-                runtime.events.skip()
+                parts.plane.resume()
+                parts.door.open()
+                parts.events.skip()
             case OldCommand.TAKE_BACK:
                 self._following.end()
                 # The next process has a higher number than the one that died: what that one said is of the past.
-                runtime.incarnation += 2
+                parts.life.incarnation += 2
             case OldCommand.KILL_NEW:
                 self._new.signal(signal.SIGKILL)
             case OldCommand.STOP_NEW:
                 self._tell(FrameType.TERMINATE, {})
             case OldCommand.SEND_RELEASED:
-                self._tell(FrameType.RELEASED, {"generation": runtime.incarnation + 1})
+                self._tell(FrameType.RELEASED, {"generation": parts.life.incarnation + 1})
             case OldCommand.ASK_PATIENCE:
-                runtime.manager.extend(PATIENCE + (self._machine.deadline or 0.0) - trio.current_time())
+                parts.manager.extend(PATIENCE + (self._machine.deadline or 0.0) - trio.current_time())
             case OldCommand.TELL_MAINPID:
-                runtime.manager.hand_over(self._new.pid)
+                parts.manager.hand_over(self._new.pid)
             case OldCommand.CLOSE_LISTENERS:
                 self._close_listeners()
             case OldCommand.HURRY_CLIENTS:
                 self._leaving.hurry.set()
-                runtime.predecessor.hurry()
+                parts.predecessor.hurry()
             case OldCommand.CUT_CLIENTS:
-                self._log.info("takeover.clients_cut", clients=runtime.plane.cut_clients())
-                runtime.predecessor.terminate(everybody=True)
+                self._log.info("takeover.clients_cut", clients=parts.plane.cut_clients())
+                parts.predecessor.terminate(everybody=True)
             case OldCommand.SEND_BYE:
                 self._log.info("takeover.bye")
                 self._leaving.say_bye()
@@ -303,15 +295,15 @@ class Takeover:
             await self._new.preflight()
         except Refused as refused:
             self._refused = refused
-            self._note(OldEvent.PREFLIGHT_FAILED, refused.detail)
+            self._loop.note(OldEvent.PREFLIGHT_FAILED, refused.detail)
         else:
-            self._note(OldEvent.PREFLIGHT_PASSED)
+            self._loop.note(OldEvent.PREFLIGHT_PASSED)
 
     async def _spawn(self) -> None:
         try:
             await self._new.spawn()
         except OSError as error:
-            self._note(OldEvent.PEER_DIED, f"{self._new.command[0]} cannot be started: {error.strerror}")
+            self._loop.note(OldEvent.PEER_DIED, f"{self._new.command[0]} cannot be started: {error.strerror}")
             return
         self._watch()
 
@@ -322,21 +314,21 @@ class Takeover:
     async def _wait_death(self) -> None:
         detail = await self._new.wait_death()
         if self._machine.state is OldState.DRAINING:
-            serving = read_pid(self._runtime.surroundings.sockets)
+            serving = read_pid(self._parts.surroundings.sockets)
             if serving not in (None, os.getpid(), self._new.pid) and lives(serving):
                 # It had handed over to the next one before it died: somebody serves, so nobody has to hurry.
                 self._log.warning("takeover.successor_died", detail=detail, serving=serving)
                 return
-        self._note(OldEvent.PEER_DIED, detail)
+        self._loop.note(OldEvent.PEER_DIED, detail)
 
     async def _wait_silence(self) -> None:
-        self._note(OldEvent.PEER_SILENT, await self._new.wait_silence())
+        self._loop.note(OldEvent.PEER_SILENT, await self._new.wait_silence())
 
     async def _drain(self) -> None:
         await self._leaving.drain(
             timeout=self._order.drain_timeout, released=lambda: self._machine.state is OldState.DRAINING
         )
-        self._note(OldEvent.DRAINED)
+        self._loop.note(OldEvent.DRAINED)
 
     # What the new side says.
 
@@ -352,12 +344,7 @@ class Takeover:
             await self._judge_break(error.detail)
 
     async def _judge_break(self, detail: str) -> None:
-        # Its death says more than the end of the channel, which follows from it.
-        with trio.move_on_after(0.2):
-            while not is_dead(self._new.pidfd):
-                await trio.sleep(0.01)
-            return
-        self._note(OldEvent.CHANNEL_BROKEN, detail)
+        await self._loop.judge_break(detail, pidfd=self._new.pidfd, patience=BREAK_PATIENCE)
 
     def _hear(self, received: Received) -> None:
         frame = received.frame
@@ -370,38 +357,38 @@ class Takeover:
                 self._following.active
             ):
                 self._following.hear(frame, self._start)
-            case FrameType.TERMINATE if self._runtime.predecessor.present and not frame.body.get("all"):
+            case FrameType.TERMINATE if self._parts.predecessor.present and not frame.body.get("all"):
                 # The oldest is meant.
-                self._runtime.predecessor.terminate()
+                self._parts.predecessor.terminate()
             case FrameType.TERMINATE:
-                self._note(OldEvent.TERMINATE_RECEIVED, "", received)
+                self._loop.note(OldEvent.TERMINATE_RECEIVED, "", received)
             case kind if kind in _HEARD:
-                self._note(_HEARD[kind], str(frame.body.get("reason", "")), received)
+                self._loop.note(_HEARD[kind], str(frame.body.get("reason", "")), received)
             case kind:
-                self._note(OldEvent.CHANNEL_BROKEN, f"a {kind} frame is not the new side's to send", received)
+                self._loop.note(OldEvent.CHANNEL_BROKEN, f"a {kind} frame is not the new side's to send", received)
 
     def _hear_hello(self, received: Received) -> None:
         try:
             info = parse_handoff_info(received.frame.body)
         except HandoffUnreadable as error:
-            self._note(OldEvent.HELLO_REFUSED, error.detail, received)
+            self._loop.note(OldEvent.HELLO_REFUSED, error.detail, received)
             return
         self._new.version = info.version
         self._new.pid = self._new.pid or received.frame.number("pid")
         stranger = self._why_stranger(received.frame.body.get("config"))
         if stranger:
-            self._note(OldEvent.HELLO_REFUSED, stranger, received)
+            self._loop.note(OldEvent.HELLO_REFUSED, stranger, received)
             return
         verdict = agree(own_handoff_info(), info)
         if isinstance(verdict, Agreement):
             self._agreement = verdict
-            self._note(OldEvent.HELLO_ACCEPTED, "", received)
+            self._loop.note(OldEvent.HELLO_ACCEPTED, "", received)
         else:
-            self._note(OldEvent.HELLO_REFUSED, verdict.detail, received)
+            self._loop.note(OldEvent.HELLO_REFUSED, verdict.detail, received)
 
     def _why_stranger(self, config: object) -> str:
         """Tell why a process that has come by itself is none of this proxy; empty when it is one."""
-        ours = self._runtime.config_path
+        ours = self._parts.config_path
         if not self._called or not isinstance(config, str) or is_same_file(config, ours):
             return ""
         return (
@@ -415,7 +402,7 @@ class Takeover:
         return -1 if self._new.channel is None else self._new.channel.send(kind, body, descriptors)
 
     def _send_welcome(self) -> None:
-        runtime = self._runtime
+        parts = self._parts
         # It has said that it is there, so it handles them.
         for number in self._signals:
             self._new.signal(number)
@@ -424,7 +411,7 @@ class Takeover:
             {
                 "protocol": self._agreement.protocol,
                 "schema": self._agreement.schema,
-                "generation": runtime.incarnation,
+                "generation": parts.life.incarnation,
                 "pid": os.getpid(),
                 "probation": self._order.probation,
             },
@@ -442,24 +429,24 @@ class Takeover:
     # The end, in whatever way.
 
     def _close_listeners(self) -> None:
-        runtime = self._runtime
+        parts = self._parts
         # Before we end: who waits for us to serve, as the stub of a container does, must find somebody else then.
-        for directory in runtime.pid_directories:
+        for directory in parts.pid_directories:
             write_pid(directory, self._new.pid)
-        runtime.listeners.disown()
-        runtime.admin_door.leave()
-        for listener in runtime.plane.listeners.values():
+        parts.listeners.disown()
+        parts.door.leave()
+        for listener in parts.plane.listeners.values():
             listener.open_listener.close()
-        runtime.guardian.leave(member.process.pid for member in self._going)
+        parts.guardian.leave(member.process.pid for member in self._going)
         # Its sockets are in use for a while, but nothing is made in it by us any more.
-        runtime.premises.leave()
+        parts.premises.leave()
 
     def _report_failure(self, *, step: OldState | None = None, reason: str = "") -> None:
-        machine, runtime = self._machine, self._runtime
+        machine, parts = self._machine, self._parts
         step, reason = step or machine.failed_in, reason or machine.reason
         self.result = TakeoverResult(
             done=False,
-            generation=runtime.incarnation,
+            generation=parts.life.incarnation,
             pid=os.getpid(),
             version=self._new.version,
             step="" if step is None else step.value,
@@ -467,17 +454,17 @@ class Takeover:
             refused=self._refused if machine.state is OldState.REFUSED else None,
         )
         outcome = {OldState.REFUSED: "refused", OldState.RETURNED: "returned"}.get(machine.state, "failed")
-        runtime.tally.takeovers[outcome] += 1
+        parts.tally.takeovers[outcome] += 1
         self._log.error("takeover.failed", outcome=outcome, step=step, reason=reason)
-        runtime.events.publish("takeover.failed", outcome=outcome, step=step, reason=reason)
-        runtime.manager.reloaded()
+        parts.events.publish("takeover.failed", outcome=outcome, step=step, reason=reason)
+        parts.manager.reloaded()
         self.reported.set()
 
     def _report_stop(self) -> None:
         reason = "the proxy was told to stop, so both processes end"
         self.result = TakeoverResult(
             done=False,
-            generation=self._runtime.incarnation + 1,
+            generation=self._parts.life.incarnation + 1,
             pid=self._new.pid,
             version=self._new.version,
             step=OldState.PROBATION.value,
@@ -503,9 +490,9 @@ class Takeover:
         self._report_failure(step=state, reason=f"an accident in the takeover itself: {error!r}")
 
     def _report_success(self) -> None:
-        runtime = self._runtime
+        parts = self._parts
         self.result = TakeoverResult(
-            done=True, generation=runtime.incarnation + 1, pid=self._new.pid, version=self._new.version
+            done=True, generation=parts.life.incarnation + 1, pid=self._new.pid, version=self._new.version
         )
         self._log.info("takeover.released", pid=self._new.pid, version=self._new.version)
         self.reported.set()

@@ -4,160 +4,211 @@ from __future__ import annotations
 
 import os
 import socket
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import trio
 
 from hotswap.control.pools.static_pool import StaticPool
+from hotswap.control.process.parts import Parts
+from hotswap.control.process.verbs import Verbs
 from hotswap.control.takeover.channel import PATH_NAME, Channel, connect_to, listen_on, peer_of
 from hotswap.control.takeover.order import CouldNotTakeOver, TakeoverFailed, TakeoverOrder, TakeoverResult
 from hotswap.control.takeover.succession import Succession
 from hotswap.control.takeover.takeover import Takeover
-from hotswap.control.version import PROGRAM_VERSION
+from hotswap.control.telemetry.version import PROGRAM_VERSION
 from hotswap.core.errors import RefusalCode, Refused
+from hotswap.core.process.answers import Verb
+from hotswap.core.process.phases import PhaseEvent
 from hotswap.wire.handover import FrameType, HandoverBroken
 
-if TYPE_CHECKING:
-    from hotswap.control.runtime import Runtime
 
+class Takeovers:
+    """The takeovers that this process has a part in.
 
-async def start_takeover(runtime: Runtime, order: TakeoverOrder) -> TakeoverResult:
-    """Hand everything to a new process, and wait until it is known whether that went well.
-
-    Raises:
-        Refused: it was not begun; nothing was changed.
-        TakeoverFailed: it was given up; everything is as before.
-
-    **Cancellation**: it goes on.
+    Attributes:
+        current: the takeover by which this process is replaced, while there is one.
     """
-    refused = refuse_takeover(runtime)
-    if refused is not None:
-        _tell_refusal(runtime, refused)
-        raise refused
-    takeover = begin(runtime, order)
-    await takeover.reported.wait()
-    result = takeover.result
-    if result is None or not result.done:
-        if result is not None and result.refused is not None:
-            raise result.refused
-        raise TakeoverFailed(
-            result
-            or TakeoverResult(
-                done=False, generation=runtime.incarnation, pid=os.getpid(), step=takeover.state, reason="cancelled"
+
+    def __init__(self, parts: Parts) -> None:
+        self.current: Takeover | None = None
+        self._parts = parts
+
+    async def start(self, order: TakeoverOrder) -> TakeoverResult:
+        """Hand everything to a new process, and wait until it is known whether that went well.
+
+        Raises:
+            Refused: it was not begun; nothing was changed.
+            TakeoverFailed: it was given up; everything is as before.
+
+        **Cancellation**: it goes on.
+        """
+        refused = self.refusal()
+        if refused is not None:
+            self._tell_refusal(refused)
+            raise refused
+        takeover = self._begin(order)
+        await takeover.reported.wait()
+        result = takeover.result
+        if result is None or not result.done:
+            if result is not None and result.refused is not None:
+                raise result.refused
+            generation = self._parts.life.incarnation
+            raise TakeoverFailed(
+                result
+                or TakeoverResult(
+                    done=False, generation=generation, pid=os.getpid(), step=takeover.state, reason="cancelled"
+                )
             )
-        )
-    return result
+        return result
 
-
-def refuse_takeover(runtime: Runtime) -> Refused | None:
-    """Tell why a takeover cannot begin now; None when it can."""
-    state: dict[str, object] = {"pid": os.getpid(), "generation": runtime.incarnation}
-    if runtime.stopping:
-        return Refused(RefusalCode.SHUTTING_DOWN, "the proxy is shutting down", state)
-    if runtime.takeover is not None or runtime.settling:
-        return Refused(RefusalCode.TAKEOVER_IN_PROGRESS, "a new proxy process is taking over already", state)
-    for pool in runtime.pools.values():
-        if isinstance(pool, StaticPool):
-            continue
-        if pool.rollout_id is not None:
-            return Refused(
-                RefusalCode.ROLLOUT_IN_PROGRESS,
-                f"rollout {pool.rollout_id} of pool {pool.name} is in progress",
-                {**state, "pool": pool.name, "rollout": pool.rollout_id},
-            )
-    if runtime.pools.proving:
-        detail = "pools that are new in the configuration are being started"
-        return Refused(RefusalCode.ROLLOUT_IN_PROGRESS, detail, state)
-    if not runtime.booted:
-        return Refused(RefusalCode.NOT_READY, "the proxy is still starting", state)
-    return None
-
-
-def begin(
-    runtime: Runtime, order: TakeoverOrder, *, called: socket.socket | None = None, caller: int | None = None
-) -> Takeover:
-    """Begin a takeover that nothing is said against."""
-    if runtime.predecessor.depth >= 2:
-        # Two generations of clients that take their time are enough.
-        runtime.predecessor.terminate()
-    takeover = runtime.takeover = Takeover(runtime, order, called=called, caller=caller)
-    runtime.nursery.start_soon(_perform, runtime, takeover)
-    return takeover
-
-
-async def _perform(runtime: Runtime, takeover: Takeover) -> None:
-    await takeover.run()
-    if takeover.returned:
-        runtime.takeover = None
-    else:
-        runtime.depart(takeover.successor)
-    takeover.ended.set()
-
-
-def _tell_refusal(runtime: Runtime, refused: Refused) -> None:
-    runtime.tally.takeovers["refused"] += 1
-    runtime.log.warning("takeover.refused", code=refused.code.value, detail=refused.detail)
-    runtime.events.publish("takeover.refused", code=refused.code.value, detail=refused.detail)
-
-
-# A new process that comes by itself.
-
-
-async def serve_calls(runtime: Runtime) -> None:
-    """Wait in the state directory for processes that want to take over, until cancelled."""
-    while True:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_serve_path, runtime, runtime.premises.directory)
-            await runtime.premises.wait_remade()
-            nursery.cancel_scope.cancel()
-
-
-async def _serve_path(runtime: Runtime, directory: Path) -> None:
-    try:
-        waiting = listen_on(directory / PATH_NAME)
-    except OSError as error:
-        runtime.log.warning("takeover.no_path", path=str(directory / PATH_NAME), detail=error.strerror)
-        return
-    made = os.stat(directory / PATH_NAME)
-    try:
-        while True:
-            await trio.lowlevel.wait_readable(waiting)
-            try:
-                called, _ = waiting.accept()
-            except OSError:
+    def refusal(self) -> Refused | None:
+        """Tell why a takeover cannot begin now, in the order of the contract; None when it can."""
+        parts = self._parts
+        state: dict[str, object] = {"pid": os.getpid(), "generation": parts.life.incarnation}
+        match parts.life.answer(Verb.TAKEOVER):
+            case RefusalCode.SHUTTING_DOWN:
+                return Refused(RefusalCode.SHUTTING_DOWN, "the proxy is shutting down", state)
+            case RefusalCode.TAKEOVER_IN_PROGRESS:
+                detail = "a new proxy process is taking over already"
+                return Refused(RefusalCode.TAKEOVER_IN_PROGRESS, detail, state)
+        for pool in parts.pools.values():
+            if isinstance(pool, StaticPool):
                 continue
-            _answer(runtime, called)
-    finally:
-        trio.lowlevel.notify_closing(waiting)
-        waiting.close()
-        _remove_own(directory / PATH_NAME, made)
+            if pool.rollout_id is not None:
+                return Refused(
+                    RefusalCode.ROLLOUT_IN_PROGRESS,
+                    f"rollout {pool.rollout_id} of pool {pool.name} is in progress",
+                    {**state, "pool": pool.name, "rollout": pool.rollout_id},
+                )
+        if parts.pools.proving:
+            detail = "pools that are new in the configuration are being started"
+            return Refused(RefusalCode.ROLLOUT_IN_PROGRESS, detail, state)
+        if parts.life.answer(Verb.TAKEOVER) is RefusalCode.NOT_READY:
+            return Refused(RefusalCode.NOT_READY, "the proxy is still starting", state)
+        return None
 
+    def _begin(
+        self, order: TakeoverOrder, *, called: socket.socket | None = None, caller: int | None = None
+    ) -> Takeover:
+        """Begin a takeover that nothing is said against."""
+        parts = self._parts
+        if parts.predecessor.depth >= 2:
+            # Two generations of clients that take their time are enough.
+            parts.predecessor.terminate()
+        takeover = self.current = Takeover(parts, order, called=called, caller=caller)
+        parts.life.note(PhaseEvent.TAKEOVER_BEGUN)
+        parts.nursery.start_soon(self._perform, takeover)
+        return takeover
 
-def _answer(runtime: Runtime, called: socket.socket) -> None:
-    peer = peer_of(called)
-    refused = refuse_takeover(runtime)
-    reason = ""
-    pidfd = -1
-    if peer.user not in (os.geteuid(), 0):
-        reason = f"user {peer.user} may not take over from user {os.geteuid()}"
-    elif refused is not None:
-        reason = f"{refused.code}: {refused.detail}"
-    else:
+    async def _perform(self, takeover: Takeover) -> None:
+        await takeover.run()
+        if takeover.returned:
+            self.current = None
+            self._parts.life.note(PhaseEvent.TAKEOVER_RETURNED)
+        else:
+            self._parts.life.successor = takeover.successor
+            self._parts.life.note(PhaseEvent.TAKEOVER_ENDED)
+        takeover.ended.set()
+
+    def _tell_refusal(self, refused: Refused) -> None:
+        parts = self._parts
+        parts.tally.takeovers["refused"] += 1
+        parts.log.warning("takeover.refused", code=refused.code.value, detail=refused.detail)
+        parts.events.publish("takeover.refused", code=refused.code.value, detail=refused.detail)
+
+    # A new process that comes by itself.
+
+    async def serve_calls(self) -> None:
+        """Wait in the state directory for processes that want to take over, until cancelled."""
+        premises = self._parts.premises
+        while True:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._serve_path, premises.directory)
+                await premises.wait_remade()
+                nursery.cancel_scope.cancel()
+
+    async def _serve_path(self, directory: Path) -> None:
         try:
-            pidfd = os.pidfd_open(peer.pid)
+            waiting = listen_on(directory / PATH_NAME)
         except OSError as error:
-            reason = f"process {peer.pid} cannot be watched: {error.strerror}"
-    if reason:
-        runtime.log.warning("takeover.refused", pid=peer.pid, detail=reason)
-        channel = Channel(called)
+            self._parts.log.warning("takeover.no_path", path=str(directory / PATH_NAME), detail=error.strerror)
+            return
+        made = os.stat(directory / PATH_NAME)
         try:
-            channel.send(FrameType.REFUSE, {"reason": reason})
-        except HandoverBroken:
-            pass
-        channel.close()
-        return
-    begin(runtime, TakeoverOrder(trigger=f"process {peer.pid}"), called=called, caller=pidfd)
+            while True:
+                await trio.lowlevel.wait_readable(waiting)
+                try:
+                    called, _ = waiting.accept()
+                except OSError:
+                    continue
+                self._answer(called)
+        finally:
+            trio.lowlevel.notify_closing(waiting)
+            waiting.close()
+            _remove_own(directory / PATH_NAME, made)
+
+    def _answer(self, called: socket.socket) -> None:
+        peer = peer_of(called)
+        refused = self.refusal()
+        reason = ""
+        pidfd = -1
+        if peer.user not in (os.geteuid(), 0):
+            reason = f"user {peer.user} may not take over from user {os.geteuid()}"
+        elif refused is not None:
+            reason = f"{refused.code}: {refused.detail}"
+        else:
+            try:
+                pidfd = os.pidfd_open(peer.pid)
+            except OSError as error:
+                reason = f"process {peer.pid} cannot be watched: {error.strerror}"
+        if reason:
+            self._parts.log.warning("takeover.refused", pid=peer.pid, detail=reason)
+            channel = Channel(called)
+            try:
+                channel.send(FrameType.REFUSE, {"reason": reason})
+            except HandoverBroken:
+                pass
+            channel.close()
+            return
+        self._begin(TakeoverOrder(trigger=f"process {peer.pid}"), called=called, caller=pidfd)
+
+    # The process that takes over.
+
+    async def succeed(self, old: socket.socket, verbs: Verbs) -> None:
+        """Take over from the process at the other end, and serve.
+
+        Args:
+            old: connected to it.
+            verbs: what operators order of this process.
+
+        Raises:
+            ConfigError: the state directory cannot be had; nothing was changed.
+            CouldNotTakeOver: it did not come to that; nothing was changed.
+        """
+        parts = self._parts
+        parts.manager.silent = True
+        parts.log.info("proxy.succeeding", version=PROGRAM_VERSION, pid=os.getpid(), config=str(parts.config_path))
+        await parts.premises.enter(parts.log, shared=True)
+        try:
+            pidfd = os.pidfd_open(peer_of(old).pid)
+            await parts.nursery.start(partial(self._follow_old, Succession(parts, verbs, old, old_pidfd=pidfd), pidfd))
+        except OSError as error:
+            raise CouldNotTakeOver(f"{error.strerror or error}") from error
+        parts.nursery.start_soon(self._serve_calls_later)
+
+    async def _follow_old(
+        self, succession: Succession, pidfd: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        try:
+            await succession.run(task_status=task_status)
+        finally:
+            trio.lowlevel.notify_closing(pidfd)
+            os.close(pidfd)
+
+    async def _serve_calls_later(self) -> None:
+        await self._parts.life.settled.wait()
+        await self.serve_calls()
 
 
 def _remove_own(path: Path, made: os.stat_result) -> None:
@@ -194,39 +245,3 @@ def call(state_dir: Path) -> socket.socket:
         return connect_to(path)
     except OSError as error:
         raise CouldNotTakeOver(f"no proxy waits for its successor at {path}: {error.strerror}") from error
-
-
-async def succeed(runtime: Runtime, old: socket.socket) -> None:
-    """Take over from the process at the other end, and serve.
-
-    Raises:
-        ConfigError: the state directory cannot be had; nothing was changed.
-        CouldNotTakeOver: it did not come to that; nothing was changed.
-    """
-    runtime.manager.silent = True
-    runtime.log.info("proxy.succeeding", version=PROGRAM_VERSION, pid=os.getpid(), config=str(runtime.config_path))
-    await runtime.premises.enter(runtime.log, shared=True)
-    try:
-        await runtime.nursery.start(_follow_old, runtime, old, os.pidfd_open(peer_of(old).pid))
-    except OSError as error:
-        raise CouldNotTakeOver(f"{error.strerror or error}") from error
-    runtime.nursery.start_soon(_serve_calls_later, runtime)
-
-
-async def _serve_calls_later(runtime: Runtime) -> None:
-    await runtime.settled.wait()
-    await serve_calls(runtime)
-
-
-async def _follow_old(
-    runtime: Runtime,
-    old: socket.socket,
-    pidfd: int,
-    *,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    try:
-        await Succession(runtime, old, old_pidfd=pidfd).run(task_status=task_status)
-    finally:
-        trio.lowlevel.notify_closing(pidfd)
-        os.close(pidfd)

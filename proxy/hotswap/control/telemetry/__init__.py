@@ -1,1 +1,1 @@
-"""What the proxy tells of itself: log, access log, events, metrics, traffic, status, and its service manager."""
+"""What the proxy tells of itself: log, access log, events, metrics, traffic, version, and its service manager."""

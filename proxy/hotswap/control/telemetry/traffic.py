@@ -15,7 +15,7 @@ from operator import sub
 import trio
 from structlog.typing import FilteringBoundLogger
 
-from hotswap.control.events import utc_now
+from hotswap.control.telemetry.events import utc_now
 from hotswap.core.traffic import BUCKETS, Served, TrafficSample, sample
 
 INTERVAL = 1.0

@@ -2,7 +2,7 @@
 
 The steps: TOML into a document of plain tables; the document into models, each key by itself; the document
 against itself (`hotswap.core.config.conflicts`). All findings of the last two are reported together, and
-whoever can look at the disk (`hotswap.control.configuration`) adds what is missing there before anything is
+whoever can look at the disk (`hotswap.control.configuration.loading`) adds what is missing there before anything is
 raised.
 """
 

@@ -1,0 +1,294 @@
+"""The configuration as a file on this machine: what it names, and whether that exists.
+
+What the text itself says is judged by `hotswap.core.config`; this module reads it, adds what only the disk can
+tell (a directory that is missing, a key that does not belong to its certificate) and reports both in one
+list.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import pwd
+import shutil
+import ssl
+import stat
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from hotswap.control.configuration.outside import ReadTooSlow, is_barred, read_file, read_within
+from hotswap.control.configuration.path import find_configuration
+from hotswap.control.configuration.token_file import TokenFile
+from hotswap.core.config import Configuration, Draft, parse_draft
+from hotswap.core.config.conflicts import Raw, entries, tables
+from hotswap.core.config.fields import resolve_path
+from hotswap.core.config.findings import Finding, Location
+from hotswap.core.errors import MISSING, ConfigError, Problem
+from hotswap.processes.listening import MAX_PATH_BYTES
+
+LARGEST_FILE = 4 * 1024 * 1024
+"""Bytes; more than that is not a configuration that a person wrote."""
+
+
+def load_configuration(
+    path: Path | str | None = None,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    held: Collection[tuple[str, str]] = (),
+) -> Configuration:
+    """Read a configuration file and everything it names that can be checked without starting anything.
+
+    Relative paths are absolute afterwards, and `proxy.state_dir` is filled in. Nothing is created or changed.
+
+    Args:
+        path: the file; None looks where `find_configuration` does.
+        environ: where RUNTIME_DIRECTORY, HOME, XDG_STATE_HOME and PATH are looked up.
+        held: certificates with their keys that are in use already, so nobody needs to be allowed to read them again.
+
+    Raises:
+        ConfigError: something is wrong; it lists every problem of text and disk together.
+    """
+    file = Path(path).absolute() if path is not None else find_configuration()
+    draft = parse_draft(_read(file), origin=str(file))
+    configuration = draft.accept(find_missing(draft, environ=environ, held=held))
+    if configuration.proxy.state_dir:
+        return configuration
+    state_dir = default_state_dir(draft.directory, environ)
+    return configuration.model_copy(update={"proxy": configuration.proxy.model_copy(update={"state_dir": state_dir})})
+
+
+def default_state_dir(directory: str, environ: Mapping[str, str]) -> str:
+    """Choose where state is kept when the file does not say it: never where another configuration's may be.
+
+    Args:
+        directory: where the configuration file is.
+        environ: systemd sets RUNTIME_DIRECTORY (perhaps several, separated by colons); XDG_STATE_HOME and HOME say
+            where the state of a user goes.
+    """
+    given = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    if given:
+        return given
+    beside = os.path.join(directory, ".hotswap")
+    if os.access(beside if os.path.isdir(beside) else directory, os.W_OK | os.X_OK):
+        return beside
+    if os.geteuid() == 0:
+        state = "/run"
+    else:
+        home = environ.get("HOME") or pwd.getpwuid(os.geteuid()).pw_dir
+        state = environ.get("XDG_STATE_HOME") or os.path.join(home, ".local", "state")
+    # Of this directory's own, and recognisable; paths of sockets have to be short.
+    name = f"{os.path.basename(directory)[:20]}-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:8]}"
+    return os.path.join(state, "hotswap", name)
+
+
+def _read(file: Path) -> str:
+    try:
+        content = read_file(file, LARGEST_FILE + 1)
+    except OSError as error:
+        raise ConfigError([Problem(str(file), MISSING, f"a file that can be read; {error.strerror}")]) from None
+    if len(content) > LARGEST_FILE:
+        raise ConfigError([Problem(str(file), f"{len(content)} bytes", "at most 4 MiB")])
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError([Problem(f"{file}:{line}", content[error.start : error.end], "UTF-8")]) from None
+
+
+def find_missing(
+    draft: Draft, *, environ: Mapping[str, str] = os.environ, held: Collection[tuple[str, str]] = ()
+) -> Iterator[Finding]:
+    """Find what a file names and this machine does not have.
+
+    Args:
+        draft: the file; keys that are wrong already are passed over.
+        environ: where PATH is looked up.
+        held: certificates and keys that are in use; that one may not be read is no fault.
+    """
+    document, directory = draft.document, draft.directory
+    proxy, admin = _table(document, "proxy"), _table(document, "admin")
+    yield from _user(proxy)
+    yield from _log(proxy, directory)
+    yield from _sockets(proxy, tables(document, "pools"), directory, environ)
+    yield from _token(admin, directory)
+    for name, listener in tables(document, "listeners"):
+        for index, pair in entries(_table(listener, "tls"), "certificates"):
+            yield from _certificate(("listeners", name, "tls", "certificates", index), pair, directory, held)
+    for name, pool in tables(document, "pools"):
+        location = ("pools", name)
+        yield from _directory(location, pool, directory)
+        yield from _file(location, pool, "environment_file", directory)
+        yield from _program(location, pool, directory, environ)
+
+
+def _sockets(
+    proxy: Raw, pools: Iterable[tuple[str, Raw]], directory: str, environ: Mapping[str, str]
+) -> Iterator[Finding]:
+    """Find a state directory so deep that the kernel takes no path of a socket below it."""
+    given = _text(proxy, "state_dir")
+    state_dir = resolve_path(given, directory) if given else default_state_dir(directory, environ)
+    names = [name for name, pool in pools if "server" in pool and pool.get("listen") != "tcp"]
+    # The first backend's socket, the shortest there can be: slot 0, generation 1, eight digits to tell it from others.
+    longest = max((len(os.fsencode(f"{state_dir}/{name}-0-1-01234567.sock")) for name in names), default=0)
+    if longest > MAX_PATH_BYTES:
+        allowed = f"a directory for Unix sockets, whose paths have at most {MAX_PATH_BYTES} bytes"
+        where = f"{allowed}; those in {state_dir} would have {longest}; name a shorter one"
+        yield Finding(("proxy", "state_dir"), given or MISSING, where)
+
+
+def _table(within: Raw, key: str) -> Raw:
+    value = within.get(key)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(within: Raw, key: str) -> str:
+    value = within.get(key)
+    return value if isinstance(value, str) and "\0" not in value else ""
+
+
+def _touch(path: str) -> None:
+    if stat.S_ISFIFO(os.stat(path).st_mode):
+        # Opening a pipe would wait for its writer, reading would take away what a backend needs.
+        if not os.access(path, os.R_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return
+    with open(path, "rb") as stream:
+        stream.read(1)
+
+
+def _unreadable(path: str) -> str | None:
+    """Say why a file cannot be read, or None when it can."""
+    try:
+        read_within(lambda: _touch(path), path)
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    return None
+
+
+def _file(location: Location, table: Raw, key: str, directory: str) -> Iterator[Finding]:
+    written = _text(table, key)
+    if written:
+        path = resolve_path(written, directory)
+        reason = _unreadable(path)
+        if reason is not None:
+            yield Finding((*location, key), written, f"a file that can be read; {path}: {reason}")
+
+
+def _pipe(location: Location, table: Raw, key: str, directory: str) -> Iterator[Finding]:
+    """Find what OpenSSL, which opens files by itself, would wait for without end."""
+    written = _text(table, key)
+    path = resolve_path(written, directory)
+    with suppress(OSError):  # that is told elsewhere
+        if written and not read_within(lambda: stat.S_ISREG(os.stat(path).st_mode), path):
+            yield Finding((*location, key), written, f"a regular file; {path} is none")
+
+
+def _token(admin: Raw, directory: str) -> Iterator[Finding]:
+    written = _text(admin, "token_file")
+    if not written:
+        return
+    path = resolve_path(written, directory)
+    try:
+        TokenFile(Path(path))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "its first line is empty"
+        yield Finding(("admin", "token_file"), written, f"a file with the token in its first line; {path}: {reason}")
+
+
+def _directory(location: Location, pool: Raw, directory: str) -> Iterator[Finding]:
+    written = _text(pool, "directory")
+    if not written:
+        return
+    path = resolve_path(written, directory)
+    try:
+        wrong = read_within(lambda: _unusable(path), path)
+    except OSError as error:
+        wrong = f"a directory; {path}: {error.strerror}"
+    if wrong is not None:
+        yield Finding((*location, "directory"), written, wrong)
+
+
+def _unusable(path: str) -> str | None:
+    """Say what a directory should be and is not, or None when it is."""
+    if not os.path.isdir(path):
+        reason = "it is not a directory" if os.path.lexists(path) else "there is none"
+        if os.path.islink(path) and not os.path.exists(path):
+            reason = f"it is a symbolic link to {os.readlink(path)}, which does not exist"
+        return f"a directory; {path}: {reason}"
+    return None if os.access(path, os.X_OK) else f"a directory that can be entered; {path}: not permitted"
+
+
+def _program(location: Location, pool: Raw, directory: str, environ: Mapping[str, str]) -> Iterator[Finding]:
+    written = _text(pool, "python")
+    if not written:
+        return
+    program = resolve_path(written, directory) if "/" in written else written
+    try:
+        found = read_within(lambda: shutil.which(program, path=environ.get("PATH")), program)
+    except ReadTooSlow as error:
+        yield Finding((*location, "python"), written, f"an interpreter; {program}: {error.strerror}")
+        return
+    if found is None:
+        yield Finding((*location, "python"), written, f"an interpreter; {program} cannot be executed")
+
+
+def _certificate(location: Location, pair: Raw, directory: str, held: Collection[tuple[str, str]]) -> Iterator[Finding]:
+    files = (resolve_path(_text(pair, "cert"), directory), resolve_path(_text(pair, "key"), directory))
+    with suppress(ReadTooSlow):  # the next look tells it
+        if files in held and read_within(lambda: any(map(is_barred, files)), files[0]):
+            return
+    unreadable = False
+    for key in ("cert", "key"):
+        for finding in (*_file(location, pair, key, directory), *_pipe(location, pair, key, directory)):
+            unreadable = True
+            yield finding
+    cert, key_file = _text(pair, "cert"), _text(pair, "key")
+    if unreadable or not cert or not key_file:
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    chain, key_path = resolve_path(cert, directory), resolve_path(key_file, directory)
+    try:
+        read_within(lambda: context.load_verify_locations(chain), chain)
+    except ssl.SSLError:
+        yield Finding((*location, "cert"), cert, "a certificate in PEM form; there is none in this file")
+        return
+    except OSError as error:
+        yield Finding((*location, "cert"), cert, f"a file that can be read; {chain}: {error.strerror}")
+        return
+    try:
+        # Without a password callback OpenSSL would ask for one at the terminal.
+        read_within(lambda: context.load_cert_chain(chain, key_path, password=lambda: ""), key_path)
+    except ReadTooSlow as error:
+        yield Finding((*location, "key"), key_file, f"a file that can be read; {key_path}: {error.strerror}")
+    except (ssl.SSLError, ValueError) as error:
+        reason = str(getattr(error, "reason", None) or "").lower().replace("_", " ")
+        words = reason or "there is none in PEM form in this file, or it has a password"
+        yield Finding((*location, "key"), key_file, f"the private key, without password, of {cert}; {words}")
+
+
+def _user(proxy: Raw) -> Iterator[Finding]:
+    user = _text(proxy, "user")
+    if not user:
+        return
+    try:
+        read_within(lambda: pwd.getpwnam(user), user)
+    except KeyError:
+        yield Finding(("proxy", "user"), user, "a user of this machine; there is none of this name")
+    except ReadTooSlow as error:
+        yield Finding(("proxy", "user"), user, f"a user of this machine; {error.strerror}")
+
+
+def _log(proxy: Raw, directory: str) -> Iterator[Finding]:
+    written = _text(proxy, "access_log")
+    if not written or written in {"-", "off"}:
+        return
+    folder = os.path.dirname(resolve_path(written, directory))
+    try:
+        exists = read_within(lambda: os.path.isdir(folder), folder)
+    except ReadTooSlow as error:
+        yield Finding(("proxy", "access_log"), written, f"a path in a directory that exists; {error.strerror}")
+        return
+    if not exists:
+        yield Finding(("proxy", "access_log"), written, f"a path in a directory that exists; {folder} does not")

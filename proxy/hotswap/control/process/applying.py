@@ -1,0 +1,49 @@
+"""Making a configuration the one in force."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hotswap.control.configuration.cautions import tell_cautions
+from hotswap.control.configuration.kept_settings import keep_settings
+from hotswap.control.pools.release import Release
+from hotswap.control.process.listeners import Prepared
+from hotswap.control.process.parts import Parts
+from hotswap.core.config import Configuration
+from hotswap.core.routing import Router
+
+
+def apply_configuration(
+    parts: Parts, config: Configuration, prepared: Prepared, releases: Mapping[str, Release]
+) -> tuple[str, ...]:
+    """Make a configuration the one in force: new pools, routes, listeners, pools that are gone.
+
+    Nothing in here waits or fails, so no request meets half of it.
+
+    Args:
+        parts: the proxy.
+        config: the configuration.
+        prepared: its listeners.
+        releases: what the backends of its new supervised pools are started from.
+
+    Returns:
+        What changed, in words.
+    """
+    router, before = Router(config.routes), parts.config
+    changes = [*parts.pools.apply(config.pools, releases, parts.surroundings, parts.nursery)]
+    if config.routes != before.routes:
+        changes.append("routes changed")
+    parts.plane.set_router(router)
+    changes += parts.listeners.commit(prepared, parts.plane)
+    changes += parts.pools.drop(config.pools, parts.nursery, static_drain_timeout=config.proxy.shutdown_timeout)
+    # What a running process cannot change stays.
+    kept, later = keep_settings(before, config)
+    parts.life.config = kept
+    for table, keys in later.items():
+        parts.log.warning("config.needs_restart", table=table, keys=keys)
+    changes += [f"{table}.{key} takes effect at the next start" for table, keys in later.items() for key in keys]
+    if parts.life.booted:
+        tell_cautions(parts.log, kept, before=before)
+        parts.log.info("config.applied", changes=changes)
+        parts.events.publish("config.applied", changes=changes)
+    return tuple(changes)

@@ -1,0 +1,181 @@
+"""The process as a whole, from boot to the last exchange: its parts are put together here, brought up and ended.
+
+The order of the boot is in `hotswap.control.process.boot`. The order of the end is the reverse: stop accepting, let
+exchanges end, stop the backends, and the admin API last.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from hotswap.control.admin.sockets import AdminDoor
+from hotswap.control.pools.pool_set import PoolSet
+from hotswap.control.process.boot import boot
+from hotswap.control.process.life import Life
+from hotswap.control.process.orders import Orders
+from hotswap.control.process.parts import Parts
+from hotswap.control.process.premises import Premises
+from hotswap.control.process.signals import HANDLED, serve_signals
+from hotswap.control.rollout.book import RolloutBook
+from hotswap.control.takeover.order import CouldNotTakeOver
+from hotswap.control.takeover.predecessor import Predecessor
+from hotswap.control.takeover.takeovers import Takeovers
+from hotswap.control.telemetry.access import AccessLog
+from hotswap.control.telemetry.events import EventLog
+from hotswap.control.telemetry.facts import FactsBook
+from hotswap.control.telemetry.notify import ServiceManager
+from hotswap.control.telemetry.traffic import TrafficRecorder
+from hotswap.core.config import AccessLogFormat, Configuration
+from hotswap.core.errors import ConfigError, ProxyError
+from hotswap.core.pool import CapacityFreed, PoolEvent
+from hotswap.core.process.phases import Phase, PhaseEvent
+from hotswap.core.tally import Tally
+from hotswap.edge.dataplane import DataPlane
+from hotswap.edge.exchange.combined_ledger import CombinedLedger
+from hotswap.edge.exchange.ledger import Ledger
+from hotswap.processes.children import end_orphans
+
+PREDECESSOR_GRACE = 2.0
+"""Seconds beyond its own time for a graceful stop that a process before this one is waited for."""
+
+
+class Runtime:
+    """A running proxy.
+
+    Attributes:
+        parts: what it is made of.
+        takeovers: those that it has a part in.
+        orders: its verbs and views.
+    """
+
+    def __init__(
+        self,
+        config_path: Path,
+        config: Configuration,
+        *,
+        access: AccessLog,
+        old: socket.socket | None = None,
+    ) -> None:
+        """Make it, inside trio; nothing runs before `serve`.
+
+        Args:
+            config_path: the file the configuration came from, read again by reloads.
+            config: the configuration to begin with.
+            access: the access log.
+            old: connected to the process to take over from; None: there is none.
+        """
+        life = Life(config, phase=Phase.STARTING if old is None else Phase.SUCCEEDING)
+
+        def note_change(event: PoolEvent) -> None:
+            if not isinstance(event, CapacityFreed):
+                life.changed.set()
+
+        tally = Tally()
+        processors = len(os.sched_getaffinity(0))
+        pools = PoolSet(processors=processors, observer=note_change)
+        plane = DataPlane(
+            tally=tally,
+            log=life.log,
+            access=access.write if access.enabled else None,
+            ledger=CombinedLedger if config.proxy.access_log_format is AccessLogFormat.COMBINED else Ledger,
+        )
+        self.parts = Parts(
+            config_path=config_path,
+            started=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            processors=processors,
+            life=life,
+            pools=pools,
+            plane=plane,
+            book=RolloutBook(life.log),
+            premises=Premises(config, config_path),
+            door=AdminDoor(),
+            predecessor=Predecessor(life.log),
+            manager=ServiceManager(os.environ),
+            events=EventLog(),
+            tally=tally,
+            traffic=TrafficRecorder(plane.served),
+            facts=FactsBook(pools.processes),
+            access=access,
+        )
+        self.takeovers = Takeovers(self.parts)
+        self.orders = Orders(self.parts, self.takeovers)
+        self._old = old
+
+    async def serve(self) -> None:
+        """Run until it is stopped.
+
+        Raises:
+            ConfigError: it cannot start with this configuration.
+            CouldNotTakeOver: it was to take over, and that did not come about.
+
+        **Cancellation** ends everything at once; backends are killed.
+        """
+        parts, life = self.parts, self.parts.life
+        failure: ProxyError | None = None
+        with trio.open_signal_receiver(*HANDLED) as signals:
+            async with trio.open_nursery() as nursery:
+                parts.fixtures.nursery = nursery
+                nursery.start_soon(serve_signals, signals, self.orders, parts.log)
+                try:
+                    with life.start_scope:
+                        await self._start()
+                        await life.leaving.wait()
+                except (ConfigError, CouldNotTakeOver) as error:
+                    failure = error
+                    life.note(PhaseEvent.START_FAILED)
+                else:
+                    with life.end_scope:
+                        await self._end()
+                    life.note(PhaseEvent.ENDED)
+                nursery.cancel_scope.cancel()
+        if hasattr(parts.fixtures, "listeners"):
+            parts.listeners.close_given()
+        parts.premises.leave()
+        if failure is not None:
+            raise failure
+
+    async def _start(self) -> None:
+        if self._old is None:
+            await boot(self.parts, self.orders)
+            self.parts.nursery.start_soon(self.takeovers.serve_calls)
+        else:
+            await self.takeovers.succeed(self._old, self.orders)
+
+    async def _end(self) -> None:
+        parts, life = self.parts, self.parts.life
+        if self.takeovers.current is not None:
+            self.takeovers.current.ask_stop()
+            await self.takeovers.current.ended.wait()
+        if life.phase in (Phase.DEPARTED, Phase.STOPPING_DEPARTING):
+            # Clients were cut in the end; what is left of the backends that stayed ours needs a moment more.
+            await parts.pools.wait_own_ended()
+            parts.log.info("proxy.departed", detail="another process has everything")
+            return
+        if life.on_trial:
+            parts.predecessor.say_stopping()
+            await life.settled.wait()
+        parts.predecessor.hurry()
+        timeout = parts.config.proxy.shutdown_timeout
+        parts.log.info("proxy.stopping", shutdown_timeout=timeout)
+        parts.events.publish("proxy.stopping")
+        parts.manager.stopping()
+        life.changed.set()
+        for run in parts.book.unfinished():
+            run.abort("shutting-down")
+        async with trio.open_nursery() as nursery:
+            # It may be what serves yet, and a service manager ends it with this process.
+            patience = timeout + parts.pools.longest_stop_timeout() + PREDECESSOR_GRACE
+            nursery.start_soon(partial(parts.predecessor.wait_gone, timeout=patience))
+            await parts.plane.drain_downstream(timeout=timeout)
+        with trio.move_on_after(parts.pools.longest_stop_timeout()):
+            for run in parts.book.unfinished():
+                await run.ended.wait()
+        await parts.pools.stop_all()
+        await end_orphans(parts.log)
+        parts.log.info("proxy.stopped")

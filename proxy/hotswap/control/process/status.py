@@ -1,0 +1,147 @@
+"""The state of the proxy as JSON: what `GET /v1/status` answers, and the one line for the service manager."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import trio
+
+from hotswap.control.pools.static_pool import StaticPool
+from hotswap.control.pools.supervised_pool import SupervisedPool
+from hotswap.control.process.parts import Parts
+from hotswap.control.telemetry.version import PROGRAM_VERSION
+from hotswap.core.backend import Backend
+from hotswap.core.exchange_view import tell_exchanges
+from hotswap.core.lifecycle import BackendState
+from hotswap.core.rollout import Rollout
+from hotswap.core.step_table import StepState
+
+
+def describe(parts: Parts, *, takeover: str | None) -> dict[str, Any]:
+    """Give the state now, ready for JSON.
+
+    Args:
+        parts: the proxy.
+        takeover: the state of the takeover that replaces this process, while there is one.
+    """
+    return {
+        "version": PROGRAM_VERSION,
+        "pid": os.getpid(),
+        "started": parts.started,
+        "config": str(parts.config_path),
+        "ready": is_ready(parts),
+        "stopping": parts.life.stopping,
+        "generation": parts.life.incarnation,
+        "takeover": "probation" if takeover is None and parts.life.on_trial else takeover,
+        "predecessors": parts.predecessor.depth,
+        "pools": {name: _pool(parts, pool) for name, pool in parts.pools.items()},
+        "listeners": {
+            name: {
+                "bind": [str(address) for address in parts.listeners.bound(name)],
+                "connections": parts.tally.connections[name],
+            }
+            for name in parts.config.listeners
+        },
+    }
+
+
+def is_ready(parts: Parts) -> bool:
+    """Tell whether it has started and every pool has a backend that can be claimed."""
+    return parts.life.serving and parts.pools.ready()
+
+
+def _pool(parts: Parts, pool: SupervisedPool | StaticPool) -> dict[str, Any]:
+    core = pool.core
+    slots = core.snapshot().slots
+    compatibility = pool.release.compatibility if isinstance(pool, SupervisedPool) else None
+    return {
+        "size": core.size,
+        "supervised": core.supervised,
+        "generation": pool.generation,
+        "locked": core.locked,
+        "paused": core.paused,
+        "outlook": core.outlook().value,
+        "compatibility": None if compatibility is None else str(compatibility),
+        "held": _held(parts, pool.name),
+        "slots": [
+            {
+                "slot": slot.slot,
+                "hopeful": slot.hopeful,
+                "failed_starts": slot.failed_starts,
+                "drained": pool.is_drained(slot.slot),
+                "backends": [_backend(parts, pool, backend) for backend in core.backends if backend.slot == slot.slot],
+            }
+            for slot in slots
+        ],
+        "rollout": pool.rollout_id if isinstance(pool, SupervisedPool) else None,
+    }
+
+
+def _held(parts: Parts, pool: str) -> int:
+    """Count the requests that wait for a backend of a pool."""
+    gate = parts.plane.gates.get(pool)
+    return 0 if gate is None else len(gate.held)
+
+
+def _backend(parts: Parts, pool: SupervisedPool | StaticPool, backend: Backend) -> dict[str, Any]:
+    now = trio.current_time()
+    member = None
+    if isinstance(pool, SupervisedPool):
+        member = next((member for member in pool.members if member.backend is backend), None)
+    deadline = None if member is None else member.drain_deadline
+    facts = parts.facts.of(backend.pid)
+    leaving = backend.state in (BackendState.DRAINING, BackendState.STOPPING) and backend.in_flight
+    return {
+        "id": backend.id,
+        "generation": backend.generation,
+        "state": backend.state.value,
+        "health": backend.health.value,
+        "in_flight": backend.in_flight,
+        "connections": parts.plane.connections_to(backend),
+        "pid": backend.pid,
+        "address": str(backend.address),
+        "since": _wall_clock(backend.since - now),
+        "uptime": None if facts is None else round(facts.uptime, 1),
+        "memory": None if facts is None else facts.memory,
+        "release": None if member is None else member.release.directory,
+        "status": "" if member is None else member.process.status,
+        "drain_left": None if deadline is None else round(max(0.0, deadline - now), 3),
+        "waiting_for": tell_exchanges(parts.plane.exchanges_in(backend)) if leaving else [],
+    }
+
+
+def _wall_clock(ago: float) -> str:
+    """Give a moment that lies so many seconds from now, as ISO 8601 in UTC with milliseconds."""
+    moment = datetime.now(UTC) + timedelta(seconds=ago)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _progress(rollout: Rollout) -> str:
+    """Give in words how far a rollout is."""
+    turns = rollout.report(trio.current_time()).slots
+    replaced = sum(turn.state is StepState.DONE and not turn.rollback for turn in turns)
+    words = f"rollout {rollout.id}: {replaced} of {rollout.size} replaced"
+    if rollout.rolling_back:
+        words += ", rolling back"
+    return words if rollout.step is None else f"{words}, slot {rollout.step.slot} {rollout.step.state}"
+
+
+def summarise(parts: Parts) -> str:
+    """Give the state in one line, as `systemctl status` shows it."""
+    if parts.life.stopping:
+        return "stopping"
+    told = []
+    for name, pool in parts.pools.items():
+        words = f"{name} {len(pool.core.ready_slots())}/{pool.core.size} ready"
+        if isinstance(pool, SupervisedPool) and pool.run is not None:
+            words += f", {_progress(pool.run.rollout)}"
+        elif isinstance(pool, SupervisedPool) and pool.rollout_id is not None:
+            words += f", rollout {pool.rollout_id} is next"
+        if pool.core.locked is not None:
+            words += ", LOCKED"
+        if pool.core.paused:
+            words += ", paused"
+        told.append(words)
+    return "; ".join([*([] if parts.life.booted else ["booting"]), *told]) or "no pools"

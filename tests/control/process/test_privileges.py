@@ -1,0 +1,109 @@
+"""Becoming another user; the rest needs root, and a process of its own that is never the same again."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+import sys
+
+import pytest
+
+from hotswap.control.configuration.loading import load_configuration
+from hotswap.control.process.privileges import drop_privileges, identity_of, look_as_user, owner_of_state
+from hotswap.core.errors import ConfigError
+from tests.support.hotswap import REPOSITORY
+from tests.support.pools import command_pool, listeners
+
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+
+
+def test_without_a_user_nothing_happens(tmp_path):
+    """The default."""
+    drop_privileges("", state_dir=tmp_path)
+    assert identity_of("") == {}
+    assert owner_of_state("") is None
+
+
+def test_a_user_that_does_not_exist_is_a_problem(tmp_path):
+    """It names the key."""
+    with pytest.raises(ConfigError, match=r"proxy\.user"):
+        drop_privileges("nobody-of-this-name", state_dir=tmp_path)
+    with pytest.raises(ConfigError, match=r"proxy\.user"):
+        identity_of("nobody-of-this-name")
+    assert owner_of_state("nobody-of-this-name") is None
+
+
+def test_becoming_who_one_is_changes_nothing(tmp_path):
+    """And the backends hear who they are."""
+    me = pwd.getpwuid(os.geteuid())
+    drop_privileges(me.pw_name, state_dir=tmp_path)
+    assert identity_of(me.pw_name) == {"HOME": me.pw_dir, "USER": me.pw_name, "LOGNAME": me.pw_name}
+
+
+@ROOT_ONLY
+def test_root_becomes_the_user_for_good_and_hands_the_state_over(tmp_path):
+    """Also every group of it, and there is no way back; the log is the user's, but nothing that a link leads to."""
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "authority.pem").touch()
+    for name in ("access.log", "precious"):
+        (tmp_path / name).touch()
+    (tmp_path / "link").symlink_to("precious")
+    os.link(tmp_path / "precious", tmp_path / "second-name")
+    script = (
+        "import os, sys, pathlib\n"
+        "from hotswap.control.process.privileges import drop_privileges\n"
+        "drop_privileges('nobody', state_dir=pathlib.Path(sys.argv[1]), access_log=sys.argv[2])\n"
+        "print(os.getresuid(), os.getresgid())\n"
+        "try:\n    os.setuid(0)\n"
+        "except PermissionError:\n    print('no way back')\n"
+    )
+    nobody = pwd.getpwnam("nobody")
+    for log in ("access.log", "link", "second-name"):
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(state), str(tmp_path / log)],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.splitlines() == [f"{(nobody.pw_uid,) * 3} {(nobody.pw_gid,) * 3}", "no way back"]
+    assert {path.stat().st_uid for path in (state, state / "authority.pem")} == {nobody.pw_uid}
+    assert (tmp_path / "access.log").stat().st_uid == nobody.pw_uid
+    assert (tmp_path / "precious").stat().st_uid == 0
+
+
+@ROOT_ONLY
+def test_a_python_that_the_user_may_not_execute_is_a_problem(tmp_path):
+    """It names the key and the program: found in a virtual environment below /root, as a traceback."""
+    hidden = tmp_path / "hidden"
+    hidden.mkdir(mode=0o700)
+    python = hidden / "python"
+    python.symlink_to(sys.executable)
+    config = tmp_path / "hotswap.toml"
+    config.write_text(
+        f'[proxy]\nuser = "nobody"\nstate_dir = "state"\n[admin]\nbind = ["unix:{tmp_path}/admin.sock"]\n'
+        + listeners()
+        + command_pool(tmp_path, "faulty.plain"),
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        [python, "-m", "hotswap", "run", config],
+        env={"PYTHONPATH": os.pathsep.join([str(REPOSITORY), *filter(None, sys.path)]), "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert done.returncode == 2, done.stderr
+    assert f'proxy.user is "nobody": a user that may execute the Python of this proxy; {python}: no' in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "state").stat().st_uid == os.geteuid(), "a start that is refused changes nothing"
+
+
+def test_who_stays_who_it_is_needs_no_look(tmp_path):
+    """The files were read already."""
+    config = tmp_path / "hotswap.toml"
+    config.write_text(listeners() + command_pool(tmp_path, "faulty.plain"), encoding="utf-8")
+    assert look_as_user(load_configuration(config), config) == ()
