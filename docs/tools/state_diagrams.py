@@ -15,7 +15,7 @@ from hotswap.core.errors import RefusalCode
 from hotswap.core.lifecycle import TRANSITIONS, BackendState
 from hotswap.core.process.answers import ANSWERS, Verb
 from hotswap.core.process.phases import PHASE_ENDS, PHASE_STARTS, PHASE_TABLE, Phase
-from hotswap.core.state_table import Row
+from hotswap.core.state_machine import Row
 from hotswap.core.step_table import ENDS, TABLES, StepRow, StepState
 from hotswap.core.strategy import Strategy
 from hotswap.core.takeover_new import NEW_DEADLINES, NEW_ENDS, NEW_TABLE, NewState

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from hotswap.control.takeover.order import TakeoverResult
 from hotswap.core.errors import RefusalCode, Refused
 from hotswap.core.lifecycle import BackendState
 from tests.support.command_line import Result, cli
@@ -72,11 +73,12 @@ async def test_a_refused_order_is_exit_code_3(proxy: FakeProxy) -> None:
     assert result.stderr.startswith("refused: rollout-in-progress: ")
 
 
-async def test_a_takeover_that_cannot_be_done_is_exit_code_1(proxy: FakeProxy) -> None:
+async def test_a_takeover_that_came_to_nothing_is_exit_code_1(proxy: FakeProxy) -> None:
     """And says so."""
+    proxy.runtime.handed_over = TakeoverResult(done=False, generation=1, pid=1, step="preparing", reason="too hot")
     result = await cli("takeover", "--admin", proxy.url)
     assert result.code == 1
-    assert "not-implemented" in result.stderr
+    assert "too hot (in the step preparing)" in result.stderr
 
 
 async def test_stop_waits_until_the_proxy_is_gone(proxy: FakeProxy) -> None:

@@ -33,7 +33,7 @@ from hotswap.core.rollout_events import (
     StepEvent,
     StepStarted,
 )
-from hotswap.core.state_table import UnexpectedEvent
+from hotswap.core.state_machine import UnexpectedEvent
 from hotswap.core.step import Step
 from hotswap.core.step_table import StepState
 from hotswap.core.strategy import Strategy

@@ -20,8 +20,8 @@ from hotswap.core.rollout_events import (
     StepEvent,
     StepStarted,
 )
-from hotswap.core.state_table import UnexpectedEvent
-from hotswap.core.step_table import ENDS, TABLES, StepState, find_step
+from hotswap.core.state_machine import Machine, UnexpectedEvent
+from hotswap.core.step_table import ENDS, TABLES, StepState
 from hotswap.core.strategy import Strategy
 
 COLUMNS = {
@@ -108,11 +108,13 @@ def test_the_columns_are_all_the_events():
 def test_every_state_with_every_event_leads_where_it_should_or_is_refused(strategy, state, name):
     """The grids leave no pair out."""
     leads_to = expected(strategy)[state, name]
+    machine = Machine("a step", TABLES[strategy], state, ends=ENDS)
     if leads_to == ".":
         with pytest.raises(UnexpectedEvent, match=COLUMNS[name].__name__):
-            find_step(strategy, state, COLUMNS[name])
+            machine.on(COLUMNS[name])
     else:
-        assert find_step(strategy, state, COLUMNS[name]).then is StepState(leads_to)
+        machine.on(COLUMNS[name])
+        assert machine.state is StepState(leads_to)
 
 
 @pytest.mark.parametrize("strategy", Strategy)

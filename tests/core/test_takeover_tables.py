@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from hotswap.core.state_table import UnexpectedEvent
+from hotswap.core.state_machine import UnexpectedEvent
 from hotswap.core.takeover_new import (
     NEW_DEADLINES,
     NEW_ENDS,

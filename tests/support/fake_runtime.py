@@ -6,9 +6,9 @@ situation without waiting for one.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +16,8 @@ import trio
 
 from hotswap.control.admin import serve_admin
 from hotswap.control.admin.sockets import AdminDoor
+from hotswap.control.rollout.reload import ReloadAnswer
+from hotswap.control.takeover.order import TakeoverFailed, TakeoverOrder, TakeoverResult
 from hotswap.control.telemetry.events import EventLog
 from hotswap.control.telemetry.traffic import TrafficRecorder
 from hotswap.core.address import Address, TcpAddress
@@ -71,15 +73,6 @@ addresses = ["127.0.0.1:1"]
 """
 
 
-@dataclass(frozen=True, kw_only=True)
-class FakeAnswer:
-    """What became of a reload."""
-
-    rollouts: Sequence[Rollout] = ()
-    refusals: Mapping[str, Refused] = field(default_factory=dict)
-    changes: Sequence[str] = ()
-
-
 class FakeRuntime:
     """Pools and rollouts that change as the test says.
 
@@ -91,6 +84,7 @@ class FakeRuntime:
         asked_for_status: `status` was called this often.
         go_on: lets a held rollout end.
         stopping: `stop` was called this often.
+        handed_over: what becomes of a takeover.
     """
 
     def __init__(self, nursery: trio.Nursery, text: str = CONFIGURATION) -> None:
@@ -105,6 +99,7 @@ class FakeRuntime:
         self.outcome = "done"
         self.go_on = trio.Event()
         self.stopping = 0
+        self.handed_over = TakeoverResult(done=True, generation=2, pid=4711, version="9.9")
         self.triggers: list[str] = []
         self.asked_for_rollout = 0
         self.asked_for_status = 0
@@ -139,11 +134,11 @@ class FakeRuntime:
 
     # Reloads.
 
-    async def reload_all(self, *, trigger: str) -> FakeAnswer:
+    async def reload_all(self, *, trigger: str) -> ReloadAnswer:
         """Reload the supervised pools; the static one is left out."""
         self.check()
         rollouts = [await self.reload_pool(n, trigger=trigger) for n, p in self.cores.items() if p.supervised]
-        return FakeAnswer(rollouts=rollouts)
+        return ReloadAnswer(rollouts=tuple(rollouts))
 
     async def reload_pool(self, pool: str, *, trigger: str) -> Rollout:
         """Start a rollout that goes as `outcome` says."""
@@ -175,12 +170,12 @@ class FakeRuntime:
         self._nursery.start_soon(self._perform, rollout, core)
         return rollout
 
-    async def reread_configuration(self, *, trigger: str = "signal") -> FakeAnswer:
+    async def reread_configuration(self, *, trigger: str = "signal") -> ReloadAnswer:
         """Find the problems the test has put in, or nothing changed."""
         self.check()
         if self.config_problems:
             raise ConfigError(self.config_problems)
-        return FakeAnswer(changes=("pool web: hold_limit",))
+        return ReloadAnswer(changes=("pool web: hold_limit",))
 
     def check(self) -> None:
         """Raise what the test asked for."""
@@ -375,6 +370,13 @@ class FakeRuntime:
             "pools": pools,
             "listeners": {"public": {"bind": ["127.0.0.1:8443"], "connections": 3}},
         }
+
+    async def start_takeover(self, _order: TakeoverOrder) -> TakeoverResult:
+        """Go as `handed_over` says."""
+        self.check()
+        if not self.handed_over.done:
+            raise TakeoverFailed(self.handed_over)
+        return self.handed_over
 
     def stop(self) -> None:
         """Count it."""

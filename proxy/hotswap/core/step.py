@@ -13,7 +13,8 @@ from hotswap.core.rollout_commands import (
     StepCommand,
 )
 from hotswap.core.rollout_events import OldDrained, OldExited, ReplacementFailed, SlotFoundEmpty, StepEvent
-from hotswap.core.step_table import ENDS, StepState, find_step
+from hotswap.core.state_machine import Machine
+from hotswap.core.step_table import ENDS, TABLES, StepState
 from hotswap.core.strategy import Strategy
 
 
@@ -56,7 +57,6 @@ class Step:
         old_generation: what the slot holds before.
         new_generation: what it shall hold.
         rollback: it is part of the way back.
-        state: where it is.
         old_gone: there is no old backend (any more) that could be readmitted.
         counts: what became of the exchanges; set by whoever counts them.
         waited_for: what its drain waits for, or what was cut; set by whoever knows.
@@ -66,6 +66,7 @@ class Step:
 
     __slots__ = (
         "_draining",
+        "_machine",
         "_starting",
         "_stopping",
         "_whole",
@@ -77,7 +78,6 @@ class Step:
         "old_gone",
         "rollback",
         "slot",
-        "state",
         "strategy",
         "waited_for",
     )
@@ -99,20 +99,25 @@ class Step:
         self.new_generation = new_generation
         self.rollback = rollback
         self.old_gone = old_gone
-        self.state = StepState.PENDING
         self.counts = ExchangeCounts()
         self.waited_for: tuple[ExchangeView, ...] = ()
         self.failure: ReplacementFailed | None = None
         self.killed = False
+        self._machine = Machine(f"a {strategy} step", TABLES[strategy], StepState.PENDING, ends=ENDS)
         self._whole = Span()
         self._starting = Span()
         self._draining = Span()
         self._stopping = Span()
 
     @property
+    def state(self) -> StepState:
+        """Where it is."""
+        return self._machine.state
+
+    @property
     def ended(self) -> bool:
         """It is done, failed or aborted."""
-        return self.state in ENDS
+        return self._machine.ended
 
     def on(self, event: StepEvent, *, now: float) -> tuple[StepCommand, ...]:
         """Take an event in and give what is to be done about it, in this order.
@@ -124,18 +129,17 @@ class Step:
         Raises:
             UnexpectedEvent: the table has no row for it in this state; nothing was changed.
         """
-        row = find_step(self.strategy, self.state, type(event))
         was_pending = self.state is StepState.PENDING
-        self.state = row.then
-        if row.then is not StepState.PENDING:
+        commands = self._machine.on(type(event))
+        if self.state is not StepState.PENDING:
             self._whole.begin(now)
         self._note(event, now, was_pending=was_pending)
-        for command in row.commands:
+        for command in commands:
             self._time(command, now)
         if self.ended:
             for span in (self._whole, self._starting, self._draining, self._stopping):
                 span.end(now)
-        return tuple(self._instantiate(command) for command in row.commands)
+        return tuple(self._instantiate(command) for command in commands)
 
     def _note(self, event: StepEvent, now: float, *, was_pending: bool) -> None:
         match event:

@@ -59,7 +59,7 @@ from hotswap.core.rollout_events import (
     StepEvent,
     StepStarted,
 )
-from hotswap.core.state_table import Row, Table, find_row, make_table
+from hotswap.core.state_machine import Row, Table, make_table
 from hotswap.core.strategy import Strategy
 
 
@@ -185,12 +185,3 @@ TABLES: Mapping[Strategy, StepTable] = MappingProxyType(
 
 ENDS = frozenset({StepState.DONE, StepState.FAILED, StepState.ABORTED})
 """The states without a way out."""
-
-
-def find_step(strategy: Strategy, state: StepState, event: type[StepEvent]) -> StepRow:
-    """Look a transition up.
-
-    Raises:
-        UnexpectedEvent: there is no such row.
-    """
-    return find_row(TABLES[strategy], state, event, what=f"a {strategy} step")

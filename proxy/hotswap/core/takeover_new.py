@@ -25,8 +25,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
-from hotswap.core.state_table import Row, Table, make_table
-from hotswap.core.takeover_machine import Machine
+from hotswap.core.state_machine import Machine, Row, Table, make_table
 
 
 class NewState(StrEnum):
@@ -148,7 +147,9 @@ NEW_DEADLINES: Mapping[NewState, float] = MappingProxyType(
 """Seconds that a state may last; each thing that is received starts those of its state anew."""
 
 
-def new_side(*, now: float, limits: Mapping[NewState, float] | None = None) -> Machine[NewState, NewEvent, NewCommand]:
+def new_side(
+    *, now: float, limits: Mapping[NewState, float] = MappingProxyType({})
+) -> Machine[NewState, NewEvent, NewCommand]:
     """Begin a takeover on the new side, once it has said who it is.
 
     Args:
@@ -156,6 +157,7 @@ def new_side(*, now: float, limits: Mapping[NewState, float] | None = None) -> M
         limits: seconds that states may last, where that is not as the table says.
     """
     return Machine(
+        "the new side of a takeover",
         NEW_TABLE,
         NewState.GREETING,
         ends=NEW_ENDS,

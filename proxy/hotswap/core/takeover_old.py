@@ -25,8 +25,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
-from hotswap.core.state_table import Row, Table, make_table
-from hotswap.core.takeover_machine import Machine
+from hotswap.core.state_machine import Machine, Row, Table, make_table
 
 
 class OldState(StrEnum):
@@ -234,7 +233,7 @@ def old_side(
     start: OldState = OldState.PREFLIGHT,
     probation: float | None = None,
     drain: float | None = None,
-    limits: Mapping[OldState, float] | None = None,
+    limits: Mapping[OldState, float] = MappingProxyType({}),
 ) -> Machine[OldState, OldEvent, OldCommand]:
     """Begin a takeover on the old side.
 
@@ -250,4 +249,13 @@ def old_side(
         deadlines[OldState.PROBATION] = probation
     if drain is not None:
         deadlines[OldState.DRAINING] = drain
-    return Machine(OLD_TABLE, start, ends=OLD_ENDS, failures=OLD_FAILURES, deadlines=deadlines, limits=limits, now=now)
+    return Machine(
+        "the old side of a takeover",
+        OLD_TABLE,
+        start,
+        ends=OLD_ENDS,
+        failures=OLD_FAILURES,
+        deadlines=deadlines,
+        limits=limits,
+        now=now,
+    )

@@ -10,6 +10,7 @@ import pytest
 import structlog.testing
 import trio
 
+from hotswap.control.takeover.order import TakeoverResult
 from hotswap.core.address import TcpAddress
 from hotswap.core.errors import MISSING, Problem, RefusalCode, Refused
 from tests.support.fake_runtime import FakeProxy, open_fake_proxy
@@ -212,9 +213,15 @@ async def test_stop_is_accepted_and_done(proxy: FakeProxy, client: httpx.AsyncCl
     assert proxy.runtime.stopping == 1
 
 
-async def test_a_takeover_that_cannot_be_done_says_so(client: httpx.AsyncClient) -> None:
-    """Better than a call that does nothing."""
-    problem(await client.post("/v1/takeover"), 501, "not-implemented")
+async def test_a_takeover_answers_with_what_became_of_it(proxy: FakeProxy, client: httpx.AsyncClient) -> None:
+    """The new process, or the step that failed, why, and who serves."""
+    response = await client.post("/v1/takeover")
+    assert response.status_code == 200
+    assert response.json() == {"outcome": "done", "generation": 2, "pid": 4711, "version": "9.9"}
+    proxy.runtime.handed_over = TakeoverResult(done=False, generation=1, pid=1, step="preparing", reason="too hot")
+    document = problem(await client.post("/v1/takeover"), 500, "takeover-failed")
+    assert document["state"]["step"] == "preparing"
+    assert document["state"]["reason"] == "too hot"
 
 
 async def test_liveness_and_readiness(proxy: FakeProxy, client: httpx.AsyncClient) -> None:

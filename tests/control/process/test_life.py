@@ -9,7 +9,7 @@ from hotswap.core.config import parse_configuration
 from hotswap.core.errors import RefusalCode
 from hotswap.core.process.answers import Answer, Verb
 from hotswap.core.process.phases import Phase, PhaseEvent
-from hotswap.core.state_table import UnexpectedEvent
+from hotswap.core.state_machine import UnexpectedEvent
 from tests.support.fake_runtime import CONFIGURATION
 
 

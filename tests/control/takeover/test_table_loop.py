@@ -8,8 +8,7 @@ import trio
 
 from hotswap.control.takeover.channel import Descriptors, Received
 from hotswap.control.takeover.table_loop import TableLoop
-from hotswap.core.state_table import Row, make_table
-from hotswap.core.takeover_machine import Machine
+from hotswap.core.state_machine import Machine, Row, make_table
 from hotswap.wire.handover import Frame, FrameType
 
 
@@ -48,6 +47,7 @@ class Side:
         self.moves: list[str] = []
         self.loop = TableLoop(
             Machine(
+                "a walk",
                 ROWS,
                 State.HALL,
                 ends=frozenset({State.OUTSIDE}),

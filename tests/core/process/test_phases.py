@@ -16,9 +16,8 @@ from hotswap.core.process.phases import (
     STOPPING,
     Phase,
     PhaseEvent,
-    next_phase,
 )
-from hotswap.core.state_table import UnexpectedEvent
+from hotswap.core.state_machine import Machine, UnexpectedEvent
 
 P = Phase
 
@@ -70,6 +69,13 @@ TABLE: dict[PhaseEvent, dict[Phase, Phase]] = {
 
 LATE = set(PhaseEvent) - {PhaseEvent.BOOTED, PhaseEvent.TAKEOVER_BEGUN, PhaseEvent.START_FAILED, PhaseEvent.ENDED}
 """What tasks may still say when all has ended."""
+
+
+def next_phase(phase: Phase, event: PhaseEvent) -> Phase:
+    """Where a process goes from a phase."""
+    machine = Machine("a process", PHASE_TABLE, phase, ends=PHASE_ENDS)
+    machine.on(event)
+    return machine.state
 
 
 @pytest.mark.parametrize(("phase", "event"), list(product(Phase, PhaseEvent)))

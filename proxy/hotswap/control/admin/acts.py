@@ -6,7 +6,7 @@ caller asked for it (`wait=true`). No GET changes anything.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 from hotswap.control.admin.call import Act, Asked
@@ -21,8 +21,9 @@ from hotswap.control.admin.parameters import (
 from hotswap.control.admin.problems import problem
 from hotswap.control.admin.streaming import stream_events
 from hotswap.control.admin.views import detail_of, find_pool, find_slot, report, reports, unready_reasons
-from hotswap.control.process.verbs import ReloadOutcome, Verbs
-from hotswap.control.takeover.order import TakeoverFailed, TakeoverOrder, TakeoverResult
+from hotswap.control.process.verbs import Verbs
+from hotswap.control.rollout.reload import ReloadAnswer
+from hotswap.control.takeover.order import TakeoverFailed, TakeoverOrder
 from hotswap.control.telemetry.metrics import CONTENT_TYPE
 from hotswap.core.quantities import parse_duration
 
@@ -62,7 +63,7 @@ def trigger_of(request: AdminRequest) -> str:
     return "cli" if request.fields.get("user-agent", "").startswith(CLI_AGENT) else "api"
 
 
-async def answer_reload(verbs: Verbs, outcome: ReloadOutcome, *, wait: bool) -> AdminResponse:
+async def answer_reload(verbs: Verbs, outcome: ReloadAnswer, *, wait: bool) -> AdminResponse:
     """Write down what became of a reload of several pools; a refusal when nothing at all was accepted."""
     refusals = {pool: refused.to_json() for pool, refused in outcome.refusals.items()}
     if refusals and not outcome.rollouts and not outcome.changes:
@@ -135,9 +136,6 @@ async def abort(asked: Asked[Parameters]) -> AdminResponse:
 async def takeover(asked: Asked[TakeoverParameters]) -> AdminResponse:
     """Hand over to a new process, and answer with the result."""
     given, verbs = asked.given, asked.verbs
-    start: Callable[[TakeoverOrder], Awaitable[TakeoverResult]] | None = getattr(verbs, "start_takeover", None)
-    if start is None:
-        return problem(501, "not-implemented", "this proxy cannot hand over to a new process")
     named = given.executable is not None or given.config is not None
     if named and asked.request.address is not None and not verbs.config.admin.token_file:
         # Over TCP, every user of this machine could have any program run in the name of this one.
@@ -153,7 +151,7 @@ async def takeover(asked: Asked[TakeoverParameters]) -> AdminResponse:
     except ValueError as error:
         return problem(422, "invalid-request", f"probation and drain_timeout: {error}")
     try:
-        result = await start(order)
+        result = await verbs.start_takeover(order)
     except TakeoverFailed as failed:
         return problem(500, "takeover-failed", str(failed), failed.result.to_json())
     return respond(result.to_json())

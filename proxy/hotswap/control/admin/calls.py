@@ -97,7 +97,7 @@ CALLS: Final[tuple[AnyCall, ...]] = (
         act=acts.takeover,
         takes=TakeoverParameters,
         answers={200: "TakeoverDocument"},
-        problems=(403, 409, 422, 500, 501),
+        problems=(403, 409, 422, 500),
     ),
     Call(
         method="POST",

@@ -63,6 +63,10 @@ class PoolSet(Mapping[str, AnyPool]):
     def __len__(self) -> int:
         return len(self._pools)
 
+    def supervised(self) -> list[SupervisedPool]:
+        """Give those whose backends are processes of this proxy."""
+        return [pool for pool in self._pools.values() if isinstance(pool, SupervisedPool)]
+
     def leaving(self, name: str) -> AnyPool | None:
         """Give a pool that the configuration has no more and that is not gone yet; it can still be taken back."""
         found = self._leaving.get(name)
@@ -253,7 +257,7 @@ class PoolSet(Mapping[str, AnyPool]):
         settled = all(
             pool.settled if isinstance(pool, SupervisedPool) else pool.judged for pool in self._pools.values()
         )
-        supervised = [pool for pool in self._pools.values() if isinstance(pool, SupervisedPool)]
+        supervised = self.supervised()
         return settled and (not supervised or any(pool.core.ready_slots() for pool in self._pools.values()))
 
     def not_ready(self) -> list[str]:

@@ -47,7 +47,7 @@ async def boot(parts: Parts, verbs: Verbs) -> None:
     parts.log.info("proxy.starting", version=PROGRAM_VERSION, pid=os.getpid(), config=str(parts.config_path))
     await premises.enter(parts.log)
     state_dir, environment = premises.directory, dict(os.environ)
-    listeners = parts.fixtures.listeners = Listeners(state_dir=state_dir, inherited=inherited_sockets(environment))
+    listeners = parts.listeners = Listeners(state_dir=state_dir, inherited=inherited_sockets(environment))
     nursery.start_soon(parts.manager.serve_watchdog)
     await nursery.start(serve_admin, verbs, parts.door)
     prepared = await trio.to_thread.run_sync(listeners.prepare, config.listeners)
@@ -62,7 +62,6 @@ async def boot(parts: Parts, verbs: Verbs) -> None:
         parts.log.info("proxy.waited", detail="the backends of a proxy that was killed had to end first")
     surround(parts, start_guardian(parts.guardian_lock), environment)
     await nursery.start(parts.plane.serve)
-    nursery.start_soon(parts.traffic.serve, parts.log)
     around = parts.surroundings
     releases = await read_releases(config.pools, environment=around.environment, guardian=around.guardian)
     apply_configuration(parts, config, prepared, releases)
@@ -78,8 +77,8 @@ def surround(parts: Parts, guardian: Guardian, environment: Mapping[str, str]) -
         guardian: ends the backends should it die.
         environment: their variables, but for those that say who they are.
     """
-    parts.fixtures.guardian = guardian
-    parts.fixtures.surroundings = Surroundings(
+    parts.guardian = guardian
+    parts.surroundings = Surroundings(
         plane=parts.plane,
         probe=partial(probe, names=parts.plane.names),
         events=parts.events,
@@ -108,6 +107,7 @@ async def open_inherited_admin(parts: Parts, verbs: Verbs, inherited: Mapping[Ad
 def begin_serving(parts: Parts) -> None:
     """Note that listeners accept, and keep the service manager informed from here on."""
     parts.life.note(PhaseEvent.ACCEPTED)
+    parts.nursery.start_soon(parts.traffic.serve, parts.log)
     parts.nursery.start_soon(SpareMemory().serve)
     parts.nursery.start_soon(
         partial(parts.premises.watch, parts.log, partial(_restore_paths, parts), ours=lambda: parts.life.owns_backends)
@@ -118,4 +118,4 @@ def begin_serving(parts: Parts) -> None:
 def _restore_paths(parts: Parts) -> None:
     parts.door.reopen_missing()
     # On trial nothing is started.
-    parts.nursery.start_soon(replace_unreachable, parts.pools, parts.life.settled if parts.life.on_trial else None)
+    parts.nursery.start_soon(replace_unreachable, parts.pools, parts.life.settled)

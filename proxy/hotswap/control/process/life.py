@@ -11,14 +11,24 @@ from structlog.typing import FilteringBoundLogger
 from hotswap.core.config import Configuration
 from hotswap.core.errors import RefusalCode
 from hotswap.core.process.answers import ANSWERS, Answer, Verb
-from hotswap.core.process.phases import BOOTING, LENT, ON_TRIAL, READY, STOPPING, Phase, PhaseEvent, next_phase
+from hotswap.core.process.phases import (
+    BOOTING,
+    LENT,
+    ON_TRIAL,
+    PHASE_ENDS,
+    PHASE_TABLE,
+    READY,
+    STOPPING,
+    Phase,
+    PhaseEvent,
+)
+from hotswap.core.state_machine import Machine
 
 
 class Life:
     """What changes about the process while it lives.
 
     Attributes:
-        phase: where it is; changed by `note`.
         config: what is in force.
         log: for what belongs to no pool.
         incarnation: number of this process among those that took over from each other; 1 for the first.
@@ -28,7 +38,7 @@ class Life:
         leaving: set once the process is to end.
         start_scope: what goes on until then; cancelled by a stop.
         end_scope: the graceful end; cancelled by a second stop.
-        settled: set once everything that was taken over is ours for good.
+        settled: set while everything is ours for good, as it is from the start where nothing was taken over.
     """
 
     def __init__(self, config: Configuration, *, phase: Phase) -> None:
@@ -38,7 +48,7 @@ class Life:
             config: the configuration to begin with.
             phase: one of `PHASE_STARTS`.
         """
-        self.phase = phase
+        self._machine = Machine("a process", PHASE_TABLE, phase, ends=PHASE_ENDS)
         self.config = config
         self.log: FilteringBoundLogger = structlog.get_logger()
         self.incarnation = 1
@@ -49,6 +59,8 @@ class Life:
         self.start_scope = trio.CancelScope()
         self.end_scope = trio.CancelScope()
         self.settled = trio.Event()
+        if phase is not Phase.SUCCEEDING:
+            self.settled.set()
 
     def note(self, event: PhaseEvent) -> None:
         """Take note of what happened to the process.
@@ -56,7 +68,7 @@ class Life:
         Raises:
             UnexpectedEvent: it cannot happen in this phase; nothing was changed.
         """
-        self.phase = next_phase(self.phase, event)
+        self._machine.on(event)
         if self.stopping or self.phase is Phase.DEPARTED:
             self.leaving.set()
         if event is PhaseEvent.SETTLED:
@@ -75,6 +87,11 @@ class Life:
     def answer(self, verb: Verb) -> Answer | RefusalCode:
         """Give what is answered to an order in this phase; a code is a refusal."""
         return ANSWERS[self.phase][verb]
+
+    @property
+    def phase(self) -> Phase:
+        """Where it is; changed by `note`."""
+        return self._machine.state
 
     @property
     def stopping(self) -> bool:

@@ -11,6 +11,7 @@ import signal
 from collections.abc import Sequence
 from typing import Any, Final
 
+from hotswap.control.pools.static_pool import StaticPool
 from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.control.process.parts import Parts
 from hotswap.control.process.status import describe, is_ready
@@ -18,15 +19,11 @@ from hotswap.control.rollout.reload import ReloadAnswer, Reloader
 from hotswap.control.takeover.order import TakeoverOrder, TakeoverResult
 from hotswap.control.takeover.predecessor import Order
 from hotswap.control.takeover.takeovers import Takeovers
-from hotswap.control.telemetry.events import EventLog
-from hotswap.control.telemetry.traffic import TrafficRecorder
 from hotswap.core.config import Configuration
 from hotswap.core.identity import RolloutId
 from hotswap.core.process.answers import Answer, Verb, refuse
-from hotswap.core.process.phases import Phase
 from hotswap.core.report import PastRollout
 from hotswap.core.rollout import Rollout
-from hotswap.core.tally import Tally
 
 SIGNAL: Final = "signal"
 """The trigger of what nobody can be answered."""
@@ -36,15 +33,25 @@ class Orders:
     """The verbs and views of a running proxy, as `hotswap.control.process.verbs.Verbs` names them."""
 
     def __init__(self, parts: Parts, takeovers: Takeovers) -> None:
+        self.events = parts.events
+        self.tally = parts.tally
+        self.traffic = parts.traffic
         self._parts = parts
         self._takeovers = takeovers
         self._reloader = Reloader(parts)
         self._rereading = False
 
-    def _refuse_while_taken_over(self) -> None:
+    def _operable(self, pool: str) -> SupervisedPool | StaticPool:
+        """Give a pool that an operator may have something done with now.
+
+        Raises:
+            UnknownPool: there is none of this name.
+            Refused: a takeover is in progress.
+        """
         refused = refuse(self._parts.life.phase, Verb.OPERATE)
         if refused is not None:
             raise refused
+        return self._parts.pools[pool]
 
     async def _wait_whether_replaced(self) -> bool:
         """Block while a takeover could still end in either way; tell whether another process has everything.
@@ -60,8 +67,7 @@ class Orders:
             return True
         self._rereading = True
         try:
-            if life.phase is Phase.SUCCEEDING or life.on_trial:
-                await life.settled.wait()
+            await life.settled.wait()
             if self._takeovers.current is not None:
                 await self._takeovers.current.ended.wait()
             return self._takeovers.current is not None
@@ -118,14 +124,14 @@ class Orders:
         finally:
             self._parts.manager.reloaded()
 
-    async def start_takeover(self, order: TakeoverOrder | None = None) -> TakeoverResult:
+    async def start_takeover(self, order: TakeoverOrder) -> TakeoverResult:
         """Hand everything to a new process, and wait until it is known whether that went well.
 
         Raises:
             Refused: it was not begun; nothing was changed.
             TakeoverFailed: it was given up; everything is as before.
         """
-        return await self._takeovers.start(order or TakeoverOrder())
+        return await self._takeovers.start(order)
 
     def stop(self) -> None:
         """Stop gracefully; called a second time, at once."""
@@ -139,21 +145,6 @@ class Orders:
     def config(self) -> Configuration:
         """What is in force."""
         return self._parts.config
-
-    @property
-    def events(self) -> EventLog:
-        """Every change of state."""
-        return self._parts.events
-
-    @property
-    def tally(self) -> Tally:
-        """What is counted."""
-        return self._parts.tally
-
-    @property
-    def traffic(self) -> TrafficRecorder:
-        """The last minutes of what was served."""
-        return self._parts.traffic
 
     def ready(self) -> bool:
         """Tell whether it has started and every pool has a backend that can be claimed."""
@@ -212,8 +203,7 @@ class Orders:
             UnknownPool, UnknownSlot: there is none.
             Refused: a rollout is in progress, or no other backend could be claimed then.
         """
-        self._refuse_while_taken_over()
-        self._parts.pools[pool].drain_slot(slot)
+        self._operable(pool).drain_slot(slot)
 
     def readmit(self, pool: str, slot: int) -> None:
         """Bring a drained backend back into rotation; nothing happens when it is there.
@@ -222,8 +212,7 @@ class Orders:
             UnknownPool, UnknownSlot: there is none.
             Refused: a rollout is in progress, or the slot has no backend that is ready.
         """
-        self._refuse_while_taken_over()
-        self._parts.pools[pool].readmit_slot(slot)
+        self._operable(pool).readmit_slot(slot)
 
     def pause(self, pool: str) -> bool:
         """Hold the requests for a pool; False when they were held already.
@@ -232,8 +221,7 @@ class Orders:
             UnknownPool: there is none of this name.
             Refused: a takeover is in progress.
         """
-        self._refuse_while_taken_over()
-        found = self._parts.pools[pool]
+        found = self._operable(pool)
         self._parts.predecessor.order(Order.PAUSE, pool=found.name)
         return found.entries.pause()
 
@@ -244,8 +232,7 @@ class Orders:
             UnknownPool: there is none of this name.
             Refused: a takeover is in progress.
         """
-        self._refuse_while_taken_over()
-        found = self._parts.pools[pool]
+        found = self._operable(pool)
         self._parts.predecessor.order(Order.RESUME, pool=found.name)
         return found.entries.resume()
 
@@ -255,6 +242,5 @@ class Orders:
         Raises:
             UnknownPool: there is none of this name.
         """
-        found = self._parts.pools[pool]
-        self._refuse_while_taken_over()
+        found = self._operable(pool)
         return isinstance(found, SupervisedPool) and found.unlock()

@@ -27,23 +27,7 @@ from hotswap.edge.dataplane import DataPlane
 from hotswap.processes.guardian import Guardian
 
 
-class Fixtures:
-    """What the boot, or the takeover that stands for it, makes on its way; each is there from then on.
-
-    Attributes:
-        nursery: of every task of the process.
-        guardian: ends the backends should this process die.
-        listeners: the public ones.
-        surroundings: what pools need of this process.
-    """
-
-    nursery: trio.Nursery
-    guardian: Guardian
-    listeners: Listeners
-    surroundings: Surroundings
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class Parts:
     """What a proxy is made of, from its first moment to its last.
 
@@ -52,7 +36,6 @@ class Parts:
         started: when the process started, ISO 8601 in UTC.
         processors: how many this process may use.
         life: what changes about the process.
-        fixtures: what its boot has made.
         pools: every pool by name.
         plane: the data plane.
         book: every rollout.
@@ -65,13 +48,17 @@ class Parts:
         traffic: the last minutes of what was served.
         facts: what the kernel knows of the processes of backends.
         access: the access log.
+        nursery: of every task of the process; this and the next are there once the boot, or the takeover that stands
+            for it, has made them.
+        guardian: ends the backends should this process die.
+        listeners: the public ones.
+        surroundings: what pools need of this process.
     """
 
     config_path: Path
     started: str
     processors: int
     life: Life
-    fixtures: Fixtures = field(default_factory=Fixtures)
     pools: PoolSet
     plane: DataPlane
     book: RolloutBook
@@ -84,6 +71,10 @@ class Parts:
     traffic: TrafficRecorder
     facts: FactsBook
     access: AccessLog
+    nursery: trio.Nursery = field(init=False)
+    guardian: Guardian = field(init=False)
+    listeners: Listeners = field(init=False)
+    surroundings: Surroundings = field(init=False)
 
     @property
     def config(self) -> Configuration:
@@ -94,26 +85,6 @@ class Parts:
     def log(self) -> FilteringBoundLogger:
         """For what belongs to no pool."""
         return self.life.log
-
-    @property
-    def nursery(self) -> trio.Nursery:
-        """The nursery of every task of the process."""
-        return self.fixtures.nursery
-
-    @property
-    def listeners(self) -> Listeners:
-        """The public listeners."""
-        return self.fixtures.listeners
-
-    @property
-    def surroundings(self) -> Surroundings:
-        """What pools need of this process."""
-        return self.fixtures.surroundings
-
-    @property
-    def guardian(self) -> Guardian:
-        """The guardian, which ends the backends should this process die."""
-        return self.fixtures.guardian
 
     @property
     def guardian_lock(self) -> Path:

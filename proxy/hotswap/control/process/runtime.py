@@ -120,7 +120,7 @@ class Runtime:
         failure: ProxyError | None = None
         with trio.open_signal_receiver(*HANDLED) as signals:
             async with trio.open_nursery() as nursery:
-                parts.fixtures.nursery = nursery
+                parts.nursery = nursery
                 nursery.start_soon(serve_signals, signals, self.orders, parts.log)
                 try:
                     with life.start_scope:
@@ -134,7 +134,7 @@ class Runtime:
                         await self._end()
                     life.note(PhaseEvent.ENDED)
                 nursery.cancel_scope.cancel()
-        if hasattr(parts.fixtures, "listeners"):
+        if hasattr(parts, "listeners"):
             parts.listeners.close_given()
         parts.premises.leave()
         if failure is not None:
@@ -143,9 +143,9 @@ class Runtime:
     async def _start(self) -> None:
         if self._old is None:
             await boot(self.parts, self.orders)
-            self.parts.nursery.start_soon(self.takeovers.serve_calls)
         else:
             await self.takeovers.succeed(self._old, self.orders)
+        self.parts.nursery.start_soon(self.takeovers.serve_calls)
 
     async def _end(self) -> None:
         parts, life = self.parts, self.parts.life

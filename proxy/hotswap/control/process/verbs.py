@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
+from hotswap.control.rollout.reload import ReloadAnswer
+from hotswap.control.takeover.order import TakeoverOrder, TakeoverResult
 from hotswap.control.telemetry.events import EventLog
 from hotswap.control.telemetry.traffic import TrafficRecorder
 from hotswap.core.config import Configuration
-from hotswap.core.errors import Refused
 from hotswap.core.identity import RolloutId
 from hotswap.core.report import PastRollout
 from hotswap.core.rollout import Rollout
 from hotswap.core.tally import Tally
-
-
-class ReloadOutcome(Protocol):
-    """What became of a reload of several pools; see `hotswap.control.rollout.reload.ReloadAnswer`."""
-
-    @property
-    def rollouts(self) -> Sequence[Rollout]:
-        """Those accepted, in the order in which they run."""
-
-    @property
-    def refusals(self) -> Mapping[str, Refused]:
-        """Pools that stay as they are, with the reason."""
-
-    @property
-    def changes(self) -> Sequence[str]:
-        """What else the configuration changed, in words."""
 
 
 class Verbs(Protocol):
@@ -50,13 +35,13 @@ class Verbs(Protocol):
     def traffic(self) -> TrafficRecorder:
         """The last minutes of what was served."""
 
-    async def reload_all(self, *, trigger: str) -> ReloadOutcome:
+    async def reload_all(self, *, trigger: str) -> ReloadAnswer:
         """Read the configuration again and replace every supervised backend."""
 
     async def reload_pool(self, pool: str, *, trigger: str) -> Rollout:
         """Replace every backend of one pool."""
 
-    async def reread_configuration(self, *, trigger: str = ...) -> ReloadOutcome:
+    async def reread_configuration(self, *, trigger: str = ...) -> ReloadAnswer:
         """Do what SIGHUP does."""
 
     async def wait_rollout(self, rollout_id: str) -> Rollout | PastRollout:
@@ -94,6 +79,9 @@ class Verbs(Protocol):
 
     def status(self) -> dict[str, Any]:
         """Give the state now; of processes what the last `look` has found."""
+
+    async def start_takeover(self, order: TakeoverOrder) -> TakeoverResult:
+        """Hand everything to a new process, and wait until it is known whether that went well."""
 
     def stop(self) -> None:
         """Stop gracefully; a second time, at once."""

@@ -77,7 +77,7 @@ class Reloader:
         marked: dict[str, RolloutId] = {}
         refusals: dict[str, Refused] = {}
         try:
-            supervised = [pool for pool in self._parts.pools.values() if isinstance(pool, SupervisedPool)]
+            supervised = self._parts.pools.supervised()
             for pool in supervised:
                 try:
                     marked[pool.name] = self._marks.mark(pool)

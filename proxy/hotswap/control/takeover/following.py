@@ -44,7 +44,7 @@ class Following:
         """Take our hands off the backends that go, in one step; the others are ended by us."""
         parts = self._parts
         parts.guardian.share()
-        for pool in self._pools():
+        for pool in parts.pools.supervised():
             pool.handover.on_exit = self._note_exit
             pool.handover.begin(going)
         parts.events.silent = True
@@ -56,7 +56,7 @@ class Following:
         parts = self._parts
         parts.events.silent = False
         parts.guardian.reclaim()
-        for pool in self._pools():
+        for pool in parts.pools.supervised():
             pool.handover.on_exit = None
             pool.handover.take_back()
 
@@ -88,7 +88,7 @@ class Following:
                     )
                 parts.predecessor.pass_on(frame)
             case FrameType.BACKEND_GONE:
-                for one in self._pools():
+                for one in parts.pools.supervised():
                     one.handover.follow_gone(frame.number("pid"))
                 parts.predecessor.pass_on(frame)
             case FrameType.ORDER:
@@ -115,7 +115,7 @@ class Following:
     async def _release(self, pid: int, timeout: float) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: self._parts.predecessor.release(pid, timeout=timeout))
-            for pool in self._pools():
+            for pool in self._parts.pools.supervised():
                 await pool.handover.follow_release(pid, timeout=timeout)
         self._say(FrameType.BACKEND_RELEASED, {"pid": pid})
 
@@ -128,6 +128,3 @@ class Following:
             self._tell(kind, body)
         except HandoverBroken as error:
             self._parts.log.warning("takeover.not_told", frame=kind.value, detail=error.detail)
-
-    def _pools(self) -> list[SupervisedPool]:
-        return [pool for pool in self._parts.pools.values() if isinstance(pool, SupervisedPool)]

@@ -10,7 +10,6 @@ from typing import Any
 import trio
 
 from hotswap.control.pools.supervised_backend import SupervisedBackend
-from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.control.process.parts import Parts
 from hotswap.control.takeover.channel import seal
 from hotswap.control.takeover.handover_state import write_state
@@ -85,8 +84,7 @@ class HandoverFrames:
         }
 
     def _members(self) -> list[SupervisedBackend]:
-        pools = self._parts.pools.values()
-        return [member for pool in pools if isinstance(pool, SupervisedPool) for member in pool.members.serving()]
+        return [member for pool in self._parts.pools.supervised() for member in pool.members.serving()]
 
     def _backend(self, member: SupervisedBackend) -> HandoverFrame:
         backend, process = member.backend, member.process

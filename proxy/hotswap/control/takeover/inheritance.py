@@ -146,7 +146,7 @@ class Inheritance:
             other = name in (self.state.static if not isinstance(table, StaticPoolTable) else self.state.supervised)
             if other:
                 raise BackendError(f"pool {name} is of another kind in the new configuration")
-        parts.fixtures.listeners = Listeners(state_dir=parts.surroundings.sockets, handed=self.handed)
+        parts.listeners = Listeners(state_dir=parts.surroundings.sockets, handed=self.handed)
         self.prepared = await trio.to_thread.run_sync(parts.listeners.prepare, parts.config.listeners)
         await open_inherited_admin(parts, self._verbs, self.admin)
         # One that root has started to take over becomes the user here, as in a boot.

@@ -18,18 +18,22 @@ from typing import Final
 import trio
 
 from hotswap.control.pools.static_pool import StaticPool
+from hotswap.control.process.boot import begin_serving
+from hotswap.control.process.memory import settle_memory
 from hotswap.control.process.parts import Parts
 from hotswap.control.process.verbs import Verbs
-from hotswap.control.takeover.channel import Channel, ChannelClosed, Received, unseal
+from hotswap.control.takeover.channel import Channel, ChannelClosed, Received, peer_of, unseal
 from hotswap.control.takeover.fault import deadlines, fault
-from hotswap.control.takeover.going_live import go_live, settle
 from hotswap.control.takeover.handoff_info import own_handoff_info
 from hotswap.control.takeover.handover_state import OWN_COUNTS, add_tally
 from hotswap.control.takeover.inheritance import Inheritance
 from hotswap.control.takeover.order import CouldNotTakeOver
+from hotswap.control.takeover.stub import write_pid
 from hotswap.control.takeover.table_loop import TableLoop
 from hotswap.control.telemetry.version import PROGRAM_VERSION
 from hotswap.core.errors import ProxyError
+from hotswap.core.process.phases import PhaseEvent
+from hotswap.core.routing import Router
 from hotswap.core.takeover_new import NewCommand, NewEvent, NewState, new_side
 from hotswap.core.takeover_versions import SIGNS_OF_LIFE
 from hotswap.processes.supervisor import Exit
@@ -56,20 +60,22 @@ _HEARD: Final = {
 class Succession:
     """One takeover, seen from the process that comes."""
 
-    def __init__(self, parts: Parts, verbs: Verbs, sock: socket.socket, *, old_pidfd: int) -> None:
+    def __init__(self, parts: Parts, verbs: Verbs, sock: socket.socket) -> None:
         """Make it.
 
         Args:
             parts: the proxy; nothing of it runs yet.
             verbs: what operators order of it.
             sock: connected to the old process.
-            old_pidfd: of the old process.
+
+        Raises:
+            OSError: that has ended.
         """
         self._parts = parts
         self._verbs = verbs
         self._log = parts.log
         self._channel = Channel(sock)
-        self._old_pidfd = old_pidfd
+        self._old_pidfd = os.pidfd_open(peer_of(sock).pid)
         self._probation = 10.0
         self._protocol = 0
         self._goods = Inheritance(parts, verbs)
@@ -83,10 +89,8 @@ class Succession:
             look=self._look,
             moved=self._moved,
             do=self._do,
-            handled=self._handled,
         )
         self._acks: deque[int] = deque()
-        self._live = False
         self._left = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -114,6 +118,8 @@ class Succession:
         finally:
             self._parts.predecessor.end()
             self._channel.close()
+            trio.lowlevel.notify_closing(self._old_pidfd)
+            os.close(self._old_pidfd)
         if self._left:
             raise CouldNotTakeOver(
                 f"this process does not take over: {machine.reason} (in the state {machine.failed_in})"
@@ -127,14 +133,6 @@ class Succession:
 
     def _moved(self, event: NewEvent, detail: str) -> None:
         self._log.debug("takeover.moved", state=self._machine.state.value, because=event.value, detail=detail)
-
-    def _handled(self) -> None:
-        state = self._machine.state
-        if state is NewState.BACKENDS and self._goods.complete:
-            self._loop.handle(NewEvent.SET_COMPLETE)
-        if state in (NewState.PROBATION, NewState.ALONE) and not self._live:
-            self._live = True
-            self._started()
 
     # What is received.
 
@@ -236,7 +234,12 @@ class Succession:
     def _perform(self, command: NewCommand, detail: str) -> None:
         match command:
             case NewCommand.SEND_ACK:
-                self._channel.send(FrameType.ACK, {"seq": self._acks.popleft()})
+                try:
+                    self._channel.send(FrameType.ACK, {"seq": self._acks.popleft()})
+                finally:
+                    # What is complete is prepared, also if nobody is there any more to be told so.
+                    if self._machine.state is NewState.BACKENDS and self._goods.complete:
+                        self._loop.handle(NewEvent.SET_COMPLETE)
             case NewCommand.PREPARE:
                 self._nursery.start_soon(self._prepare)
             case NewCommand.SEND_NAK:
@@ -249,6 +252,7 @@ class Succession:
                 self._channel.send(FrameType.PREPARED, {"unclaimed": unclaimed})
             case NewCommand.SERVE:
                 self._serve()
+                self._started()
             case NewCommand.SEND_LIVE:
                 self._channel.send(FrameType.LIVE)
                 if self._protocol >= SIGNS_OF_LIFE:
@@ -299,7 +303,11 @@ class Succession:
             adopted.settle(adopted.state, adopted.health)
         for pool in goods.pools.values():
             parts.pools.take_in(pool, parts.nursery)
-        go_live(parts, prepared, goods.releases)
+        # Listeners accept from here on.
+        parts.pools.apply(parts.config.pools, goods.releases, parts.surroundings, parts.nursery)
+        parts.plane.set_router(Router(parts.config.routes))
+        parts.listeners.commit(prepared, parts.plane)
+        begin_serving(parts)
         for name, static in state.static.items():
             found = parts.pools.get(name)
             if isinstance(found, StaticPool):
@@ -311,10 +319,22 @@ class Succession:
         self._log.info("takeover.live", backends=len(goods.adopted), probation=self._probation)
 
     def _settle(self) -> None:
-        """Nothing can return any more."""
+        """Everything is ours for good: start what is missing, end what is not wanted any more."""
         parts = self._parts
         parts.guardian.settle()
-        settle(parts)
+        settle_memory()
+        parts.manager.silent = False
+        parts.manager.ready()
+        parts.nursery.start_soon(parts.manager.serve_watchdog)
+        parts.door.settle()
+        parts.listeners.close_unused()
+        parts.pools.drop(parts.config.pools, parts.nursery, static_drain_timeout=parts.config.proxy.shutdown_timeout)
+        for pool in parts.pools.supervised():
+            if not parts.life.stopping:
+                pool.thaw()
+        for directory in parts.pid_directories:
+            write_pid(directory)
+        parts.life.note(PhaseEvent.SETTLED)
         parts.tally.takeovers["done"] += 1
         parts.events.publish("takeover.done", pid=os.getpid(), generation=parts.life.incarnation)
         self._log.info("takeover.done", generation=parts.life.incarnation)

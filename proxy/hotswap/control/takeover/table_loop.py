@@ -15,8 +15,7 @@ import trio
 
 from hotswap.control.takeover.channel import Received, is_dead
 from hotswap.control.takeover.fault import fault
-from hotswap.core.state_table import CommandT, EventT, StateT
-from hotswap.core.takeover_machine import Machine
+from hotswap.core.state_machine import CommandT, EventT, Machine, StateT
 
 QUEUE = 1000
 """Events that may wait; one beyond them is dropped."""
@@ -42,7 +41,6 @@ class TableLoop(Generic[StateT, EventT, CommandT]):
         look: Callable[[EventT, str, Received | None], tuple[EventT, str]],
         moved: Callable[[EventT, str], None],
         do: Callable[[CommandT, str], None],
-        handled: Callable[[], None] = lambda: None,
     ) -> None:
         """Make it; nothing happens before `run`.
 
@@ -55,7 +53,6 @@ class TableLoop(Generic[StateT, EventT, CommandT]):
             look: takes what came with an event that has a row, and gives the event and the detail that it amounts to.
             moved: told of each change of state, with event and detail, before the commands.
             do: does a command, given the detail of its event too.
-            handled: called after the commands of each event.
         """
         self.machine = machine
         self._side = side
@@ -65,7 +62,6 @@ class TableLoop(Generic[StateT, EventT, CommandT]):
         self._look = look
         self._moved = moved
         self._do = do
-        self._handled = handled
         self._send, self._events = trio.open_memory_channel[tuple[EventT, str, Received | None]](QUEUE)
 
     def note(self, event: EventT, detail: str = "", received: Received | None = None) -> None:
@@ -105,7 +101,6 @@ class TableLoop(Generic[StateT, EventT, CommandT]):
         fault(f"{self._side}:{machine.state}")
         for command in commands:
             self._do(command, detail)
-        self._handled()
 
     async def judge_break(self, detail: str, *, pidfd: int, patience: float) -> None:
         """Note that the channel broke, unless the other process dies: that says more, and the break follows from it.

@@ -286,9 +286,9 @@ class Takeover:
             case OldCommand.REPORT_FAILURE:
                 self._report_failure()
             case OldCommand.REPORT_SUCCESS:
-                self._report_success()
+                self._report()
             case OldCommand.REPORT_STOP:
-                self._report_stop()
+                self._report(stopped="the proxy was told to stop, so both processes end")
 
     async def _preflight(self) -> None:
         try:
@@ -460,17 +460,18 @@ class Takeover:
         parts.manager.reloaded()
         self.reported.set()
 
-    def _report_stop(self) -> None:
-        reason = "the proxy was told to stop, so both processes end"
+    def _report(self, *, stopped: str = "") -> None:
+        """Everything is the new process's own for good, even if both are about to stop, and why they are."""
         self.result = TakeoverResult(
-            done=False,
+            done=not stopped,
             generation=self._parts.life.incarnation + 1,
             pid=self._new.pid,
             version=self._new.version,
-            step=OldState.PROBATION.value,
-            reason=reason,
+            step=OldState.PROBATION.value if stopped else "",
+            reason=stopped,
         )
-        self._log.info("takeover.released", pid=self._new.pid, version=self._new.version, detail=reason)
+        told = {"detail": stopped} if stopped else {}
+        self._log.info("takeover.released", pid=self._new.pid, version=self._new.version, **told)
         self.reported.set()
 
     async def _salvage(self, error: Exception) -> None:
@@ -488,11 +489,3 @@ class Takeover:
             self._perform(OldCommand.ACCEPT_AGAIN)
             self._perform(OldCommand.TAKE_BACK)
         self._report_failure(step=state, reason=f"an accident in the takeover itself: {error!r}")
-
-    def _report_success(self) -> None:
-        parts = self._parts
-        self.result = TakeoverResult(
-            done=True, generation=parts.life.incarnation + 1, pid=self._new.pid, version=self._new.version
-        )
-        self._log.info("takeover.released", pid=self._new.pid, version=self._new.version)
-        self.reported.set()

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
-from functools import partial
 from pathlib import Path
 
 import trio
 
-from hotswap.control.pools.static_pool import StaticPool
 from hotswap.control.process.parts import Parts
 from hotswap.control.process.verbs import Verbs
 from hotswap.control.takeover.channel import PATH_NAME, Channel, connect_to, listen_on, peer_of
@@ -18,7 +16,7 @@ from hotswap.control.takeover.succession import Succession
 from hotswap.control.takeover.takeover import Takeover
 from hotswap.control.telemetry.version import PROGRAM_VERSION
 from hotswap.core.errors import RefusalCode, Refused
-from hotswap.core.process.answers import Verb
+from hotswap.core.process.answers import Verb, refuse
 from hotswap.core.process.phases import PhaseEvent
 from hotswap.wire.handover import FrameType, HandoverBroken
 
@@ -66,15 +64,10 @@ class Takeovers:
         """Tell why a takeover cannot begin now, in the order of the contract; None when it can."""
         parts = self._parts
         state: dict[str, object] = {"pid": os.getpid(), "generation": parts.life.incarnation}
-        match parts.life.answer(Verb.TAKEOVER):
-            case RefusalCode.SHUTTING_DOWN:
-                return Refused(RefusalCode.SHUTTING_DOWN, "the proxy is shutting down", state)
-            case RefusalCode.TAKEOVER_IN_PROGRESS:
-                detail = "a new proxy process is taking over already"
-                return Refused(RefusalCode.TAKEOVER_IN_PROGRESS, detail, state)
-        for pool in parts.pools.values():
-            if isinstance(pool, StaticPool):
-                continue
+        refused = refuse(parts.life.phase, Verb.TAKEOVER, state)
+        if refused is not None and refused.code is not RefusalCode.NOT_READY:
+            return refused
+        for pool in parts.pools.supervised():
             if pool.rollout_id is not None:
                 return Refused(
                     RefusalCode.ROLLOUT_IN_PROGRESS,
@@ -84,9 +77,7 @@ class Takeovers:
         if parts.pools.proving:
             detail = "pools that are new in the configuration are being started"
             return Refused(RefusalCode.ROLLOUT_IN_PROGRESS, detail, state)
-        if parts.life.answer(Verb.TAKEOVER) is RefusalCode.NOT_READY:
-            return Refused(RefusalCode.NOT_READY, "the proxy is still starting", state)
-        return None
+        return refused
 
     def _begin(
         self, order: TakeoverOrder, *, called: socket.socket | None = None, caller: int | None = None
@@ -120,7 +111,8 @@ class Takeovers:
     # A new process that comes by itself.
 
     async def serve_calls(self) -> None:
-        """Wait in the state directory for processes that want to take over, until cancelled."""
+        """Wait in the state directory for processes that want to take over, once all is ours, until cancelled."""
+        await self._parts.life.settled.wait()
         premises = self._parts.premises
         while True:
             async with trio.open_nursery() as nursery:
@@ -191,24 +183,9 @@ class Takeovers:
         parts.log.info("proxy.succeeding", version=PROGRAM_VERSION, pid=os.getpid(), config=str(parts.config_path))
         await parts.premises.enter(parts.log, shared=True)
         try:
-            pidfd = os.pidfd_open(peer_of(old).pid)
-            await parts.nursery.start(partial(self._follow_old, Succession(parts, verbs, old, old_pidfd=pidfd), pidfd))
+            await parts.nursery.start(Succession(parts, verbs, old).run)
         except OSError as error:
             raise CouldNotTakeOver(f"{error.strerror or error}") from error
-        parts.nursery.start_soon(self._serve_calls_later)
-
-    async def _follow_old(
-        self, succession: Succession, pidfd: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
-        try:
-            await succession.run(task_status=task_status)
-        finally:
-            trio.lowlevel.notify_closing(pidfd)
-            os.close(pidfd)
-
-    async def _serve_calls_later(self) -> None:
-        await self._parts.life.settled.wait()
-        await self.serve_calls()
 
 
 def _remove_own(path: Path, made: os.stat_result) -> None:

@@ -42,55 +42,29 @@ class Answer(StrEnum):
     AT_ONCE = "done at once"
 
 
-Answers = Mapping[Verb, Answer | RefusalCode]
-
-_DO, _WAIT = Answer.DO, Answer.WAIT
+_DO, _ON, _WAIT, _NOW = Answer.DO, Answer.PASS_ON, Answer.WAIT, Answer.AT_ONCE
 _SHUT, _TAKEN, _EARLY = RefusalCode.SHUTTING_DOWN, RefusalCode.TAKEOVER_IN_PROGRESS, RefusalCode.NOT_READY
 
+_ANSWERS: Final[Mapping[Phase, tuple[Answer | RefusalCode, ...]]] = {
+    # In the order of `Verb`. Pools are named by their verbs, and before there are any each is unknown.
+    Phase.STARTING: (_EARLY, _EARLY, _EARLY, _DO, _EARLY, _DO),
+    Phase.BOOTING: (_DO, _DO, _DO, _DO, _EARLY, _DO),
+    Phase.SERVING: (_DO, _DO, _DO, _DO, _DO, _DO),
+    Phase.SUCCEEDING: (_EARLY, _EARLY, _WAIT, _DO, _EARLY, _DO),
+    Phase.ON_TRIAL: (_TAKEN, _TAKEN, _WAIT, _TAKEN, _TAKEN, _DO),
+    Phase.BEING_REPLACED: (_TAKEN, _TAKEN, _WAIT, _TAKEN, _TAKEN, _DO),
+    Phase.HANDED_OVER: (_TAKEN, _TAKEN, _WAIT, _TAKEN, _TAKEN, _DO),
+    Phase.DEPARTING: (_TAKEN, _ON, _WAIT, _TAKEN, _TAKEN, _DO),
+    Phase.DEPARTED: (_TAKEN, _TAKEN, _WAIT, _TAKEN, _TAKEN, _DO),
+    Phase.STOPPING: (_SHUT, _SHUT, _SHUT, _DO, _SHUT, _NOW),
+    Phase.STOPPING_ON_TRIAL: (_SHUT, _SHUT, _WAIT, _TAKEN, _SHUT, _NOW),
+    Phase.STOPPING_REPLACED: (_SHUT, _SHUT, _WAIT, _TAKEN, _SHUT, _NOW),
+    Phase.STOPPING_DEPARTING: (_SHUT, _ON, _WAIT, _TAKEN, _SHUT, _NOW),
+    Phase.STOPPED: (_SHUT, _SHUT, _SHUT, _DO, _SHUT, _NOW),
+}
 
-def _answers(
-    reload: Answer | RefusalCode,
-    *,
-    usr2: Answer | RefusalCode | None = None,
-    hup: Answer | RefusalCode | None = None,
-    operate: Answer | RefusalCode,
-    takeover: Answer | RefusalCode,
-    stop: Answer = _DO,
-) -> Answers:
-    """Give the answers of a phase; a signal is answered as `reload` is, unless it says otherwise."""
-    return MappingProxyType(
-        {
-            Verb.RELOAD: reload,
-            Verb.SIGUSR2: usr2 or reload,
-            Verb.SIGHUP: hup or reload,
-            Verb.OPERATE: operate,
-            Verb.TAKEOVER: takeover,
-            Verb.STOP: stop,
-        }
-    )
-
-
-_ON = Answer.PASS_ON
-_NOW = Answer.AT_ONCE
-
-ANSWERS: Final[Mapping[Phase, Answers]] = MappingProxyType(
-    {
-        # Pools are named by their verbs, and before there are any each is unknown.
-        Phase.STARTING: _answers(_EARLY, operate=_DO, takeover=_EARLY),
-        Phase.BOOTING: _answers(_DO, operate=_DO, takeover=_EARLY),
-        Phase.SERVING: _answers(_DO, operate=_DO, takeover=_DO),
-        Phase.SUCCEEDING: _answers(_EARLY, hup=_WAIT, operate=_DO, takeover=_EARLY),
-        Phase.ON_TRIAL: _answers(_TAKEN, hup=_WAIT, operate=_TAKEN, takeover=_TAKEN),
-        Phase.BEING_REPLACED: _answers(_TAKEN, hup=_WAIT, operate=_TAKEN, takeover=_TAKEN),
-        Phase.HANDED_OVER: _answers(_TAKEN, hup=_WAIT, operate=_TAKEN, takeover=_TAKEN),
-        Phase.DEPARTING: _answers(_TAKEN, usr2=_ON, hup=_WAIT, operate=_TAKEN, takeover=_TAKEN),
-        Phase.DEPARTED: _answers(_TAKEN, hup=_WAIT, operate=_TAKEN, takeover=_TAKEN),
-        Phase.STOPPING: _answers(_SHUT, operate=_DO, takeover=_SHUT, stop=_NOW),
-        Phase.STOPPING_ON_TRIAL: _answers(_SHUT, hup=_WAIT, operate=_TAKEN, takeover=_SHUT, stop=_NOW),
-        Phase.STOPPING_REPLACED: _answers(_SHUT, hup=_WAIT, operate=_TAKEN, takeover=_SHUT, stop=_NOW),
-        Phase.STOPPING_DEPARTING: _answers(_SHUT, usr2=_ON, hup=_WAIT, operate=_TAKEN, takeover=_SHUT, stop=_NOW),
-        Phase.STOPPED: _answers(_SHUT, operate=_DO, takeover=_SHUT, stop=_NOW),
-    }
+ANSWERS: Final[Mapping[Phase, Mapping[Verb, Answer | RefusalCode]]] = MappingProxyType(
+    {phase: MappingProxyType(dict(zip(Verb, row, strict=True))) for phase, row in _ANSWERS.items()}
 )
 """The answer by phase and order; a code is a refusal."""
 
@@ -104,7 +78,10 @@ DETAILS: Final[Mapping[RefusalCode, str]] = MappingProxyType(
 """What is said with each of the codes."""
 
 
-def refuse(phase: Phase, verb: Verb) -> Refused | None:
-    """Give the refusal of an order because of the phase; None when it is not refused."""
+def refuse(phase: Phase, verb: Verb, state: Mapping[str, object] = MappingProxyType({})) -> Refused | None:
+    """Give the refusal of an order because of the phase, with facts to show; None when it is not refused."""
     answer = ANSWERS[phase][verb]
-    return Refused(answer, DETAILS[answer], {}) if isinstance(answer, RefusalCode) else None
+    if not isinstance(answer, RefusalCode):
+        return None
+    again = verb is Verb.TAKEOVER and answer is _TAKEN
+    return Refused(answer, "a new proxy process is taking over already" if again else DETAILS[answer], state)

@@ -19,10 +19,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
-from hotswap.core.state_table import Row, Table, find_row, make_table
+from hotswap.core.state_machine import Row, Table, make_table
 
 
 class Phase(StrEnum):
@@ -62,71 +63,61 @@ class PhaseEvent(StrEnum):
 
 _P, _E = Phase, PhaseEvent
 
-
-def _row(phase: Phase, event: PhaseEvent, then: Phase) -> Row[Phase, PhaseEvent, str]:
-    return Row(phase, event, then)
-
+_WAYS: Final[Mapping[Phase, Mapping[PhaseEvent, Phase]]] = {
+    # The first process of a proxy.
+    _P.STARTING: {_E.ACCEPTED: _P.BOOTING, _E.START_FAILED: _P.STOPPED, _E.STOP_ASKED: _P.STOPPING},
+    _P.BOOTING: {_E.BOOTED: _P.SERVING, _E.STOP_ASKED: _P.STOPPING},
+    # One that takes over. The process before it had booted, so there is no boot to wait for.
+    _P.SUCCEEDING: {_E.ACCEPTED: _P.ON_TRIAL, _E.START_FAILED: _P.STOPPED, _E.STOP_ASKED: _P.STOPPING},
+    _P.ON_TRIAL: {_E.SETTLED: _P.SERVING, _E.STOP_ASKED: _P.STOPPING_ON_TRIAL},
+    _P.SERVING: {_E.TAKEOVER_BEGUN: _P.BEING_REPLACED, _E.STOP_ASKED: _P.STOPPING},
+    # One that is taken over from.
+    _P.BEING_REPLACED: {
+        _E.TAKEOVER_RETURNED: _P.SERVING,
+        _E.TAKEOVER_COMMITTED: _P.HANDED_OVER,
+        _E.STOP_ASKED: _P.STOPPING_REPLACED,
+    },
+    _P.HANDED_OVER: {
+        _E.TAKEOVER_RETURNED: _P.SERVING,
+        _E.TAKEOVER_RELEASED: _P.DEPARTING,
+        _E.STOP_ASKED: _P.STOPPING_REPLACED,
+    },
+    _P.DEPARTING: {_E.TAKEOVER_ENDED: _P.DEPARTED, _E.STOP_ASKED: _P.STOPPING_DEPARTING},
+    _P.DEPARTED: {_E.ENDED: _P.STOPPED, _E.STOP_ASKED: _P.STOPPING_DEPARTING},
+    # The end. A stop that is asked for again ends what goes on at once, which is no other phase.
+    _P.STOPPING: {
+        _E.ENDED: _P.STOPPED,
+        _E.STOP_ASKED: _P.STOPPING,
+        # What the boot had under way when the stop came.
+        _E.ACCEPTED: _P.STOPPING,
+        _E.SETTLED: _P.STOPPING,
+        _E.START_FAILED: _P.STOPPED,
+    },
+    _P.STOPPING_ON_TRIAL: {
+        _E.SETTLED: _P.STOPPING,
+        _E.STOP_ASKED: _P.STOPPING_ON_TRIAL,
+        _E.ENDED: _P.STOPPED,
+    },
+    _P.STOPPING_REPLACED: {
+        _E.TAKEOVER_COMMITTED: _P.STOPPING_REPLACED,
+        _E.TAKEOVER_RETURNED: _P.STOPPING,
+        _E.TAKEOVER_RELEASED: _P.STOPPING_DEPARTING,
+        _E.STOP_ASKED: _P.STOPPING_REPLACED,
+        _E.ENDED: _P.STOPPED,
+    },
+    _P.STOPPING_DEPARTING: {
+        _E.TAKEOVER_ENDED: _P.STOPPING_DEPARTING,
+        _E.STOP_ASKED: _P.STOPPING_DEPARTING,
+        _E.ENDED: _P.STOPPED,
+    },
+    # Tasks that are being ended may still have their last word.
+    _P.STOPPED: {
+        event: _P.STOPPED for event in _E if event not in (_E.BOOTED, _E.TAKEOVER_BEGUN, _E.START_FAILED, _E.ENDED)
+    },
+}
 
 PHASE_TABLE: Final[Table[Phase, PhaseEvent, str]] = make_table(
-    (
-        # The first process of a proxy.
-        _row(_P.STARTING, _E.ACCEPTED, _P.BOOTING),
-        _row(_P.STARTING, _E.START_FAILED, _P.STOPPED),
-        _row(_P.STARTING, _E.STOP_ASKED, _P.STOPPING),
-        _row(_P.BOOTING, _E.BOOTED, _P.SERVING),
-        _row(_P.BOOTING, _E.STOP_ASKED, _P.STOPPING),
-        # One that takes over. The process before it had booted, so there is no boot to wait for.
-        _row(_P.SUCCEEDING, _E.ACCEPTED, _P.ON_TRIAL),
-        _row(_P.SUCCEEDING, _E.START_FAILED, _P.STOPPED),
-        _row(_P.SUCCEEDING, _E.STOP_ASKED, _P.STOPPING),
-        _row(_P.ON_TRIAL, _E.SETTLED, _P.SERVING),
-        _row(_P.ON_TRIAL, _E.STOP_ASKED, _P.STOPPING_ON_TRIAL),
-        _row(_P.STOPPING_ON_TRIAL, _E.SETTLED, _P.STOPPING),
-        # One that is taken over from.
-        _row(_P.SERVING, _E.TAKEOVER_BEGUN, _P.BEING_REPLACED),
-        _row(_P.SERVING, _E.STOP_ASKED, _P.STOPPING),
-        _row(_P.BEING_REPLACED, _E.TAKEOVER_RETURNED, _P.SERVING),
-        _row(_P.BEING_REPLACED, _E.TAKEOVER_COMMITTED, _P.HANDED_OVER),
-        _row(_P.BEING_REPLACED, _E.STOP_ASKED, _P.STOPPING_REPLACED),
-        _row(_P.HANDED_OVER, _E.TAKEOVER_RETURNED, _P.SERVING),
-        _row(_P.HANDED_OVER, _E.TAKEOVER_RELEASED, _P.DEPARTING),
-        _row(_P.HANDED_OVER, _E.STOP_ASKED, _P.STOPPING_REPLACED),
-        _row(_P.DEPARTING, _E.TAKEOVER_ENDED, _P.DEPARTED),
-        _row(_P.DEPARTING, _E.STOP_ASKED, _P.STOPPING_DEPARTING),
-        _row(_P.DEPARTED, _E.STOP_ASKED, _P.STOPPING_DEPARTING),
-        _row(_P.DEPARTED, _E.ENDED, _P.STOPPED),
-        _row(_P.STOPPING_REPLACED, _E.TAKEOVER_COMMITTED, _P.STOPPING_REPLACED),
-        _row(_P.STOPPING_REPLACED, _E.TAKEOVER_RETURNED, _P.STOPPING),
-        _row(_P.STOPPING_REPLACED, _E.TAKEOVER_RELEASED, _P.STOPPING_DEPARTING),
-        _row(_P.STOPPING_DEPARTING, _E.TAKEOVER_ENDED, _P.STOPPING_DEPARTING),
-        _row(_P.STOPPING_DEPARTING, _E.ENDED, _P.STOPPED),
-        # The end.
-        _row(_P.STOPPING, _E.ENDED, _P.STOPPED),
-        # What the boot had under way when the stop came.
-        _row(_P.STOPPING, _E.ACCEPTED, _P.STOPPING),
-        _row(_P.STOPPING, _E.SETTLED, _P.STOPPING),
-        _row(_P.STOPPING, _E.START_FAILED, _P.STOPPED),
-        # Asked again: at once, which is no other phase, and ends whatever is going on.
-        _row(_P.STOPPING_ON_TRIAL, _E.ENDED, _P.STOPPED),
-        _row(_P.STOPPING_REPLACED, _E.ENDED, _P.STOPPED),
-        *(
-            _row(phase, _E.STOP_ASKED, phase)
-            for phase in (_P.STOPPING, _P.STOPPING_ON_TRIAL, _P.STOPPING_REPLACED, _P.STOPPING_DEPARTING)
-        ),
-        # Tasks that are being ended may still have their last word.
-        *(
-            _row(_P.STOPPED, event, _P.STOPPED)
-            for event in (
-                _E.ACCEPTED,
-                _E.SETTLED,
-                _E.TAKEOVER_COMMITTED,
-                _E.TAKEOVER_RETURNED,
-                _E.TAKEOVER_RELEASED,
-                _E.TAKEOVER_ENDED,
-                _E.STOP_ASKED,
-            )
-        ),
-    )
+    Row(phase, event, then) for phase, ways in _WAYS.items() for event, then in ways.items()
 )
 """The rows by phase and event."""
 
@@ -152,12 +143,3 @@ LENT: Final = frozenset({_P.HANDED_OVER, _P.DEPARTING, _P.DEPARTED, _P.STOPPING_
 
 READY: Final = frozenset(set(_P) - STOPPING - {_P.STARTING, _P.SUCCEEDING})
 """Listeners accept, here or in the process after this one, and nobody has told this one to stop."""
-
-
-def next_phase(phase: Phase, event: PhaseEvent) -> Phase:
-    """Give the phase that follows.
-
-    Raises:
-        UnexpectedEvent: there is no such row.
-    """
-    return find_row(PHASE_TABLE, phase, event, what="a process").then

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import pytest
 
-from hotswap.core.state_table import Row, UnexpectedEvent, find_row, make_table
+from hotswap.core.state_machine import Machine, Row, UnexpectedEvent, make_table
 
 
 class Lamp(StrEnum):
@@ -30,8 +30,10 @@ def test_two_rows_for_one_pair_are_refused() -> None:
 
 
 def test_a_row_is_found_by_state_and_event() -> None:
-    """And a missing one is an error that names both."""
-    rows = make_table((ROW,))
-    assert find_row(rows, Lamp.OFF, Pressed, what="a lamp") is ROW
+    """And a missing one is an error that names both, and changes nothing."""
+    machine = Machine("a lamp", make_table((ROW,)), Lamp.OFF, ends=frozenset({Lamp.ON}))
+    assert machine.on(Pressed) == ("light",)
+    assert machine.ended
     with pytest.raises(UnexpectedEvent, match="a lamp that is on does not know Pressed"):
-        find_row(rows, Lamp.ON, Pressed, what="a lamp")
+        machine.on(Pressed)
+    assert machine.state is Lamp.ON
