@@ -11,7 +11,6 @@ from hotswap.core.takeover_new import (
     NEW_DEADLINES,
     NEW_ENDS,
     NEW_TABLE,
-    WE_OWN,
     NewCommand,
     NewEvent,
     NewState,
@@ -23,12 +22,17 @@ from hotswap.core.takeover_old import (
     OLD_FAILURES,
     OLD_TABLE,
     OWNED_BY_US,
-    WE_ACCEPT,
     OldCommand,
     OldEvent,
     OldState,
     old_side,
 )
+
+WE_ACCEPT = set(OldState) - {OldState.PROBATION, OldState.DRAINING, OldState.GONE}
+"""The states in which the old side accepts."""
+
+WE_OWN = {NewState.PROBATION, NewState.OWNER, NewState.ALONE}
+"""The states in which the new side accepts and the backends are its own."""
 
 BEFORE_COMMIT = (
     OldState.GREETING,

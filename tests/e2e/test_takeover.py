@@ -612,6 +612,6 @@ def _install(venv: Path) -> None:
     for source in ("proxy/hotswap", "backends/hotswap_backends"):
         place = packages / Path(source).name
         shutil.copytree(REPOSITORY / source, place, ignore=shutil.ignore_patterns("__pycache__"))
-    version = packages / "hotswap" / "control" / "version.py"
+    version = packages / "hotswap" / "control" / "telemetry" / "version.py"
     version.write_text(version.read_text(encoding="utf-8").replace(PROGRAM_VERSION, "9.9"), encoding="utf-8")
     (packages / "libraries.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")

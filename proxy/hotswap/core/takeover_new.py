@@ -166,7 +166,3 @@ def new_side(
         limits=limits,
         now=now,
     )
-
-
-WE_OWN = frozenset({_S.PROBATION, _S.OWNER, _S.ALONE})
-"""The states in which the new side accepts and the backends are its own."""

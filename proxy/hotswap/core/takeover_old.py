@@ -223,9 +223,6 @@ OLD_FAILURES = frozenset({_S.REFUSED, _S.ABORTING, _S.ABORTED, _S.RETURNING, _S.
 OWNED_BY_US = frozenset(set(_S) - {_S.COMMITTED, _S.PROBATION, _S.DRAINING, _S.RETURNING, _S.GONE})
 """The states in which the backends are the old side's."""
 
-WE_ACCEPT = frozenset(set(_S) - {_S.PROBATION, _S.DRAINING, _S.GONE})
-"""The states in which the old side accepts."""
-
 
 def old_side(
     *,

@@ -17,7 +17,12 @@ from hotswap.core.tally import Tally
 
 
 class Verbs(Protocol):
-    """A running proxy, as `hotswap.control.process.orders.Orders` documents it."""
+    """A running proxy.
+
+    Each order is refused with its reason, or done; what takes time is waited for by whoever asks. Those that must read
+    a file or run a command first are async, and answer only when it is decided. `Refused` means that nothing was
+    changed; whoever names a pool may be told `UnknownPool`, and `UnknownSlot` or `UnknownRollout` likewise.
+    """
 
     @property
     def config(self) -> Configuration:
@@ -36,52 +41,95 @@ class Verbs(Protocol):
         """The last minutes of what was served."""
 
     async def reload_all(self, *, trigger: str) -> ReloadAnswer:
-        """Read the configuration again and replace every supervised backend."""
+        """Read the configuration again, then replace every backend of every supervised pool.
+
+        Args:
+            trigger: who asked, one word for log and report: `signal`, `api`.
+
+        Raises:
+            Refused: no pool can be rolled, or one that has changed cannot.
+        """
 
     async def reload_pool(self, pool: str, *, trigger: str) -> Rollout:
-        """Replace every backend of one pool."""
+        """Replace every backend of one pool, by its definition in the file as it is now.
+
+        Raises:
+            Refused: it cannot be rolled.
+        """
 
     async def reread_configuration(self, *, trigger: str = ...) -> ReloadAnswer:
-        """Do what SIGHUP does."""
+        """Read configuration and certificates again, reopen logs, replace what changed.
+
+        Raises:
+            ConfigError: nothing was changed.
+            Refused: a pool that changed cannot be replaced now.
+        """
 
     async def wait_rollout(self, rollout_id: str) -> Rollout | PastRollout:
-        """Block until a rollout has ended."""
+        """Block until a rollout has ended, and give it."""
 
     def rollout(self, rollout_id: str) -> Rollout | PastRollout:
-        """Give a rollout by its id."""
+        """Give a rollout that runs or is remembered."""
 
     def rollouts(self) -> Sequence[Rollout | PastRollout]:
         """Give the rollouts that are remembered, the newest last."""
 
     def drain(self, pool: str, slot: int) -> None:
-        """Take a slot out of rotation."""
+        """Take the backend of a slot out of rotation and leave it running.
+
+        Raises:
+            Refused: a takeover or a rollout is in progress, or no other backend could be claimed then.
+        """
 
     def readmit(self, pool: str, slot: int) -> None:
-        """Bring it back."""
+        """Bring a drained backend back into rotation; nothing happens when it is there.
+
+        Raises:
+            Refused: a takeover or a rollout is in progress, or the slot has no backend that is ready.
+        """
 
     def pause(self, pool: str) -> bool:
-        """Hold requests; False when they were held already."""
+        """Hold the requests for a pool; False when they were held already.
+
+        Raises:
+            Refused: a takeover is in progress.
+        """
 
     def resume(self, pool: str) -> bool:
-        """Let them go on; False when it was not paused."""
+        """Let the requests for a pool go on; False when it was not paused.
+
+        Raises:
+            Refused: a takeover is in progress.
+        """
 
     def unlock(self, pool: str) -> bool:
-        """End a lock; False when there was none."""
+        """End the lock that a failed rollout left, and fill the slots again; False when there was none.
+
+        Raises:
+            Refused: a takeover is in progress.
+        """
 
     def abort(self, pool: str) -> RolloutId | None:
-        """End the pool's rollout early; None when none runs."""
+        """Ask the rollout of a pool to end as soon as that leaves no slot half-way; None when none runs."""
 
     def ready(self) -> bool:
-        """Tell whether every pool has a backend that can be claimed."""
+        """Tell whether it has started and every pool has a backend that can be claimed."""
 
     async def look(self) -> None:
         """Look at the processes of the backends, for the next `status` to tell of them."""
 
     def status(self) -> dict[str, Any]:
-        """Give the state now; of processes what the last `look` has found."""
+        """Give the state now, ready for JSON; of processes what the last `look` has found."""
 
     async def start_takeover(self, order: TakeoverOrder) -> TakeoverResult:
-        """Hand everything to a new process, and wait until it is known whether that went well."""
+        """Hand everything to a new process, and wait until it is known whether that went well.
+
+        Raises:
+            Refused: it was not begun.
+            TakeoverFailed: it was given up; everything is as before.
+
+        **Cancellation**: it goes on.
+        """
 
     def stop(self) -> None:
-        """Stop gracefully; a second time, at once."""
+        """Stop gracefully; called a second time, at once."""

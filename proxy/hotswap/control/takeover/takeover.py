@@ -67,7 +67,7 @@ class Takeover:
     Attributes:
         reported: set once the result is known.
         ended: set by the caller of `run` when nothing of it goes on any more, nor follows from it.
-        result: what became of it.
+        result: what became of it, once it is `reported`.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Takeover:
         """
         self.reported = trio.Event()
         self.ended = trio.Event()
-        self.result: TakeoverResult | None = None
+        self.result = TakeoverResult(done=False, generation=parts.life.incarnation, pid=os.getpid(), reason="cancelled")
         self._parts = parts
         self._order = order
         self._log = parts.log.bind(takeover=parts.life.incarnation + 1)

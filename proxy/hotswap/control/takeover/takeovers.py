@@ -47,18 +47,11 @@ class Takeovers:
             raise refused
         takeover = self._begin(order)
         await takeover.reported.wait()
-        result = takeover.result
-        if result is None or not result.done:
-            if result is not None and result.refused is not None:
-                raise result.refused
-            generation = self._parts.life.incarnation
-            raise TakeoverFailed(
-                result
-                or TakeoverResult(
-                    done=False, generation=generation, pid=os.getpid(), step=takeover.state, reason="cancelled"
-                )
-            )
-        return result
+        if takeover.result.refused is not None:
+            raise takeover.result.refused
+        if not takeover.result.done:
+            raise TakeoverFailed(takeover.result)
+        return takeover.result
 
     def refusal(self) -> Refused | None:
         """Tell why a takeover cannot begin now, in the order of the contract; None when it can."""
