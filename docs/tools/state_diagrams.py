@@ -14,9 +14,9 @@ from typing import Any
 from hotswap.core.errors import RefusalCode
 from hotswap.core.lifecycle import TRANSITIONS, BackendState
 from hotswap.core.process.answers import ANSWERS, Verb
-from hotswap.core.process.phases import PHASE_ENDS, PHASE_STARTS, PHASE_TABLE, Phase
+from hotswap.core.process.phases import PHASE_ENDS, PHASE_STARTS, PHASE_TABLE
 from hotswap.core.state_machine import Row
-from hotswap.core.step_table import ENDS, TABLES, StepRow, StepState
+from hotswap.core.step_table import ENDS, TABLES, StepState
 from hotswap.core.strategy import Strategy
 from hotswap.core.takeover_new import NEW_DEADLINES, NEW_ENDS, NEW_TABLE, NewState
 from hotswap.core.takeover_old import OLD_DEADLINES, OLD_ENDS, OLD_TABLE, OldState
@@ -53,9 +53,9 @@ INTROS = {
 }
 
 
-def words(kind: type[object]) -> str:
-    """Give the name of an event or command as words: `OldExited` is "old exited"."""
-    return re.sub(r"(?<!^)(?=[A-Z])", " ", kind.__name__).lower()
+def words(of: object) -> str:
+    """Give an event or command as words: `OldExited` is "old exited", and one that is a word is that."""
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", of.__name__).lower() if isinstance(of, type) else str(of)
 
 
 def node(state: str) -> str:
@@ -75,34 +75,38 @@ def draw_lifecycle() -> Iterator[str]:
     yield "```"
 
 
-def draw_step(rows: Iterable[StepRow]) -> Iterator[str]:
-    """Give the lines of the drawing of one strategy's steps."""
-    edges = [row for row in rows if row.then is not row.state or row.commands]
-    states = {state for row in edges for state in (row.state, row.then)}
+def draw(rows: Iterable[AnyRow], starts: Iterable[StrEnum], ends: Iterable[StrEnum]) -> Iterator[str]:
+    """Give the lines of the drawing of a table; rows that stay in their state are left out."""
+    labels: dict[tuple[StrEnum, StrEnum, str], list[str]] = {}
+    for row in rows:
+        if row.then is not row.state:
+            orders = ", ".join(map(words, row.commands))
+            labels.setdefault((row.state, row.then, orders), []).append(words(row.event))
     yield "```mermaid"
     yield "stateDiagram-v2"
-    for state in StepState:
-        if state in states and "-" in state:
+    for state in dict.fromkeys(state for pair in labels for state in pair[:2]):
+        if "-" in state:
             yield f'    state "{state}" as {node(state)}'
-    yield f"    [*] --> {StepState.PENDING}"
-    for row in edges:
-        orders = ", ".join(words(command) for command in row.commands)
-        label = f"{words(row.event)} / {orders}" if orders else words(row.event)
-        yield f"    {node(row.state)} --> {node(row.then)}: {label}"
-    for state in StepState:
-        if state in ENDS:
-            yield f"    {state} --> [*]"
+    for start in starts:
+        yield f"    [*] --> {node(start)}"
+    for (state, then, orders), events in labels.items():
+        yield f"    {node(state)} --> {node(then)}: {' or '.join(events)}{f' / {orders}' if orders else ''}"
+    for end in sorted(ends):
+        yield f"    {node(end)} --> [*]"
     yield "```"
 
 
-def tabulate_step(rows: Iterable[StepRow]) -> Iterator[str]:
-    """Give the lines of the table of one strategy's steps, in the order of the states."""
-    yield "| in | when | go to | and |"
-    yield "|---|---|---|---|"
-    order = list(StepState)
-    for row in sorted(rows, key=lambda row: order.index(row.state)):
-        commands = ", ".join(words(command) for command in row.commands)
-        yield f"| `{row.state}` | {words(row.event)} | `{row.then}` | {commands or 'nothing'} |"
+def tabulate(rows: Iterable[AnyRow]) -> Iterator[str]:
+    """Give the lines of a table, in the order of its states."""
+    every = list(rows)
+    commanding = any(row.commands for row in every)
+    yield "| in | when | go to |" + " and |" * commanding
+    yield "|---|---|---|" + "---|" * commanding
+    states: Any = type(every[0].state)
+    order = list(states)
+    for row in sorted(every, key=lambda row: order.index(row.state)):
+        commands = f" {', '.join(map(words, row.commands)) or 'nothing'} |" * commanding
+        yield f"| `{row.state}` | {words(row.event)} | `{row.then}` |{commands}"
 
 
 TAKEOVERS = """\
@@ -112,36 +116,6 @@ Each side has a table of its own; [why it is like this](../explanation/takeover.
 The drawings leave out what comes too late to matter, and the deaths and broken channels that end most states in the
 same way; the tables have everything.
 """
-
-
-def draw_takeover(rows: Iterable[AnyRow], start: StrEnum, ends: Iterable[StrEnum]) -> Iterator[str]:
-    """Give the lines of the drawing of one side of a takeover."""
-    yield "```mermaid"
-    yield "stateDiagram-v2"
-    yield f"    [*] --> {start}"
-    labels: dict[tuple[str, str, str], list[str]] = {}
-    for row in rows:
-        if row.then is not row.state:
-            orders = ", ".join(command.value for command in row.commands)
-            labels.setdefault((row.state, row.then, orders), []).append(row.event.value)
-    for (state, then, orders), events in labels.items():
-        when = " or ".join(events)
-        yield f"    {state} --> {then}: {when} / {orders}" if orders else f"    {state} --> {then}: {when}"
-    for end in sorted(ends):
-        yield f"    {end} --> [*]"
-    yield "```"
-
-
-def tabulate_takeover(rows: Iterable[AnyRow]) -> Iterator[str]:
-    """Give the lines of the table of one side of a takeover."""
-    yield "| in | when | go to | and |"
-    yield "|---|---|---|---|"
-    ordered = list(rows)
-    states: Any = type(ordered[0].state)
-    order = list(states)
-    for row in sorted(ordered, key=lambda row: order.index(row.state)):
-        commands = ", ".join(command.value for command in row.commands)
-        yield f"| `{row.state}` | {row.event.value} | `{row.then}` | {commands or 'nothing'} |"
 
 
 def tabulate_deadlines(deadlines: Mapping[StrEnum, float]) -> Iterator[str]:
@@ -160,8 +134,7 @@ def write_takeovers() -> Iterator[str]:
         ("the new process", NEW_TABLE, NewState.GREETING, NEW_ENDS, NEW_DEADLINES),
     )
     for name, table, start, ends, deadlines in sides:
-        rows = list(table.values())
-        yield from (f"### {name}", "", *draw_takeover(rows, start, ends), "", *tabulate_takeover(rows), "")
+        yield from (f"### {name}", "", *write_machine(table, [start], ends))
         yield from ("How long a state may last:", "", *tabulate_deadlines(deadlines), "")
 
 
@@ -180,32 +153,6 @@ A signal has no answer: where a takeover decides which process has everything, i
 """
 
 
-def draw_phases() -> Iterator[str]:
-    """Give the lines of the drawing of the life of the process."""
-    yield "```mermaid"
-    yield "stateDiagram-v2"
-    for phase in Phase:
-        if "-" in phase:
-            yield f'    state "{phase}" as {node(phase)}'
-    for start in PHASE_STARTS:
-        yield f"    [*] --> {start}"
-    for row in PHASE_TABLE.values():
-        if row.then is not row.state:
-            yield f"    {node(row.state)} --> {node(row.then)}: {row.event}"
-    for end in sorted(PHASE_ENDS):
-        yield f"    {end} --> [*]"
-    yield "```"
-
-
-def tabulate_phases() -> Iterator[str]:
-    """Give the lines of the table of phases, in the order of the phases."""
-    yield "| in | when | go to |"
-    yield "|---|---|---|"
-    order = list(Phase)
-    for row in sorted(PHASE_TABLE.values(), key=lambda row: order.index(row.state)):
-        yield f"| `{row.state}` | {row.event} | `{row.then}` |"
-
-
 def tabulate_answers() -> Iterator[str]:
     """Give the lines of the table of what is answered in each phase."""
     yield f"| in | {' | '.join(Verb)} |"
@@ -216,12 +163,16 @@ def tabulate_answers() -> Iterator[str]:
         yield f"| `{phase}` | {' | '.join(told)} |"
 
 
+def write_machine(table: Mapping[Any, AnyRow], starts: Iterable[StrEnum], ends: Iterable[StrEnum]) -> Iterator[str]:
+    """Give the drawing and the table of a machine."""
+    yield from (*draw(table.values(), starts, ends), "", *tabulate(table.values()), "")
+
+
 def write_page() -> str:
     """Give the whole page."""
     lines = [HEAD, *draw_lifecycle(), "", STEPS]
     for strategy, table in TABLES.items():
-        rows = list(table.values())
-        lines += [f"### {strategy}", "", INTROS[strategy], "", *draw_step(rows), "", *tabulate_step(rows), ""]
+        lines += [f"### {strategy}", "", INTROS[strategy], "", *write_machine(table, [StepState.PENDING], ENDS)]
     lines += write_takeovers()
-    lines += [PHASES, *draw_phases(), "", *tabulate_phases(), "", ANSWERED, *tabulate_answers(), ""]
+    lines += [PHASES, *write_machine(PHASE_TABLE, PHASE_STARTS, PHASE_ENDS), ANSWERED, *tabulate_answers(), ""]
     return "\n".join(lines).rstrip() + "\n"

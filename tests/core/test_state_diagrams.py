@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from docs.tools.state_diagrams import draw_lifecycle, draw_step, tabulate_step, write_page
+from docs.tools.state_diagrams import draw, draw_lifecycle, node, tabulate, write_page
 from hotswap.core.lifecycle import BackendState
-from hotswap.core.step_table import TABLES, StepState
-from hotswap.core.strategy import Strategy
+from hotswap.core.process.phases import PHASE_ENDS, PHASE_STARTS, PHASE_TABLE
+from hotswap.core.step_table import ENDS, TABLES, StepState
 
 
 def test_every_state_of_a_backend_is_drawn():
@@ -16,13 +16,18 @@ def test_every_state_of_a_backend_is_drawn():
     assert all(state.value in drawing for state in BackendState)
 
 
-@pytest.mark.parametrize("strategy", Strategy)
-def test_every_row_is_in_the_table_and_every_change_in_the_drawing(strategy):
+@pytest.mark.parametrize(
+    ("table", "starts", "ends"),
+    [*((table, [StepState.PENDING], ENDS) for table in TABLES.values()), (PHASE_TABLE, PHASE_STARTS, PHASE_ENDS)],
+)
+def test_every_row_is_in_the_table_and_every_change_in_the_drawing(table, starts, ends):
     """The drawing leaves out only what changes nothing."""
-    rows = list(TABLES[strategy].values())
-    assert len(list(tabulate_step(rows))) == len(rows) + 2
-    edges = [line for line in draw_step(rows) if ": " in line]
-    assert len(edges) == sum(row.state is not row.then for row in rows)
+    rows = list(table.values())
+    assert len(list(tabulate(rows))) == len(rows) + 2
+    drawing = list(draw(rows, starts, ends))
+    for row in rows:
+        if row.state is not row.then:
+            assert any(line.startswith(f"    {node(row.state)} --> {node(row.then)}: ") for line in drawing), row
 
 
 def test_every_state_of_a_step_is_drawn_somewhere():

@@ -31,10 +31,10 @@ class Row(Generic[StateT, EventT, CommandT]):
     extends: bool = False
 
 
-Table = Mapping[tuple[StateT, EventT], Row[StateT, EventT, CommandT]]
+StateTable = Mapping[tuple[StateT, EventT], Row[StateT, EventT, CommandT]]
 
 
-def make_table(rows: Iterable[Row[StateT, EventT, CommandT]]) -> Table[StateT, EventT, CommandT]:
+def make_table(rows: Iterable[Row[StateT, EventT, CommandT]]) -> StateTable[StateT, EventT, CommandT]:
     """Make a table of rows, no two of which may be for one state and event."""
     every = tuple(rows)
     found = {(row.state, row.event): row for row in every}
@@ -64,7 +64,7 @@ class Machine(Generic[StateT, EventT, CommandT]):
     def __init__(
         self,
         what: str,
-        rows: Table[StateT, EventT, CommandT],
+        rows: StateTable[StateT, EventT, CommandT],
         start: StateT,
         *,
         ends: frozenset[StateT],

@@ -59,7 +59,7 @@ from hotswap.core.rollout_events import (
     StepEvent,
     StepStarted,
 )
-from hotswap.core.state_machine import Row, Table, make_table
+from hotswap.core.state_machine import Row, StateTable, make_table
 from hotswap.core.strategy import Strategy
 
 
@@ -172,7 +172,7 @@ _STOP_FIRST = (
     _row(_S.ABANDONING, AbortRequested, _S.ABANDONING),
 )
 
-StepTable = Table[StepState, type[StepEvent], type[StepCommand]]
+StepTable = StateTable[StepState, type[StepEvent], type[StepCommand]]
 
 TABLES: Mapping[Strategy, StepTable] = MappingProxyType(
     {

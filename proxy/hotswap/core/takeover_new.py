@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
-from hotswap.core.state_machine import Machine, Row, Table, make_table
+from hotswap.core.state_machine import Machine, Row, StateTable, make_table
 
 
 class NewState(StrEnum):
@@ -127,7 +127,7 @@ _ROWS = (
     _row(_S.OWNER, _E.PEER_DIED, _S.ALONE),
 )
 
-NEW_TABLE: Table[NewState, NewEvent, NewCommand] = make_table(_ROWS)
+NEW_TABLE: StateTable[NewState, NewEvent, NewCommand] = make_table(_ROWS)
 """The rows by state and event."""
 
 NEW_ENDS = frozenset({_S.ALONE, _S.LEFT})

@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
-from hotswap.core.state_machine import Machine, Row, Table, make_table
+from hotswap.core.state_machine import Machine, Row, StateTable, make_table
 
 
 class OldState(StrEnum):
@@ -192,7 +192,7 @@ _ROWS = (
     ),
 )
 
-OLD_TABLE: Table[OldState, OldEvent, OldCommand] = make_table(_ROWS)
+OLD_TABLE: StateTable[OldState, OldEvent, OldCommand] = make_table(_ROWS)
 """The rows by state and event."""
 
 OLD_ENDS = frozenset({_S.REFUSED, _S.ABORTED, _S.RETURNED, _S.GONE})

@@ -56,6 +56,8 @@ class Side:
                 now=trio.current_time(),
             ),
             side="test",
+            pidfd=lambda: -1,
+            patience=0.0,
             broken=Event.BROKEN,
             overdue=Event.OVERDUE,
             why_overdue=lambda state: f"too long in the {state}",

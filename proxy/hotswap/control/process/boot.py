@@ -8,7 +8,6 @@ are held instead of refused.
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Mapping
 from functools import partial
 
@@ -28,7 +27,6 @@ from hotswap.control.process.processors import usable_processors
 from hotswap.control.process.verbs import Verbs
 from hotswap.control.takeover.stub import forget_pid
 from hotswap.control.telemetry.version import PROGRAM_VERSION
-from hotswap.core.address import Address
 from hotswap.core.config import SupervisedPoolTable
 from hotswap.core.process.phases import PhaseEvent
 from hotswap.edge.loop.sockets import inherited_sockets
@@ -92,16 +90,6 @@ def surround(parts: Parts, guardian: Guardian, environment: Mapping[str, str]) -
     )
     parts.nursery.start_soon(guardian.serve)
     parts.nursery.start_soon(serve_orphans, parts.log)
-
-
-async def open_inherited_admin(parts: Parts, verbs: Verbs, inherited: Mapping[Address, socket.socket]) -> None:
-    """Listen for the admin API with what another process had for it, and leave whoever comes in the queue for now.
-
-    Raises:
-        ConfigError: an address or the token file cannot be had.
-    """
-    parts.door.inherit(inherited)
-    await parts.nursery.start(serve_admin, verbs, parts.door)
 
 
 def begin_serving(parts: Parts) -> None:

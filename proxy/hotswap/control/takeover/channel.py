@@ -252,17 +252,17 @@ def connect_to(path: Path) -> socket.socket:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Peer:
+class ChannelPeer:
     """Who is at the other end of a channel, by the kernel's word."""
 
     pid: int
     user: int
 
 
-def peer_of(sock: socket.socket) -> Peer:
+def peer_of(sock: socket.socket) -> ChannelPeer:
     """Tell who is at the other end."""
     pid, user, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-    return Peer(pid=pid, user=user)
+    return ChannelPeer(pid=pid, user=user)
 
 
 def is_dead(pidfd: int) -> bool:

@@ -14,9 +14,10 @@ from typing import Final
 
 import trio
 
+from hotswap.control.admin import serve_admin
 from hotswap.control.pools.release import Release, read_releases
 from hotswap.control.pools.supervised_pool import SupervisedPool
-from hotswap.control.process.boot import open_inherited_admin, surround
+from hotswap.control.process.boot import surround
 from hotswap.control.process.listeners import HandedSocket, Listeners, Prepared
 from hotswap.control.process.parts import Parts
 from hotswap.control.process.verbs import Verbs
@@ -148,7 +149,9 @@ class Inheritance:
                 raise BackendError(f"pool {name} is of another kind in the new configuration")
         parts.listeners = Listeners(state_dir=parts.surroundings.sockets, handed=self.handed)
         self.prepared = await trio.to_thread.run_sync(parts.listeners.prepare, parts.config.listeners)
-        await open_inherited_admin(parts, self._verbs, self.admin)
+        # Whoever calls the admin API is left in the queue for now.
+        parts.door.inherit(self.admin)
+        await parts.nursery.start(serve_admin, self._verbs, parts.door)
         # One that root has started to take over becomes the user here, as in a boot.
         parts.premises.become_user()
         await parts.nursery.start(parts.plane.serve)

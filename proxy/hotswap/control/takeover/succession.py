@@ -83,6 +83,8 @@ class Succession:
         self._loop = TableLoop(
             self._machine,
             side="new",
+            pidfd=lambda: self._old_pidfd,
+            patience=BREAK_PATIENCE,
             broken=NewEvent.CHANNEL_BROKEN,
             overdue=NewEvent.DEADLINE_PASSED,
             why_overdue=lambda _state: "the old process took too long",
@@ -141,14 +143,11 @@ class Succession:
             while True:
                 self._hear(await self._channel.receive())
         except ChannelClosed as error:
-            await self._judge_break(error.detail)
+            await self._loop.judge_break(error.detail)
         except HandoverBroken as error:
             # What came cannot be used: the other side is told why, as long as it waits for an answer.
             awaited = self._machine.knows(NewEvent.FAILED)
             self._loop.note(NewEvent.FAILED if awaited else NewEvent.CHANNEL_BROKEN, error.detail)
-
-    async def _judge_break(self, detail: str) -> None:
-        await self._loop.judge_break(detail, pidfd=self._old_pidfd, patience=BREAK_PATIENCE)
 
     async def _wait_death(self) -> None:
         await trio.lowlevel.wait_readable(self._old_pidfd)
@@ -229,7 +228,7 @@ class Succession:
         try:
             self._perform(command, detail)
         except HandoverBroken as error:
-            self._nursery.start_soon(self._judge_break, error.detail)
+            self._nursery.start_soon(self._loop.judge_break, error.detail)
 
     def _perform(self, command: NewCommand, detail: str) -> None:
         match command:

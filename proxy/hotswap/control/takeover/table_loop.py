@@ -35,6 +35,8 @@ class TableLoop(Generic[StateT, EventT, CommandT]):
         machine: Machine[StateT, EventT, CommandT],
         *,
         side: str,
+        pidfd: Callable[[], int],
+        patience: float,
         broken: EventT,
         overdue: EventT,
         why_overdue: Callable[[StateT], str],
@@ -47,15 +49,19 @@ class TableLoop(Generic[StateT, EventT, CommandT]):
         Args:
             machine: the side's own.
             side: its name, for faults that tests order.
-            broken: what a frame is that the present state has no row for.
-            overdue: what the end of the time for a state is.
-            why_overdue: gives that in words.
+            pidfd: gives that of the other process.
+            patience: seconds in which its death is waited for when the channel broke.
+            broken: the event for that, and for a frame that the present state has no row for.
+            overdue: the event for a state that has lasted too long.
+            why_overdue: gives the detail of that.
             look: takes what came with an event that has a row, and gives the event and the detail that it amounts to.
             moved: told of each change of state, with event and detail, before the commands.
             do: does a command, given the detail of its event too.
         """
         self.machine = machine
         self._side = side
+        self._pidfd = pidfd
+        self._patience = patience
         self._broken = broken
         self._overdue = overdue
         self._why_overdue = why_overdue
@@ -102,16 +108,10 @@ class TableLoop(Generic[StateT, EventT, CommandT]):
         for command in commands:
             self._do(command, detail)
 
-    async def judge_break(self, detail: str, *, pidfd: int, patience: float) -> None:
-        """Note that the channel broke, unless the other process dies: that says more, and the break follows from it.
-
-        Args:
-            detail: how it broke.
-            pidfd: of the other process.
-            patience: seconds in which its death is waited for.
-        """
-        with trio.move_on_after(patience):
-            while not is_dead(pidfd):
+    async def judge_break(self, detail: str) -> None:
+        """Note that the channel broke, unless the other process dies: that says more, and the break follows from it."""
+        with trio.move_on_after(self._patience):
+            while not is_dead(self._pidfd()):
                 await trio.sleep(POLL)
             return
         self.note(self._broken, detail)

@@ -119,6 +119,8 @@ class Takeover:
         self._loop = TableLoop(
             self._machine,
             side="old",
+            pidfd=lambda: self._new.pidfd,
+            patience=BREAK_PATIENCE,
             broken=OldEvent.CHANNEL_BROKEN,
             overdue=OldEvent.DEADLINE_PASSED,
             why_overdue=lambda state: f"the time for {state} is over",
@@ -217,7 +219,7 @@ class Takeover:
         try:
             self._perform(command)
         except HandoverBroken as error:
-            self._start(self._judge_break, error.detail)
+            self._start(self._loop.judge_break, error.detail)
         except Exception as error:
             self._note_crash(command.value, error)
 
@@ -341,10 +343,7 @@ class Takeover:
                 self._new.heard += 1
                 self._hear(received)
         except HandoverBroken as error:
-            await self._judge_break(error.detail)
-
-    async def _judge_break(self, detail: str) -> None:
-        await self._loop.judge_break(detail, pidfd=self._new.pidfd, patience=BREAK_PATIENCE)
+            await self._loop.judge_break(error.detail)
 
     def _hear(self, received: Received) -> None:
         frame = received.frame

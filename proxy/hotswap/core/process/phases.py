@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
-from hotswap.core.state_machine import Row, Table, make_table
+from hotswap.core.state_machine import Row, StateTable, make_table
 
 
 class Phase(StrEnum):
@@ -116,7 +116,7 @@ _WAYS: Final[Mapping[Phase, Mapping[PhaseEvent, Phase]]] = {
     },
 }
 
-PHASE_TABLE: Final[Table[Phase, PhaseEvent, str]] = make_table(
+PHASE_TABLE: Final[StateTable[Phase, PhaseEvent, str]] = make_table(
     Row(phase, event, then) for phase, ways in _WAYS.items() for event, then in ways.items()
 )
 """The rows by phase and event."""
