@@ -23,6 +23,7 @@ import re
 import secrets
 import socket
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -88,6 +89,19 @@ def remove_path(address: Address) -> None:
 
 
 _OURS: Final = re.compile(r"\.gitignore|.*\.sock|proxy\.(pid|lock).*|development-ca\.(pem|key).*")
+
+
+def remove_own(path: str | Path, made: os.stat_result) -> None:
+    """Remove the path of a socket, unless a successor has put its own there meanwhile.
+
+    Args:
+        path: the path.
+        made: what was there when the socket was ours.
+    """
+    with suppress(OSError):
+        found = os.lstat(path)
+        if (found.st_dev, found.st_ino) == (made.st_dev, made.st_ino):
+            os.unlink(path)
 
 
 def open_directory(path: Path, *, owner: int | None = None) -> Path:

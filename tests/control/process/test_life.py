@@ -8,7 +8,7 @@ from hotswap.control.process.life import Life
 from hotswap.core.config import parse_configuration
 from hotswap.core.errors import RefusalCode
 from hotswap.core.process.answers import Answer, Verb
-from hotswap.core.process.phases import Phase, PhaseEvent
+from hotswap.core.process.phases import LENT, READY, Phase, PhaseEvent
 from hotswap.core.state_machine import UnexpectedEvent
 from tests.support.fake_runtime import CONFIGURATION
 
@@ -21,10 +21,10 @@ def begin(phase: Phase = Phase.STARTING) -> Life:
 async def test_a_boot_goes_from_starting_to_serving() -> None:
     """It is ready to serve once listeners accept, and booted once the pools are up."""
     life = begin()
-    told = [(life.serving, life.booted)]
+    told = [(life.phase in READY, life.booted)]
     for event in (PhaseEvent.ACCEPTED, PhaseEvent.BOOTED):
         life.note(event)
-        told.append((life.serving, life.booted))
+        told.append((life.phase in READY, life.booted))
     assert told == [(False, False), (True, False), (True, True)]
 
 
@@ -61,7 +61,7 @@ async def test_whoever_is_replaced_leaves_when_the_last_client_is_gone() -> None
     owned = []
     for event in (PhaseEvent.TAKEOVER_BEGUN, PhaseEvent.TAKEOVER_COMMITTED, PhaseEvent.TAKEOVER_RETURNED):
         life.note(event)
-        owned.append(life.owns_backends)
+        owned.append(life.phase not in LENT)
     assert owned == [True, False, True]
     for event in (PhaseEvent.TAKEOVER_BEGUN, PhaseEvent.TAKEOVER_COMMITTED, PhaseEvent.TAKEOVER_RELEASED):
         life.note(event)

@@ -15,6 +15,7 @@ import trio
 
 from hotswap.core.address import Address, TcpAddress, UnixAddress
 from hotswap.core.errors import ConfigError, Problem
+from hotswap.processes.listening import remove_own
 
 BACKLOG = 128
 
@@ -154,7 +155,7 @@ def _adopt(listening: socket.socket, address: Address, door: AdminDoor) -> Itera
                 yield AdminSocket(socket=listening, address=address)
             finally:
                 if not door.handed_over and not door.borrowed:
-                    _remove_own(address.path, made)
+                    remove_own(address.path, made)
         else:
             host, port = listening.getsockname()[:2]
             yield AdminSocket(socket=listening, address=TcpAddress(host, port))
@@ -188,7 +189,7 @@ def _open_unix(address: UnixAddress, door: AdminDoor) -> Iterator[AdminSocket]:
             yield AdminSocket(socket=listening, address=address)
         finally:
             if not door.handed_over:
-                _remove_own(address.path, made)
+                remove_own(address.path, made)
 
 
 def _clear_stale(path: str) -> None:
@@ -212,11 +213,3 @@ def _clear_stale(path: str) -> None:
         except BlockingIOError:
             pass  # its backlog is full, so it lives
     raise OSError(errno.EADDRINUSE, "another process answers there")
-
-
-def _remove_own(path: str, made: os.stat_result) -> None:
-    # A successor may have put its own socket there meanwhile; that one stays.
-    with contextlib.suppress(OSError):
-        found = os.lstat(path)
-        if (found.st_dev, found.st_ino) == (made.st_dev, made.st_ino):
-            os.unlink(path)

@@ -28,7 +28,7 @@ from hotswap.control.process.verbs import Verbs
 from hotswap.control.takeover.stub import forget_pid
 from hotswap.control.telemetry.version import PROGRAM_VERSION
 from hotswap.core.config import SupervisedPoolTable
-from hotswap.core.process.phases import PhaseEvent
+from hotswap.core.process.phases import LENT, PhaseEvent
 from hotswap.edge.loop.sockets import inherited_sockets
 from hotswap.edge.upstream.probe import probe
 from hotswap.processes.children import serve_orphans
@@ -97,9 +97,8 @@ def begin_serving(parts: Parts) -> None:
     parts.life.note(PhaseEvent.ACCEPTED)
     parts.nursery.start_soon(parts.traffic.serve, parts.log)
     parts.nursery.start_soon(SpareMemory().serve)
-    parts.nursery.start_soon(
-        partial(parts.premises.watch, parts.log, partial(_restore_paths, parts), ours=lambda: parts.life.owns_backends)
-    )
+    watch = partial(parts.premises.watch, ours=lambda: parts.life.phase not in LENT)
+    parts.nursery.start_soon(watch, parts.log, partial(_restore_paths, parts))
     parts.nursery.start_soon(watch_boot, parts)
 
 

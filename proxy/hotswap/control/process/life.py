@@ -13,11 +13,9 @@ from hotswap.core.errors import RefusalCode
 from hotswap.core.process.answers import ANSWERS, Answer, Verb
 from hotswap.core.process.phases import (
     BOOTING,
-    LENT,
     ON_TRIAL,
     PHASE_ENDS,
     PHASE_TABLE,
-    READY,
     STOPPING,
     Phase,
     PhaseEvent,
@@ -104,11 +102,6 @@ class Life:
         return self.phase not in BOOTING
 
     @property
-    def serving(self) -> bool:
-        """Listeners accept, and it was not told to stop."""
-        return self.phase in READY
-
-    @property
     def on_trial(self) -> bool:
         """It has taken over, and everything could still return."""
         return self.phase in ON_TRIAL
@@ -117,8 +110,3 @@ class Life:
     def taken_over(self) -> bool:
         """A takeover is going on, so operators have to ask afterwards."""
         return self.answer(Verb.OPERATE) is RefusalCode.TAKEOVER_IN_PROGRESS
-
-    @property
-    def owns_backends(self) -> bool:
-        """Nobody else has them, as the process does that takes over from this one, from its trial on."""
-        return self.phase not in LENT

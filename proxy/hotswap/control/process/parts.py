@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import trio
@@ -21,13 +22,16 @@ from hotswap.control.telemetry.events import EventLog
 from hotswap.control.telemetry.facts import FactsBook
 from hotswap.control.telemetry.notify import ServiceManager
 from hotswap.control.telemetry.traffic import TrafficRecorder
-from hotswap.core.config import Configuration
+from hotswap.core.config import AccessLogFormat, Configuration
+from hotswap.core.pool import CapacityFreed, PoolEvent
+from hotswap.core.process.phases import Phase
 from hotswap.core.tally import Tally
 from hotswap.edge.dataplane import DataPlane
+from hotswap.edge.exchange.combined_ledger import CombinedLedger
+from hotswap.edge.exchange.ledger import Ledger
 from hotswap.processes.guardian import Guardian
 
 
-@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class Parts:
     """What a proxy is made of, from its first moment to its last.
 
@@ -35,19 +39,19 @@ class Parts:
         config_path: the file that the configuration came from, read again by reloads.
         started: when the process started, ISO 8601 in UTC.
         processors: how many this process may use.
+        access: the access log.
         life: what changes about the process.
-        pools: every pool by name.
-        plane: the data plane.
-        book: every rollout.
         premises: its state directory and its user.
         door: where the admin API is reached.
-        predecessor: the process before this one, for as long as it serves clients.
         manager: the service manager.
         events: every change of state.
         tally: what is counted.
-        traffic: the last minutes of what was served.
+        predecessor: the process before this one, for as long as it serves clients.
+        book: every rollout.
+        pools: every pool by name.
         facts: what the kernel knows of the processes of backends.
-        access: the access log.
+        plane: the data plane.
+        traffic: the last minutes of what was served.
         nursery: of every task of the process; this and the next are there once the boot, or the takeover that stands
             for it, has made them.
         guardian: ends the backends should this process die.
@@ -55,26 +59,45 @@ class Parts:
         surroundings: what pools need of this process.
     """
 
-    config_path: Path
-    started: str
-    processors: int
-    life: Life
-    pools: PoolSet
-    plane: DataPlane
-    book: RolloutBook
-    premises: Premises
-    door: AdminDoor
-    predecessor: Predecessor
-    manager: ServiceManager
-    events: EventLog
-    tally: Tally
-    traffic: TrafficRecorder
-    facts: FactsBook
-    access: AccessLog
-    nursery: trio.Nursery = field(init=False)
-    guardian: Guardian = field(init=False)
-    listeners: Listeners = field(init=False)
-    surroundings: Surroundings = field(init=False)
+    nursery: trio.Nursery
+    guardian: Guardian
+    listeners: Listeners
+    surroundings: Surroundings
+
+    def __init__(self, config_path: Path, config: Configuration, *, access: AccessLog, phase: Phase) -> None:
+        """Make what can be made before anything runs.
+
+        Args:
+            config_path: the file the configuration came from.
+            config: the configuration to begin with.
+            access: the access log.
+            phase: one of `PHASE_STARTS`.
+        """
+        self.config_path = config_path
+        self.started = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        self.processors = len(os.sched_getaffinity(0))
+        self.access = access
+        self.life = Life(config, phase=phase)
+        self.premises = Premises(config, config_path)
+        self.door = AdminDoor()
+        self.manager = ServiceManager(os.environ)
+        self.events = EventLog()
+        self.tally = Tally()
+        self.predecessor = Predecessor(self.log)
+        self.book = RolloutBook(self.log)
+        self.pools = PoolSet(processors=self.processors, observer=self._note_change)
+        self.facts = FactsBook(self.pools.processes)
+        self.plane = DataPlane(
+            tally=self.tally,
+            log=self.log,
+            access=access.write if access.enabled else None,
+            ledger=CombinedLedger if config.proxy.access_log_format is AccessLogFormat.COMBINED else Ledger,
+        )
+        self.traffic = TrafficRecorder(self.plane.served)
+
+    def _note_change(self, event: PoolEvent) -> None:
+        if not isinstance(event, CapacityFreed):
+            self.life.changed.set()
 
     @property
     def config(self) -> Configuration:

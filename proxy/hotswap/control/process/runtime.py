@@ -6,39 +6,22 @@ exchanges end, stop the backends, and the admin API last.
 
 from __future__ import annotations
 
-import os
 import socket
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 import trio
 
-from hotswap.control.admin.sockets import AdminDoor
-from hotswap.control.pools.pool_set import PoolSet
 from hotswap.control.process.boot import boot
-from hotswap.control.process.life import Life
 from hotswap.control.process.orders import Orders
 from hotswap.control.process.parts import Parts
-from hotswap.control.process.premises import Premises
 from hotswap.control.process.signals import HANDLED, serve_signals
-from hotswap.control.rollout.book import RolloutBook
 from hotswap.control.takeover.order import CouldNotTakeOver
-from hotswap.control.takeover.predecessor import Predecessor
 from hotswap.control.takeover.takeovers import Takeovers
 from hotswap.control.telemetry.access import AccessLog
-from hotswap.control.telemetry.events import EventLog
-from hotswap.control.telemetry.facts import FactsBook
-from hotswap.control.telemetry.notify import ServiceManager
-from hotswap.control.telemetry.traffic import TrafficRecorder
-from hotswap.core.config import AccessLogFormat, Configuration
+from hotswap.core.config import Configuration
 from hotswap.core.errors import ConfigError, ProxyError
-from hotswap.core.pool import CapacityFreed, PoolEvent
 from hotswap.core.process.phases import Phase, PhaseEvent
-from hotswap.core.tally import Tally
-from hotswap.edge.dataplane import DataPlane
-from hotswap.edge.exchange.combined_ledger import CombinedLedger
-from hotswap.edge.exchange.ledger import Ledger
 from hotswap.processes.children import end_orphans
 
 PREDECESSOR_GRACE = 2.0
@@ -70,39 +53,8 @@ class Runtime:
             access: the access log.
             old: connected to the process to take over from; None: there is none.
         """
-        life = Life(config, phase=Phase.STARTING if old is None else Phase.SUCCEEDING)
-
-        def note_change(event: PoolEvent) -> None:
-            if not isinstance(event, CapacityFreed):
-                life.changed.set()
-
-        tally = Tally()
-        processors = len(os.sched_getaffinity(0))
-        pools = PoolSet(processors=processors, observer=note_change)
-        plane = DataPlane(
-            tally=tally,
-            log=life.log,
-            access=access.write if access.enabled else None,
-            ledger=CombinedLedger if config.proxy.access_log_format is AccessLogFormat.COMBINED else Ledger,
-        )
-        self.parts = Parts(
-            config_path=config_path,
-            started=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            processors=processors,
-            life=life,
-            pools=pools,
-            plane=plane,
-            book=RolloutBook(life.log),
-            premises=Premises(config, config_path),
-            door=AdminDoor(),
-            predecessor=Predecessor(life.log),
-            manager=ServiceManager(os.environ),
-            events=EventLog(),
-            tally=tally,
-            traffic=TrafficRecorder(plane.served),
-            facts=FactsBook(pools.processes),
-            access=access,
-        )
+        phase = Phase.STARTING if old is None else Phase.SUCCEEDING
+        self.parts = Parts(config_path, config, access=access, phase=phase)
         self.takeovers = Takeovers(self.parts)
         self.orders = Orders(self.parts, self.takeovers)
         self._old = old

@@ -15,6 +15,7 @@ from hotswap.control.telemetry.version import PROGRAM_VERSION
 from hotswap.core.backend import Backend
 from hotswap.core.exchange_view import tell_exchanges
 from hotswap.core.lifecycle import BackendState
+from hotswap.core.process.phases import READY
 from hotswap.core.rollout import Rollout
 from hotswap.core.step_table import StepState
 
@@ -49,7 +50,7 @@ def describe(parts: Parts, *, takeover: str | None) -> dict[str, Any]:
 
 def is_ready(parts: Parts) -> bool:
     """Tell whether it has started and every pool has a backend that can be claimed."""
-    return parts.life.serving and parts.pools.ready()
+    return parts.life.phase in READY and parts.pools.ready()
 
 
 def _pool(parts: Parts, pool: SupervisedPool | StaticPool) -> dict[str, Any]:

@@ -21,7 +21,8 @@ class Verbs(Protocol):
 
     Each order is refused with its reason, or done; what takes time is waited for by whoever asks. Those that must read
     a file or run a command first are async, and answer only when it is decided. `Refused` means that nothing was
-    changed; whoever names a pool may be told `UnknownPool`, and `UnknownSlot` or `UnknownRollout` likewise.
+    changed; whoever names a pool may be told `UnknownPool`, and `UnknownSlot` or `UnknownRollout` likewise. While a
+    takeover is in progress every order about a pool or the configuration is refused.
     """
 
     @property
@@ -78,36 +79,24 @@ class Verbs(Protocol):
         """Take the backend of a slot out of rotation and leave it running.
 
         Raises:
-            Refused: a takeover or a rollout is in progress, or no other backend could be claimed then.
+            Refused: a rollout is in progress, or no other backend could be claimed then.
         """
 
     def readmit(self, pool: str, slot: int) -> None:
         """Bring a drained backend back into rotation; nothing happens when it is there.
 
         Raises:
-            Refused: a takeover or a rollout is in progress, or the slot has no backend that is ready.
+            Refused: a rollout is in progress, or the slot has no backend that is ready.
         """
 
     def pause(self, pool: str) -> bool:
-        """Hold the requests for a pool; False when they were held already.
-
-        Raises:
-            Refused: a takeover is in progress.
-        """
+        """Hold the requests for a pool; False when they were held already."""
 
     def resume(self, pool: str) -> bool:
-        """Let the requests for a pool go on; False when it was not paused.
-
-        Raises:
-            Refused: a takeover is in progress.
-        """
+        """Let the requests for a pool go on; False when it was not paused."""
 
     def unlock(self, pool: str) -> bool:
-        """End the lock that a failed rollout left, and fill the slots again; False when there was none.
-
-        Raises:
-            Refused: a takeover is in progress.
-        """
+        """End the lock that a failed rollout left, and fill the slots again; False when there was none."""
 
     def abort(self, pool: str) -> RolloutId | None:
         """Ask the rollout of a pool to end as soon as that leaves no slot half-way; None when none runs."""

@@ -9,10 +9,10 @@ import trio
 
 from hotswap.control.pools.compatibility import read_compatibility
 from hotswap.control.pools.release import Release, read_release
+from hotswap.control.pools.surroundings import Surroundings
 from hotswap.core.compatibility import Compatibility
 from hotswap.core.config import SupervisedPoolTable
 from hotswap.core.errors import ConfigError, Problem
-from hotswap.processes.guardian import Guardian
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,24 +33,19 @@ class Offer:
 
 
 async def read_offer(
-    name: str,
-    table: SupervisedPoolTable,
-    problems: tuple[Problem, ...] = (),
-    *,
-    environment: Mapping[str, str],
-    guardian: Guardian | None = None,
+    name: str, table: SupervisedPoolTable, around: Surroundings, problems: tuple[Problem, ...] = ()
 ) -> Offer:
     """Read what a pool would be rolled to; what is wrong with it is a part of the offer, and nothing is raised.
 
     Args:
         name: name of the pool.
         table: its definition.
+        around: the rest of the process.
         problems: what is known to be wrong already.
-        environment: the variables of the proxy.
-        guardian: ends what is run for it should the proxy be killed.
 
     **Cancellation**: a file or command that is still being read is left to its own deadline.
     """
+    environment, guardian = around.environment, around.guardian
     try:
         release = await read_release(name, table, environment=environment, guardian=guardian)
     except ConfigError as error:
@@ -62,17 +57,12 @@ async def read_offer(
     return Offer(table=table, release=release, compatibility=release.compatibility, problems=problems)
 
 
-async def read_offers(
-    tables: Mapping[str, SupervisedPoolTable],
-    *,
-    environment: Mapping[str, str],
-    guardian: Guardian | None = None,
-) -> dict[str, Offer]:
+async def read_offers(tables: Mapping[str, SupervisedPoolTable], around: Surroundings) -> dict[str, Offer]:
     """Read those of several pools, all at the same time: one that does not answer holds up no other."""
     offers: dict[str, Offer] = {}
 
     async def read(name: str, table: SupervisedPoolTable) -> None:
-        offers[name] = await read_offer(name, table, environment=environment, guardian=guardian)
+        offers[name] = await read_offer(name, table, around)
 
     async with trio.open_nursery() as nursery:
         for name, table in tables.items():

@@ -137,7 +137,6 @@ class Reloader:
         try:
             marked[name] = self._marks.mark(pool)
             assert isinstance(pool, SupervisedPool), "static pools are refused"
-            around = self._parts.surroundings
             async with self._turn:
                 config, problems = await self._load()
                 table = None if config is None else config.pools.get(name)
@@ -147,9 +146,7 @@ class Reloader:
                     problems = (Problem(f"pools.{name}", found, allowed),)
                 if not isinstance(table, SupervisedPoolTable):
                     table = pool.table
-                offer = await read_offer(
-                    pool.name, table, problems, environment=around.environment, guardian=around.guardian
-                )
+                offer = await read_offer(pool.name, table, self._parts.surroundings, problems)
                 refusal = self._marks.check(pool, offer)
                 if refusal is not None:
                     raise self._marks.tell(pool.name, refusal)
@@ -247,7 +244,6 @@ class Reloader:
             Refused: a pool cannot be rolled, or (without `strict`) the configuration cannot be used.
         """
         parts = self._parts
-        around = parts.surroundings
         wanted = config.pools if config is not None else {}
         rolled: dict[str, SupervisedPoolTable] = {}
         for name in marked:
@@ -259,7 +255,7 @@ class Reloader:
                 assert isinstance(table, SupervisedPoolTable), "a pool of another kind is a problem"
                 rolled[name] = table
         started = _supervised(parts.pools.missing(wanted))
-        read = await read_offers(rolled | started, environment=around.environment, guardian=around.guardian)
+        read = await read_offers(rolled | started, parts.surroundings)
         offers = {name: read[name] for name in rolled}
         new = {name: read[name] for name in started}
         prepared: Prepared | None = None
@@ -282,7 +278,7 @@ class Reloader:
             while added := parts.pools.missing(wanted):
                 unread = {name: table for name, table in _supervised(added).items() if name not in new}
                 if unread:
-                    new |= await read_offers(unread, environment=around.environment, guardian=around.guardian)
+                    new |= await read_offers(unread, parts.surroundings)
                     problems = (*problems, *(problem for name in unread for problem in new[name].problems))
                     self._judge(config, problems, offers, refusals)
                 await self._prove(added, _releases(new), removing=any(name not in wanted for name in parts.pools))

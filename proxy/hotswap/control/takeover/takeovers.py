@@ -18,6 +18,7 @@ from hotswap.control.telemetry.version import PROGRAM_VERSION
 from hotswap.core.errors import RefusalCode, Refused
 from hotswap.core.process.answers import Verb, refuse
 from hotswap.core.process.phases import PhaseEvent
+from hotswap.processes.listening import remove_own
 from hotswap.wire.handover import FrameType, HandoverBroken
 
 
@@ -131,7 +132,7 @@ class Takeovers:
         finally:
             trio.lowlevel.notify_closing(waiting)
             waiting.close()
-            _remove_own(directory / PATH_NAME, made)
+            remove_own(directory / PATH_NAME, made)
 
     def _answer(self, called: socket.socket) -> None:
         peer = peer_of(called)
@@ -179,15 +180,6 @@ class Takeovers:
             await parts.nursery.start(Succession(parts, verbs, old).run)
         except OSError as error:
             raise CouldNotTakeOver(f"{error.strerror or error}") from error
-
-
-def _remove_own(path: Path, made: os.stat_result) -> None:
-    try:
-        found = os.lstat(path)
-        if (found.st_dev, found.st_ino) == (made.st_dev, made.st_ino):
-            os.unlink(path)
-    except OSError:
-        pass
 
 
 def open_inherited(descriptor: int) -> socket.socket:
