@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
-from hotswap.cli.endpoint import Endpoint
+from hotswap.cli.endpoint import AdminEndpoint
 from hotswap.cli.exits import CommandError, ExitCode, unreachable
 from hotswap.control.version import PROGRAM_VERSION
 from hotswap.core.address import Address, TcpAddress, UnixAddress
@@ -55,7 +55,7 @@ class ProxyLost(Exception):
     """The proxy does not answer, or not in time, or not in HTTP."""
 
 
-class Problem(Exception):
+class ProblemAnswer(Exception):
     """The proxy answered with an error; `status` and `document` are its answer."""
 
     def __init__(self, status: int, document: dict[str, Any]) -> None:
@@ -75,7 +75,7 @@ def path_of(*parts: object) -> str:
 class AdminClient:
     """The calls of the admin API, as plain functions that give JSON."""
 
-    def __init__(self, endpoint: Endpoint, *, timeout: float = TIMEOUT) -> None:
+    def __init__(self, endpoint: AdminEndpoint, *, timeout: float = TIMEOUT) -> None:
         self.endpoint = endpoint
         self._timeout = timeout
 
@@ -178,14 +178,14 @@ def _connection_to(address: Address, timeout: float) -> http.client.HTTPConnecti
             return http.client.HTTPConnection(host, port, timeout=timeout)
 
 
-def _problem(response: http.client.HTTPResponse) -> Problem:
+def _problem(response: http.client.HTTPResponse) -> ProblemAnswer:
     try:
         document = json.loads(response.read(LARGEST_ANSWER))
     except ValueError:
         document = None
     if not isinstance(document, dict):
         document = {"detail": f"what answers there is not a hotswap proxy (status {response.status})"}
-    return Problem(response.status, document)
+    return ProblemAnswer(response.status, document)
 
 
 def _reason(error: Exception) -> str:
@@ -194,7 +194,7 @@ def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
-def translate(error: ProxyLost | Problem, endpoint: Endpoint) -> CommandError:
+def translate(error: ProxyLost | ProblemAnswer, endpoint: AdminEndpoint) -> CommandError:
     """Give the error with which a command ends, for what the proxy answered or did not."""
     if isinstance(error, ProxyLost):
         hint = f'found by {endpoint.source}; is it running? "hotswap run" starts one'

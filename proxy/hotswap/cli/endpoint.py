@@ -33,7 +33,7 @@ ALLOWED = "http://HOST[:PORT] or unix:/path"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
+class AdminEndpoint:
     """Where to speak to a proxy.
 
     Attributes:
@@ -74,7 +74,7 @@ def find_endpoint(
     token_file: Path | None,
     *,
     environ: Mapping[str, str] = os.environ,
-) -> Endpoint:
+) -> AdminEndpoint:
     """Find the proxy: by `--admin`, then `$HOTSWAP_ADMIN`, then the `[admin]` table of the configuration.
 
     Args:
@@ -96,7 +96,7 @@ def find_endpoint(
                 raise CommandError(ExitCode.USAGE, f"{source} is {text!r}: {error}") from None
             if token_file is None:
                 token_file = _own_token_file(address, config)
-            return Endpoint(addresses=(address,), token=_read_token(token_file), source=source)
+            return AdminEndpoint(addresses=(address,), token=_read_token(token_file), source=source)
     path = _find(config)
     assumed = path is None
     source = DEFAULT_SOURCE if path is None else f"[admin] of {path}"
@@ -107,7 +107,7 @@ def find_endpoint(
     if any(isinstance(address, TcpAddress) and address.port == 0 for address in addresses):
         hint = f"say where it is by --admin or ${VARIABLE}; the proxy logs it as admin.listening"
         raise CommandError(ExitCode.USAGE, f"{source} leaves the port of the admin API to the system", hint)
-    return Endpoint(addresses=addresses, token=_read_token(token_file), source=source, assumed=assumed)
+    return AdminEndpoint(addresses=addresses, token=_read_token(token_file), source=source, assumed=assumed)
 
 
 def _own_token_file(address: Address, config: Path | None) -> Path | None:
@@ -189,7 +189,7 @@ class Options:
         self.config: Path | None = None
         self.token_file: Path | None = None
 
-    def endpoint(self) -> Endpoint:
+    def endpoint(self) -> AdminEndpoint:
         """Find the proxy."""
         return find_endpoint(self.admin, self.config, self.token_file)
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Protocol
 
-from hotswap.cli.client import AdminClient, Json, Problem, ProxyLost, path_of
+from hotswap.cli.client import AdminClient, Json, ProblemAnswer, ProxyLost, path_of
 from hotswap.cli.terminal import tell
 from hotswap.cli.waiting import oldest_words
 
@@ -119,7 +119,7 @@ def follow(client: AdminClient, report: Json, progress: Progress) -> Json:
 
     Raises:
         ProxyLost: the proxy did not answer for a while.
-        Problem: it does not know the rollout any more: it was restarted.
+        ProblemAnswer: it does not know the rollout any more: it was restarted.
     """
     path = path_of("v1", "rollouts", report["id"])
     pool_path = path_of("v1", "pools", report["pool"])
@@ -133,7 +133,7 @@ def follow(client: AdminClient, report: Json, progress: Progress) -> Json:
             lost_since = lost_since or time.monotonic()
             if time.monotonic() - lost_since > RECONNECT_TIMEOUT:
                 raise
-        except Problem as problem:
+        except ProblemAnswer as problem:
             if problem.status == 404:
                 hint = f"rollout {report['id']} is not known any more; was the proxy restarted?"
                 raise ProxyLost(hint) from problem

@@ -15,7 +15,7 @@ from hotswap.core.forwarding import Peer, write_request
 from hotswap.core.messages import RequestHead
 from hotswap.wire.http1.request_parser import RequestParser
 from hotswap.wire.http2.fields import METHODS
-from hotswap.wire.http2.items import Begun, Body, Ended, Item, Opened, Refused, Reset
+from hotswap.wire.http2.items import Begun, Body, Ended, Item, Opened, RequestRefused, Reset
 from hotswap.wire.http2.reader import EFFORT, Http2Reader
 from hotswap.wire.http2.session import CONNECTION_WINDOW, GROWING_STREAMS, GROWTH, MAX_STREAMS, Http2Session
 from tests.support.http2_frames import GET, POST, PREFACE, Fields, FrameReader, FrameWriter, raw_frame
@@ -295,7 +295,7 @@ def test_a_request_that_is_understood_and_not_served_has_a_status(row: str) -> N
     status, fields = REFUSED[row]
     talk = Talk()
     items = talk.say(talk.write.headers(1, fields))
-    (refused,) = [item for item in items if isinstance(item, Refused)]
+    (refused,) = [item for item in items if isinstance(item, RequestRefused)]
     assert (refused.stream_id, refused.error.status) == (1, status)
     told = dict(fields)
     assert refused.line == (told[b":method"], told.get(b":path", b"")[:2048], 20)
@@ -320,7 +320,7 @@ def test_an_unknown_protocol_is_not_implemented() -> None:
     connect = fields_of(GET, (b"sec-websocket-version", b"13"), method=b"CONNECT", protocol=b"connect-udp")
     old = fields_of(GET, (b"sec-websocket-version", b"8"), method=b"CONNECT", protocol=b"websocket")
     items = talk.say(talk.write.headers(1, connect, end=False), talk.write.headers(3, old, end=False))
-    assert [item.error.status for item in items if isinstance(item, Refused)] == [501, 400]
+    assert [item.error.status for item in items if isinstance(item, RequestRefused)] == [501, 400]
 
 
 @pytest.mark.parametrize("sent", [[b"12345", b"6"], [b"1234"], [b""]], ids=["more", "less", "nothing"])
@@ -760,7 +760,7 @@ def test_crumbs_of_cookies_are_one_field() -> None:
     (head,) = talk.begun()
     assert head.field(b"cookie") == b"; ".join(value for _, value in crumbs)
     talk.say(talk.write.headers(3, [*GET, *crumbs, *others, (b"x", b""), (b"y", b"")]))
-    assert [item.error.status for item in talk.items if isinstance(item, Refused)] == [431]
+    assert [item.error.status for item in talk.items if isinstance(item, RequestRefused)] == [431]
 
 
 @pytest.mark.parametrize("after", [0.0, 0.03])
@@ -888,7 +888,7 @@ def test_a_flood_is_cut_short(row: str) -> None:
         while talk.session.error is None and (data or talk.reader.pending):
             for item in talk.reader.feed(data, 0.0):
                 items += isinstance(item, Begun)
-                if isinstance(item, Reset | Refused):
+                if isinstance(item, Reset | RequestRefused):
                     talk.session.release(item.stream_id)
                 elif isinstance(item, Body):
                     talk.session.credit(item.stream_id, len(item.data))
@@ -982,7 +982,7 @@ def test_a_head_that_is_a_little_too_large_costs_its_own_stream_only() -> None:
     talk = Talk(header_bytes=4096)
     talk.say(talk.write.headers(1))
     items = talk.say(talk.write.headers(3, fields_of(GET, (b"cookie", b"x" * 5000))))
-    assert [(item.stream_id, item.error.status) for item in items if isinstance(item, Refused)] == [(3, 431)]
+    assert [(item.stream_id, item.error.status) for item in items if isinstance(item, RequestRefused)] == [(3, 431)]
     assert talk.session.error is None
     assert [item.stream_id for item in talk.say(talk.write.headers(5)) if isinstance(item, Begun)] == [5]
     talk.say(*talk.write.cut_headers(7, fields_of(GET, (b"cookie", b"x" * 12000)), [4000, 4000]))

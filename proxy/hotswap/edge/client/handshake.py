@@ -23,7 +23,7 @@ from hotswap.wire.client_hello import HELLO_BYTES, parse_client_hello
 
 if TYPE_CHECKING:
     from hotswap.core.forwarding import Peer
-    from hotswap.edge.client.surroundings import Plane, PublicListener
+    from hotswap.edge.client.surroundings import ClientPlane, PublicListener
     from hotswap.edge.exchange.entrance import ClientConnection
 
 NO_APPLICATION_PROTOCOL: Final = b"\x15\x03\x03\x00\x02\x02\x78"
@@ -41,7 +41,7 @@ class Handshake:
     __slots__ = ("_context", "_sock", "armed", "deadline", "listener", "peer", "plane", "stream")
 
     def __init__(
-        self, plane: Plane, listener: PublicListener, sock: socket.socket, peer: Peer, context: ssl.SSLContext
+        self, plane: ClientPlane, listener: PublicListener, sock: socket.socket, peer: Peer, context: ssl.SSLContext
     ) -> None:
         self.plane = plane
         self.listener = listener

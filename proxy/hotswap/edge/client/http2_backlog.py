@@ -20,7 +20,7 @@ HEAD_ROOM: Final = 60 * 1024
 """What a read of a backend brings of a body at most, and with its head: the first window of most clients takes that."""
 
 
-class Answering(Protocol):
+class Waiter(Protocol):
     """A stream that may have to wait for its client."""
 
     stream_id: int
@@ -43,9 +43,9 @@ class Http2Backlog:
     def __init__(self, stream: Stream, session: Http2Session) -> None:
         self._stream = stream
         self._session = session
-        self._waiting: set[Answering] = set()  # for the socket to take more
-        self._hungry: dict[Answering, None] = {}  # for windows; who has just had some stands at the end
-        self._shut_out: set[Answering] = set()  # whose backends are not read
+        self._waiting: set[Waiter] = set()  # for the socket to take more
+        self._hungry: dict[Waiter, None] = {}  # for windows; who has just had some stands at the end
+        self._shut_out: set[Waiter] = set()  # whose backends are not read
         self.kept_bytes = 0  # for windows, of all streams
 
     def keep(self, size: int) -> None:
@@ -55,18 +55,18 @@ class Http2Backlog:
         if self._shut_out and self.kept_bytes <= KEPT_LIMIT and not stream.closed:
             stream.poller.soon(stream.owner, self._let_in)
 
-    def is_backed_up(self, waiter: Answering) -> bool:
+    def is_backed_up(self, waiter: Waiter) -> bool:
         """Whether the socket takes no more for now; the stream is told when it does."""
         if self._stream.backed_up:
             self._waiting.add(waiter)
             return True
         return False
 
-    def await_window(self, waiter: Answering) -> None:
+    def await_window(self, waiter: Waiter) -> None:
         """A stream has something for the client, which goes out when a window opens."""
         self._hungry[waiter] = None
 
-    def shuts_out(self, waiter: Answering, *, headed: bool) -> bool:
+    def shuts_out(self, waiter: Waiter, *, headed: bool) -> bool:
         """Whether a stream's backend is not to be read now; the stream is told when to look again.
 
         Args:
@@ -95,7 +95,7 @@ class Http2Backlog:
                 waiter.on_crash(error)
         self._let_in()
 
-    def on_stream_window(self, waiter: Answering) -> None:
+    def on_stream_window(self, waiter: Waiter) -> None:
         """The window of one stream has opened, which has nothing to send."""
         if waiter in self._shut_out:
             self._shut_out.discard(waiter)
@@ -111,7 +111,7 @@ class Http2Backlog:
         waiting, self._waiting = self._waiting, set()
         _go_on(waiting)
 
-    def forget(self, waiter: Answering) -> None:
+    def forget(self, waiter: Waiter) -> None:
         """A stream is over."""
         # Of most connections nobody waits for anything.
         if self._hungry:
@@ -122,7 +122,7 @@ class Http2Backlog:
             self._shut_out.discard(waiter)
 
 
-def _go_on(waiting: Iterable[Answering]) -> None:
+def _go_on(waiting: Iterable[Waiter]) -> None:
     """What these streams waited for has come."""
     for waiter in waiting:
         try:

@@ -23,12 +23,12 @@ from hotswap.edge.client.lingering_close import LingeringClose
 from hotswap.edge.loop.poller import DEAD, GONE
 from hotswap.edge.loop.stream import BLOCKED, HIGH_WATER, Stream
 from hotswap.edge.loop.timers import NEVER
-from hotswap.wire.http2.items import Answered, Begun, Body, Ended, Item, Opened, Refused, Reset
+from hotswap.wire.http2.items import Answered, Begun, Body, Ended, Item, Opened, RequestRefused, Reset
 from hotswap.wire.http2.reader import Http2Reader
 from hotswap.wire.http2.session import MAX_STREAMS, Http2Session
 
 if TYPE_CHECKING:
-    from hotswap.edge.client.surroundings import Plane, PublicListener
+    from hotswap.edge.client.surroundings import ClientPlane, PublicListener
     from hotswap.edge.exchange.entrance import ClientConnection
 
 READ_BYTES: Final = 64 * 1024
@@ -71,7 +71,7 @@ class Http2Connection:
         "streams",
     )
 
-    def __init__(self, plane: Plane, listener: PublicListener, stream: Stream, peer: Peer) -> None:
+    def __init__(self, plane: ClientPlane, listener: PublicListener, stream: Stream, peer: Peer) -> None:
         self.plane = plane
         self.listener = listener
         self.stream = stream
@@ -195,7 +195,7 @@ class Http2Connection:
                         stream.begin(head)
                         self._starting.append(stream)
                         self._requests_left -= 1
-                    case Refused(stream_id=stream_id, error=error, line=line):
+                    case RequestRefused(stream_id=stream_id, error=error, line=line):
                         stream = streams[stream_id] = Http2Stream(self, stream_id)
                         stream.refuse(error, line)
                     case Body(data=data):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from hotswap.core.forwarding import Peer
     from hotswap.core.messages import Field, RequestHead, ResponseHead
     from hotswap.edge.client.http2_backlog import Http2Backlog
-    from hotswap.edge.client.surroundings import Plane, PublicListener
+    from hotswap.edge.client.surroundings import ClientPlane, PublicListener
     from hotswap.edge.exchange.entrance import ClientConnection
     from hotswap.edge.loop.stream import Data, Stream
     from hotswap.edge.upstream.upstream_connection import UpstreamConnection
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 _OF_HANDSHAKE: Final = (b"sec-websocket-accept", b"content-length")
 
 
-class Carrier(Protocol):
+class StreamConnection(Protocol):
     """The connection that carries a stream; see `hotswap.edge.client.http2_connection`."""
 
-    plane: Plane
+    plane: ClientPlane
     listener: PublicListener
     peer: Peer
     stream: Stream
@@ -85,7 +85,7 @@ class Http2Stream:
     _kept: list[Data] | None = None
     kept_bytes = 0  # that wait for the client's windows
 
-    def __init__(self, connection: Carrier, stream_id: int) -> None:
+    def __init__(self, connection: StreamConnection, stream_id: int) -> None:
         self.connection = connection
         self.plane = connection.plane
         self.session = connection.session

@@ -33,7 +33,7 @@ from hotswap.edge.loop.timers import NEVER
 if TYPE_CHECKING:
     from hotswap.core.address import Address
     from hotswap.core.config import ListenerTable
-    from hotswap.edge.client.surroundings import Plane
+    from hotswap.edge.client.surroundings import ClientPlane
     from hotswap.edge.exchange.entrance import ClientConnection, Connection
 
 ACCEPTS_AT_A_TIME: Final = 8
@@ -114,7 +114,7 @@ class Listener:
         "trusted",
     )
 
-    def __init__(self, plane: Plane, listener: OpenListener) -> None:
+    def __init__(self, plane: ClientPlane, listener: OpenListener) -> None:
         self.plane = plane
         self.name = listener.name
         self.connections: set[ClientConnection] = set()

@@ -17,7 +17,7 @@ from hotswap.edge.loop.timers import NEVER
 from hotswap.wire.proxy_protocol import MAX_VERSION_2, ProxyProtocolError, parse_proxy_header
 
 if TYPE_CHECKING:
-    from hotswap.edge.client.surroundings import Plane
+    from hotswap.edge.client.surroundings import ClientPlane
     from hotswap.edge.exchange.entrance import ClientConnection
 
 
@@ -40,7 +40,7 @@ class Preamble:
     __slots__ = ("_over", "_port", "_sock", "_told_by", "armed", "deadline", "listener", "plane")
 
     def __init__(
-        self, plane: Plane, listener: AdmittingListener, sock: socket.socket, *, told_by: str, port: int
+        self, plane: ClientPlane, listener: AdmittingListener, sock: socket.socket, *, told_by: str, port: int
     ) -> None:
         self.plane = plane
         self.listener = listener

@@ -11,7 +11,7 @@ from hotswap.edge.loop import descriptors
 
 if TYPE_CHECKING:
     from hotswap.core.room import Idle
-    from hotswap.edge.client.surroundings import Plane
+    from hotswap.edge.client.surroundings import ClientPlane
     from hotswap.edge.exchange.entrance import ClientConnection
 
 IDLE_PATIENCE: Final = 1.0
@@ -47,7 +47,7 @@ class RoomMaker:
 
     __slots__ = ("_fruitless_until", "_listeners", "_plane", "_told_at", "ended")
 
-    def __init__(self, plane: Plane, listeners: Callable[[], Iterable[Clients]]) -> None:
+    def __init__(self, plane: ClientPlane, listeners: Callable[[], Iterable[Clients]]) -> None:
         self.ended = 0
         self._plane = plane
         self._listeners = listeners

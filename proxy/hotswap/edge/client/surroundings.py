@@ -22,7 +22,7 @@ class Log(Protocol):
         """A defect."""
 
 
-class Plane(ExchangePlane, TunnelPlane, Protocol):
+class ClientPlane(ExchangePlane, TunnelPlane, Protocol):
     """See `hotswap.edge.dataplane.DataPlane`.
 
     Attributes:

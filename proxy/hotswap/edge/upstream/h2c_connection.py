@@ -18,7 +18,7 @@ from hotswap.edge.loop.stream import BLOCKED
 from hotswap.edge.upstream.connector import ConnectionOwner, Connector
 from hotswap.edge.upstream.h2c_stream import H2cStream
 from hotswap.wire.http2.client_session import Http2ClientSession
-from hotswap.wire.http2.items import BackendItem, Body, Ended, Leaving, Lost, Opened, Responded, Trailed
+from hotswap.wire.http2.items import BackendItem, BackendLeaving, Body, Ended, Lost, Opened, Responded, Trailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -320,7 +320,7 @@ class H2cConnection(Connector):
         touched: dict[H2cStream, None] = {}
         opened = False
         for item in items:
-            if isinstance(item, Leaving):
+            if isinstance(item, BackendLeaving):
                 self._on_leaving(item.last)
                 continue
             if isinstance(item, Opened) and not item.stream_id:

@@ -31,7 +31,7 @@ from hotswap.wire.http2 import frames
 from hotswap.wire.http2.backend_fields import read_response, read_trailers
 from hotswap.wire.http2.client_stream import STREAM_WINDOW, ClientStream
 from hotswap.wire.http2.field_compression import list_size
-from hotswap.wire.http2.items import BackendItem, Body, Ended, Leaving, Lost, Opened, Responded, Trailed
+from hotswap.wire.http2.items import BackendItem, BackendLeaving, Body, Ended, Lost, Opened, Responded, Trailed
 from hotswap.wire.http2.machine import ConnectionBroken, Http2Machine
 from hotswap.wire.http2.partial_block import PartialBlock
 
@@ -285,7 +285,7 @@ class Http2ClientSession:
             if stream_id or end - start < 8:
                 raise ConnectionBroken(ErrorCodes.PROTOCOL_ERROR, "GOAWAY is malformed")
             self.leaving = True
-            self._items.append(Leaving(int.from_bytes(buffer[start : start + 4], "big") & frames.MAX_STREAM))
+            self._items.append(BackendLeaving(int.from_bytes(buffer[start : start + 4], "big") & frames.MAX_STREAM))
         elif kind == frames.PUSH_PROMISE:
             raise ConnectionBroken(ErrorCodes.PROTOCOL_ERROR, "a push that was not allowed")
         # What is left is PRIORITY, which binds nobody, and what nobody knows (RFC 9113 5.5).

@@ -51,7 +51,7 @@ class Begun:
 
 
 @dataclass(slots=True)
-class Refused:
+class RequestRefused:
     """A request came that is to be answered with the error's status, and goes no further.
 
     `line` is its method, target and version, as the log is told.
@@ -79,7 +79,7 @@ class Answered:
     """The ping of `Http2Session.begin_goaway` came back."""
 
 
-Item = Begun | Refused | Body | Ended | Reset | Opened | Answered
+Item = Begun | RequestRefused | Body | Ended | Reset | Opened | Answered
 
 
 # From a backend.
@@ -113,11 +113,11 @@ class Lost:
 
 
 @dataclass(slots=True)
-class Leaving:
+class BackendLeaving:
     """The backend takes no new streams here; those above `last` it did not begin with."""
 
     last: int
     stream_id: int = 0
 
 
-BackendItem = Responded | Body | Trailed | Ended | Lost | Opened | Leaving
+BackendItem = Responded | Body | Trailed | Ended | Lost | Opened | BackendLeaving

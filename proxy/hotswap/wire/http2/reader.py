@@ -29,7 +29,7 @@ from hotswap.core.messages import Field
 from hotswap.wire.http2 import frames
 from hotswap.wire.http2.budget import CRUMB, SETTINGS_BYTES_A_POINT, Cost
 from hotswap.wire.http2.fields import MalformedRequest, refused_line
-from hotswap.wire.http2.items import Answered, Begun, Body, Ended, Item, Opened, Refused, Reset
+from hotswap.wire.http2.items import Answered, Begun, Body, Ended, Item, Opened, RequestRefused, Reset
 from hotswap.wire.http2.machine import ConnectionBroken
 from hotswap.wire.http2.partial_block import PartialBlock
 from hotswap.wire.http2.request_heads import RequestHeads
@@ -460,7 +460,7 @@ class Http2Reader:
                 self._streams[stream_id] = stream
                 session.busy.add(stream_id)
                 error.__traceback__ = None  # whose frames have us
-                self._items.append(Refused(stream_id, error, refused_line(fields)))
+                self._items.append(RequestRefused(stream_id, error, refused_line(fields)))
                 return
         stream.remote_ended = ended
         stream.reading = self._reading
