@@ -6,7 +6,7 @@ It reads lines from a pipe whose only other end is the proxy's:
     forget GROUP          it ended, or somebody else looks after it now
     farewell              whatever is still watched is somebody else's now; only older versions of the proxy say so
 
-When the pipe closes without a farewell, the groups get SIGTERM, with what has left them and is still of their
+When the pipe closes without that line, the groups get SIGTERM, with what has left them and is still of their
 sessions, and SIGKILL what is left a little later, all of it within `END_TIMEOUT`. It ignores the signals that
 somebody may send it by mistake: it ends when the pipe closes, whatever happens.
 

@@ -293,7 +293,7 @@ class Http2Connection:
         if stream.broken:
             self._hang_up()
         elif self._draining == 2 and not self.streams:
-            self._say_farewell()
+            self._linger()
 
     def release(self, stream: Http2Stream) -> None:
         """A stream is over."""
@@ -353,9 +353,9 @@ class Http2Connection:
         out = self.session.take_output()
         if out and not self.stream.closed:
             self.stream.write_all(out)
-        self._say_farewell()
+        self._linger()
 
-    def _say_farewell(self) -> None:
+    def _linger(self) -> None:
         if not self._closing:
             self._closing = True
             self.plane.poller.timers.forget(self)

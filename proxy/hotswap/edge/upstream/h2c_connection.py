@@ -406,7 +406,7 @@ class H2cConnection(Connector):
     def _leave(self) -> None:
         """Nobody needs the connection any more."""
         if not self._closed and not self.connecting and not self.stream.broken:
-            self.session.say_farewell()
+            self.session.send_goaway()
             out = self.session.take_output()
             if out:
                 self.stream.write(out)

@@ -64,7 +64,7 @@ async def _ask(connection: trio.socket.SocketType, session: Http2ClientSession, 
     else:
         session.send_head([*fields, (b"accept", b"*/*")], end=True)
     head, said, body = await _receive(connection, session, whole=call)
-    session.say_farewell()
+    session.send_goaway()
     await _send(connection, session.take_output())
     if call and head.status == 200:
         code = next((value for name, value in said if name == b"grpc-status"), b"missing")
