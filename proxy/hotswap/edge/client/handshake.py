@@ -1,4 +1,4 @@
-"""TLS handshake of a client: its hello and the handshake, both within one deadline, then the protocol that ALPN chose.
+"""TLS handshake of a client: ClientHello and handshake within one deadline, then the protocol chosen by ALPN.
 
 The hello is looked at without being taken (`MSG_PEEK`): it says which certificate is for the client, and whether it
 speaks anything that we do.
@@ -31,7 +31,7 @@ NO_APPLICATION_PROTOCOL: Final = b"\x15\x03\x03\x00\x02\x02\x78"
 
 
 class Handshake:
-    """One handshake; it is over when the connection has become another kind of object, or is closed.
+    """Handshake of one connection, until the protocol's connection object replaces it or it is closed.
 
     Args:
         sock: its socket, of which nothing was read.
@@ -52,7 +52,7 @@ class Handshake:
         self._context = context
 
     def open(self) -> None:
-        """Begin."""
+        """Start."""
         poller = self.plane.poller
         poller.timers.set(self, poller.now + self.listener.header_timeout)
         assert self._sock is not None
@@ -76,7 +76,7 @@ class Handshake:
         """Nothing is written by us during a handshake."""
 
     def on_deadline(self) -> None:
-        """It took too long: closed without a word."""
+        """Close: the handshake took too long."""
         self.close()
 
     def on_crash(self, error: Exception) -> None:
@@ -85,11 +85,11 @@ class Handshake:
         self.close()
 
     def drain(self) -> None:
-        """The proxy stops."""
+        """Close: the proxy stops."""
         self.close()
 
     def idle(self) -> Idle[ClientConnection] | None:
-        """When it came: a handshake is quick, or nobody is there."""
+        """When the connection was accepted: one that does not finish its handshake soon counts as idle."""
         if self._sock is None and (self.stream is None or self.stream.closed):
             return None
         return Idle(self, self.peer.address, self.deadline - self.listener.header_timeout)
@@ -111,7 +111,7 @@ class Handshake:
             self.listener.forget(self)
 
     def _await_hello(self, sock: socket.socket) -> None:
-        """Begin with TLS as soon as it is known for whom."""
+        """Start TLS as soon as the ClientHello names the server."""
         context = self._context
         if isinstance(context, ServerContext):
             try:
@@ -133,7 +133,7 @@ class Handshake:
         self._begin(sock, context)
 
     def _refuse(self, sock: socket.socket, size: int) -> None:
-        """Say that nothing is spoken here that the client speaks (RFC 7301 3.2)."""
+        """Send the alert that no common protocol exists (RFC 7301 3.2)."""
         with contextlib.suppress(OSError):
             sock.recv(size)  # unread, it would make a reset of our end, which overtakes the alert
             sock.send(NO_APPLICATION_PROTOCOL)
