@@ -80,16 +80,16 @@ class AdminClient:
         self._timeout = timeout
 
     def get(self, path: str) -> Json:
-        """Ask for something."""
+        """Send a GET."""
         return self._call("GET", path, self._timeout)
 
     def post(self, path: str, *, timeout: float = TIMEOUT) -> Json:
-        """Give an order."""
+        """Send a POST."""
         return self._call("POST", path, timeout)
 
     @contextmanager
     def open_events(self, after: int | None) -> Iterator[Iterator[dict[str, Any]]]:
-        """Listen to the proxy; the block gets an iterator that gives events until the proxy ends the stream.
+        """Subscribe to the proxy's events; the block gets an iterator that ends when the proxy ends the stream.
 
         Args:
             after: the last number seen, or None for only new ones.
@@ -163,7 +163,7 @@ class _Closing:
 
 @contextmanager
 def _losing() -> Iterator[None]:
-    """Turn whatever a connection can raise into `ProxyLost`."""
+    """Translate whatever a connection can raise into `ProxyLost`."""
     try:
         yield
     except (OSError, http.client.HTTPException, ValueError) as error:

@@ -34,7 +34,7 @@ ALLOWED = "http://HOST[:PORT] or unix:/path"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdminEndpoint:
-    """Where to speak to a proxy.
+    """Addresses and token of an admin API.
 
     Attributes:
         addresses: its admin API; the first that answers is used.
@@ -50,7 +50,7 @@ class AdminEndpoint:
 
 
 def parse_admin_url(text: str) -> Address:
-    """Read the value of `--admin`.
+    """Parse the value of `--admin`.
 
     Raises:
         ValueError: it is neither form.
@@ -132,7 +132,7 @@ def _find(config: Path | None) -> Path | None:
 
 
 def _read_admin(path: Path | None) -> Any:
-    """What a file says of the admin API: usually a table, but nobody has looked at it yet; nothing without a file."""
+    """Read the `[admin]` table of a file, unchecked: usually a table; nothing without a file."""
     if path is None:
         return {}
     try:
@@ -182,7 +182,7 @@ def _read_token(path: Path | None) -> str | None:
 
 
 class Options:
-    """What every verb that speaks to a proxy was given, kept in click's context."""
+    """Options of every verb that speaks to a proxy, kept in click's context."""
 
     def __init__(self) -> None:
         self.admin: str | None = None

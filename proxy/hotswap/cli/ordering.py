@@ -1,4 +1,4 @@
-"""Verbs that give the running proxy one order, and print the result."""
+"""The verbs that send one command to the running proxy and print its result."""
 
 from __future__ import annotations
 

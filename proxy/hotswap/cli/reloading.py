@@ -21,7 +21,7 @@ EVERY = "*"
 
 
 class Reload:
-    """What was accepted and refused so far.
+    """Rollouts accepted and refused so far.
 
     Attributes:
         reports: of each rollout, as last seen.
@@ -34,7 +34,7 @@ class Reload:
 
     @property
     def code(self) -> ExitCode:
-        """The worst of what happened."""
+        """The exit code: the worst of what happened."""
         if any(report["outcome"] in {"failed", "aborted"} for report in self.reports.values()):
             return ExitCode.ROLLOUT_FAILED
         return ExitCode.REFUSED if self.refusals else ExitCode.DONE

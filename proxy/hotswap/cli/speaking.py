@@ -1,4 +1,4 @@
-"""Options of all verbs that speak to the proxy, and the exit codes for what it answers."""
+"""Decorator of verbs that call the admin API: their common options, and exit codes for its errors."""
 
 from __future__ import annotations
 
