@@ -42,7 +42,10 @@ _LAST_SEQ: Final = 2**32 - 1
 
 
 class FrameType(StrEnum):
-    """What a frame says; who says it, and when, is in the tables of a takeover, in `hotswap.core`."""
+    """What a frame says; who says it, and when, is in the tables of a takeover, in `hotswap.core`.
+
+    New types go to the end, and none is taken out, because `CODES` numbers them in this order.
+    """
 
     HELLO = "hello"
     WELCOME = "welcome"
@@ -70,35 +73,8 @@ class FrameType(StrEnum):
     ORDER = "order"
 
 
-CODES: Final[Mapping[FrameType, int]] = MappingProxyType(
-    {
-        FrameType.HELLO: 1,
-        FrameType.WELCOME: 2,
-        FrameType.REFUSE: 3,
-        FrameType.LISTENER: 4,
-        FrameType.STATE: 5,
-        FrameType.BACKEND: 6,
-        FrameType.ACK: 7,
-        FrameType.NAK: 8,
-        FrameType.PROGRESS: 9,
-        FrameType.PREPARED: 10,
-        FrameType.COMMIT: 11,
-        FrameType.LIVE: 12,
-        FrameType.RELEASED: 13,
-        FrameType.DRAINING: 14,
-        FrameType.BACKEND_EXIT: 15,
-        FrameType.BACKEND_ADDED: 16,
-        FrameType.BACKEND_GONE: 17,
-        FrameType.RELEASE_BACKEND: 18,
-        FrameType.BACKEND_RELEASED: 19,
-        FrameType.HURRY: 20,
-        FrameType.TERMINATE: 21,
-        FrameType.BYE: 22,
-        FrameType.STOPPING: 23,
-        FrameType.ORDER: 24,
-    }
-)
-"""The number of each type on the wire. A number is never given to another type."""
+CODES: Final[Mapping[FrameType, int]] = MappingProxyType({kind: number for number, kind in enumerate(FrameType, 1)})
+"""The number of each type on the wire: its place above. A number is never given to another type."""
 
 _TYPES: Final[Mapping[int, FrameType]] = MappingProxyType({code: kind for kind, code in CODES.items()})
 
