@@ -16,6 +16,8 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+import structlog
+
 QUEUE_BYTES = 8 * 1024 * 1024
 """How many bytes may wait for the thread; about half a minute of access lines at 2,000 requests a second."""
 
@@ -27,6 +29,10 @@ CLOSE_TIMEOUT = 5.0
 
 Report = Callable[[str, dict[str, object]], None]
 """Told, on the thread that calls `write`, of an event name and its fields."""
+
+
+def _log(event: str, fields: dict[str, object]) -> None:
+    structlog.get_logger().warning(event, **fields)
 
 
 class LineWriter:
@@ -43,7 +49,7 @@ class LineWriter:
         name: str,
         linger: float = 0.0,
         queue_bytes: int = QUEUE_BYTES,
-        report: Report | None = None,
+        report: Report = _log,
         kept: int | None = None,
     ) -> None:
         """Open the file; the thread starts with the first line.
@@ -133,7 +139,7 @@ class LineWriter:
         """Report what was lost since the last report, on the producer's thread."""
         self.dropped += self._lost - self._lost_seen
         self._lost_seen = self._lost
-        if self._report is None or self._telling:
+        if self._telling:
             return  # the report of a log is a line of that log, and may be lost as well: it is told with the next
         self._telling = True
         try:
