@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from hotswap.edge.upstream.carrier import Answering
 
-    from hotswap.core.messages import Field, ResponseHead
-    from hotswap.edge.loop.stream import Data, Stream
+if TYPE_CHECKING:
+    from hotswap.core.messages import ResponseHead
+    from hotswap.edge.loop.stream import Data
     from hotswap.edge.upstream.upstream_connection import UpstreamConnection
 
 
@@ -16,21 +16,12 @@ Answered = TypeVar("Answered", contravariant=True)
 """What is answered: `Exchange`, which has a responder and is not known to it here."""
 
 
-class Responder(Protocol[Answered]):
-    """The client's side of one exchange.
-
-    `request_trailers` are the fields that came behind the body of the request, once it is complete.
-    """
-
-    request_trailers: Sequence[Field]
+class Responder(Answering, Protocol[Answered]):
+    """The client's side of one exchange."""
 
     @property
     def backed_up(self) -> bool:
         """Whether the client takes no more for now."""
-
-    @property
-    def shut_out(self) -> bool:
-        """Whether nothing more is to be read for this client; `Exchange.on_downstream_drained` follows."""
 
     def send_interim(self, exchange: Answered, head: ResponseHead) -> None:
         """Pass on an informational response."""
@@ -43,12 +34,6 @@ class Responder(Protocol[Answered]):
 
     def send_body(self, data: Data) -> None:
         """Go on with it; a view is used up by the next `flush`."""
-
-    def splice_target(self) -> Stream | None:
-        """The stream that takes the next piece of the body unseen; None where it has to be framed."""
-
-    def send_trailers(self, fields: Sequence[Field]) -> None:
-        """The fields that came behind the body, of which those go on that the protocol can carry; before the end."""
 
     def send_end(self) -> None:
         """The response is whole."""

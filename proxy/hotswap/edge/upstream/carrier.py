@@ -94,8 +94,8 @@ class Answering(Protocol):
     def splice_target(self) -> Stream | None:
         """The stream that takes the next piece of the body unseen; None while it has to be framed."""
 
-    def send_trailers(self, trailers: Sequence[Field]) -> None:
-        """The fields that came behind the body."""
+    def send_trailers(self, fields: Sequence[Field]) -> None:
+        """The fields that came behind the body, of which those go on that the protocol can carry; before the end."""
 
 
 class Carried(Protocol):

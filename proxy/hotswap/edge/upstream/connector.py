@@ -39,22 +39,16 @@ class ConnectionOwner(Protocol):
     """Whose a connection is: all connections to one backend; see `hotswap.edge.upstream.upstream.Upstream`.
 
     Attributes:
+        plane: what serves them.
+        backend: where they lead.
+        endpoints: how it is reached.
         connections: those that are open.
     """
 
+    plane: Surroundings
+    backend: Backend
+    endpoints: BackendEndpoints
     connections: set[Connector]
-
-    @property
-    def plane(self) -> Surroundings:
-        """What serves them."""
-
-    @property
-    def backend(self) -> Backend:
-        """Where they lead."""
-
-    @property
-    def endpoints(self) -> BackendEndpoints:
-        """How it is reached."""
 
 
 class Connector:

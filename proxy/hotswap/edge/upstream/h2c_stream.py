@@ -29,23 +29,19 @@ PIECE_BYTES: Final = 64 * 1024
 
 
 class Bearer(Protocol):
-    """The connection that a stream is on; see `hotswap.edge.upstream.h2c_connection.H2cConnection`."""
+    """The connection that a stream is on; see `hotswap.edge.upstream.h2c_connection.H2cConnection`.
 
-    @property
-    def plane(self) -> Surroundings:
-        """What serves it."""
+    Attributes:
+        plane: what serves it.
+        ready: the backend has said what it allows, and allows something.
+        session: its frames.
+        stream: its socket.
+    """
 
-    @property
-    def ready(self) -> bool:
-        """Whether the backend has said what it allows, and allows something."""
-
-    @property
-    def session(self) -> Http2ClientSession:
-        """Its frames."""
-
-    @property
-    def stream(self) -> Stream:
-        """Its socket."""
+    plane: Surroundings
+    ready: bool
+    session: Http2ClientSession
+    stream: Stream
 
     def begin(self, stream: H2cStream, fields: list[Field], *, end: bool) -> int:
         """Send the head of a request; gives the number of its stream.
@@ -65,10 +61,12 @@ class Bearer(Protocol):
 
 
 class H2cStream:
-    """See the module; a `Carrier`."""
+    """See the module; a `Carrier`.
+
+    `ended` says that the whole response is here, so that the connection is not needed any more.
+    """
 
     __slots__ = (
-        "_ended",
         "_ending",
         "_held_up",
         "_inbox",
@@ -79,6 +77,7 @@ class H2cStream:
         "armed",
         "connection",
         "deadline",
+        "ended",
         "exchange",
         "fresh",
         "paused",
@@ -102,7 +101,7 @@ class H2cStream:
         self._inbox = bytearray()
         self._trailers: list[Field] | None = None
         self._responding = False
-        self._ended = False  # the response is whole, here at least
+        self.ended = False
         self._over = False
 
     @property
@@ -189,7 +188,7 @@ class H2cStream:
             del inbox[: len(data)]
             exchange.on_response_body(data)
             self.connection.credit(self.stream_id, len(data))
-            if not inbox and self._ended:
+            if not inbox and self.ended:
                 self._finish()
                 return
             self.settle()
@@ -197,13 +196,10 @@ class H2cStream:
     def release(self, *, reusable: bool) -> None:
         """The exchange is over; a request that is not whole is given up."""
         self.exchange = None
-        self._leave()
+        self.close()
 
     def close(self) -> None:
         """Give up; idempotent."""
-        self._leave()
-
-    def _leave(self) -> None:
         self.plane.poller.timers.forget(self)
         if not self._over:
             self._over = True
@@ -219,11 +215,6 @@ class H2cStream:
             exchange.on_upstream_failed(self, error)
 
     # From the backend.
-
-    @property
-    def ended(self) -> bool:
-        """Whether the whole response is here, so that the connection is not needed any more."""
-        return self._ended
 
     def on_head(self, head: ResponseHead) -> None:
         """A response begins, or an informational one came."""
@@ -253,12 +244,12 @@ class H2cStream:
 
     def on_end(self) -> None:
         """The response is whole."""
-        if self._ended:
+        if self.ended:
             return
         if not self._responding:
             self.fail(UpstreamBroken("the backend ended the stream before it answered"))
             return
-        self._ended = True
+        self.ended = True
         if not self._inbox:
             self._finish()
 
