@@ -92,14 +92,12 @@ class Frame:
         seq: its number among the frames of its sender, from 0.
         body: the rest, a JSON object.
         descriptors: how many descriptors came with it.
-        minor: the sender's minor version.
     """
 
     type: FrameType
     seq: int
     body: Mapping[str, Any] = field(default_factory=dict)
     descriptors: int = 0
-    minor: int = MINOR
 
     def text(self, key: str) -> str:
         """Give a value that has to be text.
@@ -191,7 +189,7 @@ class FrameReader:
         """
         if len(packet) < HEAD_BYTES:
             raise HandoverBroken(f"a packet of {len(packet)} bytes is shorter than the head of a frame")
-        magic, major, minor, code, seq, said, length = _HEAD.unpack_from(packet)
+        magic, major, _, code, seq, said, length = _HEAD.unpack_from(packet)
         if magic != MAGIC:
             raise HandoverBroken(f"a packet begins with {magic!r}: the other side is no hotswap")
         if major != MAJOR:
@@ -216,4 +214,4 @@ class FrameReader:
         if not isinstance(body, dict):
             raise HandoverBroken(f"a {kind} frame whose JSON is no object")
         self._next = min(self._next + 1, _LAST_SEQ)
-        return Frame(type=kind, seq=seq, body=body, descriptors=descriptors, minor=minor)
+        return Frame(type=kind, seq=seq, body=body, descriptors=descriptors)
