@@ -19,9 +19,9 @@ from hotswap.control.pools.release import read_releases
 from hotswap.control.pools.start_places import StartPlaces
 from hotswap.control.pools.surroundings import Surroundings
 from hotswap.control.process.applying import apply_configuration
-from hotswap.control.process.boot_watch import watch_boot
 from hotswap.control.process.listeners import Listeners
 from hotswap.control.process.memory import SpareMemory
+from hotswap.control.process.notifying import serve_notifications
 from hotswap.control.process.parts import Parts
 from hotswap.control.process.processors import usable_processors
 from hotswap.control.process.verbs import Verbs
@@ -99,7 +99,7 @@ def begin_serving(parts: Parts) -> None:
     parts.nursery.start_soon(SpareMemory().serve)
     watch = partial(parts.premises.watch, ours=lambda: parts.life.phase not in LENT)
     parts.nursery.start_soon(watch, parts.log, partial(_restore_paths, parts))
-    parts.nursery.start_soon(watch_boot, parts)
+    parts.nursery.start_soon(serve_notifications, parts)
 
 
 def _restore_paths(parts: Parts) -> None:

@@ -1,4 +1,4 @@
-"""The process as a whole, from boot to the last exchange: its parts are put together here, brought up and ended.
+"""The process as a whole: brought up, run, and ended in order.
 
 The order of the boot is in `hotswap.control.process.boot`. The order of the end is the reverse: stop accepting, let
 exchanges end, stop the backends, and the admin API last.

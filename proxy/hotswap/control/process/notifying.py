@@ -10,7 +10,7 @@ from hotswap.control.process.status import summarise
 from hotswap.core.process.phases import Phase, PhaseEvent
 
 
-async def watch_boot(parts: Parts) -> None:
+async def serve_notifications(parts: Parts) -> None:
     """Keep the service manager informed, until cancelled.
 
     The boot is over when what can serve does (`PoolSet.complete`); a pool that does not come up is named.
