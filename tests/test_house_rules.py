@@ -64,7 +64,7 @@ def module_name(path: Path) -> str:
 
 
 def imports() -> Mapping[str, set[str]]:
-    """What each module imports of the others, for its types only, or within a function, included."""
+    """What each module imports of the others, with the packages above; types alone, or within a function, included."""
     paths = {module_name(path): path for path in SOURCES}
     graph: dict[str, set[str]] = {}
     for module, path in paths.items():
@@ -75,6 +75,9 @@ def imports() -> Mapping[str, set[str]]:
             elif isinstance(node, ast.ImportFrom) and node.module:
                 inner = {f"{node.module}.{alias.name}" for alias in node.names}
                 named |= inner & paths.keys() or {node.module}
+        above = {package.rpartition(".")[0] for package in named}
+        # A package is run before what is in it, but for who is in it too.
+        named |= {package for package in above if not module.startswith(f"{package}.")}
         graph[module] = named & paths.keys() - {module}
     return graph
 

@@ -14,12 +14,12 @@ from typing import Any
 from hotswap.core.errors import RefusalCode
 from hotswap.core.lifecycle import TRANSITIONS, BackendState
 from hotswap.core.process.answers import ANSWERS, Verb
-from hotswap.core.process.phases import PHASE_ENDS, PHASE_STARTS, PHASE_TABLE
-from hotswap.core.state_machine import Row
-from hotswap.core.step_table import ENDS, TABLES, StepState
+from hotswap.core.process.phases import PHASE_STARTS, PHASE_TABLE
+from hotswap.core.state_machine import Row, ends_of
+from hotswap.core.step_table import TABLES, StepState
 from hotswap.core.strategy import Strategy
-from hotswap.core.takeover_new import NEW_DEADLINES, NEW_ENDS, NEW_TABLE, NewState
-from hotswap.core.takeover_old import OLD_DEADLINES, OLD_ENDS, OLD_TABLE, OldState
+from hotswap.core.takeover_new import NEW_DEADLINES, NEW_TABLE, NewState
+from hotswap.core.takeover_old import OLD_DEADLINES, OLD_TABLE, OldState
 
 AnyRow = Row[Any, Any, Any]
 
@@ -75,10 +75,10 @@ def draw_lifecycle() -> Iterator[str]:
     yield "```"
 
 
-def draw(rows: Iterable[AnyRow], starts: Iterable[StrEnum], ends: Iterable[StrEnum]) -> Iterator[str]:
+def draw(table: Mapping[Any, AnyRow], starts: Iterable[StrEnum]) -> Iterator[str]:
     """Give the lines of the drawing of a table; rows that stay in their state are left out."""
     labels: dict[tuple[StrEnum, StrEnum, str], list[str]] = {}
-    for row in rows:
+    for row in table.values():
         if row.then is not row.state:
             orders = ", ".join(map(words, row.commands))
             labels.setdefault((row.state, row.then, orders), []).append(words(row.event))
@@ -91,7 +91,7 @@ def draw(rows: Iterable[AnyRow], starts: Iterable[StrEnum], ends: Iterable[StrEn
         yield f"    [*] --> {node(start)}"
     for (state, then, orders), events in labels.items():
         yield f"    {node(state)} --> {node(then)}: {' or '.join(events)}{f' / {orders}' if orders else ''}"
-    for end in sorted(ends):
+    for end in sorted(ends_of(table)):
         yield f"    {node(end)} --> [*]"
     yield "```"
 
@@ -129,12 +129,12 @@ def tabulate_deadlines(deadlines: Mapping[StrEnum, float]) -> Iterator[str]:
 def write_takeovers() -> Iterator[str]:
     """Give the part of the page about takeovers."""
     yield TAKEOVERS
-    sides: tuple[tuple[str, Mapping[Any, Any], StrEnum, Iterable[StrEnum], Mapping[Any, float]], ...] = (
-        ("the old process", OLD_TABLE, OldState.PREFLIGHT, OLD_ENDS, OLD_DEADLINES),
-        ("the new process", NEW_TABLE, NewState.GREETING, NEW_ENDS, NEW_DEADLINES),
+    sides: tuple[tuple[str, Mapping[Any, Any], StrEnum, Mapping[Any, float]], ...] = (
+        ("the old process", OLD_TABLE, OldState.PREFLIGHT, OLD_DEADLINES),
+        ("the new process", NEW_TABLE, NewState.GREETING, NEW_DEADLINES),
     )
-    for name, table, start, ends, deadlines in sides:
-        yield from (f"### {name}", "", *write_machine(table, [start], ends))
+    for name, table, start, deadlines in sides:
+        yield from (f"### {name}", "", *write_machine(table, [start]))
         yield from ("How long a state may last:", "", *tabulate_deadlines(deadlines), "")
 
 
@@ -163,16 +163,16 @@ def tabulate_answers() -> Iterator[str]:
         yield f"| `{phase}` | {' | '.join(told)} |"
 
 
-def write_machine(table: Mapping[Any, AnyRow], starts: Iterable[StrEnum], ends: Iterable[StrEnum]) -> Iterator[str]:
+def write_machine(table: Mapping[Any, AnyRow], starts: Iterable[StrEnum]) -> Iterator[str]:
     """Give the drawing and the table of a machine."""
-    yield from (*draw(table.values(), starts, ends), "", *tabulate(table.values()), "")
+    yield from (*draw(table, starts), "", *tabulate(table.values()), "")
 
 
 def write_page() -> str:
     """Give the whole page."""
     lines = [HEAD, *draw_lifecycle(), "", STEPS]
     for strategy, table in TABLES.items():
-        lines += [f"### {strategy}", "", INTROS[strategy], "", *write_machine(table, [StepState.PENDING], ENDS)]
+        lines += [f"### {strategy}", "", INTROS[strategy], "", *write_machine(table, [StepState.PENDING])]
     lines += write_takeovers()
-    lines += [PHASES, *write_machine(PHASE_TABLE, PHASE_STARTS, PHASE_ENDS), ANSWERED, *tabulate_answers(), ""]
+    lines += [PHASES, *write_machine(PHASE_TABLE, PHASE_STARTS), ANSWERED, *tabulate_answers(), ""]
     return "\n".join(lines).rstrip() + "\n"

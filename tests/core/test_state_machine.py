@@ -31,7 +31,7 @@ def test_two_rows_for_one_pair_are_refused() -> None:
 
 def test_a_row_is_found_by_state_and_event() -> None:
     """And a missing one is an error that names both, and changes nothing."""
-    machine = Machine("a lamp", make_table((ROW,)), Lamp.OFF, ends=frozenset({Lamp.ON}))
+    machine = Machine("a lamp", make_table((ROW,)), Lamp.OFF)
     assert machine.on(Pressed) == ("light",)
     assert machine.ended
     with pytest.raises(UnexpectedEvent, match="a lamp that is on does not know Pressed"):

@@ -20,9 +20,11 @@ from hotswap.core.rollout_events import (
     StepEvent,
     StepStarted,
 )
-from hotswap.core.state_machine import Machine, UnexpectedEvent
-from hotswap.core.step_table import ENDS, TABLES, StepState
+from hotswap.core.state_machine import Machine, UnexpectedEvent, ends_of
+from hotswap.core.step_table import TABLES, StepState
 from hotswap.core.strategy import Strategy
+
+ENDS = {StepState.DONE, StepState.FAILED, StepState.ABORTED}
 
 COLUMNS = {
     "started": StepStarted,
@@ -98,6 +100,12 @@ def expected(strategy: Strategy) -> dict[tuple[StepState, str], str]:
     return {(StepState(line[0]), name): cell for line in lines for name, cell in zip(COLUMNS, line[1:], strict=True)}
 
 
+@pytest.mark.parametrize("strategy", Strategy)
+def test_a_step_ends_in_one_of_three_ways(strategy):
+    """Whatever its strategy."""
+    assert ends_of(TABLES[strategy]) == ENDS
+
+
 def test_the_columns_are_all_the_events():
     """So that a new event cannot be forgotten here."""
     assert set(COLUMNS.values()) == set(get_args(StepEvent))
@@ -108,7 +116,7 @@ def test_the_columns_are_all_the_events():
 def test_every_state_with_every_event_leads_where_it_should_or_is_refused(strategy, state, name):
     """The grids leave no pair out."""
     leads_to = expected(strategy)[state, name]
-    machine = Machine("a step", TABLES[strategy], state, ends=ENDS)
+    machine = Machine("a step", TABLES[strategy], state)
     if leads_to == ".":
         with pytest.raises(UnexpectedEvent, match=COLUMNS[name].__name__):
             machine.on(COLUMNS[name])

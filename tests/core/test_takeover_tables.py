@@ -6,10 +6,9 @@ from itertools import product
 
 import pytest
 
-from hotswap.core.state_machine import UnexpectedEvent
+from hotswap.core.state_machine import UnexpectedEvent, ends_of
 from hotswap.core.takeover_new import (
     NEW_DEADLINES,
-    NEW_ENDS,
     NEW_TABLE,
     NewCommand,
     NewEvent,
@@ -18,7 +17,6 @@ from hotswap.core.takeover_new import (
 )
 from hotswap.core.takeover_old import (
     OLD_DEADLINES,
-    OLD_ENDS,
     OLD_FAILURES,
     OLD_TABLE,
     OWNED_BY_US,
@@ -27,6 +25,9 @@ from hotswap.core.takeover_old import (
     OldState,
     old_side,
 )
+
+OLD_ENDS = {OldState.REFUSED, OldState.ABORTED, OldState.RETURNED, OldState.GONE}
+NEW_ENDS = {NewState.ALONE, NewState.LEFT}
 
 WE_ACCEPT = set(OldState) - {OldState.PROBATION, OldState.DRAINING, OldState.GONE}
 """The states in which the old side accepts."""
@@ -73,6 +74,12 @@ def test_every_pair_of_the_new_side_is_a_row_or_an_error(state, event) -> None:
         return
     assert machine.on(event, now=1.0) == row.commands
     assert machine.state is row.then
+
+
+def test_each_side_ends_where_nothing_leads_out() -> None:
+    """And nowhere else."""
+    assert ends_of(OLD_TABLE) == OLD_ENDS
+    assert ends_of(NEW_TABLE) == NEW_ENDS
 
 
 def test_the_old_side_survives_whatever_the_new_one_does() -> None:

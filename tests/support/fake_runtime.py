@@ -14,7 +14,7 @@ from typing import Any
 
 import trio
 
-from hotswap.control.admin import serve_admin
+from hotswap.control.admin.serving import serve_admin
 from hotswap.control.admin.sockets import AdminDoor
 from hotswap.control.rollout.reload import ReloadAnswer
 from hotswap.control.takeover.order import TakeoverFailed, TakeoverOrder, TakeoverResult

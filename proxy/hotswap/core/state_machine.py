@@ -43,6 +43,13 @@ def make_table(rows: Iterable[Row[StateT, EventT, CommandT]]) -> StateTable[Stat
     return MappingProxyType(found)
 
 
+def ends_of(rows: StateTable[StateT, EventT, CommandT]) -> frozenset[StateT]:
+    """Give the states that are reached and that no row leads out of."""
+    return frozenset(row.then for row in rows.values()) - {
+        row.state for row in rows.values() if row.then is not row.state
+    }
+
+
 class UnexpectedEvent(Exception):
     """A machine was told what its table does not know in this state: a fault of the caller."""
 
@@ -67,7 +74,6 @@ class Machine(Generic[StateT, EventT, CommandT]):
         rows: StateTable[StateT, EventT, CommandT],
         start: StateT,
         *,
-        ends: frozenset[StateT],
         failures: frozenset[StateT] = frozenset(),
         deadlines: Mapping[StateT, float] = MappingProxyType({}),
         limits: Mapping[StateT, float] = MappingProxyType({}),
@@ -79,7 +85,6 @@ class Machine(Generic[StateT, EventT, CommandT]):
             what: what it is, with its article, for the error.
             rows: the table.
             start: the state to begin in.
-            ends: states without a way out.
             failures: states that are only entered when it is given up.
             deadlines: seconds that a state may last.
             limits: the same for some of them, before anything else.
@@ -87,7 +92,7 @@ class Machine(Generic[StateT, EventT, CommandT]):
         """
         self._what = what
         self._rows = rows
-        self._ends = ends
+        self._ends = ends_of(rows)
         self._failures = failures
         self._limits = limits
         self._deadlines = {**deadlines, **limits}

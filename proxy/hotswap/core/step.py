@@ -14,7 +14,7 @@ from hotswap.core.rollout_commands import (
 )
 from hotswap.core.rollout_events import OldDrained, OldExited, ReplacementFailed, SlotFoundEmpty, StepEvent
 from hotswap.core.state_machine import Machine
-from hotswap.core.step_table import ENDS, TABLES, StepState
+from hotswap.core.step_table import TABLES, StepState
 from hotswap.core.strategy import Strategy
 
 
@@ -103,7 +103,7 @@ class Step:
         self.waited_for: tuple[ExchangeView, ...] = ()
         self.failure: ReplacementFailed | None = None
         self.killed = False
-        self._machine = Machine(f"a {strategy} step", TABLES[strategy], StepState.PENDING, ends=ENDS)
+        self._machine = Machine(f"a {strategy} step", TABLES[strategy], StepState.PENDING)
         self._whole = Span()
         self._starting = Span()
         self._draining = Span()

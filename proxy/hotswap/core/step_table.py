@@ -182,6 +182,3 @@ TABLES: Mapping[Strategy, StepTable] = MappingProxyType(
     }
 )
 """The rows of each strategy by state and event."""
-
-ENDS = frozenset({StepState.DONE, StepState.FAILED, StepState.ABORTED})
-"""The states without a way out."""

@@ -130,9 +130,6 @@ _ROWS = (
 NEW_TABLE: StateTable[NewState, NewEvent, NewCommand] = make_table(_ROWS)
 """The rows by state and event."""
 
-NEW_ENDS = frozenset({_S.ALONE, _S.LEFT})
-"""The states without a way out."""
-
 NEW_DEADLINES: Mapping[NewState, float] = MappingProxyType(
     {
         _S.GREETING: 15.0,
@@ -160,7 +157,6 @@ def new_side(
         "the new side of a takeover",
         NEW_TABLE,
         NewState.GREETING,
-        ends=NEW_ENDS,
         failures=frozenset({NewState.LEFT}),
         deadlines=NEW_DEADLINES,
         limits=limits,

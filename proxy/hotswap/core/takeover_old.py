@@ -195,9 +195,6 @@ _ROWS = (
 OLD_TABLE: StateTable[OldState, OldEvent, OldCommand] = make_table(_ROWS)
 """The rows by state and event."""
 
-OLD_ENDS = frozenset({_S.REFUSED, _S.ABORTED, _S.RETURNED, _S.GONE})
-"""The states without a way out."""
-
 OLD_DEADLINES: Mapping[OldState, float] = MappingProxyType(
     {
         # An interpreter that imports a web framework on a busy machine needs its time.
@@ -250,7 +247,6 @@ def old_side(
         "the old side of a takeover",
         OLD_TABLE,
         start,
-        ends=OLD_ENDS,
         failures=OLD_FAILURES,
         deadlines=deadlines,
         limits=limits,

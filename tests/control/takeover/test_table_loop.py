@@ -50,7 +50,6 @@ class Side:
                 "a walk",
                 ROWS,
                 State.HALL,
-                ends=frozenset({State.OUTSIDE}),
                 failures=frozenset({State.OUTSIDE}),
                 deadlines={State.HALL: seconds},
                 now=trio.current_time(),

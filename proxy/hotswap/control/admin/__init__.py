@@ -8,10 +8,3 @@ restarted, without anybody else noticing.
 table of what can be asked, `acts` does it, `problems` are the refusals, `streaming` the events, `documents` the shapes,
 and `serving` puts them together.
 """
-
-from __future__ import annotations
-
-from hotswap.control.admin.serving import serve_admin
-from hotswap.control.process.verbs import Verbs
-
-__all__ = ["Verbs", "serve_admin"]

@@ -13,7 +13,7 @@ from functools import partial
 
 import trio
 
-from hotswap.control.admin import serve_admin
+from hotswap.control.admin.serving import serve_admin
 from hotswap.control.pools.lost_sockets import replace_unreachable
 from hotswap.control.pools.release import read_releases
 from hotswap.control.pools.start_places import StartPlaces

@@ -14,7 +14,6 @@ from hotswap.core.process.answers import ANSWERS, Answer, Verb
 from hotswap.core.process.phases import (
     BOOTING,
     ON_TRIAL,
-    PHASE_ENDS,
     PHASE_TABLE,
     STOPPING,
     Phase,
@@ -46,7 +45,7 @@ class Life:
             config: the configuration to begin with.
             phase: one of `PHASE_STARTS`.
         """
-        self._machine = Machine("a process", PHASE_TABLE, phase, ends=PHASE_ENDS)
+        self._machine = Machine("a process", PHASE_TABLE, phase)
         self.config = config
         self.log: FilteringBoundLogger = structlog.get_logger()
         self.incarnation = 1

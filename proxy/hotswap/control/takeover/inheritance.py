@@ -14,7 +14,7 @@ from typing import Final
 
 import trio
 
-from hotswap.control.admin import serve_admin
+from hotswap.control.admin.serving import serve_admin
 from hotswap.control.pools.release import Release, read_releases
 from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.control.process.boot import surround

@@ -124,9 +124,6 @@ PHASE_TABLE: Final[StateTable[Phase, PhaseEvent, str]] = make_table(
 PHASE_STARTS: Final = (_P.STARTING, _P.SUCCEEDING)
 """Where a process begins: the first of a proxy, and one that takes over."""
 
-PHASE_ENDS: Final = frozenset({_P.STOPPED})
-"""The phases without a way out."""
-
 STOPPING: Final = frozenset(
     {_P.STOPPING, _P.STOPPING_ON_TRIAL, _P.STOPPING_REPLACED, _P.STOPPING_DEPARTING, _P.STOPPED}
 )
