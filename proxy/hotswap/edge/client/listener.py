@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from hotswap.edge.exchange.entrance import ClientConnection, Connection
 
 ACCEPTS_AT_A_TIME: Final = 8
-FULL_PATIENCE: Final = 5.0
+FULL_IDLE: Final = 5.0
 """Seconds that a connection may be idle at the limit of connections: a client at work asks again within them."""
 LOOKED_AT: Final = 1024
 """How many connections are looked at in search of idle ones, in one go of less than a millisecond."""
@@ -292,7 +292,7 @@ class Listener:
 
     def _make_room(self) -> bool:
         """At the limit, end connections that are idle for long; tells whether there is room now."""
-        end_idle(choose_to_end(self.idle_since(self.plane.poller.now - FULL_PATIENCE)))
+        end_idle(choose_to_end(self.idle_since(self.plane.poller.now - FULL_IDLE)))
         return len(self.connections) < self._limit
 
     def on_crash(self, error: Exception) -> None:
