@@ -1,7 +1,8 @@
 """Readiness notifications to the supervisor: sd_notify(3) with the standard library alone.
 
-    from hotswap_backends.notify import notifying_asgi app = notifying_asgi(app)        # READY=1 when the app's
-    startup is over, STOPPING=1 when its shutdown begins
+    from hotswap_backends.notify import notifying_asgi
+
+    app = notifying_asgi(app)    # READY=1 when the app's startup is over, STOPPING=1 when its shutdown begins
 
 With `ready = "notify"` the proxy sets `NOTIFY_SOCKET` and sends no request before `READY=1`. Without that
 variable every function here does nothing, so an app may call them wherever it runs. Nothing here raises

@@ -10,7 +10,7 @@ import http.client
 import json
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 from urllib.parse import quote
 
@@ -98,9 +98,9 @@ class AdminClient:
             ProxyLost: it cannot be reached; from the iterator: the connection broke.
         """
         fields = {} if after is None else {"Last-Event-ID": str(after)}
-        with _losing():
-            connection, response = self._open("GET", "/v1/events", STREAM_TIMEOUT, fields)
-        with connection:
+        with ExitStack() as stack:
+            with _losing():
+                response = stack.enter_context(self._open("GET", "/v1/events", STREAM_TIMEOUT, fields))
             yield self._read_events(response)
 
     @staticmethod
@@ -111,27 +111,22 @@ class AdminClient:
                     yield json.loads(line.removeprefix(b"data: "))
 
     def _call(self, method: str, path: str, timeout: float) -> Json:
-        with _losing():
-            connection, response = self._open(method, path, timeout, {})
-            with connection:
-                return json.loads(response.read(LARGEST_ANSWER))
+        with _losing(), self._open(method, path, timeout, {}) as response:
+            return json.loads(response.read(LARGEST_ANSWER))
 
+    @contextmanager
     def _open(
         self, method: str, path: str, timeout: float, fields: Mapping[str, str]
-    ) -> tuple[_Closing, http.client.HTTPResponse]:
-        connection = self._connect(timeout)
-        try:
-            headers = {"User-Agent": AGENT, "Connection": "close", **fields}
-            if self.endpoint.token is not None:
-                headers["Authorization"] = f"Bearer {self.endpoint.token}"
+    ) -> Iterator[http.client.HTTPResponse]:
+        headers = {"User-Agent": AGENT, "Connection": "close", **fields}
+        if self.endpoint.token is not None:
+            headers["Authorization"] = f"Bearer {self.endpoint.token}"
+        with closing(self._connect(timeout)) as connection:
             connection.request(method, path, headers=headers)
-            response = connection.getresponse()
-            if response.status >= 400:
-                raise _problem(response)
-        except BaseException:
-            connection.close()
-            raise
-        return _Closing(connection, response), response
+            with connection.getresponse() as response:
+                if response.status >= 400:
+                    raise _problem(response)
+                yield response
 
     def _connect(self, timeout: float) -> http.client.HTTPConnection:
         failure: OSError | None = None
@@ -145,20 +140,6 @@ class AdminClient:
             else:
                 return connection
         raise failure or ConnectionRefusedError("no address is known")
-
-
-class _Closing:
-    """Closes response and connection."""
-
-    def __init__(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> None:
-        self._parts = (response, connection)
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *failure: object) -> None:
-        for part in self._parts:
-            part.close()
 
 
 @contextmanager

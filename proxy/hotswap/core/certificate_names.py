@@ -7,15 +7,14 @@ client that named nobody in its handshake has not been told one name from anothe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
+from hotswap.core.memory import Memory
 from hotswap.core.routing import bare_host
 
 CACHE_ENTRIES: Final = 1024
-"""How many answers are kept for each certificate. A full cache is emptied."""
-CACHE_KEY_BYTES: Final = 256
-"""Longer hosts are not kept."""
+"""How many answers are kept for each certificate."""
 
 
 class CertificateNames:
@@ -51,25 +50,18 @@ class ShownCertificate:
         index: which of them.
     """
 
-    __slots__ = ("_cache", "_certificates", "_index")
+    __slots__ = ("_certificates", "_index", "is_for")
+
+    is_for: Callable[[bytes], bool]
+    """Whether requests for a host, with or without a port, may come over such a connection."""
 
     def __init__(self, certificates: CertificateNames, index: int) -> None:
         self._certificates = certificates
         self._index = index
-        self._cache: dict[bytes, bool] = {}
+        self.is_for = Memory(self._is_for, entries=CACHE_ENTRIES, key_bytes=256).__getitem__
 
-    def is_for(self, authority: bytes) -> bool:
-        """Whether requests for this host, with or without a port, are allowed on such a connection."""
-        known = self._cache.get(authority)
-        if known is None:
-            known = self._is_for(bare_host(authority).decode("ascii", "replace"))
-            if len(authority) <= CACHE_KEY_BYTES:
-                if len(self._cache) >= CACHE_ENTRIES:
-                    self._cache.clear()
-                self._cache[authority] = known
-        return known
-
-    def _is_for(self, host: str) -> bool:
+    def _is_for(self, authority: bytes) -> bool:
+        host = bare_host(authority).decode("ascii", "replace")
         own = self._certificates.names[self._index]
         return not host or not own.isdisjoint(_spellings(host)) or self._certificates.choose(host) == self._index
 

@@ -10,8 +10,7 @@ translated into these once, in the module that calls the library.
     ├── Refused                 a verb that was not carried out, with the reason code and the state found
     ├── NotFound                a verb about something that does not exist
     │   └── UnknownPool, UnknownSlot, UnknownRollout
-    ├── DownstreamError         the client's side
-    │   └── BadRequest
+    ├── BadRequest              the client's side
     ├── UpstreamError           the backend's side, seen from an exchange
     │   ├── ConnectFailed
     │   │   └── NothingLeft, AddressUnknown
@@ -221,15 +220,10 @@ class UnknownRollout(NotFound):
 # The client's side.
 
 
-class DownstreamError(ProxyError):
-    """The client broke the protocol, a limit, or its own connection."""
+class BadRequest(ProxyError):
+    """A request that is answered by the proxy itself: 400, 408, 413, 414, 417, 431, 501 or 505."""
 
     side = Side.DOWNSTREAM
-    status = 400
-
-
-class BadRequest(DownstreamError):
-    """A request that is answered by the proxy itself: 400, 408, 413, 414, 417, 431, 501 or 505."""
 
     def __init__(self, detail: str, status: int = 400) -> None:
         super().__init__(detail)

@@ -99,14 +99,8 @@ class Rollout:
         """Plan it; nothing is to be done before `begin`.
 
         Args:
-            id: its id.
-            pool: the name of the pool.
-            trigger: what started it.
-            strategy: how backends are replaced.
-            on_failure: what becomes of the pool if it fails.
-            generation: the number its backends shall carry.
+            id, pool, trigger, strategy, on_failure, generation, size: see the attributes.
             queue: the slots in the order of their turns, from `plan_queue`.
-            size: number of slots of the pool.
             started: the moment on the wall clock, for the report.
             now: the same moment on the clock that all later times are on, in seconds.
         """

@@ -185,10 +185,12 @@ def open_backend_socket(
     """
     try:
         match kind:
+            case Listen.FD if transport is Transport.TCP:
+                listening = _listen(socket.AF_INET, (LOOPBACK, 0))
+                return BackendSocket(kind=kind, address=TcpAddress(*listening.getsockname()), socket=listening)
             case Listen.FD:
-                if transport is Transport.TCP:
-                    return _listen_on_loopback()
-                return _listen_on_path(reserve_path(directory, name))
+                path = reserve_path(directory, name)
+                return BackendSocket(kind=kind, address=UnixAddress(path), socket=_listen(socket.AF_UNIX, path))
             case Listen.UNIX:
                 return BackendSocket(kind=kind, address=UnixAddress(reserve_path(directory, name)), socket=None)
             case Listen.TCP:
@@ -199,27 +201,15 @@ def open_backend_socket(
         raise BackendError(f"no socket for backend {name}: {error.strerror}") from error
 
 
-def _listen_on_path(path: str) -> BackendSocket:
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+def _listen(family: socket.AddressFamily, where: str | tuple[str, int]) -> socket.socket:
+    listening = socket.socket(family, socket.SOCK_STREAM)
     try:
-        listening.bind(path)
+        listening.bind(where)
         listening.listen(BACKLOG)
     except BaseException:
         listening.close()
         raise
-    return BackendSocket(kind=Listen.FD, address=UnixAddress(path), socket=listening)
-
-
-def _listen_on_loopback() -> BackendSocket:
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        listening.bind((LOOPBACK, 0))
-        listening.listen(BACKLOG)
-        port: int = listening.getsockname()[1]
-    except BaseException:
-        listening.close()
-        raise
-    return BackendSocket(kind=Listen.FD, address=TcpAddress(LOOPBACK, port), socket=listening)
+    return listening
 
 
 def reserve_port() -> int:

@@ -96,37 +96,22 @@ class LineSplitter:
         return text
 
 
-class OutputTail:
-    """The last lines of a backend, oldest first."""
-
-    __slots__ = ("_lines",)
-
-    def __init__(self, lines: tuple[str, ...] = ()) -> None:
-        """Start with lines that were kept elsewhere, for a backend that is taken over."""
-        self._lines: deque[str] = deque(lines, maxlen=TAIL_LINES)
-
-    @property
-    def lines(self) -> tuple[str, ...]:
-        """The last lines as of now, at most `TAIL_LINES`."""
-        return tuple(self._lines)
-
-    def append(self, line: str) -> None:
-        """Add a line and forget the oldest one too many."""
-        self._lines.append(line)
-
-
 class OutputRelay:
-    """Reads the pipe of one backend; owns the file descriptor until `close`."""
+    """Reads the pipe of one backend; owns the file descriptor until `close`.
+
+    Attributes:
+        tail: the last lines, oldest first.
+    """
 
     __slots__ = ("_bytes", "_dropped", "_fd", "_lines", "_relay", "_second", "_splitter", "_waiting", "tail")
 
-    def __init__(self, fd: int, relay: LineSink, *, tail: OutputTail | None = None) -> None:
+    def __init__(self, fd: int, relay: LineSink, *, tail: deque[str] | None = None) -> None:
         """Take over the reading end of a pipe.
 
         Args:
             fd: becomes non-blocking, which the backend's end does not notice.
             relay: takes each line; what it raises is ignored.
-            tail: where the last lines are kept.
+            tail: where the last lines are kept, `TAIL_LINES` of them.
         """
         os.set_blocking(fd, False)
         self._fd: int | None = fd
@@ -137,7 +122,7 @@ class OutputRelay:
         self._lines = 0
         self._bytes = 0
         self._dropped = 0
-        self.tail = tail or OutputTail()
+        self.tail: deque[str] = deque(maxlen=TAIL_LINES) if tail is None else tail
 
     @property
     def fd(self) -> int | None:
@@ -196,8 +181,7 @@ class OutputRelay:
             return True
         count, last = self._splitter.skip(data, keep=TAIL_LINES)
         self._dropped += count
-        for line in last:
-            self.tail.append(line)
+        self.tail += last
         return False
 
     def _pass_waiting(self, most: int) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -30,7 +31,7 @@ from hotswap.processes.guard import signal_group
 from hotswap.processes.guardian import Guardian
 from hotswap.processes.listening import remove_path
 from hotswap.processes.notification import Notification, NotifySocket, describe_errno
-from hotswap.processes.output import LineSink, OutputRelay, OutputTail
+from hotswap.processes.output import TAIL_LINES, LineSink, OutputRelay
 from hotswap.processes.readiness import Probe, wait_ready
 from hotswap.processes.remains import KILL_PATIENCE, Remains
 
@@ -84,7 +85,6 @@ class BackendProcess:
         pid: its process id, also the id of its session and process group.
         start: when it started; with `pid` its name for ever.
         address: where it is reached.
-        output: the last lines it wrote.
         ready_said, stopping_said, status: what it said of itself: `READY=1`, `STOPPING=1`, the text of
             `STATUS=`.
     """
@@ -111,17 +111,17 @@ class BackendProcess:
             log: where this process is complained about; bound to the backend's pool, slot and generation.
             guardian: ends it should the proxy die.
             tail: last lines of its output that were read elsewhere.
-            adopted: another proxy spawned it, whose guardian watches it for now.
+            adopted: another proxy spawned it, whose guardian watches it for now; it was ready there.
         """
         self.pid = handles.pid
         self.start = handles.start
         self.address = address
-        self.output = OutputTail(tail)
-        self.ready_said = handles.notify is None
+        self.ready_said = adopted or handles.notify is None
         self.stopping_said = False
         self.status = ""
+        self._tail: deque[str] = deque(tail, maxlen=TAIL_LINES)
         self._pidfd = handles.pidfd
-        self._relay = None if handles.output is None else OutputRelay(handles.output, relay, tail=self.output)
+        self._relay = None if handles.output is None else OutputRelay(handles.output, relay, tail=self._tail)
         self._notify = handles.notify
         self._stop_signal = stop_signal
         self._log = log
@@ -138,36 +138,6 @@ class BackendProcess:
             self._ready.set()
         if guardian is not None:
             (guardian.adopt if adopted else guardian.watch)(self.pid, self.start)
-
-    @classmethod
-    def adopt(
-        cls,
-        handles: ProcessHandles,
-        *,
-        address: Address,
-        stop_signal: signal.Signals,
-        relay: LineSink,
-        log: FilteringBoundLogger,
-        guardian: Guardian | None = None,
-        tail: tuple[str, ...] = (),
-    ) -> BackendProcess:
-        """Supervise a process that another proxy spawned and that was ready there.
-
-        The same as the constructor, but the process need not say again that it is ready.
-        """
-        process = cls(
-            handles,
-            address=address,
-            stop_signal=stop_signal,
-            relay=relay,
-            log=log,
-            guardian=guardian,
-            tail=tail,
-            adopted=True,
-        )
-        process.ready_said = True
-        process._ready.set()
-        return process
 
     @property
     def exit(self) -> Exit | None:
@@ -250,7 +220,7 @@ class BackendProcess:
 
     def output_lines(self) -> tuple[str, ...]:
         """The last lines it wrote, oldest first."""
-        return self.output.lines
+        return tuple(self._tail)
 
     async def wait_ready(self, probe: Probe, *, start_timeout: float, interval: float, healthy_after: int) -> None:
         """Block until it is ready; see `hotswap.processes.readiness.wait_ready`.

@@ -75,17 +75,9 @@ class Handshake:
     def on_drained(self) -> None:
         """Nothing is written by us during a handshake."""
 
-    def on_deadline(self) -> None:
-        """Close: the handshake took too long."""
-        self.close()
-
     def on_crash(self, error: Exception) -> None:
         """Contain a defect of ours to this connection."""
         self.plane.on_crash(error, "handshake")
-        self.close()
-
-    def drain(self) -> None:
-        """Close: the proxy stops."""
         self.close()
 
     def idle(self) -> Idle[ClientConnection] | None:
@@ -93,10 +85,6 @@ class Handshake:
         if self._sock is None and (self.stream is None or self.stream.closed):
             return None
         return Idle(self, self.peer.address, self.deadline - self.listener.header_timeout)
-
-    def leave_at_once(self) -> None:
-        """Close."""
-        self.close()
 
     def close(self) -> None:
         """Close; idempotent."""
@@ -109,6 +97,9 @@ class Handshake:
         elif self.stream is not None and not self.stream.closed:
             self.stream.close()
             self.listener.forget(self)
+
+    # Nothing was said yet, so there is nothing to end in order.
+    on_deadline = drain = leave_at_once = close
 
     def _await_hello(self, sock: socket.socket) -> None:
         """Start TLS as soon as the ClientHello names the server."""

@@ -95,16 +95,14 @@ class LingeringClose:
         """When the last of its answer was sent; None while some of it is not."""
         return None if self.stream.unsent or self.stream.closed else Idle(self, None, self.deadline - LINGER_SECONDS)
 
-    def leave_at_once(self) -> None:
-        """Close."""
-        self.close()
-
     def close(self) -> None:
         """Close at once; idempotent."""
         self.plane.poller.timers.forget(self)
         if not self.stream.closed:
             self.listener.forget(self)
             self.stream.close()
+
+    leave_at_once = close
 
     def _await_client(self) -> None:
         poller = self.plane.poller

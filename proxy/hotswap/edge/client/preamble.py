@@ -67,26 +67,14 @@ class Preamble:
         if events & GONE and not self._over:
             self.close()
 
-    def on_deadline(self) -> None:
-        """Close: the header took too long."""
-        self.close()
-
     def on_crash(self, error: Exception) -> None:
         """Contain a defect of ours to this connection."""
         self.plane.on_crash(error, "preamble")
         self.close()
 
-    def drain(self) -> None:
-        """Close: the listener stops."""
-        self.close()
-
     def idle(self) -> Idle[ClientConnection] | None:
         """When the connection was accepted: one without its header soon after counts as idle."""
         return Idle(self, self._told_by, self.deadline - self.listener.header_timeout)
-
-    def leave_at_once(self) -> None:
-        """Close."""
-        self.close()
 
     def close(self) -> None:
         """Close; idempotent."""
@@ -94,6 +82,9 @@ class Preamble:
             self._let_go()
             self._sock.close()
             self.listener.forget(self)
+
+    # Nothing was said yet, so there is nothing to end in order.
+    on_deadline = drain = leave_at_once = close
 
     def _let_go(self) -> None:
         self._over = True

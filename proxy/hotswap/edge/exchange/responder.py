@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from hotswap.edge.upstream.carrier import Answering
 
-    from hotswap.core.messages import Field, ResponseHead
-    from hotswap.edge.loop.stream import Data, Stream
+if TYPE_CHECKING:
+    from hotswap.core.messages import ResponseHead
+    from hotswap.edge.loop.stream import Data
     from hotswap.edge.upstream.upstream_connection import UpstreamConnection
 
 
@@ -16,21 +16,12 @@ Answered = TypeVar("Answered", contravariant=True)
 """What is answered: `Exchange`, which has a responder and is not known to it here."""
 
 
-class Responder(Protocol[Answered]):
-    """Client side of one exchange.
-
-    `request_trailers` are the fields that came behind the body of the request, once it is complete.
-    """
-
-    request_trailers: Sequence[Field]
+class Responder(Answering, Protocol[Answered]):
+    """Client side of one exchange."""
 
     @property
     def backed_up(self) -> bool:
         """Whether the client takes nothing now."""
-
-    @property
-    def shut_out(self) -> bool:
-        """Whether the backend must not be read now; `Exchange.on_downstream_drained` follows."""
 
     def send_interim(self, exchange: Answered, head: ResponseHead) -> None:
         """Forward an informational response."""
@@ -43,12 +34,6 @@ class Responder(Protocol[Answered]):
 
     def send_body(self, data: Data) -> None:
         """Send a piece of the body; a view is valid until the next `flush`."""
-
-    def splice_target(self) -> Stream | None:
-        """The stream that can take the next piece of the body in the kernel; None if it has to be framed."""
-
-    def send_trailers(self, fields: Sequence[Field]) -> None:
-        """Send the trailers that the protocol can carry; called before the end."""
 
     def send_end(self) -> None:
         """End the response."""

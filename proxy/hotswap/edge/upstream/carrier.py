@@ -94,8 +94,8 @@ class Answering(Protocol):
     def splice_target(self) -> Stream | None:
         """The stream that can take the next piece of the body in the kernel; None if it has to be framed."""
 
-    def send_trailers(self, trailers: Sequence[Field]) -> None:
-        """Send the trailers."""
+    def send_trailers(self, fields: Sequence[Field]) -> None:
+        """Send the trailers that the protocol can carry; called before the end."""
 
 
 class Carried(Protocol):

@@ -39,22 +39,16 @@ class ConnectionOwner(Protocol):
     """Owner of all connections to one backend; see `hotswap.edge.upstream.upstream.Upstream`.
 
     Attributes:
+        plane: what serves them.
+        backend: where they lead.
+        endpoints: how it is reached.
         connections: those that are open.
     """
 
+    plane: Surroundings
+    backend: Backend
+    endpoints: BackendEndpoints
     connections: set[Connector]
-
-    @property
-    def plane(self) -> Surroundings:
-        """The data plane."""
-
-    @property
-    def backend(self) -> Backend:
-        """The backend."""
-
-    @property
-    def endpoints(self) -> BackendEndpoints:
-        """Its endpoints."""
 
 
 class Connector:

@@ -29,23 +29,19 @@ PIECE_BYTES: Final = 64 * 1024
 
 
 class Bearer(Protocol):
-    """The connection of a stream; see `hotswap.edge.upstream.h2c_connection.H2cConnection`."""
+    """The connection of a stream; see `hotswap.edge.upstream.h2c_connection.H2cConnection`.
 
-    @property
-    def plane(self) -> Surroundings:
-        """The data plane."""
+    Attributes:
+        plane: the data plane.
+        ready: whether the backend's settings have come and allow a stream.
+        session: the HTTP/2 session.
+        stream: the socket's stream.
+    """
 
-    @property
-    def ready(self) -> bool:
-        """Whether the backend's settings have come and allow a stream."""
-
-    @property
-    def session(self) -> Http2ClientSession:
-        """The HTTP/2 session."""
-
-    @property
-    def stream(self) -> Stream:
-        """The socket's stream."""
+    plane: Surroundings
+    ready: bool
+    session: Http2ClientSession
+    stream: Stream
 
     def begin(self, stream: H2cStream, fields: list[Field], *, end: bool) -> int:
         """Send a request head; gives the stream's number.
@@ -65,10 +61,12 @@ class Bearer(Protocol):
 
 
 class H2cStream:
-    """A stream to a backend; implements `Carrier`."""
+    """A stream to a backend; implements `Carrier`.
+
+    `ended` says that the complete response is buffered here, so that the connection is not needed any more.
+    """
 
     __slots__ = (
-        "_ended",
         "_ending",
         "_held_up",
         "_inbox",
@@ -79,6 +77,7 @@ class H2cStream:
         "armed",
         "connection",
         "deadline",
+        "ended",
         "exchange",
         "fresh",
         "paused",
@@ -102,7 +101,7 @@ class H2cStream:
         self._inbox = bytearray()
         self._trailers: list[Field] | None = None
         self._responding = False
-        self._ended = False  # the response is whole, here at least
+        self.ended = False
         self._over = False
 
     @property
@@ -189,7 +188,7 @@ class H2cStream:
             del inbox[: len(data)]
             exchange.on_response_body(data)
             self.connection.credit(self.stream_id, len(data))
-            if not inbox and self._ended:
+            if not inbox and self.ended:
                 self._finish()
                 return
             self.settle()
@@ -197,13 +196,10 @@ class H2cStream:
     def release(self, *, reusable: bool) -> None:
         """The exchange ended; an incomplete request is reset."""
         self.exchange = None
-        self._leave()
+        self.close()
 
     def close(self) -> None:
         """Reset without telling the exchange; idempotent."""
-        self._leave()
-
-    def _leave(self) -> None:
         self.plane.poller.timers.forget(self)
         if not self._over:
             self._over = True
@@ -219,11 +215,6 @@ class H2cStream:
             exchange.on_upstream_failed(self, error)
 
     # From the backend.
-
-    @property
-    def ended(self) -> bool:
-        """Whether the complete response is buffered here, so that the connection is not needed any more."""
-        return self._ended
 
     def on_head(self, head: ResponseHead) -> None:
         """A response head arrived, final or interim."""
@@ -253,12 +244,12 @@ class H2cStream:
 
     def on_end(self) -> None:
         """The response is complete."""
-        if self._ended:
+        if self.ended:
             return
         if not self._responding:
             self.fail(UpstreamBroken("the backend ended the stream before it answered"))
             return
-        self._ended = True
+        self.ended = True
         if not self._inbox:
             self._finish()
 

@@ -25,7 +25,7 @@ from hotswap.edge.loop import descriptors
 from hotswap.edge.loop.endpoint import Endpoint, endpoint_of
 from hotswap.edge.loop.names import Names, look_up
 from hotswap.edge.upstream.connector import FALLBACK
-from hotswap.edge.upstream.probe_http2 import ProbeFailed, ask_http2
+from hotswap.edge.upstream.probe_http2 import ProbeFailed, ask_http2, send_all
 from hotswap.wire.http1.request_parser import End
 from hotswap.wire.http1.response_parser import ResponseParser
 
@@ -95,7 +95,7 @@ async def probe(
                 if h2c:
                     status = await ask_http2(connection, health, pool)
                 else:
-                    await _send(connection, _request(health, pool))
+                    await send_all(connection, _request(health, pool))
                     step = "answer"
                     answer = await _receive_head(connection)
                     assert answer.status is not None
@@ -188,11 +188,6 @@ async def _connect_unix(path: str) -> trio.socket.SocketType:
             raise
         else:
             return trio.socket.from_stdlib_socket(connecting)
-
-
-async def _send(connection: trio.socket.SocketType, data: bytes) -> None:
-    while data:
-        data = data[await connection.send(data) :]
 
 
 async def _receive_head(connection: trio.socket.SocketType) -> _Answer:

@@ -65,7 +65,7 @@ async def _ask(connection: trio.socket.SocketType, session: Http2ClientSession, 
         session.send_head([*fields, (b"accept", b"*/*")], end=True)
     head, said, body = await _receive(connection, session, whole=call)
     session.send_goaway()
-    await _send(connection, session.take_output())
+    await send_all(connection, session.take_output())
     if call and head.status == 200:
         code = next((value for name, value in said if name == b"grpc-status"), b"missing")
         if code != b"0":
@@ -83,7 +83,7 @@ async def _receive(
     said: list[Field] = []
     body = b""
     while True:
-        await _send(connection, session.take_output())
+        await send_all(connection, session.take_output())
         data = b""
         if not session.more:
             data = await connection.recv(_READ_BYTES)
@@ -112,6 +112,7 @@ async def _receive(
             raise ProbeFailed(f"an answer longer than {_MAX_ANSWER} bytes")
 
 
-async def _send(connection: trio.socket.SocketType, data: bytes) -> None:
+async def send_all(connection: trio.socket.SocketType, data: bytes) -> None:
+    """Send everything, however little the socket takes at a time."""
     while data:
         data = data[await connection.send(data) :]
