@@ -12,6 +12,12 @@ from typing import Final
 
 Contents = Mapping[str, Callable[..., object]]
 
+
+def bases(*names: str) -> Contents:
+    """Give classes of these names, for classes that are made of them and never used."""
+    return {name: type(name, (), {}) for name in names}
+
+
 UNUSED: Final[dict[str, Contents | None]] = {
     # structlog colours tracebacks with the one and logs for the other where they are installed.
     "rich": None,
@@ -20,6 +26,12 @@ UNUSED: Final[dict[str, Contents | None]] = {
     "asyncio": {},
     # pydantic looks for plugins in all that is installed: those of an app beside it are not for the proxy.
     "importlib.metadata": {"entry_points": lambda **_: ()},
+    # prometheus_client can serve and push; here the admin API is asked.
+    "http.server": bases("BaseHTTPRequestHandler"),
+    "urllib.request": bases(
+        "BaseHandler", "HTTPHandler", "HTTPRedirectHandler", "HTTPSHandler", "Request", "build_opener"
+    ),
+    "wsgiref.simple_server": bases("WSGIRequestHandler", "WSGIServer", "make_server"),
 }
 """Modules that the proxy's packages import and the proxy does not use: missing, or with what is asked of them."""
 
