@@ -16,10 +16,7 @@ class TunnelStream(Protocol):
 
     readable: bool
     hangup: bool
-
-    @property
-    def broken(self) -> bool:
-        """Whether nothing can be written any more."""
+    broken: bool
 
     @property
     def unsent(self) -> int:
