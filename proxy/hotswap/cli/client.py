@@ -14,7 +14,7 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 from urllib.parse import quote
 
-from hotswap.cli.endpoint import Endpoint
+from hotswap.cli.endpoint import AdminEndpoint
 from hotswap.cli.exits import CommandError, ExitCode, unreachable
 from hotswap.control.version import PROGRAM_VERSION
 from hotswap.core.address import Address, TcpAddress, UnixAddress
@@ -55,7 +55,7 @@ class ProxyLost(Exception):
     """The proxy does not answer, or not in time, or not in HTTP."""
 
 
-class Problem(Exception):
+class ProblemAnswer(Exception):
     """The proxy answered with an error; `status` and `document` are its answer."""
 
     def __init__(self, status: int, document: dict[str, Any]) -> None:
@@ -75,21 +75,21 @@ def path_of(*parts: object) -> str:
 class AdminClient:
     """The calls of the admin API, as plain functions that give JSON."""
 
-    def __init__(self, endpoint: Endpoint, *, timeout: float = TIMEOUT) -> None:
+    def __init__(self, endpoint: AdminEndpoint, *, timeout: float = TIMEOUT) -> None:
         self.endpoint = endpoint
         self._timeout = timeout
 
     def get(self, path: str) -> Json:
-        """Ask for something."""
+        """Send a GET."""
         return self._call("GET", path, self._timeout)
 
     def post(self, path: str, *, timeout: float = TIMEOUT) -> Json:
-        """Give an order."""
+        """Send a POST."""
         return self._call("POST", path, timeout)
 
     @contextmanager
     def open_events(self, after: int | None) -> Iterator[Iterator[dict[str, Any]]]:
-        """Listen to the proxy; the block gets an iterator that gives events until the proxy ends the stream.
+        """Subscribe to the proxy's events; the block gets an iterator that ends when the proxy ends the stream.
 
         Args:
             after: the last number seen, or None for only new ones.
@@ -144,7 +144,7 @@ class AdminClient:
 
 @contextmanager
 def _losing() -> Iterator[None]:
-    """Turn whatever a connection can raise into `ProxyLost`."""
+    """Translate whatever a connection can raise into `ProxyLost`."""
     try:
         yield
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -159,14 +159,14 @@ def _connection_to(address: Address, timeout: float) -> http.client.HTTPConnecti
             return http.client.HTTPConnection(host, port, timeout=timeout)
 
 
-def _problem(response: http.client.HTTPResponse) -> Problem:
+def _problem(response: http.client.HTTPResponse) -> ProblemAnswer:
     try:
         document = json.loads(response.read(LARGEST_ANSWER))
     except ValueError:
         document = None
     if not isinstance(document, dict):
         document = {"detail": f"what answers there is not a hotswap proxy (status {response.status})"}
-    return Problem(response.status, document)
+    return ProblemAnswer(response.status, document)
 
 
 def _reason(error: Exception) -> str:
@@ -175,7 +175,7 @@ def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
-def translate(error: ProxyLost | Problem, endpoint: Endpoint) -> CommandError:
+def translate(error: ProxyLost | ProblemAnswer, endpoint: AdminEndpoint) -> CommandError:
     """Give the error with which a command ends, for what the proxy answered or did not."""
     if isinstance(error, ProxyLost):
         hint = f'found by {endpoint.source}; is it running? "hotswap run" starts one'

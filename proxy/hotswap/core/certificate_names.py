@@ -1,4 +1,4 @@
-"""Which of a listener's certificates is for which name, and which requests a connection may carry.
+"""Selects the certificate of a listener for a name, and tells which hosts a connection with it may ask for.
 
 A client may use one connection for every name that its certificate is for (RFC 9110 7.4, RFC 9113 9.1.1). For any other
 name of ours it would have been shown another certificate, and what it asks for there is misdirected: 421 (L11). A
@@ -18,7 +18,7 @@ CACHE_ENTRIES: Final = 1024
 
 
 class CertificateNames:
-    """The names of all certificates of a listener, the first of which is shown to those who ask for none of them.
+    """Names of a listener's certificates; the first is the default.
 
     Args:
         names: for each certificate the DNS names that it is for; `*.` stands for one label (RFC 6125 6.4.3).
@@ -34,7 +34,7 @@ class CertificateNames:
                 self._first.setdefault(name, index)
 
     def choose(self, name: str) -> int:
-        """The number of the certificate for a name: by the name itself, else by a wildcard, else the first."""
+        """Index of the certificate for a name: by the name itself, else by a wildcard, else the first."""
         exact, wildcard = _spellings(name)
         found = self._first.get(exact)
         if found is None:
@@ -43,7 +43,7 @@ class CertificateNames:
 
 
 class ShownCertificate:
-    """The certificate that some connections were shown, because of the name that their clients asked for.
+    """The certificate of a connection, selected by the name that its client asked for.
 
     Args:
         certificates: all of the listener.
@@ -67,6 +67,6 @@ class ShownCertificate:
 
 
 def _spellings(name: str) -> tuple[str, str]:
-    """A name as a certificate may have it: itself, and with a star for its first label."""
+    """A name, and its wildcard: with a star for its first label."""
     name = name.lower().rstrip(".")
     return name, "*." + name.partition(".")[2]

@@ -1,4 +1,4 @@
-"""Every error this program raises on purpose, as one tree whose members know whose fault they are.
+"""The exception tree: members carry side, retry safety, and the status to answer.
 
 Each error carries three facts, so that nobody has to guess them where it is caught: the *side* it happened on
 (downstream, upstream or internal), whether sending the same exchange to another backend is safe
@@ -30,7 +30,7 @@ from hotswap.core.printable import bounded
 
 
 class Side(StrEnum):
-    """Whose fault it is."""
+    """The side whose fault an error is."""
 
     DOWNSTREAM = "downstream"
     UPSTREAM = "upstream"
@@ -38,7 +38,7 @@ class Side(StrEnum):
 
 
 class ProxyError(Exception):
-    """The root of the tree; `str()` of it is `detail`, one sentence for a person.
+    """Root of the tree; `str()` of it is `detail`, one sentence for a person.
 
     Attributes:
         side: whose fault it is.
@@ -60,7 +60,7 @@ class ProxyError(Exception):
 
 
 class Missing(Enum):
-    """The type of `MISSING`, so that "there is no value" differs from every TOML value."""
+    """Type of `MISSING`, so that "no value" differs from every TOML value."""
 
     MISSING = "missing"
 
@@ -100,7 +100,7 @@ class Problem:
 
 
 def problem_text(document: object) -> str:
-    """Give a problem that came as JSON, perhaps from another version, as a line."""
+    """Format a problem that came as JSON, perhaps from another version, as a line."""
     if not isinstance(document, Mapping):
         return str(document)
     found = "is missing" if document.get("value") is None else f"is {document['value']}"
@@ -108,7 +108,7 @@ def problem_text(document: object) -> str:
 
 
 def written(value: object) -> str:
-    """Give a value as it would be written in TOML, cut at 60 characters so that it fits a line."""
+    """Format a value as TOML, cut at 60 characters so that it fits a line."""
     match value:
         case bool():
             text = "true" if value else "false"
@@ -144,8 +144,7 @@ class ConfigError(ProxyError):
 
 
 class RefusalCode(StrEnum):
-    """Why a verb was refused, in the order in which a reload is checked: the first that holds is the
-    answer."""
+    """Reason of a refusal, in the order in which a reload is checked: the first that holds is the answer."""
 
     SHUTTING_DOWN = "shutting-down"
     TAKEOVER_IN_PROGRESS = "takeover-in-progress"
@@ -248,14 +247,14 @@ class ConnectFailed(UpstreamError):
 
 
 class NothingLeft(ConnectFailed):
-    """This machine has no descriptor or memory left for a connection; the backend has no part in it."""
+    """Out of descriptors or memory for a connection; not the backend's fault."""
 
     side = Side.INTERNAL
     status = 503
 
 
 class AddressUnknown(ConnectFailed):
-    """The name of the backend is being looked up for the first time; the backend has no part in that."""
+    """The first lookup of the backend's name is not done; not the backend's fault."""
 
     side = Side.INTERNAL
     status = 503
@@ -270,13 +269,13 @@ class UpstreamBroken(UpstreamError):
 
 
 class UpstreamTimedOut(UpstreamError):
-    """The backend took longer than it may."""
+    """A timeout of the backend has passed."""
 
     status = 504
 
 
 class BackendError(ProxyError):
-    """A backend as a process: it could not be started or stopped as it should."""
+    """A process of a backend could not be started or stopped."""
 
     side = Side.UPSTREAM
     status = 503

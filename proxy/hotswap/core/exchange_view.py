@@ -1,4 +1,4 @@
-"""An exchange in flight, as an operator is told of it."""
+"""An exchange in flight, as the admin API shows it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LONGEST_LINE = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExchangeView:
-    """What it is, whose it is, and how far it came.
+    """Request, client and progress of an exchange.
 
     Attributes:
         request_line: method and target, as `shorten` gives them.

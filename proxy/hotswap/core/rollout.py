@@ -1,4 +1,4 @@
-"""A rollout as a whole: which slot's turn is next, and how it all ends.
+"""State machine of a rollout: whose turn is next, and how it ends.
 
 It replaces every backend of a pool, one slot at a time, and is a machine without a clock: facts go in (`on`),
 orders come out, whoever performs them brings the next facts.
@@ -54,7 +54,7 @@ from hotswap.core.strategy import OnFailure, Strategy
 
 
 class Role(StrEnum):
-    """What a process is to the step at hand."""
+    """Role of a process in the current step."""
 
     OLD = "old"
     REPLACEMENT = "replacement"

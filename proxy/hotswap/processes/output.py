@@ -1,4 +1,4 @@
-"""What a backend writes: read from one pipe, passed on line by line, the last lines kept for failure reports.
+"""Output of a backend: read from one pipe, relayed line by line, the last lines kept for failure reports.
 
 Nothing a backend writes can hurt the proxy: a line is bounded, so is what is passed on in a second, bytes
 that are no UTF-8 and control characters are written as escapes, and a sink that raises is ignored. Nor does
@@ -44,7 +44,7 @@ _ESCAPES: Final = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32)
 
 
 class LineSplitter:
-    """Bytes in, lines out. Holds at most one line of `MAX_LINE_BYTES`."""
+    """Splits bytes into lines; buffers at most one line of `MAX_LINE_BYTES`."""
 
     __slots__ = ("_cut", "_partial")
 
@@ -53,7 +53,7 @@ class LineSplitter:
         self._cut = 0
 
     def feed(self, data: bytes) -> list[str]:
-        """Take bytes as they come and give the lines that are complete now."""
+        """Add bytes, and give the lines that are complete."""
         *ended, rest = data.split(b"\n")
         lines = []
         for piece in ended:
@@ -77,7 +77,7 @@ class LineSplitter:
         return count, self.feed(b"\n".join(last))
 
     def flush(self) -> list[str]:
-        """Give what stands behind the last line end, at the end of the output."""
+        """Give the unfinished last line, at the end of the output."""
         return [self._take()] if self._partial else []
 
     def _append(self, piece: bytes) -> None:
@@ -97,7 +97,7 @@ class LineSplitter:
 
 
 class OutputRelay:
-    """Reads the pipe of one backend. Owns the file descriptor until `close`.
+    """Reads the pipe of one backend; owns the file descriptor until `close`.
 
     Attributes:
         tail: the last lines, oldest first.
@@ -156,13 +156,13 @@ class OutputRelay:
         self.finish()
 
     def finish(self) -> None:
-        """Pass on what stands behind the last line end. Call when no more is to come."""
+        """Relay the unfinished last line; call it when no more output follows."""
         self._waiting += self._splitter.flush()
         self._pass_waiting(len(self._waiting))
         self._tell_dropped()
 
     def close(self) -> None:
-        """Close the pipe; the backend gets EPIPE when it writes again. Twice is harmless."""
+        """Close the pipe: the backend gets EPIPE when it writes again. Idempotent."""
         if self._fd is not None:
             self._pass_waiting(len(self._waiting))
             fd, self._fd = self._fd, None
@@ -170,7 +170,7 @@ class OutputRelay:
             os.close(fd)
 
     def _take(self, data: bytes, *, now: float) -> bool:
-        """Split, to be passed on; False when this second's budget is used up."""
+        """Relay a read's lines; False when the rate limit of this second is reached."""
         if now - self._second >= 1.0:
             self._tell_dropped()
             self._second, self._lines, self._bytes = now, 0, 0

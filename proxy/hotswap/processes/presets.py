@@ -1,4 +1,4 @@
-"""How each server is started and stopped: one row a server.
+"""Server presets: how each server is started and stopped, one row a server.
 
 A row gives the arguments as a template with the placeholders of `server = "command"`, because the socket is
 known only when a backend is spawned. What the configuration is judged by (interfaces, kinds of sockets) is in
@@ -32,7 +32,7 @@ KEEP_ALIVE: Final = "3600"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """How to run one server: the command line behind `python -m MODULE`, and what makes it finish.
+    """Command and signals of one server.
 
     Attributes:
         line: the arguments; `{app}`, `{args}` and those that the other attributes are for stand for what the pool says.
@@ -109,7 +109,7 @@ PRESETS: Final[Mapping[Server, Preset]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What a pool's table says about starting and stopping its backends, before anything is spawned.
+    """Command, signals and sockets of a pool's backends, from its table and its server's preset.
 
     Attributes:
         argv: program and arguments, with placeholders.
@@ -125,7 +125,7 @@ class Recipe:
 
 
 def recipe(table: SupervisedPoolTable) -> Recipe:
-    """Work out how the backends of a pool are started and stopped.
+    """Combine a pool's table with the preset of its server.
 
     `listen` and `interface` of the table are taken as they are: the configuration was checked against what
     the server can do.

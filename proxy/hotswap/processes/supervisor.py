@@ -1,4 +1,4 @@
-"""One backend as a process: watched until it is gone, and ended when it has to go.
+"""Supervises the process of one backend: output, notifications, exit, stop and kill.
 
 Theory. A backend is watched by its pidfd and not by being its parent, so a process that was spawned here and
 one that was adopted from another proxy are the same class: both wake up the same wait, and only the exit
@@ -48,7 +48,7 @@ _MAX_COMPLAINTS: Final = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stopped:
-    """The end of a `stop`.
+    """Result of `stop`.
 
     Attributes:
         exit: how the process ended.
@@ -61,7 +61,7 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessHandles:
-    """What it takes to look after a process: enough to hand it over to another proxy.
+    """Descriptors and ids of a supervised process: all that another proxy needs to adopt it.
 
     Attributes:
         pid: its process id, also the id of its session and process group.
@@ -79,7 +79,7 @@ class ProcessHandles:
 
 
 class BackendProcess:
-    """A living backend, spawned or adopted.
+    """A supervised process, spawned or adopted.
 
     Attributes:
         pid: its process id, also the id of its session and process group.
@@ -141,17 +141,17 @@ class BackendProcess:
 
     @property
     def exit(self) -> Exit | None:
-        """How it ended, or None while it lives."""
+        """Its exit status, or None while it lives."""
         return self._exit
 
     @property
     def ended(self) -> bool:
-        """It is gone, and everything that follows from that has been done."""
+        """Set when it is gone and everything that follows from that is done."""
         return self._ended.is_set()
 
     @property
     def handles(self) -> ProcessHandles:
-        """What another proxy needs to look after it; valid while it lives. Ownership stays here."""
+        """What another proxy needs to adopt it; valid while it lives. Ownership stays here."""
         return ProcessHandles(
             pid=self.pid,
             start=self.start,
@@ -161,7 +161,7 @@ class BackendProcess:
         )
 
     async def serve(self) -> None:
-        """Relay output and notifications until the process is gone, then tidy up after it.
+        """Relay output and notifications until the process is gone, then clean up.
 
         At the end nothing of its session is left, its last output has been relayed, its socket paths
         are removed and every `wait_exit` returns.
@@ -204,7 +204,7 @@ class BackendProcess:
         return self._exit
 
     async def wait_notified(self) -> None:
-        """Block until it sent `READY=1`; give at once when it is not asked to."""
+        """Block until it sent `READY=1`; returns at once when it need not."""
         await self._ready.wait()
 
     async def wait_cannot_serve(self) -> str:
@@ -231,7 +231,7 @@ class BackendProcess:
         await wait_ready(self, probe, start_timeout=start_timeout, interval=interval, healthy_after=healthy_after)
 
     def terminate(self, *, stop_timeout: float) -> None:
-        """Ask the process to end: its stop signal, to the process alone. Harmless when it is gone.
+        """Send its stop signal to the process alone. Harmless when it is gone.
 
         What it leaves behind when it has gone is asked too, and killed when the time is over.
 
@@ -244,7 +244,7 @@ class BackendProcess:
         self._signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """End the process and its group by force. Harmless when it is gone."""
+        """Send SIGKILL to its process group. Harmless when it is gone."""
         if self._exit is None:
             self._remains.kill()
             signal_group(self.pid, self.start, signal.SIGKILL)
@@ -252,7 +252,7 @@ class BackendProcess:
             self._signal(signal.SIGKILL)
 
     async def stop(self, *, stop_timeout: float) -> Stopped:
-        """Ask the process to end, and kill its group if it has not ended in time.
+        """Send its stop signal, and kill its group if it has not ended in time.
 
         Args:
             stop_timeout: seconds from the stop signal to SIGKILL.
@@ -290,7 +290,7 @@ class BackendProcess:
             self._log.warning("backend.remains_killed", pid=self.pid, processes=killed, detail=detail)
 
     def _bury(self) -> None:
-        """Take note of the end. No checkpoint in here: it happens whole or not at all."""
+        """Process the exit. No checkpoint in here: it happens whole or not at all."""
         # What it sent last is still in the socket, and it can still be asked who sent it.
         self._take_notifications()
         self._exit = reap(self._pidfd)
@@ -304,7 +304,7 @@ class BackendProcess:
         remove_path(self.address)
 
     def release_handles(self) -> None:
-        """Close our handles and leave paths alone: another proxy looks after the process for good."""
+        """Close our handles and keep the paths: another proxy supervises the process for good."""
         if self._pidfd >= 0:
             trio.lowlevel.notify_closing(self._pidfd)
             os.close(self._pidfd)

@@ -1,4 +1,4 @@
-"""Frames between two proxy processes during a takeover: bytes in, frames out.
+"""Frames of the channel between two proxy processes during a takeover.
 
 One frame is one packet of a SOCK_SEQPACKET socket, so there is no stream to be cut wrongly and descriptors
 belong to exactly the frame they came with:
@@ -42,7 +42,7 @@ _LAST_SEQ: Final = 2**32 - 1
 
 
 class FrameType(StrEnum):
-    """What a frame says; who says it, and when, is in the tables of a takeover, in `hotswap.core`.
+    """Type of a frame; which side sends it, and when, is in the tables of a takeover, in `hotswap.core`.
 
     New types go to the end, and none is taken out, because `CODES` numbers them in this order.
     """
@@ -80,12 +80,12 @@ _TYPES: Final[Mapping[int, FrameType]] = MappingProxyType({code: kind for kind, 
 
 
 class HandoverBroken(ProxyError):
-    """The other side sent what is no frame, or not the next one; nothing that follows can be believed."""
+    """A packet is not a frame, or not the next one; nothing after it can be trusted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """One message.
+    """One message of the channel.
 
     Attributes:
         type: what it says.
@@ -100,7 +100,7 @@ class Frame:
     descriptors: int = 0
 
     def text(self, key: str) -> str:
-        """Give a value that has to be text.
+        """The text under a key.
 
         Raises:
             HandoverBroken: it is something else, or missing.
@@ -111,7 +111,7 @@ class Frame:
         return value
 
     def number(self, key: str) -> int:
-        """Give a value that has to be a whole number.
+        """The whole number under a key.
 
         Raises:
             HandoverBroken: it is something else, or missing.
@@ -123,7 +123,7 @@ class Frame:
 
 
 def fits(body: Mapping[str, Any] | None) -> bool:
-    """Tell whether a body may travel inside of a frame.
+    """Whether a body fits into one frame.
 
     Raises:
         ValueError: it is no JSON.
@@ -136,7 +136,7 @@ def _write(body: Mapping[str, Any] | None) -> bytes:
 
 
 class FrameWriter:
-    """Numbers and writes the frames of one side."""
+    """Encodes and numbers the frames of one side."""
 
     __slots__ = ("_next",)
 
@@ -144,7 +144,7 @@ class FrameWriter:
         self._next = 0
 
     def encode(self, kind: FrameType, body: Mapping[str, Any] | None = None, *, descriptors: int = 0) -> bytes:
-        """Write the next frame.
+        """Encode the next frame.
 
         Args:
             kind: what it says.
@@ -165,12 +165,12 @@ class FrameWriter:
 
     @property
     def last(self) -> int:
-        """The number of the frame written last; -1 before the first."""
+        """Number of the last frame encoded; -1 before the first."""
         return self._next - 1
 
 
 class FrameReader:
-    """Reads the frames of the other side, each of which has to be the next one."""
+    """Decodes the frames of the other side and checks their order."""
 
     __slots__ = ("_next",)
 
@@ -178,7 +178,7 @@ class FrameReader:
         self._next = 0
 
     def decode(self, packet: bytes, *, descriptors: int = 0) -> Frame:
-        """Read one packet.
+        """Decode one packet.
 
         Args:
             packet: all of it.

@@ -1,4 +1,4 @@
-"""The configuration: what the TOML file may say, as frozen models, and how it is read.
+"""Configuration: frozen models of the TOML file, and its parser.
 
 One module a group of tables (`process`, `listeners`, `routes`, `pools`), the kinds of value they share
 (`fields`), the whole (`configuration`, `schema`), what is wrong (`findings`, `conflicts`) and the way in (`parsing`).

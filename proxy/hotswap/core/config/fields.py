@@ -1,4 +1,4 @@
-"""The kinds of value a key can have: each reads TOML, refuses with what is allowed, and writes itself back.
+"""Types of configuration keys: each parses TOML, refuses with what is allowed, and serialises itself.
 
 A validator here raises `ValueError` whose text is the whole "what is allowed" of the problem; the serializer
 gives the TOML form again, so that defaults, the JSON Schema and the reference are all written from one place.
@@ -49,7 +49,7 @@ NAME_ALLOWED = "a name of letters, digits, - and _, at most 40 of them, that beg
 
 
 class Table(BaseModel):
-    """A table of the configuration: frozen, and an unknown key is an error.
+    """Base of all tables: frozen, and an unknown key is an error.
 
     A validator is made when it is needed, which is one for all tables together, and what is said below the keys is read
     when they are described: both would be a part of every start.

@@ -1,4 +1,4 @@
-"""Reads the PROXY protocol header with which a balancer says whose connection it is.
+"""Reads the PROXY protocol header of a connection that comes through a load balancer.
 
 The header is looked at without being taken (`MSG_PEEK`) until it is complete, because what follows it, perhaps a TLS
 handshake, belongs to whoever serves the connection.
@@ -17,19 +17,19 @@ from hotswap.edge.loop.timers import NEVER
 from hotswap.wire.proxy_protocol import MAX_VERSION_2, ProxyProtocolError, parse_proxy_header
 
 if TYPE_CHECKING:
-    from hotswap.edge.client.surroundings import Plane
+    from hotswap.edge.client.surroundings import ClientPlane
     from hotswap.edge.exchange.entrance import ClientConnection
 
 
 class AdmittingListener(PublicListener, Protocol):
-    """The listener of a connection that is admitted once it is known whose it is."""
+    """The listener that admits a connection once its client's address is known."""
 
     def admit(self, client: socket.socket, host: str, port: int, *, instead_of: ClientConnection | None = None) -> None:
         """As `Listener.admit`."""
 
 
 class Preamble:
-    """One connection before its header is complete.
+    """A connection whose PROXY header is incomplete.
 
     Args:
         sock: its socket.
@@ -40,7 +40,7 @@ class Preamble:
     __slots__ = ("_over", "_port", "_sock", "_told_by", "armed", "deadline", "listener", "plane")
 
     def __init__(
-        self, plane: Plane, listener: AdmittingListener, sock: socket.socket, *, told_by: str, port: int
+        self, plane: ClientPlane, listener: AdmittingListener, sock: socket.socket, *, told_by: str, port: int
     ) -> None:
         self.plane = plane
         self.listener = listener
@@ -51,7 +51,7 @@ class Preamble:
         self._over = False  # the socket is closed, or another's
 
     def open(self) -> None:
-        """Begin."""
+        """Start."""
         poller = self.plane.poller
         poller.timers.set(self, poller.now + self.listener.header_timeout)
         poller.watch(self._sock.fileno(), self, READ)
@@ -59,7 +59,7 @@ class Preamble:
         self._go_on()
 
     def on_ready(self, events: int) -> None:
-        """More has come, or the end, after which no header can be completed."""
+        """The socket is ready."""
         if events & DEAD:
             self.close()
             return
@@ -73,7 +73,7 @@ class Preamble:
         self.close()
 
     def idle(self) -> Idle[ClientConnection] | None:
-        """When it came: a header is sent at once, or nobody is there."""
+        """When the connection was accepted: one without its header soon after counts as idle."""
         return Idle(self, self._told_by, self.deadline - self.listener.header_timeout)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The seam between an exchange and the protocol its client speaks: HTTP/1.x, or one stream of HTTP/2."""
+"""Interface between an exchange and the protocol of its client: HTTP/1.x, or one stream of HTTP/2."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ Answered = TypeVar("Answered", contravariant=True)
 
 
 class Responder(Answering, Protocol[Answered]):
-    """The client's side of one exchange."""
+    """Client side of one exchange."""
 
     @property
     def backed_up(self) -> bool:
-        """Whether the client takes no more for now."""
+        """Whether the client takes nothing now."""
 
     def send_interim(self, exchange: Answered, head: ResponseHead) -> None:
-        """Pass on an informational response."""
+        """Forward an informational response."""
 
     def send_response(self, exchange: Answered, head: ResponseHead) -> bool:
-        """Send a response that is whole, its body with it. False when the client is gone."""
+        """Send a complete response. False when the client is gone."""
 
     def send_head(self, exchange: Answered, head: ResponseHead) -> None:
-        """Begin the response; goes out with the next `flush`."""
+        """Start the response; it is sent by the next `flush`."""
 
     def send_body(self, data: Data) -> None:
-        """Go on with it; a view is used up by the next `flush`."""
+        """Send a piece of the body; a view is valid until the next `flush`."""
 
     def send_end(self) -> None:
-        """The response is whole."""
+        """End the response."""
 
     def flush(self) -> bool:
-        """Send what has been said. False when the client is gone."""
+        """Send what is buffered. False when the client is gone."""
 
     def done(self, exchange: Answered) -> None:
-        """The exchange is over and its response whole."""
+        """The exchange ended with a complete response."""
 
     def truncate(self, exchange: Answered) -> None:
-        """The exchange is over and its response is not whole, which the client must be able to see."""
+        """The exchange ended with an incomplete response, which the client must be able to see."""
 
     def read_on(self) -> None:
-        """The exchange takes more of the request's body."""
+        """Resume reading the request body."""
 
     def tunnel(self, exchange: Answered, head: ResponseHead, connection: UpstreamConnection) -> bool:
-        """Turn into a tunnel after this 101. False where the protocol has none."""
+        """Become a tunnel after this 101. False if the protocol has none."""

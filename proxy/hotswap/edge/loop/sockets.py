@@ -1,4 +1,4 @@
-"""Listening sockets of the public side: bound here, or inherited from whoever started us.
+"""Listening sockets: bound here, or inherited from the service manager.
 
 An inherited socket whose address matches is used instead of binding (systemd's `LISTEN_FDS`, a takeover), so that its
 queue of waiting connections is served and no port is ever closed in between.
@@ -99,7 +99,7 @@ def _is_stale(path: str) -> bool:
 
 
 def look_for_the_lost(sock: socket.socket) -> None:
-    """Have the kernel ask clients that say nothing whether they are there; those that are accepted inherit it.
+    """Set TCP keepalive, which finds vanished clients; accepted sockets inherit it.
 
     Whoever loses power or network says no farewell, and while an answer takes its time nothing is sent that could fail.
     """
@@ -111,7 +111,7 @@ def look_for_the_lost(sock: socket.socket) -> None:
 
 
 def address_of(sock: socket.socket) -> Address:
-    """Where a socket listens."""
+    """The address of a listening socket."""
     name = sock.getsockname()
     if sock.family == socket.AF_UNIX:
         return UnixAddress(str(name))

@@ -1,4 +1,4 @@
-"""One health check of one backend: connect, ask, judge the status.
+"""Health probe of one backend: connect, send a request, judge the status.
 
 Theory. A connect proves nothing, because the proxy itself listened before the backend existed; only an answer
 does. A probe opens a connection of its own over the address that exchanges use, and closes it afterwards. It
@@ -57,7 +57,7 @@ class _Answer:
         self.complete = False
 
     def feed(self, data: bytes) -> None:
-        """Read what came.
+        """Parse the next bytes.
 
         Raises:
             ProbeFailed: it is no response.
@@ -75,7 +75,7 @@ class _Answer:
 async def probe(
     address: Address, health: HealthTable, *, pool: str, h2c: bool = False, names: Names | None = None
 ) -> ProbeResult:
-    """Check a backend once. Never raises; takes at most `health.timeout` seconds and a little.
+    """Probe a backend once. Never raises; takes at most `health.timeout` seconds and a little.
 
     Args:
         address: where the backend listens.

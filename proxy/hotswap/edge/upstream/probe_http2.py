@@ -1,4 +1,4 @@
-"""A health check over HTTP/2: a GET like any other, or, where the path says so, the health service of gRPC.
+"""Health probe over HTTP/2: a GET, or, for its path, the health service of gRPC.
 
 gRPC servers know nothing but calls, and reset a GET. For them there is an agreed call, `grpc.health.v1.Health/Check`;
 a path of that name is called instead of fetched, and passes when the service says SERVING.
@@ -28,11 +28,11 @@ _MAX_ANSWER: Final = 65536
 
 
 class ProbeFailed(Exception):
-    """The probe's own way out; its text is the detail."""
+    """The probe failed; its text is the detail."""
 
 
 async def ask_http2(connection: trio.socket.SocketType, health: HealthTable, pool: str) -> int:
-    """Ask a backend over a new connection.
+    """Probe a backend over a new connection.
 
     Returns:
         The status.
@@ -64,7 +64,7 @@ async def _ask(connection: trio.socket.SocketType, session: Http2ClientSession, 
     else:
         session.send_head([*fields, (b"accept", b"*/*")], end=True)
     head, said, body = await _receive(connection, session, whole=call)
-    session.say_farewell()
+    session.send_goaway()
     await send_all(connection, session.take_output())
     if call and head.status == 200:
         code = next((value for name, value in said if name == b"grpc-status"), b"missing")
