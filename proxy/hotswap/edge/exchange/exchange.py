@@ -238,10 +238,6 @@ class Exchange:
 
     # Attempts.
 
-    def on_let_in(self, upstream: Upstream) -> None:
-        """The gate claimed a backend for this exchange, which was held."""
-        self._attempt(upstream)
-
     def _attempt(self, upstream: Upstream) -> None:
         self.upstream = upstream
         self.backend = upstream.backend
@@ -266,6 +262,8 @@ class Exchange:
         connection.carry(self, head)
         if not connection.connecting:
             self.on_connected()
+
+    on_let_in = _attempt  # the gate has claimed a backend for this exchange, which it held
 
     def _connect(self, upstream: Upstream) -> Carrier:
         try:
