@@ -52,6 +52,7 @@ def _takeover(runtime: Runtime) -> str | None:
 
 def _pool(runtime: Runtime, pool: SupervisedPool | StaticPool) -> dict[str, Any]:
     core = pool.core
+    gate = runtime.plane.gates.get(pool.name)
     slots = core.snapshot().slots
     compatibility = pool.release.compatibility if isinstance(pool, SupervisedPool) else None
     return {
@@ -62,7 +63,7 @@ def _pool(runtime: Runtime, pool: SupervisedPool | StaticPool) -> dict[str, Any]
         "paused": core.paused,
         "outlook": core.outlook().value,
         "compatibility": None if compatibility is None else str(compatibility),
-        "held": _held(runtime, pool.name),
+        "held": 0 if gate is None else len(gate.held),
         "slots": [
             {
                 "slot": slot.slot,
@@ -77,12 +78,6 @@ def _pool(runtime: Runtime, pool: SupervisedPool | StaticPool) -> dict[str, Any]
         ],
         "rollout": pool.rollout_id if isinstance(pool, SupervisedPool) else None,
     }
-
-
-def _held(runtime: Runtime, pool: str) -> int:
-    """Count the requests that wait for a backend of a pool."""
-    gate = runtime.plane.gates.get(pool)
-    return 0 if gate is None else len(gate.held)
 
 
 def _backend(runtime: Runtime, pool: SupervisedPool | StaticPool, backend: Backend) -> dict[str, Any]:

@@ -191,8 +191,11 @@ class Listener:
     def forget(self, connection: ClientConnection) -> None:
         """Stop counting a connection that has ended."""
         self.connections.discard(connection)
-        if self._client_of:
-            self._leave(connection)
+        host = self._client_of.pop(connection, None)
+        if host is not None:
+            self._clients[host] -= 1
+            if not self._clients[host]:
+                del self._clients[host]
         self._count()
         if self._want is Want.CONNECTIONS and len(self.connections) < self._limit:
             self._resume()
@@ -204,13 +207,6 @@ class Listener:
         host = self._client_of.pop(old, None)
         if host is not None:
             self._client_of[new] = host
-
-    def _leave(self, connection: Connection) -> None:
-        host = self._client_of.pop(connection, None)
-        if host is not None:
-            self._clients[host] -= 1
-            if not self._clients[host]:
-                del self._clients[host]
 
     def _resume(self) -> None:
         if not self.plane.stopping and self.open_listener.sockets and self.open_listener.sockets[0].fileno() >= 0:

@@ -31,7 +31,6 @@ GONE: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 """Events that say the other side has closed its half, or all."""
 DEAD: Final = select.EPOLLHUP | select.EPOLLERR
 """Of these, those that say that nothing passes any more, either way: a reset, or both halves closed."""
-WRITABLE: Final = select.EPOLLOUT
 
 TURN: Final = 0.002
 """Seconds of events served before other tasks get their turn."""
