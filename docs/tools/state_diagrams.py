@@ -18,8 +18,8 @@ from hotswap.core.process.phases import PHASE_STARTS, PHASE_TABLE
 from hotswap.core.state_machine import Row, ends_of
 from hotswap.core.step_table import TABLES, StepState
 from hotswap.core.strategy import Strategy
-from hotswap.core.takeover_new import NEW_DEADLINES, NEW_TABLE, NewState
-from hotswap.core.takeover_old import OLD_DEADLINES, OLD_TABLE, OldState
+from hotswap.core.takeover.new import NEW_DEADLINES, NEW_TABLE, NewState
+from hotswap.core.takeover.old import OLD_DEADLINES, OLD_TABLE, OldState
 
 AnyRow = Row[Any, Any, Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hotswap.control.process.life import Life
-from hotswap.core.config import parse_configuration
+from hotswap.core.config import parse_draft
 from hotswap.core.errors import RefusalCode
 from hotswap.core.process.answers import Answer, Verb
 from hotswap.core.process.phases import LENT, READY, Phase, PhaseEvent
@@ -15,7 +15,7 @@ from tests.support.fake_runtime import CONFIGURATION
 
 def begin(phase: Phase = Phase.STARTING) -> Life:
     """A life in a phase."""
-    return Life(parse_configuration(CONFIGURATION, origin="/nowhere/hotswap.toml"), phase=phase)
+    return Life(parse_draft(CONFIGURATION, origin="/nowhere/hotswap.toml").accept(), phase=phase)
 
 
 async def test_a_boot_goes_from_starting_to_serving() -> None:

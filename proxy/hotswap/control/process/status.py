@@ -55,6 +55,7 @@ def is_ready(parts: Parts) -> bool:
 
 def _pool(parts: Parts, pool: SupervisedPool | StaticPool) -> dict[str, Any]:
     core = pool.core
+    gate = parts.plane.gates.get(pool.name)
     slots = core.snapshot().slots
     compatibility = pool.release.compatibility if isinstance(pool, SupervisedPool) else None
     return {
@@ -65,7 +66,7 @@ def _pool(parts: Parts, pool: SupervisedPool | StaticPool) -> dict[str, Any]:
         "paused": core.paused,
         "outlook": core.outlook().value,
         "compatibility": None if compatibility is None else str(compatibility),
-        "held": _held(parts, pool.name),
+        "held": 0 if gate is None else len(gate.held),
         "slots": [
             {
                 "slot": slot.slot,
@@ -78,12 +79,6 @@ def _pool(parts: Parts, pool: SupervisedPool | StaticPool) -> dict[str, Any]:
         ],
         "rollout": pool.rollout_id if isinstance(pool, SupervisedPool) else None,
     }
-
-
-def _held(parts: Parts, pool: str) -> int:
-    """Count the requests that wait for a backend of a pool."""
-    gate = parts.plane.gates.get(pool)
-    return 0 if gate is None else len(gate.held)
 
 
 def _backend(parts: Parts, pool: SupervisedPool | StaticPool, backend: Backend) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import trio
 
 from hotswap.control.takeover.handoff_info import own_handoff_info
 from hotswap.core.errors import RefusalCode, Refused, problem_text
-from hotswap.core.takeover_versions import Disagreement, HandoffInfo, HandoffUnreadable, agree, parse_handoff_info
+from hotswap.core.takeover.versions import Disagreement, HandoffInfo, HandoffUnreadable, agree, parse_handoff_info
 
 MAX_ANSWER_BYTES = 1 << 20
 KILL_PATIENCE = 2.0

@@ -10,7 +10,7 @@ from pathlib import Path
 from hotswap.control.configuration.loading import load_configuration
 from hotswap.control.telemetry.version import PROGRAM_VERSION
 from hotswap.core.errors import ConfigError
-from hotswap.core.takeover_versions import HandoffInfo
+from hotswap.core.takeover.versions import HandoffInfo
 
 
 def own_handoff_info() -> HandoffInfo:

@@ -13,7 +13,7 @@ from hotswap.control.pools.supervised_backend import SupervisedBackend
 from hotswap.control.process.parts import Parts
 from hotswap.control.takeover.channel import seal
 from hotswap.control.takeover.handover_state import write_state
-from hotswap.core.takeover_ledgers import HandingLedger
+from hotswap.core.takeover.ledgers import HandingLedger
 from hotswap.wire.handover import FrameType
 
 HandoverFrame = tuple[FrameType, dict[str, Any], tuple[int, ...]]

@@ -17,7 +17,7 @@ from structlog.typing import FilteringBoundLogger
 
 from hotswap.control.takeover.channel import Channel
 from hotswap.core.backend import Backend
-from hotswap.core.takeover_versions import ORDERS
+from hotswap.core.takeover.versions import ORDERS
 from hotswap.processes.supervisor import Exit
 from hotswap.wire.handover import Frame, FrameType, HandoverBroken
 

@@ -1,4 +1,4 @@
-"""The new side of a takeover: what `hotswap.core.takeover_new` commands is done here.
+"""The new side of a takeover: what `hotswap.core.takeover.new` commands is done here.
 
 Until the old side says COMMIT nothing here is ours: we hold copies of descriptors, have pools in which nothing
 runs, and may leave at any moment without a trace, because what was received is closed by the end of the process
@@ -34,8 +34,8 @@ from hotswap.control.telemetry.version import PROGRAM_VERSION
 from hotswap.core.errors import ProxyError
 from hotswap.core.process.phases import PhaseEvent
 from hotswap.core.routing import Router
-from hotswap.core.takeover_new import NewCommand, NewEvent, NewState, new_side
-from hotswap.core.takeover_versions import SIGNS_OF_LIFE
+from hotswap.core.takeover.new import NewCommand, NewEvent, NewState, new_side
+from hotswap.core.takeover.versions import SIGNS_OF_LIFE
 from hotswap.processes.supervisor import Exit
 from hotswap.wire.handover import FrameType, HandoverBroken
 

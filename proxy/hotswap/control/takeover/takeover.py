@@ -1,4 +1,4 @@
-"""The old side of a takeover: what `hotswap.core.takeover_old` commands is done here, in the turns of `TableLoop`.
+"""The old side of a takeover: what `hotswap.core.takeover.old` commands is done here, in the turns of `TableLoop`.
 
 Whatever takes time (the preflight, the drain, watching the new process) is a task whose outcome is an event.
 """
@@ -29,8 +29,8 @@ from hotswap.control.takeover.stub import lives, read_pid, write_pid
 from hotswap.control.takeover.table_loop import TableLoop
 from hotswap.core.errors import Refused
 from hotswap.core.process.phases import PhaseEvent
-from hotswap.core.takeover_old import OWNED_BY_US, OldCommand, OldEvent, OldState, old_side
-from hotswap.core.takeover_versions import SIGNS_OF_LIFE, Agreement, HandoffUnreadable, agree, parse_handoff_info
+from hotswap.core.takeover.old import OWNED_BY_US, OldCommand, OldEvent, OldState, old_side
+from hotswap.core.takeover.versions import SIGNS_OF_LIFE, Agreement, HandoffUnreadable, agree, parse_handoff_info
 from hotswap.wire.handover import FrameType, HandoverBroken
 
 LATEST_CUT: Final = 30.0

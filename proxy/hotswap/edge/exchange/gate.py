@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
-from hotswap.core.comeback import StartTimes, retry_after
 from hotswap.core.lifecycle import BackendState
 from hotswap.core.pool import (
     BackendAdded,
@@ -28,6 +27,7 @@ from hotswap.core.pool import (
     PoolEvent,
 )
 from hotswap.core.retry import RetryBudget
+from hotswap.core.retry_after import StartTimes, retry_after
 from hotswap.core.tally import Histogram
 from hotswap.core.traffic import Served
 from hotswap.edge.exchange.ejections import Ejections

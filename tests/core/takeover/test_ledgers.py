@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hotswap.core.takeover_ledgers import AdoptionLedger, BackendMissing, HandingLedger
+from hotswap.core.takeover.ledgers import AdoptionLedger, BackendMissing, HandingLedger
 
 
 def test_what_was_announced_is_sent_first_and_everything_that_serves_by_then_later() -> None:

@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from hotswap.core.state_machine import UnexpectedEvent, ends_of
-from hotswap.core.takeover_new import (
+from hotswap.core.takeover.new import (
     NEW_DEADLINES,
     NEW_TABLE,
     NewCommand,
@@ -15,7 +15,7 @@ from hotswap.core.takeover_new import (
     NewState,
     new_side,
 )
-from hotswap.core.takeover_old import (
+from hotswap.core.takeover.old import (
     OLD_DEADLINES,
     OLD_FAILURES,
     OLD_TABLE,

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from hotswap.core.state_machine import Machine
-from hotswap.core.takeover_ledgers import AdoptionLedger, BackendMissing, HandingLedger
-from hotswap.core.takeover_new import NewCommand, NewEvent, NewState, new_side
-from hotswap.core.takeover_old import OldCommand, OldEvent, OldState, old_side
+from hotswap.core.takeover.ledgers import AdoptionLedger, BackendMissing, HandingLedger
+from hotswap.core.takeover.new import NewCommand, NewEvent, NewState, new_side
+from hotswap.core.takeover.old import OldCommand, OldEvent, OldState, old_side
 
 TO_NEW = {
     OldCommand.SEND_WELCOME: NewEvent.WELCOMED,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotswap.core.errors import RefusalCode
-from hotswap.core.takeover_versions import (
+from hotswap.core.takeover.versions import (
     Agreement,
     Disagreement,
     HandoffInfo,
