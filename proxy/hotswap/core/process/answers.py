@@ -37,8 +37,8 @@ class Answer(StrEnum):
     DO = "done"
     PASS_ON = "passed on"
     """To the process that has everything."""
-    WAIT = "done once it is known which process has everything, by that process"
-    """Passed on at once to the other process, if that is to have everything."""
+    WAIT = "done by the process that goes on"
+    """Once it is known which that is; told at once to the other one, if that is to have everything."""
     AT_ONCE = "done at once"
 
 
