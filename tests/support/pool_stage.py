@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, MutableMapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ from hotswap.core.backend import Backend
 from hotswap.core.config import PoolTable, SupervisedPoolTable
 from hotswap.core.exchange_view import ExchangeView
 from hotswap.core.identity import BackendId, RolloutId
-from hotswap.core.pool import Pool
+from hotswap.core.pool import Candidate, Claims, Pool
 from hotswap.core.rollout import Rollout
 from hotswap.core.rollout_queue import QueuedSlot, plan_queue
 from hotswap.core.tally import Tally
@@ -57,17 +57,32 @@ class StillPlane:
     idle: dict[BackendId, int] = field(default_factory=dict)
     taken: list[tuple[Pool, Backend]] = field(default_factory=list)
     pools: dict[str, Pool] = field(default_factory=dict)
+    claims: dict[str, Claims] = field(default_factory=dict)
     totals: Totals = field(default_factory=Totals)
     defective: bool = False
 
     def add_pool(self, pool: Pool, table: PoolTable) -> None:
         """Know a pool."""
-        self.pools[pool.name] = pool
         self.tables[pool.name] = table
+        if self.pools.get(pool.name) is pool:
+            return
+        self.pools[pool.name] = pool
+
+        def note_released(candidate: Candidate) -> None:
+            if not candidate.in_flight:
+                pool.note_idle(candidate.id, claims.view.version)
+
+        claims = self.claims[pool.name] = Claims(pool.view(), on_released=note_released)
+        pool.publish_to(claims.apply)
 
     def drop_pool(self, name: str) -> None:
         """Forget it."""
-        del self.pools[name], self.tables[name]
+        self.pools[name].publish_to(None)
+        del self.pools[name], self.tables[name], self.claims[name]
+
+    def in_flight(self, backend: Backend) -> int:
+        """The exchanges that were claimed."""
+        return sum(taken is backend for _, taken in self.taken)
 
     def connections_to(self, backend: Backend) -> int:
         """Idle ones, and one for each exchange."""
@@ -95,7 +110,7 @@ class StillPlane:
         ended = [(pool, taken) for pool, taken in self.taken if taken is backend]
         self.taken = [(pool, taken) for pool, taken in self.taken if taken is not backend]
         for pool, taken in ended:
-            pool.release(taken)
+            self._release(pool, taken)
         self.totals.cut += len(ended)
         return len(ended)
 
@@ -108,8 +123,16 @@ class StillPlane:
     def claim(self, pool: Pool, slot: int) -> Backend:
         """Put an exchange in flight in the backend of a slot."""
         others = [backend.id for backend in pool.backends if backend.slot != slot]
-        backend = pool.claim(others)
+        backend = self.claim_any(pool, others)
         assert backend is not None
+        return backend
+
+    def claim_any(self, pool: Pool, excluding: Collection[BackendId] = ()) -> Backend | None:
+        """Put an exchange in flight, if there is a backend for it."""
+        candidate = self.claims[pool.name].claim(excluding)
+        if candidate is None:
+            return None
+        backend = next(one for one in pool.backends if one.id == candidate.id)
         self.taken.append((pool, backend))
         return backend
 
@@ -117,7 +140,12 @@ class StillPlane:
         """Let one exchange of a backend end."""
         entry = next(entry for entry in self.taken if entry[1] is backend)
         self.taken.remove(entry)
-        entry[0].release(backend)
+        self._release(*entry)
+
+    def _release(self, pool: Pool, backend: Backend) -> None:
+        claims = self.claims.get(pool.name)
+        if claims is not None and backend.id in claims.candidates:
+            claims.release(claims.candidates[backend.id])
 
 
 @dataclass(slots=True, kw_only=True)

@@ -18,6 +18,7 @@ import trio
 
 from hotswap.core.access_log import hide_secrets
 from hotswap.core.exchange_view import ExchangeView, shorten
+from hotswap.core.pool import Outlook
 from hotswap.core.routing import Router
 from hotswap.core.tally import Tally
 from hotswap.edge.client.handshake import Handshake
@@ -35,8 +36,9 @@ from hotswap.edge.loop.timers import TICK
 
 if TYPE_CHECKING:
     from hotswap.core.config import PoolTable
+    from hotswap.core.identity import BackendId
     from hotswap.core.messages import ResponseHead
-    from hotswap.core.pool import Backend, Pool
+    from hotswap.core.pool import Applied, Candidate, PoolView, Report
     from hotswap.core.traffic import Served
     from hotswap.edge.exchange.plane import Log
 
@@ -146,15 +148,31 @@ class DataPlane:
 
     # Pools.
 
-    def add_pool(self, pool: Pool, table: PoolTable) -> None:
-        """Serve a pool; one of the same name only takes over the new table."""
-        gate = self.gates.get(pool.name)
-        if gate is not None and gate.pool is pool:
-            gate.table = table
-            return
+    def add_pool(self, view: PoolView, table: PoolTable, tell: Callable[[Report], None]) -> None:
+        """Serve a pool; another of the same name is served no more.
+
+        Args:
+            view: what control has decided about it.
+            table: its definition.
+            tell: takes what control has to know.
+        """
+        gate = self.gates.get(view.pool)
         if gate is not None:
             gate.close()
-        self.gates[pool.name] = Gate(self, pool, table)
+        self.gates[view.pool] = Gate(self, view, table, tell)
+
+    def configure_pool(self, name: str, table: PoolTable) -> None:
+        """Serve a known pool by another definition."""
+        self.gates[name].table = table
+
+    def apply(self, view: PoolView) -> Applied:
+        """Put a view of a known pool in force, unless a later one is."""
+        return self.gates[view.pool].apply(view)
+
+    def candidate(self, pool: str, backend: BackendId) -> Candidate | None:
+        """One backend of a pool, as it is seen here."""
+        gate = self.gates.get(pool)
+        return None if gate is None else gate.claims.candidates.get(backend)
 
     def drop_pool(self, name: str) -> None:
         """Serve a pool no more; what is held is turned away, what is in flight is cut."""
@@ -162,11 +180,11 @@ class DataPlane:
         if gate is not None:
             gate.close()
 
-    def tunnels_to(self, backend: Backend) -> list[Tunnel]:
+    def tunnels_to(self, backend: Candidate) -> list[Tunnel]:
         """The tunnels that a backend has."""
         return [tunnel for exchange, tunnel in self.tunnels.items() if exchange.backend is backend]
 
-    def close_tunnels(self, backend: Backend, *, within: float) -> int:
+    def close_tunnels(self, backend: Candidate, *, within: float) -> int:
         """Have the tunnels to a backend closed in order, spread over a time, so that their clients do not all come
         back at once. Each gets a close frame (1012, service restart) between two frames, and a moment to answer it.
 
@@ -185,13 +203,13 @@ class DataPlane:
             tunnel.leave_at(now + within * number / len(tunnels))
         return len(tunnels)
 
-    def connections_to(self, backend: Backend) -> int:
+    def connections_to(self, backend: Candidate) -> int:
         """How many connections to a backend are open."""
         gate = self.gates.get(backend.pool)
         upstream = None if gate is None else gate.upstreams.get(backend.id)
         return 0 if upstream is None else len(upstream.connections)
 
-    def close_idle(self, backend: Backend) -> int:
+    def close_idle(self, backend: Candidate) -> int:
         """Close the idle connections to a backend.
 
         Returns:
@@ -201,7 +219,7 @@ class DataPlane:
         upstream = None if gate is None else gate.upstreams.get(backend.id)
         return 0 if upstream is None else upstream.close_idle()
 
-    def cut(self, backend: Backend, gate: Gate | None = None) -> int:
+    def cut(self, backend: Candidate, gate: Gate | None = None) -> int:
         """End by force what is in flight in a backend.
 
         Args:
@@ -223,7 +241,7 @@ class DataPlane:
                 exchange.cut(CUT)
         return count
 
-    def exchanges_in(self, backend: Backend) -> list[ExchangeView]:
+    def exchanges_in(self, backend: Candidate) -> list[ExchangeView]:
         """What is in flight in a backend, oldest first."""
         now = self.clock()
         views = []
@@ -245,7 +263,7 @@ class DataPlane:
             )
         return views
 
-    def _exchanges(self, backend: Backend, gate: Gate | None = None) -> Iterator[Exchange]:
+    def _exchanges(self, backend: Candidate, gate: Gate | None = None) -> Iterator[Exchange]:
         gate = gate or self.gates.get(backend.pool)
         upstream = None if gate is None else gate.upstreams.get(backend.id)
         if upstream is not None:
@@ -256,7 +274,7 @@ class DataPlane:
             if exchange.backend is backend:
                 yield exchange
 
-    async def wait_drained(self, backend: Backend) -> None:
+    async def wait_drained(self, backend: Candidate) -> None:
         """Wait until nothing is in flight in a draining backend. **Cancellation** changes nothing."""
         gate = self.gates.get(backend.pool)
         if gate is not None:
@@ -266,6 +284,16 @@ class DataPlane:
         """What a pool has counted since the proxy started."""
         gate = self.gates.get(name)
         return PoolCounts(retried=0, held=0, cut=0, longest_hold=0.0) if gate is None else gate.counts()
+
+    def held(self, name: str) -> int:
+        """How many requests wait for a backend of a pool."""
+        gate = self.gates.get(name)
+        return 0 if gate is None else len(gate.held)
+
+    def outlook(self, name: str) -> Outlook:
+        """What a request for a pool can expect now."""
+        gate = self.gates.get(name)
+        return Outlook.HOPELESS if gate is None else gate.claims.outlook()
 
     def served(self) -> dict[str, Served]:
         """What each generation of each pool has served since its pool was added; the counts go on changing."""

@@ -35,17 +35,17 @@ async def end_in_order(member: SupervisedBackend, entries: Entries, plane: Plane
     if backend.state is BackendState.READY:
         entries.move(backend, BackendState.DRAINING)
     last_quarter = drain_timeout / 4
-    drained = await _wait_drained(member, entries, drain_timeout - last_quarter)
+    drained = await _wait_drained(member, entries, plane, drain_timeout - last_quarter)
     if not drained:
         plane.close_tunnels(backend, within=last_quarter)
-        drained = await _wait_drained(member, entries, last_quarter)
+        drained = await _wait_drained(member, entries, plane, last_quarter)
     if not drained:
         cut_exchanges(backend, plane, member.log, event="backend.drain_timed_out")
     if member.alive:
         await retire(member, entries, plane)
 
 
-async def _wait_drained(member: SupervisedBackend, entries: Entries, timeout: float) -> bool:
+async def _wait_drained(member: SupervisedBackend, entries: Entries, plane: Plane, timeout: float) -> bool:
     backend = member.backend
     ended = trio.Event()
 
@@ -56,11 +56,11 @@ async def _wait_drained(member: SupervisedBackend, entries: Entries, timeout: fl
     stop_observing = entries.core.observe(note)
     try:
         with trio.move_on_after(timeout):
-            if backend.in_flight:
+            if plane.in_flight(backend):
                 await ended.wait()
     finally:
         stop_observing()
-    return backend.in_flight == 0 or not member.alive
+    return plane.in_flight(backend) == 0 or not member.alive
 
 
 async def wait_unused(backend: Backend, entries: Entries, plane: Plane, *, timeout: float) -> None:
@@ -74,10 +74,10 @@ async def wait_unused(backend: Backend, entries: Entries, plane: Plane, *, timeo
     """
     pause = 0.001
     with trio.move_on_after(timeout):
-        while backend.in_flight:
+        while plane.in_flight(backend):
             await trio.sleep(pause)
             pause = min(2 * pause, 0.05)
-    if backend.in_flight:
+    if plane.in_flight(backend):
         plane.cut(backend)
     with trio.move_on_after(DISCONNECT_TIMEOUT):
         while True:

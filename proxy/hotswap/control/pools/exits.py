@@ -57,7 +57,7 @@ def _note_crash(pool: SupervisedPool, member: SupervisedBackend, ended: Exit) ->
     member.log.error(
         "backend.crashed",
         exit=str(ended),
-        in_flight=backend.in_flight,
+        in_flight=pool.surroundings.plane.in_flight(backend),
         output=list(member.process.output_lines()[-5:]),
     )
     pool.entries.move(backend, BackendState.STOPPED)

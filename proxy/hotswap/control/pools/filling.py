@@ -17,8 +17,8 @@ from hotswap.control.pools.start_places import Place
 from hotswap.control.pools.supervised_backend import StartReason, SupervisedBackend
 from hotswap.core.backend import Backend
 from hotswap.core.errors import BackendError, StartFailed
-from hotswap.core.hope import CRASH_LOOP
 from hotswap.core.lifecycle import BackendState
+from hotswap.core.pool import CRASH_LOOP
 from hotswap.core.strategy import Strategy
 
 if TYPE_CHECKING:

@@ -130,4 +130,4 @@ class PoolHandover:
             coming = (BackendState.READY, BackendState.STARTING)
             used = {backend.slot for backend in core.backends if backend.state in coming}
             for number in set(range(core.size)) - used:
-                self._pool.entries.tell(partial(core.expect, number))
+                self._pool.entries.tell(partial(core.announce, number))

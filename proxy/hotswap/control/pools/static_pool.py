@@ -289,13 +289,13 @@ class StaticPool:
         stop_observing = self.core.observe(note)
         try:
             with departure.patience:
-                if backend.in_flight:
+                if self.surroundings.plane.in_flight(backend):
                     await drained.wait()
         finally:
             stop_observing()
         if departure.called_off:
             return
         plane = self.surroundings.plane
-        if backend.in_flight:
+        if self.surroundings.plane.in_flight(backend):
             self.log.warning("backend.drain_timed_out", slot=backend.slot, cut=plane.cut(backend))
         plane.close_idle(backend)

@@ -66,6 +66,9 @@ class Plane(Protocol):
     def drop_pool(self, name: str) -> None:
         """Forget a pool that no route names any more."""
 
+    def in_flight(self, backend: Backend) -> int:
+        """Count the exchanges in flight in a backend."""
+
     def connections_to(self, backend: Backend) -> int:
         """Count the open connections to a backend, idle ones included."""
 

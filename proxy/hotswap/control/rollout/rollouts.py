@@ -25,7 +25,7 @@ from hotswap.control.rollout.turn import Turn
 from hotswap.core.backend import Backend
 from hotswap.core.errors import BackendError, StartFailed, StartFailure
 from hotswap.core.lifecycle import BackendState
-from hotswap.core.pool import BackendDrained, CapacityFreed, PoolEvent
+from hotswap.core.pool import BackendDrained, PoolEvent
 from hotswap.core.rollout import Role, Rollout
 from hotswap.core.rollout_commands import (
     AbortStep,
@@ -139,8 +139,6 @@ class RolloutRun:
 
     def _observe(self, event: PoolEvent) -> None:
         match event:
-            case CapacityFreed():
-                return
             case BackendDrained(backend=backend):
                 if self.rollout.role_of(backend.slot, backend.generation) is Role.OLD:
                     self._take_in(OldDrained(slot=backend.slot))
@@ -271,12 +269,12 @@ class RolloutRun:
         if old is None or not old.alive:
             return
         drain_timeout = old.release.table.drain_timeout
-        turn.in_flight = old.backend.in_flight
+        turn.in_flight = self._surroundings.plane.in_flight(old.backend)
         old.drain_deadline = trio.current_time() + drain_timeout
         old.log.info("backend.draining", in_flight=turn.in_flight, drain_timeout=drain_timeout)
         if old.backend.state is not BackendState.DRAINING:
             self._pool.drain(old)
-        elif not old.backend.in_flight:
+        elif not turn.in_flight:
             # An operator has drained it already, and that it is done was told then.
             self._take_in(OldDrained(slot=slot))
         self._tasks.start(self._alarm_drain, slot, drain_timeout)

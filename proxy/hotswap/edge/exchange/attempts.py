@@ -212,4 +212,4 @@ class Attempts(Record):
     def _release_claim(self) -> None:
         upstream, self.upstream = self.upstream, None
         if upstream is not None and self.gate is not None:
-            self.gate.pool.release(upstream.backend)
+            self.gate.claims.release(upstream.backend)

@@ -5,7 +5,7 @@ connection. Both call it from the poller; it never waits. Its life:
 
     start -> routed -> admitted by the gate (or held) -> connected -> request sent -> response relayed -> finished
 
-The decisions are made by pure code: `hotswap.core.routing`, `Pool.claim`, `hotswap.core.retry`; this module carries
+The decisions are made by pure code: `hotswap.core.routing`, `Claims.claim`, `hotswap.core.retry`; this module carries
 them out. Every exchange ends in `_finish`, once, where the claim is released and the record is written.
 """
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -18,15 +18,7 @@ import trio
 
 from hotswap.core.comeback import StartTimes, retry_after
 from hotswap.core.lifecycle import BackendState
-from hotswap.core.pool import (
-    BackendAdded,
-    BackendDrained,
-    BackendMoved,
-    BackendRemoved,
-    HealthChanged,
-    Outlook,
-    PoolEvent,
-)
+from hotswap.core.pool import Applied, Claims, Idle, Outlook
 from hotswap.core.retry import RetryBudget
 from hotswap.core.tally import Histogram
 from hotswap.core.traffic import Served
@@ -38,7 +30,7 @@ from hotswap.edge.upstream.upstream import Upstream
 if TYPE_CHECKING:
     from hotswap.core.config import PoolTable
     from hotswap.core.identity import BackendId
-    from hotswap.core.pool import Backend, Pool
+    from hotswap.core.pool import Candidate, PoolView, Report
     from hotswap.edge.exchange.attempts import Attempts
     from hotswap.edge.exchange.plane import Plane
 
@@ -59,22 +51,30 @@ class PoolCounts:
 
 
 class Gate:
-    """The data plane's side of one pool."""
+    """The data plane's side of one pool.
+
+    Args:
+        plane: the data plane.
+        view: what control has decided about the pool.
+        table: its definition.
+        tell: takes what control has to know.
+    """
 
     __slots__ = (
         "_closed",
         "_drained",
-        "_stop_observing",
+        "_tell",
         "armed",
         "budget",
+        "claims",
         "cut",
         "deadline",
         "ejections",
         "held",
         "held_total",
         "longest_hold",
+        "name",
         "plane",
-        "pool",
         "request_duration",
         "retried",
         "served",
@@ -85,28 +85,29 @@ class Gate:
         "upstreams",
     )
 
-    def __init__(self, plane: Plane, pool: Pool, table: PoolTable) -> None:
+    def __init__(self, plane: Plane, view: PoolView, table: PoolTable, tell: Callable[[Report], None]) -> None:
         self.plane = plane
-        self.pool = pool
+        self.name = view.pool
         self.table = table
+        self._tell = tell
+        self.claims = Claims(view, on_room=self._on_room, on_released=self._on_released)
         self.held: deque[Attempts] = deque()
         self.held_total = self.retried = self.cut = self.tunnels_closed = 0
         self._closed = False
         self.longest_hold = 0.0
         self.budget = RetryBudget()
-        self.request_duration = plane.tally.request_duration.setdefault(pool.name, Histogram())
-        self.upstream_duration = plane.tally.upstream_duration.setdefault(pool.name, Histogram())
+        self.request_duration = plane.tally.request_duration.setdefault(view.pool, Histogram())
+        self.upstream_duration = plane.tally.upstream_duration.setdefault(view.pool, Histogram())
         self.served = Served()
         self.deadline, self.armed = math.inf, NEVER
-        self.ejections = Ejections(plane, pool)
+        self.ejections = Ejections(plane, self.claims, tell)
         self.starts = StartTimes()
         self.upstreams: dict[BackendId, Upstream] = {}
         self._drained: dict[BackendId, trio.Event] = {}
-        for backend in pool.backends:
+        for backend in self.claims.candidates.values():
             self.upstreams[backend.id] = self._upstream_to(backend)
-        self._stop_observing = pool.observe(self._on_pool_event)
 
-    def _upstream_to(self, backend: Backend) -> Upstream:
+    def _upstream_to(self, backend: Candidate) -> Upstream:
         # By the backend, not by the table: while a pool changes over it has some of each.
         return (H2cUpstream if backend.h2c else Upstream)(self.plane, backend)
 
@@ -124,21 +125,21 @@ class Gate:
     @property
     def in_flight(self) -> int:
         """Exchanges in flight in the whole pool."""
-        return sum(backend.in_flight for backend in self.pool.backends)
+        return self.claims.in_flight
 
     def only_excluded(self, excluding: Collection[BackendId]) -> bool:
         """Whether every claimable backend is among those an exchange has failed with; true when there is none."""
-        pool = self.pool
+        claims = self.claims
         return all(
             backend.id in excluding
-            for backend in pool.backends
-            if backend.claimable and not (backend.ejected and pool.left_out(backend))
+            for backend in claims.candidates.values()
+            if backend.claimable and not (backend.ejected and claims.left_out(backend))
         )
 
     def retry_after(self) -> bytes:
         """What `Retry-After` says to a request that is turned away now: when the pool will probably serve again."""
         now = self.plane.poller.now
-        match self.pool.outlook():
+        match self.claims.outlook():
             case Outlook.CLAIMABLE:
                 estimate = 0.0
             case Outlook.BUSY:
@@ -149,7 +150,7 @@ class Gate:
 
     def _seconds_to_start(self, now: float) -> float:
         table = self.table
-        if self.pool.supervised:
+        if self.claims.view.supervised:
             return self.starts.remaining(now)
         return table.health.interval * table.health.healthy_after  # until the probes of an address can have passed
 
@@ -163,19 +164,19 @@ class Gate:
         if self._closed:
             exchange.turn_away("the pool is gone")
             return None
-        backend = None if self.held else self.pool.claim(excluding)
+        backend = None if self.held else self.claims.claim(excluding)
         if backend is None and excluding and not self.held:
-            backend = self.pool.claim()
+            backend = self.claims.claim()
         if backend is not None:
             return self.upstreams[backend.id]
-        outlook = self.pool.outlook()
+        outlook = self.claims.outlook()
         if outlook is Outlook.HOPELESS or len(self.held) >= self.table.hold_limit:
             exchange.turn_away("no backend can take the request" if outlook is Outlook.HOPELESS else "too many wait")
             return None
         exchange.held_at = now = self.plane.poller.now
         self.held.append(exchange)
         self.held_total += 1
-        self.plane.tally.held[self.pool.name] = len(self.held)
+        self.plane.tally.held[self.name] = len(self.held)
         self.plane.poller.timers.set(exchange, now + self.table.hold_timeout)
         if outlook is Outlook.CLAIMABLE:
             self._let_in_soon()
@@ -188,7 +189,7 @@ class Gate:
         except ValueError:
             return
         exchange.held_seconds += self.plane.poller.now - exchange.held_at
-        self.plane.tally.held[self.pool.name] = len(self.held)
+        self.plane.tally.held[self.name] = len(self.held)
 
     def let_in(self) -> None:
         """Let held exchanges in, up to `STEP` of them, while backends are claimable."""
@@ -196,7 +197,7 @@ class Gate:
         for _ in range(STEP):
             if not self.held:
                 break
-            backend = self.pool.claim()
+            backend = self.claims.claim()
             if backend is None:
                 break
             exchange = self.held.popleft()
@@ -207,9 +208,9 @@ class Gate:
                 exchange.on_let_in(self.upstreams[backend.id])
             except Exception as error:  # contained: the others still want in
                 exchange.on_crash(error)
-        self.plane.tally.held[self.pool.name] = len(self.held)
+        self.plane.tally.held[self.name] = len(self.held)
         if self.held:
-            match self.pool.outlook():
+            match self.claims.outlook():
                 case Outlook.CLAIMABLE:
                     self.plane.poller.timers.set(self, now)
                 case Outlook.HOPELESS:
@@ -246,39 +247,52 @@ class Gate:
     def _let_in_soon(self) -> None:
         self.plane.poller.soon(self, self.let_in)
 
-    def _on_pool_event(self, event: PoolEvent) -> None:
-        match event:
-            case BackendAdded(backend=backend):
+    # What control decides, and what it is told.
+
+    def apply(self, view: PoolView) -> Applied:
+        """Put a view of the pool in force, unless a later one is."""
+        applied = self.claims.apply(view)
+        now = self.plane.poller.now
+        for backend in self.claims.candidates.values():
+            if backend.id not in self.upstreams:
                 self.upstreams[backend.id] = self._upstream_to(backend)
                 if not backend.claimable:
-                    self.starts.note_added(backend.id, self.plane.poller.now)
-            case HealthChanged(backend=backend) | BackendMoved(backend=backend):
-                if backend.claimable:
-                    self.starts.note_claimable(backend.id, self.plane.poller.now)
-                elif backend.state is not BackendState.STARTING and backend.state is not BackendState.READY:
-                    self.starts.note_gone(backend.id)
-            case BackendRemoved(backend=backend):
+                    self.starts.note_added(backend.id, now)
+            if backend.claimable:
+                self.starts.note_claimable(backend.id, now)
+            elif backend.state is not BackendState.STARTING and backend.state is not BackendState.READY:
                 self.starts.note_gone(backend.id)
-                self.ejections.forget(backend)
-                upstream = self.upstreams.pop(backend.id, None)
-                if upstream is not None:
-                    upstream.close()
-                for tunnel in self.plane.tunnels_to(backend):
-                    tunnel.end("the backend was removed")
-                self._wake(backend)
-            case BackendDrained(backend=backend):
-                self._wake(backend)
-            case _:
-                pass
+        for backend_id in self.upstreams.keys() - self.claims.candidates.keys():
+            self._forget_backend(self.upstreams.pop(backend_id))
+        if self.held:
+            self._let_in_soon()
+        return applied
+
+    def _forget_backend(self, upstream: Upstream) -> None:
+        backend = upstream.backend
+        self.starts.note_gone(backend.id)
+        self.ejections.forget(backend)
+        upstream.close()
+        for tunnel in self.plane.tunnels_to(backend):
+            tunnel.end("the backend was removed")
+        self._wake(backend)
+
+    def _on_room(self) -> None:
         if self.held:
             self._let_in_soon()
 
-    def _wake(self, backend: Backend) -> None:
+    def _on_released(self, backend: Candidate) -> None:
+        if not backend.in_flight:
+            self._wake(backend)
+            if backend.state is BackendState.DRAINING:
+                self._tell(Idle(backend.id, self.claims.view.version))
+
+    def _wake(self, backend: Candidate) -> None:
         event = self._drained.pop(backend.id, None)
         if event is not None:
             event.set()
 
-    async def wait_drained(self, backend: Backend) -> None:
+    async def wait_drained(self, backend: Candidate) -> None:
         """Wait until nothing is in flight in a draining backend. **Cancellation** leaves everything as it is."""
         while backend.in_flight and backend.id in self.upstreams:
             event = self._drained.get(backend.id)
@@ -287,9 +301,8 @@ class Gate:
             await event.wait()
 
     def close(self) -> None:
-        """Stop observing, answer what is held, end what is in flight, close every connection."""
+        """Answer what is held, end what is in flight, close every connection."""
         self._closed = True
-        self._stop_observing()
         self.cut_all()
         for upstream in tuple(self.upstreams.values()):
             upstream.close()

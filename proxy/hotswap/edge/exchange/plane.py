@@ -9,7 +9,7 @@ from hotswap.edge.loop.surroundings import Surroundings
 if TYPE_CHECKING:
     from hotswap.core.config.listeners import RedirectTable
     from hotswap.core.messages import RequestHead, ResponseHead
-    from hotswap.core.pool import Backend
+    from hotswap.core.pool import Candidate
     from hotswap.core.room import Idle
     from hotswap.core.routing import Router
     from hotswap.core.tally import Tally
@@ -76,10 +76,10 @@ class Plane(Surroundings, Protocol):
     def next_request_id(self) -> bytes:
         """An id for a request: unique among all proxies, and in order within one."""
 
-    def tunnels_to(self, backend: Backend) -> list[Tunnel]:
+    def tunnels_to(self, backend: Candidate) -> list[Tunnel]:
         """The tunnels that a backend has."""
 
-    def cut(self, backend: Backend, gate: Gate | None = None) -> int:
+    def cut(self, backend: Candidate, gate: Gate | None = None) -> int:
         """End by force what is in flight in a backend; gives how many exchanges."""
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from hotswap.core.forwarding import Peer
     from hotswap.core.identity import BackendId
     from hotswap.core.messages import RequestHead
-    from hotswap.core.pool import Backend
+    from hotswap.core.pool import Candidate
     from hotswap.edge.exchange.gate import Gate
     from hotswap.edge.exchange.plane import Entrance, Plane
     from hotswap.edge.exchange.responder import Responder
@@ -84,7 +84,7 @@ class Record:
         self.request_id = b""
         self.pool_name = ""
         self.gate: Gate | None = None
-        self.backend: Backend | None = None
+        self.backend: Candidate | None = None
         self.upstream: Upstream | None = None
         self.connection: Carrier | None = None
         self.status = self.request_bytes = self.response_bytes = self.retries = self._counted = self.written = 0

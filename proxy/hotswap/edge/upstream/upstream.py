@@ -20,7 +20,7 @@ from hotswap.edge.upstream.upstream_connection import UpstreamConnection
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hotswap.core.pool import Backend
+    from hotswap.core.pool import Candidate
     from hotswap.edge.loop.endpoint import Endpoint
     from hotswap.edge.loop.names import Name
     from hotswap.edge.loop.surroundings import Surroundings
@@ -44,7 +44,7 @@ class Upstream:
 
     __slots__ = ("_endpoints", "_name", "backend", "connections", "idle", "plane")
 
-    def __init__(self, plane: Surroundings, backend: Backend) -> None:
+    def __init__(self, plane: Surroundings, backend: Candidate) -> None:
         self.plane = plane
         self.backend = backend
         self.idle: list[UpstreamConnection] = []  # those that may rest first, of these the last to rest foremost
