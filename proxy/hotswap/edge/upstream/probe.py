@@ -13,13 +13,12 @@ import errno
 import math
 import os
 import socket
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import httptools
 import trio
 
 from hotswap.core.address import Address, TcpAddress, UnixAddress
-from hotswap.core.config.pools import HealthTable
 from hotswap.core.errors import ConnectFailed
 from hotswap.core.health import ProbeResult
 from hotswap.edge.loop import descriptors
@@ -27,6 +26,9 @@ from hotswap.edge.loop.endpoint import Endpoint, endpoint_of
 from hotswap.edge.loop.names import Names, look_up
 from hotswap.edge.upstream.connector import FALLBACK
 from hotswap.edge.upstream.probe_http2 import ProbeFailed, ask_http2
+
+if TYPE_CHECKING:
+    from hotswap.core.config.pools import HealthTable
 
 MAX_HEAD_BYTES: Final = 65536
 """A head longer than this is no answer to a health check."""

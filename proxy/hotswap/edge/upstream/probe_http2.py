@@ -7,14 +7,16 @@ a path of that name is called instead of fetched, and passes when the service sa
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
-from hotswap.core.config.pools import HealthTable
 from hotswap.core.messages import Field, ResponseHead
 from hotswap.wire.http2_backend_items import Body, Ended, Lost, Responded, Trailed
 from hotswap.wire.http2_client import Http2ClientSession
+
+if TYPE_CHECKING:
+    from hotswap.core.config.pools import HealthTable
 
 GRPC_HEALTH: Final = "/grpc.health.v1.Health/Check"
 _EMPTY_MESSAGE: Final = bytes(5)
