@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import trio
 
@@ -22,7 +24,7 @@ async def test_a_drain_lets_the_exchange_end_and_takes_no_other():
         await line.read_head()
         stage.pool.move(draining.member, BackendState.DRAINING, now=0.0)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(stage.plane.wait_drained, draining.candidate)
+            nursery.start_soon(partial(stage.link.release, draining.member, deadline=trio.current_time() + 8))
             for _ in range(3):
                 another = await stage.connect()
                 await another.send(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))

@@ -99,7 +99,7 @@ class FakeRuntime:
         self.events = EventLog()
         self.tally = Tally()
         self.served: dict[str, Served] = {}
-        self.traffic = TrafficRecorder(lambda: self.served)
+        self.traffic = TrafficRecorder(lambda: self.served, lambda *_: None)
         self.refusal: Refused | PoolNotStarted | None = None
         self.broken: Exception | None = None
         self.config_problems: tuple[Problem, ...] = ()

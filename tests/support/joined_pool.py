@@ -6,7 +6,9 @@ from collections.abc import Collection
 from typing import Any
 
 from hotswap.core.identity import BackendId
-from hotswap.core.pool import Applied, Backend, Candidate, Claims, Idle, Outlook, Pool, PoolView
+from hotswap.core.pool import Applied, Backend, Idle, Outlook, Pool, PoolView
+from hotswap.core.pool.candidate import Candidate
+from hotswap.core.pool.claims import Claims
 
 
 class JoinedPool(Pool):

@@ -25,7 +25,10 @@ from hotswap.core.backend import Backend
 from hotswap.core.config import PoolTable, SupervisedPoolTable
 from hotswap.core.exchange_view import ExchangeView
 from hotswap.core.identity import BackendId, RolloutId
-from hotswap.core.pool import Candidate, Claims, Pool
+from hotswap.core.pool import Pool, Released
+from hotswap.core.pool.candidate import Candidate
+from hotswap.core.pool.claims import Claims
+from hotswap.core.pool.withdrawal import Withdrawal, WithdrawalAct, WithdrawalStage
 from hotswap.core.rollout import Rollout
 from hotswap.core.rollout_queue import QueuedSlot, plan_queue
 from hotswap.core.tally import Tally
@@ -60,6 +63,7 @@ class StillPlane:
     claims: dict[str, Claims] = field(default_factory=dict)
     totals: Totals = field(default_factory=Totals)
     defective: bool = False
+    ended: trio.Event = field(default_factory=trio.Event)
 
     def add_pool(self, pool: Pool, table: PoolTable) -> None:
         """Know a pool."""
@@ -92,11 +96,38 @@ class StillPlane:
         """Close the idle ones."""
         if self.defective:
             raise ZeroDivisionError
-        return self.idle.pop(backend.id, 0)
+        closed = self.idle.pop(backend.id, 0)
+        if closed:
+            self._note_ended()
+        return closed
+
+    def _note_ended(self) -> None:
+        self.ended.set()
+        self.ended = trio.Event()
 
     def close_tunnels(self, backend: Backend, *, within: float) -> int:
         """There are none."""
         return 0
+
+    async def release(self, backend: Backend, *, deadline: float) -> Released:
+        """Wait for what a test has claimed, then cut the rest."""
+        withdrawal, cut = Withdrawal(now=trio.current_time(), deadline=deadline), 0
+        views: list[ExchangeView] = []
+        while withdrawal.stage is not WithdrawalStage.RELEASED:
+            ended = self.ended
+            in_flight, connections = self.in_flight(backend), self.connections_to(backend)
+            for act in withdrawal.advance(now=trio.current_time(), in_flight=in_flight, connections=connections):
+                if act is WithdrawalAct.CUT:
+                    views += self.exchanges_in(backend)
+                    cut += self.cut(backend)
+                elif act is WithdrawalAct.CLOSE_IDLE:
+                    self.close_idle(backend)
+            if self.defective:
+                raise ZeroDivisionError
+            if withdrawal.stage is not WithdrawalStage.RELEASED:
+                with trio.move_on_at(withdrawal.look_at):
+                    await ended.wait()
+        return Released(cut=cut, exchanges=tuple(views))
 
     def exchanges_in(self, backend: Backend) -> list[ExchangeView]:
         """Name them, as if each were the same request."""
@@ -144,6 +175,7 @@ class StillPlane:
 
     def _release(self, pool: Pool, backend: Backend) -> None:
         claims = self.claims.get(pool.name)
+        self._note_ended()
         if claims is not None and backend.id in claims.candidates:
             claims.release(claims.candidates[backend.id])
 

@@ -142,7 +142,7 @@ class Runtime(Orders):
         )
         self.facts = FactsBook(self.pools.processes)
         self.link = LocalLink(self.plane)
-        self.traffic = TrafficRecorder(self.plane.served)
+        self.traffic = TrafficRecorder(self.plane.served, self.plane.forget_served)
         self.book = RolloutBook(self.log)
         self.access = access
         self.premises = Premises(config, config_path)

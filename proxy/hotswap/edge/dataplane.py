@@ -18,7 +18,8 @@ import trio
 
 from hotswap.core.access_log import hide_secrets
 from hotswap.core.exchange_view import ExchangeView, shorten
-from hotswap.core.pool import Outlook
+from hotswap.core.pool.outlook import Outlook
+from hotswap.core.pool.withdrawal import Released
 from hotswap.core.routing import Router
 from hotswap.core.tally import Tally
 from hotswap.edge.client.handshake import Handshake
@@ -38,8 +39,9 @@ if TYPE_CHECKING:
     from hotswap.core.config import PoolTable
     from hotswap.core.identity import BackendId
     from hotswap.core.messages import ResponseHead
-    from hotswap.core.pool import Applied, Candidate, PoolView, Report
-    from hotswap.core.traffic import Served
+    from hotswap.core.pool.candidate import Candidate
+    from hotswap.core.pool.reports import Report
+    from hotswap.core.pool.view import Applied, PoolView
     from hotswap.edge.exchange.plane import Log
 
 BUFFER_BYTES: Final = 256 * 1024
@@ -188,7 +190,7 @@ class DataPlane:
         """Have the tunnels to a backend closed in order, spread over a time, so that their clients do not all come
         back at once. Each gets a close frame (1012, service restart) between two frames, and a moment to answer it.
 
-        Call it when three quarters of a drain are over; `cut` ends what is left.
+        Call it when three quarters of a drain are over, as `release` does; `cut` ends what is left.
 
         Args:
             backend: the backend.
@@ -274,11 +276,20 @@ class DataPlane:
             if exchange.backend is backend:
                 yield exchange
 
-    async def wait_drained(self, backend: Candidate) -> None:
-        """Wait until nothing is in flight in a draining backend. **Cancellation** changes nothing."""
+    async def release(self, backend: Candidate, *, deadline: float) -> Released:
+        """Block until nothing is in flight in a backend that is not claimable, and no connection to it is left.
+
+        What is in flight has until the deadline; in the last quarter of that time tunnels are told to leave, then the
+        rest is cut. Connections are closed as they become idle.
+
+        Args:
+            backend: the backend.
+            deadline: on trio's clock.
+
+        **Cancellation**: what is in flight goes on; connections that were closed stay so.
+        """
         gate = self.gates.get(backend.pool)
-        if gate is not None:
-            await gate.wait_drained(backend)
+        return Released() if gate is None else await gate.release(backend, deadline=deadline)
 
     def pool_counts(self, name: str) -> PoolCounts:
         """What a pool has counted since the proxy started."""
@@ -295,9 +306,18 @@ class DataPlane:
         gate = self.gates.get(name)
         return Outlook.HOPELESS if gate is None else gate.claims.outlook()
 
-    def served(self) -> dict[str, Served]:
-        """What each generation of each pool has served since its pool was added; the counts go on changing."""
-        return {name: gate.served for name, gate in self.gates.items()}
+    def served(self) -> dict[str, dict[int, tuple[int, ...]]]:
+        """What each generation of each pool has served since its pool was added."""
+        return {
+            name: {generation: tuple(counts) for generation, counts in gate.served.items()}
+            for name, gate in self.gates.items()
+        }
+
+    def forget_served(self, name: str, generation: int) -> None:
+        """Count anew what a generation of a pool serves; it has served nothing for long, and may be over."""
+        gate = self.gates.get(name)
+        if gate is not None:
+            gate.served.pop(generation, None)
 
     # Stopping.
 
@@ -344,6 +364,15 @@ class DataPlane:
         self.stopping = self.handed_over = False
         for listener in self.listeners.values():
             listener.start()
+
+    def disown_listeners(self) -> None:
+        """Close our copies of the sockets that somebody else listens on; connections go on."""
+        for listener in self.listeners.values():
+            listener.open_listener.close()
+
+    def flush_log(self) -> None:
+        """Hand on the access lines that were gathered."""
+        self.ledger.flush()
 
     def connection_count(self) -> int:
         """How many clients are connected."""

@@ -11,7 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from hotswap.core.address import TcpAddress
 from hotswap.core.identity import BackendId
 from hotswap.core.lifecycle import BackendState
-from hotswap.core.pool import BackendView, Candidate, Claims, Outlook, PoolView, UnbalancedRelease
+from hotswap.core.pool import Outlook, PoolView
+from hotswap.core.pool.candidate import Candidate
+from hotswap.core.pool.claims import Claims, UnbalancedRelease
+from hotswap.core.pool.view import BackendView
 from hotswap.core.strategy import Balance
 
 ADDRESS = TcpAddress("127.0.0.1", 1)
@@ -68,7 +71,8 @@ def test_the_end_of_an_exchange_of_a_draining_backend_is_told():
     ended: list[int] = []
     claims = Claims(view_of(1, one(1)), on_released=lambda candidate: ended.append(candidate.in_flight))
     first, second = claims.claim(), claims.claim()
-    assert first is second is not None
+    assert first is not None
+    assert first is second
     claims.apply(view_of(2, one(1, claimable=False)))
     claims.release(first)
     claims.apply(view_of(3))

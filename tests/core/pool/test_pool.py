@@ -21,8 +21,8 @@ from hotswap.core.pool import (
     PoolPaused,
     PoolResumed,
     PoolUnlocked,
-    UnbalancedRelease,
 )
+from hotswap.core.pool.claims import UnbalancedRelease
 from hotswap.core.strategy import Balance
 from tests.support.joined_pool import JoinedPool
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from hotswap.control.pools.ending import let_go, wait_unused
+from hotswap.control.pools.ending import let_go
 from hotswap.control.pools.supervised_backend import StartReason, SupervisedBackend
 from hotswap.core.address import Address
 from hotswap.core.backend import Backend
@@ -113,7 +113,7 @@ class PoolHandover:
         member = next((member for member in pool.members if member.backend is backend), None)
         if member is not None:
             member.stop_probes()
-        await wait_unused(backend, pool.entries, pool.surroundings.plane, timeout=timeout)
+        await pool.surroundings.plane.release(backend, deadline=trio.current_time() + timeout)
         if member is not None:
             await member.wait_probed()
         self._expect_empty_slots()

@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hotswap.core.pool import Applied, Backend, Candidate, Ejected, Idle, Outlook, Pool, PoolView, Report
+from hotswap.core.pool import (
+    Applied,
+    Backend,
+    Ejected,
+    Idle,
+    Outlook,
+    Pool,
+    PoolView,
+    Released,
+    Report,
+)
+from hotswap.core.pool.candidate import Candidate
 
 if TYPE_CHECKING:
     from hotswap.core.config import PoolTable
@@ -96,6 +107,11 @@ class LocalLink:
         """Name what is in flight in a backend, the oldest first."""
         candidate = self._candidate(backend)
         return [] if candidate is None else self._plane.exchanges_in(candidate)
+
+    async def release(self, backend: Backend, *, deadline: float) -> Released:
+        """Block until nothing is in flight in a backend, and no connection to it is left; see `DataPlane.release`."""
+        candidate = self._candidate(backend)
+        return Released() if candidate is None else await self._plane.release(candidate, deadline=deadline)
 
     # Counts.
 

@@ -6,14 +6,16 @@ import math
 from typing import TYPE_CHECKING
 
 from hotswap.core.ejection import Conduct
-from hotswap.core.pool import Ejected
+from hotswap.core.pool.reports import Ejected
 from hotswap.edge.loop.timers import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hotswap.core.identity import BackendId
-    from hotswap.core.pool import Candidate, Claims, Report
+    from hotswap.core.pool.candidate import Candidate
+    from hotswap.core.pool.claims import Claims
+    from hotswap.core.pool.reports import Report
     from hotswap.edge.exchange.plane import Plane
 
 

@@ -18,7 +18,11 @@ import trio
 
 from hotswap.core.comeback import StartTimes, retry_after
 from hotswap.core.lifecycle import BackendState
-from hotswap.core.pool import Applied, Claims, Idle, Outlook
+from hotswap.core.pool.claims import Claims
+from hotswap.core.pool.outlook import Outlook
+from hotswap.core.pool.reports import Idle
+from hotswap.core.pool.view import Applied
+from hotswap.core.pool.withdrawal import Released, Withdrawal, WithdrawalAct, WithdrawalStage
 from hotswap.core.retry import RetryBudget
 from hotswap.core.tally import Histogram
 from hotswap.core.traffic import Served
@@ -29,8 +33,11 @@ from hotswap.edge.upstream.upstream import Upstream
 
 if TYPE_CHECKING:
     from hotswap.core.config import PoolTable
+    from hotswap.core.exchange_view import ExchangeView
     from hotswap.core.identity import BackendId
-    from hotswap.core.pool import Candidate, PoolView, Report
+    from hotswap.core.pool.candidate import Candidate
+    from hotswap.core.pool.reports import Report
+    from hotswap.core.pool.view import PoolView
     from hotswap.edge.exchange.attempts import Attempts
     from hotswap.edge.exchange.plane import Plane
 
@@ -62,8 +69,8 @@ class Gate:
 
     __slots__ = (
         "_closed",
-        "_drained",
         "_tell",
+        "_waiting",
         "armed",
         "budget",
         "claims",
@@ -103,13 +110,13 @@ class Gate:
         self.ejections = Ejections(plane, self.claims, tell)
         self.starts = StartTimes()
         self.upstreams: dict[BackendId, Upstream] = {}
-        self._drained: dict[BackendId, trio.Event] = {}
+        self._waiting: dict[BackendId, trio.Event] = {}  # of releases, each until something ends
         for backend in self.claims.candidates.values():
             self.upstreams[backend.id] = self._upstream_to(backend)
 
     def _upstream_to(self, backend: Candidate) -> Upstream:
         # By the backend, not by the table: while a pool changes over it has some of each.
-        return (H2cUpstream if backend.h2c else Upstream)(self.plane, backend)
+        return (H2cUpstream if backend.h2c else Upstream)(self.plane, backend, self._wake)
 
     def counts(self) -> PoolCounts:
         """Totals so far; the longest hold starts anew."""
@@ -275,30 +282,52 @@ class Gate:
         upstream.close()
         for tunnel in self.plane.tunnels_to(backend):
             tunnel.end("the backend was removed")
-        self._wake(backend)
+        self._wake(backend)  # nothing of it is left to wait for
 
     def _on_room(self) -> None:
         if self.held:
             self._let_in_soon()
 
     def _on_released(self, backend: Candidate) -> None:
-        if not backend.in_flight:
-            self._wake(backend)
-            if backend.state is BackendState.DRAINING:
-                self._tell(Idle(backend.id, self.claims.view.version))
+        if backend.in_flight:
+            return
+        self._wake(backend)
+        if backend.state is BackendState.DRAINING:
+            self._tell(Idle(backend.id, self.claims.view.version))
 
     def _wake(self, backend: Candidate) -> None:
-        event = self._drained.pop(backend.id, None)
+        event = self._waiting.pop(backend.id, None)
         if event is not None:
             event.set()
 
-    async def wait_drained(self, backend: Candidate) -> None:
-        """Wait until nothing is in flight in a draining backend. **Cancellation** leaves everything as it is."""
-        while backend.in_flight and backend.id in self.upstreams:
-            event = self._drained.get(backend.id)
-            if event is None:
-                event = self._drained[backend.id] = trio.Event()
-            await event.wait()
+    async def release(self, backend: Candidate, *, deadline: float) -> Released:
+        """Let go of a backend that is not claimable; see `DataPlane.release`."""
+        withdrawal = Withdrawal(now=trio.current_time(), deadline=deadline)
+        cut = 0
+        exchanges: tuple[ExchangeView, ...] = ()
+        while True:
+            ended = self._waiting.setdefault(backend.id, trio.Event())
+            upstream = self.upstreams.get(backend.id)
+            now = trio.current_time()
+            for act in withdrawal.advance(
+                now=now,
+                in_flight=0 if upstream is None else backend.in_flight,
+                connections=0 if upstream is None else len(upstream.connections),
+            ):
+                match act:
+                    case WithdrawalAct.PART_TUNNELS:
+                        self.plane.close_tunnels(backend, within=withdrawal.deadline - now)
+                    case WithdrawalAct.CUT:
+                        exchanges = (*exchanges, *self.plane.exchanges_in(backend))
+                        cut += self.plane.cut(backend, self)
+                    case WithdrawalAct.CLOSE_IDLE if upstream is not None:
+                        upstream.close_idle()
+                    case _:
+                        pass
+            if withdrawal.stage is WithdrawalStage.RELEASED:
+                return Released(cut=cut, exchanges=exchanges)
+            with trio.move_on_at(withdrawal.look_at):
+                await ended.wait()
 
     def close(self) -> None:
         """Answer what is held, end what is in flight, close every connection."""
@@ -307,5 +336,6 @@ class Gate:
         for upstream in tuple(self.upstreams.values()):
             upstream.close()
         self.upstreams.clear()
-        for event in self._drained.values():
+        for event in tuple(self._waiting.values()):
             event.set()
+        self._waiting.clear()

@@ -8,8 +8,9 @@ from hotswap.edge.loop.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from hotswap.core.config.listeners import RedirectTable
+    from hotswap.core.exchange_view import ExchangeView
     from hotswap.core.messages import RequestHead, ResponseHead
-    from hotswap.core.pool import Candidate
+    from hotswap.core.pool.candidate import Candidate
     from hotswap.core.room import Idle
     from hotswap.core.routing import Router
     from hotswap.core.tally import Tally
@@ -78,6 +79,12 @@ class Plane(Surroundings, Protocol):
 
     def tunnels_to(self, backend: Candidate) -> list[Tunnel]:
         """The tunnels that a backend has."""
+
+    def close_tunnels(self, backend: Candidate, *, within: float) -> int:
+        """Have the tunnels to a backend closed in order, spread over so many seconds; gives how many there are."""
+
+    def exchanges_in(self, backend: Candidate) -> list[ExchangeView]:
+        """What is in flight in a backend, oldest first."""
 
     def cut(self, backend: Candidate, gate: Gate | None = None) -> int:
         """End by force what is in flight in a backend; gives how many exchanges."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from hotswap.core.forwarding import Peer
     from hotswap.core.identity import BackendId
     from hotswap.core.messages import RequestHead
-    from hotswap.core.pool import Candidate
+    from hotswap.core.pool.candidate import Candidate
     from hotswap.edge.exchange.gate import Gate
     from hotswap.edge.exchange.plane import Entrance, Plane
     from hotswap.edge.exchange.responder import Responder

@@ -18,9 +18,9 @@ from hotswap.edge.loop.endpoint import endpoint_of
 from hotswap.edge.upstream.upstream_connection import UpstreamConnection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from hotswap.core.pool import Candidate
+    from hotswap.core.pool.candidate import Candidate
     from hotswap.edge.loop.endpoint import Endpoint
     from hotswap.edge.loop.names import Name
     from hotswap.edge.loop.surroundings import Surroundings
@@ -40,13 +40,20 @@ MAX_RESTING: Final = 64
 
 
 class Upstream:
-    """All connections to one backend."""
+    """All connections to one backend.
 
-    __slots__ = ("_endpoints", "_name", "backend", "connections", "idle", "plane")
+    Args:
+        plane: what all share.
+        backend: where they lead.
+        on_unused: called when the last of them to a backend that is not claimable has ended.
+    """
 
-    def __init__(self, plane: Surroundings, backend: Candidate) -> None:
+    __slots__ = ("_endpoints", "_name", "_on_unused", "backend", "connections", "idle", "plane")
+
+    def __init__(self, plane: Surroundings, backend: Candidate, on_unused: Callable[[Candidate], None]) -> None:
         self.plane = plane
         self.backend = backend
+        self._on_unused = on_unused
         self.idle: list[UpstreamConnection] = []  # those that may rest first, of these the last to rest foremost
         self.connections: set[Connector] = set()
         endpoint = endpoint_of(backend.address)
@@ -145,6 +152,12 @@ class Upstream:
         """What is in flight, tunnels not included."""
         for connection in self.connections:
             yield from connection.exchanges()
+
+    def forget(self, connection: Connector) -> None:
+        """A connection has ended; harmless when it is forgotten."""
+        self.connections.discard(connection)
+        if not self.connections and not self.backend.claimable:
+            self._on_unused(self.backend)
 
     def close_idle(self) -> int:
         """Close every idle connection.

@@ -5,45 +5,44 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from hotswap.core.pool import Act, Release, Stage
-from hotswap.core.pool.release import DISCONNECT
+from hotswap.core.pool.withdrawal import DISCONNECT, Withdrawal, WithdrawalAct, WithdrawalStage
 
 
 def test_nothing_in_flight_and_nothing_connected_is_released_at_once():
     """There is nothing to wait for."""
-    release = Release(now=0.0, deadline=8.0)
-    assert release.advance(now=0.0, in_flight=0, connections=0) == (Act.ANSWER,)
-    assert release.stage is Stage.RELEASED
+    withdrawal = Withdrawal(now=0.0, deadline=8.0)
+    assert withdrawal.advance(now=0.0, in_flight=0, connections=0) == (WithdrawalAct.ANSWER,)
+    assert withdrawal.stage is WithdrawalStage.RELEASED
 
 
 def test_what_ends_in_time_is_neither_parted_nor_cut():
     """Its connections are closed, and then it is answered."""
-    release = Release(now=0.0, deadline=8.0)
-    assert release.advance(now=1.0, in_flight=2, connections=3) == ()
-    assert release.advance(now=5.9, in_flight=0, connections=1) == (Act.CLOSE_IDLE,)
-    assert release.advance(now=5.9, in_flight=0, connections=0) == (Act.ANSWER,)
-    assert release.advance(now=9.0, in_flight=0, connections=0) == ()
+    withdrawal = Withdrawal(now=0.0, deadline=8.0)
+    assert withdrawal.advance(now=1.0, in_flight=2, connections=3) == ()
+    assert withdrawal.advance(now=5.9, in_flight=0, connections=1) == (WithdrawalAct.CLOSE_IDLE,)
+    assert withdrawal.advance(now=5.9, in_flight=0, connections=0) == (WithdrawalAct.ANSWER,)
+    assert withdrawal.advance(now=9.0, in_flight=0, connections=0) == ()
 
 
 def test_in_the_last_quarter_tunnels_leave_and_at_the_end_the_rest_is_cut():
     """One after the other; and what is cut is not waited for without end."""
-    release = Release(now=0.0, deadline=8.0)
-    assert release.look_at == 6.0
-    assert release.advance(now=6.0, in_flight=1, connections=1) == (Act.PART_TUNNELS,)
-    assert release.look_at == 8.0
-    assert release.advance(now=7.0, in_flight=1, connections=1) == ()
-    assert release.advance(now=8.0, in_flight=1, connections=1) == (Act.CUT, Act.CLOSE_IDLE)
-    assert release.look_at == 8.0 + DISCONNECT
-    assert release.advance(now=13.0, in_flight=1, connections=1) == (Act.CUT, Act.ANSWER)
+    withdrawal = Withdrawal(now=0.0, deadline=8.0)
+    assert withdrawal.look_at == 6.0
+    assert withdrawal.advance(now=6.0, in_flight=1, connections=1) == (WithdrawalAct.PART_TUNNELS,)
+    assert withdrawal.look_at == 8.0
+    assert withdrawal.advance(now=7.0, in_flight=1, connections=1) == ()
+    assert withdrawal.advance(now=8.0, in_flight=1, connections=1) == (WithdrawalAct.CUT, WithdrawalAct.CLOSE_IDLE)
+    assert withdrawal.look_at == 8.0 + DISCONNECT
+    assert withdrawal.advance(now=13.0, in_flight=1, connections=1) == (WithdrawalAct.CUT, WithdrawalAct.ANSWER)
 
 
 def test_without_time_everything_is_cut_at_once():
     """A deadline of now."""
-    release = Release(now=5.0, deadline=5.0)
-    assert release.advance(now=5.0, in_flight=1, connections=1) == (Act.CUT, Act.CLOSE_IDLE)
+    withdrawal = Withdrawal(now=5.0, deadline=5.0)
+    assert withdrawal.advance(now=5.0, in_flight=1, connections=1) == (WithdrawalAct.CUT, WithdrawalAct.CLOSE_IDLE)
 
 
-class ReleaseMachine(RuleBasedStateMachine):
+class WithdrawalMachine(RuleBasedStateMachine):
     """A backend from which nothing is claimed any more, under every order of ends and of time."""
 
     @initialize(in_flight=st.integers(0, 3), idle=st.integers(0, 2), seconds=st.sampled_from([0.0, 1.0, 8.0]))
@@ -51,32 +50,32 @@ class ReleaseMachine(RuleBasedStateMachine):
         self.now, self.deadline = 100.0, 100.0 + seconds
         self.in_flight, self.idle, self.stubborn = in_flight, idle, 0
         self.answers = self.parted = self.cuts = 0
-        self.release = Release(now=self.now, deadline=self.deadline)
+        self.withdrawal = Withdrawal(now=self.now, deadline=self.deadline)
         self.look()
 
     def look(self) -> None:
-        before = self.release.stage
-        acts = self.release.advance(
+        before = self.withdrawal.stage
+        acts = self.withdrawal.advance(
             now=self.now, in_flight=self.in_flight, connections=self.in_flight + self.idle + self.stubborn
         )
         changed = False
         for act in acts:
             match act:
-                case Act.PART_TUNNELS:
+                case WithdrawalAct.PART_TUNNELS:
                     self.parted += 1
                     assert self.now < self.deadline
-                case Act.CUT:
+                case WithdrawalAct.CUT:
                     self.cuts += 1
-                    assert self.now >= self.deadline, "nothing is cut before the deadline"
+                    assert self.now >= self.deadline or not self.in_flight, "nothing is cut before the deadline"
                     changed = bool(self.in_flight)
                     self.in_flight = 0
-                case Act.CLOSE_IDLE:
+                case WithdrawalAct.CLOSE_IDLE:
                     changed = changed or bool(self.idle)
                     self.idle = 0
-                case Act.ANSWER:
+                case WithdrawalAct.ANSWER:
                     self.answers += 1
                     assert not self.in_flight
-                    assert before is not Stage.RELEASED
+                    assert before is not WithdrawalStage.RELEASED
         if changed:
             self.look()  # as whoever obeys is told of what ended by that
 
@@ -102,8 +101,8 @@ class ReleaseMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.5, 2.0, 6.0]))
     def time_passes(self, seconds: float) -> None:
         until = self.now + seconds
-        while self.release.look_at <= until:
-            self.now = max(self.now, self.release.look_at)
+        while self.withdrawal.look_at <= until:
+            self.now = max(self.now, self.withdrawal.look_at)
             self.look()
         self.now = until
 
@@ -115,15 +114,16 @@ class ReleaseMachine(RuleBasedStateMachine):
     def it_is_answered_once_and_when_nothing_is_left(self) -> None:
         left = self.in_flight + self.idle + self.stubborn
         assert self.answers <= 1
-        assert self.answers == (self.release.stage is Stage.RELEASED)
+        assert self.answers == (self.withdrawal.stage is WithdrawalStage.RELEASED)
         if not left:
             assert self.answers == 1
         if self.now >= self.deadline + DISCONNECT:
             assert self.answers == 1, "no connection keeps it for ever"
+        assert self.withdrawal.stage is WithdrawalStage.RELEASED or self.withdrawal.look_at > self.now
 
     @invariant()
     def tunnels_are_told_once(self) -> None:
         assert self.parted <= 1
 
 
-TestRelease = ReleaseMachine.TestCase
+TestWithdrawal = WithdrawalMachine.TestCase

@@ -1,6 +1,6 @@
 """Letting go of a backend, as a table: what a data plane does next, by what is left of the backend's exchanges.
 
-A release runs through stages, and never back:
+A withdrawal runs through stages, and never back:
 
 | stage | lasts until | then |
 |---|---|---|
@@ -16,9 +16,12 @@ whatever was missed is seen the next time.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 from typing import Final
+
+from hotswap.core.exchange_view import ExchangeView
 
 DISCONNECT: Final = 5.0
 """Seconds until connections are cut that closing them when they are idle has not ended."""
@@ -26,8 +29,8 @@ PARTING: Final = 0.25
 """The share of the time, at its end, in which tunnels are told to leave."""
 
 
-class Stage(StrEnum):
-    """How far a release is."""
+class WithdrawalStage(StrEnum):
+    """How far a withdrawal is."""
 
     FINISHING = "finishing"
     PARTING = "parting"
@@ -35,7 +38,7 @@ class Stage(StrEnum):
     RELEASED = "released"
 
 
-class Act(StrEnum):
+class WithdrawalAct(StrEnum):
     """What a data plane has to do."""
 
     PART_TUNNELS = "part-tunnels"
@@ -48,8 +51,21 @@ class Act(StrEnum):
     """It is released: nothing is in flight, and no connection is left."""
 
 
-class Release:
-    """The release of one backend by one data plane; times are seconds of any clock.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released:
+    """The answer to a release: nothing is in flight any more, and no connection is left.
+
+    Attributes:
+        cut: how many exchanges, tunnels included, were ended by force.
+        exchanges: what they were, the oldest first.
+    """
+
+    cut: int = 0
+    exchanges: tuple[ExchangeView, ...] = ()
+
+
+class Withdrawal:
+    """The withdrawal of one data plane from one backend; times are seconds of any clock.
 
     Attributes:
         stage: how far it is.
@@ -60,11 +76,11 @@ class Release:
     __slots__ = ("deadline", "look_at", "stage")
 
     def __init__(self, *, now: float, deadline: float) -> None:
-        self.stage = Stage.FINISHING
+        self.stage = WithdrawalStage.FINISHING
         self.deadline = deadline
         self.look_at = deadline - PARTING * max(0.0, deadline - now)
 
-    def advance(self, *, now: float, in_flight: int, connections: int) -> tuple[Act, ...]:
+    def advance(self, *, now: float, in_flight: int, connections: int) -> tuple[WithdrawalAct, ...]:
         """Take in what is left, and say what is to be done about it, in order.
 
         Args:
@@ -72,23 +88,23 @@ class Release:
             in_flight: exchanges that are claimed and not released.
             connections: connections that are open, idle ones included.
         """
-        if self.stage is Stage.FINISHING and in_flight and self.look_at <= now < self.deadline:
-            self.stage, self.look_at = Stage.PARTING, self.deadline
-            return (Act.PART_TUNNELS,)
-        if self.stage in (Stage.FINISHING, Stage.PARTING):
+        if self.stage is WithdrawalStage.FINISHING and in_flight and self.look_at <= now < self.deadline:
+            self.stage, self.look_at = WithdrawalStage.PARTING, self.deadline
+            return (WithdrawalAct.PART_TUNNELS,)
+        if self.stage in (WithdrawalStage.FINISHING, WithdrawalStage.PARTING):
             if in_flight and now < self.look_at:
                 return ()
-            self.stage, self.look_at = Stage.DISCONNECTING, now + DISCONNECT
+            self.stage, self.look_at = WithdrawalStage.DISCONNECTING, now + DISCONNECT
             if in_flight:
-                return (Act.CUT, Act.CLOSE_IDLE)
-        if self.stage is Stage.RELEASED:
+                return (WithdrawalAct.CUT, WithdrawalAct.CLOSE_IDLE)
+        if self.stage is WithdrawalStage.RELEASED:
             return ()
         if not in_flight and not connections:
             return self._answer()
         if now >= self.look_at:
-            return (Act.CUT, *self._answer())
-        return (Act.CLOSE_IDLE,)
+            return (WithdrawalAct.CUT, *self._answer())
+        return (WithdrawalAct.CLOSE_IDLE,)
 
-    def _answer(self) -> tuple[Act, ...]:
-        self.stage, self.look_at = Stage.RELEASED, inf
-        return (Act.ANSWER,)
+    def _answer(self) -> tuple[WithdrawalAct, ...]:
+        self.stage, self.look_at = WithdrawalStage.RELEASED, inf
+        return (WithdrawalAct.ANSWER,)
