@@ -124,7 +124,7 @@ async def test_stopping_finishes_what_is_in_flight_and_ends_every_backend(tmp_pa
             answered.set()
 
         nursery.start_soon(slow)
-        while not any(backend.in_flight for backend in runtime.pools["web"].core.backends):
+        while not any(runtime.link.in_flight(backend) for backend in runtime.pools["web"].core.backends):
             await trio.sleep(0.01)
         runtime.stop()
         with pytest.raises(Refused) as refusal:
@@ -155,7 +155,9 @@ async def test_a_second_stop_is_at_once(tmp_path):
             answers.append(await running.fetch("/slow?seconds=60"))
 
         nursery.start_soon(slow)
-        while not any(backend.in_flight for backend in running.runtime.pools["web"].core.backends):
+        while not any(
+            running.runtime.link.in_flight(backend) for backend in running.runtime.pools["web"].core.backends
+        ):
             await trio.sleep(0.01)
         running.runtime.stop()
         await running.wait(lambda: "proxy.stopping" in running.kinds())

@@ -34,7 +34,7 @@ from hotswap.core.errors import (
 )
 from hotswap.core.identity import RolloutId
 from hotswap.core.lifecycle import BackendState, Health
-from hotswap.core.pool import Backend, Pool
+from hotswap.core.pool import Backend
 from hotswap.core.rollout import Rollout
 from hotswap.core.rollout_events import (
     AbortRequested,
@@ -50,6 +50,7 @@ from hotswap.core.step_table import StepState
 from hotswap.core.strategy import Balance, OnFailure, Strategy
 from hotswap.core.tally import Tally
 from hotswap.core.traffic import Served
+from tests.support.joined_pool import JoinedPool
 
 CONFIGURATION = """
 [admin]
@@ -98,7 +99,7 @@ class FakeRuntime:
         self.events = EventLog()
         self.tally = Tally()
         self.served: dict[str, Served] = {}
-        self.traffic = TrafficRecorder(lambda: self.served)
+        self.traffic = TrafficRecorder(lambda: self.served, lambda *_: None)
         self.refusal: Refused | PoolNotStarted | None = None
         self.broken: Exception | None = None
         self.config_problems: tuple[Problem, ...] = ()
@@ -108,20 +109,20 @@ class FakeRuntime:
         self.triggers: list[str] = []
         self.asked_for_rollout = 0
         self.asked_for_status = 0
-        self.cores: dict[str, Pool] = {}
+        self.cores: dict[str, JoinedPool] = {}
         self._nursery = nursery
         self._rollouts: dict[str, Rollout] = {}
         self._ended: dict[str, trio.Event] = {}
         for name, table in self.config.pools.items():
             supervised = isinstance(table, SupervisedPoolTable)
             size = table.slots(2)
-            pool = Pool(name=name, balance=Balance.LEAST_IN_FLIGHT, size=size, supervised=supervised)
+            pool = JoinedPool(name=name, balance=Balance.LEAST_IN_FLIGHT, size=size, supervised=supervised)
             for slot in range(size):
                 self.fill(pool, slot, generation=1)
             self.cores[name] = pool
 
     @staticmethod
-    def fill(pool: Pool, slot: int, *, generation: int) -> Backend:
+    def fill(pool: JoinedPool, slot: int, *, generation: int) -> Backend:
         """Put a ready and healthy backend into a slot."""
         backend = pool.add(
             slot=slot,
@@ -189,7 +190,7 @@ class FakeRuntime:
         if self.refusal is not None:
             raise self.refusal
 
-    async def _perform(self, rollout: Rollout, core: Pool) -> None:
+    async def _perform(self, rollout: Rollout, core: JoinedPool) -> None:
         self.events.publish("rollout.started", pool=core.name, rollout=rollout.id)
         rollout.begin(now=trio.current_time())
         while rollout.in_progress:
@@ -254,7 +255,7 @@ class FakeRuntime:
 
     # Verbs.
 
-    def pool(self, name: str) -> Pool:
+    def pool(self, name: str) -> JoinedPool:
         """Give a pool."""
         if name not in self.cores:
             raise UnknownPool(name, self.cores)
@@ -335,7 +336,7 @@ class FakeRuntime:
                 "slots": [
                     {
                         "slot": slot.slot,
-                        "hopeful": slot.hopeful,
+                        "hopeful": slot.expecting,
                         "failed_starts": slot.failed_starts,
                         "drained": any(one.state is BackendState.DRAINING for one in slot.backends),
                         "backends": [
@@ -344,7 +345,7 @@ class FakeRuntime:
                                 "generation": one.generation,
                                 "state": one.state.value,
                                 "health": one.health.value,
-                                "in_flight": one.in_flight,
+                                "in_flight": core.claims.candidates[one.id].in_flight,
                                 "connections": 0,
                                 "pid": one.pid,
                                 "address": one.address,

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, MutableMapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,7 +25,10 @@ from hotswap.core.backend import Backend
 from hotswap.core.config import PoolTable, SupervisedPoolTable
 from hotswap.core.exchange_view import ExchangeView
 from hotswap.core.identity import BackendId, RolloutId
-from hotswap.core.pool import Pool
+from hotswap.core.pool import Pool, Released
+from hotswap.core.pool.candidate import Candidate
+from hotswap.core.pool.claims import Claims
+from hotswap.core.pool.withdrawal import Withdrawal, WithdrawalAct
 from hotswap.core.rollout import Rollout
 from hotswap.core.rollout_queue import QueuedSlot, plan_queue
 from hotswap.core.tally import Tally
@@ -57,17 +60,33 @@ class StillPlane:
     idle: dict[BackendId, int] = field(default_factory=dict)
     taken: list[tuple[Pool, Backend]] = field(default_factory=list)
     pools: dict[str, Pool] = field(default_factory=dict)
+    claims: dict[str, Claims] = field(default_factory=dict)
     totals: Totals = field(default_factory=Totals)
     defective: bool = False
+    ended: trio.Event = field(default_factory=trio.Event)
 
     def add_pool(self, pool: Pool, table: PoolTable) -> None:
         """Know a pool."""
-        self.pools[pool.name] = pool
         self.tables[pool.name] = table
+        if self.pools.get(pool.name) is pool:
+            return
+        self.pools[pool.name] = pool
+
+        def note_released(candidate: Candidate) -> None:
+            if not candidate.in_flight:
+                pool.note_idle(candidate.id, claims.view.version)
+
+        claims = self.claims[pool.name] = Claims(pool.view(), on_released=note_released)
+        pool.publish_to(claims.apply)
 
     def drop_pool(self, name: str) -> None:
         """Forget it."""
-        del self.pools[name], self.tables[name]
+        self.pools[name].publish_to(None)
+        del self.pools[name], self.tables[name], self.claims[name]
+
+    def in_flight(self, backend: Backend) -> int:
+        """The exchanges that were claimed."""
+        return sum(taken is backend for _, taken in self.taken)
 
     def connections_to(self, backend: Backend) -> int:
         """Idle ones, and one for each exchange."""
@@ -77,11 +96,40 @@ class StillPlane:
         """Close the idle ones."""
         if self.defective:
             raise ZeroDivisionError
-        return self.idle.pop(backend.id, 0)
+        closed = self.idle.pop(backend.id, 0)
+        if closed:
+            self._note_ended()
+        return closed
+
+    def _note_ended(self) -> None:
+        self.ended.set()
+        self.ended = trio.Event()
 
     def close_tunnels(self, backend: Backend, *, within: float) -> int:
         """There are none."""
         return 0
+
+    async def release(self, backend: Backend, *, deadline: float) -> Released:
+        """Wait for what a test has claimed, then cut the rest."""
+        withdrawal, cut = Withdrawal(now=trio.current_time(), deadline=deadline), 0
+        views: list[ExchangeView] = []
+        while True:
+            ended = self.ended
+            acts = withdrawal.advance(
+                now=trio.current_time(), in_flight=self.in_flight(backend), connections=self.connections_to(backend)
+            )
+            if WithdrawalAct.CUT in acts:
+                views += self.exchanges_in(backend)
+                cut += self.cut(backend)
+            if WithdrawalAct.CLOSE_IDLE in acts:
+                self.close_idle(backend)
+            if self.defective:
+                raise ZeroDivisionError
+            if WithdrawalAct.ANSWER in acts:
+                break
+            with trio.move_on_at(withdrawal.look_at):
+                await ended.wait()
+        return Released(cut=cut, exchanges=tuple(views))
 
     def exchanges_in(self, backend: Backend) -> list[ExchangeView]:
         """Name them, as if each were the same request."""
@@ -95,7 +143,7 @@ class StillPlane:
         ended = [(pool, taken) for pool, taken in self.taken if taken is backend]
         self.taken = [(pool, taken) for pool, taken in self.taken if taken is not backend]
         for pool, taken in ended:
-            pool.release(taken)
+            self._release(pool, taken)
         self.totals.cut += len(ended)
         return len(ended)
 
@@ -111,8 +159,16 @@ class StillPlane:
     def claim(self, pool: Pool, slot: int) -> Backend:
         """Put an exchange in flight in the backend of a slot."""
         others = [backend.id for backend in pool.backends if backend.slot != slot]
-        backend = pool.claim(others)
+        backend = self.claim_any(pool, others)
         assert backend is not None
+        return backend
+
+    def claim_any(self, pool: Pool, excluding: Collection[BackendId] = ()) -> Backend | None:
+        """Put an exchange in flight, if there is a backend for it."""
+        candidate = self.claims[pool.name].claim(excluding)
+        if candidate is None:
+            return None
+        backend = next(one for one in pool.backends if one.id == candidate.id)
         self.taken.append((pool, backend))
         return backend
 
@@ -120,7 +176,13 @@ class StillPlane:
         """Let one exchange of a backend end."""
         entry = next(entry for entry in self.taken if entry[1] is backend)
         self.taken.remove(entry)
-        entry[0].release(backend)
+        self._release(*entry)
+
+    def _release(self, pool: Pool, backend: Backend) -> None:
+        claims = self.claims.get(pool.name)
+        self._note_ended()
+        if claims is not None and backend.id in claims.candidates:
+            claims.release(claims.candidates[backend.id])
 
 
 @dataclass(slots=True, kw_only=True)

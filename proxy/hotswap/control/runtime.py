@@ -54,10 +54,11 @@ from hotswap.control.telemetry.notify import ServiceManager
 from hotswap.control.telemetry.status import describe
 from hotswap.control.telemetry.traffic import TrafficRecorder
 from hotswap.control.version import PROGRAM_VERSION
+from hotswap.control.workers.local_link import LocalLink
 from hotswap.core.address import Address
 from hotswap.core.config import AccessLogFormat, Configuration, SupervisedPoolTable
 from hotswap.core.errors import ConfigError, ProxyError
-from hotswap.core.pool import CapacityFreed, PoolEvent
+from hotswap.core.pool import PoolEvent
 from hotswap.core.routing import Router
 from hotswap.core.tally import Tally
 from hotswap.edge.dataplane import DataPlane
@@ -96,7 +97,7 @@ class Runtime(Orders):
         predecessor: the process before this one, for as long as it serves clients.
         successor: the process that has everything now; 0 while there is none.
         manager, guardian, admin_door, nursery: what a takeover needs to reach.
-        plane, listeners, book, surroundings, premises, access: its parts.
+        plane, link, listeners, book, surroundings, premises, access: its parts.
         traffic: the last minutes of what was served.
         facts: what the kernel knows of the processes of backends.
     """
@@ -140,7 +141,8 @@ class Runtime(Orders):
             ledger=CombinedLedger if config.proxy.access_log_format is AccessLogFormat.COMBINED else Ledger,
         )
         self.facts = FactsBook(self.pools.processes)
-        self.traffic = TrafficRecorder(self.plane.served)
+        self.link = LocalLink(self.plane)
+        self.traffic = TrafficRecorder(self.plane.served, self.plane.forget_served)
         self.book = RolloutBook(self.log)
         self.access = access
         self.premises = Premises(config, config_path)
@@ -238,7 +240,7 @@ class Runtime(Orders):
         """
         self.guardian = guardian
         self.surroundings = Surroundings(
-            plane=self.plane,
+            plane=self.link,
             probe=partial(probe, names=self.plane.names),
             events=self.events,
             tally=self.tally,
@@ -303,9 +305,8 @@ class Runtime(Orders):
         """
         return await start_takeover(self, order or TakeoverOrder())
 
-    def _note_change(self, event: PoolEvent | None = None) -> None:
-        if not isinstance(event, CapacityFreed):
-            self.changed.set()
+    def _note_change(self, _event: PoolEvent | None = None) -> None:
+        self.changed.set()
 
     async def _end(self) -> None:
         if self.takeover is not None:

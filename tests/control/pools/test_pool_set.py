@@ -101,8 +101,7 @@ def test_whatever_is_configured_in_a_row_every_wanted_address_serves_and_nothing
             for name in wanted:
                 pool = configured.pools[name]
                 match act:
-                    case "claim" if (backend := pool.core.claim()) is not None:
-                        configured.plane.taken.append((pool.core, backend))
+                    case "claim" if (backend := configured.plane.claim_any(pool.core)) is not None:
                         open_.append((pool.core, backend))
                     case "drain" if len(pool.core.ready_slots()) > 1 and number in pool.core.ready_slots():
                         pool.drain_slot(number)

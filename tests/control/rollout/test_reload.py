@@ -521,7 +521,7 @@ async def test_a_pool_that_is_put_back_before_it_has_gone_goes_on(tmp_path, verb
 
         nursery.start_soon(ask)
         with trio.fail_after(5):
-            while not any(backend.in_flight for backend in pool.core.backends):
+            while not any(running.runtime.link.in_flight(backend) for backend in pool.core.backends):
                 await trio.sleep(0.01)
         running.write(without)
         assert "pool web removed" in (await running.runtime.reread_configuration()).changes
@@ -560,7 +560,7 @@ async def test_a_pool_that_has_gone_while_its_return_was_prepared_is_started_ane
 
         nursery.start_soon(ask)
         with trio.fail_after(10):
-            while not any(backend.in_flight for backend in pool.core.backends):
+            while not any(running.runtime.link.in_flight(backend) for backend in pool.core.backends):
                 await trio.sleep(0.01)
             running.write(without)
             await runtime.reread_configuration()

@@ -23,11 +23,9 @@ from hotswap.core.backend import Backend
 from hotswap.core.errors import StartFailed
 from hotswap.core.exchange_view import SHOWN, ExchangeView, tell_exchanges
 from hotswap.core.lifecycle import BackendState
-from hotswap.core.pool import BackendDrained, BackendMoved, PoolEvent
+from hotswap.core.pool import Released
+from hotswap.core.pool.withdrawal import DISCONNECT
 from hotswap.processes.supervisor import Stopped
-
-DISCONNECT_TIMEOUT = 5.0
-"""Seconds until connections to a backend that is to be stopped are cut, when closing them does not end them."""
 
 
 async def end_in_order(member: SupervisedBackend, entries: Entries, plane: Plane, *, drain_timeout: float) -> None:
@@ -38,58 +36,10 @@ async def end_in_order(member: SupervisedBackend, entries: Entries, plane: Plane
     backend = member.backend
     if backend.state is BackendState.READY:
         entries.move(backend, BackendState.DRAINING)
-    last_quarter = drain_timeout / 4
-    drained = await _wait_drained(member, entries, drain_timeout - last_quarter)
-    if not drained:
-        plane.close_tunnels(backend, within=last_quarter)
-        drained = await _wait_drained(member, entries, last_quarter)
-    if not drained:
-        cut_exchanges(backend, plane, member.log, event="backend.drain_timed_out")
+    released = await plane.release(backend, deadline=trio.current_time() + drain_timeout)
+    tell_cut(backend, released, member.log, event="backend.drain_timed_out")
     if member.alive:
         await retire(member, entries, plane)
-
-
-async def _wait_drained(member: SupervisedBackend, entries: Entries, timeout: float) -> bool:
-    backend = member.backend
-    ended = trio.Event()
-
-    def note(event: PoolEvent) -> None:
-        if isinstance(event, BackendDrained | BackendMoved) and event.backend is backend:
-            ended.set()
-
-    stop_observing = entries.core.observe(note)
-    try:
-        with trio.move_on_after(timeout):
-            if backend.in_flight:
-                await ended.wait()
-    finally:
-        stop_observing()
-    return backend.in_flight == 0 or not member.alive
-
-
-async def wait_unused(backend: Backend, entries: Entries, plane: Plane, *, timeout: float) -> None:
-    """Block until nothing is in flight in a draining backend and no connection to it is open.
-
-    Args:
-        backend: the backend; nothing new may be claimed for it.
-        entries: of its pool.
-        plane: who uses it.
-        timeout: seconds for what is in flight; what is left then is cut.
-    """
-    pause = 0.001
-    with trio.move_on_after(timeout):
-        while backend.in_flight:
-            await trio.sleep(pause)
-            pause = min(2 * pause, 0.05)
-    if backend.in_flight:
-        plane.cut(backend)
-    with trio.move_on_after(DISCONNECT_TIMEOUT):
-        while True:
-            plane.close_idle(backend)
-            if plane.connections_to(backend) == 0:
-                return
-            await trio.sleep(pause)
-    plane.cut(backend)
 
 
 def give_up(member: SupervisedBackend, entries: Entries) -> None:
@@ -105,7 +55,7 @@ def give_up(member: SupervisedBackend, entries: Entries) -> None:
 async def retire(member: SupervisedBackend, entries: Entries, plane: Plane) -> Stopped:
     """Close every connection to a backend, ask it to stop, and kill it after its `stop_timeout`.
 
-    Exchanges that are still in flight have `DISCONNECT_TIMEOUT` seconds, then they are cut.
+    Exchanges that are still in flight have `DISCONNECT` seconds, then they are cut.
 
     **Cancellation**: it may live on.
     """
@@ -126,16 +76,9 @@ async def retire(member: SupervisedBackend, entries: Entries, plane: Plane) -> S
 
 async def _disconnect(member: SupervisedBackend, plane: Plane) -> None:
     backend = member.backend
-    pause = 0.001
     try:
-        with trio.move_on_after(DISCONNECT_TIMEOUT):
-            while True:
-                plane.close_idle(backend)
-                if plane.connections_to(backend) == 0 or not member.alive:
-                    return
-                await trio.sleep(pause)
-                pause = min(2 * pause, 0.05)
-        cut_exchanges(backend, plane, member.log, event="backend.connections_cut")
+        released = await plane.release(backend, deadline=trio.current_time() + DISCONNECT)
+        tell_cut(backend, released, member.log, event="backend.connections_cut")
     except Exception as error:
         # A defect of ours must not leave a process that nobody uses and nobody ends.
         member.log.error("backend.disconnect_crashed", exc_info=error)
@@ -171,14 +114,14 @@ def let_go(member: SupervisedBackend, entries: Entries) -> None:
         entries.bury(member.backend)
 
 
-def cut_exchanges(
-    backend: Backend, plane: Plane, log: FilteringBoundLogger, events: EventLog | None = None, *, event: str
+def tell_cut(
+    backend: Backend, released: Released, log: FilteringBoundLogger, events: EventLog | None = None, *, event: str
 ) -> tuple[int, Sequence[ExchangeView]]:
-    """Cut what is in flight for a backend, and say in log and events what it was.
+    """Say in log and events what was cut when a backend's time was over; nothing when nothing was.
 
     Args:
         backend: the backend.
-        plane: where its exchanges are.
+        released: what was cut.
         log: bound to the backend.
         events: where it is published; None: nowhere.
         event: what it is called in both, such as `backend.drain_timed_out`.
@@ -186,12 +129,10 @@ def cut_exchanges(
     Returns:
         How many were cut, and the oldest of them.
     """
-    views = plane.exchanges_in(backend)
-    cut = plane.cut(backend)
-    if not cut:
+    if not released.cut:
         return 0, ()
-    told = tell_exchanges(views)
-    log.warning(event, cut=cut, exchanges=told)
+    told = tell_exchanges(released.exchanges)
+    log.warning(event, cut=released.cut, exchanges=told)
     if events is not None:
         events.publish(
             event,
@@ -199,7 +140,7 @@ def cut_exchanges(
             slot=backend.slot,
             generation=backend.generation,
             backend=backend.id,
-            cut=cut,
+            cut=released.cut,
             exchanges=told,
         )
-    return cut, tuple(views[:SHOWN])
+    return released.cut, released.exchanges[:SHOWN]

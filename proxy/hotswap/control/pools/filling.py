@@ -18,8 +18,8 @@ from hotswap.control.pools.start_places import Place
 from hotswap.control.pools.supervised_backend import StartReason, SupervisedBackend
 from hotswap.core.backend import Backend
 from hotswap.core.errors import BackendError, StartFailed
-from hotswap.core.hope import CRASH_LOOP
 from hotswap.core.lifecycle import BackendState
+from hotswap.core.pool import CRASH_LOOP
 
 
 class Filler:

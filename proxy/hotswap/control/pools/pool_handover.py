@@ -12,7 +12,6 @@ from functools import partial
 
 import trio
 
-from hotswap.control.pools.ending import wait_unused
 from hotswap.control.pools.members import Members
 from hotswap.control.pools.supervised_backend import SupervisedBackend
 from hotswap.core.address import Address
@@ -114,7 +113,7 @@ class PoolHandover:
         member = self._member_of(backend)
         if member is not None:
             member.stop_probes()
-        await wait_unused(backend, self._entries, self._plane, timeout=timeout)
+        await self._plane.release(backend, deadline=trio.current_time() + timeout)
         if member is not None:
             await member.wait_probed()
         self._expect_empty_slots()
@@ -134,4 +133,4 @@ class PoolHandover:
             coming = (BackendState.READY, BackendState.STARTING)
             used = {backend.slot for backend in core.backends if backend.state in coming}
             for number in set(range(core.size)) - used:
-                self._entries.tell(partial(core.expect, number))
+                self._entries.tell(partial(core.announce, number))

@@ -300,7 +300,7 @@ class SupervisedPool:
         member.log.error(
             "backend.crashed",
             exit=str(ended),
-            in_flight=backend.in_flight,
+            in_flight=self.surroundings.plane.in_flight(backend),
             output=list(member.process.output_lines()[-5:]),
         )
         self.entries.move(backend, BackendState.STOPPED)

@@ -18,7 +18,7 @@ from hotswap.core.backend import Backend
 from hotswap.core.config import HealthTable, PoolTable
 from hotswap.core.exchange_view import ExchangeView
 from hotswap.core.health import ProbeResult
-from hotswap.core.pool import Pool
+from hotswap.core.pool import Pool, Released
 from hotswap.core.tally import Tally
 from hotswap.processes.guardian import Guardian
 from hotswap.processes.supervisor import Exit
@@ -66,6 +66,9 @@ class Plane(Protocol):
     def drop_pool(self, name: str) -> None:
         """Forget a pool that no route names any more."""
 
+    def in_flight(self, backend: Backend) -> int:
+        """Count the exchanges in flight in a backend."""
+
     def connections_to(self, backend: Backend) -> int:
         """Count the open connections to a backend, idle ones included."""
 
@@ -77,6 +80,13 @@ class Plane(Protocol):
 
     def close_tunnels(self, backend: Backend, *, within: float) -> int:
         """Have the tunnels to a backend closed in order, spread over so many seconds; gives how many there are."""
+
+    async def release(self, backend: Backend, *, deadline: float) -> Released:
+        """Block until nothing is in flight in a backend that cannot be claimed, and no connection to it is left.
+
+        What is in flight has until the deadline, on trio's clock; in the last quarter of that time tunnels are told to
+        leave, then the rest is cut. **Cancellation**: what is in flight goes on.
+        """
 
     def exchanges_in(self, backend: Backend) -> list[ExchangeView]:
         """Name what is in flight for a backend, the oldest first."""

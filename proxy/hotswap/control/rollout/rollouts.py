@@ -17,7 +17,7 @@ from typing import assert_never
 import trio
 
 from hotswap.control.contained_tasks import ContainedTasks
-from hotswap.control.pools.ending import cut_exchanges
+from hotswap.control.pools.ending import tell_cut
 from hotswap.control.pools.supervised_backend import StartReason, SupervisedBackend
 from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.control.rollout.telling import RolloutTelling
@@ -25,7 +25,7 @@ from hotswap.control.rollout.turn import Turn
 from hotswap.core.backend import Backend
 from hotswap.core.errors import BackendError, StartFailed, StartFailure
 from hotswap.core.lifecycle import BackendState
-from hotswap.core.pool import BackendDrained, CapacityFreed, PoolEvent
+from hotswap.core.pool import BackendDrained, PoolEvent, Released
 from hotswap.core.rollout import Role, Rollout
 from hotswap.core.rollout_commands import (
     AbortStep,
@@ -139,8 +139,6 @@ class RolloutRun:
 
     def _observe(self, event: PoolEvent) -> None:
         match event:
-            case CapacityFreed():
-                return
             case BackendDrained(backend=backend):
                 if self.rollout.role_of(backend.slot, backend.generation) is Role.OLD:
                     self._take_in(OldDrained(slot=backend.slot))
@@ -273,12 +271,12 @@ class RolloutRun:
         if old is None or not old.alive:
             return
         drain_timeout = old.release.table.drain_timeout
-        turn.in_flight = old.backend.in_flight
+        turn.in_flight = self._surroundings.plane.in_flight(old.backend)
         old.drain_deadline = trio.current_time() + drain_timeout
         old.log.info("backend.draining", in_flight=turn.in_flight, drain_timeout=drain_timeout)
         if old.backend.state is not BackendState.DRAINING:
             self._pool.members.drain(old)
-        elif not old.backend.in_flight:
+        elif not turn.in_flight:
             # An operator has drained it already, and that it is done was told then.
             self._take_in(OldDrained(slot=slot))
         self._tasks.start(self._alarm_drain, slot, drain_timeout)
@@ -326,9 +324,9 @@ class RolloutRun:
         turn = self._turns[slot]
         if turn.old is not None:
             around, old = self._surroundings, turn.old
-            turn.note_cut(
-                *cut_exchanges(old.backend, around.plane, old.log, around.events, event="backend.drain_timed_out")
-            )
+            exchanges = tuple(around.plane.exchanges_in(old.backend))
+            released = Released(cut=around.plane.cut(old.backend), exchanges=exchanges)
+            turn.note_cut(*tell_cut(old.backend, released, old.log, around.events, event="backend.drain_timed_out"))
 
     def _retire_old(self, slot: int) -> None:
         old = self._turns[slot].old

@@ -69,7 +69,7 @@ class Turn:
         if self.old is None or self.cut or self.step.ended:
             return
         backend = self.old.backend
-        draining = backend.state is BackendState.DRAINING and backend.in_flight
+        draining = backend.state is BackendState.DRAINING and plane.in_flight(backend)
         self.step.waited_for = tuple(plane.exchanges_in(backend)[:SHOWN]) if draining else ()
 
     def counts(self, totals: Counts) -> ExchangeCounts:

@@ -73,7 +73,7 @@ class Leaving:
 
     def say_bye(self) -> None:
         """Hand over the last counts."""
-        self._runtime.plane.ledger.flush()
+        self._runtime.plane.flush_log()
         with suppress(HandoverBroken):
             self._send_counts(FrameType.BYE, {})
 

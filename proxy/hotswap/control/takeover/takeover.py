@@ -448,8 +448,7 @@ class Takeover:
             write_pid(directory, self._new.pid)
         runtime.listeners.disown()
         runtime.admin_door.leave()
-        for listener in runtime.plane.listeners.values():
-            listener.open_listener.close()
+        runtime.plane.disown_listeners()
         runtime.guardian.leave(member.process.pid for member in self._going)
         # Its sockets are in use for a while, but nothing is made in it by us any more.
         runtime.premises.leave()

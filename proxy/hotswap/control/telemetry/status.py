@@ -60,13 +60,13 @@ def _pool(runtime: Runtime, pool: SupervisedPool | StaticPool) -> dict[str, Any]
         "generation": pool.generation,
         "locked": core.locked,
         "paused": core.paused,
-        "outlook": core.outlook().value,
+        "outlook": runtime.link.outlook(core).value,
         "compatibility": None if compatibility is None else str(compatibility),
-        "held": _held(runtime, pool.name),
+        "held": runtime.link.held(pool.name),
         "slots": [
             {
                 "slot": slot.slot,
-                "hopeful": slot.hopeful,
+                "hopeful": slot.expecting,
                 "failed_starts": slot.failed_starts,
                 "drained": pool.is_drained(slot.slot),
                 "backends": [
@@ -79,12 +79,6 @@ def _pool(runtime: Runtime, pool: SupervisedPool | StaticPool) -> dict[str, Any]
     }
 
 
-def _held(runtime: Runtime, pool: str) -> int:
-    """Count the requests that wait for a backend of a pool."""
-    gate = runtime.plane.gates.get(pool)
-    return 0 if gate is None else len(gate.held)
-
-
 def _backend(runtime: Runtime, pool: SupervisedPool | StaticPool, backend: Backend) -> dict[str, Any]:
     now = trio.current_time()
     member = None
@@ -92,14 +86,15 @@ def _backend(runtime: Runtime, pool: SupervisedPool | StaticPool, backend: Backe
         member = next((member for member in pool.members if member.backend is backend), None)
     deadline = None if member is None else member.drain_deadline
     facts = runtime.facts.of(backend.pid)
-    leaving = backend.state in (BackendState.DRAINING, BackendState.STOPPING) and backend.in_flight
+    in_flight = runtime.link.in_flight(backend)
+    leaving = backend.state in (BackendState.DRAINING, BackendState.STOPPING) and in_flight
     return {
         "id": backend.id,
         "generation": backend.generation,
         "state": backend.state.value,
         "health": backend.health.value,
-        "in_flight": backend.in_flight,
-        "connections": runtime.plane.connections_to(backend),
+        "in_flight": in_flight,
+        "connections": runtime.link.connections_to(backend),
         "pid": backend.pid,
         "address": str(backend.address),
         "since": _wall_clock(backend.since - now),
@@ -108,7 +103,7 @@ def _backend(runtime: Runtime, pool: SupervisedPool | StaticPool, backend: Backe
         "release": None if member is None else member.release.directory,
         "status": "" if member is None else member.process.status,
         "drain_left": None if deadline is None else round(max(0.0, deadline - now), 3),
-        "waiting_for": tell_exchanges(runtime.plane.exchanges_in(backend)) if leaving else [],
+        "waiting_for": tell_exchanges(runtime.link.exchanges_in(backend)) if leaving else [],
     }
 
 

@@ -15,7 +15,7 @@ from hotswap.core.retry import RETRY_FIELD, UNTOUCHED, Attempt, Retry, Verdict, 
 if TYPE_CHECKING:
     from hotswap.core.identity import BackendId
     from hotswap.core.messages import RequestHead
-    from hotswap.core.pool import Backend
+    from hotswap.core.pool.candidate import Candidate
     from hotswap.core.retry import Failure
     from hotswap.edge.exchange.gate import Gate
 
@@ -82,7 +82,7 @@ class RetryState:
             )
         )
 
-    def within_budget(self, verdict: Retry, backend: Backend, share: int, now: float) -> Verdict:
+    def within_budget(self, verdict: Retry, backend: Candidate, share: int, now: float) -> Verdict:
         """Take a place in the pool's retry budget, once; where there is none the retry is given up.
 
         Args:

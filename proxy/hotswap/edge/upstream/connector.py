@@ -22,7 +22,7 @@ from hotswap.edge.loop.timers import NEVER
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hotswap.core.pool import Backend
+    from hotswap.core.pool.candidate import Candidate
     from hotswap.edge.loop.endpoint import Endpoint
     from hotswap.edge.loop.surroundings import Surroundings
     from hotswap.edge.upstream.carrier import Carried
@@ -49,12 +49,15 @@ class ConnectionOwner(Protocol):
         """What serves them."""
 
     @property
-    def backend(self) -> Backend:
+    def backend(self) -> Candidate:
         """Where they lead."""
 
     @property
     def endpoints(self) -> BackendEndpoints:
         """How it is reached."""
+
+    def forget(self, connection: Connector) -> None:
+        """A connection has ended; harmless when it is forgotten."""
 
 
 class Connector:
