@@ -238,7 +238,7 @@ async def test_what_does_not_exist_is_unknown(tmp_path):
         with pytest.raises(UnknownRollout):
             await runtime.wait_rollout("r9")
         with pytest.raises(UnknownRollout):
-            runtime.rollout("r9")
+            await runtime.rollout("r9")
 
 
 async def test_what_a_running_process_cannot_change_is_kept_and_told(tmp_path):

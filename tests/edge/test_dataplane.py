@@ -33,7 +33,7 @@ async def test_a_drain_lets_the_exchange_end_and_takes_no_other():
                 await kept.read_head()
                 await kept.send(OK)
                 await another.read_to_end()
-            (view,) = stage.link.exchanges_in(draining.member)
+            (view,) = await stage.link.exchanges_in(draining.member)
             assert (view.request_line, view.client, view.tunnel) == ("GET /", "127.0.0.1", False)
             await line.send(OK)
         assert (await client.read_response())[1] == b"ok"
@@ -56,7 +56,8 @@ async def test_at_the_deadline_what_is_left_is_cut_and_counted():
         begun = await stage.backend.serve_one(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
         await second.read_head()
         stage.pool.move(stage.backend.member, BackendState.DRAINING, now=0.0)
-        assert stage.link.cut(stage.backend.member) == 2
+        released = await stage.link.release(stage.backend.member, deadline=trio.current_time())
+        assert released.cut == 2
         head, _ = await first.read_response()
         assert head.startswith(b"HTTP/1.1 503 ")
         assert b"\r\nRetry-After: " in head

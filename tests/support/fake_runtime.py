@@ -230,18 +230,18 @@ class FakeRuntime:
 
     async def wait_rollout(self, rollout_id: str) -> Rollout:
         """Wait for its end."""
-        rollout = self.rollout(rollout_id)
+        rollout = await self.rollout(rollout_id)
         await self._ended[rollout.id].wait()
         return rollout
 
-    def rollout(self, rollout_id: str) -> Rollout:
+    async def rollout(self, rollout_id: str) -> Rollout:
         """Give one."""
         self.asked_for_rollout += 1
         if rollout_id not in self._rollouts:
             raise UnknownRollout(rollout_id, self._rollouts)
         return self._rollouts[rollout_id]
 
-    def rollouts(self) -> Sequence[Rollout]:
+    async def rollouts(self) -> Sequence[Rollout]:
         """Give all."""
         return tuple(self._rollouts.values())
 

@@ -109,9 +109,9 @@ class StillPlane:
         """There are none."""
         return 0
 
-    async def release(self, backend: Backend, *, deadline: float) -> Released:
+    async def release(self, backend: Backend, *, deadline: float, leave_within: float = 0.0) -> Released:
         """Wait for what a test has claimed, then cut the rest."""
-        withdrawal, cut = Withdrawal(now=trio.current_time(), deadline=deadline), 0
+        withdrawal, cut = Withdrawal(deadline=deadline, leave_within=leave_within), 0
         views: list[ExchangeView] = []
         while True:
             ended = self.ended
@@ -119,7 +119,7 @@ class StillPlane:
                 now=trio.current_time(), in_flight=self.in_flight(backend), connections=self.connections_to(backend)
             )
             if WithdrawalAct.CUT in acts:
-                views += self.exchanges_in(backend)
+                views += await self.exchanges_in(backend)
                 cut += self.cut(backend)
             if WithdrawalAct.CLOSE_IDLE in acts:
                 self.close_idle(backend)
@@ -131,7 +131,7 @@ class StillPlane:
                 await ended.wait()
         return Released(cut=cut, exchanges=tuple(views))
 
-    def exchanges_in(self, backend: Backend) -> list[ExchangeView]:
+    async def exchanges_in(self, backend: Backend) -> list[ExchangeView]:
         """Name them, as if each were the same request."""
         view = ExchangeView(
             request_line="GET /slow", client="192.0.2.1", age=1.5, request_bytes=0, response_bytes=4096, tunnel=False

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hotswap.control.takeover.predecessor import Predecessor
     from hotswap.control.takeover.takeover import Takeover
     from hotswap.control.telemetry.access import AccessLog
+    from hotswap.control.telemetry.drains import DrainsBook
     from hotswap.control.telemetry.facts import FactsBook
     from hotswap.control.telemetry.notify import ServiceManager
 
@@ -44,6 +45,7 @@ class Orders:
     _reloader: Reloader
     access: AccessLog
     facts: FactsBook
+    drains: DrainsBook
 
     predecessor: Predecessor
     takeover: Takeover | None
@@ -153,8 +155,9 @@ class Orders:
     # Views.
 
     async def look(self) -> None:
-        """Look at the processes of the backends, for the next `status` to tell of them."""
+        """Look at the processes of the backends and at their exchanges, for the next `status` to tell of them."""
         await self.facts.look()
+        await self.drains.look()
 
     # Rollouts.
 
@@ -166,16 +169,18 @@ class Orders:
         """
         return await self.book.wait_ended(rollout_id)
 
-    def rollout(self, rollout_id: str) -> Rollout | PastRollout:
-        """Give a rollout that runs or is remembered.
+    async def rollout(self, rollout_id: str) -> Rollout | PastRollout:
+        """Give a rollout that runs or is remembered, and what its drain waits for.
 
         Raises:
             UnknownRollout: none of this id is remembered.
         """
+        await self.book.look()
         return self.book.find(rollout_id)
 
-    def rollouts(self) -> Sequence[Rollout | PastRollout]:
-        """Give the rollouts that are remembered, the newest last."""
+    async def rollouts(self) -> Sequence[Rollout | PastRollout]:
+        """Give the rollouts that are remembered, the newest last, and what their drains wait for."""
+        await self.book.look()
         return self.book.rollouts()
 
     def abort(self, pool: str) -> RolloutId | None:

@@ -49,6 +49,7 @@ from hotswap.control.takeover.stub import forget_pid
 from hotswap.control.takeover.takeover import Takeover
 from hotswap.control.takeover.takeovers import serve_calls, start_takeover, succeed
 from hotswap.control.telemetry.access import AccessLog
+from hotswap.control.telemetry.drains import DrainsBook
 from hotswap.control.telemetry.facts import FactsBook
 from hotswap.control.telemetry.notify import ServiceManager
 from hotswap.control.telemetry.status import describe
@@ -100,6 +101,7 @@ class Runtime(Orders):
         plane, link, listeners, book, surroundings, premises, access: its parts.
         traffic: the last minutes of what was served.
         facts: what the kernel knows of the processes of backends.
+        drains: what is in flight in those on their way out.
     """
 
     surroundings: Surroundings
@@ -142,6 +144,7 @@ class Runtime(Orders):
         )
         self.facts = FactsBook(self.pools.processes)
         self.link = LocalLink(self.plane)
+        self.drains = DrainsBook(self.pools.backends, self.link.exchanges_in)
         self.traffic = TrafficRecorder(self.plane.served, self.plane.forget_served)
         self.book = RolloutBook(self.log)
         self.access = access

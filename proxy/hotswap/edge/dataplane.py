@@ -195,7 +195,7 @@ class DataPlane:
         """Have the tunnels to a backend closed in order, spread over a time, so that their clients do not all come
         back at once. Each gets a close frame (1012, service restart) between two frames, and a moment to answer it.
 
-        Call it when three quarters of a drain are over, as `release` does; `cut` ends what is left.
+        Call it when three quarters of a drain are over; `cut` ends what is left.
 
         Args:
             backend: the backend.
@@ -281,20 +281,22 @@ class DataPlane:
             if exchange.backend is backend:
                 yield exchange
 
-    async def release(self, backend: Candidate, *, deadline: float) -> Released:
+    async def release(self, backend: Candidate, *, deadline: float, leave_within: float = 0.0) -> Released:
         """Block until nothing is in flight in a backend that is not claimable, and no connection to it is left.
 
-        What is in flight has until the deadline; in the last quarter of that time tunnels are told to leave, then the
-        rest is cut. Connections are closed as they become idle.
+        What is in flight has until the deadline, then it is cut. Connections are closed when nothing is in flight.
 
         Args:
             backend: the backend.
             deadline: on trio's clock.
+            leave_within: the last seconds before it, in which tunnels are told to leave; 0: they are cut with the rest.
 
         **Cancellation**: what is in flight goes on; connections that were closed stay so.
         """
         gate = self.gates.get(backend.pool)
-        return Released() if gate is None else await gate.release(backend, deadline=deadline)
+        if gate is None:
+            return Released()
+        return await gate.release(backend, deadline=deadline, leave_within=leave_within)
 
     def pool_counts(self, name: str) -> PoolCounts:
         """What a pool has counted since the proxy started."""

@@ -53,7 +53,7 @@ async def test_a_pool_is_rolled_and_the_rollout_is_remembered(tmp_path):
         assert rollout.in_progress
         assert await running.runtime.wait_rollout("r1") is rollout
         assert rollout.outcome is Outcome.DONE
-        assert running.runtime.rollouts() == (rollout,)
+        assert await running.runtime.rollouts() == (rollout,)
         assert running.generations() == [2, 2]
         assert (await rolled(running)).id == "r2"
 

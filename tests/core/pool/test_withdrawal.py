@@ -10,23 +10,23 @@ from hotswap.core.pool.withdrawal import DISCONNECT, Withdrawal, WithdrawalAct, 
 
 def test_nothing_in_flight_and_nothing_connected_is_released_at_once():
     """There is nothing to wait for."""
-    withdrawal = Withdrawal(now=0.0, deadline=8.0)
+    withdrawal = Withdrawal(deadline=8.0)
     assert withdrawal.advance(now=0.0, in_flight=0, connections=0) == (WithdrawalAct.ANSWER,)
     assert withdrawal.stage is WithdrawalStage.RELEASED
 
 
 def test_what_ends_in_time_is_neither_parted_nor_cut():
     """Its connections are closed, and then it is answered."""
-    withdrawal = Withdrawal(now=0.0, deadline=8.0)
+    withdrawal = Withdrawal(deadline=8.0)
     assert withdrawal.advance(now=1.0, in_flight=2, connections=3) == ()
     assert withdrawal.advance(now=5.9, in_flight=0, connections=1) == (WithdrawalAct.CLOSE_IDLE,)
     assert withdrawal.advance(now=5.9, in_flight=0, connections=0) == (WithdrawalAct.ANSWER,)
     assert withdrawal.advance(now=9.0, in_flight=0, connections=0) == ()
 
 
-def test_in_the_last_quarter_tunnels_leave_and_at_the_end_the_rest_is_cut():
+def test_in_the_last_seconds_tunnels_leave_and_at_the_end_the_rest_is_cut():
     """One after the other; and what is cut is not waited for without end."""
-    withdrawal = Withdrawal(now=0.0, deadline=8.0)
+    withdrawal = Withdrawal(deadline=8.0, leave_within=2.0)
     assert withdrawal.look_at == 6.0
     assert withdrawal.advance(now=6.0, in_flight=1, connections=1) == (WithdrawalAct.PART_TUNNELS,)
     assert withdrawal.look_at == 8.0
@@ -36,21 +36,34 @@ def test_in_the_last_quarter_tunnels_leave_and_at_the_end_the_rest_is_cut():
     assert withdrawal.advance(now=13.0, in_flight=1, connections=1) == (WithdrawalAct.CUT, WithdrawalAct.ANSWER)
 
 
+def test_tunnels_that_are_not_to_be_told_are_cut_with_the_rest():
+    """Without seconds to leave in."""
+    withdrawal = Withdrawal(deadline=8.0)
+    assert withdrawal.look_at == 8.0
+    assert withdrawal.advance(now=7.9, in_flight=1, connections=1) == ()
+    assert withdrawal.advance(now=8.0, in_flight=1, connections=1) == (WithdrawalAct.CUT, WithdrawalAct.CLOSE_IDLE)
+
+
 def test_without_time_everything_is_cut_at_once():
     """A deadline of now."""
-    withdrawal = Withdrawal(now=5.0, deadline=5.0)
+    withdrawal = Withdrawal(deadline=5.0)
     assert withdrawal.advance(now=5.0, in_flight=1, connections=1) == (WithdrawalAct.CUT, WithdrawalAct.CLOSE_IDLE)
 
 
 class WithdrawalMachine(RuleBasedStateMachine):
     """A backend from which nothing is claimed any more, under every order of ends and of time."""
 
-    @initialize(in_flight=st.integers(0, 3), idle=st.integers(0, 2), seconds=st.sampled_from([0.0, 1.0, 8.0]))
-    def begin(self, in_flight: int, idle: int, seconds: float) -> None:
+    @initialize(
+        in_flight=st.integers(0, 3),
+        idle=st.integers(0, 2),
+        seconds=st.sampled_from([0.0, 1.0, 8.0]),
+        share=st.sampled_from([0.0, 0.25]),
+    )
+    def begin(self, in_flight: int, idle: int, seconds: float, share: float) -> None:
         self.now, self.deadline = 100.0, 100.0 + seconds
         self.in_flight, self.idle, self.stubborn = in_flight, idle, 0
         self.answers = self.parted = self.cuts = 0
-        self.withdrawal = Withdrawal(now=self.now, deadline=self.deadline)
+        self.withdrawal = Withdrawal(deadline=self.deadline, leave_within=seconds * share)
         self.look()
 
     def look(self) -> None:

@@ -21,6 +21,7 @@ from h2.errors import ErrorCodes
 from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame
 
 from hotswap.core.config import TlsTable
+from hotswap.core.lifecycle import BackendState
 from hotswap.edge.client.certificates import development_authority
 from hotswap.edge.client.http2_backlog import KEPT_LIMIT
 from hotswap.edge.client.http2_connection import Http2Connection
@@ -1183,7 +1184,8 @@ async def test_a_tunnel_whose_backend_is_cut_says_goodbye():
     """A close frame with 1012, and the end of the stream."""
     async with open_stage() as stage:
         client, _ = await open_websocket(stage)
-        stage.link.cut(stage.backend.member)
+        stage.pool.move(stage.backend.member, BackendState.DRAINING, now=0.0)
+        await stage.link.release(stage.backend.member, deadline=trio.current_time())
         await client.wait_end(1)
         assert client.read.bodies[1] == b"\x88\x02\x03\xf4"
         assert client.read.ended(1)

@@ -43,7 +43,7 @@ async def test_bytes_pass_both_ways_as_they_are():
         await line.send(b"\x81\x04pong")
         assert await client.read_exactly(6) == b"\x81\x04pong"
         assert stage.backend.in_flight == 1
-        (view,) = stage.link.exchanges_in(stage.backend.member)
+        (view,) = await stage.link.exchanges_in(stage.backend.member)
         assert view.tunnel
         assert (view.request_bytes, view.response_bytes) == (10, 10)
 
@@ -267,7 +267,9 @@ async def test_cut_ends_what_is_left_and_tells_if_it_can():
         other, _other_line = await open_tunnel(stage)
         await line.send(b"\x81\x05he")
         await client.read_exactly(4)
-        assert stage.link.cut(stage.backend.member) == 2
+        stage.pool.move(stage.backend.member, BackendState.DRAINING, now=0.0)
+        released = await stage.link.release(stage.backend.member, deadline=trio.current_time())
+        assert released.cut == 2
         assert await client.wait_broken() == b""
         assert await other.wait_broken() == RESTART
         assert stage.plane.pool_counts("web").cut == 2

@@ -64,10 +64,10 @@ class Verbs(Protocol):
     async def wait_rollout(self, rollout_id: str) -> Rollout | PastRollout:
         """Block until a rollout has ended."""
 
-    def rollout(self, rollout_id: str) -> Rollout | PastRollout:
+    async def rollout(self, rollout_id: str) -> Rollout | PastRollout:
         """Give a rollout by its id."""
 
-    def rollouts(self) -> Sequence[Rollout | PastRollout]:
+    async def rollouts(self) -> Sequence[Rollout | PastRollout]:
         """Give the rollouts that are remembered, the newest last."""
 
     def drain(self, pool: str, slot: int) -> None:
@@ -92,10 +92,10 @@ class Verbs(Protocol):
         """Tell whether every pool has a backend that can be claimed."""
 
     async def look(self) -> None:
-        """Look at the processes of the backends, for the next `status` to tell of them."""
+        """Look at the processes of the backends and at their exchanges, for the next `status` to tell of them."""
 
     def status(self) -> dict[str, Any]:
-        """Give the state now; of processes what the last `look` has found."""
+        """Give the state now; of processes and exchanges what the last `look` has found."""
 
     def stop(self) -> None:
         """Stop gracefully; a second time, at once."""

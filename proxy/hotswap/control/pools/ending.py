@@ -13,17 +13,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import trio
-from structlog.typing import FilteringBoundLogger
 
 from hotswap.control.events import EventLog
 from hotswap.control.pools.entries import Entries
 from hotswap.control.pools.supervised_backend import ExitReason, SupervisedBackend
 from hotswap.control.pools.surroundings import Plane
-from hotswap.core.backend import Backend
 from hotswap.core.errors import StartFailed
 from hotswap.core.exchange_view import SHOWN, ExchangeView, tell_exchanges
 from hotswap.core.lifecycle import BackendState
-from hotswap.core.pool import Released
 from hotswap.core.pool.withdrawal import DISCONNECT
 from hotswap.processes.supervisor import Stopped
 
@@ -36,10 +33,56 @@ async def end_in_order(member: SupervisedBackend, entries: Entries, plane: Plane
     backend = member.backend
     if backend.state is BackendState.READY:
         entries.move(backend, BackendState.DRAINING)
-    released = await plane.release(backend, deadline=trio.current_time() + drain_timeout)
-    tell_cut(backend, released, member.log, event="backend.drain_timed_out")
+    await let_finish(
+        member, plane, timeout=drain_timeout, leave_within=drain_timeout / 4, event="backend.drain_timed_out"
+    )
     if member.alive:
         await retire(member, entries, plane)
+
+
+async def let_finish(
+    member: SupervisedBackend,
+    plane: Plane,
+    *,
+    timeout: float,
+    event: str,
+    leave_within: float = 0.0,
+    events: EventLog | None = None,
+) -> tuple[int, Sequence[ExchangeView]]:
+    """Block until nothing is in flight in a backend and no connection to it is left; what is cut is logged.
+
+    Args:
+        member: the backend; nothing may be claimed for it.
+        plane: who uses it.
+        timeout: seconds for what is in flight; what is left then is cut.
+        event: what a cut is called in log and events.
+        leave_within: the last seconds of that time, in which its tunnels are told to leave.
+        events: where a cut is published; None: nowhere.
+
+    Returns:
+        How many exchanges were cut, and the oldest of them.
+    """
+    backend = member.backend
+    try:
+        released = await plane.release(backend, deadline=trio.current_time() + timeout, leave_within=leave_within)
+    except Exception as error:
+        # A defect of ours must not leave a process that nobody uses and nobody ends.
+        member.log.error("backend.disconnect_crashed", exc_info=error)
+        return 0, ()
+    if released.cut:
+        told = tell_exchanges(released.exchanges)
+        member.log.warning(event, cut=released.cut, exchanges=told)
+        if events is not None:
+            events.publish(
+                event,
+                pool=backend.pool,
+                slot=backend.slot,
+                generation=backend.generation,
+                backend=backend.id,
+                cut=released.cut,
+                exchanges=told,
+            )
+    return released.cut, released.exchanges[:SHOWN]
 
 
 def give_up(member: SupervisedBackend, entries: Entries) -> None:
@@ -62,7 +105,7 @@ async def retire(member: SupervisedBackend, entries: Entries, plane: Plane) -> S
     give_up(member, entries)
     await member.wait_probed()
     await member.wait_released(timeout=member.release.table.drain_timeout)
-    await _disconnect(member, plane)
+    await let_finish(member, plane, timeout=DISCONNECT, event="backend.connections_cut")
     stop_timeout = member.release.table.stop_timeout
     member.log.info("backend.stopping", stop_timeout=stop_timeout)
     member.process.terminate(stop_timeout=stop_timeout)
@@ -72,16 +115,6 @@ async def retire(member: SupervisedBackend, entries: Entries, plane: Plane) -> S
     member.log.warning("backend.killed", detail=f"it did not end within {stop_timeout:g} s")
     stopped = await member.process.stop(stop_timeout=0.0)
     return Stopped(exit=stopped.exit, killed=True)
-
-
-async def _disconnect(member: SupervisedBackend, plane: Plane) -> None:
-    backend = member.backend
-    try:
-        released = await plane.release(backend, deadline=trio.current_time() + DISCONNECT)
-        tell_cut(backend, released, member.log, event="backend.connections_cut")
-    except Exception as error:
-        # A defect of ours must not leave a process that nobody uses and nobody ends.
-        member.log.error("backend.disconnect_crashed", exc_info=error)
 
 
 async def discard(member: SupervisedBackend, entries: Entries, failure: StartFailed | None = None) -> None:
@@ -112,35 +145,3 @@ def let_go(member: SupervisedBackend, entries: Entries) -> None:
     if not member.alive:
         # Its end may have been noted while it was still wanted.
         entries.bury(member.backend)
-
-
-def tell_cut(
-    backend: Backend, released: Released, log: FilteringBoundLogger, events: EventLog | None = None, *, event: str
-) -> tuple[int, Sequence[ExchangeView]]:
-    """Say in log and events what was cut when a backend's time was over; nothing when nothing was.
-
-    Args:
-        backend: the backend.
-        released: what was cut.
-        log: bound to the backend.
-        events: where it is published; None: nowhere.
-        event: what it is called in both, such as `backend.drain_timed_out`.
-
-    Returns:
-        How many were cut, and the oldest of them.
-    """
-    if not released.cut:
-        return 0, ()
-    told = tell_exchanges(released.exchanges)
-    log.warning(event, cut=released.cut, exchanges=told)
-    if events is not None:
-        events.publish(
-            event,
-            pool=backend.pool,
-            slot=backend.slot,
-            generation=backend.generation,
-            backend=backend.id,
-            cut=released.cut,
-            exchanges=told,
-        )
-    return released.cut, released.exchanges[:SHOWN]

@@ -42,6 +42,7 @@ class PoolHandover:
         self._entries = members.entries
         self._core = members.entries.core
         self._plane = members.surroundings.plane
+        self._links = members.surroundings.links
         self._freeze = freeze
         self._thaw = thaw
 
@@ -95,29 +96,27 @@ class PoolHandover:
             if backend.pid == pid and self._member_of(backend) is None:
                 self._note_gone(backend)
 
-    async def follow_release(self, pid: int, *, timeout: float) -> bool:
-        """Finish with a backend that the other process wants to end.
+    async def follow_release(self, pid: int, *, deadline: float) -> None:
+        """Finish with a backend that the other process wants to end, and so does the process before this one.
 
         Args:
-            pid: the backend.
-            timeout: seconds for what is in flight; what is left then is cut.
-
-        Returns:
-            Whether it was one of this pool.
+            pid: the backend; nothing happens when it is none of this pool.
+            deadline: when what is in flight is cut, on trio's clock.
         """
         backend = next((backend for backend in self._core.backends if backend.pid == pid), None)
         if backend is None:
-            return False
+            return
         if backend.state is BackendState.READY:
             self._entries.move(backend, BackendState.DRAINING)
         member = self._member_of(backend)
         if member is not None:
             member.stop_probes()
-        await self._plane.release(backend, deadline=trio.current_time() + timeout)
+        async with trio.open_nursery() as nursery:
+            for link in self._links:
+                nursery.start_soon(partial(link.release, backend, deadline=deadline))
         if member is not None:
             await member.wait_probed()
         self._expect_empty_slots()
-        return True
 
     def _member_of(self, backend: Backend) -> SupervisedBackend | None:
         return next((member for member in self._members if member.backend is backend), None)

@@ -160,7 +160,7 @@ class SupervisedBackend:
         """
         predecessor = self._surroundings.predecessor
         if predecessor is not None:
-            await predecessor.release(self.process.pid, timeout=timeout)
+            await predecessor.release(self.backend, deadline=trio.current_time() + timeout)
 
     async def wait_ready(self) -> None:
         """Block until it is ready by the rules of its release.

@@ -287,7 +287,7 @@ class SupervisedPool:
             return
         member.log.info("backend.exited", reason=reason.value, exit=str(ended))
         # One that was starting, or had failed to, belongs to whoever waits for it.
-        if backend.state is BackendState.STOPPING or member.leaving:
+        if backend.state in (BackendState.DRAINING, BackendState.STOPPING) or member.leaving:
             self.entries.bury(backend)
         if member.leaving:
             # A slot of its number may have come back, and have waited for it.

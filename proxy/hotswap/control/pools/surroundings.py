@@ -57,8 +57,19 @@ class Counts(Protocol):
         """The longest wait of any, in seconds, since `Plane.restart_longest_hold`."""
 
 
-class Plane(Protocol):
-    """The part of the data plane that pools speak to."""
+class Link(Protocol):
+    """The way to whoever has connections to backends: a data plane, or the process before this one."""
+
+    async def release(self, backend: Backend, *, deadline: float, leave_within: float = 0.0) -> Released:
+        """Block until nothing is in flight in a backend that cannot be claimed, and no connection to it is left.
+
+        What is in flight has until the deadline, on trio's clock, then it is cut; in the last `leave_within` seconds
+        before it tunnels are told to leave. **Cancellation**: what is in flight goes on.
+        """
+
+
+class Plane(Link, Protocol):
+    """The link to the data plane, as pools use it."""
 
     def add_pool(self, pool: Pool, table: PoolTable) -> None:
         """Relay to this pool; with the name of a known one, take over its changed table."""
@@ -69,26 +80,13 @@ class Plane(Protocol):
     def in_flight(self, backend: Backend) -> int:
         """Count the exchanges in flight in a backend."""
 
-    def connections_to(self, backend: Backend) -> int:
-        """Count the open connections to a backend, idle ones included."""
-
     def close_idle(self, backend: Backend) -> int:
         """Close the idle connections to a backend; gives how many."""
-
-    def cut(self, backend: Backend) -> int:
-        """End by force what is left for a backend; gives how many exchanges."""
 
     def close_tunnels(self, backend: Backend, *, within: float) -> int:
         """Have the tunnels to a backend closed in order, spread over so many seconds; gives how many there are."""
 
-    async def release(self, backend: Backend, *, deadline: float) -> Released:
-        """Block until nothing is in flight in a backend that cannot be claimed, and no connection to it is left.
-
-        What is in flight has until the deadline, on trio's clock; in the last quarter of that time tunnels are told to
-        leave, then the rest is cut. **Cancellation**: what is in flight goes on.
-        """
-
-    def exchanges_in(self, backend: Backend) -> list[ExchangeView]:
+    async def exchanges_in(self, backend: Backend) -> list[ExchangeView]:
         """Name what is in flight for a backend, the oldest first."""
 
     def pool_counts(self, name: str) -> Counts:
@@ -98,7 +96,7 @@ class Plane(Protocol):
         """Measure the longest hold of a pool anew, from now on."""
 
 
-class EarlierOwner(Protocol):
+class EarlierOwner(Link, Protocol):
     """The proxy process before this one: it may still use the same backends, and is the parent of those it started."""
 
     def note_added(self, backend: Backend) -> None:
@@ -109,9 +107,6 @@ class EarlierOwner(Protocol):
 
     def close_idle_clients(self) -> None:
         """Have it close idle connections, so that their clients come to this process."""
-
-    async def release(self, pid: int | None, *, timeout: float) -> None:
-        """Block until it holds no connection to a backend any more, for little longer than `timeout` seconds."""
 
     async def exit_of(self, pid: int) -> Exit | None:
         """Give how a backend ended that this process is not the parent of, if its parent tells in time."""
@@ -146,3 +141,8 @@ class Surroundings:
     jitter: Callable[[], float] = random.random
     predecessor: EarlierOwner | None = None
     places: StartPlaces = field(default_factory=lambda: StartPlaces(os.cpu_count() or 1))
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """The ways to everybody who may have connections to the backends."""
+        return (self.plane,) if self.predecessor is None else (self.plane, self.predecessor)

@@ -29,6 +29,7 @@ class Turn:
         new: its replacement, once it is spawned.
         starting: ends the wait for the replacement.
         in_flight: exchanges in the old backend when it began to drain.
+        overdue: the old backend has had its `drain_timeout`: what is in flight is cut before it is retired.
         cut: exchanges that were ended by force.
         retried, held, tunnels_closed: the pool's totals when the turn began.
         told: the state of its step that was told last.
@@ -40,6 +41,7 @@ class Turn:
     new: SupervisedBackend | None = None
     starting: trio.CancelScope
     in_flight: int = 0
+    overdue: bool = False
     cut: int = 0
     retried: int
     held: int
@@ -64,13 +66,13 @@ class Turn:
         self.cut += cut
         self.step.waited_for = (*known, *views)
 
-    def look_at_drain(self, plane: Plane) -> None:
+    async def look_at_drain(self, plane: Plane) -> None:
         """Note in the step what its drain waits for, as it is now; nothing when something was cut already."""
         if self.old is None or self.cut or self.step.ended:
             return
         backend = self.old.backend
         draining = backend.state is BackendState.DRAINING and plane.in_flight(backend)
-        self.step.waited_for = tuple(plane.exchanges_in(backend)[:SHOWN]) if draining else ()
+        self.step.waited_for = tuple((await plane.exchanges_in(backend))[:SHOWN]) if draining else ()
 
     def counts(self, totals: Counts) -> ExchangeCounts:
         """Give what became of the exchanges that this turn touched.

@@ -115,10 +115,8 @@ class Following:
                 pool.entries.resume()
 
     async def _release(self, pid: int, timeout: float) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(lambda: self._runtime.predecessor.release(pid, timeout=timeout))
-            for pool in self._pools():
-                await pool.handover.follow_release(pid, timeout=timeout)
+        for pool in self._pools():
+            await pool.handover.follow_release(pid, deadline=trio.current_time() + timeout)
         self._say(FrameType.BACKEND_RELEASED, {"pid": pid})
 
     def _note_exit(self, pid: int, ended: Exit) -> None:

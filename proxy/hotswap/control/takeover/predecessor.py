@@ -17,6 +17,7 @@ from structlog.typing import FilteringBoundLogger
 
 from hotswap.control.takeover.channel import Channel
 from hotswap.core.backend import Backend
+from hotswap.core.pool import Released
 from hotswap.core.takeover_versions import ORDERS
 from hotswap.processes.supervisor import Exit
 from hotswap.wire.handover import Frame, FrameType, HandoverBroken
@@ -126,23 +127,29 @@ class Predecessor:
             while self._channel is not None:
                 await self._gone.wait()
 
-    async def release(self, pid: int | None, *, timeout: float) -> None:
+    async def release(self, backend: Backend, *, deadline: float, leave_within: float = 0.0) -> Released:
         """Block until it holds no connection to a backend any more; give at once when there is no predecessor.
 
         Args:
-            pid: the backend.
-            timeout: seconds that its exchanges have; then it cuts them.
+            backend: the backend.
+            deadline: when it cuts what is in flight, on trio's clock.
+            leave_within: not told: its tunnels are cut with the rest.
+
+        Returns:
+            Nothing of what it cut, which it reports itself.
 
         **Cancellation**: it lets go all the same.
         """
+        pid, timeout = backend.pid, max(0.0, deadline - trio.current_time())
         if pid is None or self._channel is None:
-            return
+            return Released()
         released = self._released[pid] = trio.Event()
         self._send(FrameType.RELEASE_BACKEND, pid=pid, timeout=timeout)
-        with trio.move_on_after(timeout + GRACE):
+        with trio.move_on_at(deadline + GRACE):
             await released.wait()
-            return
+            return Released()
         self._log.warning("takeover.backend_not_released", pid=pid, detail="the process before this one still uses it")
+        return Released()
 
     async def exit_of(self, pid: int) -> Exit | None:
         """Give how a backend ended that this process is not the parent of, if its parent tells in time."""

@@ -11,7 +11,6 @@ import trio
 from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.control.version import PROGRAM_VERSION
 from hotswap.core.exchange_view import tell_exchanges
-from hotswap.core.lifecycle import BackendState
 from hotswap.core.rollout import Rollout
 from hotswap.core.step_table import StepState
 
@@ -87,7 +86,6 @@ def _backend(runtime: Runtime, pool: SupervisedPool | StaticPool, backend: Backe
     deadline = None if member is None else member.drain_deadline
     facts = runtime.facts.of(backend.pid)
     in_flight = runtime.link.in_flight(backend)
-    leaving = backend.state in (BackendState.DRAINING, BackendState.STOPPING) and in_flight
     return {
         "id": backend.id,
         "generation": backend.generation,
@@ -103,7 +101,7 @@ def _backend(runtime: Runtime, pool: SupervisedPool | StaticPool, backend: Backe
         "release": None if member is None else member.release.directory,
         "status": "" if member is None else member.process.status,
         "drain_left": None if deadline is None else round(max(0.0, deadline - now), 3),
-        "waiting_for": tell_exchanges(runtime.link.exchanges_in(backend)) if leaving else [],
+        "waiting_for": tell_exchanges(runtime.drains.of(backend)) if in_flight else [],
     }
 
 

@@ -93,25 +93,22 @@ class LocalLink:
         candidate = self._candidate(backend)
         return 0 if candidate is None else self._plane.close_idle(candidate)
 
-    def cut(self, backend: Backend) -> int:
-        """End by force what is in flight in a backend; gives how many exchanges."""
-        candidate = self._candidate(backend)
-        return 0 if candidate is None else self._plane.cut(candidate)
-
     def close_tunnels(self, backend: Backend, *, within: float) -> int:
         """Have the tunnels to a backend closed in order, spread over so many seconds; gives how many there are."""
         candidate = self._candidate(backend)
         return 0 if candidate is None else self._plane.close_tunnels(candidate, within=within)
 
-    def exchanges_in(self, backend: Backend) -> list[ExchangeView]:
+    async def exchanges_in(self, backend: Backend) -> list[ExchangeView]:
         """Name what is in flight in a backend, the oldest first."""
         candidate = self._candidate(backend)
         return [] if candidate is None else self._plane.exchanges_in(candidate)
 
-    async def release(self, backend: Backend, *, deadline: float) -> Released:
+    async def release(self, backend: Backend, *, deadline: float, leave_within: float = 0.0) -> Released:
         """Block until nothing is in flight in a backend, and no connection to it is left; see `DataPlane.release`."""
         candidate = self._candidate(backend)
-        return Released() if candidate is None else await self._plane.release(candidate, deadline=deadline)
+        if candidate is None:
+            return Released()
+        return await self._plane.release(candidate, deadline=deadline, leave_within=leave_within)
 
     # Counts.
 

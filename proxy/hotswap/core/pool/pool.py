@@ -60,7 +60,7 @@ class Pool:
     """
 
     __slots__ = (
-        "_draining_since",
+        "_draining",
         "_expecting",
         "_observers",
         "_publish",
@@ -88,7 +88,7 @@ class Pool:
         self.balance = balance
         self.version = 0
         self._publish: Publish | None = None
-        self._draining_since: dict[BackendId, int] = {}  # versions
+        self._draining: dict[BackendId, tuple[Backend, int]] = {}  # not yet drained, since this version
         self._slots: dict[int, SlotRecord] = {}
         self._observers: Observers[PoolEvent] = Observers(f"pool {name}")
         self._expecting = self.expecting
@@ -130,7 +130,7 @@ class Pool:
         return backend
 
     def move(self, backend: Backend, state: BackendState, *, now: float) -> None:
-        """Change what a backend is for. A drain is complete at once where the data plane has nothing in flight.
+        """Change what a backend is for. A drain is complete at once where nothing is in flight.
 
         Raises:
             IllegalTransition: the lifecycle has no such row; nothing was changed.
@@ -140,26 +140,24 @@ class Pool:
         backend.state = state
         backend.since = now
         self._record(backend.slot).note_moved(before, state)
+        self._draining.pop(backend.id, None)
         if state is BackendState.DRAINING:
-            self._draining_since[backend.id] = self.version + 1
+            self._draining[backend.id] = (backend, self.version + 1)
         applied = self._changed(BackendMoved(backend, before, state))
-        if state is BackendState.DRAINING and applied is not None and not applied.in_flight.get(backend.id):
-            self._observers.tell(BackendDrained(backend))
+        if self._publish is None or (applied is not None and not applied.in_flight.get(backend.id)):
+            self.note_idle(backend.id, self.version)
 
     def note_idle(self, backend: BackendId, version: int) -> None:
         """The data plane has nothing in flight any more in a backend that drains.
 
         Args:
-            backend: the backend; nothing happens if it has gone or drains no more.
+            backend: the backend; nothing happens if it drains no more.
             version: of the view by which it drained when that was so: a drain that began later is not complete by it.
         """
-        for one in self.backends:
-            if (
-                one.id == backend
-                and one.state is BackendState.DRAINING
-                and version >= self._draining_since.get(backend, 0)
-            ):
-                self._observers.tell(BackendDrained(one))
+        one, since = self._draining.get(backend, (None, 0))
+        if one is not None and version >= since:
+            del self._draining[backend]
+            self._observers.tell(BackendDrained(one))
 
     def set_health(self, backend: Backend, health: Health) -> None:
         """Set the verdict over a backend; the same verdict again changes nothing and tells nobody."""
@@ -187,7 +185,6 @@ class Pool:
         """
         self.backends.remove(backend)
         backend.claimable = False
-        self._draining_since.pop(backend.id, None)
         self._changed(BackendRemoved(backend))
 
     def renumber(self, backend: Backend, slot: int) -> None:

@@ -4,7 +4,7 @@ A withdrawal runs through stages, and never back:
 
 | stage | lasts until | then |
 |---|---|---|
-| finishing | nothing is in flight, or three quarters of the time are over | tunnels are told to leave |
+| finishing | nothing is in flight, or the time to leave has come | tunnels are told to leave |
 | parting | nothing is in flight, or the time is over | what is left is cut |
 | disconnecting | no connection is left, or `DISCONNECT` seconds are over | what is left is cut |
 | released | | |
@@ -25,8 +25,6 @@ from hotswap.core.exchange_view import ExchangeView
 
 DISCONNECT: Final = 5.0
 """Seconds until connections are cut that closing them when they are idle has not ended."""
-PARTING: Final = 0.25
-"""The share of the time, at its end, in which tunnels are told to leave."""
 
 
 class WithdrawalStage(StrEnum):
@@ -67,18 +65,21 @@ class Released:
 class Withdrawal:
     """The withdrawal of one data plane from one backend; times are seconds of any clock.
 
+    Args:
+        deadline: when what is in flight is cut.
+        leave_within: seconds before that in which tunnels are told to leave; with 0 they are cut with the rest.
+
     Attributes:
         stage: how far it is.
         look_at: when `advance` is to be asked at the latest.
-        deadline: when what is in flight is cut.
     """
 
-    __slots__ = ("deadline", "look_at", "stage")
+    __slots__ = ("_deadline", "look_at", "stage")
 
-    def __init__(self, *, now: float, deadline: float) -> None:
+    def __init__(self, *, deadline: float, leave_within: float = 0.0) -> None:
         self.stage = WithdrawalStage.FINISHING
-        self.deadline = deadline
-        self.look_at = deadline - PARTING * max(0.0, deadline - now)
+        self.look_at = deadline - leave_within
+        self._deadline = deadline
 
     def advance(self, *, now: float, in_flight: int, connections: int) -> tuple[WithdrawalAct, ...]:
         """Take in what is left, and say what is to be done about it, in order.
@@ -88,8 +89,8 @@ class Withdrawal:
             in_flight: exchanges that are claimed and not released.
             connections: connections that are open, idle ones included.
         """
-        if self.stage is WithdrawalStage.FINISHING and in_flight and self.look_at <= now < self.deadline:
-            self.stage, self.look_at = WithdrawalStage.PARTING, self.deadline
+        if self.stage is WithdrawalStage.FINISHING and in_flight and self.look_at <= now < self._deadline:
+            self.stage, self.look_at = WithdrawalStage.PARTING, self._deadline
             return (WithdrawalAct.PART_TUNNELS,)
         if self.stage in (WithdrawalStage.FINISHING, WithdrawalStage.PARTING):
             if in_flight and now < self.look_at:

@@ -22,7 +22,7 @@ from hotswap.core.pool.claims import Claims
 from hotswap.core.pool.outlook import Outlook
 from hotswap.core.pool.reports import Idle
 from hotswap.core.pool.view import Applied
-from hotswap.core.pool.withdrawal import Released, Withdrawal, WithdrawalAct, WithdrawalStage
+from hotswap.core.pool.withdrawal import Released, Withdrawal, WithdrawalAct
 from hotswap.core.retry import RetryBudget
 from hotswap.core.tally import Histogram
 from hotswap.core.traffic import Served
@@ -305,6 +305,8 @@ class Gate:
                 self.starts.note_claimable(backend.id, now)
             elif backend.state is not BackendState.STARTING and backend.state is not BackendState.READY:
                 self.starts.note_gone(backend.id)
+            if backend.state is BackendState.STOPPED:
+                self._wake(backend)  # its connections are about to break
         for backend_id in self.upstreams.keys() - self.claims.candidates.keys():
             self._forget_backend(self.upstreams.pop(backend_id))
         if self.held:
@@ -335,32 +337,32 @@ class Gate:
         if event is not None:
             event.set()
 
-    async def release(self, backend: Candidate, *, deadline: float) -> Released:
+    async def release(self, backend: Candidate, *, deadline: float, leave_within: float) -> Released:
         """Let go of a backend that is not claimable; see `DataPlane.release`."""
-        withdrawal = Withdrawal(now=trio.current_time(), deadline=deadline)
+        withdrawal = Withdrawal(deadline=deadline, leave_within=leave_within)
         cut = 0
-        exchanges: tuple[ExchangeView, ...] = ()
+        exchanges: list[ExchangeView] = []
         while True:
             ended = self._waiting.setdefault(backend.id, trio.Event())
-            upstream = self.upstreams.get(backend.id)
-            now = trio.current_time()
-            for act in withdrawal.advance(
-                now=now,
+            upstream = None if backend.state is BackendState.STOPPED else self.upstreams.get(backend.id)
+            acts = withdrawal.advance(
+                now=trio.current_time(),
                 in_flight=0 if upstream is None else backend.in_flight,
                 connections=0 if upstream is None else len(upstream.connections),
-            ):
+            )
+            for act in acts:
                 match act:
                     case WithdrawalAct.PART_TUNNELS:
-                        self.plane.close_tunnels(backend, within=withdrawal.deadline - now)
+                        self.plane.close_tunnels(backend, within=deadline - trio.current_time())
                     case WithdrawalAct.CUT:
-                        exchanges = (*exchanges, *self.plane.exchanges_in(backend))
+                        exchanges += self.plane.exchanges_in(backend)
                         cut += self.plane.cut(backend, self)
                     case WithdrawalAct.CLOSE_IDLE if upstream is not None:
                         upstream.close_idle()
                     case _:
                         pass
-            if withdrawal.stage is WithdrawalStage.RELEASED:
-                return Released(cut=cut, exchanges=exchanges)
+            if WithdrawalAct.ANSWER in acts:
+                return Released(cut=cut, exchanges=tuple(exchanges))
             with trio.move_on_at(withdrawal.look_at):
                 await ended.wait()
 
