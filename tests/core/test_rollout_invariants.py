@@ -18,7 +18,9 @@ from hotswap.core.address import TcpAddress
 from hotswap.core.errors import StartFailure
 from hotswap.core.identity import RolloutId
 from hotswap.core.lifecycle import BackendState, Health
-from hotswap.core.pool import CRASH_LOOP, Backend, BackendDrained
+from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.events import BackendDrained
+from hotswap.core.pool.slot_record import CRASH_LOOP
 from hotswap.core.rollout import Role, Rollout
 from hotswap.core.rollout_commands import (
     AbortStep,

@@ -34,7 +34,7 @@ from hotswap.core.errors import (
 )
 from hotswap.core.identity import RolloutId
 from hotswap.core.lifecycle import BackendState, Health
-from hotswap.core.pool import Backend
+from hotswap.core.pool.backend import Backend
 from hotswap.core.rollout import Rollout
 from hotswap.core.rollout_events import (
     AbortRequested,
@@ -335,10 +335,10 @@ class FakeRuntime:
                 "rollout": None if running is None else running.id,
                 "slots": [
                     {
-                        "slot": slot.slot,
-                        "hopeful": slot.expecting,
-                        "failed_starts": slot.failed_starts,
-                        "drained": any(one.state is BackendState.DRAINING for one in slot.backends),
+                        "slot": slot,
+                        "hopeful": core.expects(slot),
+                        "failed_starts": core.failed_starts(slot),
+                        "drained": any(one.state is BackendState.DRAINING for one in core.backends if one.slot == slot),
                         "backends": [
                             {
                                 "id": one.id,
@@ -348,7 +348,7 @@ class FakeRuntime:
                                 "in_flight": core.claims.candidates[one.id].in_flight,
                                 "connections": 0,
                                 "pid": one.pid,
-                                "address": one.address,
+                                "address": str(one.address),
                                 "since": "2025-01-01T00:00:00.000Z",
                                 "release": "/srv/shop" if core.supervised else None,
                                 "status": "",
@@ -357,10 +357,11 @@ class FakeRuntime:
                                 "memory": 48 * 1024 * 1024 if core.supervised else None,
                                 "waiting_for": [],
                             }
-                            for one in slot.backends
+                            for one in core.backends
+                            if one.slot == slot
                         ],
                     }
-                    for slot in core.snapshot().slots
+                    for slot in core.slot_numbers()
                 ],
             }
         return {

@@ -6,9 +6,13 @@ from collections.abc import Collection
 from typing import Any
 
 from hotswap.core.identity import BackendId
-from hotswap.core.pool import Applied, Backend, Idle, Outlook, Pool, PoolView
+from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.candidate import Candidate
 from hotswap.core.pool.claims import Claims
+from hotswap.core.pool.outlook import Outlook
+from hotswap.core.pool.pool import Pool
+from hotswap.core.pool.reports import Idle
+from hotswap.core.pool.view import Applied, PoolView
 
 
 class JoinedPool(Pool):

@@ -21,14 +21,14 @@ from hotswap.control.pools.release import read_release
 from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.control.pools.surroundings import Surroundings
 from hotswap.control.rollout.rollouts import RolloutRun
-from hotswap.core.backend import Backend
 from hotswap.core.config import PoolTable, SupervisedPoolTable
 from hotswap.core.exchange_view import ExchangeView
 from hotswap.core.identity import BackendId, RolloutId
-from hotswap.core.pool import Pool, Released
+from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.candidate import Candidate
 from hotswap.core.pool.claims import Claims
-from hotswap.core.pool.withdrawal import Withdrawal, WithdrawalAct
+from hotswap.core.pool.pool import Pool
+from hotswap.core.pool.withdrawal import Released, Withdrawal, WithdrawalAct
 from hotswap.core.rollout import Rollout
 from hotswap.core.rollout_queue import QueuedSlot, plan_queue
 from hotswap.core.tally import Tally

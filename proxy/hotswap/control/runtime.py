@@ -59,7 +59,7 @@ from hotswap.control.workers.local_link import LocalLink
 from hotswap.core.address import Address
 from hotswap.core.config import AccessLogFormat, Configuration, SupervisedPoolTable
 from hotswap.core.errors import ConfigError, ProxyError
-from hotswap.core.pool import PoolEvent
+from hotswap.core.pool.events import PoolEvent
 from hotswap.core.routing import Router
 from hotswap.core.tally import Tally
 from hotswap.edge.dataplane import DataPlane

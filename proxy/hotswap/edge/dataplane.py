@@ -18,7 +18,6 @@ import trio
 
 from hotswap.core.access_log import hide_secrets
 from hotswap.core.exchange_view import ExchangeView, shorten
-from hotswap.core.pool.outlook import Outlook
 from hotswap.core.pool.withdrawal import Released
 from hotswap.core.routing import Router
 from hotswap.core.tally import Tally
@@ -299,25 +298,15 @@ class DataPlane:
         return await gate.release(backend, deadline=deadline, leave_within=leave_within)
 
     def pool_counts(self, name: str) -> PoolCounts:
-        """What a pool has counted since the proxy started."""
+        """What a pool has counted since the proxy started, and how it stands now."""
         gate = self.gates.get(name)
-        return PoolCounts(retried=0, held=0, cut=0, longest_hold=0.0) if gate is None else gate.counts()
+        return PoolCounts() if gate is None else gate.counts()
 
     def restart_longest_hold(self, name: str) -> None:
         """Measure the longest hold of a pool anew, from now on."""
         gate = self.gates.get(name)
         if gate is not None:
             gate.longest_hold = 0.0
-
-    def held(self, name: str) -> int:
-        """How many requests wait for a backend of a pool."""
-        gate = self.gates.get(name)
-        return 0 if gate is None else len(gate.held)
-
-    def outlook(self, name: str) -> Outlook:
-        """What a request for a pool can expect now."""
-        gate = self.gates.get(name)
-        return Outlook.HOPELESS if gate is None else gate.claims.outlook()
 
     def served(self) -> dict[str, dict[int, tuple[int, ...]]]:
         """What each generation of each pool has served since its pool was added."""

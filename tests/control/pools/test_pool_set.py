@@ -13,10 +13,10 @@ from trio.testing import MockClock
 from hotswap.control.pools.pool_set import PoolSet
 from hotswap.control.pools.static_pool import StaticPool
 from hotswap.control.pools.surroundings import Surroundings
-from hotswap.core.backend import Backend
 from hotswap.core.config import StaticPoolTable
 from hotswap.core.health import ProbeResult
-from hotswap.core.pool import Pool
+from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.pool import Pool
 from tests.support.pool_stage import StillPlane, open_pool, open_surroundings, supervised_table
 
 ADDRESSES = ("10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80")

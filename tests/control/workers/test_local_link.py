@@ -9,7 +9,10 @@ import trio
 
 from hotswap.core.config import StaticPoolTable
 from hotswap.core.lifecycle import BackendState
-from hotswap.core.pool import BackendDrained, Outlook, Pool, Released
+from hotswap.core.pool.events import BackendDrained
+from hotswap.core.pool.outlook import Outlook
+from hotswap.core.pool.pool import Pool
+from hotswap.core.pool.withdrawal import Released
 from hotswap.core.strategy import Balance
 from tests.support.stage import GET, OK, Line, Stage, open_stage
 
@@ -90,7 +93,7 @@ async def test_a_release_that_is_taken_back_leaves_the_exchange_alone():
         stage.pool.move(stage.backend.member, BackendState.READY, now=0.0)
         await line.send(OK)
         assert (await client.read_response())[1] == b"ok"
-        assert stage.link.outlook(stage.pool) is Outlook.CLAIMABLE
+        assert stage.link.pool_counts("web").outlook is Outlook.CLAIMABLE
 
 
 async def test_everybody_who_asked_is_answered_once_also_when_the_pool_goes():
@@ -131,7 +134,7 @@ async def test_a_pool_that_was_replaced_is_not_followed_any_more():
         other = Pool(name="web", balance=Balance.ROUND_ROBIN, size=1, supervised=True)
         stage.link.add_pool(other, StaticPoolTable.model_validate({"addresses": ["127.0.0.1:1"]}))
         stage.pool.pause()
-        assert stage.link.outlook(other) is Outlook.EXPECTED
+        assert stage.link.pool_counts("web").outlook is Outlook.EXPECTED
         other.give_up(0)
-        assert stage.link.outlook(other) is Outlook.HOPELESS
+        assert stage.link.pool_counts("web").outlook is Outlook.HOPELESS
         assert stage.link.in_flight(stage.backend.member) == 0

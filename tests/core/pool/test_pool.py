@@ -6,9 +6,9 @@ import pytest
 
 from hotswap.core.address import TcpAddress
 from hotswap.core.lifecycle import BackendState, Health, IllegalTransition
-from hotswap.core.pool import (
-    CRASH_LOOP,
-    Backend,
+from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.claims import UnbalancedRelease
+from hotswap.core.pool.events import (
     BackendAdded,
     BackendDrained,
     BackendEjected,
@@ -16,13 +16,13 @@ from hotswap.core.pool import (
     BackendRemoved,
     HealthChanged,
     NothingExpected,
-    Outlook,
     PoolLocked,
     PoolPaused,
     PoolResumed,
     PoolUnlocked,
 )
-from hotswap.core.pool.claims import UnbalancedRelease
+from hotswap.core.pool.outlook import Outlook
+from hotswap.core.pool.slot_record import CRASH_LOOP
 from hotswap.core.strategy import Balance
 from tests.support.joined_pool import JoinedPool
 
@@ -230,7 +230,7 @@ def test_a_changed_definition_holds_at_once():
     assert pool.claim() is None
     pool.release(first)
     assert pool.claim() is first
-    assert [slot.slot for slot in pool.snapshot().slots] == [0, 1, 2]
+    assert pool.slot_numbers() == [0, 1, 2]
     pool.reconfigure(balance=Balance.LEAST_IN_FLIGHT, size=2, max_in_flight=0)
     assert slots(pool, 2) == [0, 1]
 
@@ -464,18 +464,16 @@ def test_an_observation_can_be_ended_twice():
     assert events == []
 
 
-def test_a_snapshot_shows_old_and_new_of_a_slot_and_does_not_change():
+def test_a_view_shows_old_and_new_of_a_slot_and_does_not_change():
     """While one replaces the other, both are in it."""
     pool = pool_of(2)
     old = pool.backends[1]
     new = pool.add(slot=1, generation=2, address=ADDRESS, now=5.0, pid=4711)
-    snapshot = pool.snapshot()
+    view = pool.view()
     pool.remove(old)
-    assert [backend.id for backend in snapshot.slots[1].backends] == [old.id, new.id]
-    assert [backend.generation for backend in snapshot.slots[1].backends] == [1, 2]
-    assert snapshot.slots[1].backends[1].pid == 4711
-    assert snapshot.expecting
-    assert snapshot.slots[0].expecting
+    assert [backend.id for backend in view.backends if backend.slot == 1] == [old.id, new.id]
+    assert [backend.generation for backend in view.backends if backend.slot == 1] == [1, 2]
+    assert view.expecting
 
 
 def test_ids_are_unique_across_pools():

@@ -9,7 +9,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from hotswap.core.address import TcpAddress
 from hotswap.core.lifecycle import TRANSITIONS, BackendState, Health
-from hotswap.core.pool import Backend, BackendDrained, NothingExpected, Outlook
+from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.events import BackendDrained, NothingExpected
+from hotswap.core.pool.outlook import Outlook
 from hotswap.core.strategy import Balance
 from tests.support.joined_pool import JoinedPool
 

@@ -10,7 +10,7 @@ import trio
 
 from hotswap.core.ejection import FAILURES
 from hotswap.core.lifecycle import Health
-from hotswap.core.pool import BackendEjected
+from hotswap.core.pool.events import BackendEjected
 from tests.support.stage import GET, OK, Line, ScriptedBackend, Stage, open_stage
 
 pytestmark = pytest.mark.fail_after(15)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from structlog.typing import FilteringBoundLogger
 
 from hotswap.control.events import EventLog
-from hotswap.core.backend import Backend
-from hotswap.core.pool import (
+from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.events import (
     BackendAdded,
     BackendDrained,
     BackendEjected,

@@ -10,10 +10,10 @@ from hotswap.control.pools.release import Release
 from hotswap.control.pools.static_pool import StaticPool
 from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.control.pools.surroundings import Surroundings
-from hotswap.core.backend import Backend
 from hotswap.core.config import PoolTable, StaticPoolTable
 from hotswap.core.errors import BackendError, PoolNotStarted, StartFailed, UnknownPool
-from hotswap.core.pool import PoolEvent
+from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.events import PoolEvent
 
 AnyPool = SupervisedPool | StaticPool
 

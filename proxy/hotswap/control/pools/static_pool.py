@@ -19,11 +19,11 @@ from hotswap.control.pools.entries import Entries
 from hotswap.control.pools.probing import serve_probes
 from hotswap.control.pools.surroundings import Surroundings
 from hotswap.core.address import Address
-from hotswap.core.backend import Backend
 from hotswap.core.config import StaticPoolTable
 from hotswap.core.errors import BackendError, UnknownSlot
 from hotswap.core.lifecycle import BackendState, Health
-from hotswap.core.pool import Pool
+from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.pool import Pool
 
 
 # Not frozen: its deadline may be moved.

@@ -14,11 +14,12 @@ from structlog.typing import FilteringBoundLogger
 from hotswap.control.events import EventLog
 from hotswap.control.pools.start_places import StartPlaces
 from hotswap.core.address import Address
-from hotswap.core.backend import Backend
 from hotswap.core.config import HealthTable, PoolTable
 from hotswap.core.exchange_view import ExchangeView
 from hotswap.core.health import ProbeResult
-from hotswap.core.pool import Pool, Released
+from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.pool import Pool
+from hotswap.core.pool.withdrawal import Released
 from hotswap.core.tally import Tally
 from hotswap.processes.guardian import Guardian
 from hotswap.processes.supervisor import Exit

@@ -22,10 +22,10 @@ from hotswap.control.pools.supervised_backend import ExitReason, StartReason, Su
 from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.control.rollout.telling import RolloutTelling
 from hotswap.control.rollout.turn import Turn
-from hotswap.core.backend import Backend
 from hotswap.core.errors import BackendError, StartFailed, StartFailure
 from hotswap.core.lifecycle import BackendState
-from hotswap.core.pool import BackendDrained, PoolEvent
+from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.events import BackendDrained, PoolEvent
 from hotswap.core.rollout import Role, Rollout
 from hotswap.core.rollout_commands import (
     AbortStep,

@@ -16,8 +16,8 @@ import trio
 from structlog.typing import FilteringBoundLogger
 
 from hotswap.control.takeover.channel import Channel
-from hotswap.core.backend import Backend
-from hotswap.core.pool import Released
+from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.withdrawal import Released
 from hotswap.core.takeover_versions import ORDERS
 from hotswap.processes.supervisor import Exit
 from hotswap.wire.handover import Frame, FrameType, HandoverBroken

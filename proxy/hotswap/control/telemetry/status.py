@@ -17,7 +17,7 @@ from hotswap.core.step_table import StepState
 if TYPE_CHECKING:
     from hotswap.control.pools.static_pool import StaticPool
     from hotswap.control.runtime import Runtime
-    from hotswap.core.backend import Backend
+    from hotswap.core.pool.backend import Backend
 
 
 def describe(runtime: Runtime) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def _takeover(runtime: Runtime) -> str | None:
 
 def _pool(runtime: Runtime, pool: SupervisedPool | StaticPool) -> dict[str, Any]:
     core = pool.core
-    slots = core.snapshot().slots
+    counts = runtime.link.pool_counts(pool.name)
     compatibility = pool.release.compatibility if isinstance(pool, SupervisedPool) else None
     return {
         "size": core.size,
@@ -59,20 +59,18 @@ def _pool(runtime: Runtime, pool: SupervisedPool | StaticPool) -> dict[str, Any]
         "generation": pool.generation,
         "locked": core.locked,
         "paused": core.paused,
-        "outlook": runtime.link.outlook(core).value,
+        "outlook": counts.outlook.value,
         "compatibility": None if compatibility is None else str(compatibility),
-        "held": runtime.link.held(pool.name),
+        "held": counts.waiting,
         "slots": [
             {
-                "slot": slot.slot,
-                "hopeful": slot.expecting,
-                "failed_starts": slot.failed_starts,
-                "drained": pool.is_drained(slot.slot),
-                "backends": [
-                    _backend(runtime, pool, backend) for backend in core.backends if backend.slot == slot.slot
-                ],
+                "slot": slot,
+                "hopeful": core.expects(slot),
+                "failed_starts": core.failed_starts(slot),
+                "drained": pool.is_drained(slot),
+                "backends": [_backend(runtime, pool, backend) for backend in core.backends if backend.slot == slot],
             }
-            for slot in slots
+            for slot in core.slot_numbers()
         ],
         "rollout": pool.rollout_id if isinstance(pool, SupervisedPool) else None,
     }

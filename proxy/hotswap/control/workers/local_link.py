@@ -7,18 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hotswap.core.pool import (
-    Applied,
-    Backend,
-    Ejected,
-    Idle,
-    Outlook,
-    Pool,
-    PoolView,
-    Released,
-    Report,
-)
+from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.candidate import Candidate
+from hotswap.core.pool.pool import Pool
+from hotswap.core.pool.reports import Ejected, Idle, Report
+from hotswap.core.pool.view import Applied, PoolView
+from hotswap.core.pool.withdrawal import Released
 
 if TYPE_CHECKING:
     from hotswap.core.config import PoolTable
@@ -113,17 +107,9 @@ class LocalLink:
     # Counts.
 
     def pool_counts(self, name: str) -> PoolCounts:
-        """Give the totals of a pool."""
+        """Give what a pool has counted so far, and how it stands now."""
         return self._plane.pool_counts(name)
 
     def restart_longest_hold(self, name: str) -> None:
         """Measure the longest hold of a pool anew, from now on."""
         self._plane.restart_longest_hold(name)
-
-    def held(self, name: str) -> int:
-        """Count the requests that wait for a backend of a pool."""
-        return self._plane.held(name)
-
-    def outlook(self, pool: Pool) -> Outlook:
-        """Tell what a request for a pool can expect now."""
-        return self._plane.outlook(pool.name)

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from itertools import count
 
 from hotswap.core.address import Address
-from hotswap.core.backend import Backend
 from hotswap.core.identity import BackendId
 from hotswap.core.lifecycle import BackendState, Health, check_transition
 from hotswap.core.observers import Observers
+from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.events import (
     BackendAdded,
     BackendDrained,
@@ -33,7 +33,6 @@ from hotswap.core.pool.events import (
     PoolUnlocked,
 )
 from hotswap.core.pool.slot_record import SlotRecord, static_expects
-from hotswap.core.pool.snapshot import PoolSnapshot, SlotSnapshot
 from hotswap.core.pool.view import Applied, BackendView, PoolView
 from hotswap.core.strategy import Balance
 
@@ -211,6 +210,14 @@ class Pool:
             return static_expects(backends)
         return self._slots.get(slot, SlotRecord()).expects(backends, locked=self.locked is not None)
 
+    def failed_starts(self, slot: int) -> int:
+        """Count the failed starts in a row of a slot's generation."""
+        return self._slots.get(slot, SlotRecord()).failed_starts
+
+    def slot_numbers(self) -> list[int]:
+        """Give the slots there are, those included that are only there until their backend has gone."""
+        return sorted({*range(self.size), *(backend.slot for backend in self.backends)})
+
     @property
     def expecting(self) -> bool:
         """Whether a request that finds no backend has reason to wait for one."""
@@ -266,27 +273,6 @@ class Pool:
         self.size = size
         self.max_in_flight = max_in_flight
         self._changed()
-
-    def snapshot(self) -> PoolSnapshot:
-        """Give the state of the pool now as a value."""
-        numbers = sorted({*range(self.size), *(backend.slot for backend in self.backends)})
-        return PoolSnapshot(
-            name=self.name,
-            size=self.size,
-            supervised=self.supervised,
-            locked=self.locked,
-            paused=self.paused,
-            expecting=self.expecting,
-            slots=tuple(
-                SlotSnapshot(
-                    slot=slot,
-                    expecting=self.expects(slot),
-                    failed_starts=self._slots.get(slot, SlotRecord()).failed_starts,
-                    backends=tuple(backend.snapshot() for backend in self.backends if backend.slot == slot),
-                )
-                for slot in numbers
-            ),
-        )
 
     def view(self) -> PoolView:
         """Give what the data plane is told: its newest version."""

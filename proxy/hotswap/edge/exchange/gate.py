@@ -48,13 +48,16 @@ STEP: Final = 64
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolCounts:
     """How many exchanges of a pool were sent again, held and cut since the proxy started, and how many tunnels were
-    closed in order because their backend's time was over; `longest_hold` in seconds since it was last restarted."""
+    closed in order because their backend's time was over; `longest_hold` in seconds since it was last restarted;
+    how many are held now, and what a request can expect now."""
 
-    retried: int
-    held: int
-    cut: int
-    longest_hold: float
+    retried: int = 0
+    held: int = 0
+    cut: int = 0
+    longest_hold: float = 0.0
     tunnels_closed: int = 0
+    waiting: int = 0
+    outlook: Outlook = Outlook.HOPELESS
 
 
 class Claimant(Timed, Protocol):
@@ -166,6 +169,8 @@ class Gate:
             cut=self.cut,
             longest_hold=self.longest_hold,
             tunnels_closed=self.tunnels_closed,
+            waiting=len(self.held),
+            outlook=self.claims.outlook(),
         )
 
     @property

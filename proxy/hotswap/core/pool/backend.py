@@ -44,34 +44,3 @@ class Backend:
     ejected: bool = False
     pid: int | None = None
     since: float = 0.0
-
-    def snapshot(self) -> BackendSnapshot:
-        """Give its state now as a value."""
-        return BackendSnapshot(
-            id=self.id,
-            slot=self.slot,
-            generation=self.generation,
-            address=str(self.address),
-            state=self.state,
-            health=self.health,
-            claimable=self.claimable,
-            ejected=self.ejected,
-            pid=self.pid,
-            since=self.since,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackendSnapshot:
-    """A backend at one moment; the fields are those of `Backend`."""
-
-    id: BackendId
-    slot: int
-    generation: int
-    address: str
-    state: BackendState
-    health: Health
-    claimable: bool
-    ejected: bool
-    pid: int | None
-    since: float
