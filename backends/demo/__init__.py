@@ -1,4 +1,4 @@
-"""The demo: a small notes app that shows what a rollout looks like from inside a backend.
+"""Demo app: small shared notes that show a rollout from inside a backend.
 
 Run it with any ASGI server on asyncio as `demo:app`. It uses nothing but the standard library and keeps
 its data in one SQLite file that many processes may open at once (WAL); or in PostgreSQL, by psycopg. It says aloud

@@ -1,4 +1,4 @@
-"""The demo app: from an ASGI scope to an answer, and the order in which it starts and stops.
+"""ASGI application of the demo, with its lifespan.
 
 The store is opened by the lifespan's startup (or by the first request, for servers without lifespan). At
 shutdown the server has already stopped accepting and waits until its requests are done; what is left is to

@@ -1,4 +1,4 @@
-"""The little of ASGI that the demo needs: its types, one request and the answers to it.
+"""Minimal ASGI toolkit of the demo: types, one request, and its responses.
 
 ASGI 3 gives an application a `scope`, a way to `receive` events and a way to `send` them. A `Request` wraps
 the three for one HTTP request; handlers read the body through it and answer with `respond` or `stream`.
@@ -25,7 +25,7 @@ JSON_LIMIT = 64 * 1024
 
 
 class HttpError(Exception):
-    """A request that cannot be served as it stands; answered with its status and its words."""
+    """A request that is answered with this status and text."""
 
     def __init__(self, status: HTTPStatus, detail: str) -> None:
         super().__init__(detail)
@@ -34,12 +34,12 @@ class HttpError(Exception):
 
 
 class ClientGone(Exception):
-    """The client went away before its request was complete; there is nobody to answer."""
+    """The client disconnected before its request was complete."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One HTTP request, with what is needed to read its body and to answer it."""
+    """One HTTP request with its response."""
 
     scope: Scope
     receive: Receive

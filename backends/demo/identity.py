@@ -1,4 +1,4 @@
-"""Which backend this is: process, slot, generation, release."""
+"""Identity of this backend: process, slot, generation, release."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which store the environment names, and its opening."""
+"""Opens the store that the environment names."""
 
 from __future__ import annotations
 

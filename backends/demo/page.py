@@ -1,4 +1,4 @@
-"""The page of the demo: notes to write, and which backend answers right now."""
+"""HTML page of the demo: notes, and the backend that answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data of the demo in PostgreSQL: a few connections for each backend, opened at its start, closed at its end.
+"""Store of the demo in PostgreSQL, with a small connection pool in each backend.
 
 During a rollout the old and the new process are connected at the same time. Whoever looks at the server sees which
 is which: each connection carries pool, slot and generation of its backend as its application name. Every write is
@@ -44,7 +44,7 @@ _Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 
 class PostgresStore:
-    """The open connections. Make one with `PostgresStore.open`, and `close` it when the last request is done."""
+    """Open store. Create it with `PostgresStore.open`, and `close` it when the last request is done."""
 
     def __init__(self, url: str, name: str) -> None:
         self._url = url
@@ -56,7 +56,7 @@ class PostgresStore:
 
     @classmethod
     async def open(cls, url: str, *, name: str) -> PostgresStore:
-        """Connect, making the tables where they are missing.
+        """Connect, creating missing tables.
 
         Args:
             url: of libpq, such as `postgresql://user@host/database`.
@@ -78,7 +78,7 @@ class PostgresStore:
         return store
 
     async def close(self) -> None:
-        """Say goodbye on every connection. May be called twice."""
+        """Close every connection; idempotent."""
         self._closed = True
         while self._all:
             await self._all.pop().close()

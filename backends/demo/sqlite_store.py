@@ -1,4 +1,4 @@
-"""The data of the demo in one SQLite file.
+"""Store of the demo in one SQLite file.
 
 During a rollout the old and the new process have the file open at the same time, so it is in WAL mode
 (readers never wait for a writer, and one waits for another at most `BUSY_TIMEOUT`), and every write is one
@@ -33,7 +33,7 @@ _T = TypeVar("_T")
 
 
 class SqliteStore:
-    """The open data file. Make one with `SqliteStore.open`, and `close` it when the last request is done."""
+    """Open store. Create it with `SqliteStore.open`, and `close` it when the last request is done."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -42,7 +42,7 @@ class SqliteStore:
 
     @classmethod
     async def open(cls, path: Path) -> SqliteStore:
-        """Open the file, making it and its tables where they are missing.
+        """Open the file, creating it and its tables where they are missing.
 
         Raises:
             sqlite3.Error: The file cannot be opened, or is no database.
@@ -61,7 +61,7 @@ class SqliteStore:
         return str(self.path)
 
     async def close(self) -> None:
-        """Write back what is left, close the file and end the thread. May be called twice."""
+        """Checkpoint, close the file and end the thread; idempotent."""
         if self._connection is not None:
             connection, self._connection = self._connection, None
             await self._run(connection.close)

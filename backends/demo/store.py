@@ -1,4 +1,4 @@
-"""What the demo keeps, whatever it keeps it in: notes and the ledger.
+"""Store interface of the demo: notes and the ledger.
 
 The ledger is what a load test asks afterwards: each id it was given, and how often. A count of 2 means that a
 request was sent to two backends, a missing id that an acknowledged write was lost.
@@ -29,14 +29,14 @@ class LedgerTotals:
 
 
 class Store(Protocol):
-    """An open store. It is shared with the other backends, and `close`d when the last request is done."""
+    """An open store, shared with the other backends; `close`d when the last request is done."""
 
     @property
     def place(self) -> str:
         """Where the data is, in words without a password."""
 
     async def close(self) -> None:
-        """Write back what is left and let go of the data. May be called twice."""
+        """Flush, and close the store; idempotent."""
 
     async def notes(self) -> list[Note]:
         """The newest hundred notes, newest first."""

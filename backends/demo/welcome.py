@@ -1,4 +1,4 @@
-"""What `make demo` prints when the demo is ready: what to try next.
+"""Prints suggestions when `make demo` is ready.
 
 It waits until the proxy says so, at the admin address of `conf/demo.toml`, and gives up after a while: then there is
 something to read in the log already.

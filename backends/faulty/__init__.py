@@ -1,1 +1,1 @@
-"""Backends that misbehave, and a plain one beside them, for tests of what the proxy makes of it."""
+"""Test backends: one that misbehaves in a chosen way, and a plain one."""

@@ -1,5 +1,4 @@
-"""Backends that misbehave, each in one way chosen on the command line, for tests of what the proxy makes of
-it.
+"""Backends that misbehave, each in one way chosen on the command line.
 
 `python -m faulty FAULT [--unix PATH | --port N] [--seconds S] [--bytes N] [--path PATH] [--variant
 NAME]`
@@ -39,7 +38,7 @@ PROBE_PATH = "/healthz"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """What the command line asked for."""
+    """Options of the command line."""
 
     listener: socket.socket
     seconds: float

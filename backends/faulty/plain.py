@@ -1,4 +1,4 @@
-"""A well behaved backend that boots at once: what tests put behind the proxy when the app does not matter.
+"""Plain backend that boots at once, for tests in which the app does not matter.
 
 `python -m faulty.plain [--unix PATH | --port N] [--boot-seconds S] [--notify]`
 
@@ -26,7 +26,7 @@ from faulty.threaded import (
 
 
 def answer(exchange: OpenRequest) -> None:
-    """Answer one exchange, in order and in full."""
+    """Answer one exchange properly."""
     match exchange.path:
         case "/healthz":
             exchange.respond(b"ok\n")

@@ -1,5 +1,4 @@
-"""A small HTTP/1.1 server with one thread for each connection: the ground of the plain and the faulty
-backends.
+"""Small HTTP/1.1 server with one thread for each connection, for the plain and the faulty backends.
 
 It does little, and that little in the open: a handler gets an `OpenRequest` and may answer properly (`respond`),
 write whatever bytes it likes (`send`), or hang up (`close`). Starting it costs one interpreter and a few
@@ -36,7 +35,7 @@ HEAD_LIMIT = 256 * 1024
 
 
 def add_socket_options(parser: argparse.ArgumentParser) -> None:
-    """Teach a command line where to listen; without any of them it is the inherited socket."""
+    """Add the options for the listening socket; without any of them it is the inherited one."""
     parser.add_argument("--fd", type=int, default=INHERITED_FD, help="inherited listening socket")
     parser.add_argument("--unix", default="", help="listen on this path")
     parser.add_argument("--host", default="127.0.0.1", help="listen on this address")
@@ -89,7 +88,7 @@ def whoami() -> dict[str, object]:
 
 @dataclass(slots=True, kw_only=True)
 class OpenRequest:
-    """One request, and the ways to answer it."""
+    """One request with its response."""
 
     method: str
     target: str
@@ -204,7 +203,7 @@ class ThreadedServer:
         self._finish()
 
     def freeze(self) -> None:
-        """Stop the process in its tracks, as a blocked event loop does: all stays open, none answers."""
+        """Stand still, as a blocked event loop does: everything stays open, nothing answers."""
         self._frozen = True
 
     def wait_unfrozen(self) -> None:

@@ -1,4 +1,4 @@
-"""What runs in a backend process: the launcher, and readiness.
+"""Runs in backend processes: the launcher, and readiness notifications.
 
 Nothing here imports the front end, and it needs the standard library only.
 """

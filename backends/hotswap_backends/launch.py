@@ -1,4 +1,4 @@
-"""Between spawn and server: the last steps that only the new process itself can take.
+"""Launcher: sets `LISTEN_PID` and what else only the new process can, then executes the server.
 
 Started by the proxy as `python -I -S launch.py PARENT DIRECTORY PROGRAM ARGUMENT…`. It has its own session,
 standard streams, the listening socket as fd 3 where there is one, and SIGUSR2 blocked. It gives the server a
@@ -31,7 +31,7 @@ _FIRST_LISTEN_FD = 3
 
 
 def launch(parent: int, directory: str, argv: list[str]) -> int:
-    """Become the program.
+    """Execute the server in this process.
 
     Args:
         parent: process id of whoever started this.
@@ -64,7 +64,7 @@ def launch(parent: int, directory: str, argv: list[str]) -> int:
 
 
 def is_gunicorn(argv: list[str]) -> bool:
-    """Tell whether a command line runs gunicorn: by its script, with or without an interpreter, or as a module."""
+    """Whether a command line runs gunicorn: by its script, with or without an interpreter, or as a module."""
     return "gunicorn" in {os.path.basename(argument) for argument in argv[:2]} or argv[1:3] == ["-m", "gunicorn"]
 
 

@@ -1,7 +1,8 @@
-"""Tell whoever started this process how it is doing: the datagrams of sd_notify(3), in the standard library.
+"""Readiness notifications to the supervisor: sd_notify(3) with the standard library alone.
 
-    from hotswap_backends.notify import notifying_asgi app = notifying_asgi(app)        # READY=1 when the app's
-    startup is over, STOPPING=1 when its shutdown begins
+    from hotswap_backends.notify import notifying_asgi
+
+    app = notifying_asgi(app)    # READY=1 when the app's startup is over, STOPPING=1 when its shutdown begins
 
 With `ready = "notify"` the proxy sets `NOTIFY_SOCKET` and sends no request before `READY=1`. Without that
 variable every function here does nothing, so an app may call them wherever it runs. Nothing here raises
@@ -48,22 +49,22 @@ def notify(*assignments: str) -> bool:
 
 
 def ready(text: str = "") -> bool:
-    """Say that requests can come, with a status text where there is one to tell."""
+    """Send READY=1, with a status text where there is one."""
     return notify("READY=1", *_status(text))
 
 
 def status(text: str) -> bool:
-    """Say in words what this process is doing."""
+    """Send a status text."""
     return notify(*_status(text) or ("STATUS=",))
 
 
 def stopping(text: str = "") -> bool:
-    """Say that this process is on its way out."""
+    """Send STOPPING=1."""
     return notify("STOPPING=1", *_status(text))
 
 
 def cannot_serve(reason: int | OSError, text: str = "") -> bool:
-    """Say that this process will never be ready, so that the proxy need not wait for its deadline.
+    """Send ERRNO=: this process will never be ready, so that the proxy need not wait for its deadline.
 
     Args:
         reason: an errno, or the error that carries one.

@@ -425,7 +425,7 @@ ROWS: Final = [
     ),
     Row(row="HPACK, references", prepare=lambda n: read_block(b"\x82" * n), size=16_000),
     Row(row="HPACK, a number without end", prepare=lambda n: read_block(b"\xff" + b"\x80" * n), size=16_000),
-    Row(row="HTTP/2, crumbs of cookies", prepare=lambda n: read_fields([(b"cookie", b"a")] * (n // 40)), size=16_000),
+    Row(row="HTTP/2, split cookies", prepare=lambda n: read_fields([(b"cookie", b"a")] * (n // 40)), size=16_000),
     Row(row="HTTP/2, a value of spaces", prepare=lambda n: read_fields([(b"a", b" " * n)]), size=16_000),
     Row(row="HTTP/2, a long name", prepare=lambda n: read_fields([(b"a" * n + b":", b"b")]), size=16_000),
     # What is made of a head: where it goes, who sent it, what is told of it.

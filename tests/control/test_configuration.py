@@ -321,8 +321,13 @@ def test_every_example_loads_once_its_files_are_there(name):
     """An example names files of its user; given those, nothing is wrong with it."""
     # Where paths are short, as those of users are: a state directory may not be too deep for sockets.
     with tempfile.TemporaryDirectory(prefix="hotswap-") as directory:
-        file = Path(shutil.copy(CONF / name, directory))
-        for listener in tomllib.loads(file.read_text(encoding="utf-8"))["listeners"].values():
+        file = Path(directory) / Path(name).name
+        text = (CONF / name).read_text(encoding="utf-8").replace('"/srv/', f'"{directory}/srv/')
+        file.write_text(text, encoding="utf-8")
+        document = tomllib.loads(text)
+        for pool in document["pools"].values():
+            (file.parent / pool.get("directory", "")).mkdir(parents=True, exist_ok=True)
+        for listener in document["listeners"].values():
             for pair in listener.get("tls", {}).get("certificates", []):
                 make_certificate(file.parent / Path(pair["cert"]).parent, Path(pair["cert"]).stem)
         configuration = load_configuration(file)

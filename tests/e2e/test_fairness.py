@@ -27,7 +27,7 @@ import trio
 
 from tests.support.bystander import NOMINAL
 from tests.support.bystanders import Bystander, delays_of, run_bystander, run_program, run_torrent, wait_line
-from tests.support.glutton import HTTP2, HTTP2_CRUMBS, KINDS
+from tests.support.glutton import HTTP2, HTTP2_PIECES, KINDS
 from tests.support.hotswap import Hotswap, run_hotswap
 from tests.support.metronome import Waits, run_metronome
 from tests.support.pools import command_pool, table
@@ -80,7 +80,7 @@ def _most(values: Sequence[float]) -> float:
 
 
 async def test_nobody_waits_for_a_glutton(tmp_path):
-    """Floods of requests and streams, and bodies without end, whole and in crumbs, up and down."""
+    """Floods of requests and streams, and bodies without end, whole and in pieces, up and down."""
     seen: dict[str, list[float]] = {}
     speeds: dict[str, float] = {}
     torrent, quiet = tmp_path / "torrent.sock", tmp_path / "quiet.sock"
@@ -94,7 +94,7 @@ async def test_nobody_waits_for_a_glutton(tmp_path):
             run_bystander("b", port, hotswap.pid) as bystander,
             run_metronome([backend.pid, bystander.process.pid]) as waits,
         ):
-            for kind in (*KINDS, HTTP2, *HTTP2_CRUMBS):
+            for kind in (*KINDS, HTTP2, *HTTP2_PIECES):
                 async with _glutton(kind, port):
                     answers = await bystander.next()
                 speeds[kind] = speed = NOMINAL / statistics.median(answer.work for answer in answers)

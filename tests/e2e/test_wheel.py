@@ -235,7 +235,7 @@ async def test_an_app_with_packages_of_the_same_names_stays_whole(way: str, buil
     configuration = (
         table("listeners.public", {"bind": ["127.0.0.1:0"]})
         + '[[routes]]\npool = "shop"\n'
-        + table("pools.shop", {"server": "uvicorn", "app": "shop.asgi:app", "size": 1, "directory": here})
+        + table("pools.shop", {"server": "uvicorn", "app": "shop.asgi:app", "size": 2, "directory": here})
         + table("pools.shop.health", {"path": "/", "interval": "200ms"})
     )
     async with run_hotswap(configuration, here, program=[hotswap], environment=variables) as running:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 
 import pytest
 import trio
@@ -17,7 +18,6 @@ from hotswap.processes.output import (
     TAIL_LINES,
     LineSplitter,
     OutputRelay,
-    OutputTail,
 )
 
 
@@ -71,14 +71,6 @@ def test_skipping_keeps_the_last_lines(pieces):
     assert last == every[-10:]
 
 
-def test_the_tail_keeps_the_last_lines_in_order():
-    """The oldest line goes first."""
-    tail = OutputTail()
-    for number in range(TAIL_LINES + 5):
-        tail.append(str(number))
-    assert tail.lines == tuple(str(number) for number in range(5, TAIL_LINES + 5))
-
-
 @pytest.fixture
 def pipe():
     """A pipe: the reading end is the test's to close, the writing end is closed here if it still is open."""
@@ -98,7 +90,18 @@ async def test_everything_is_relayed_up_to_the_last_byte(pipe):
     await relay.serve()
     relay.close()
     assert seen == ["one", "two"]
-    assert relay.tail.lines == ("one", "two")
+    assert tuple(relay.tail) == ("one", "two")
+
+
+async def test_the_tail_keeps_the_last_lines_in_order(pipe):
+    """The oldest line goes first, and those that were kept elsewhere before them."""
+    reading, end = pipe
+    relay = OutputRelay(reading, lambda line: None, tail=deque(("-2", "-1"), maxlen=TAIL_LINES))
+    end.write(b"".join(b"%d\n" % number for number in range(TAIL_LINES - 1)))
+    end.close()
+    await relay.serve()
+    relay.close()
+    assert tuple(relay.tail) == ("-1", *(str(number) for number in range(TAIL_LINES - 1)))
 
 
 async def test_a_sink_that_raises_does_not_stop_the_relay(pipe):
@@ -113,7 +116,7 @@ async def test_a_sink_that_raises_does_not_stop_the_relay(pipe):
     end.close()
     await relay.serve()
     relay.close()
-    assert relay.tail.lines == ("one", "two")
+    assert tuple(relay.tail) == ("one", "two")
 
 
 async def test_a_cancelled_relay_can_go_on(pipe):
@@ -151,7 +154,7 @@ async def test_a_flood_is_dropped_and_told_while_its_writer_goes_on(pipe):
         await trio.to_thread.run_sync(flood)
     seconds = trio.current_time() - began
     relay.close()
-    assert relay.tail.lines[-1] == f"line {total - 1}"
+    assert relay.tail[-1] == f"line {total - 1}"
     shown = [line for line in seen if line.startswith("line")]
     dropped = sum(int(line.split()[0].removeprefix("[")) for line in seen if line.startswith("["))
     assert len(shown) + dropped == total

@@ -28,7 +28,7 @@ async def test_of_a_stall_one_slice_counts(mock_clock):
         for _ in range(3):
             await trio.testing.wait_all_tasks_blocked()
             assert not done.is_set()
-            mock_clock.jump(100.0)
+            mock_clock.jump(10 * SLICE)
         await done.wait()
 
 

@@ -180,7 +180,7 @@ async def test_output_is_not_held_back_in_a_buffer(stage):
     """Python programs write through, so that their last words are not lost."""
     process = stage.spawn("import os; print('last words'); os._exit(3)")
     assert await process.wait_exit() == Exit(code=3)
-    assert process.output.lines == ("last words",)
+    assert process.output_lines() == ("last words",)
 
 
 async def test_standard_error_is_relayed_in_order_with_standard_output(stage):
@@ -189,7 +189,7 @@ async def test_standard_error_is_relayed_in_order_with_standard_output(stage):
         "import sys\nfor n in range(3): print(n, file=sys.stdout if n % 2 else sys.stderr, flush=True)"
     )
     await process.wait_exit()
-    assert process.output.lines == ("0", "1", "2")
+    assert process.output_lines() == ("0", "1", "2")
 
 
 @pytest.mark.parametrize(
@@ -203,14 +203,14 @@ async def test_a_program_that_cannot_be_run_ends_with_a_line_that_says_so(stage,
     """As in a shell; the reason is in the output like that of any failed start."""
     process = stage.spawn(argv=argv)
     assert await process.wait_exit() == Exit(code=code)
-    assert process.output.lines == (f"hotswap: {line}",)
+    assert process.output_lines() == (f"hotswap: {line}",)
 
 
 async def test_a_directory_that_is_missing_is_told(stage, tmp_path):
     """The program is not started somewhere else."""
     process = stage.spawn(directory=str(tmp_path / "missing"))
     assert await process.wait_exit() == Exit(code=127)
-    assert "cannot enter" in process.output.lines[0]
+    assert "cannot enter" in process.output_lines()[0]
 
 
 async def test_only_the_backend_holds_its_socket(stage):

@@ -79,7 +79,7 @@ async def test_the_last_lines_are_complete_when_the_exit_is_reported(stage):
     """Whoever reports a failure has the whole story."""
     process = stage.spawn("import os\nfor n in range(1000): print('line', n)\nos._exit(1)")
     await process.wait_exit()
-    assert process.output.lines == tuple(f"line {n}" for n in range(950, 1000))
+    assert process.output_lines() == tuple(f"line {n}" for n in range(950, 1000))
     assert stage.lines.seen == [f"line {n}" for n in range(1000)]
 
 
@@ -87,7 +87,7 @@ async def test_output_that_is_huge_neither_blocks_nor_fills_memory(stage):
     """A backend that writes 50 MB without a line end gets to its end."""
     process = stage.spawn("import os\nfor n in range(50): os.write(1, b'x' * 1_000_000)")
     assert await process.wait_exit() == Exit(code=0)
-    assert len(process.output.lines[0]) < 10_000
+    assert len(process.output_lines()[0]) < 10_000
 
 
 async def test_nothing_of_it_is_left_behind(stage):
@@ -98,7 +98,7 @@ async def test_nothing_of_it_is_left_behind(stage):
         listen=Listen.UNIX,
         notify=True,
     )
-    assert await process.wait_exit() == Exit(code=0), process.output.lines
+    assert await process.wait_exit() == Exit(code=0), process.output_lines()
     assert os.listdir(stage.directory) == []
     assert start_time_of(process.pid) is None
 
@@ -110,7 +110,7 @@ async def test_a_stop_lets_the_process_finish(stage):
     stopped = await process.stop(stop_timeout=30)
     assert stopped.exit == Exit(code=0)
     assert not stopped.killed
-    assert process.output.lines == ("up", "closing")
+    assert process.output_lines() == ("up", "closing")
 
 
 async def test_the_stop_signal_is_the_servers_own(stage):
@@ -195,20 +195,21 @@ async def test_handles_are_all_it_takes_to_go_on(stage):
         nursery.start_soon(old.serve)
         await stage.lines.wait_for("up")
         nursery.cancel_scope.cancel()
-    new = BackendProcess.adopt(
+    new = BackendProcess(
         old.handles,
         address=old.address,
         stop_signal=signal.SIGTERM,
         relay=stage.lines,
         log=stage.log,
-        tail=old.output.lines,
+        tail=old.output_lines(),
+        adopted=True,
     )
     stage.spawned[:] = [new]
     stage.serve(new)
     await new.wait_notified()
     await trio.to_thread.run_sync(path.write_text, "adopted")
     assert await new.wait_exit() == Exit(code=0)
-    assert new.output.lines == ("up", "end")
+    assert new.output_lines() == ("up", "end")
     assert new.status == "adopted"
 
 
@@ -233,12 +234,13 @@ async def test_a_process_of_another_parent_can_be_adopted(stage, foreign_process
     start = start_time_of(foreign_process)
     assert start is not None
     pidfd = os.pidfd_open(foreign_process)
-    process = BackendProcess.adopt(
+    process = BackendProcess(
         ProcessHandles(pid=foreign_process, start=start, pidfd=pidfd, output=None, notify=None),
         address=UnixAddress(str(stage.directory / "sock")),
         stop_signal=signal.SIGTERM,
         relay=stage.lines,
         log=stage.log,
+        adopted=True,
     )
     stage.serve(process)
     stopped = await process.stop(stop_timeout=30)

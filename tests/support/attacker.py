@@ -89,14 +89,14 @@ def _no_window(port: int) -> None:
 
 def _tiny_data(port: int) -> None:
     """An upload in frames of one byte, as far as the windows go."""
-    crumbs = raw_frame(_DATA, 0, 1, b"x") * 500
+    pieces = raw_frame(_DATA, 0, 1, b"x") * 500
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as sock, contextlib.suppress(OSError):
         sock.sendall(PREFACE + raw_frame(_SETTINGS, 0, 0) + raw_frame(_HEADERS, _END_HEADERS, 1, _POST))
         window, buffer = 65_535, b""
         until = time.monotonic() + 10
         while time.monotonic() < until:
             if window >= 500:
-                sock.sendall(crumbs)
+                sock.sendall(pieces)
                 window -= 500
                 if window >= 500:
                     continue
@@ -130,12 +130,12 @@ def _huffman(port: int) -> None:
 
 
 def _not_reading(port: int) -> None:
-    """A body in crumbs, to a client that does not read for a while."""
+    """A body in pieces, to a client that does not read for a while."""
     with socket.socket() as sock, contextlib.suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.settimeout(PATIENCE)
         sock.connect(("127.0.0.1", port))
-        sock.sendall(b"GET /crumbs HTTP/1.1\r\n%b\r\n" % _HOST)
+        sock.sendall(b"GET /pieces HTTP/1.1\r\n%b\r\n" % _HOST)
         time.sleep(PATIENCE)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         for _ in range(200):

@@ -56,9 +56,9 @@ KINDS: Final[dict[str, Callable[[], Iterable[bytes]]]] = {
     "pipelined": lambda: _pipelined(_get(b"/")),
     "pipelined, no route": lambda: _pipelined(_get(b"/", host=b"nobody")),
     "upload": lambda: _then(_post(b"Content-Length: %d" % IMMENSE), repeat(_BLOCK)),
-    "upload in crumbs": lambda: _then(_post(b"Transfer-Encoding: chunked"), repeat(b"1\r\nx\r\n" * 40_000)),
+    "upload in pieces": lambda: _then(_post(b"Transfer-Encoding: chunked"), repeat(b"1\r\nx\r\n" * 40_000)),
     "download": lambda: [_get(b"/endless")],
-    "download of crumbs": lambda: [_get(b"/crumbs")],
+    "download of pieces": lambda: [_get(b"/pieces")],
     "tunnel": lambda: _then(_get(b"/").replace(b"\r\n\r\n", _UPGRADE), repeat(_BLOCK)),
 }
 """What each kind sends, piece by piece."""
@@ -70,10 +70,10 @@ _POST_BLOCK: Final = b"\x83\x86\x04\x03/up\x01\x01a"
 _TUNNEL_BLOCK: Final = (
     b"\x02\x07CONNECT\x00\x09:protocol\x09websocket\x86\x84\x01\x01a\x00\x15sec-websocket-version\x0213"
 )
-HTTP2_CRUMBS: Final = {"http2, upload in crumbs": _POST_BLOCK, "http2, tunnel in crumbs": _TUNNEL_BLOCK}
+HTTP2_PIECES: Final = {"http2, upload in pieces": _POST_BLOCK, "http2, tunnel in pieces": _TUNNEL_BLOCK}
 """One stream, in frames of a few bytes, as its window allows; what the tunnel gets back it reads."""
-_CRUMB: Final = bytes(20)
-_CRUMBS: Final = 500
+_PIECE: Final = bytes(20)
+_PIECES: Final = 500
 
 
 def _devour(sock: socket.socket, pieces: Iterator[bytes]) -> None:
@@ -141,12 +141,12 @@ def _frames(received: bytearray) -> Iterator[tuple[int, int, int, bytes]]:
     del received[:place]
 
 
-def _devour_in_crumbs(sock: socket.socket, block: bytes) -> None:
+def _devour_in_pieces(sock: socket.socket, block: bytes) -> None:
     """Send on one stream as its window allows, and read what comes."""
     _greet(sock)
     sock.sendall(raw_frame(_HEADERS, _END_HEADERS, 1, block))
-    crumbs = raw_frame(_DATA, 0, 1, _CRUMB) * _CRUMBS
-    size = len(_CRUMB) * _CRUMBS
+    pieces = raw_frame(_DATA, 0, 1, _PIECE) * _PIECES
+    size = len(_PIECE) * _PIECES
     sock.setblocking(False)
     received = bytearray()
     unsent = memoryview(b"")
@@ -167,7 +167,7 @@ def _devour_in_crumbs(sock: socket.socket, block: bytes) -> None:
                     raise ConnectionError("the proxy has ended the stream")
         if writable:
             if not unsent:
-                unsent = memoryview(crumbs)
+                unsent = memoryview(pieces)
                 room -= size
             unsent = unsent[sock.send(unsent) :]
             if not said:
@@ -181,8 +181,8 @@ def main(kind: str, port: int) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if kind == HTTP2:
             _devour_http2(sock)
-        elif kind in HTTP2_CRUMBS:
-            _devour_in_crumbs(sock, HTTP2_CRUMBS[kind])
+        elif kind in HTTP2_PIECES:
+            _devour_in_pieces(sock, HTTP2_PIECES[kind])
         else:
             _devour(sock, iter(KINDS[kind]()))
 

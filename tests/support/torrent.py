@@ -2,7 +2,7 @@
 
 `python -m tests.support.torrent [PATH]` listens on the unix socket PATH, or on the socket it was started with, until it
 is killed; it says when it does.
-`/endless` is a body of known, immense length, `/crumbs` one in chunks of a byte, without end; an upgrade makes it send
+`/endless` is a body of known, immense length, `/pieces` one in chunks of a byte, without end; an upgrade makes it send
 what it receives; a POST is read and not answered; everything else is "ok".
 """
 
@@ -19,7 +19,7 @@ IMMENSE = 1 << 50
 """Bytes of a body that will not end during a test."""
 
 _BLOCK = bytes(256 * 1024)
-_CRUMBS = b"1\r\nx\r\n" * 10_000
+_PIECES = b"1\r\nx\r\n" * 10_000
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 _ENDLESS = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % IMMENSE
 _CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -67,8 +67,8 @@ class Torrent(asyncio.Protocol):
             self._transport.write(_SWITCHED % accept)
         elif head.startswith(b"GET /endless "):
             self._pour(_ENDLESS, _BLOCK)
-        elif head.startswith(b"GET /crumbs "):
-            self._pour(_CHUNKED, _CRUMBS)
+        elif head.startswith(b"GET /pieces "):
+            self._pour(_CHUNKED, _PIECES)
         else:
             self._transport.write(_OK)
         return not self._swallows and not self._echoes

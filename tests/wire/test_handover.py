@@ -62,10 +62,14 @@ def test_what_is_written_is_read(messages) -> None:
         assert writer.last == number
 
 
-def test_every_type_has_a_number_of_its_own() -> None:
-    """No type is left out, and no number is used twice."""
+def test_no_type_has_another_number_than_it_always_had() -> None:
+    """Older versions know them by it; new ones go to the end."""
+    assert " ".join(CODES) == (
+        "hello welcome refuse listener state backend ack nak progress prepared commit live released draining "
+        "backend-exit backend-added backend-gone release-backend backend-released hurry terminate bye stopping order"
+    )
+    assert list(CODES.values()) == list(range(1, 25))
     assert set(CODES) == set(FrameType)
-    assert len(set(CODES.values())) == len(CODES)
 
 
 @pytest.mark.parametrize(
@@ -118,10 +122,10 @@ def test_a_lost_frame_shows_in_the_next_one() -> None:
         reader.decode(first)
 
 
-def test_a_higher_minor_version_is_read_and_told() -> None:
+def test_a_higher_minor_version_is_read() -> None:
     """Newer code may add keys and types are told by number, so its frames are not refused."""
     frame = FrameReader().decode(packet(minor=7, text=b'{"unheard_of":1}'))
-    assert frame.minor == 7
+    assert frame.body == {"unheard_of": 1}
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def _explain(error: OSError) -> str:
-    """Say in words what a verb did not expect of the system: mostly that nobody reads what it prints."""
+    """Describe an OS error of a verb in words: mostly that nobody reads its output."""
     try:
         os.getcwd()
     except FileNotFoundError:

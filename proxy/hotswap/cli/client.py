@@ -10,11 +10,11 @@ import http.client
 import json
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 from urllib.parse import quote
 
-from hotswap.cli.endpoint import Endpoint
+from hotswap.cli.endpoint import AdminEndpoint
 from hotswap.cli.exits import CommandError, ExitCode, unreachable
 from hotswap.control.version import PROGRAM_VERSION
 from hotswap.core.address import Address, TcpAddress, UnixAddress
@@ -55,7 +55,7 @@ class ProxyLost(Exception):
     """The proxy does not answer, or not in time, or not in HTTP."""
 
 
-class Problem(Exception):
+class ProblemAnswer(Exception):
     """The proxy answered with an error; `status` and `document` are its answer."""
 
     def __init__(self, status: int, document: dict[str, Any]) -> None:
@@ -75,21 +75,21 @@ def path_of(*parts: object) -> str:
 class AdminClient:
     """The calls of the admin API, as plain functions that give JSON."""
 
-    def __init__(self, endpoint: Endpoint, *, timeout: float = TIMEOUT) -> None:
+    def __init__(self, endpoint: AdminEndpoint, *, timeout: float = TIMEOUT) -> None:
         self.endpoint = endpoint
         self._timeout = timeout
 
     def get(self, path: str) -> Json:
-        """Ask for something."""
+        """Send a GET."""
         return self._call("GET", path, self._timeout)
 
     def post(self, path: str, *, timeout: float = TIMEOUT) -> Json:
-        """Give an order."""
+        """Send a POST."""
         return self._call("POST", path, timeout)
 
     @contextmanager
     def open_events(self, after: int | None) -> Iterator[Iterator[dict[str, Any]]]:
-        """Listen to the proxy; the block gets an iterator that gives events until the proxy ends the stream.
+        """Subscribe to the proxy's events; the block gets an iterator that ends when the proxy ends the stream.
 
         Args:
             after: the last number seen, or None for only new ones.
@@ -98,9 +98,9 @@ class AdminClient:
             ProxyLost: it cannot be reached; from the iterator: the connection broke.
         """
         fields = {} if after is None else {"Last-Event-ID": str(after)}
-        with _losing():
-            connection, response = self._open("GET", "/v1/events", STREAM_TIMEOUT, fields)
-        with connection:
+        with ExitStack() as stack:
+            with _losing():
+                response = stack.enter_context(self._open("GET", "/v1/events", STREAM_TIMEOUT, fields))
             yield self._read_events(response)
 
     @staticmethod
@@ -111,27 +111,22 @@ class AdminClient:
                     yield json.loads(line.removeprefix(b"data: "))
 
     def _call(self, method: str, path: str, timeout: float) -> Json:
-        with _losing():
-            connection, response = self._open(method, path, timeout, {})
-            with connection:
-                return json.loads(response.read(LARGEST_ANSWER))
+        with _losing(), self._open(method, path, timeout, {}) as response:
+            return json.loads(response.read(LARGEST_ANSWER))
 
+    @contextmanager
     def _open(
         self, method: str, path: str, timeout: float, fields: Mapping[str, str]
-    ) -> tuple[_Closing, http.client.HTTPResponse]:
-        connection = self._connect(timeout)
-        try:
-            headers = {"User-Agent": AGENT, "Connection": "close", **fields}
-            if self.endpoint.token is not None:
-                headers["Authorization"] = f"Bearer {self.endpoint.token}"
+    ) -> Iterator[http.client.HTTPResponse]:
+        headers = {"User-Agent": AGENT, "Connection": "close", **fields}
+        if self.endpoint.token is not None:
+            headers["Authorization"] = f"Bearer {self.endpoint.token}"
+        with closing(self._connect(timeout)) as connection:
             connection.request(method, path, headers=headers)
-            response = connection.getresponse()
-            if response.status >= 400:
-                raise _problem(response)
-        except BaseException:
-            connection.close()
-            raise
-        return _Closing(connection, response), response
+            with connection.getresponse() as response:
+                if response.status >= 400:
+                    raise _problem(response)
+                yield response
 
     def _connect(self, timeout: float) -> http.client.HTTPConnection:
         failure: OSError | None = None
@@ -147,23 +142,9 @@ class AdminClient:
         raise failure or ConnectionRefusedError("no address is known")
 
 
-class _Closing:
-    """Closes response and connection."""
-
-    def __init__(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> None:
-        self._parts = (response, connection)
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *failure: object) -> None:
-        for part in self._parts:
-            part.close()
-
-
 @contextmanager
 def _losing() -> Iterator[None]:
-    """Turn whatever a connection can raise into `ProxyLost`."""
+    """Translate whatever a connection can raise into `ProxyLost`."""
     try:
         yield
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -178,14 +159,14 @@ def _connection_to(address: Address, timeout: float) -> http.client.HTTPConnecti
             return http.client.HTTPConnection(host, port, timeout=timeout)
 
 
-def _problem(response: http.client.HTTPResponse) -> Problem:
+def _problem(response: http.client.HTTPResponse) -> ProblemAnswer:
     try:
         document = json.loads(response.read(LARGEST_ANSWER))
     except ValueError:
         document = None
     if not isinstance(document, dict):
         document = {"detail": f"what answers there is not a hotswap proxy (status {response.status})"}
-    return Problem(response.status, document)
+    return ProblemAnswer(response.status, document)
 
 
 def _reason(error: Exception) -> str:
@@ -194,7 +175,7 @@ def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
-def translate(error: ProxyLost | Problem, endpoint: Endpoint) -> CommandError:
+def translate(error: ProxyLost | ProblemAnswer, endpoint: AdminEndpoint) -> CommandError:
     """Give the error with which a command ends, for what the proxy answered or did not."""
     if isinstance(error, ProxyLost):
         hint = f'found by {endpoint.source}; is it running? "hotswap run" starts one'

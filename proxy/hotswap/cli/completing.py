@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from hotswap.cli.client import AdminClient, Problem, ProxyLost
+from hotswap.cli.client import AdminClient, ProblemAnswer, ProxyLost
 from hotswap.cli.endpoint import find_endpoint
 from hotswap.cli.exits import CommandError
 
@@ -41,7 +41,7 @@ def complete_pool(context: click.Context, parameter: click.Parameter, incomplete
     try:
         endpoint = find_endpoint(chosen.get("admin"), _path(chosen.get("config")), _path(chosen.get("token_file")))
         pools = AdminClient(endpoint, timeout=ANSWER_TIMEOUT).get("/v1/status")["pools"]
-    except (CommandError, ProxyLost, Problem):
+    except (CommandError, ProxyLost, ProblemAnswer):
         return []
     named = context.params.get(parameter.name or "") or ()
     given = named if isinstance(named, tuple) else ()

@@ -33,8 +33,8 @@ ALLOWED = "http://HOST[:PORT] or unix:/path"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """Where to speak to a proxy.
+class AdminEndpoint:
+    """Addresses and token of an admin API.
 
     Attributes:
         addresses: its admin API; the first that answers is used.
@@ -50,7 +50,7 @@ class Endpoint:
 
 
 def parse_admin_url(text: str) -> Address:
-    """Read the value of `--admin`.
+    """Parse the value of `--admin`.
 
     Raises:
         ValueError: it is neither form.
@@ -74,7 +74,7 @@ def find_endpoint(
     token_file: Path | None,
     *,
     environ: Mapping[str, str] = os.environ,
-) -> Endpoint:
+) -> AdminEndpoint:
     """Find the proxy: by `--admin`, then `$HOTSWAP_ADMIN`, then the `[admin]` table of the configuration.
 
     Args:
@@ -96,7 +96,7 @@ def find_endpoint(
                 raise CommandError(ExitCode.USAGE, f"{source} is {text!r}: {error}") from None
             if token_file is None:
                 token_file = _own_token_file(address, config)
-            return Endpoint(addresses=(address,), token=_read_token(token_file), source=source)
+            return AdminEndpoint(addresses=(address,), token=_read_token(token_file), source=source)
     path = _find(config)
     assumed = path is None
     source = DEFAULT_SOURCE if path is None else f"[admin] of {path}"
@@ -107,7 +107,7 @@ def find_endpoint(
     if any(isinstance(address, TcpAddress) and address.port == 0 for address in addresses):
         hint = f"say where it is by --admin or ${VARIABLE}; the proxy logs it as admin.listening"
         raise CommandError(ExitCode.USAGE, f"{source} leaves the port of the admin API to the system", hint)
-    return Endpoint(addresses=addresses, token=_read_token(token_file), source=source, assumed=assumed)
+    return AdminEndpoint(addresses=addresses, token=_read_token(token_file), source=source, assumed=assumed)
 
 
 def _own_token_file(address: Address, config: Path | None) -> Path | None:
@@ -132,7 +132,7 @@ def _find(config: Path | None) -> Path | None:
 
 
 def _read_admin(path: Path | None) -> Any:
-    """What a file says of the admin API: usually a table, but nobody has looked at it yet; nothing without a file."""
+    """Read the `[admin]` table of a file, unchecked: usually a table; nothing without a file."""
     if path is None:
         return {}
     try:
@@ -182,14 +182,14 @@ def _read_token(path: Path | None) -> str | None:
 
 
 class Options:
-    """What every verb that speaks to a proxy was given, kept in click's context."""
+    """Options of every verb that speaks to a proxy, kept in click's context."""
 
     def __init__(self) -> None:
         self.admin: str | None = None
         self.config: Path | None = None
         self.token_file: Path | None = None
 
-    def endpoint(self) -> Endpoint:
+    def endpoint(self) -> AdminEndpoint:
         """Find the proxy."""
         return find_endpoint(self.admin, self.config, self.token_file)
 

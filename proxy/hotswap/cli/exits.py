@@ -13,7 +13,7 @@ from hotswap.core.errors import ConfigError
 
 
 class ExitCode(IntEnum):
-    """What the exit code means."""
+    """Exit code of a command."""
 
     DONE = 0
     FAILED = 1

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Protocol
 
-from hotswap.cli.client import AdminClient, Json, Problem, ProxyLost, path_of
+from hotswap.cli.client import AdminClient, Json, ProblemAnswer, ProxyLost, path_of
 from hotswap.cli.terminal import tell
 from hotswap.cli.waiting import oldest_words
 
@@ -41,7 +41,7 @@ FINAL = {"pending", "done", "failed", "aborted"}
 
 
 def phase_of(step: Json, strategy: str) -> str:
-    """Say what a slot's turn is at."""
+    """The phase of a slot's turn, in words."""
     state = str(step["state"])
     if state == "starting" and strategy == "surge":
         return "starting the replacement, the old backend serves"
@@ -71,7 +71,7 @@ def detail_of(step: Json, pool: Json) -> str:
 
 
 def step_words(step: Json, pool: Json, strategy: str) -> str:
-    """Say all about a slot's turn in one line."""
+    """The state of a slot's turn, in one line."""
     detail = "" if step["state"] in FINAL else detail_of(step, pool)
     generations = f"generation {step['old_generation']} to {step['new_generation']}"
     back = "back, " if step.get("rollback") else ""
@@ -93,7 +93,7 @@ def summary(report: Json) -> str:
 
 
 class Lines:
-    """Shows progress in a log: a line whenever a slot's turn goes on."""
+    """Progress as log lines: one whenever a slot's turn advances."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[int, bool], str] = {}
@@ -108,18 +108,18 @@ class Lines:
 
 
 class Progress(Protocol):
-    """Shows how far a rollout is."""
+    """Displays the progress of a rollout."""
 
     def show(self, report: Json, pool: Json) -> None:
-        """Show it, given the report of the rollout and the state of its pool."""
+        """Display it, given the report of the rollout and the state of its pool."""
 
 
 def follow(client: AdminClient, report: Json, progress: Progress) -> Json:
-    """Show a rollout until it has ended, and give its report.
+    """Display the progress of a rollout until it has ended, and give its report.
 
     Raises:
         ProxyLost: the proxy did not answer for a while.
-        Problem: it does not know the rollout any more: it was restarted.
+        ProblemAnswer: it does not know the rollout any more: it was restarted.
     """
     path = path_of("v1", "rollouts", report["id"])
     pool_path = path_of("v1", "pools", report["pool"])
@@ -133,7 +133,7 @@ def follow(client: AdminClient, report: Json, progress: Progress) -> Json:
             lost_since = lost_since or time.monotonic()
             if time.monotonic() - lost_since > RECONNECT_TIMEOUT:
                 raise
-        except Problem as problem:
+        except ProblemAnswer as problem:
             if problem.status == 404:
                 hint = f"rollout {report['id']} is not known any more; was the proxy restarted?"
                 raise ProxyLost(hint) from problem

@@ -1,4 +1,4 @@
-"""The command `hotswap`: the list of its verbs, in the order in which help shows them."""
+"""The command `hotswap` with its verbs, imported one by one when needed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def load_verb(name: str) -> click.Command:
 
 
 class VerbGroup(click.Group):
-    """The verbs as commands, in the order of `VERBS`: from the first day to the last."""
+    """Verbs as lazily imported commands, in the order of `VERBS`: from the first day to the last."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Give the names, in that order."""

@@ -1,4 +1,4 @@
-"""Verbs that give the running proxy one order, and print the result."""
+"""The verbs that send one command to the running proxy and print its result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import click
 
-from hotswap.cli.client import AdminClient, Json, Problem, ProxyLost, path_of
+from hotswap.cli.client import AdminClient, Json, ProblemAnswer, ProxyLost, path_of
 from hotswap.cli.completing import complete_pool
 from hotswap.cli.endpoint import Options
 from hotswap.cli.speaking import speaks
@@ -161,6 +161,6 @@ def _still_there(client: AdminClient, before: Json) -> bool:
         now = client.get("/v1/status")
     except ProxyLost:
         return False
-    except Problem as problem:
+    except ProblemAnswer as problem:
         return problem.status >= 500
     return all(now.get(key) == before.get(key) for key in ("pid", "started"))

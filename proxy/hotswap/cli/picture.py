@@ -42,7 +42,7 @@ MARKS = {"done": ("✓", "green"), "failed": ("✗", "red"), "aborted": ("✗", 
 
 
 class Picture:
-    """Shows progress on a terminal, redrawn in place."""
+    """Progress as a live table, redrawn in place."""
 
     def __init__(self, live: Live) -> None:
         self._live = live
@@ -98,7 +98,7 @@ class Picture:
 
 
 def usual_seconds(steps: list[Json]) -> dict[str, float]:
-    """Say how long each phase took on average in the turns that are done."""
+    """Mean duration of each phase in the turns that are done."""
     usual = {}
     for phase in PHASES:
         seen = [step["seconds"][phase] for step in steps if step["state"] == "done"]
@@ -109,7 +109,7 @@ def usual_seconds(steps: list[Json]) -> dict[str, float]:
 def phase_shares(
     step: Json, now: float, flying: int, most: int, usual: Mapping[str, float]
 ) -> tuple[float, float, float]:
-    """Say how much of each phase is over, from 0 to 1.
+    """Completed share of each phase, from 0 to 1.
 
     Args:
         step: the turn of the slot.
@@ -135,7 +135,7 @@ def phase_shares(
 
 
 def bar(share: float, state: str, phase: str) -> Text:
-    """Draw how much of a phase is over."""
+    """Draw the bar of a phase."""
     full = round(share * CELLS)
     style = {"done": "green", "failed": "red", "aborted": "red"}.get(state) or (
         "cyan" if phase == "starting" else "yellow"
@@ -145,7 +145,7 @@ def bar(share: float, state: str, phase: str) -> Text:
 
 @contextmanager
 def open_progress() -> Iterator[Progress]:
-    """Give what suits standard error: a picture on a terminal, lines elsewhere."""
+    """Choose the display for standard error: a live table on a terminal, lines elsewhere."""
     if not sys.stderr.isatty():
         yield Lines()
         return

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import click
 
-from hotswap.cli.client import LONG_TIMEOUT, AdminClient, Json, Problem, path_of
+from hotswap.cli.client import LONG_TIMEOUT, AdminClient, Json, ProblemAnswer, path_of
 from hotswap.cli.completing import complete_pool
 from hotswap.cli.exits import CommandError, ExitCode
 from hotswap.cli.following import follow, summary
@@ -21,7 +21,7 @@ EVERY = "*"
 
 
 class Reload:
-    """What was accepted and refused so far.
+    """Rollouts accepted and refused so far.
 
     Attributes:
         reports: of each rollout, as last seen.
@@ -34,7 +34,7 @@ class Reload:
 
     @property
     def code(self) -> ExitCode:
-        """The worst of what happened."""
+        """The exit code: the worst of what happened."""
         if any(report["outcome"] in {"failed", "aborted"} for report in self.reports.values()):
             return ExitCode.ROLLOUT_FAILED
         return ExitCode.REFUSED if self.refusals else ExitCode.DONE
@@ -100,7 +100,7 @@ def _reload_named(client: AdminClient, pools: Iterable[str], found: Reload, *, w
     for pool in dict.fromkeys(pools):
         try:
             report = client.post(path_of("v1", "pools", pool, "reload"), timeout=LONG_TIMEOUT)
-        except Problem as problem:
+        except ProblemAnswer as problem:
             if problem.status != 409:
                 raise
             found.refusals[pool] = _refusal(problem)
@@ -115,7 +115,7 @@ def _reload_named(client: AdminClient, pools: Iterable[str], found: Reload, *, w
 def _reload_all(client: AdminClient, found: Reload, *, wait: bool) -> None:
     try:
         answer = client.post("/v1/reload", timeout=LONG_TIMEOUT)
-    except Problem as problem:
+    except ProblemAnswer as problem:
         if problem.code == PoolNotStarted.code:
             output = [f"| {line}" for line in problem.state.get("output", ())]
             raise CommandError(ExitCode.ROLLOUT_FAILED, problem.detail, *output) from None
@@ -142,7 +142,7 @@ def _follow_all(client: AdminClient, found: Reload) -> None:
                 found.reports[key] = follow(client, report, progress)
 
 
-def _refusal(problem: Problem) -> Json:
+def _refusal(problem: ProblemAnswer) -> Json:
     return {"code": problem.code, "detail": problem.detail, "state": dict(problem.state)}
 
 

@@ -1,4 +1,4 @@
-"""Verbs that need no running proxy: the proxy itself, and what is said about its configuration."""
+"""The verbs `run`, `check`, `init`, `schema` and `version`, which need no running proxy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options of all verbs that speak to the proxy, and the exit codes for what it answers."""
+"""Decorator of verbs that call the admin API: their common options, and exit codes for its errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import click
 
-from hotswap.cli.client import AdminClient, Problem, ProxyLost, translate
+from hotswap.cli.client import AdminClient, ProblemAnswer, ProxyLost, translate
 from hotswap.cli.endpoint import VARIABLE, Options, note_option
 from hotswap.cli.exits import CommandError, ExitCode
 from hotswap.cli.terminal import tell
@@ -57,7 +57,7 @@ def speaks(command: Callable[Concatenate[AdminClient, P], R]) -> Callable[P, R]:
             tell(f"no configuration was found here; speaking to the proxy at {where}")
         try:
             return command(client, *arguments, **options)
-        except (ProxyLost, Problem) as error:
+        except (ProxyLost, ProblemAnswer) as error:
             raise translate(error, client.endpoint) from error
         except (KeyError, TypeError, AttributeError) as error:
             where = " or ".join(str(address) for address in client.endpoint.addresses)

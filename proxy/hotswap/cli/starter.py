@@ -1,4 +1,4 @@
-"""A first configuration: which server suits the app that was found, and the file with a comment on every line."""
+"""Writes a first, commented configuration for the app of a directory, with a server that suits it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FACTORY_ARGUMENTS = {Server.UVICORN: ("--factory",), Server.GRANIAN: ("--factory
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Starter:
-    """What a first configuration is written for.
+    """App, server and interpreter of a first configuration.
 
     Attributes:
         app: what the server imports.
@@ -66,7 +66,7 @@ class Interpreter:
     packages: Path | None
 
     def has(self, server: Server) -> bool:
-        """Tell whether a server can be started by it."""
+        """Whether a server is installed for it."""
         if self.packages is None:
             return importlib.util.find_spec(server.value) is not None
         return (self.packages / server.value).is_dir()
@@ -83,7 +83,7 @@ def find_interpreter(directory: Path) -> Interpreter:
 
 
 def detect_starter(directory: Path, *, app: str | None, server: str | None) -> Starter | list[str]:
-    """Find the app of a directory, without importing anything.
+    """Find the app of a directory without importing it, and choose a server.
 
     Args:
         directory: where to look.
@@ -170,7 +170,7 @@ def write_starter(path: Path, starter: Starter, *, force: bool) -> None:
 
 
 def starter_text(starter: Starter) -> str:
-    """Give the file: what is needed, and as comments what most people change next."""
+    """The text of the file: what is needed, and as comments what most people change next."""
     pool = [f'server = "{starter.server}"', f'app = "{starter.app}"']
     if ABILITIES[starter.server].interfaces[0] is not starter.interface:
         pool.append(f'interface = "{starter.interface}"')

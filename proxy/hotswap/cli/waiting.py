@@ -8,7 +8,7 @@ from hotswap.cli.client import Json
 
 
 def size_words(number: int) -> str:
-    """Give a number of bytes as people read it."""
+    """A number of bytes as people read it."""
     value = float(number)
     for unit in ("B", "KiB", "MiB"):
         if value < 1000:
@@ -18,14 +18,14 @@ def size_words(number: int) -> str:
 
 
 def exchange_words(exchange: Json) -> str:
-    """Say what an exchange is, whose, and how far it came."""
+    """Describe an exchange: request, client, and progress."""
     moved = f"{size_words(exchange['request_bytes'])} in, {size_words(exchange['response_bytes'])} out"
     tunnel = "a tunnel, " if exchange["tunnel"] else ""
     return f"{exchange['request_line']} from {exchange['client']}, {tunnel}{exchange['age']:.1f} s old, {moved}"
 
 
 def oldest_words(backend: Json) -> str:
-    """Say what is waited for: the oldest, and how many more; "" when it is nothing."""
+    """Describe the oldest exchange, and how many more there are; "" when there is none."""
     waiting = backend.get("waiting_for") or ()
     if not waiting:
         return ""

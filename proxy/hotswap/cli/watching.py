@@ -72,7 +72,7 @@ def _watch(client: AdminClient, *, as_json: bool) -> None:
 
 
 def show_status(document: Json) -> None:
-    """Print the state for a person."""
+    """Print the state as tables."""
     console = output()
     console.print(render_status(document, console.width))
 
@@ -93,7 +93,7 @@ def _looks(client: AdminClient) -> Iterator[Json]:
 
 
 def render_status(document: Json, width: int) -> RenderableType:
-    """Lay the state out for a person, in so many columns."""
+    """Lay the state out in so many columns."""
     head = Text(f"hotswap {document['version']}, pid {document['pid']}, since {moment(document['started'])}")
     head.append(f", {document['config']}")
     parts: list[RenderableType] = [head]
@@ -107,7 +107,7 @@ def render_status(document: Json, width: int) -> RenderableType:
 
 
 def pool_line(name: str, pool: Json) -> Text:
-    """Say how a pool is, in one line."""
+    """The state of a pool, in one line."""
     ready = sum(
         any(one["state"] == "ready" and one["health"] == "healthy" for one in slot["backends"])
         for slot in pool["slots"]
@@ -177,7 +177,7 @@ def _cells(pool: str, slot: int, backend: Json) -> list[str | Text]:
 
 
 def duration_words(seconds: float) -> str:
-    """Give a duration as people read it: its two greatest units."""
+    """A duration as people read it: its two greatest units."""
     whole = int(seconds)
     days, hours, minutes = whole // 86400, whole // 3600 % 24, whole // 60 % 60
     if days:
@@ -188,12 +188,12 @@ def duration_words(seconds: float) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Give a number with its noun."""
+    """A number with its noun."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def moment(value: Any) -> str:
-    """Give a moment of ISO 8601 without its fractions, as a person reads it."""
+    """An ISO 8601 timestamp without its fractions."""
     return str(value).replace("T", " ").partition(".")[0] if isinstance(value, str) else "-"
 
 
@@ -231,7 +231,7 @@ def _show_events(client: AdminClient, after: int | None, *, as_json: bool) -> No
 
 
 def event_line(event: Json) -> str:
-    """Give an event as a line: when, what, and the rest as key-values; of a report only how it went."""
+    """An event as one line: time, name, and the rest as key-values; of a report only the outcome."""
     words = [str(event.get("at", "-")), str(event.get("kind", "-"))]
     for key, value in event.items():
         if key in {"id", "at", "kind"} or value is None or value in ("", [], {}):

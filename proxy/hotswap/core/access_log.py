@@ -1,4 +1,4 @@
-"""One line for each exchange, as JSON or in the combined format of Apache and nginx.
+"""Formats access lines, as JSON or in the combined format of Apache and nginx.
 
 A line is written for every exchange, so the common case is one f-string and one scan; only a field with a
 byte that has to be escaped pays for escaping. What a client sent can never end a line, close a string, or
@@ -47,7 +47,7 @@ _NO_TROUBLE: Final = b'"side":"","error":""'
 
 
 def hide_secrets(target: bytes) -> bytes:
-    """Give a target with the values of credentials replaced, in its query and its path, as lines of the log have it."""
+    """Replace the values of credentials in the query and path of a target, as log lines have it."""
     target = _cut(target)
     if _EQUALS not in target:
         return target
@@ -81,7 +81,7 @@ def _cut(text: bytes) -> bytes:
 
 
 def json_time(seconds: int) -> bytes:
-    """Format a second since the epoch for `json_line`; callers keep it until the next second begins."""
+    """Format a second since the epoch for `json_line`; callers cache it until the next second."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ").encode()
 
 
@@ -93,7 +93,7 @@ def combined_time(seconds: int) -> str:
 
 @lru_cache(maxsize=1024)
 def _origin(listener: str, client: bytes) -> bytes:
-    """The members about the client: the same for all requests of a connection."""
+    """The members about the client, which are the same for all requests of a connection."""
     # The client's address is its own word when a trusted proxy passes it on.
     told = _json_escape(client) if client.translate(None, _SAFE) else client
     return b'"listener":"%b","client":"%b"' % (listener.encode(), told)
@@ -101,7 +101,7 @@ def _origin(listener: str, client: bytes) -> bytes:
 
 @lru_cache(maxsize=256)
 def _place(pool: str, slot: int | None, generation: int | None) -> bytes:
-    """The members about the backend: the same for all that it answers."""
+    """The members about the backend, which are the same for all its answers."""
     return b'"pool":"%b","slot":%b,"generation":%b' % (pool.encode(), _number(slot), _number(generation))
 
 

@@ -1,4 +1,4 @@
-"""Where something listens: host and port, or a path. No sockets here, only their names."""
+"""Addresses of listeners and backends: host and port, or a path. No sockets here."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Address = TcpAddress | UnixAddress
 
 
 def parse_address(text: str) -> Address:
-    """Read an address as it is written in the configuration.
+    """Parse an address of the configuration.
 
     Args:
         text: `HOST:PORT`, `[IPV6]:PORT` or `unix:/path`.

@@ -1,4 +1,4 @@
-"""How long a slot waits between a crash and the next start.
+"""Exponential backoff between a crash of a slot and its next start.
 
 The wait doubles with each crash in a row, up to a cap, and jitter takes away up to half of it, so that the
 slots of a pool that died of one cause do not all come back in the same instant. A process that was ready for
@@ -16,7 +16,7 @@ STABLE_AFTER = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """The row of crashes of one slot.
+    """Consecutive crashes of one slot.
 
     Attributes:
         first: the wait after the first crash of a row, in seconds, before jitter.
@@ -29,7 +29,7 @@ class Backoff:
     crashes: int = 0
 
     def after_crash(self, *, ready_for: float) -> Backoff:
-        """Give the row with one crash more, or a new row of one if the process had been stable.
+        """Count a crash; one after a stable time is the first again.
 
         Args:
             ready_for: how long the process had been ready, in seconds; 0 if it never was.
@@ -38,7 +38,7 @@ class Backoff:
         return Backoff(first=self.first, cap=self.cap, crashes=crashes)
 
     def wait(self, jitter: float) -> float:
-        """Give the seconds to wait before the next start; 0 when nothing has crashed.
+        """Seconds to wait before the next start; 0 without a crash.
 
         Args:
             jitter: a random number from 0 up to 1, drawn by the caller.

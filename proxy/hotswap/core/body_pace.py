@@ -1,4 +1,4 @@
-"""Whether a client sends its body far too slowly: the decision behind `body_rate` (R4 of the strictness list)."""
+"""Minimum rate of request bodies: the decision behind `body_rate` (R4 of the strictness list)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ BODY_GRACE: Final = 10.0
 
 
 def is_too_slow(*, received: int, waited: float, rate: float) -> bool:
-    """Judge a body by what has come of it.
+    """Whether a body has arrived below the minimum rate.
 
     Args:
         received: bytes so far.

@@ -1,4 +1,4 @@
-"""Which of a listener's certificates is for which name, and which requests a connection may carry.
+"""Selects the certificate of a listener for a name, and tells which hosts a connection with it may ask for.
 
 A client may use one connection for every name that its certificate is for (RFC 9110 7.4, RFC 9113 9.1.1). For any other
 name of ours it would have been shown another certificate, and what it asks for there is misdirected: 421 (L11). A
@@ -7,19 +7,18 @@ client that named nobody in its handshake has not been told one name from anothe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
+from hotswap.core.memory import Memory
 from hotswap.core.routing import bare_host
 
 CACHE_ENTRIES: Final = 1024
-"""How many answers are kept for each certificate. A full cache is emptied."""
-CACHE_KEY_BYTES: Final = 256
-"""Longer hosts are not kept."""
+"""How many answers are kept for each certificate."""
 
 
 class CertificateNames:
-    """The names of all certificates of a listener, the first of which is shown to those who ask for none of them.
+    """Names of a listener's certificates; the first is the default.
 
     Args:
         names: for each certificate the DNS names that it is for; `*.` stands for one label (RFC 6125 6.4.3).
@@ -35,7 +34,7 @@ class CertificateNames:
                 self._first.setdefault(name, index)
 
     def choose(self, name: str) -> int:
-        """The number of the certificate for a name: by the name itself, else by a wildcard, else the first."""
+        """Index of the certificate for a name: by the name itself, else by a wildcard, else the first."""
         exact, wildcard = _spellings(name)
         found = self._first.get(exact)
         if found is None:
@@ -44,37 +43,30 @@ class CertificateNames:
 
 
 class ShownCertificate:
-    """The certificate that some connections were shown, because of the name that their clients asked for.
+    """The certificate of a connection, selected by the name that its client asked for.
 
     Args:
         certificates: all of the listener.
         index: which of them.
     """
 
-    __slots__ = ("_cache", "_certificates", "_index")
+    __slots__ = ("_certificates", "_index", "is_for")
+
+    is_for: Callable[[bytes], bool]
+    """Whether requests for a host, with or without a port, may come over such a connection."""
 
     def __init__(self, certificates: CertificateNames, index: int) -> None:
         self._certificates = certificates
         self._index = index
-        self._cache: dict[bytes, bool] = {}
+        self.is_for = Memory(self._is_for, entries=CACHE_ENTRIES, key_bytes=256).__getitem__
 
-    def is_for(self, authority: bytes) -> bool:
-        """Whether requests for this host, with or without a port, may come over such a connection."""
-        known = self._cache.get(authority)
-        if known is None:
-            known = self._is_for(bare_host(authority).decode("ascii", "replace"))
-            if len(authority) <= CACHE_KEY_BYTES:
-                if len(self._cache) >= CACHE_ENTRIES:
-                    self._cache.clear()
-                self._cache[authority] = known
-        return known
-
-    def _is_for(self, host: str) -> bool:
+    def _is_for(self, authority: bytes) -> bool:
+        host = bare_host(authority).decode("ascii", "replace")
         own = self._certificates.names[self._index]
         return not host or not own.isdisjoint(_spellings(host)) or self._certificates.choose(host) == self._index
 
 
 def _spellings(name: str) -> tuple[str, str]:
-    """A name as a certificate may have it: itself, and with a star for its first label."""
+    """A name, and its wildcard: with a star for its first label."""
     name = name.lower().rstrip(".")
     return name, "*." + name.partition(".")[2]

@@ -1,4 +1,4 @@
-"""How long until a pool can serve again: what `Retry-After` says to those who are turned away.
+"""Estimates Retry-After from recent start times of a pool.
 
 Nobody knows, but a pool that has started backends before has an idea: the next start will take about as long as the
 last one. Clients that were turned away together are spread behind that moment, so that they do not return together.
@@ -19,7 +19,7 @@ LONGEST: Final = 120
 
 
 class StartTimes:
-    """How long backends of one pool take until they can be claimed; times are seconds of any clock."""
+    """Start times of a pool's backends, from spawn to claimable; times are seconds of any clock."""
 
     __slots__ = ("_starting", "typical")
 
@@ -28,21 +28,21 @@ class StartTimes:
         self._starting: dict[BackendId, float] = {}
 
     def note_added(self, backend: BackendId, now: float) -> None:
-        """A backend starts."""
+        """A backend was added and starts."""
         self._starting[backend] = now
 
     def note_claimable(self, backend: BackendId, now: float) -> None:
-        """A backend can be claimed, for the first time if it is known to start."""
+        """A backend became claimable; for a starting one, the start is measured."""
         began = self._starting.pop(backend, None)
         if began is not None:
             self.typical = now - began
 
     def note_gone(self, backend: BackendId) -> None:
-        """A backend does not start any more."""
+        """A starting backend was removed."""
         self._starting.pop(backend, None)
 
     def remaining(self, now: float) -> float:
-        """Seconds until the first of those that start is there; a whole start when none is under way.
+        """Estimated seconds until the first starting backend is claimable; a whole start when none starts.
 
         A start that is overdue is taken to be in the middle of what it needs.
         """
@@ -53,7 +53,7 @@ class StartTimes:
 
 
 def retry_after(estimate: float, random: Callable[[], float]) -> int:
-    """The seconds to send a client away for: not less than the estimate, and up to one and a half times of it.
+    """Seconds for Retry-After: the estimate, plus up to half of it at random.
 
     Args:
         estimate: seconds until the pool can serve again.

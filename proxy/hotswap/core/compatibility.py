@@ -1,4 +1,4 @@
-"""The compatibility number: the value by which new code says whether it can run beside the old.
+"""Compatibility number of a release: old and new code run side by side only if it is the same.
 
 It is whatever the first line of the file (or of the command's output) holds, stripped of white space, and it
 is compared for equality only: a lower one is as incompatible as a higher one. It is captured when the code
@@ -24,7 +24,7 @@ MAX_LENGTH = 256
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """There should be a number and it could not be read; `detail` says why, in words for a person."""
+    """The number could not be read; `detail` says why, for a person."""
 
     detail: str
 
@@ -36,7 +36,7 @@ Compatibility = CompatibilityNumber | Unreadable
 
 
 def parse_compatibility(content: bytes, *, origin: str) -> Compatibility:
-    """Read the number from a file's content or a command's output.
+    """Parse the number from a file's content or a command's output.
 
     Args:
         content: all of it, or at least its first line.

@@ -1,4 +1,4 @@
-"""Passive health: a backend that fails one exchange after the other is left out for a while, whatever its probes say.
+"""Passive health: ejects a backend for a while after consecutive failures, whatever its probes say.
 
 What counts is the `blame` of `hotswap.core.retry`: a connect that failed, a fresh connection that broke, an answer that
 did not come or broke off. `FAILURES` of them in a row, without a whole response in between, eject a backend; each time
@@ -20,7 +20,7 @@ FORGIVEN_AFTER: Final = 60.0
 
 
 class Conduct:
-    """How one backend has behaved; times are seconds of any clock, the same for all calls.
+    """Consecutive failures and ejections of one backend; times are seconds of any clock.
 
     Attributes:
         failures: blamed failures in a row.
@@ -35,7 +35,7 @@ class Conduct:
         self._pause = 0.0
 
     def fail(self, now: float) -> bool:
-        """Count a blamed failure.
+        """Count a failure that is the backend's fault.
 
         Returns:
             Whether the backend is to be ejected, until `ejected_until`.
@@ -50,5 +50,5 @@ class Conduct:
         return True
 
     def succeed(self) -> None:
-        """A whole response came."""
+        """Reset the count: a complete response came."""
         self.failures = 0

@@ -1,4 +1,4 @@
-"""Every error this program raises on purpose, as one tree whose members know whose fault they are.
+"""The exception tree: members carry side, retry safety, and the status to answer.
 
 Each error carries three facts, so that nobody has to guess them where it is caught: the *side* it happened on
 (downstream, upstream or internal), whether sending the same exchange to another backend is safe
@@ -10,8 +10,7 @@ translated into these once, in the module that calls the library.
     ├── Refused                 a verb that was not carried out, with the reason code and the state found
     ├── NotFound                a verb about something that does not exist
     │   └── UnknownPool, UnknownSlot, UnknownRollout
-    ├── DownstreamError         the client's side
-    │   └── BadRequest
+    ├── BadRequest              the client's side
     ├── UpstreamError           the backend's side, seen from an exchange
     │   ├── ConnectFailed
     │   │   └── NothingLeft, AddressUnknown
@@ -31,7 +30,7 @@ from hotswap.core.printable import bounded
 
 
 class Side(StrEnum):
-    """Whose fault it is."""
+    """The side whose fault an error is."""
 
     DOWNSTREAM = "downstream"
     UPSTREAM = "upstream"
@@ -39,7 +38,7 @@ class Side(StrEnum):
 
 
 class ProxyError(Exception):
-    """The root of the tree; `str()` of it is `detail`, one sentence for a person.
+    """Root of the tree; `str()` of it is `detail`, one sentence for a person.
 
     Attributes:
         side: whose fault it is.
@@ -61,7 +60,7 @@ class ProxyError(Exception):
 
 
 class Missing(Enum):
-    """The type of `MISSING`, so that "there is no value" differs from every TOML value."""
+    """Type of `MISSING`, so that "no value" differs from every TOML value."""
 
     MISSING = "missing"
 
@@ -101,7 +100,7 @@ class Problem:
 
 
 def problem_text(document: object) -> str:
-    """Give a problem that came as JSON, perhaps from another version, as a line."""
+    """Format a problem that came as JSON, perhaps from another version, as a line."""
     if not isinstance(document, Mapping):
         return str(document)
     found = "is missing" if document.get("value") is None else f"is {document['value']}"
@@ -109,7 +108,7 @@ def problem_text(document: object) -> str:
 
 
 def written(value: object) -> str:
-    """Give a value as it would be written in TOML, cut at 60 characters so that it fits a line."""
+    """Format a value as TOML, cut at 60 characters so that it fits a line."""
     match value:
         case bool():
             text = "true" if value else "false"
@@ -145,8 +144,7 @@ class ConfigError(ProxyError):
 
 
 class RefusalCode(StrEnum):
-    """Why a verb was refused, in the order in which a reload is checked: the first that holds is the
-    answer."""
+    """Reason of a refusal, in the order in which a reload is checked: the first that holds is the answer."""
 
     SHUTTING_DOWN = "shutting-down"
     TAKEOVER_IN_PROGRESS = "takeover-in-progress"
@@ -222,15 +220,10 @@ class UnknownRollout(NotFound):
 # The client's side.
 
 
-class DownstreamError(ProxyError):
-    """The client broke the protocol, a limit, or its own connection."""
+class BadRequest(ProxyError):
+    """A request that is answered by the proxy itself: 400, 408, 413, 414, 417, 431, 501 or 505."""
 
     side = Side.DOWNSTREAM
-    status = 400
-
-
-class BadRequest(DownstreamError):
-    """A request that is answered by the proxy itself: 400, 408, 413, 414, 417, 431, 501 or 505."""
 
     def __init__(self, detail: str, status: int = 400) -> None:
         super().__init__(detail)
@@ -254,14 +247,14 @@ class ConnectFailed(UpstreamError):
 
 
 class NothingLeft(ConnectFailed):
-    """This machine has no descriptor or memory left for a connection; the backend has no part in it."""
+    """Out of descriptors or memory for a connection; not the backend's fault."""
 
     side = Side.INTERNAL
     status = 503
 
 
 class AddressUnknown(ConnectFailed):
-    """The name of the backend is being looked up for the first time; the backend has no part in that."""
+    """The first lookup of the backend's name is not done; not the backend's fault."""
 
     side = Side.INTERNAL
     status = 503
@@ -276,13 +269,13 @@ class UpstreamBroken(UpstreamError):
 
 
 class UpstreamTimedOut(UpstreamError):
-    """The backend took longer than it may."""
+    """A timeout of the backend has passed."""
 
     status = 504
 
 
 class BackendError(ProxyError):
-    """A backend as a process: it could not be started or stopped as it should."""
+    """A process of a backend could not be started or stopped."""
 
     side = Side.UPSTREAM
     status = 503

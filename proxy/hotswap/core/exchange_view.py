@@ -1,9 +1,9 @@
-"""An exchange in flight, as an operator is told of it."""
+"""An exchange in flight, as the admin API shows it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 SHOWN = 10
 """How many are named where exchanges are listed; the oldest, because they are what is waited for."""
@@ -14,7 +14,7 @@ LONGEST_LINE = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExchangeView:
-    """What it is, whose it is, and how far it came.
+    """Request, client and progress of an exchange.
 
     Attributes:
         request_line: method and target, as `shorten` gives them.
@@ -34,14 +34,7 @@ class ExchangeView:
 
     def to_json(self) -> dict[str, object]:
         """Give it as plain JSON values; the keys are the names of the fields."""
-        return {
-            "request_line": self.request_line,
-            "client": self.client,
-            "age": round(self.age, 3),
-            "request_bytes": self.request_bytes,
-            "response_bytes": self.response_bytes,
-            "tunnel": self.tunnel,
-        }
+        return {**asdict(self), "age": round(self.age, 3)}
 
 
 def shorten(line: str) -> str:

@@ -1,4 +1,4 @@
-"""Which fields are not forwarded as they came: those that bind one connection, and those that the proxy answers for.
+"""Classifies field names: connection fields, and those that the proxy sets itself, are not forwarded.
 
 Names are in lower case throughout.
 """
@@ -36,17 +36,17 @@ _END_TO_END: Final = frozenset(
 
 
 def tells_of_client(name: bytes) -> bool:
-    """Whether a proxy speaks of the client in a field: it is believed from trusted peers only."""
+    """Whether a field tells of the client, as proxies do: it is believed from trusted peers only."""
     return name.startswith(_PREFIX) or name in _FORWARDED
 
 
 def is_request_special(name: bytes) -> bool:
-    """Whether a field is taken out of the fields of a request."""
+    """Whether a field of a request is taken out of its end-to-end fields."""
     return name in _REQUEST or name.startswith(_PREFIX)
 
 
 def is_response_special(name: bytes) -> bool:
-    """Whether a field is taken out of the fields of a response."""
+    """Whether a field of a response is taken out of its end-to-end fields."""
     return name in _RESPONSE
 
 

@@ -1,4 +1,4 @@
-"""What is said to the other side: request heads for backends, response heads for clients, and who the client is.
+"""Heads as they are forwarded: requests to backends, responses to clients, and the client's identity.
 
 Heads are written afresh, never copied: single spaces, one `Host`, our own framing (RFC 9112; F20).
 From an untrusted peer, the fields in which proxies speak of the client are replaced; from a trusted one they are
@@ -70,7 +70,7 @@ _OWN: Final = frozenset(
 
 
 class Peer:
-    """Who is at the client's end of one connection, as far as a backend should believe.
+    """The client's end of one connection, as far as a backend should believe it.
 
     Args:
         address: the client's IP address as text, or "unknown" (a Unix socket has none).
@@ -105,7 +105,7 @@ class Peer:
         self._block = b""
 
     def client_of(self, head: RequestHead) -> bytes:
-        """The address of the client itself: the right-most that no trusted proxy has, else the peer's own.
+        """Address of the client: the right-most untrusted hop, else the peer's own.
 
         What stands further left was written by whoever that is, who may have written anything. It is an address, or
         what RFC 7239 6 allows instead of one; nothing else is taken for a client.
@@ -115,7 +115,7 @@ class Peer:
         return self._client_among(told_hops(head.forwarded))[0]
 
     def _client_among(self, hops: Sequence[Hop]) -> tuple[bytes, Hop | None]:
-        """The client, and the hop that tells of it."""
+        """The client among the hops, and the hop that tells of it."""
         client, teller = self.address, None
         for hop in reversed(hops):
             address = node_address(hop.node)
@@ -127,7 +127,7 @@ class Peer:
         return client, teller
 
     def lines(self, head: RequestHead) -> bytes:
-        """The forwarded fields of a request, as lines of its head."""
+        """The forwarding fields of a request, as lines of its head."""
         if self.trusted and head.forwarded is not None:
             return self._continued(head, head.forwarded)
         host = head.host
@@ -204,7 +204,7 @@ def _port_of(host: bytes, scheme: bytes) -> bytes:
 
 
 def counted_down(head: RequestHead) -> RequestHead | None:
-    """A request with its `Max-Forwards` counted down, where it has one (RFC 9110 7.6.2; P6).
+    """Decrement `Max-Forwards` of a request, where it has one (RFC 9110 7.6.2; P6).
 
     Returns:
         The head to forward, another one if something is counted; None when the request is for the proxy itself.
@@ -232,7 +232,7 @@ def request_id_of(head: RequestHead, peer: Peer) -> bytes | None:
 
 
 def write_request(head: RequestHead, peer: Peer, *, target: bytes, request_id: bytes, retried: bool = False) -> bytes:
-    """The head of a request as a backend gets it, over HTTP/1.1 and with its own framing.
+    """Serialise the head of a request for a backend, over HTTP/1.1 and with its own framing.
 
     Args:
         head: the client's request.
@@ -269,7 +269,7 @@ def write_request(head: RequestHead, peer: Peer, *, target: bytes, request_id: b
 
 
 def write_response(head: ResponseHead, *, version: int, no_body: bool, close: bool, keep_alive: bool = False) -> bytes:
-    """The head of a response as an HTTP/1 client gets it.
+    """Serialise the head of a response for an HTTP/1 client.
 
     A body of unknown length becomes chunked for HTTP/1.1 and ends with the connection for HTTP/1.0 (RFC 9112 6.1).
 

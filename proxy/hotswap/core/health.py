@@ -1,4 +1,4 @@
-"""From probes to a verdict.
+"""Health verdict over consecutive probes.
 
 One probe proves little, so a verdict changes only after several of the same kind in a row: `healthy_after`
 passes or `unhealthy_after` failures. Between the two thresholds the last verdict stands; one pass wipes out
@@ -17,7 +17,7 @@ from hotswap.core.lifecycle import Health
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeResult:
-    """What one probe found.
+    """Result of one probe.
 
     Attributes:
         ok: the backend answered in time with an expected status.
@@ -33,7 +33,7 @@ class ProbeResult:
 
 
 class HealthVerdict:
-    """The verdict over the probes of one backend.
+    """Health of one backend, with thresholds for consecutive passes and failures.
 
     Attributes:
         health: the verdict as of the last probe.

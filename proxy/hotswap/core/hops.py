@@ -1,4 +1,4 @@
-"""What proxies before us say of those who came to them: the hops of `X-Forwarded-For` and `Forwarded` (RFC 7239).
+"""Parses and writes the hops of `X-Forwarded-For` and `Forwarded` (RFC 7239).
 
 It is text of a peer that is trusted, and of whoever stands before it, who is not: what is no address is never taken for
 one, and what is written on is quoted.
@@ -38,7 +38,7 @@ _ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One who came to a proxy.
+    """One hop: a node, and what it used.
 
     Attributes:
         node: its address without a port, or another name; perhaps neither.

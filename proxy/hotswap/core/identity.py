@@ -1,4 +1,4 @@
-"""Names for the numbers that tell one thing from another."""
+"""Types of identifiers."""
 
 from __future__ import annotations
 

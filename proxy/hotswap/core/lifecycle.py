@@ -1,4 +1,4 @@
-"""The life of a backend, as a table.
+"""States and transitions of a backend, as a table.
 
 Two axes, never one. The *state* says what a backend is for: it starts, serves, drains, stops. The *health*
 says what the probes found. They meet in one place only, `Backend.claimable` of `hotswap.core.pool` (ready and
@@ -20,7 +20,7 @@ from types import MappingProxyType
 
 
 class BackendState(StrEnum):
-    """What a backend is for at the moment."""
+    """State of a backend in its life; health is a second axis."""
 
     STARTING = "starting"
     """Spawned, not yet ready."""
@@ -39,7 +39,7 @@ class BackendState(StrEnum):
 
 
 class Health(StrEnum):
-    """What the probes found; see `hotswap.core.health`."""
+    """Health of a backend, as probes found it; see `hotswap.core.health`."""
 
     UNKNOWN = "unknown"
     HEALTHY = "healthy"
@@ -47,7 +47,7 @@ class Health(StrEnum):
 
 
 class IllegalTransition(Exception):
-    """A change of state that has no row in `TRANSITIONS`: a fault of the caller, never of a backend."""
+    """A transition without a row in `TRANSITIONS`: a fault of the caller, never of a backend."""
 
     def __init__(self, before: BackendState, after: BackendState) -> None:
         super().__init__(f"a backend cannot go from {before} to {after}")
@@ -93,7 +93,7 @@ TRANSITIONS: Mapping[BackendState, Mapping[BackendState, str]] = MappingProxyTyp
 
 
 def check_transition(before: BackendState, after: BackendState) -> None:
-    """Let a legal change of state pass.
+    """Raise unless a transition is legal.
 
     Raises:
         IllegalTransition: the table has no such row.

@@ -1,4 +1,4 @@
-"""What a function gave for short keys, remembered, where the keys are what a peer sends.
+"""Bounded cache of a function's values for short keys, which peers send.
 
 `functools.lru_cache` bounds the number of its keys and not their bytes: 256 values of 64 KiB, taken apart, are hundreds
 of MiB that no end of a connection gives back. A long key is worked out anew each time here, which costs its sender as
@@ -14,7 +14,7 @@ Value = TypeVar("Value")
 
 
 class Memory(dict[bytes, Value], Generic[Value]):
-    """The values of a function that depend on nothing but the key; `memory[key]`, or `memory.__getitem__` to be called.
+    """Cache of a pure function; `memory[key]`, or `memory.__getitem__` to be called.
 
     Args:
         function: what is remembered. It must be pure; what it raises is not remembered.

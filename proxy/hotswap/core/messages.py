@@ -1,4 +1,4 @@
-"""Heads of requests and responses, the one vocabulary that every version of HTTP is read into and written from.
+"""Heads of requests and responses, common to every version of HTTP.
 
 A head is split while it is read: fields that travel end to end are in `lines`, in order and in the sender's spelling,
 each as HTTP/1.1 writes it, because that is what nearly all of them become; `fields` takes them apart for whoever needs
@@ -33,7 +33,7 @@ VALUE: Final = bytes(byte for byte in range(256) if byte == 0x09 or (byte >= 0x2
 
 
 class Head:
-    """The end-to-end part of a head, which requests and responses have in common."""
+    """The end-to-end part of a head, common to requests and responses."""
 
     lines: list[bytes]
 
@@ -56,7 +56,7 @@ class Head:
 
 
 class RequestHead(Head):
-    """What a client asks for.
+    """Head of a request.
 
     `target` is what goes into a request line in origin form (or `*`); `path` is the target without its query.
     `version` is 10, 11 or 20. `content_length` is None when there is no body or its length is not told in advance;
@@ -85,7 +85,7 @@ class RequestHead(Head):
 
 
 class ResponseHead(Head):
-    """What a backend answers.
+    """Head of a response.
 
     `content_length` is None when the length is not told; then `chunked` or the end of the connection ends the body.
     `complete` says that nothing follows; then `body` is the whole body, if it came together with the head.

@@ -1,4 +1,4 @@
-"""Those who are told what changes, each in the order of the changes."""
+"""Observer list that delivers events in order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ EventT = TypeVar("EventT")
 
 
 class Observers(Generic[EventT]):
-    """Callbacks that get every event; one of them may cause further events, which are told after the one at hand.
+    """Callbacks that get every event; events that a callback causes are delivered after the current one.
 
     Args:
         of: what is observed, for the message when a callback fails.
@@ -25,7 +25,7 @@ class Observers(Generic[EventT]):
         self._telling = False
 
     def add(self, callback: Callable[[EventT], None]) -> Callable[[], None]:
-        """Tell a callback too.
+        """Add a callback.
 
         Returns:
             A function that ends that; calling it again does nothing.
@@ -39,7 +39,7 @@ class Observers(Generic[EventT]):
         return stop_observing
 
     def tell(self, *events: EventT) -> None:
-        """Tell all of them.
+        """Deliver an event to all callbacks.
 
         Raises:
             ExceptionGroup: some callbacks failed; every event was told to every one all the same.

@@ -1,4 +1,4 @@
-"""All the paths that backends may take one path for.
+"""All interpretations that backends may give to one path.
 
 Backends agree on the bytes of a target and not on what they mean. Each of `STEPS` is something that some server or
 framework does: Tomcat and Spring drop `;parameters` (before they decode, or after, or take the path to end there, as
@@ -36,7 +36,7 @@ _KEPT: Final = b"\0"
 
 
 class Undecided(Exception):
-    """There are too many readings to look at all of them."""
+    """There are too many interpretations to check all of them."""
 
 
 def without_dots(path: bytes) -> bytes:

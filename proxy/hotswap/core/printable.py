@@ -1,4 +1,4 @@
-"""Text from elsewhere, made harmless for a terminal, and short."""
+"""Escapes and shortens foreign text for a terminal."""
 
 from __future__ import annotations
 

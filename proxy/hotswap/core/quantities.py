@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them: "500ms", "30s", "5m"; "64KiB", "10MiB".
+"""Parses and formats durations and sizes: "500ms", "30s", "5m"; "64KiB", "10MiB".
 
 A number without a unit is refused, because nobody can tell seconds from milliseconds in it. Inside the
 program a duration is a float of seconds and a size an int of bytes.

@@ -1,5 +1,4 @@
-"""What a rollout tells about itself, while it runs and afterwards: frozen values that go into JSON as they
-are."""
+"""Report of a rollout, while it runs and afterwards: frozen values that go into JSON as they are."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ from hotswap.core.strategy import Strategy
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExchangeCounts:
-    """What became of the exchanges that a slot's turn touched.
+    """Exchanges drained, retried, held and cut in a slot's turn.
 
     Attributes:
         drained: were in flight when the drain began, and ended by themselves.
@@ -36,8 +35,7 @@ class ExchangeCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseSeconds:
-    """How long each phase of a slot's turn took, in seconds; phases overlap, so they do not sum up to
-    `total`.
+    """Duration of each phase of a slot's turn in seconds; phases overlap, so they do not sum up to `total`.
 
     Attributes:
         starting: from the spawn of the replacement until it was ready, or had failed.
@@ -54,8 +52,7 @@ class PhaseSeconds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseOffsets:
-    """When the phases of a slot's turn began, in seconds after the beginning of the rollout; None: not yet, or
-    never.
+    """Start of each phase of a slot's turn, in seconds after that of the rollout; None: not yet, or never.
 
     Attributes:
         turn: the turn itself.
@@ -70,7 +67,7 @@ class PhaseOffsets:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotReport:
-    """One slot's turn.
+    """Report of one slot's turn.
 
     Attributes:
         slot: its number.
@@ -103,7 +100,7 @@ class SlotReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutReport:
-    """One rollout, so far or to its end.
+    """Report of one rollout, so far or to its end.
 
     Attributes:
         id: its id.
@@ -147,7 +144,7 @@ class RolloutReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastRollout:
-    """A rollout that ended in a proxy process before this one: nothing is left of it but its report.
+    """A rollout that ended in an earlier proxy process, of which only the report is left.
 
     Attributes:
         last: the report.

@@ -1,4 +1,4 @@
-"""What happens after an attempt failed: try again, and where, or how the exchange ends.
+"""Retry policy: whether and where to retry after a failed attempt, or how the exchange ends.
 
 The rules are the rows of `RULES`, tried from the top; the first that fits an attempt is the answer, and the
 last row fits everything. A retry must never make a backend do something twice that the client asked for once,
@@ -41,7 +41,7 @@ WAVE: Final = 1.0
 
 
 class Failure(StrEnum):
-    """What went wrong with one attempt; the value is the word in logs and metrics."""
+    """Kind of a failed attempt; the value is the word in logs and metrics."""
 
     NOT_CONNECTED = "not-connected"
     """The connect was refused, timed out, or the path is not there."""
@@ -67,7 +67,7 @@ def failure_of(error: ConnectFailed | UpstreamBroken | UpstreamTimedOut) -> Fail
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """Everything the decision depends on.
+    """Facts about a failed attempt that the decision depends on.
 
     Attributes:
         failure: what went wrong.
@@ -97,7 +97,7 @@ class Attempt:
 
 
 class Where(StrEnum):
-    """Where the next attempt goes."""
+    """Which backend gets the next attempt."""
 
     FRESH_CONNECTION = "fresh-connection"
     """The same backend may be used, at once, but never a pooled connection."""
@@ -106,7 +106,7 @@ class Where(StrEnum):
 
 
 class Ending(StrEnum):
-    """How an exchange ends that is not retried."""
+    """How an exchange ends without a retry."""
 
     ANSWER = "answer"
     """The proxy answers with the status."""
@@ -116,7 +116,7 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Try again.
+    """Verdict: retry.
 
     Attributes:
         where: with which backend and connection.
@@ -131,7 +131,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """End the exchange.
+    """Verdict: end the exchange.
 
     Attributes:
         ending: how.
@@ -149,7 +149,7 @@ Verdict = Retry | Fail
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One row: the conditions that must all hold (None: whatever), and the verdict."""
+    """One row: conditions that must all hold (None: any), and the verdict."""
 
     situation: str
     verdict: Verdict
@@ -286,7 +286,7 @@ def backoff(retries: int, random: Callable[[], float]) -> float:
 
 
 class RetryBudget:
-    """How many exchanges of a pool may be retries at one moment.
+    """Retry budget of a pool: limits its concurrent retries.
 
     It is there for overload, where every backend fails a few. A backend that dies fails at once all that it has in
     flight, and that is given places beyond the budget: to one backend at a time, once in `WAVE` seconds.

@@ -1,4 +1,4 @@
-"""A rollout as a whole: which slot's turn is next, and how it all ends.
+"""State machine of a rollout: whose turn is next, and how it ends.
 
 It replaces every backend of a pool, one slot at a time, and is a machine without a clock: facts go in (`on`),
 orders come out, whoever performs them brings the next facts.
@@ -54,7 +54,7 @@ from hotswap.core.strategy import OnFailure, Strategy
 
 
 class Role(StrEnum):
-    """What a process is to the step at hand."""
+    """Role of a process in the current step."""
 
     OLD = "old"
     REPLACEMENT = "replacement"
@@ -99,14 +99,8 @@ class Rollout:
         """Plan it; nothing is to be done before `begin`.
 
         Args:
-            id: its id.
-            pool: the name of the pool.
-            trigger: what started it.
-            strategy: how backends are replaced.
-            on_failure: what becomes of the pool if it fails.
-            generation: the number its backends shall carry.
+            id, pool, trigger, strategy, on_failure, generation, size: see the attributes.
             queue: the slots in the order of their turns, from `plan_queue`.
-            size: number of slots of the pool.
             started: the moment on the wall clock, for the report.
             now: the same moment on the clock that all later times are on, in seconds.
         """

@@ -1,4 +1,4 @@
-"""What a rollout wants done, in the imperative: the only way out.
+"""Commands of a rollout to its executor, in the imperative.
 
 Commands are carried out in the order given. One that finds its work done already (a drain of a process that
 has just died) is carried out by doing nothing; the event that tells of it is on its way. Events that a

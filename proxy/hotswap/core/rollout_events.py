@@ -1,4 +1,4 @@
-"""What happens to a rollout, in the past tense: the only way in.
+"""Events of a rollout, in the past tense.
 
 Events about a step name its slot, so that a fact that comes late, about a slot whose turn is over, is
 recognised and dropped. Which process a fact is about is told by the slot *and* the generation
@@ -21,7 +21,7 @@ class StepStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotFoundEmpty:
-    """The slot's turn has come, and nothing serves in it nor is hoped for."""
+    """The slot's turn has come; nothing serves in it and no start is under way."""
 
     slot: int
 

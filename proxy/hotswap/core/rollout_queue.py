@@ -1,4 +1,4 @@
-"""The order in which the slots of a pool have their turn in a rollout: a snapshot of what they hold."""
+"""Order of a rollout: the queue of slots, from a snapshot of what they hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room for one more connection: how many descriptors clients may take, and which idle connections end to make some.
+"""Descriptor limits of clients and backends, and which idle connections are ended to stay below them.
 
 Descriptors are shared by everything, so clients are not given all of them: `RESERVE` of what is not taken by others
 (log files, processes of backends) stays for connections to backends, and these leave a few for what an operator needs
@@ -45,7 +45,7 @@ def upstream_descriptors(limit: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Idle(Generic[T]):
-    """A connection over which nothing is under way.
+    """An idle connection.
 
     Attributes:
         connection: itself.

@@ -1,4 +1,4 @@
-"""Which pool a request is for: a match on host and path prefix.
+"""Router: matches host and path prefix of a request to a pool.
 
 Hosts: an exact name beats a wildcard (`*.example.org`, one label or more, the longest suffix first), a
 wildcard beats "any". Within one of these the longest path prefix wins, and a prefix ends at a segment
@@ -44,7 +44,7 @@ _STRUCTURAL: Final = re.compile(rb"[\\;]|//|/\.")
 
 
 class RouteDefinition(Protocol):
-    """What the router needs to know of a `[[routes]]` table."""
+    """A `[[routes]]` table, as far as the router needs it."""
 
     @property
     def hosts(self) -> Sequence[str]:
@@ -104,7 +104,7 @@ class _Prefix:
 
 
 class Router:
-    """All routes of a configuration, ready to be asked.
+    """Routing table of a configuration.
 
     A router never changes; a new configuration makes a new one. Of two routes with the same host and path the
     first wins.

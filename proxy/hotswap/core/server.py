@@ -1,4 +1,4 @@
-"""The servers a supervised pool may name, and what each of them can do.
+"""Servers of supervised pools, and the abilities of each.
 
 Only facts that the configuration is judged by are here; how a server is started is `hotswap.processes.presets`.
 """
@@ -14,7 +14,7 @@ from hotswap.core.strategy import Listen
 
 
 class Server(StrEnum):
-    """What runs the app of a supervised pool."""
+    """Server program of a supervised pool."""
 
     UVICORN = "uvicorn"
     HYPERCORN = "hypercorn"
@@ -27,7 +27,7 @@ class Server(StrEnum):
 
 
 class Interface(StrEnum):
-    """How server and app speak to each other."""
+    """Interface between server and app."""
 
     ASGI = "asgi"
     WSGI = "wsgi"
@@ -35,7 +35,7 @@ class Interface(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Abilities:
-    """What a server can do.
+    """Abilities of a server.
 
     Attributes:
         interfaces: those it speaks, its own first: the default of `interface`.

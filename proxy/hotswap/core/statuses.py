@@ -1,4 +1,4 @@
-"""Sets of HTTP statuses as people write them: "200-399", "200,204", "200-299,401"."""
+"""Sets of HTTP statuses, parsed and formatted: "200-399", "200,204", "200-299,401"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One slot's turn: where it is in its table, when it got there, and what it has to tell afterwards."""
+"""State machine of one slot's turn, with the times of its phases for the report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hotswap.core.strategy import Strategy
 
 
 class Span:
-    """One phase: the seconds between its two ends, or until now while it has only one."""
+    """Time span of one phase: the seconds between its two ends, or until now while it has only one."""
 
     __slots__ = ("began", "ended")
 
@@ -111,11 +111,11 @@ class Step:
 
     @property
     def ended(self) -> bool:
-        """It is done, failed or aborted."""
+        """Whether it is done, failed or aborted."""
         return self.state in ENDS
 
     def on(self, event: StepEvent, *, now: float) -> tuple[StepCommand, ...]:
-        """Take an event in and give what is to be done about it, in this order.
+        """Process an event, and give the commands that follow, in this order.
 
         Args:
             event: what happened.
@@ -175,7 +175,7 @@ class Step:
         return command(slot=self.slot)  # type: ignore[call-arg]  # every other one has a slot and nothing else
 
     def report(self, now: float, *, origin: float = 0.0) -> SlotReport:
-        """Give the turn so far, or to its end.
+        """Report of the turn, so far or to its end.
 
         Args:
             now: the time, on the clock of the events.

@@ -1,4 +1,4 @@
-"""Words of the configuration that name a way of doing something.
+"""Enumerations of the configuration: strategies, balancing, readiness, protocols.
 
 Each word is an enum whose value is the very word in TOML, JSON, logs and docs, so that the configuration
 model, the state machines and the answers of the admin API can never disagree about its spelling.

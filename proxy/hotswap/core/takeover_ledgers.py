@@ -1,4 +1,4 @@
-"""Which backends change hands in a takeover: one ledger on each side, and together one owner for each backend.
+"""Ledgers of the backends that change hands in a takeover, one on each side: every backend has one owner.
 
 Theory. Backends come and go while they are handed over, so what is handed over is never a list that was made at one
 moment and believed at another. The old side sends every backend that it has announced, also one that has died since,
@@ -25,14 +25,14 @@ class BackendMissing(ProxyError):
 
 
 class HandingLedger(Generic[BackendT]):
-    """What the old side has announced and sent."""
+    """Backends that the old side has announced and sent."""
 
     def __init__(self) -> None:
         self._announced: tuple[BackendT, ...] = ()
         self._sent: set[BackendT] = set()
 
     def announce(self, serving: Iterable[BackendT]) -> tuple[BackendT, ...]:
-        """Take note of the backends that serve now, which are told before they are sent; gives them."""
+        """Announce the backends that serve now, which are sent afterwards; gives them."""
         self._announced = tuple(serving)
         return self._announced
 
@@ -55,7 +55,7 @@ class HandingLedger(Generic[BackendT]):
 
 
 class AdoptionLedger(Generic[BackendT]):
-    """What the new side expects and has received."""
+    """Backends that the new side expects and has received."""
 
     def __init__(self) -> None:
         self._expected: set[BackendT] = set()
@@ -74,7 +74,7 @@ class AdoptionLedger(Generic[BackendT]):
 
     @property
     def complete(self) -> bool:
-        """Each that was announced has been received, or is gone."""
+        """Whether each announced backend has been received, or is gone."""
         return self._expected <= self._answered
 
     @property

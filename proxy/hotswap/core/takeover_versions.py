@@ -1,4 +1,4 @@
-"""Whether two versions of this program can hand over to each other: three numbers, each for one thing.
+"""Version check of a takeover: whether two versions of this program can hand over to each other.
 
 - **protocol**: the frames and their order. Each side names the range it speaks; the highest number that both
   speak is used.
@@ -40,12 +40,12 @@ EPOCH: Final = 1
 
 
 class HandoffUnreadable(ProxyError):
-    """What should tell the versions of a hotswap does not."""
+    """The version information of a hotswap cannot be parsed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandoffInfo:
-    """What a version of this program says of itself.
+    """Version information of this program.
 
     Attributes:
         version: of the distribution; for people.
@@ -70,7 +70,7 @@ class HandoffInfo:
 
 
 def parse_handoff_info(value: object) -> HandoffInfo:
-    """Read what a version says of itself.
+    """Parse version information.
 
     Raises:
         HandoffUnreadable: it is something else.
@@ -93,7 +93,7 @@ def _range(value: Mapping[object, object], name: str) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """The numbers that both sides use."""
+    """Versions that both sides use."""
 
     protocol: int
     schema: int
@@ -108,7 +108,7 @@ class Disagreement:
 
 
 def agree(old: HandoffInfo, new: HandoffInfo) -> Agreement | Disagreement:
-    """Find the numbers that both versions can use.
+    """Find versions that both sides support.
 
     Args:
         old: what runs.

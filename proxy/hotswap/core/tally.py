@@ -1,4 +1,4 @@
-"""What is counted: plain numbers that cost one dictionary update where they are bumped.
+"""Counters and histograms behind `/metrics`: plain numbers, one dictionary update each.
 
 The data plane bumps these for every exchange, so nothing here locks, formats or allocates label objects;
 `hotswap.control.telemetry.metrics` turns a tally into Prometheus families when somebody asks.
@@ -15,7 +15,7 @@ DURATION_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 
 
 class Histogram:
-    """Counts of durations by upper bound, not cumulative; the last bucket is everything above."""
+    """Histogram of durations by upper bound, not cumulative; the last bucket is everything above."""
 
     __slots__ = ("counts", "total")
 
@@ -31,7 +31,7 @@ class Histogram:
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """Every number behind `/metrics`; the field names are the metric names of the contract.
+    """All counters of a data plane; the field names are the metric names of the contract.
 
     Keys are the label values in the order the contract lists the labels.
     """

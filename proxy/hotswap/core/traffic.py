@@ -1,4 +1,4 @@
-"""What each generation of a pool has served: how many, how fast, how many failed.
+"""Traffic of each generation of a pool: rate, latency and failures.
 
 Theory: a generation has one flat list of counts, the durations of what went well by bucket, then the same
 again for what ended in 5xx. So an exchange costs one increment, at the place its duration already gave, and
@@ -36,7 +36,7 @@ NO_GENERATION = 0
 
 
 class Served(dict[int, list[int]]):
-    """The counts of one pool by generation: `BUCKETS` of what went well, then `BUCKETS` of what failed.
+    """Histogram counts of one pool by generation: `BUCKETS` of successes, then `BUCKETS` of failures.
 
     A plain dictionary with a default, because it is looked into for every exchange.
     """
@@ -48,7 +48,7 @@ class Served(dict[int, list[int]]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficSample:
-    """What was served in one interval.
+    """Traffic of one interval.
 
     Attributes:
         requests: exchanges that ended.
@@ -75,7 +75,7 @@ def sample(difference: Sequence[int]) -> TrafficSample | None:
 
 
 def quantile(counts: Iterable[int], total: int, part: float) -> float:
-    """Give the duration in seconds that a part of all stayed below, on a straight line within its bucket.
+    """Quantile of a histogram in seconds, interpolated linearly within its bucket.
 
     What lies above the last bound is told as the last bound.
     """

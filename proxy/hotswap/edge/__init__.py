@@ -1,4 +1,4 @@
-"""The floor of sockets: listeners, connections of clients and to backends, and what passes between them.
+"""The floor of sockets: listeners, client and backend connections, and the exchanges between them.
 
 Its rooms, of which each knows only those after it: `dataplane`, `client`, `exchange`, `upstream`, `loop`.
 """

@@ -1,1 +1,1 @@
-"""The floor of processes: backends are spawned, watched and stopped here; nothing knows of HTTP."""
+"""The floor of processes: spawns, watches and stops backends; knows nothing of HTTP."""

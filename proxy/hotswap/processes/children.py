@@ -1,4 +1,4 @@
-"""The children of this process: those it started, and orphans that come to it because it is process 1.
+"""Reaps orphans that are reparented to this process, and leaves its own children to whoever started them.
 
 Theory. When a process ends, its children go to process 1 of its namespace, or to the nearest ancestor that asked for
 them (a subreaper), and stay zombies until that one reaps them. A proxy in a container is process 1, so what its
@@ -34,12 +34,12 @@ _started: set[int] = set()
 
 
 def note_child(pid: int) -> None:
-    """Note that this process started another and will wait for it; call it right after the start, from any thread."""
+    """Register a child that the caller will wait for; call it right after the start, from any thread."""
     _started.add(pid)
 
 
 def adopts_orphans() -> bool:
-    """Whether orphans come to this process: it is process 1 or a subreaper."""
+    """Whether orphans are reparented to this process: it is process 1 or a subreaper."""
     if os.getpid() == 1:
         return True
     asked = ctypes.c_int()
@@ -47,12 +47,12 @@ def adopts_orphans() -> bool:
 
 
 def adopt_orphans() -> None:
-    """Have orphans come to this process from now on, so that it can end what its backends have left behind."""
+    """Become a subreaper, so that what backends leave behind can be ended."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 async def end_orphans(log: FilteringBoundLogger) -> None:
-    """Ask the orphans of backends to end, and kill what is left after `ORPHAN_GRACE` seconds.
+    """Send SIGTERM to the orphans of backends, and SIGKILL to the rest after `ORPHAN_GRACE` seconds.
 
     Those are daemons: what has a session of its own outlives its backend, and not the proxy.
 
@@ -80,7 +80,7 @@ def _signal_orphans(number: int) -> int:
 
 
 async def serve_orphans(log: FilteringBoundLogger) -> None:
-    """Reap orphans that have ended, until cancelled; ends at once where none come.
+    """Reap orphans that have ended, until cancelled; returns at once where none are reparented to us.
 
     **Cancellation**: those that are left stay zombies until this process ends.
     """
@@ -94,7 +94,7 @@ async def serve_orphans(log: FilteringBoundLogger) -> None:
 
 
 async def _reap_orphans(log: FilteringBoundLogger) -> None:
-    """Look until there is nothing left that was not there before."""
+    """Reap until a look finds no zombie that was not there before."""
     seen: frozenset[int] = frozenset()
     while found := await trio.to_thread.run_sync(_zombies) - _started:
         for pid in seen & found:
@@ -112,7 +112,7 @@ def _reap(pid: int) -> None:
 
 
 class _Children(NamedTuple):
-    """The children of this process, whoever started them."""
+    """Registry of the children that this process started."""
 
     living: frozenset[int]
     zombies: frozenset[int]
@@ -137,7 +137,7 @@ def _children() -> _Children:
 
 
 def _zombies() -> frozenset[int]:
-    """Children that have ended and were not reaped; forgets those noted that are no children any more."""
+    """Children that are zombies; unregisters those that are no children any more."""
     noted = set(_started)
     living, zombies = _children()
     # Only what was noted before the look: a later one may have been missed by it.

@@ -1,4 +1,4 @@
-"""How a process ended, as far as anybody can tell."""
+"""Exit status of a process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exit:
-    """How a process ended; both None when nobody could tell, as for an adopted one."""
+    """Exit code or signal of a process; both None when unknown, as for an adopted one."""
 
     code: int | None = None
     signal: int | None = None
@@ -24,7 +24,7 @@ class Exit:
 
 
 def reap(pidfd: int) -> Exit:
-    """Have the kernel forget a process that has ended, and give how; both None for who is no child of ours."""
+    """Reap a process that has ended, and give its exit status; both None for one that is not our child."""
     try:
         result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
     except ChildProcessError:

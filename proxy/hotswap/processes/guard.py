@@ -1,4 +1,4 @@
-"""What the guardian runs: end the backends when the proxy was killed. `hotswap.processes.guardian` starts it.
+"""Program of the guardian: ends the backends when the proxy was killed. `hotswap.processes.guardian` starts it.
 
 It reads lines from a pipe whose only other end is the proxy's:
 
@@ -6,7 +6,7 @@ It reads lines from a pipe whose only other end is the proxy's:
     forget GROUP          it ended, or somebody else looks after it now
     farewell              whatever is still watched is somebody else's now; only older versions of the proxy say so
 
-When the pipe closes without a farewell, the groups get SIGTERM, with what has left them and is still of their
+When the pipe closes without that line, the groups get SIGTERM, with what has left them and is still of their
 sessions, and SIGKILL what is left a little later, all of it within `END_TIMEOUT`. It ignores the signals that
 somebody may send it by mistake: it ends when the pipe closes, whatever happens.
 
@@ -46,7 +46,7 @@ FAREWELL: Final = b"farewell\n"
 
 
 def start_time_of(pid: int) -> int | None:
-    """When a process started, in ticks since boot: with its id, its name for ever. None when it is gone.
+    """Start time of a process in ticks since boot, which with its id is unique. None when it is gone.
 
     A process that ended but was not reaped is still there.
     """
@@ -59,7 +59,7 @@ def start_time_of(pid: int) -> int | None:
 
 
 def signal_group(group: int, start: int, number: int) -> bool:
-    """Send a signal to a process group, unless its number belongs to somebody else by now.
+    """Send a signal to a process group, unless its number was reused.
 
     While a group has members the kernel gives its number to no new process, so a process of that number that
     started at another time means that the group is gone.
@@ -79,7 +79,7 @@ def signal_group(group: int, start: int, number: int) -> bool:
 
 
 def guard(pipe: int) -> int:
-    """Read the pipe to its end, then do what is left to do.
+    """Read the pipe to its end, then end what is still watched.
 
     Returns:
         How many groups had to be ended.
@@ -139,7 +139,7 @@ def _end(groups: dict[int, int]) -> int:
 
 
 def members_of(sessions: Collection[int]) -> dict[int, list[int] | None]:
-    """Give the processes of sessions that have not ended; None for each when that cannot be found out.
+    """Living processes of sessions; None for each when that cannot be found out.
 
     A process can leave its group for another, but not its session for one that exists.
     """
@@ -198,7 +198,7 @@ def _lives(pid: int) -> bool:
 
 
 def main() -> None:
-    """Be the guardian: standard input is the pipe."""
+    """Run the guardian: standard input is the pipe."""
     for number in (*IGNORED, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -1,4 +1,4 @@
-"""The proxy's side of the guardian, the small process that ends the backends when the proxy was killed.
+"""Client of the guardian, the small process that ends the backends when the proxy was killed.
 
 Theory. Backends are no children that die with their parent: each leads a session of its own, so that a
 takeover can adopt it. Somebody else has to end them when the proxy dies without a word, and that is the
@@ -42,7 +42,7 @@ _RESTART_PAUSE: Final = 1.0
 
 
 class Guardian:
-    """Keeps the guardian informed of what to end.
+    """A running guardian, told which process groups to end.
 
     None of the verbs raise because of the guardian, nor do they block: the proxy goes on without it.
 
@@ -70,11 +70,11 @@ class Guardian:
 
     @property
     def watched(self) -> frozenset[int]:
-        """The process groups that would be ended by our own guardian."""
+        """Process groups that our own guardian would end."""
         return frozenset(self._groups)
 
     def watch(self, group: int, start: int) -> None:
-        """End this process group should the proxy die; `start` is from `guard.start_time_of` its leader."""
+        """Have this process group ended if the proxy dies; `start` is `guard.start_time_of` its leader."""
         self._groups[group] = start
         self._tell(b"watch %d %d\n" % (group, start))
 
@@ -83,18 +83,18 @@ class Guardian:
         self._adopted[group] = start
 
     def forget(self, group: int) -> None:
-        """Leave this process group alone; harmless when it is not watched."""
+        """Stop watching this process group; harmless when it is not watched."""
         if self._groups.pop(group, None) is not None:
             self._tell(b"forget %d\n" % group)
         if self._adopted.pop(group, None) is not None:
             self._tell_theirs(b"forget %d\n" % group)
 
     def give_back(self, group: int) -> None:
-        """Adopt this process group no more: it stays the other proxy's, and its guardian's."""
+        """Undo `adopt`: this process group stays with the other proxy and its guardian."""
         self._adopted.pop(group, None)
 
     def settle(self) -> None:
-        """Watch what was adopted, and have the other proxy's guardian forget it."""
+        """Watch what was adopted, and have the other proxy's guardian stop doing so."""
         for group, start in self._adopted.items():
             self.watch(group, start)
         untold = [group for group in self._adopted if not self._tell_theirs(b"forget %d\n" % group)]
@@ -106,25 +106,25 @@ class Guardian:
 
     @property
     def pipe(self) -> int:
-        """The end that speaks to it, to hand it over; ownership stays here."""
+        """The writing end of its pipe, to hand it over; ownership stays here."""
         return self._pipe
 
     def share(self) -> None:
-        """Another proxy may own what is watched: a guardian that dies is not replaced from now on."""
+        """From now on another proxy may own what is watched: a guardian that dies is not replaced."""
         self._shared = True
 
     def reclaim(self) -> None:
-        """Look after it again, because the other proxy is gone. `serve` goes on."""
+        """Undo `share`: the other proxy is gone. `serve` goes on."""
         self._shared = False
 
     def leave(self, groups: Iterable[int]) -> None:
-        """Another proxy owns these process groups for good, and has the guardian forget them; the others stay ours."""
+        """Give these process groups to another proxy for good; it has the guardian forget them."""
         for group in groups:
             self._groups.pop(group, None)
         self._shared = False
 
     def alive(self) -> bool:
-        """Whether the guardian still holds its end of the pipe."""
+        """Whether the guardian runs: it holds its end of the pipe."""
         if self._pipe < 0:
             return False
         poll = select.poll()
@@ -132,7 +132,7 @@ class Guardian:
         return not poll.poll(0)
 
     async def serve(self) -> None:
-        """Start another guardian whenever it died, until cancelled.
+        """Replace a guardian that died, until cancelled.
 
         **Cancellation**: nothing changes; the guardian goes on watching.
         """
@@ -163,7 +163,7 @@ class Guardian:
         return True
 
     def _replace(self) -> None:
-        """Start another guardian that knows the same groups. The old one must not act on its closed pipe."""
+        """Start another guardian for the same groups; the old one must not act on its closed pipe."""
         if self.pid:
             with suppress(OSError):
                 os.kill(self.pid, signal.SIGKILL)
@@ -191,7 +191,7 @@ class Guardian:
 
 
 def start_guardian(lock: Path | None = None) -> Guardian:
-    """Start the guardian and give the proxy's side of it.
+    """Start a guardian.
 
     Raises:
         OSError: the system has no process or pipe left.
@@ -200,7 +200,7 @@ def start_guardian(lock: Path | None = None) -> Guardian:
 
 
 async def wait_guardians_gone(lock: Path) -> bool:
-    """Block until no guardian of a proxy that was killed ends backends any more, little longer than that takes.
+    """Block until guardians of killed proxies have ended their backends, or little longer than that takes.
 
     Returns:
         Whether one was waited for.
@@ -224,7 +224,7 @@ async def wait_guardians_gone(lock: Path) -> bool:
 
 
 def _open_lock(lock: Path | None) -> int:
-    """Open the file that guardians lock; -1 when that cannot be had, and then nobody is waited for."""
+    """Open the file that guardians lock; -1 when that fails, and then none is waited for."""
     try:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         return -1 if lock is None else os.open(lock, flags, 0o600)

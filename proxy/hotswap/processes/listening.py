@@ -1,4 +1,4 @@
-"""Sockets that backends listen on: made by the proxy before the backend is spawned, one for each process.
+"""Listening sockets of backends, created by the proxy before the spawn, one for each process.
 
 Theory. With `listen = "fd"` the proxy binds *and listens*, hands the socket to the child, and closes its own
 copy right after the spawn. Connects queue from the first millisecond, and when the backend is gone the kernel
@@ -46,7 +46,7 @@ _PORT_ATTEMPTS = 100
 
 
 class Transport(StrEnum):
-    """What an inherited listening socket is."""
+    """Kind of an inherited listening socket."""
 
     UNIX = "unix"
     TCP = "tcp"
@@ -54,7 +54,7 @@ class Transport(StrEnum):
 
 @dataclass(slots=True, kw_only=True)
 class BackendSocket:
-    """What one backend listens on.
+    """Listening socket or address of one backend.
 
     Attributes:
         kind: how the backend is given it.
@@ -67,7 +67,7 @@ class BackendSocket:
     socket: socket.socket | None
 
     def close(self) -> None:
-        """Close the proxy's copy; what the backend inherited stays open. Twice is harmless."""
+        """Close the proxy's copy; the backend's stays open. Idempotent."""
         if self.socket is not None:
             self.socket.close()
             self.socket = None
@@ -78,7 +78,7 @@ class BackendSocket:
 
 
 def remove_path(address: Address) -> None:
-    """Remove what a server leaves behind of a Unix address: the socket and daphne's lock. Never raises."""
+    """Remove the files of a Unix address: the socket and daphne's lock. Never raises."""
     if isinstance(address, UnixAddress):
         for path in (address.path, f"{address.path}.lock"):
             try:
@@ -91,7 +91,7 @@ _OURS: Final = re.compile(r"\.gitignore|.*\.sock|proxy\.(pid|lock).*|development
 
 
 def open_directory(path: Path, *, owner: int | None = None) -> Path:
-    """Make the directory for sockets, or check the one there is: mode 0700 and ours.
+    """Create the directory for sockets, or check that an existing one has mode 0700 and is ours.
 
     Servers give their sockets any mode they like, so the directory is what keeps others out. One that is open to others
     is closed to them if nothing but sockets and files of a proxy is in it.
@@ -121,7 +121,7 @@ def open_directory(path: Path, *, owner: int | None = None) -> Path:
 
 
 def sweep_directory(path: Path) -> int:
-    """Remove sockets in the directory that nobody listens on, as a killed proxy leaves them behind.
+    """Remove stale sockets, which a killed proxy leaves behind.
 
     Sockets of living processes stay, so this is safe while another proxy or an adopted backend uses the
     directory.
@@ -152,7 +152,7 @@ def _answers(path: Path) -> bool:
 
 
 def reserve_path(directory: Path, name: str, *, suffix: str = ".sock") -> str:
-    """Give a path in the directory that was never used before and does not exist.
+    """A new path in the directory, never used before.
 
     Args:
         name: what a person recognises it by, such as "web-0-3".
@@ -172,7 +172,7 @@ def reserve_path(directory: Path, name: str, *, suffix: str = ".sock") -> str:
 def open_backend_socket(
     kind: Listen, *, directory: Path, name: str, transport: Transport = Transport.UNIX
 ) -> BackendSocket:
-    """Make what one backend will listen on.
+    """Create the listening socket or address of one backend.
 
     Args:
         kind: how the backend is given it.
@@ -185,10 +185,12 @@ def open_backend_socket(
     """
     try:
         match kind:
+            case Listen.FD if transport is Transport.TCP:
+                listening = _listen(socket.AF_INET, (LOOPBACK, 0))
+                return BackendSocket(kind=kind, address=TcpAddress(*listening.getsockname()), socket=listening)
             case Listen.FD:
-                if transport is Transport.TCP:
-                    return _listen_on_loopback()
-                return _listen_on_path(reserve_path(directory, name))
+                path = reserve_path(directory, name)
+                return BackendSocket(kind=kind, address=UnixAddress(path), socket=_listen(socket.AF_UNIX, path))
             case Listen.UNIX:
                 return BackendSocket(kind=kind, address=UnixAddress(reserve_path(directory, name)), socket=None)
             case Listen.TCP:
@@ -199,31 +201,19 @@ def open_backend_socket(
         raise BackendError(f"no socket for backend {name}: {error.strerror}") from error
 
 
-def _listen_on_path(path: str) -> BackendSocket:
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+def _listen(family: socket.AddressFamily, where: str | tuple[str, int]) -> socket.socket:
+    listening = socket.socket(family, socket.SOCK_STREAM)
     try:
-        listening.bind(path)
+        listening.bind(where)
         listening.listen(BACKLOG)
     except BaseException:
         listening.close()
         raise
-    return BackendSocket(kind=Listen.FD, address=UnixAddress(path), socket=listening)
-
-
-def _listen_on_loopback() -> BackendSocket:
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        listening.bind((LOOPBACK, 0))
-        listening.listen(BACKLOG)
-        port: int = listening.getsockname()[1]
-    except BaseException:
-        listening.close()
-        raise
-    return BackendSocket(kind=Listen.FD, address=TcpAddress(LOOPBACK, port), socket=listening)
+    return listening
 
 
 def reserve_port() -> int:
-    """Give a port of loopback that is free now and that the kernel gives to no outgoing connection.
+    """A free port of loopback that the kernel uses for no outgoing connection.
 
     Raises:
         OSError: no port is free.

@@ -1,4 +1,4 @@
-"""What a backend says of itself: datagrams of sd_notify(3) on a Unix socket of its own.
+"""Notifications of a backend: datagrams of sd_notify(3) on a Unix socket of its own.
 
 Theory. The socket lies in the proxy's 0700 directory, one for each backend, so who may write is bounded
 already; the kernel adds the sender's process id to every message (SCM_CREDENTIALS), and a message counts only
@@ -51,7 +51,7 @@ _SAYS_NOTHING_HERE: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notification:
-    """One message, as far as it was understood.
+    """One parsed notification.
 
     Attributes:
         ready: `READY=1` was in it.
@@ -69,7 +69,7 @@ class Notification:
 
 
 def parse_notification(message: bytes) -> Notification:
-    """Read one message; whatever cannot be understood ends in `ignored`."""
+    """Parse a notification; what is not understood goes to `ignored`."""
     ready = stopping = False
     status: str | None = None
     error: int | None = None
@@ -118,7 +118,7 @@ class NotifySocket:
         self.socket = receiving
 
     def receive(self, *, session: int) -> Notification:
-        """Take one message.
+        """Receive one notification.
 
         Args:
             session: process id of the backend, which leads the session its processes belong to.
@@ -138,7 +138,7 @@ class NotifySocket:
         return Notification(ignored=("sent by nobody",))
 
     def close(self) -> None:
-        """Close it and remove its path. Twice is harmless; never raises."""
+        """Close it and remove its path. Idempotent; never raises."""
         self.socket.close()
         try:
             os.unlink(self.path)
@@ -178,5 +178,5 @@ def open_notify_socket(*, directory: Path, name: str) -> NotifySocket:
 
 
 def describe_errno(number: int) -> str:
-    """Give an errno in words, such as "Address already in use (EADDRINUSE)"."""
+    """An errno in words, such as "Address already in use (EADDRINUSE)"."""
     return f"{os.strerror(number)} ({errno.errorcode.get(number, number)})"

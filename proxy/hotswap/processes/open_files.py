@@ -1,4 +1,4 @@
-"""How many files this process may open: as many as the kernel lets it, and its children as many as it was given.
+"""Limit of open files: raised to the hard limit for the proxy, restored for its children.
 
 The soft limit is low (1,024 mostly) for programs that use select(2), and meant to be raised by those that do not. What
 is started from here may use it, so its own limit is what ours was.
@@ -27,6 +27,6 @@ def raise_limit() -> int:
 
 
 def give_back_limit(pid: int) -> None:
-    """Set the limits of a child that has just been started to what ours were."""
+    """Restore the original limits for a child that was just started."""
     with suppress(OSError):  # it has ended, or is another user's
         resource.prlimit(pid, resource.RLIMIT_NOFILE, GIVEN)

@@ -1,4 +1,4 @@
-"""What a backend writes: read from one pipe, passed on line by line, the last lines kept for failure reports.
+"""Output of a backend: read from one pipe, relayed line by line, the last lines kept for failure reports.
 
 Nothing a backend writes can hurt the proxy: a line is bounded, so is what is passed on in a second, bytes
 that are no UTF-8 and control characters are written as escapes, and a sink that raises is ignored. Nor does
@@ -44,7 +44,7 @@ _ESCAPES: Final = {code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32)
 
 
 class LineSplitter:
-    """Bytes in, lines out. Holds at most one line of `MAX_LINE_BYTES`."""
+    """Splits bytes into lines; buffers at most one line of `MAX_LINE_BYTES`."""
 
     __slots__ = ("_cut", "_partial")
 
@@ -53,7 +53,7 @@ class LineSplitter:
         self._cut = 0
 
     def feed(self, data: bytes) -> list[str]:
-        """Take bytes as they come and give the lines that are complete now."""
+        """Add bytes, and give the lines that are complete."""
         *ended, rest = data.split(b"\n")
         lines = []
         for piece in ended:
@@ -77,7 +77,7 @@ class LineSplitter:
         return count, self.feed(b"\n".join(last))
 
     def flush(self) -> list[str]:
-        """Give what stands behind the last line end, at the end of the output."""
+        """Give the unfinished last line, at the end of the output."""
         return [self._take()] if self._partial else []
 
     def _append(self, piece: bytes) -> None:
@@ -96,37 +96,22 @@ class LineSplitter:
         return text
 
 
-class OutputTail:
-    """The last lines of a backend, oldest first."""
-
-    __slots__ = ("_lines",)
-
-    def __init__(self, lines: tuple[str, ...] = ()) -> None:
-        """Start with lines that were kept elsewhere, for a backend that is taken over."""
-        self._lines: deque[str] = deque(lines, maxlen=TAIL_LINES)
-
-    @property
-    def lines(self) -> tuple[str, ...]:
-        """The last lines as of now, at most `TAIL_LINES`."""
-        return tuple(self._lines)
-
-    def append(self, line: str) -> None:
-        """Add a line and forget the oldest one too many."""
-        self._lines.append(line)
-
-
 class OutputRelay:
-    """Reads the pipe of one backend. Owns the file descriptor until `close`."""
+    """Reads the pipe of one backend; owns the file descriptor until `close`.
+
+    Attributes:
+        tail: the last lines, oldest first.
+    """
 
     __slots__ = ("_bytes", "_dropped", "_fd", "_lines", "_relay", "_second", "_splitter", "_waiting", "tail")
 
-    def __init__(self, fd: int, relay: LineSink, *, tail: OutputTail | None = None) -> None:
+    def __init__(self, fd: int, relay: LineSink, *, tail: deque[str] | None = None) -> None:
         """Take over the reading end of a pipe.
 
         Args:
             fd: becomes non-blocking, which the backend's end does not notice.
             relay: takes each line; what it raises is ignored.
-            tail: where the last lines are kept.
+            tail: where the last lines are kept, `TAIL_LINES` of them.
         """
         os.set_blocking(fd, False)
         self._fd: int | None = fd
@@ -137,7 +122,7 @@ class OutputRelay:
         self._lines = 0
         self._bytes = 0
         self._dropped = 0
-        self.tail = tail or OutputTail()
+        self.tail: deque[str] = deque(maxlen=TAIL_LINES) if tail is None else tail
 
     @property
     def fd(self) -> int | None:
@@ -171,13 +156,13 @@ class OutputRelay:
         self.finish()
 
     def finish(self) -> None:
-        """Pass on what stands behind the last line end. Call when no more is to come."""
+        """Relay the unfinished last line; call it when no more output follows."""
         self._waiting += self._splitter.flush()
         self._pass_waiting(len(self._waiting))
         self._tell_dropped()
 
     def close(self) -> None:
-        """Close the pipe; the backend gets EPIPE when it writes again. Twice is harmless."""
+        """Close the pipe: the backend gets EPIPE when it writes again. Idempotent."""
         if self._fd is not None:
             self._pass_waiting(len(self._waiting))
             fd, self._fd = self._fd, None
@@ -185,7 +170,7 @@ class OutputRelay:
             os.close(fd)
 
     def _take(self, data: bytes, *, now: float) -> bool:
-        """Split, to be passed on; False when this second's budget is used up."""
+        """Relay a read's lines; False when the rate limit of this second is reached."""
         if now - self._second >= 1.0:
             self._tell_dropped()
             self._second, self._lines, self._bytes = now, 0, 0
@@ -196,8 +181,7 @@ class OutputRelay:
             return True
         count, last = self._splitter.skip(data, keep=TAIL_LINES)
         self._dropped += count
-        for line in last:
-            self.tail.append(line)
+        self.tail += last
         return False
 
     def _pass_waiting(self, most: int) -> None:

@@ -1,4 +1,4 @@
-"""Time that passes while this process runs: what it stood still itself is not held against anybody else.
+"""Timeouts that count only time in which this process ran, not time in which it was stopped or starved.
 
 A proxy that was suspended, stopped or starved finds every deadline over when it wakes, though whoever had the deadline
 may have kept it. So what a backend has to do within a time is timed in slices: of a slice that took longer than

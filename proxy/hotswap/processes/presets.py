@@ -1,4 +1,4 @@
-"""How each server is started and stopped: one row a server.
+"""Server presets: how each server is started and stopped, one row a server.
 
 A row gives the arguments as a template with the placeholders of `server = "command"`, because the socket is
 known only when a backend is spawned. What the configuration is judged by (interfaces, kinds of sockets) is in
@@ -7,15 +7,17 @@ known only when a backend is spawned. What the configuration is judged by (inter
 Common to all: one worker process behind one slot, since the pool is the set of workers; idle connections are
 the proxy's to close, so the server's own keep-alive limit is far above it; the forwarded fields are believed,
 because nobody but the proxy reaches the socket; no access log, the proxy writes one. `args` follow these
-arguments, and in every one of these servers the later one wins.
+arguments, and in every one of these servers the later one wins. The backlog is told to those that call listen() again
+on an inherited socket, which would shorten its queue to their own default.
 """
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
@@ -27,144 +29,79 @@ from hotswap.processes.listening import BACKLOG, Transport
 KEEP_ALIVE: Final = "3600"
 """Seconds until a server closes an idle connection by itself; the proxy is to be first."""
 
-_BACKLOG: Final = str(BACKLOG)
-"""Some servers call listen() again on an inherited socket, which would shorten its queue to their own
-default."""
-
-Arguments = Callable[[str, Interface, Listen], tuple[str, ...]]
-"""From app, interface and kind of socket to what follows `python -m MODULE`."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """How to run one server.
+    """Command and signals of one server.
 
     Attributes:
-        module: what `python -m` runs.
-        arguments: what follows it.
+        line: the arguments; `{app}`, `{args}` and those that the other attributes are for stand for what the pool says.
+        sockets: what `{listen}` stands for, by kind of socket.
+        interfaces: what `{interface}` stands for, by interface; nothing for one that is not there.
         transport: what an inherited listening socket has to be.
         stop_signal: what makes it finish and exit.
     """
 
-    module: str
-    arguments: Arguments
+    line: str
+    sockets: Mapping[Listen, str]
+    interfaces: Mapping[Interface, str] = field(default_factory=dict)
     transport: Transport = Transport.UNIX
     stop_signal: signal.Signals = signal.SIGTERM
 
-
-def _uvicorn(app: str, interface: Interface, listen: Listen) -> tuple[str, ...]:
-    where = {
-        Listen.FD: ("--fd", "{fd}"),
-        Listen.UNIX: ("--uds", "{socket}"),
-        Listen.TCP: ("--host", "{host}", "--port", "{port}"),
-    }[listen]
-    return (
-        app,
-        *where,
-        *(("--interface", "wsgi") if interface is Interface.WSGI else ()),
-        "--backlog",
-        _BACKLOG,
-        "--timeout-keep-alive",
-        KEEP_ALIVE,
-        "--no-access-log",
-        # Over a Unix socket there is no client address to compare with, so a list of addresses would match
-        # nothing.
-        "--forwarded-allow-ips",
-        "*",
-    )
-
-
-def _hypercorn(app: str, interface: Interface, listen: Listen) -> tuple[str, ...]:
-    where = {Listen.FD: "fd://{fd}", Listen.UNIX: "unix:{socket}", Listen.TCP: "{host}:{port}"}[listen]
-    return (
-        f"{interface.value}:{app}",
-        "--bind",
-        where,
-        # 0 would do without its master, but with some of its worker classes that mode cuts everything at
-        # once.
-        "--workers",
-        "1",
-        "--backlog",
-        _BACKLOG,
-        "--keep-alive",
-        KEEP_ALIVE,
-    )
-
-
-def _gunicorn(app: str, interface: Interface, listen: Listen) -> tuple[str, ...]:
-    where = {
-        # It finds the socket by LISTEN_FDS; told of it twice it would listen twice.
-        Listen.FD: (),
-        Listen.UNIX: ("--bind", "unix:{socket}"),
-        Listen.TCP: ("--bind", "{host}:{port}"),
-    }[listen]
-    worker = ("--worker-class", "asgi") if interface is Interface.ASGI else ("--threads", "8")
-    return (
-        app,
-        *where,
-        *worker,
-        "--workers",
-        "1",
-        "--backlog",
-        _BACKLOG,
-        "--keep-alive",
-        KEEP_ALIVE,
-        "--forwarded-allow-ips",
-        "*",
-        # Its control socket has one path for all instances of a user, which then collide.
-        "--no-control-socket",
-    )
-
-
-def _granian(app: str, interface: Interface, listen: Listen) -> tuple[str, ...]:
-    where = ("--uds", "{socket}") if listen is Listen.UNIX else ("--host", "{host}", "--port", "{port}")
-    return (
-        app,
-        "--interface",
-        interface.value,
-        *where,
-        "--workers",
-        "1",
-        "--backlog",
-        _BACKLOG,
-    )
-
-
-def _waitress(app: str, interface: Interface, listen: Listen) -> tuple[str, ...]:
-    where = ("--unix-socket={socket}",) if listen is Listen.UNIX else ("--listen={host}:{port}",)
-    return (
-        *where,
-        f"--channel-timeout={KEEP_ALIVE}",
-        f"--backlog={_BACKLOG}",
-        # Its default of 100 would stop accepting at 100 open connections, idle ones included.
-        f"--connection-limit={_BACKLOG}",
-        "--threads=8",
-        "--trusted-proxy=*",
-        "--trusted-proxy-headers=x-forwarded-for x-forwarded-host x-forwarded-proto x-forwarded-port",
-        "--clear-untrusted-proxy-headers",
-        app,
-    )
-
-
-def _daphne(app: str, interface: Interface, listen: Listen) -> tuple[str, ...]:
-    where = {
-        Listen.FD: ("--fd", "{fd}"),
-        Listen.UNIX: ("-u", "{socket}"),
-        Listen.TCP: ("-b", "{host}", "-p", "{port}"),
-    }[listen]
-    return (*where, "--proxy-headers", "--verbosity", "0", app)
+    def arguments(self, table: SupervisedPoolTable) -> tuple[str, ...]:
+        """Give the arguments for the backends of a pool, with the placeholders for their sockets."""
+        replaced = {
+            "{app}": (table.app,),
+            "{typed_app}": (f"{table.interface.value}:{table.app}",),
+            "{args}": table.args,
+            "{listen}": self.sockets[table.listen].split(),
+            "{interface}": self.interfaces.get(table.interface, "").split(),
+        }
+        return tuple(word for part in shlex.split(self.line) for word in replaced.get(part, (part,)))
 
 
 PRESETS: Final[Mapping[Server, Preset]] = MappingProxyType(
     {
-        Server.UVICORN: Preset(module="uvicorn", arguments=_uvicorn),
-        Server.HYPERCORN: Preset(module="hypercorn", arguments=_hypercorn),
-        Server.GUNICORN: Preset(module="gunicorn", arguments=_gunicorn),
-        Server.GRANIAN: Preset(module="granian", arguments=_granian),
-        # SIGTERM would cut it off in the middle of a request.
-        Server.WAITRESS: Preset(module="waitress", arguments=_waitress, stop_signal=signal.SIGINT),
+        # Over a Unix socket there is no client address to compare with, so a list of addresses would match nothing.
+        Server.UVICORN: Preset(
+            line=f"{{app}} {{listen}} {{interface}} --backlog {BACKLOG} --timeout-keep-alive {KEEP_ALIVE} "
+            "--no-access-log --forwarded-allow-ips '*' {args}",
+            sockets={Listen.FD: "--fd {fd}", Listen.UNIX: "--uds {socket}", Listen.TCP: "--host {host} --port {port}"},
+            interfaces={Interface.WSGI: "--interface wsgi"},
+        ),
+        # 0 workers would do without its master, but with some of its worker classes that mode cuts everything at once.
+        Server.HYPERCORN: Preset(
+            line=f"{{typed_app}} --bind {{listen}} --workers 1 --backlog {BACKLOG} --keep-alive {KEEP_ALIVE} {{args}}",
+            sockets={Listen.FD: "fd://{fd}", Listen.UNIX: "unix:{socket}", Listen.TCP: "{host}:{port}"},
+        ),
+        # It finds an inherited socket by LISTEN_FDS; told of it twice it would listen twice. Its control socket has one
+        # path for all instances of a user, which then collide.
+        Server.GUNICORN: Preset(
+            line=f"{{app}} {{listen}} {{interface}} --workers 1 --backlog {BACKLOG} --keep-alive {KEEP_ALIVE} "
+            "--forwarded-allow-ips '*' --no-control-socket {args}",
+            sockets={Listen.FD: "", Listen.UNIX: "--bind unix:{socket}", Listen.TCP: "--bind {host}:{port}"},
+            interfaces={Interface.ASGI: "--worker-class asgi", Interface.WSGI: "--threads 8"},
+        ),
+        Server.GRANIAN: Preset(
+            line=f"{{app}} --interface {{interface}} {{listen}} --workers 1 --backlog {BACKLOG} {{args}}",
+            sockets={Listen.UNIX: "--uds {socket}", Listen.TCP: "--host {host} --port {port}"},
+            interfaces={Interface.ASGI: "asgi", Interface.WSGI: "wsgi"},
+        ),
+        # Its default limit of 100 would stop accepting at 100 open connections, idle ones included. Its app has to be
+        # the last argument. SIGTERM would cut it off in the middle of a request.
+        Server.WAITRESS: Preset(
+            line=f"{{listen}} --channel-timeout={KEEP_ALIVE} --backlog={BACKLOG} --connection-limit={BACKLOG} "
+            "--threads=8 --trusted-proxy=* --trusted-proxy-headers='x-forwarded-for x-forwarded-host "
+            "x-forwarded-proto x-forwarded-port' --clear-untrusted-proxy-headers {args} {app}",
+            sockets={Listen.UNIX: "--unix-socket={socket}", Listen.TCP: "--listen={host}:{port}"},
+            stop_signal=signal.SIGINT,
+        ),
         # It takes every inherited socket for an IPv4 one and resets each connection of another kind.
-        Server.DAPHNE: Preset(module="daphne", arguments=_daphne, transport=Transport.TCP),
+        Server.DAPHNE: Preset(
+            line="{listen} --proxy-headers --verbosity 0 {app} {args}",
+            sockets={Listen.FD: "--fd {fd}", Listen.UNIX: "-u {socket}", Listen.TCP: "-b {host} -p {port}"},
+            transport=Transport.TCP,
+        ),
     }
 )
 """Every server but `command`, which is no preset."""
@@ -172,7 +109,7 @@ PRESETS: Final[Mapping[Server, Preset]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What a pool's table says about starting and stopping its backends, before anything is spawned.
+    """Command, signals and sockets of a pool's backends, from its table and its server's preset.
 
     Attributes:
         argv: program and arguments, with placeholders.
@@ -188,7 +125,7 @@ class Recipe:
 
 
 def recipe(table: SupervisedPoolTable) -> Recipe:
-    """Work out how the backends of a pool are started and stopped.
+    """Combine a pool's table with the preset of its server.
 
     `listen` and `interface` of the table are taken as they are: the configuration was checked against what
     the server can do.
@@ -202,15 +139,8 @@ def recipe(table: SupervisedPoolTable) -> Recipe:
             stop_signal=signal.SIGTERM,
         )
     preset = PRESETS[table.server]
-    arguments = preset.arguments(table.app, table.interface, table.listen)
-    if preset.module == "waitress":
-        # Its app has to be the last argument.
-        *options, app = arguments
-        arguments = (*options, *table.args, app)
-    else:
-        arguments = (*arguments, *table.args)
     return Recipe(
-        argv=(table.python or sys.executable, "-m", preset.module, *arguments),
+        argv=(table.python or sys.executable, "-m", table.server.value, *preset.arguments(table)),
         listen=table.listen,
         transport=preset.transport,
         stop_signal=preset.stop_signal,

@@ -1,4 +1,4 @@
-"""From spawned to ready: the wait for a new backend, and the ways in which it ends.
+"""Readiness of a new backend: waits until it is ready, or tells why it will not be.
 
 A backend is ready when it said so (where `ready = "notify"`) and then answered the health check
 `healthy_after` times in a row. That a connect succeeds proves nothing: the proxy listened before the backend
@@ -28,13 +28,13 @@ is not kept busy with probes."""
 
 
 class StartingProcess(Protocol):
-    """What the wait has to know of a backend's process."""
+    """A starting process, as the wait sees it."""
 
     async def wait_exit(self) -> object:
         """Block until it is gone; `str()` of the answer says how it ended."""
 
     async def wait_notified(self) -> None:
-        """Block until it sent `READY=1`; give at once when it is not asked to."""
+        """Block until it sent `READY=1`; returns at once when it need not."""
 
     async def wait_cannot_serve(self) -> str:
         """Block until it sent `ERRNO=`, and give that in words."""

@@ -1,4 +1,4 @@
-"""What a backend leaves behind: processes of its session that live on when the one that leads it has gone.
+"""Ends the processes of a backend's session that outlive its leader.
 
 Theory. `sh -c "app; true"` ends at SIGTERM without a word to the app, and workers of a server that was killed go on
 without it. The stop signal goes to the leader alone, so that a server can end its workers in its own order; what is
@@ -25,7 +25,7 @@ KILL_PATIENCE: Final = 10.0
 
 
 class Remains:
-    """The rest of one backend, looked for from the moment in which its leader has ended and was not reaped."""
+    """Rest of one backend's session, found between the end of its leader and its reaping."""
 
     def __init__(self, session: int, start: int) -> None:
         """Make it.
@@ -39,7 +39,7 @@ class Remains:
         self._killed = trio.Event()
 
     def kill(self) -> None:
-        """Have whatever is left killed at once instead of asked."""
+        """Have the rest killed at once."""
         self._killed.set()
 
     async def end(self, *, deadline: float) -> int:

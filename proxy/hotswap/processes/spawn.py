@@ -1,4 +1,4 @@
-"""Start a backend: one call from a plan to a process that is watched.
+"""Spawns backends: one call from a plan to a supervised process.
 
 Theory. `posix_spawn` starts the shim `hotswap_backends/launch.py`, which becomes the server. The kernel's part of the
 job is done here (own session, standard streams, the listening socket as fd 3, signals), what only the new
@@ -69,7 +69,7 @@ _EVERY_SIGNAL: Final = frozenset(signal.valid_signals()) - {signal.SIGKILL, sign
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpawnPlan:
-    """What to start.
+    """Everything needed to spawn one backend.
 
     Attributes:
         argv: program and arguments; {fd} {socket} {host} {port} {slot} {generation} in them are replaced.
@@ -95,12 +95,12 @@ class SpawnPlan:
 
     @property
     def name(self) -> str:
-        """What its sockets are named after, such as "web-0-3"."""
+        """Base name of its sockets, such as "web-0-3"."""
         return f"{self.pool}-{self.slot}-{self.generation}"
 
 
 def fill_placeholders(argv: tuple[str, ...], *, address: Address, slot: int, generation: int) -> tuple[str, ...]:
-    """Replace {fd} {socket} {host} {port} {slot} {generation}; every other brace stays as it is.
+    """Replace {fd} {socket} {host} {port} {slot} {generation}; other braces stay.
 
     {socket} is empty for a backend on TCP, {host} and {port} for one on a Unix socket; {fd} is always 3.
     """
@@ -117,7 +117,7 @@ def fill_placeholders(argv: tuple[str, ...], *, address: Address, slot: int, gen
 
 
 def backend_environment(plan: SpawnPlan, *, inherits: bool, notify_path: str | None) -> dict[str, str]:
-    """Give the whole environment of a backend, except `LISTEN_PID`, which the shim sets."""
+    """The environment of a backend, except `LISTEN_PID`, which the launcher sets."""
     environment = {name: value for name, value in plan.environment.items() if name not in _OURS}
     # A traceback or a print must not wait in a buffer that dies with the process.
     environment.setdefault("PYTHONUNBUFFERED", "1")
@@ -141,7 +141,7 @@ def spawn_backend(
     log: FilteringBoundLogger,
     guardian: Guardian | None = None,
 ) -> BackendProcess:
-    """Start a backend. Blocks for about a millisecond; call within trio.
+    """Spawn a backend. Blocks for about a millisecond; call within trio.
 
     The proxy's copy of the listening socket is closed, whatever happens.
 

@@ -1,4 +1,4 @@
-"""One backend as a process: watched until it is gone, and ended when it has to go.
+"""Supervises the process of one backend: output, notifications, exit, stop and kill.
 
 Theory. A backend is watched by its pidfd and not by being its parent, so a process that was spawned here and
 one that was adopted from another proxy are the same class: both wake up the same wait, and only the exit
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -30,7 +31,7 @@ from hotswap.processes.guard import signal_group
 from hotswap.processes.guardian import Guardian
 from hotswap.processes.listening import remove_path
 from hotswap.processes.notification import Notification, NotifySocket, describe_errno
-from hotswap.processes.output import LineSink, OutputRelay, OutputTail
+from hotswap.processes.output import TAIL_LINES, LineSink, OutputRelay
 from hotswap.processes.readiness import Probe, wait_ready
 from hotswap.processes.remains import KILL_PATIENCE, Remains
 
@@ -47,7 +48,7 @@ _MAX_COMPLAINTS: Final = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stopped:
-    """The end of a `stop`.
+    """Result of `stop`.
 
     Attributes:
         exit: how the process ended.
@@ -60,7 +61,7 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessHandles:
-    """What it takes to look after a process: enough to hand it over to another proxy.
+    """Descriptors and ids of a supervised process: all that another proxy needs to adopt it.
 
     Attributes:
         pid: its process id, also the id of its session and process group.
@@ -78,13 +79,12 @@ class ProcessHandles:
 
 
 class BackendProcess:
-    """A living backend, spawned or adopted.
+    """A supervised process, spawned or adopted.
 
     Attributes:
         pid: its process id, also the id of its session and process group.
         start: when it started; with `pid` its name for ever.
         address: where it is reached.
-        output: the last lines it wrote.
         ready_said, stopping_said, status: what it said of itself: `READY=1`, `STOPPING=1`, the text of
             `STATUS=`.
     """
@@ -111,17 +111,17 @@ class BackendProcess:
             log: where this process is complained about; bound to the backend's pool, slot and generation.
             guardian: ends it should the proxy die.
             tail: last lines of its output that were read elsewhere.
-            adopted: another proxy spawned it, whose guardian watches it for now.
+            adopted: another proxy spawned it, whose guardian watches it for now; it was ready there.
         """
         self.pid = handles.pid
         self.start = handles.start
         self.address = address
-        self.output = OutputTail(tail)
-        self.ready_said = handles.notify is None
+        self.ready_said = adopted or handles.notify is None
         self.stopping_said = False
         self.status = ""
+        self._tail: deque[str] = deque(tail, maxlen=TAIL_LINES)
         self._pidfd = handles.pidfd
-        self._relay = None if handles.output is None else OutputRelay(handles.output, relay, tail=self.output)
+        self._relay = None if handles.output is None else OutputRelay(handles.output, relay, tail=self._tail)
         self._notify = handles.notify
         self._stop_signal = stop_signal
         self._log = log
@@ -139,49 +139,19 @@ class BackendProcess:
         if guardian is not None:
             (guardian.adopt if adopted else guardian.watch)(self.pid, self.start)
 
-    @classmethod
-    def adopt(
-        cls,
-        handles: ProcessHandles,
-        *,
-        address: Address,
-        stop_signal: signal.Signals,
-        relay: LineSink,
-        log: FilteringBoundLogger,
-        guardian: Guardian | None = None,
-        tail: tuple[str, ...] = (),
-    ) -> BackendProcess:
-        """Look after a process that another proxy spawned and that was ready there.
-
-        The same as the constructor, but the process need not say again that it is ready.
-        """
-        process = cls(
-            handles,
-            address=address,
-            stop_signal=stop_signal,
-            relay=relay,
-            log=log,
-            guardian=guardian,
-            tail=tail,
-            adopted=True,
-        )
-        process.ready_said = True
-        process._ready.set()
-        return process
-
     @property
     def exit(self) -> Exit | None:
-        """How it ended, or None while it lives."""
+        """Its exit status, or None while it lives."""
         return self._exit
 
     @property
     def ended(self) -> bool:
-        """It is gone, and everything that follows from that has been done."""
+        """Set when it is gone and everything that follows from that is done."""
         return self._ended.is_set()
 
     @property
     def handles(self) -> ProcessHandles:
-        """What another proxy needs to look after it; valid while it lives. Ownership stays here."""
+        """What another proxy needs to adopt it; valid while it lives. Ownership stays here."""
         return ProcessHandles(
             pid=self.pid,
             start=self.start,
@@ -191,7 +161,7 @@ class BackendProcess:
         )
 
     async def serve(self) -> None:
-        """Relay output and notifications until the process is gone, then tidy up after it.
+        """Relay output and notifications until the process is gone, then clean up.
 
         At the end nothing of its session is left, its last output has been relayed, its socket paths
         are removed and every `wait_exit` returns.
@@ -234,7 +204,7 @@ class BackendProcess:
         return self._exit
 
     async def wait_notified(self) -> None:
-        """Block until it sent `READY=1`; give at once when it is not asked to."""
+        """Block until it sent `READY=1`; returns at once when it need not."""
         await self._ready.wait()
 
     async def wait_cannot_serve(self) -> str:
@@ -250,7 +220,7 @@ class BackendProcess:
 
     def output_lines(self) -> tuple[str, ...]:
         """The last lines it wrote, oldest first."""
-        return self.output.lines
+        return tuple(self._tail)
 
     async def wait_ready(self, probe: Probe, *, start_timeout: float, interval: float, healthy_after: int) -> None:
         """Block until it is ready; see `hotswap.processes.readiness.wait_ready`.
@@ -261,7 +231,7 @@ class BackendProcess:
         await wait_ready(self, probe, start_timeout=start_timeout, interval=interval, healthy_after=healthy_after)
 
     def terminate(self, *, stop_timeout: float) -> None:
-        """Ask the process to end: its stop signal, to the process alone. Harmless when it is gone.
+        """Send its stop signal to the process alone. Harmless when it is gone.
 
         What it leaves behind when it has gone is asked too, and killed when the time is over.
 
@@ -274,7 +244,7 @@ class BackendProcess:
         self._signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """End the process and its group by force. Harmless when it is gone."""
+        """Send SIGKILL to its process group. Harmless when it is gone."""
         if self._exit is None:
             self._remains.kill()
             signal_group(self.pid, self.start, signal.SIGKILL)
@@ -282,7 +252,7 @@ class BackendProcess:
             self._signal(signal.SIGKILL)
 
     async def stop(self, *, stop_timeout: float) -> Stopped:
-        """Ask the process to end, and kill its group if it has not ended in time.
+        """Send its stop signal, and kill its group if it has not ended in time.
 
         Args:
             stop_timeout: seconds from the stop signal to SIGKILL.
@@ -320,7 +290,7 @@ class BackendProcess:
             self._log.warning("backend.remains_killed", pid=self.pid, processes=killed, detail=detail)
 
     def _bury(self) -> None:
-        """Take note of the end. No checkpoint in here: it happens whole or not at all."""
+        """Process the exit. No checkpoint in here: it happens whole or not at all."""
         # What it sent last is still in the socket, and it can still be asked who sent it.
         self._take_notifications()
         self._exit = reap(self._pidfd)
@@ -334,7 +304,7 @@ class BackendProcess:
         remove_path(self.address)
 
     def release_handles(self) -> None:
-        """Close our handles and leave paths alone: another proxy looks after the process for good."""
+        """Close our handles and keep the paths: another proxy supervises the process for good."""
         if self._pidfd >= 0:
             trio.lowlevel.notify_closing(self._pidfd)
             os.close(self._pidfd)

@@ -1,1 +1,1 @@
-"""The floor of bytes: protocols as machines that take bytes in and give events out, and never wait."""
+"""The floor of bytes: sans-I/O protocol state machines, bytes in and events out."""

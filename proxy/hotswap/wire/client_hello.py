@@ -1,4 +1,4 @@
-"""What a client of TLS says first, as far as it decides who answers: the server's name and the protocols it speaks.
+"""Parses a TLS ClientHello as far as it decides who answers: server name (SNI) and protocols (ALPN).
 
 It is read before TLS begins, since `ssl` tells neither which protocols were offered nor a name that is not ASCII. Only
 what OpenSSL would take is understood here; of anything else nothing is said, and OpenSSL refuses it in its own words.
@@ -26,7 +26,7 @@ _EXTENSION: Final = struct.Struct(">HH")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientHello:
-    """What was said; None where nothing was."""
+    """Server name and protocols of a ClientHello; None where it has no such extension."""
 
     server_name: bytes | None = None
     protocols: tuple[bytes, ...] | None = None
@@ -36,7 +36,7 @@ _UNKNOWN: Final = ClientHello()
 
 
 def parse_client_hello(data: bytes) -> ClientHello | None:
-    """Read the first bytes of a connection.
+    """Parse the first bytes of a TLS connection.
 
     Returns:
         None when there is more to come.
@@ -93,7 +93,7 @@ def _read(body: bytes) -> ClientHello:
 
 
 def _vector(data: bytes, at: int, width: int) -> tuple[bytes, int]:
-    """The bytes behind their number, which has so many bytes itself, and where they end.
+    """Read a vector whose length stands in so many bytes before it; gives its content and where it ends.
 
     Raises:
         ValueError: there are not so many.

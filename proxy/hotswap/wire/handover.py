@@ -1,4 +1,4 @@
-"""Frames between two proxy processes during a takeover: bytes in, frames out.
+"""Frames of the channel between two proxy processes during a takeover.
 
 One frame is one packet of a SOCK_SEQPACKET socket, so there is no stream to be cut wrongly and descriptors
 belong to exactly the frame they came with:
@@ -42,7 +42,10 @@ _LAST_SEQ: Final = 2**32 - 1
 
 
 class FrameType(StrEnum):
-    """What a frame says; who says it, and when, is in the tables of a takeover, in `hotswap.core`."""
+    """Type of a frame; which side sends it, and when, is in the tables of a takeover, in `hotswap.core`.
+
+    New types go to the end, and none is taken out, because `CODES` numbers them in this order.
+    """
 
     HELLO = "hello"
     WELCOME = "welcome"
@@ -70,63 +73,34 @@ class FrameType(StrEnum):
     ORDER = "order"
 
 
-CODES: Final[Mapping[FrameType, int]] = MappingProxyType(
-    {
-        FrameType.HELLO: 1,
-        FrameType.WELCOME: 2,
-        FrameType.REFUSE: 3,
-        FrameType.LISTENER: 4,
-        FrameType.STATE: 5,
-        FrameType.BACKEND: 6,
-        FrameType.ACK: 7,
-        FrameType.NAK: 8,
-        FrameType.PROGRESS: 9,
-        FrameType.PREPARED: 10,
-        FrameType.COMMIT: 11,
-        FrameType.LIVE: 12,
-        FrameType.RELEASED: 13,
-        FrameType.DRAINING: 14,
-        FrameType.BACKEND_EXIT: 15,
-        FrameType.BACKEND_ADDED: 16,
-        FrameType.BACKEND_GONE: 17,
-        FrameType.RELEASE_BACKEND: 18,
-        FrameType.BACKEND_RELEASED: 19,
-        FrameType.HURRY: 20,
-        FrameType.TERMINATE: 21,
-        FrameType.BYE: 22,
-        FrameType.STOPPING: 23,
-        FrameType.ORDER: 24,
-    }
-)
-"""The number of each type on the wire. A number is never given to another type."""
+CODES: Final[Mapping[FrameType, int]] = MappingProxyType({kind: number for number, kind in enumerate(FrameType, 1)})
+"""The number of each type on the wire: its place above. A number is never given to another type."""
 
 _TYPES: Final[Mapping[int, FrameType]] = MappingProxyType({code: kind for kind, code in CODES.items()})
 
 
 class HandoverBroken(ProxyError):
-    """The other side sent what is no frame, or not the next one; nothing that follows can be believed."""
+    """A packet is not a frame, or not the next one; nothing after it can be trusted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """One message.
+    """One message of the channel.
 
     Attributes:
         type: what it says.
         seq: its number among the frames of its sender, from 0.
         body: the rest, a JSON object.
         descriptors: how many descriptors came with it.
-        minor: the sender's minor version.
     """
 
     type: FrameType
     seq: int
     body: Mapping[str, Any] = field(default_factory=dict)
     descriptors: int = 0
-    minor: int = MINOR
 
     def text(self, key: str) -> str:
-        """Give a value that has to be text.
+        """The text under a key.
 
         Raises:
             HandoverBroken: it is something else, or missing.
@@ -137,7 +111,7 @@ class Frame:
         return value
 
     def number(self, key: str) -> int:
-        """Give a value that has to be a whole number.
+        """The whole number under a key.
 
         Raises:
             HandoverBroken: it is something else, or missing.
@@ -149,7 +123,7 @@ class Frame:
 
 
 def fits(body: Mapping[str, Any] | None) -> bool:
-    """Tell whether a body may travel inside of a frame.
+    """Whether a body fits into one frame.
 
     Raises:
         ValueError: it is no JSON.
@@ -162,7 +136,7 @@ def _write(body: Mapping[str, Any] | None) -> bytes:
 
 
 class FrameWriter:
-    """Numbers and writes the frames of one side."""
+    """Encodes and numbers the frames of one side."""
 
     __slots__ = ("_next",)
 
@@ -170,7 +144,7 @@ class FrameWriter:
         self._next = 0
 
     def encode(self, kind: FrameType, body: Mapping[str, Any] | None = None, *, descriptors: int = 0) -> bytes:
-        """Write the next frame.
+        """Encode the next frame.
 
         Args:
             kind: what it says.
@@ -191,12 +165,12 @@ class FrameWriter:
 
     @property
     def last(self) -> int:
-        """The number of the frame written last; -1 before the first."""
+        """Number of the last frame encoded; -1 before the first."""
         return self._next - 1
 
 
 class FrameReader:
-    """Reads the frames of the other side, each of which has to be the next one."""
+    """Decodes the frames of the other side and checks their order."""
 
     __slots__ = ("_next",)
 
@@ -204,7 +178,7 @@ class FrameReader:
         self._next = 0
 
     def decode(self, packet: bytes, *, descriptors: int = 0) -> Frame:
-        """Read one packet.
+        """Decode one packet.
 
         Args:
             packet: all of it.
@@ -215,7 +189,7 @@ class FrameReader:
         """
         if len(packet) < HEAD_BYTES:
             raise HandoverBroken(f"a packet of {len(packet)} bytes is shorter than the head of a frame")
-        magic, major, minor, code, seq, said, length = _HEAD.unpack_from(packet)
+        magic, major, _, code, seq, said, length = _HEAD.unpack_from(packet)
         if magic != MAGIC:
             raise HandoverBroken(f"a packet begins with {magic!r}: the other side is no hotswap")
         if major != MAJOR:
@@ -240,4 +214,4 @@ class FrameReader:
         if not isinstance(body, dict):
             raise HandoverBroken(f"a {kind} frame whose JSON is no object")
         self._next = min(self._next + 1, _LAST_SEQ)
-        return Frame(type=kind, seq=seq, body=body, descriptors=descriptors, minor=minor)
+        return Frame(type=kind, seq=seq, body=body, descriptors=descriptors)

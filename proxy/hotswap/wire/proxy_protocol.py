@@ -1,4 +1,4 @@
-"""The PROXY protocol, versions 1 and 2: what a balancer says of its client before anything else.
+"""Parser of PROXY protocol headers, versions 1 and 2: who the client of a load balancer is.
 
 Reference: https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt. Read strictly: a connection whose first bytes
 are not a complete and correct header is closed, since who speaks it wrongly may be anybody (P5).
@@ -27,12 +27,12 @@ _UNSPECIFIED, _TCP4, _TCP6, _UNIX = 0x00, 0x11, 0x21, 0x31
 
 
 class ProxyProtocolError(Exception):
-    """What came first is not a header of this protocol."""
+    """The first bytes are not a PROXY header."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyHeader:
-    """What a balancer said.
+    """The client's address as a load balancer tells it.
 
     Attributes:
         size: bytes of the header; what follows is the client's.
@@ -44,7 +44,7 @@ class ProxyHeader:
 
 
 def parse_proxy_header(data: bytes) -> ProxyHeader | None:
-    """Read a header from the first bytes of a connection.
+    """Parse a header from the first bytes of a connection.
 
     Args:
         data: everything that came so far.

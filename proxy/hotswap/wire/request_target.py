@@ -1,4 +1,4 @@
-"""Request targets, the same for every version of HTTP: what may be one, and how it becomes origin form.
+"""Validates request targets and converts them to origin form, for every version of HTTP.
 
 References: RFC 9112 3.2, RFC 9113 8.3.1; `L` and `D` numbers are rows of the strictness list.
 """
@@ -18,7 +18,7 @@ _ABSOLUTE = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
 
 
 def set_target(head: RequestHead, url: bytes) -> None:
-    """Bring a request target into origin form and set it (L3 to L6).
+    """Convert a request target to origin form and set it in a head (L3 to L6).
 
     The head has its method, and its host if one was given besides the target.
 

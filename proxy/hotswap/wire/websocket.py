@@ -1,4 +1,4 @@
-"""What the proxy needs to know of WebSocket (RFC 6455): whether a handshake is one, and where its frames begin.
+"""WebSocket as far as a proxy needs it (RFC 6455): the handshake, and the boundaries of frames.
 
 The proxy does not read messages. It follows the frames of one direction, so that it can put a close frame of its own
 between two of them when a backend's time is over.
@@ -33,12 +33,12 @@ def is_handshake(head: RequestHead) -> bool:
 
 
 def accept_of(key: bytes) -> bytes:
-    """The `Sec-WebSocket-Accept` that answers a key (RFC 6455 4.2.2)."""
+    """`Sec-WebSocket-Accept` for a key (RFC 6455 4.2.2)."""
     return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
 
 
 def close_frame(code: int) -> bytes:
-    """A close frame from a server, without a reason (RFC 6455 5.5.1).
+    """Unmasked close frame without a reason, as a server sends it (RFC 6455 5.5.1).
 
     Args:
         code: such as 1001 (going away) or 1012 (service restart).
@@ -47,7 +47,7 @@ def close_frame(code: int) -> bytes:
 
 
 class FrameTracker:
-    """Follows the frames of one direction; costs a few operations for each frame and nothing for its payload.
+    """Tracks frame boundaries of one direction; costs a few operations a frame and nothing for its payload.
 
     Attributes:
         closed: a close frame has gone by, after which no other may (RFC 6455 5.5.1).
@@ -69,7 +69,7 @@ class FrameTracker:
         return not self._left and not self._head
 
     def follow(self, data: bytes | memoryview, *, stop: bool = False) -> int:
-        """Go on with the bytes that came next.
+        """Advance by the bytes that came next.
 
         Args:
             data: they.
@@ -94,7 +94,7 @@ class FrameTracker:
         return place
 
     def _skip_short(self, data: bytes | memoryview, place: int) -> int:
-        """Follow the short frames of a server that are whole: the usual case for a fourth of the cost.
+        """Skip short unmasked frames that are whole: the usual case, for a fourth of the cost.
 
         A frame may be as short as two bytes, and others wait meanwhile.
         """
@@ -113,7 +113,7 @@ class FrameTracker:
         return place
 
     def _read_head(self, data: bytes | memoryview, place: int) -> int:
-        """Take as much of a frame's head as there is; with the last byte of it the payload begins."""
+        """Parse as much of a frame's head as there is."""
         before = len(self._head)
         head = self._head + bytes(data[place : place + 14 - before])
         if len(head) >= 2:

@@ -10,8 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from hotswap.control.admin.guard import host_of, is_loopback
+from hotswap.control.admin.guard import host_of
 from hotswap.control.admin.page import PAGE_FILES
+from hotswap.core.config.conflicts import is_loopback
 from tests.support.fake_runtime import CONFIGURATION, FakeProxy, open_fake_proxy
 
 

@@ -27,7 +27,6 @@ def test_off_costs_nothing_and_opens_nothing() -> None:
     access.write(b"line\n")
     access.reopen()
     access.close()
-    assert access.dropped == 0
 
 
 def test_dropped_lines_are_logged_with_their_number() -> None:
@@ -37,6 +36,5 @@ def test_dropped_lines_are_logged_with_their_number() -> None:
         for _ in range(3):
             access.write(b"line\n")
         access.close()
-    assert access.dropped == 3
     assert {entry["event"] for entry in logs} == {"access_log.failed", "access_log.dropped"}
     assert sum(entry.get("lines", 0) for entry in logs) == 3

@@ -7,21 +7,21 @@ import fcntl
 import os
 import resource
 import threading
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog.testing
 
 from hotswap.control.telemetry.lines import LineWriter
 
 
-class Reports:
-    """Remembers what was reported."""
-
-    def __init__(self) -> None:
-        self.seen: list[tuple[str, dict[str, object]]] = []
-
-    def __call__(self, event: str, fields: dict[str, object]) -> None:
-        self.seen.append((event, fields))
+@pytest.fixture
+def told() -> Iterator[list[MutableMapping[str, Any]]]:
+    """What is told in the log."""
+    with structlog.testing.capture_logs() as logs:
+        yield logs
 
 
 def wait_for_content(path: Path, wanted: bytes) -> None:
@@ -84,12 +84,11 @@ def test_a_path_that_cannot_be_opened_is_said_at_once(tmp_path: Path) -> None:
         LineWriter(tmp_path / "nowhere" / "log", name="log")
 
 
-def test_a_stalled_reader_costs_lines_and_not_time() -> None:
+def test_a_stalled_reader_costs_lines_and_not_time(told: list[MutableMapping[str, Any]]) -> None:
     """Beyond the bound lines are dropped and counted, and the count is reported when it flows again."""
     reader, writer = os.pipe()
     capacity = fcntl.fcntl(writer, fcntl.F_GETPIPE_SZ)
-    reports = Reports()
-    lines = LineWriter(writer, name="access_log", queue_bytes=1000, report=reports)
+    lines = LineWriter(writer, name="access_log", queue_bytes=1000)
     line = b"x" * 999 + b"\n"
     sent = capacity // len(line) + 2000
     for _ in range(sent):  # returns although nobody reads
@@ -105,7 +104,7 @@ def test_a_stalled_reader_costs_lines_and_not_time() -> None:
     drainer.start()
     pause = threading.Event()
     later = 0
-    while not reports.seen and later < 500:
+    while not told and later < 500:
         lines.write(b"again\n")
         later += 1
         pause.wait(0.01)
@@ -114,11 +113,8 @@ def test_a_stalled_reader_costs_lines_and_not_time() -> None:
     drainer.join(5)
     os.close(reader)
     assert got.count(line) + got.count(b"again\n") + lines.dropped == sent + later
-    event, fields = reports.seen[0]
-    assert event == "access_log.dropped"
-    assert fields["lines"] == fields["total"]
-    assert isinstance(fields["lines"], int)
-    assert fields["lines"] > 0
+    assert told[0]["event"] == "access_log.dropped"
+    assert told[0]["lines"] == told[0]["total"] > 0
 
 
 def test_reopening_follows_a_rotation(tmp_path: Path) -> None:
@@ -159,12 +155,13 @@ def test_a_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
         assert reader.read(100) == b""
 
 
-def test_when_reopening_fails_lines_go_on_into_the_old_file(tmp_path: Path) -> None:
+def test_when_reopening_fails_lines_go_on_into_the_old_file(
+    tmp_path: Path, told: list[MutableMapping[str, Any]]
+) -> None:
     """A missing directory costs a report and no line."""
     directory = tmp_path / "logs"
     directory.mkdir()
-    reports = Reports()
-    lines = LineWriter(directory / "log", name="log", report=reports)
+    lines = LineWriter(directory / "log", name="log")
     lines.write(b"one\n")
     wait_for_content(directory / "log", b"one\n")
     directory.rename(tmp_path / "moved")
@@ -172,22 +169,21 @@ def test_when_reopening_fails_lines_go_on_into_the_old_file(tmp_path: Path) -> N
     lines.write(b"two\n")
     lines.close()
     assert (tmp_path / "moved" / "log").read_bytes() == b"one\ntwo\n"
-    assert reports.seen[0][0] == "log.failed"
-    assert "not reopened" in str(reports.seen[0][1]["error"])
+    assert told[0]["event"] == "log.failed"
+    assert "not reopened" in told[0]["error"]
 
 
-def test_a_full_disk_is_counted_and_said_once() -> None:
+def test_a_full_disk_is_counted_and_said_once(told: list[MutableMapping[str, Any]]) -> None:
     """The thread survives it, and the count grows by what was lost."""
     full = os.open("/dev/full", os.O_WRONLY)
-    reports = Reports()
-    lines = LineWriter(full, name="access_log", report=reports)
+    lines = LineWriter(full, name="access_log")
     for _ in range(10):
         lines.write(b"lost\n")
     lines.close()
     os.close(full)
     assert lines.dropped == 10
-    assert [event for event, _ in reports.seen].count("access_log.failed") == 1
-    assert os.strerror(errno.ENOSPC) in str(reports.seen)
+    assert [line["event"] for line in told].count("access_log.failed") == 1
+    assert os.strerror(errno.ENOSPC) in str(told)
 
 
 def test_a_line_after_closing_is_counted_as_dropped(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tests.support.stage import GET, OK, Line, Stage, open_stage
 
 pytestmark = pytest.mark.fail_after(20)
 
-OURS = ("proxy", "httptools", "h2", "hpack")
+OURS = ("hotswap", "httptools", "h2", "hpack")
 
 
 @contextmanager

@@ -7,30 +7,28 @@ import errno
 import os
 import resource
 import socket
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
 
 from hotswap.core.address import TcpAddress, UnixAddress
 from hotswap.core.config import LimitsTable, TlsTable
-from hotswap.core.errors import ConfigError
 from hotswap.core.room import client_descriptors
 from hotswap.edge.client.http2_connection import Http2Connection
 from hotswap.edge.client.listener import OpenListener, Want
-from hotswap.edge.client.tls import AUTHORITY, open_context
+from hotswap.edge.client.tls import open_context
 from hotswap.edge.loop.sockets import bind, inherited_sockets, matches
-from tests.support.certificates import Names
 from tests.support.http2_frames import PREFACE, FrameWriter
-from tests.support.stage import GET, OK, Line, Stage, open_stage
+from tests.support.stage import GET, OK, Stage, open_stage
 
 pytestmark = pytest.mark.fail_after(10)
 
 CROWD = 90
 """Clients that come together."""
+TOLD = b"PROXY TCP4 203.0.113.9 127.0.0.1 4096 443\r\n"
+"""What a balancer says of its client."""
 
 
 class Costly:
@@ -435,186 +433,6 @@ async def test_what_a_client_put_before_its_proxy_is_not_believed():
         await stage.backend.serve_one()
         await client.read_response()
         assert (await stage.wait_records())[0]["client"] == "203.0.113.9"
-
-
-# PROXY protocol.
-
-TOLD = b"PROXY TCP4 203.0.113.9 127.0.0.1 4096 443\r\n"
-
-
-@pytest.mark.parametrize("pieces", [[TOLD + GET], [TOLD, GET], [bytes((byte,)) for byte in TOLD + GET]])
-async def test_a_balancer_says_who_the_client_is(pieces):
-    """However its header is cut."""
-    async with open_stage(proxy_protocol=True) as stage:
-        client = await stage.connect()
-        for piece in pieces:
-            await client.send(piece)
-            await trio.lowlevel.checkpoint()
-        line = await stage.backend.accept()
-        assert b"\r\nX-Forwarded-For: 203.0.113.9\r\n" in await line.read_head()
-        await line.send(OK)
-        await client.read_response()
-        assert (await stage.wait_records())[0]["client"] == "203.0.113.9"
-        client.close()
-        await stage.wait_connections(0)
-
-
-@pytest.mark.parametrize("data", [GET, b"\x16\x03\x01\x02\x00", b"PROXY TCP4 nonsense\r\n"])
-async def test_without_a_header_the_connection_is_closed(data):
-    """Nothing is guessed and nothing is answered (P5)."""
-    async with open_stage(proxy_protocol=True) as stage:
-        client = await stage.connect()
-        await client.send(data)
-        assert await client.wait_broken() == b""
-        await stage.wait_connections(0)
-
-
-async def test_a_header_has_its_time():
-    """The header timeout, and nothing is answered."""
-    async with open_stage(proxy_protocol=True) as stage:
-        client = await stage.connect()
-        await client.send(TOLD[:10])
-        await stage.wait_connections(1)
-        await stage.let_pass(11)
-        assert await client.wait_broken() == b""
-
-
-async def test_only_trusted_peers_may_say_who_the_client_is():
-    """Where they are listed."""
-    async with open_stage(proxy_protocol=True, trusted_proxies=("192.0.2.0/24",)) as stage:
-        client = await stage.connect()
-        await client.send(TOLD + GET)
-        assert await client.wait_broken() == b""
-
-
-# TLS.
-
-
-def names_of(line: Line) -> set[str]:
-    """The names in the certificate that a client was shown."""
-    certificate = line.stream.getpeercert()  # type: ignore[attr-defined]
-    return {name for _, name in certificate["subjectAltName"]}
-
-
-async def served_over_tls(stage: Stage, context: ssl.SSLContext, name: str) -> Line:
-    """A client that has had one answer."""
-    client = await stage.connect_tls(context, name)
-    await client.send(GET.replace(b"example.org", name.encode()))
-    line = await stage.backend.accept()
-    assert b"\r\nX-Forwarded-Proto: https\r\n" in await line.read_head()
-    await line.send(OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
-    assert (await client.read_response())[1] == b"ok"
-    return client
-
-
-async def test_the_certificate_is_chosen_by_name(tmp_path):
-    """By the exact one, by a wildcard, else the first; and new ones are for new connections."""
-    names = Names(tmp_path)
-    table = TlsTable.model_validate(
-        {"certificates": [names.files("a.example"), names.files("b.example"), names.files("*.c.example")]}
-    )
-    context = open_context(table, http2=False, state_dir=tmp_path, where="x")
-    async with open_stage(context=context) as stage:
-        first = await served_over_tls(stage, names.client, "a.example")
-        assert names_of(first) == {"a.example"}
-        assert names_of(await served_over_tls(stage, names.client, "b.example")) == {"b.example"}
-        assert names_of(await served_over_tls(stage, names.client, "x.c.example")) == {"*.c.example"}
-        with pytest.raises(trio.BrokenResourceError):
-            await stage.connect_tls(names.client, "d.example")  # shown the first, and does not trust it
-        fresh = Names(tmp_path)
-        table = TlsTable.model_validate({"certificates": [fresh.files("a.example")]})
-        stage.plane.open_listener(
-            OpenListener(
-                name="public",
-                table=stage.listener.table,
-                sockets=stage.listener.sockets,
-                context=open_context(table, http2=False, state_dir=tmp_path, where="x"),
-            )
-        )
-        assert names_of(await served_over_tls(stage, fresh.client, "a.example")) == {"a.example"}
-        await first.send(GET)
-        line = await stage.backend.accept()
-        await line.read_head()
-        await line.send(OK)
-        assert (await first.read_response())[1] == b"ok"
-
-
-async def test_a_development_certificate_is_trusted_by_its_own_authority(tmp_path):
-    """Which stays the same when the proxy starts again."""
-    table = TlsTable(self_signed=("localhost",))
-    context = open_context(table, http2=False, state_dir=tmp_path, where="x")
-    authority = (tmp_path / "development-ca.pem").read_bytes()
-    client = ssl.create_default_context(cadata=authority.decode())
-    context = open_context(table, http2=False, state_dir=tmp_path, where="x")
-    assert (tmp_path / "development-ca.pem").read_bytes() == authority
-    assert (tmp_path / "development-ca.key").stat().st_mode & 0o077 == 0
-    async with open_stage(context=context) as stage:
-        await served_over_tls(stage, client, "localhost")
-
-
-async def test_plain_bytes_on_a_tls_port_end_the_connection(tmp_path):
-    """Without a hang."""
-    context = open_context(TlsTable(self_signed=("localhost",)), http2=False, state_dir=tmp_path, where="x")
-    async with open_stage(context=context) as stage:
-        client = await stage.connect()
-        await client.send(GET)
-        await client.wait_broken()
-        await stage.wait_connections(0)
-
-
-async def test_a_handshake_has_its_time(tmp_path):
-    """The header timeout."""
-    context = open_context(TlsTable(self_signed=("localhost",)), http2=False, state_dir=tmp_path, where="x")
-    async with open_stage(context=context) as stage:
-        client = await stage.connect()
-        await client.send(b"\x16\x03\x01")
-        await stage.wait_connections(1)
-        await stage.let_pass(11)
-        assert await client.wait_broken() == b""
-
-
-async def test_tls_bytes_on_a_plain_port_are_refused():
-    """400 and closed (F11)."""
-    async with open_stage() as stage:
-        client = await stage.connect()
-        await client.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 100)
-        assert (await client.wait_broken()).startswith(b"HTTP/1.1 400 ")
-
-
-def test_a_damaged_development_authority_is_a_problem_with_a_way_out(tmp_path):
-    """It names the file, and without the file a new one is made."""
-    table = TlsTable(self_signed=("localhost",))
-    path = tmp_path / AUTHORITY
-    open_context(table, http2=False, state_dir=tmp_path, where="listeners.secure.tls")
-    path.write_text("nothing that was ever a certificate")
-    with pytest.raises(ConfigError, match=r"listeners\.secure\.tls\.self_signed is .*makes a new one") as caught:
-        open_context(table, http2=False, state_dir=tmp_path, where="listeners.secure.tls")
-    assert caught.value.problems[0].value == str(path)
-    path.unlink()
-    open_context(table, http2=False, state_dir=tmp_path, where="listeners.secure.tls")
-
-
-async def test_long_bodies_pass_through_tls_with_slow_readers(tmp_path):
-    """Every byte, both ways, and no more is kept than the limit."""
-    context = open_context(TlsTable(self_signed=("localhost",)), http2=False, state_dir=tmp_path, where="x")
-    trusting = ssl.create_default_context(cafile=str(tmp_path / "development-ca.pem"))
-    size = 6 << 20
-    body = bytes(range(256)) * (size // 256)
-    async with open_stage(context=context) as stage:
-        client = await stage.connect_tls(trusting)
-        head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(client.send, head + body)
-            line = await stage.backend.accept()
-            await line.read_head()
-            await wait_all_tasks_blocked(0.01)  # nothing moves any more
-            assert await line.read_exactly(size) == body
-            nursery.start_soon(line.send, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + body)
-            http = next(iter(stage.plane.listeners["public"].connections))
-            while not http.stream.backed_up:  # type: ignore[attr-defined]
-                await trio.sleep(0.002)
-            assert http.stream.unsent <= 600 * 1024  # type: ignore[attr-defined]
-            assert (await client.read_response())[1] == body
 
 
 def test_a_port_in_use_says_which():

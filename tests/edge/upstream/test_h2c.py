@@ -1,4 +1,4 @@
-"""Backends of HTTP/2, driven by hand: what a refused stream, a farewell, a full window and a reset come to."""
+"""Backends of HTTP/2, driven by hand: what a refused stream, GOAWAY, a full window and a reset come to."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ async def events(asked: Asked[EventsParameters]) -> AdminResponse:
     """Answer with every change of state, as it comes."""
     return AdminResponse(
         media_type="text/event-stream; charset=utf-8",
-        body=stream_events(asked.verbs.events, asked.given.seen, ending=asked.around.ending),
+        body=stream_events(asked.verbs.events, asked.given.seen, ending=asked.ending),
         fields={"X-Accel-Buffering": "no"},
     )
 
@@ -197,4 +197,4 @@ async def readyz(asked: Asked[Parameters]) -> AdminResponse:
 
 async def scrape(asked: Asked[Parameters]) -> AdminResponse:
     """Answer a scrape by Prometheus."""
-    return AdminResponse(media_type=CONTENT_TYPE, body=asked.around.metrics.text())
+    return AdminResponse(media_type=CONTENT_TYPE, body=asked.metrics.text())

@@ -6,12 +6,13 @@ The guard judges the head; then come route, parameters and act. A defect in an a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from http import HTTPStatus
 
 import trio
 from structlog.typing import FilteringBoundLogger
 
-from hotswap.control.admin.call import AnyCall, Asked, Surroundings
+from hotswap.control.admin.call import AnyCall, Asked
 from hotswap.control.admin.calls import CALLS
 from hotswap.control.admin.guard import Guard
 from hotswap.control.admin.messages import AdminRequest, AdminResponse
@@ -34,7 +35,7 @@ class Application:
             log: where refusals and defects are told.
             ending: set when the server is about to end, so that streams end too.
         """
-        self._around = Surroundings(verbs=verbs, metrics=Metrics(verbs.tally, verbs.status), ending=ending)
+        self._asked = partial(Asked, verbs=verbs, metrics=Metrics(verbs.tally, verbs.status), ending=ending)
         self._guard = guard
         self._log = log
 
@@ -61,7 +62,7 @@ class Application:
         for call, parts in found:
             if _serves(call, request.method):
                 given = read_parameters(call.takes, request)
-                return await call.act(Asked(request=request, parts=parts, given=given, around=self._around))
+                return await call.act(self._asked(request=request, parts=parts, given=given))
         state = {"method": request.method, "path": request.path}
         if not found:
             return _not_served(404, "not-found", state)

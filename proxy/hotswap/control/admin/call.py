@@ -17,21 +17,6 @@ P = TypeVar("P", bound=Parameters)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What calls act on.
-
-    Attributes:
-        verbs: the running proxy.
-        metrics: what a scrape gives.
-        ending: set when the server is about to end, so that streams end too.
-    """
-
-    verbs: Verbs
-    metrics: Metrics
-    ending: trio.Event
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Asked(Generic[P]):
     """A request that has found its call.
 
@@ -39,18 +24,17 @@ class Asked(Generic[P]):
         request: its head.
         parts: the parts of the path that the template names, such as the pool.
         given: its parameters.
-        around: what calls act on.
+        verbs: the running proxy.
+        metrics: what a scrape gives.
+        ending: set when the server is about to end, so that streams end too.
     """
 
     request: AdminRequest
     parts: Mapping[str, str]
     given: P
-    around: Surroundings
-
-    @property
-    def verbs(self) -> Verbs:
-        """The running proxy."""
-        return self.around.verbs
+    verbs: Verbs
+    metrics: Metrics
+    ending: trio.Event
 
 
 Act = Callable[[Asked[P]], Awaitable[AdminResponse]]

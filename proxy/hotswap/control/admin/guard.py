@@ -22,6 +22,7 @@ from hotswap.control.admin.messages import AdminRequest, AdminResponse
 from hotswap.control.admin.page import PAGE_FILES
 from hotswap.control.admin.problems import problem
 from hotswap.control.token_file import TokenFile
+from hotswap.core.config.conflicts import is_loopback
 from hotswap.core.messages import valid_host
 from hotswap.core.routing import bare_host
 
@@ -41,16 +42,6 @@ def host_of(authority: str) -> str:
     """Give the host of `host[:port]` without the port, lower-case, brackets removed; "" when it is anything else."""
     written = authority.encode("ascii", "replace")
     return bare_host(written).decode().strip("[]") if valid_host(written) else ""
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host can only mean this machine, whatever a name server says."""
-    if host == "localhost" or host.endswith(".localhost"):  # RFC 6761 6.3
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def same_address(one: str, other: str) -> bool:
@@ -132,7 +123,8 @@ class Guard:
         if address is None or authority is None:
             return True
         host = host_of(authority)
-        return is_loopback(host) or host in self._hosts or same_address(host, address)
+        # A name below localhost is this machine as well, whatever a name server says (RFC 6761 6.3).
+        return is_loopback(host) or host.endswith(".localhost") or host in self._hosts or same_address(host, address)
 
     @staticmethod
     def _origin_allowed(fields: Mapping[str, str]) -> bool:

@@ -7,6 +7,7 @@ address and nothing else, no inline script or style, and no text that is made in
 from __future__ import annotations
 
 from importlib.resources import files
+from pathlib import Path
 
 from hotswap.control.admin.call import AnyCall, Asked, Call
 from hotswap.control.admin.messages import JSON, AdminResponse
@@ -24,68 +25,47 @@ PAGE_FIELDS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 
-MEDIA_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
-PAGE_FILES = (
-    "page.css",
-    "page.js",
-    "element.js",
-    "connection.js",
-    "orders.js",
-    "traffic.js",
-    "chart.js",
-    "pools.js",
-    "rollouts.js",
-    "events.js",
-    "waiting.js",
-    "words.js",
-    "icon.svg",
-)
+_FOLDER = Path(str(files("hotswap.control"))) / "page"
+
+PAGE_FILES = tuple(sorted(file.name for file in _FOLDER.iterdir() if file.suffix in MEDIA_TYPES))
 """The files beside the document itself."""
 
 
 def page_calls() -> list[AnyCall]:
     """Give the calls for the document at `/` and its files below `/page/`; the files are read once, now."""
-    folder = files("hotswap.control").joinpath("page")
 
-    def serve(path: str, name: str, file: str, media_type: str, *, described: bool = False) -> AnyCall:
-        response = AdminResponse(
-            media_type=f"{media_type}; charset=utf-8", body=folder.joinpath(file).read_bytes(), fields=PAGE_FIELDS
-        )
+    def serve(path: str, name: str, file: Path, media_type: str, *, described: bool = False) -> AnyCall:
+        response = AdminResponse(media_type=f"{media_type}; charset=utf-8", body=file.read_bytes(), fields=PAGE_FIELDS)
+        return _always(path, name, "The page", media_type, response, described=described)
 
-        async def act(_asked: Asked[Parameters]) -> AdminResponse:
-            return response
-
-        return Call(
-            method="GET",
-            path=path,
-            name=name,
-            summary="The page",
-            act=act,
-            takes=Parameters,
-            answers={200: media_type},
-            described=described,
-        )
-
-    page = serve("/", "page", "index.html", "text/html", described=True)
-    return [page, *(serve(f"/page/{name}", name, name, MEDIA_TYPES[name.rpartition(".")[2]]) for name in PAGE_FILES)]
+    page = serve("/", "page", _FOLDER / "index.html", "text/html", described=True)
+    paths = [_FOLDER / name for name in PAGE_FILES]
+    return [page, *(serve(f"/page/{file.name}", file.name, file, MEDIA_TYPES[file.suffix]) for file in paths)]
 
 
 def description_call() -> AnyCall:
-    """Give the call for what `description` has written: to make it takes a while, in which nobody is served."""
-    content = files("hotswap.control.admin").joinpath("openapi.json").read_bytes()
-    response = AdminResponse(body=content)
+    """Give the call for what `make docs` has written: to make it takes a while, in which nobody is served."""
+    response = AdminResponse(body=files("hotswap.control.admin").joinpath("openapi.json").read_bytes())
+    return _always("/openapi.json", "openapi", "This document", JSON, response)
+
+
+def _always(
+    path: str, name: str, summary: str, media_type: str, response: AdminResponse, *, described: bool = False
+) -> AnyCall:
+    """Give a call that is always answered with the same."""
 
     async def act(_asked: Asked[Parameters]) -> AdminResponse:
         return response
 
     return Call(
         method="GET",
-        path="/openapi.json",
-        name="openapi",
-        summary="This document",
+        path=path,
+        name=name,
+        summary=summary,
         act=act,
         takes=Parameters,
-        answers={200: JSON},
-        described=False,
+        answers={200: media_type},
+        described=described,
     )

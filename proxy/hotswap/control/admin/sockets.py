@@ -15,6 +15,7 @@ import trio
 
 from hotswap.core.address import Address, TcpAddress, UnixAddress
 from hotswap.core.errors import ConfigError, Problem
+from hotswap.edge.loop.sockets import address_of, bind_tcp
 
 BACKLOG = 128
 
@@ -152,23 +153,13 @@ def _adopt(listening: socket.socket, address: Address, door: AdminDoor) -> Itera
                 if not door.handed_over and not door.borrowed:
                     _remove_own(address.path, made)
         else:
-            host, port = listening.getsockname()[:2]
-            yield AdminSocket(socket=listening, address=TcpAddress(host, port))
+            yield AdminSocket(socket=listening, address=address_of(listening))
 
 
 @contextmanager
 def _open_tcp(address: TcpAddress) -> Iterator[AdminSocket]:
-    family, kind, protocol, _, where = socket.getaddrinfo(
-        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    with socket.socket(family, kind, protocol) as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listening.bind(where)
-        listening.listen(BACKLOG)
-        host, port = listening.getsockname()[:2]
-        yield AdminSocket(socket=listening, address=TcpAddress(host, port))
+    with bind_tcp(address, backlog=BACKLOG) as listening:
+        yield AdminSocket(socket=listening, address=address_of(listening))
 
 
 @contextmanager

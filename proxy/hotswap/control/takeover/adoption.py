@@ -84,7 +84,7 @@ def adopt_backend(pool: SupervisedPool, received: Received, surroundings: Surrou
     if isinstance(path, str):
         notify = NotifySocket(path, socket.socket(fileno=received.descriptors.take()))
     os.set_inheritable(pidfd, False)
-    process = BackendProcess.adopt(
+    process = BackendProcess(
         ProcessHandles(pid=pid, start=frame.number("start"), pidfd=pidfd, output=output, notify=notify),
         address=address,
         stop_signal=release.recipe.stop_signal,
@@ -92,6 +92,7 @@ def adopt_backend(pool: SupervisedPool, received: Received, surroundings: Surrou
         log=bound,
         guardian=surroundings.guardian,
         tail=tuple(str(line) for line in frame.body.get("tail", ())),
+        adopted=True,
     )
     process.status = str(frame.body.get("status", ""))
     backend = pool.core.add(

@@ -13,8 +13,10 @@ import os
 import select
 import threading
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
+
+import structlog
+from structlog.typing import FilteringBoundLogger
 
 QUEUE_BYTES = 8 * 1024 * 1024
 """How many bytes may wait for the thread; about half a minute of access lines at 2,000 requests a second."""
@@ -24,9 +26,6 @@ BATCH_LINES = 1024
 
 CLOSE_TIMEOUT = 5.0
 """Seconds that closing waits for the thread to write what is left."""
-
-Report = Callable[[str, dict[str, object]], None]
-"""Told, on the thread that calls `write`, of an event name and its fields."""
 
 
 class LineWriter:
@@ -43,18 +42,16 @@ class LineWriter:
         name: str,
         linger: float = 0.0,
         queue_bytes: int = QUEUE_BYTES,
-        report: Report | None = None,
         kept: int | None = None,
     ) -> None:
         """Open the file; the thread starts with the first line.
 
         Args:
             target: a path, opened for appending, or a file descriptor that stays the caller's.
-            name: what this is in reports, such as `access_log`.
+            name: what this is in the log, such as `access_log`: `<name>.dropped` and `<name>.failed` are told there.
             linger: seconds for which lines gather before a write, so that a busy loop is not
                 interrupted by the thread for every line.
             queue_bytes: how much may wait.
-            report: called with `<name>.dropped` and `<name>.failed`.
             kept: descriptor of a file that was opened earlier, written to as long as the path cannot be opened; taken
                 over.
 
@@ -68,7 +65,6 @@ class LineWriter:
         self._name = name
         self._linger = linger
         self._limit = queue_bytes
-        self._report = report
         self._pending: deque[bytes | None] = deque()  # None: from here on into the file that has the name then
         self._offered = 0  # bytes ever queued: written by the producer alone
         self._taken = 0  # bytes ever taken from the queue: written by the thread alone
@@ -133,15 +129,16 @@ class LineWriter:
         """Report what was lost since the last report, on the producer's thread."""
         self.dropped += self._lost - self._lost_seen
         self._lost_seen = self._lost
-        if self._report is None or self._telling:
+        if self._telling:
             return  # the report of a log is a line of that log, and may be lost as well: it is told with the next
         self._telling = True
+        log: FilteringBoundLogger = structlog.get_logger()
         try:
             while self._failures:
-                self._report(f"{self._name}.failed", {"error": self._failures.popleft()})
+                log.warning(f"{self._name}.failed", error=self._failures.popleft())
             if self.dropped > self._reported:
                 lines, self._reported = self.dropped - self._reported, self.dropped
-                self._report(f"{self._name}.dropped", {"lines": lines, "total": self.dropped})
+                log.warning(f"{self._name}.dropped", lines=lines, total=self.dropped)
         finally:
             self._telling = False
 

@@ -37,7 +37,7 @@ class LogStream:
     """
 
     def __init__(self, fd: int) -> None:
-        self._lines = LineWriter(fd, name="log", report=self._report)
+        self._lines = LineWriter(fd, name="log")
         self._lock = threading.RLock()
 
     def msg(self, message: str) -> None:
@@ -51,11 +51,6 @@ class LogStream:
     def close(self) -> None:
         """Write what is left; waits at most five seconds."""
         self._lines.close()
-
-    @staticmethod
-    def _report(event: str, fields: dict[str, object]) -> None:
-        log: FilteringBoundLogger = structlog.get_logger()
-        log.warning(event, **fields)
 
 
 class Forward(logging.Handler):

@@ -7,7 +7,7 @@ a scrape can never disagree with what an operator sees.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -33,13 +33,25 @@ Status = Callable[[], Mapping[str, Any]]
 """Gives the state now, as `GET /v1/status` answers it."""
 
 
-def counter(name: str, text: str, labels: Iterable[str], counts: Mapping[Any, int]) -> Metric:
-    """Make a counter family; a key is a label value, or a tuple of them in the order of the labels."""
-    family = CounterMetricFamily(f"hotswap_{name}", text, labels=list(labels))
-    for key, value in sorted(counts.items(), key=lambda item: str(item[0])):
-        values = key if isinstance(key, tuple) else (key,)
-        family.add_metric([str(part) for part in values], value)
+Keys = Iterable[tuple[Any, Any]]
+"""Pairs of a label value, or a tuple of them in the order of the labels, and a number."""
+
+
+def _fill(family: CounterMetricFamily | GaugeMetricFamily, values: Keys) -> Metric:
+    for key, value in values:
+        family.add_metric([str(part) for part in (key if isinstance(key, tuple) else (key,))], value)
     return family
+
+
+def counter(name: str, text: str, labels: Sequence[str], counts: Mapping[Any, int]) -> Metric:
+    """Make a counter family."""
+    family = CounterMetricFamily(f"hotswap_{name}", text, labels=labels)
+    return _fill(family, sorted(counts.items(), key=lambda item: str(item[0])))
+
+
+def gauge(name: str, text: str, labels: Sequence[str], values: Keys) -> Metric:
+    """Make a gauge family."""
+    return _fill(GaugeMetricFamily(f"hotswap_{name}", text, labels=labels), values)
 
 
 def from_zero(
@@ -89,49 +101,34 @@ class HotswapCollector(Collector):
             "pool",
             tally.upstream_duration,
         )
-        yield from self._backends(status)
+        pools = status["pools"]
+        yield gauge("in_flight", "Exchanges claimed and not yet released.", ("pool", "slot"), _in_flight(pools))
+        yield gauge("backends", "Backends by state.", ("pool", "state"), _states(pools))
         yield counter("backend_starts", "Backends started.", ("pool", "reason"), starts)
         yield counter("backend_exits", "Backends that ended.", ("pool", "reason"), exits)
         yield counter("rollouts", "Rollouts that ended.", ("pool", "outcome"), rollouts)
         yield counter("rollout_refusals", "Reloads refused.", ("pool", "code"), refusals)
         yield histogram("rollout_duration_seconds", "From trigger to end of a rollout.", "pool", tally.rollout_duration)
         yield counter("retries", "Exchanges sent to another backend.", ("pool", "reason"), tally.retries)
-        yield self._held(status)
+        held = ((name, pool["held"]) for name, pool in pools.items())
+        yield gauge("held_requests", "Requests waiting for a backend.", ("pool",), held)
         yield counter("health_checks", "Probes of backends.", ("pool", "result"), tally.health_checks)
-        yield self._connections(status)
+        connections = ((name, listener["connections"]) for name, listener in status["listeners"].items())
+        yield gauge("connections", "Open connections of clients.", ("listener",), connections)
         yield counter("takeovers", "Takeovers that ended.", ("outcome",), tally.takeovers)
 
-    @staticmethod
-    def _backends(status: Mapping[str, Any]) -> Iterator[Metric]:
-        in_flight = GaugeMetricFamily(
-            "hotswap_in_flight", "Exchanges claimed and not yet released.", labels=["pool", "slot"]
-        )
-        backends = GaugeMetricFamily("hotswap_backends", "Backends by state.", labels=["pool", "state"])
-        for name, pool in status["pools"].items():
-            states: Counter[str] = Counter({str(state): 0 for state in BackendState})
-            for slot in pool["slots"]:
-                in_flight.add_metric(
-                    [name, str(slot["slot"])], sum(backend["in_flight"] for backend in slot["backends"])
-                )
-                states.update(str(backend["state"]) for backend in slot["backends"])
-            for state, count in states.items():
-                backends.add_metric([name, state], count)
-        yield in_flight
-        yield backends
 
-    @staticmethod
-    def _held(status: Mapping[str, Any]) -> Metric:
-        family = GaugeMetricFamily("hotswap_held_requests", "Requests waiting for a backend.", labels=["pool"])
-        for name, pool in status["pools"].items():
-            family.add_metric([name], pool["held"])
-        return family
+def _in_flight(pools: Mapping[str, Any]) -> Keys:
+    for name, pool in pools.items():
+        for slot in pool["slots"]:
+            yield (name, slot["slot"]), sum(backend["in_flight"] for backend in slot["backends"])
 
-    @staticmethod
-    def _connections(status: Mapping[str, Any]) -> Metric:
-        family = GaugeMetricFamily("hotswap_connections", "Open connections of clients.", labels=["listener"])
-        for name, listener in status["listeners"].items():
-            family.add_metric([name], listener["connections"])
-        return family
+
+def _states(pools: Mapping[str, Any]) -> Keys:
+    for name, pool in pools.items():
+        states: Counter[str] = Counter({str(state): 0 for state in BackendState})
+        states.update(str(backend["state"]) for slot in pool["slots"] for backend in slot["backends"])
+        yield from (((name, state), count) for state, count in states.items())
 
 
 class Metrics:

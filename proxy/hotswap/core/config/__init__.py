@@ -1,4 +1,4 @@
-"""The configuration: what the TOML file may say, as frozen models, and how it is read.
+"""Configuration: frozen models of the TOML file, and its parser.
 
 One module a group of tables (`process`, `listeners`, `routes`, `pools`), the kinds of value they share
 (`fields`), the whole (`configuration`, `schema`), what is wrong (`findings`, `conflicts`) and the way in (`parsing`).
@@ -7,16 +7,7 @@ One module a group of tables (`process`, `listeners`, `routes`, `pools`), the ki
 from __future__ import annotations
 
 from hotswap.core.config.configuration import Configuration
-from hotswap.core.config.listeners import (
-    CertificateTable,
-    LimitsTable,
-    ListenerTable,
-    RedirectScheme,
-    RedirectStatus,
-    RedirectTable,
-    TlsTable,
-    TlsVersion,
-)
+from hotswap.core.config.listeners import CertificateTable, LimitsTable, ListenerTable, RedirectTable, TlsTable
 from hotswap.core.config.parsing import Draft, parse_configuration, parse_draft
 from hotswap.core.config.pools import (
     CompatibilityTable,
@@ -27,7 +18,7 @@ from hotswap.core.config.pools import (
     StorageTable,
     SupervisedPoolTable,
 )
-from hotswap.core.config.process import AccessLogFormat, AdminTable, LogFormat, LogLevel, ProxyTable
+from hotswap.core.config.process import AccessLogFormat, AdminTable, ProxyTable
 from hotswap.core.config.routes import RouteTable
 from hotswap.core.config.schema import configuration_schema
 
@@ -41,12 +32,8 @@ __all__ = [
     "HealthTable",
     "LimitsTable",
     "ListenerTable",
-    "LogFormat",
-    "LogLevel",
     "PoolTable",
     "ProxyTable",
-    "RedirectScheme",
-    "RedirectStatus",
     "RedirectTable",
     "RolloutTable",
     "RouteTable",
@@ -54,7 +41,6 @@ __all__ = [
     "StorageTable",
     "SupervisedPoolTable",
     "TlsTable",
-    "TlsVersion",
     "configuration_schema",
     "parse_configuration",
     "parse_draft",

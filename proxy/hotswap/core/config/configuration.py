@@ -1,4 +1,4 @@
-"""The whole file as one frozen value."""
+"""The whole configuration as one frozen value."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 
 
 class Configuration(Table):
-    """Everything the file says, with the defaults filled in.
+    """The configuration, defaults filled in.
 
     What one table alone cannot know (does the pool of a route exist?) is checked by
     `hotswap.core.config.parsing.parse_configuration`, which is therefore the way to make one.

@@ -1,4 +1,4 @@
-"""What no single key can know: tables that contradict each other or themselves.
+"""Checks across keys: tables that contradict each other or themselves.
 
 The checks read the document as it was parsed from TOML, not the models, so that they also run while some keys
 are wrong: a user sees everything at once. A value of the wrong type is reported by its model and passed over

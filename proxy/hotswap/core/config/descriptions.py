@@ -1,4 +1,4 @@
-"""What is said of the keys of a table, below each in its source.
+"""Descriptions of configuration keys, from the docstrings below them in the source.
 
 Pydantic would read it while the tables are made, which is a part of every start; it is read here when somebody asks.
 """
@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 
 def descriptions_of(model: type[BaseModel]) -> dict[str, str]:
-    """Give what is said of each key that anything is said of, as one line, for a table and those it is made from."""
+    """Description of each key of a table and of its bases, as one line."""
     said: dict[str, str] = {}
     for table in reversed(model.__mro__):
         if issubclass(table, BaseModel) and table.__module__.startswith(__package__):

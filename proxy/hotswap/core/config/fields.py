@@ -1,4 +1,4 @@
-"""The kinds of value a key can have: each reads TOML, refuses with what is allowed, and writes itself back.
+"""Types of configuration keys: each parses TOML, refuses with what is allowed, and serialises itself.
 
 A validator here raises `ValueError` whose text is the whole "what is allowed" of the problem; the serializer
 gives the TOML form again, so that defaults, the JSON Schema and the reference are all written from one place.
@@ -49,7 +49,7 @@ NAME_ALLOWED = "a name of letters, digits, - and _, at most 40 of them, that beg
 
 
 class Table(BaseModel):
-    """A table of the configuration: frozen, and an unknown key is an error.
+    """Base of all tables: frozen, and an unknown key is an error.
 
     A validator is made when it is needed, which is one for all tables together, and what is said below the keys is read
     when they are described: both would be a part of every start.
@@ -69,52 +69,40 @@ def _text(parse: Callable[[str], Any], allowed: str) -> Callable[[object], Any]:
     return validate
 
 
+def _matching(pattern: str, allowed: str) -> BeforeValidator:
+    """Make a validator of texts that match a pattern as a whole."""
+
+    def parse(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(allowed)
+        return text
+
+    return BeforeValidator(_text(parse, allowed))
+
+
 Flag = StrictBool
 """true or false, never a string."""
 
 
-def _not_zero(seconds: float) -> float:
-    if seconds <= 0:
-        raise ValueError(f"{DURATION_ALLOWED}, more than zero")
-    return seconds
+def _more_than_zero(allowed: str) -> AfterValidator:
+    def check(value: float) -> float:
+        if value <= 0:
+            raise ValueError(f"{allowed}, more than zero")
+        return value
 
-
-def _duration_schema() -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "format": "duration", "pattern": DURATION_PATTERN})
+    return AfterValidator(check)
 
 
 Duration = Annotated[
     float,
     BeforeValidator(_text(parse_duration, DURATION_ALLOWED)),
     PlainSerializer(format_duration, return_type=str),
-    _duration_schema(),
+    WithJsonSchema({"type": "string", "format": "duration", "pattern": DURATION_PATTERN}),
 ]
 """Seconds, zero or more."""
 
-Period = Annotated[
-    float,
-    BeforeValidator(_text(parse_duration, DURATION_ALLOWED)),
-    AfterValidator(_not_zero),
-    PlainSerializer(format_duration, return_type=str),
-    _duration_schema(),
-]
+Period = Annotated[Duration, _more_than_zero(DURATION_ALLOWED)]
 """Seconds, more than zero."""
-
-
-def _some_bytes(text: str) -> int:
-    size = parse_size(text)
-    if size == 0:
-        raise ValueError(f"{SIZE_ALLOWED}, more than zero")
-    return size
-
-
-Size = Annotated[
-    int,
-    PlainValidator(_text(_some_bytes, SIZE_ALLOWED)),
-    PlainSerializer(format_size, return_type=str),
-    WithJsonSchema({"type": "string", "format": "size", "pattern": SIZE_PATTERN}),
-]
-"""Bytes, one or more."""
 
 SizeOrNone = Annotated[
     int,
@@ -123,6 +111,9 @@ SizeOrNone = Annotated[
     WithJsonSchema({"type": "string", "format": "size", "pattern": SIZE_PATTERN}),
 ]
 """Bytes, zero or more."""
+
+Size = Annotated[SizeOrNone, _more_than_zero(SIZE_ALLOWED)]
+"""Bytes, one or more."""
 
 UNLIMITED = "unlimited"
 
@@ -224,16 +215,9 @@ HOST_FIELD_ALLOWED = (
     "a host as it stands in a request, such as app.example.org, with a port or without; empty: that of the address"
 )
 
-
-def _parse_host_field(host: str) -> str:
-    if not re.fullmatch(HOST_FIELD_PATTERN, host):
-        raise ValueError(HOST_FIELD_ALLOWED)
-    return host
-
-
 HostName = Annotated[
     str,
-    BeforeValidator(_text(_parse_host_field, HOST_FIELD_ALLOWED)),
+    _matching(HOST_FIELD_PATTERN, HOST_FIELD_ALLOWED),
     WithJsonSchema({"type": "string", "pattern": HOST_FIELD_PATTERN}),
 ]
 """What stands in the field Host."""
@@ -353,46 +337,25 @@ CertificateName = Annotated[
 
 URL_PATH_ALLOWED = 'a path that begins with "/", without query and fragment'
 
-
-def _parse_url_path(text: str) -> str:
-    if not text.startswith("/") or re.search(r"[\x00-\x20\x7f#?]", text):
-        raise ValueError(URL_PATH_ALLOWED)
-    return text
-
-
 UrlPath = Annotated[
     str,
-    BeforeValidator(_text(_parse_url_path, URL_PATH_ALLOWED)),
+    _matching(r"/[^\x00-\x20\x7f#?]*", URL_PATH_ALLOWED),
     WithJsonSchema({"type": "string", "format": "url-path", "pattern": "^/"}),
 ]
 
 TARGET_ALLOWED = 'a path that begins with "/", with a query where needed'
 
-
-def _parse_target(text: str) -> str:
-    if not text.startswith("/") or not text.isascii() or re.search(r"[\x00-\x20\x7f#]", text):
-        raise ValueError(TARGET_ALLOWED)
-    return text
-
-
 Target = Annotated[
     str,
-    BeforeValidator(_text(_parse_target, TARGET_ALLOWED)),
+    _matching(r"/[!\"$-~]*", TARGET_ALLOWED),
     WithJsonSchema({"type": "string", "format": "url-path", "pattern": "^/"}),
 ]
 """What stands in a request line: ASCII, may have a query."""
 
 APP_ALLOWED = 'a string "module:attribute" such as "shop.asgi:app"'
 
-
-def _parse_app(text: str) -> str:
-    if text and not re.fullmatch(r"[A-Za-z_][\w.]*:\S.*", text):
-        raise ValueError(APP_ALLOWED)
-    return text
-
-
 App = Annotated[
     str,
-    BeforeValidator(_text(_parse_app, APP_ALLOWED)),
+    _matching(r"|[A-Za-z_][\w.]*:\S.*", APP_ALLOWED),
     WithJsonSchema({"type": "string", "pattern": r"^$|^[A-Za-z_][A-Za-z0-9_.]*:[^ ]"}),
 ]

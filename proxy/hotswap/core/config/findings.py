@@ -1,4 +1,4 @@
-"""What is wrong in a file, while it is still being looked for: a place, a value, and what would be right.
+"""Findings of validation, while a file is still being checked: place, value, and what would be right.
 
 This module also turns what pydantic reports into findings in our words, with a way out where one can be
 guessed.
@@ -34,7 +34,7 @@ _KEY = "[key]"
 
 
 class Finding(NamedTuple):
-    """A problem whose place has not been written out yet."""
+    """A problem whose place is not formatted yet."""
 
     location: Location
     value: object
@@ -42,7 +42,7 @@ class Finding(NamedTuple):
 
 
 def write_location(location: Location) -> str:
-    """Write a place as a dotted path, such as `pools.web.health.interval` or `routes[1].pool`."""
+    """Format a place as a dotted path, such as `pools.web.health.interval` or `routes[1].pool`."""
     text = ""
     for part in location:
         if isinstance(part, int):
@@ -54,7 +54,7 @@ def write_location(location: Location) -> str:
 
 
 def in_order_of(document: Mapping[str, object], findings: Iterable[Finding]) -> tuple[Problem, ...]:
-    """Write findings out as problems: table by table as they stand in the file, missing tables last."""
+    """Convert findings to problems, sorted by the order of the file's tables, missing tables last."""
 
     def place(finding: Finding) -> tuple[int, ...]:
         table: object = document
@@ -82,7 +82,7 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
 
 
 def translate(errors: Iterable[ErrorDetails]) -> Iterator[Finding]:
-    """Turn what pydantic reports about the tables into findings."""
+    """Convert pydantic's errors to findings."""
     for error in errors:
         location = error["loc"]
         value = MISSING if error["type"] == "missing" else error["input"]

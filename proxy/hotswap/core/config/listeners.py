@@ -1,4 +1,4 @@
-"""The tables about public sockets: `[listeners.NAME]` and what belongs to one."""
+"""Tables of public sockets: `[listeners.NAME]` and its parts."""
 
 from __future__ import annotations
 

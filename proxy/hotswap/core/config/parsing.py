@@ -1,4 +1,4 @@
-"""From the text of a file to a configuration, or to everything that is wrong with it at once.
+"""Parses the text of a file into a configuration, or into all its problems at once.
 
 The steps: TOML into a document of plain tables; the document into models, each key by itself; the document
 against itself (`hotswap.core.config.conflicts`). All findings of the last two are reported together, and
@@ -24,7 +24,7 @@ from hotswap.core.errors import MISSING, ConfigError, Problem
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A file that has been read and judged, but not accepted yet.
+    """A parsed file that is not accepted yet.
 
     Attributes:
         document: the tables as TOML gives them.
@@ -39,7 +39,7 @@ class Draft:
     findings: tuple[Finding, ...]
 
     def accept(self, more: Iterable[Finding] = ()) -> Configuration:
-        """Give the configuration.
+        """The configuration, if nothing is wrong with it.
 
         Args:
             more: what else was found wrong in it.
@@ -54,7 +54,7 @@ class Draft:
 
 
 def parse_draft(text: str, *, origin: str) -> Draft:
-    """Read TOML and judge it, without looking at the disk.
+    """Parse and check TOML, without looking at the disk.
 
     Raises:
         ConfigError: the text is not TOML; nothing more can be said about it then.
@@ -77,7 +77,7 @@ def parse_draft(text: str, *, origin: str) -> Draft:
 
 
 def parse_configuration(text: str, *, origin: str) -> Configuration:
-    """Read a configuration.
+    """Parse a configuration.
 
     Relative paths in it become paths below the directory of `origin`. Whether files exist is not looked at,
     and `proxy.state_dir` stays empty where the file does not say it.

@@ -1,4 +1,4 @@
-"""The tables about backends: `[pools.NAME]`, supervised or static, and what belongs to one."""
+"""Tables of backends: `[pools.NAME]`, supervised or static, and its parts."""
 
 from __future__ import annotations
 
@@ -71,8 +71,7 @@ class RolloutTable(Table):
 
 
 class CompatibilityTable(Table):
-    """The magic number: old and new release must agree on it, or the reload is refused. `file` or
-    `command`."""
+    """The compatibility number: old and new release must agree on it, or the reload is refused. `file` or `command`."""
 
     file: str = ""
     """File, read in the pool's directory; its first line is the number."""

@@ -1,4 +1,4 @@
-"""The tables about the proxy process itself: `[proxy]` and `[admin]`."""
+"""Tables of the proxy process: `[proxy]` and `[admin]`."""
 
 from __future__ import annotations
 

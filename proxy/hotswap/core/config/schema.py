@@ -1,5 +1,4 @@
-"""The configuration described for machines: editors complete and check TOML by it, the reference is written
-from it."""
+"""JSON Schema of the configuration, for editors and for the reference."""
 
 from __future__ import annotations
 

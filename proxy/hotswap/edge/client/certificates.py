@@ -1,4 +1,4 @@
-"""Certificates read and made. Imported only once there is one: what it brings along is felt at every other start."""
+"""Reads and issues certificates; imported only when a listener has one, because `cryptography` is slow to import."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cryptography import x509
 
 
 def names_of(pem: bytes) -> tuple[str, ...]:
-    """The DNS names a certificate is for."""
+    """DNS names that a certificate covers."""
     certificate = x509.load_pem_x509_certificates(pem)[0]
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
@@ -21,7 +21,7 @@ def names_of(pem: bytes) -> tuple[str, ...]:
 
 
 def development_authority(certificate: Path) -> trustme.CA:
-    """The authority for self-signed certificates: loaded from its file, or made there.
+    """Load the authority for self-signed certificates from its file, or create it there.
 
     The file holds the certificate, to be trusted by whoever tests, and next to it, readable by the owner only, the key.
     """
@@ -36,7 +36,7 @@ def development_authority(certificate: Path) -> trustme.CA:
 
 
 def _put(path: Path, content: bytes, *, mode: int) -> None:
-    """Put a file in place whole; a link of that name is replaced and not followed, for root may write it."""
+    """Write a file atomically; a symbolic link of that name is replaced and not followed, since root may run this."""
     fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
         file.write(content)

@@ -1,4 +1,4 @@
-"""TLS handshake of a client: its hello and the handshake, both within one deadline, then the protocol that ALPN chose.
+"""TLS handshake of a client: ClientHello and handshake within one deadline, then the protocol chosen by ALPN.
 
 The hello is looked at without being taken (`MSG_PEEK`): it says which certificate is for the client, and whether it
 speaks anything that we do.
@@ -23,7 +23,7 @@ from hotswap.wire.client_hello import HELLO_BYTES, parse_client_hello
 
 if TYPE_CHECKING:
     from hotswap.core.forwarding import Peer
-    from hotswap.edge.client.surroundings import Plane, PublicListener
+    from hotswap.edge.client.surroundings import ClientPlane, PublicListener
     from hotswap.edge.exchange.entrance import ClientConnection
 
 NO_APPLICATION_PROTOCOL: Final = b"\x15\x03\x03\x00\x02\x02\x78"
@@ -31,7 +31,7 @@ NO_APPLICATION_PROTOCOL: Final = b"\x15\x03\x03\x00\x02\x02\x78"
 
 
 class Handshake:
-    """One handshake; it is over when the connection has become another kind of object, or is closed.
+    """Handshake of one connection, until the protocol's connection object replaces it or it is closed.
 
     Args:
         sock: its socket, of which nothing was read.
@@ -41,7 +41,7 @@ class Handshake:
     __slots__ = ("_context", "_sock", "armed", "deadline", "listener", "peer", "plane", "stream")
 
     def __init__(
-        self, plane: Plane, listener: PublicListener, sock: socket.socket, peer: Peer, context: ssl.SSLContext
+        self, plane: ClientPlane, listener: PublicListener, sock: socket.socket, peer: Peer, context: ssl.SSLContext
     ) -> None:
         self.plane = plane
         self.listener = listener
@@ -52,7 +52,7 @@ class Handshake:
         self._context = context
 
     def open(self) -> None:
-        """Begin."""
+        """Start."""
         poller = self.plane.poller
         poller.timers.set(self, poller.now + self.listener.header_timeout)
         assert self._sock is not None
@@ -75,28 +75,16 @@ class Handshake:
     def on_drained(self) -> None:
         """Nothing is written by us during a handshake."""
 
-    def on_deadline(self) -> None:
-        """It took too long: closed without a word."""
-        self.close()
-
     def on_crash(self, error: Exception) -> None:
         """Contain a defect of ours to this connection."""
         self.plane.on_crash(error, "handshake")
         self.close()
 
-    def drain(self) -> None:
-        """The proxy stops."""
-        self.close()
-
     def idle(self) -> Idle[ClientConnection] | None:
-        """When it came: a handshake is quick, or nobody is there."""
+        """When the connection was accepted: one that does not finish its handshake soon counts as idle."""
         if self._sock is None and (self.stream is None or self.stream.closed):
             return None
         return Idle(self, self.peer.address, self.deadline - self.listener.header_timeout)
-
-    def leave_at_once(self) -> None:
-        """Close."""
-        self.close()
 
     def close(self) -> None:
         """Close; idempotent."""
@@ -110,8 +98,11 @@ class Handshake:
             self.stream.close()
             self.listener.forget(self)
 
+    # Nothing was said yet, so there is nothing to end in order.
+    on_deadline = drain = leave_at_once = close
+
     def _await_hello(self, sock: socket.socket) -> None:
-        """Begin with TLS as soon as it is known for whom."""
+        """Start TLS as soon as the ClientHello names the server."""
         context = self._context
         if isinstance(context, ServerContext):
             try:
@@ -133,7 +124,7 @@ class Handshake:
         self._begin(sock, context)
 
     def _refuse(self, sock: socket.socket, size: int) -> None:
-        """Say that nothing is spoken here that the client speaks (RFC 7301 3.2)."""
+        """Send the alert that no common protocol exists (RFC 7301 3.2)."""
         with contextlib.suppress(OSError):
             sock.recv(size)  # unread, it would make a reset of our end, which overtakes the alert
             sock.send(NO_APPLICATION_PROTOCOL)

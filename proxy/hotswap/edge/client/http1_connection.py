@@ -1,4 +1,4 @@
-"""A client that speaks HTTP/1.x: its requests are served one at a time, in the order they came.
+"""HTTP/1.x connection of a client: serves its requests one at a time, in order.
 
 What was read beyond the running request waits in `_backlog`, one read at most: who pipelines slows himself down. What
 is answered is gathered and leaves with `flush` in one system call.
@@ -27,7 +27,7 @@ from hotswap.wire.http1.request_parser import END, HTTP2_HEAD, RequestItem, Requ
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hotswap.edge.client.surroundings import Plane, PublicListener
+    from hotswap.edge.client.surroundings import ClientPlane, PublicListener
     from hotswap.edge.exchange.entrance import ClientConnection
     from hotswap.edge.upstream.upstream_connection import UpstreamConnection
 
@@ -40,7 +40,7 @@ NO_LIMIT: Final = 1 << 62
 
 
 class Http1Connection:
-    """One client connection, and the responder of its exchanges: a separate one would cost a call for each piece.
+    """A client connection and the responder of its exchanges; two objects would cost a call for each piece.
 
     Args:
         plane: the data plane.
@@ -73,7 +73,7 @@ class Http1Connection:
     request_trailers: Sequence[Field] = ()  # those of HTTP/1.1 are dropped (F15)
     shut_out = False  # a connection has one answer at a time, which is bounded by itself
 
-    def __init__(self, plane: Plane, listener: PublicListener, stream: Stream, peer: Peer) -> None:
+    def __init__(self, plane: ClientPlane, listener: PublicListener, stream: Stream, peer: Peer) -> None:
         self.plane = plane
         self.listener = listener
         self.stream = stream
@@ -93,7 +93,7 @@ class Http1Connection:
         self._last = False  # it is the connection's last
 
     def open(self) -> None:
-        """Begin to serve; the stream is watched by now."""
+        """Start serving; the poller watches the stream already."""
         self.plane.poller.timers.set(self, self.plane.poller.now + self.listener.idle_timeout)
         self.pump()
 
@@ -122,7 +122,7 @@ class Http1Connection:
         self.pump()
 
     def on_drained(self) -> None:
-        """What was kept back has been sent."""
+        """The send buffer is empty again."""
         exchange = self.exchange
         if self.stream.broken:
             self._lose()
@@ -132,7 +132,7 @@ class Http1Connection:
             exchange.on_downstream_drained()
 
     def on_deadline(self) -> None:
-        """Idle, too slow with a head or a body, or not reading its answer; or time for a look whether it is there."""
+        """The client is idle, too slow with a head or a body, or does not read; or its presence has to be checked."""
         exchange = self.exchange
         stream = self.stream
         if stream.unsent:
@@ -171,14 +171,14 @@ class Http1Connection:
         self.close()
 
     def _await_client(self) -> None:
-        """The client has so long to take, or to send, its next byte."""
+        """Set the deadline for the client's next progress, in either direction."""
         poller = self.plane.poller
         poller.timers.set(self, poller.now + self.listener.idle_timeout)
 
     # Reading.
 
     def pump(self) -> None:
-        """Read requests as far as they can be taken."""
+        """Parse requests as far as they can be served."""
         stream = self.stream
         for _ in range(READS_AT_A_TIME):
             if not stream.readable or self._closing:
@@ -217,7 +217,7 @@ class Http1Connection:
         self.plane.poller.soon(self, self.pump)
 
     def _on_end(self) -> None:
-        """The client has closed its half."""
+        """The client shut down its writing half."""
         exchange = self.exchange
         if exchange is None:
             self._leave()  # what it asked for may still be on its way
@@ -225,7 +225,7 @@ class Http1Connection:
             self._lose()
 
     def _take(self, items: list[RequestItem]) -> None:
-        """Serve what was read, or put it by until its turn comes."""
+        """Serve parsed items, or queue them while an exchange is under way."""
         if self._parser.http2 is not None and not items and self._become_http2(self._parser.http2):
             return
         exchange = self.exchange
@@ -244,7 +244,7 @@ class Http1Connection:
         self._continue(exchange, deque(items))
 
     def _become_http2(self, rest: bytes) -> bool:
-        """Serve a client that knew in advance that HTTP/2 is spoken here (RFC 9113 3.3)."""
+        """Switch to HTTP/2 for a client with prior knowledge (RFC 9113 3.3)."""
         if not self.listener.http2 or self.stream.scheme != b"http" or self._begun:
             return False
         self._end_reading()
@@ -255,7 +255,7 @@ class Http1Connection:
         return True
 
     def _continue(self, exchange: Exchange, items: deque[RequestItem]) -> None:
-        """Give a running exchange the next pieces of its body."""
+        """Pass the next pieces of the body to the exchange under way."""
         body = self._body
         assert body is not None
         size = sum(len(item) for item in items if isinstance(item, bytes))
@@ -279,7 +279,7 @@ class Http1Connection:
                 self._await_client()
 
     def _next(self) -> None:
-        """Begin the next request of the backlog, if it has one."""
+        """Start the next pipelined request, if there is one."""
         backlog = self._backlog
         if self.exchange is not None or self._closing:
             return
@@ -325,7 +325,7 @@ class Http1Connection:
         exchange.start()
 
     def _refuse(self, error: BadRequest) -> None:
-        """Answer what is not a request, and close."""
+        """Answer a request that could not be parsed, and close."""
         head, body = error_head(error.status)
         self.plane.date(head)
         self.stream.write(write_response(head, version=11, no_body=False, close=True) + body)
@@ -336,11 +336,11 @@ class Http1Connection:
 
     @property
     def backed_up(self) -> bool:
-        """Whether the client takes no more for now."""
+        """Whether the send buffer is full."""
         return self.stream.backed_up
 
     def truncate(self, exchange: Exchange) -> None:
-        """The response is not whole: end the connection so that this shows."""
+        """Close so that the client sees that the response is not whole."""
         self.exchange = None
         self._out.clear()
         if not self._chunking and self._last:
@@ -348,11 +348,11 @@ class Http1Connection:
         self.close()
 
     def send_interim(self, exchange: Exchange, head: ResponseHead) -> None:
-        """Pass on an informational response."""
+        """Forward an informational response."""
         self._out.append(write_response(head, version=11, no_body=True, close=False))
 
     def send_response(self, exchange: Exchange, head: ResponseHead) -> bool:
-        """Send a response that is whole, its body with it, in one system call."""
+        """Send a complete response in one system call."""
         self._chunking = False
         self._bodiless = head.body is None
         data = self._write_head(exchange, head, no_body=head.body is None)
@@ -369,7 +369,7 @@ class Http1Connection:
         return not stream.broken
 
     def send_head(self, exchange: Exchange, head: ResponseHead) -> None:
-        """Begin the response."""
+        """Start the response."""
         no_body = exchange.head.method == b"HEAD" or head.status == 204 or head.status == 304
         self._chunking = head.content_length is None and not no_body and exchange.head.version == 11
         self._bodiless = no_body
@@ -391,7 +391,7 @@ class Http1Connection:
         )
 
     def send_body(self, data: Data) -> None:
-        """Go on with the response."""
+        """Send a piece of the response body."""
         if self._chunking:
             if len(data):
                 self._out += (b"%x\r\n" % len(data), data, b"\r\n")
@@ -401,20 +401,20 @@ class Http1Connection:
             self._out.append(data)
 
     def splice_target(self) -> Stream | None:
-        """The client's stream, where a body passes as it is and nothing waits before it."""
+        """The client's stream, if the body needs no framing and nothing is buffered before it; else None."""
         stream = self.stream
         return None if self._chunking or self._out or stream.unsent or stream.scheme != b"http" else stream
 
     def send_trailers(self, fields: Sequence[Field]) -> None:
-        """Dropped: hardly a client of HTTP/1.1 looks for them, and leaving them out is always allowed (F15)."""
+        """Drop the trailers: few clients of HTTP/1.1 read them, and leaving them out is always allowed (F15)."""
 
     def send_end(self) -> None:
-        """The response is whole."""
+        """End the response."""
         if self._chunking:
             self._out.append(b"0\r\n\r\n")
 
     def flush(self) -> bool:
-        """Send what has been said."""
+        """Send what is buffered."""
         out = self._out
         if out:
             self.stream.write_all(out)
@@ -422,7 +422,7 @@ class Http1Connection:
         return not self.stream.broken
 
     def done(self, exchange: Exchange) -> None:
-        """The response is whole: on to the next request, or close."""
+        """The response is complete: start the next request, or close."""
         self.exchange = None
         if self._last or not exchange.request_done:
             if exchange.request_done and self._backlog is None and not self.stream.readable:
@@ -445,13 +445,13 @@ class Http1Connection:
         self.pump()
 
     def read_on(self) -> None:
-        """The exchange takes more of the body."""
+        """Resume reading the request body."""
         self._await_client()  # until now it was not the client that was waited for
         if self.stream.readable:
             self.plane.poller.soon(self, self.pump)
 
     def tunnel(self, exchange: Exchange, head: ResponseHead, connection: UpstreamConnection) -> bool:
-        """Both sides agreed: from here on bytes pass as they are."""
+        """Become a tunnel: both sides agreed to another protocol."""
         self._out.append(write_response(head, version=11, no_body=True, close=False))
         early, self._parser.upgraded = self._parser.upgraded or b"", None
         self.flush()
@@ -466,7 +466,7 @@ class Http1Connection:
         self.plane.poller.timers.forget(self)
 
     def drain(self) -> None:
-        """End when idle, or after the response that is under way; a request that has arrived is still served."""
+        """Close when idle, or after the response under way; a request that has arrived is still served."""
         if self.exchange is None and not self._closing:
             self.stream.readable = True
             self.pump()
@@ -474,17 +474,17 @@ class Http1Connection:
                 self._leave()
 
     def idle(self) -> Idle[ClientConnection] | None:
-        """When the last answer was out, or when it came; None while something of a request is here."""
+        """When the last response was sent, or the connection accepted; None while a request is under way or partial."""
         if self.exchange is not None or self._closing or self._backlog or self._parser.partial or self.stream.unsent:
             return None
         return Idle(self, self.peer.address, self.deadline - self.listener.idle_timeout, asked=self._begun)
 
     def leave_at_once(self) -> None:
-        """End now, unless a request has just arrived."""
+        """Close now, unless a request has just arrived."""
         self.drain()
 
     def _leave(self) -> None:
-        """Close as soon as what is owed to the client is out."""
+        """Close once the send buffer is empty."""
         if self.stream.unsent and not self.stream.broken:
             self._linger()
         else:
@@ -497,23 +497,23 @@ class Http1Connection:
             LingeringClose(self.plane, self.listener, self.stream).begin(self)
 
     def give_stream(self) -> Stream:
-        """Give the stream to a tunnel, which takes this connection's place."""
+        """Hand the stream over to a tunnel, which replaces this connection."""
         self._end_reading()
         self.exchange = None
         return self.stream
 
     def part(self, tunnel: ClientConnection) -> None:
-        """The backend of a tunnel broke: what the client still says does not reset what is on its way to it."""
+        """Linger after the backend of a tunnel broke: input of the client must not reset what is on its way to it."""
         LingeringClose(self.plane, self.listener, self.stream).begin(tunnel)
 
     def _lose(self) -> None:
-        """The client is gone."""
+        """The client disconnected."""
         if self.exchange is not None:
             self.exchange.cancel()
         self.close()
 
     def close(self) -> None:
-        """Close at once, whatever is under way; idempotent."""
+        """Close at once, aborting the exchange under way; idempotent."""
         exchange, self.exchange = self.exchange, None
         if not self._closing:
             self._end_reading()

@@ -1,4 +1,4 @@
-"""The body of the request under way on an HTTP/1.x connection, and the pace at which its client sends it."""
+"""Body of the request under way on an HTTP/1.x connection, and the minimum rate at which it has to arrive."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Http1RequestBody:
-    """What a connection knows of a body that did not come with its head.
+    """State of a request body that did not arrive together with its head.
 
     Args:
         listener: whose client sends it.
@@ -34,7 +34,7 @@ class Http1RequestBody:
         self._waited = 0.0  # seconds that the client took for its pieces
 
     def read(self, exchange: Exchange, stream: Stream, plane: Surroundings, deadline: float) -> int:
-        """Pass on a piece of what needs no parser.
+        """Forward a piece of a counted body without the parser.
 
         Args:
             exchange: whose body it is.
@@ -65,7 +65,7 @@ class Http1RequestBody:
         return got
 
     def is_too_slow(self, exchange: Exchange, size: int, now: float, deadline: float) -> bool:
-        """Count what was waited for a piece, and answer 408 to a client that sends far too little.
+        """Account for the wait for a piece, and answer 408 to a client below the minimum rate.
 
         Args:
             exchange: whose body it is.
@@ -83,6 +83,6 @@ class Http1RequestBody:
         return False
 
     def is_answered(self, exchange: Exchange) -> bool:
-        """Whether more of the answer has come since this was asked: who listens to it need not say anything."""
+        """Whether the response has progressed since the last call: a client that reads it need not send."""
         before, self._answered = self._answered, exchange.response_bytes
         return self._answered != before

@@ -1,4 +1,4 @@
-"""Backlog of an HTTP/2 connection: how much of its answers the client has yet to take, and which streams wait for that.
+"""Send backlog of an HTTP/2 connection: what its client has yet to take, and the streams that wait for that.
 
 What is kept is bounded for each stream by not reading its backend, and for all of them together by `KEPT_LIMIT`: beyond
 that no backend is read for a stream that has no room for what would come.
@@ -20,54 +20,54 @@ HEAD_ROOM: Final = 60 * 1024
 """What a read of a backend brings of a body at most, and with its head: the first window of most clients takes that."""
 
 
-class Answering(Protocol):
-    """A stream that may have to wait for its client."""
+class Waiter(Protocol):
+    """A stream that waits for its client."""
 
     stream_id: int
 
     def on_window(self) -> None:
-        """The client takes more."""
+        """A window opened."""
 
     def on_drained(self) -> None:
-        """The socket, or the connection, has room again: look whether to go on."""
+        """The socket or the backlog has room again: check whether to continue."""
 
     def on_crash(self, error: Exception) -> None:
         """Contain a defect of ours to this stream."""
 
 
 class Http2Backlog:
-    """The backlog of one connection."""
+    """Send backlog of one connection."""
 
     __slots__ = ("_hungry", "_session", "_shut_out", "_stream", "_waiting", "kept_bytes")
 
     def __init__(self, stream: Stream, session: Http2Session) -> None:
         self._stream = stream
         self._session = session
-        self._waiting: set[Answering] = set()  # for the socket to take more
-        self._hungry: dict[Answering, None] = {}  # for windows; who has just had some stands at the end
-        self._shut_out: set[Answering] = set()  # whose backends are not read
+        self._waiting: set[Waiter] = set()  # for the socket to take more
+        self._hungry: dict[Waiter, None] = {}  # for windows; who has just had some stands at the end
+        self._shut_out: set[Waiter] = set()  # whose backends are not read
         self.kept_bytes = 0  # for windows, of all streams
 
     def keep(self, size: int) -> None:
-        """So many bytes more, or fewer, are kept."""
+        """Add to the count of buffered bytes; a negative number subtracts."""
         self.kept_bytes += size
         stream = self._stream
         if self._shut_out and self.kept_bytes <= KEPT_LIMIT and not stream.closed:
             stream.poller.soon(stream.owner, self._let_in)
 
-    def is_backed_up(self, waiter: Answering) -> bool:
-        """Whether the socket takes no more for now; the stream is told when it does."""
+    def is_backed_up(self, waiter: Waiter) -> bool:
+        """Whether the socket's send buffer is full; the stream is called back when it drains."""
         if self._stream.backed_up:
             self._waiting.add(waiter)
             return True
         return False
 
-    def await_window(self, waiter: Answering) -> None:
-        """A stream has something for the client, which goes out when a window opens."""
+    def await_window(self, waiter: Waiter) -> None:
+        """Register a stream that has buffered data until a window opens."""
         self._hungry[waiter] = None
 
-    def shuts_out(self, waiter: Answering, *, headed: bool) -> bool:
-        """Whether a stream's backend is not to be read now; the stream is told when to look again.
+    def shuts_out(self, waiter: Waiter, *, headed: bool) -> bool:
+        """Whether a stream must not read its backend now; the stream is called back when to check again.
 
         Args:
             waiter: the stream.
@@ -84,7 +84,7 @@ class Http2Backlog:
         return False
 
     def on_window(self) -> None:
-        """The connection's window has opened: share it, one stream after the other."""
+        """Share the connection's window, which has opened, among the streams in turn."""
         for waiter in tuple(self._hungry):
             if self._session.window <= 0:
                 break
@@ -95,24 +95,24 @@ class Http2Backlog:
                 waiter.on_crash(error)
         self._let_in()
 
-    def on_stream_window(self, waiter: Answering) -> None:
-        """The window of one stream has opened, which has nothing to send."""
+    def on_stream_window(self, waiter: Waiter) -> None:
+        """The window of a stream without buffered data has opened."""
         if waiter in self._shut_out:
             self._shut_out.discard(waiter)
             waiter.on_drained()
 
     def _let_in(self) -> None:
-        """Go on with what had to wait; it looks again whether it still has to."""
+        """Call back the streams that were kept from reading; each checks again."""
         shut_out, self._shut_out = self._shut_out, set()
         _go_on(shut_out)
 
     def on_drained(self) -> None:
-        """The socket has taken everything."""
+        """The socket's send buffer is empty again."""
         waiting, self._waiting = self._waiting, set()
         _go_on(waiting)
 
-    def forget(self, waiter: Answering) -> None:
-        """A stream is over."""
+    def forget(self, waiter: Waiter) -> None:
+        """Unregister a stream that is over."""
         # Of most connections nobody waits for anything.
         if self._hungry:
             self._hungry.pop(waiter, None)
@@ -122,8 +122,8 @@ class Http2Backlog:
             self._shut_out.discard(waiter)
 
 
-def _go_on(waiting: Iterable[Answering]) -> None:
-    """What these streams waited for has come."""
+def _go_on(waiting: Iterable[Waiter]) -> None:
+    """Call back streams, containing what one of them raises."""
     for waiter in waiting:
         try:
             waiter.on_drained()

@@ -1,4 +1,4 @@
-"""A stream of HTTP/2 as one end of a tunnel, read and written like a socket (RFC 8441)."""
+"""Byte stream over one HTTP/2 stream, for a tunnel (RFC 8441)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class TunnelledStream(Protocol):
-    """A stream that has become one end of a tunnel.
+    """The HTTP/2 stream below a channel.
 
     Attributes:
         kept_bytes: that the client's windows do not take.
@@ -27,23 +27,23 @@ class TunnelledStream(Protocol):
 
     @property
     def backed_up(self) -> bool:
-        """Whether the client takes no more for now."""
+        """Whether the client takes nothing now."""
 
     def credit(self, size: int) -> None:
-        """Bytes that the client sent have gone on."""
+        """Credit bytes of the client that were forwarded."""
 
     def put(self, data: Data, *, end: bool = False) -> None:
-        """Send a piece, or keep what the windows do not take."""
+        """Send a piece, or buffer what the windows do not allow."""
 
     def flush(self) -> bool:
-        """Send what has been said, with what other streams say in this turn."""
+        """Send what is buffered, together with other streams' output of this turn."""
 
     def end_tunnel(self, *, broken: bool) -> None:
-        """The tunnel is over."""
+        """End the stream of a tunnel that is over."""
 
 
 class Http2Channel:
-    """The side of a tunnel that is carried in DATA frames; see `Stream` for what its members promise.
+    """Client side of a tunnel in DATA frames; its methods are those of `Stream`.
 
     Args:
         stream: what carries it.
@@ -65,7 +65,7 @@ class Http2Channel:
 
     @property
     def unsent(self) -> int:
-        """Bytes that the client's windows do not take."""
+        """Bytes that the client's windows have not allowed yet."""
         return self._stream.kept_bytes
 
     @property
@@ -74,7 +74,7 @@ class Http2Channel:
         return self._stream.backed_up
 
     def own(self, owner: Owner) -> None:
-        """Give the channel to a tunnel's end."""
+        """Set the end of the tunnel that is called back."""
         self.owner = owner
 
     def read_into(self, buffer: memoryview) -> int:
@@ -106,7 +106,7 @@ class Http2Channel:
             self._stream.flush()
 
     def flush_kept(self) -> bool:
-        """Whether nothing is kept; what is goes out when the windows open."""
+        """Whether nothing is buffered; what is goes out when the windows open."""
         return not self._stream.kept_bytes
 
     def stalled_at(self, seconds: float) -> float:
@@ -114,17 +114,17 @@ class Http2Channel:
         return self._stream.deadline
 
     def end_writes(self) -> None:
-        """Say that nothing more will be written: END_STREAM, as a TCP FIN (RFC 8441 5)."""
+        """End the writing half with END_STREAM, which stands for a TCP FIN (RFC 8441 5)."""
         if not self.broken:
             self._stream.put(b"", end=True)
             self._stream.flush()
 
     def close(self) -> None:
-        """The tunnel is over."""
+        """End the channel of a tunnel that is over."""
         self._close(broken=False)
 
     def break_off(self) -> None:
-        """The tunnel is over because the other side broke: RST_STREAM, as a TCP RST (RFC 8441 5)."""
+        """Reset the stream, as a TCP RST, because the other side of the tunnel broke (RFC 8441 5)."""
         self._close(broken=True)
 
     def _close(self, *, broken: bool) -> None:
@@ -136,12 +136,12 @@ class Http2Channel:
     # From the stream.
 
     def on_data(self, data: bytes) -> None:
-        """The client sent something."""
+        """Data of the client arrived."""
         self._inbox.append(data)
         self._wake()
 
     def on_end(self) -> None:
-        """The client has said all that it will."""
+        """The client ended its half."""
         self._ended = True
         self._wake()
 
@@ -151,7 +151,7 @@ class Http2Channel:
             self.owner.on_ready(0)
 
     def on_drained(self) -> None:
-        """What was kept is out."""
+        """The buffer is empty again."""
         if self.owner is not None:
             self.owner.on_drained()
 

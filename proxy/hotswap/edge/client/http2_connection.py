@@ -1,4 +1,4 @@
-"""Connection of an HTTP/2 client: many exchanges at once over one socket.
+"""HTTP/2 connection of a client: many concurrent exchanges over one socket.
 
 What one read brings is read to its end before anything is started, so that a request and its body leave together, and
 what one turn of the poller produces for all streams leaves in one write. Many small frames are read a few at a time:
@@ -23,12 +23,12 @@ from hotswap.edge.client.lingering_close import LingeringClose
 from hotswap.edge.loop.poller import DEAD, GONE
 from hotswap.edge.loop.stream import BLOCKED, HIGH_WATER, Stream
 from hotswap.edge.loop.timers import NEVER
-from hotswap.wire.http2.items import Answered, Begun, Body, Ended, Item, Opened, Refused, Reset
+from hotswap.wire.http2.items import Answered, Begun, Body, Ended, Item, Opened, RequestRefused, Reset
 from hotswap.wire.http2.reader import Http2Reader
 from hotswap.wire.http2.session import MAX_STREAMS, Http2Session
 
 if TYPE_CHECKING:
-    from hotswap.edge.client.surroundings import Plane, PublicListener
+    from hotswap.edge.client.surroundings import ClientPlane, PublicListener
     from hotswap.edge.exchange.entrance import ClientConnection
 
 READ_BYTES: Final = 64 * 1024
@@ -71,7 +71,7 @@ class Http2Connection:
         "streams",
     )
 
-    def __init__(self, plane: Plane, listener: PublicListener, stream: Stream, peer: Peer) -> None:
+    def __init__(self, plane: ClientPlane, listener: PublicListener, stream: Stream, peer: Peer) -> None:
         self.plane = plane
         self.listener = listener
         self.stream = stream
@@ -95,7 +95,7 @@ class Http2Connection:
         self._goaway_at = math.inf
 
     def open(self, early: bytes = b"") -> None:
-        """Begin to serve; the stream is watched by now.
+        """Start serving; the poller watches the stream already.
 
         Args:
             early: what has been read of the client already.
@@ -126,13 +126,13 @@ class Http2Connection:
         self.pump()
 
     def on_drained(self) -> None:
-        """What was kept back has been sent."""
+        """The send buffer is empty again."""
         self._stall_at = math.inf
         self._rearm()
         self.backlog.on_drained()
 
     def on_deadline(self) -> None:
-        """Idle, slow with a head, not reading, or not answering the ping of a drain; or gone."""
+        """The client is idle, slow with a head, does not read, or did not answer the ping of a drain; or is gone."""
         now = self.plane.poller.now
         if now >= self._stall_at:
             self._stall_at = self.stream.stalled_at(self.listener.idle_timeout)
@@ -156,7 +156,7 @@ class Http2Connection:
     # Reading.
 
     def pump(self) -> None:
-        """Read what is there."""
+        """Read and process frames."""
         stream = self.stream
         reader = self.reader
         buffer = self.plane.buffer
@@ -183,7 +183,7 @@ class Http2Connection:
         self.plane.poller.soon(self, self.pump)
 
     def _take(self, items: list[Item]) -> None:
-        """Do what the client asked for."""
+        """Process the items of one read."""
         streams = self.streams
         opened = False
         for item in items:
@@ -195,7 +195,7 @@ class Http2Connection:
                         stream.begin(head)
                         self._starting.append(stream)
                         self._requests_left -= 1
-                    case Refused(stream_id=stream_id, error=error, line=line):
+                    case RequestRefused(stream_id=stream_id, error=error, line=line):
                         stream = streams[stream_id] = Http2Stream(self, stream_id)
                         stream.refuse(error, line)
                     case Body(data=data):
@@ -240,7 +240,7 @@ class Http2Connection:
         self._rearm()
 
     def _start(self) -> None:
-        """Send requests on their way, the first that came first."""
+        """Start queued requests in the order of arrival."""
         starting = self._starting
         self._starting = starting[STARTS_AT_A_TIME:]
         for stream in starting[:STARTS_AT_A_TIME]:
@@ -262,7 +262,7 @@ class Http2Connection:
     # For the streams.
 
     def mark(self) -> None:
-        """There is something to send: once, at the end of what is ready now."""
+        """Schedule one flush at the end of this turn."""
         if self.session.output_bytes > FLUSH_BYTES:
             self.flush()
         elif not self._dirty:
@@ -270,14 +270,14 @@ class Http2Connection:
             self.plane.poller.soon(self, self.flush)
 
     def credit(self, stream_id: int, size: int) -> None:
-        """Bytes of a request's body have gone on."""
+        """Credit bytes of a request body that were forwarded."""
         session = self.session
         session.credit(stream_id, size)
         if session.has_output:
             self.mark()
 
     def flush(self) -> None:
-        """Send what there is to send."""
+        """Send the session's output."""
         self._dirty = False
         if self._closing:
             return
@@ -293,10 +293,10 @@ class Http2Connection:
         if stream.broken:
             self._hang_up()
         elif self._draining == 2 and not self.streams:
-            self._say_farewell()
+            self._linger()
 
     def release(self, stream: Http2Stream) -> None:
-        """A stream is over."""
+        """Forget a stream that is over."""
         self.session.release(stream.stream_id)
         self.streams.pop(stream.stream_id, None)
         self.backlog.forget(stream)
@@ -308,13 +308,13 @@ class Http2Connection:
     # Ending.
 
     def idle(self) -> Idle[ClientConnection] | None:
-        """When the last stream was over, or when it came; None while there are streams, or a head is not complete."""
+        """When the last stream ended, or the connection was accepted; None with streams or an incomplete head."""
         if self.streams or self._closing or self._draining or self.stream.unsent or self._partial > 1:
             return None
         return Idle(self, self.peer.address, self._idle_at - self.listener.idle_timeout, asked=not self._partial)
 
     def leave_at_once(self) -> None:
-        """End now, with a word that nothing is lost, if nothing is under way."""
+        """Close now with GOAWAY, if no stream is open."""
         self.pump()
         if not self.streams and not self._closing:
             self.session.finish_goaway()
@@ -322,7 +322,7 @@ class Http2Connection:
             self.close()
 
     def drain(self) -> None:
-        """End in order: tell the client, let it hear of it, and finish what it asked for until then."""
+        """Close gracefully: GOAWAY, a ping, then the streams that came until its answer."""
         if self._closing or self._draining:
             return
         self._draining = 1
@@ -340,22 +340,22 @@ class Http2Connection:
             self._rearm()
 
     def _leave(self) -> None:
-        """Nobody asks for anything any more."""
+        """Close after the last stream of a drain."""
         self.session.finish_goaway()
         self._draining = 2
         self.flush()
 
     def _fail(self, status: int = 400) -> None:
-        """The client broke the protocol: it is told, and everything it asked for is given up."""
+        """End the connection for a connection error: GOAWAY, and every exchange is aborted."""
         error = self.session.error or "the protocol was broken"
         self.plane.ledger.refused(self.listener, self.peer, BadRequest(error, status), (b"", b"", 20))
         self._give_up(error)
         out = self.session.take_output()
         if out and not self.stream.closed:
             self.stream.write_all(out)
-        self._say_farewell()
+        self._linger()
 
-    def _say_farewell(self) -> None:
+    def _linger(self) -> None:
         if not self._closing:
             self._closing = True
             self.plane.poller.timers.forget(self)
@@ -363,12 +363,12 @@ class Http2Connection:
             LingeringClose(self.plane, self.listener, self.stream).begin(self)
 
     def _hang_up(self) -> None:
-        """The client is gone."""
+        """The client disconnected."""
         self._close_socket()
         self._give_up("the connection was closed")
 
     def _give_up(self, error: str) -> None:
-        """End what the client asked for, a few streams before others have their turn: each may close a connection."""
+        """Abort the streams, a few in each turn: each may close a backend connection."""
         self._starting.clear()
         for stream in tuple(islice(self.streams.values(), ENDS_AT_A_TIME)):
             try:
@@ -388,7 +388,7 @@ class Http2Connection:
             self.stream.close()
 
     def close(self) -> None:
-        """Close at once, whatever is under way; idempotent."""
+        """Close at once, aborting every exchange; idempotent."""
         self._close_socket()
         for stream in tuple(self.streams.values()):
             try:

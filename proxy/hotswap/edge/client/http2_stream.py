@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from hotswap.core.forwarding import Peer
     from hotswap.core.messages import Field, RequestHead, ResponseHead
     from hotswap.edge.client.http2_backlog import Http2Backlog
-    from hotswap.edge.client.surroundings import Plane, PublicListener
+    from hotswap.edge.client.surroundings import ClientPlane, PublicListener
     from hotswap.edge.exchange.entrance import ClientConnection
     from hotswap.edge.loop.stream import Data, Stream
     from hotswap.edge.upstream.upstream_connection import UpstreamConnection
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 _OF_HANDSHAKE: Final = (b"sec-websocket-accept", b"content-length")
 
 
-class Carrier(Protocol):
-    """The connection that carries a stream; see `hotswap.edge.client.http2_connection`."""
+class StreamConnection(Protocol):
+    """The connection of a stream; see `hotswap.edge.client.http2_connection`."""
 
-    plane: Plane
+    plane: ClientPlane
     listener: PublicListener
     peer: Peer
     stream: Stream
@@ -52,17 +52,17 @@ class Carrier(Protocol):
     backlog: Http2Backlog
 
     def mark(self) -> None:
-        """There is something to send: once, at the end of what is ready now."""
+        """Schedule one flush at the end of this turn."""
 
     def credit(self, stream_id: int, size: int) -> None:
-        """Bytes of a request's body have gone on."""
+        """Credit bytes of a request body that were forwarded."""
 
     def release(self, stream: Http2Stream) -> None:
-        """A stream is over."""
+        """Forget a stream that is over."""
 
 
 class Http2Stream:
-    """See the module. It is over, and released, when its exchange has ended and what is kept is out."""
+    """A stream, released when its exchange has ended and its buffer is empty."""
 
     # As in Exchange: what has not happened yet is read from the class.
     deadline = math.inf
@@ -85,19 +85,19 @@ class Http2Stream:
     _kept: list[Data] | None = None
     kept_bytes = 0  # that wait for the client's windows
 
-    def __init__(self, connection: Carrier, stream_id: int) -> None:
+    def __init__(self, connection: StreamConnection, stream_id: int) -> None:
         self.connection = connection
         self.plane = connection.plane
         self.session = connection.session
         self.stream_id = stream_id
 
     def begin(self, head: RequestHead) -> None:
-        """A request came; `start` follows when everything that came with it has been read."""
+        """Take a request head; `start` follows once everything that arrived with it has been read."""
         connection = self.connection
         self.exchange = Exchange(connection.plane, connection.listener, self, head, connection.peer)
 
     def start(self) -> None:
-        """Send the request on its way, with what has come of its body."""
+        """Start the exchange, with what has arrived of its body."""
         self._started = True
         exchange = self.exchange
         if exchange is not None and not exchange.finished:
@@ -106,7 +106,7 @@ class Http2Stream:
             exchange.start()
 
     def refuse(self, error: BadRequest, line: tuple[bytes, bytes, int]) -> None:
-        """Answer a request that goes no further."""
+        """Answer a request that is not forwarded."""
         head, _ = error_head(error.status)
         head.content_length = 0  # whatever was asked for, HEAD perhaps
         connection = self.connection
@@ -118,7 +118,7 @@ class Http2Stream:
     # From the client.
 
     def on_body(self, data: bytes) -> None:
-        """A piece of the request's body."""
+        """A piece of the request body arrived."""
         exchange = self.exchange
         if self.channel is not None:
             self.channel.on_data(data)
@@ -132,7 +132,7 @@ class Http2Stream:
             exchange.on_request_body(data)
 
     def on_end(self, trailers: Sequence[Field] = ()) -> None:
-        """The request is complete, or the client's side of a tunnel has ended."""
+        """The request is complete, or the client ended its half of a tunnel."""
         exchange = self.exchange
         if trailers:
             self.request_trailers = trailers
@@ -145,14 +145,14 @@ class Http2Stream:
             self._deliver()
 
     def on_reset(self, detail: str) -> None:
-        """The client has given the stream up, or broke a rule and was told."""
+        """The client reset the stream, or broke a rule and the stream was reset."""
         exchange = self.exchange
         if exchange is not None:
             exchange.cancel(error=detail)
         self._lose()
 
     def on_window(self) -> None:
-        """The client takes more."""
+        """The client's window opened."""
         if self._kept:
             if self._send_kept():
                 self.on_drained()
@@ -162,7 +162,7 @@ class Http2Stream:
             self.connection.backlog.on_stream_window(self)
 
     def on_drained(self) -> None:
-        """What was kept is out, here or in the socket: go on with what has to wait for that."""
+        """A buffer, of the stream or of the socket, is empty again: continue what waited for it."""
         if self._over or self._kept:
             return
         exchange = self.exchange
@@ -175,7 +175,7 @@ class Http2Stream:
             self._finish()
 
     def _deliver(self) -> None:
-        """Give the exchange what has come, as far as it takes it."""
+        """Pass the buffered body to the exchange, as far as it takes it."""
         exchange = self.exchange
         if exchange is None or exchange.upgrading:
             return
@@ -197,7 +197,7 @@ class Http2Stream:
             self._await_body()
 
     def _await_body(self) -> None:
-        """The client has so long for the next piece of its body."""
+        """Set the deadline for the next piece of the request body."""
         exchange = self.exchange
         if exchange is None or exchange.request_done or self._kept:
             return
@@ -207,7 +207,7 @@ class Http2Stream:
         poller.timers.set(self, poller.now + self.connection.listener.idle_timeout)
 
     def _too_slow(self, exchange: Exchange, size: int) -> bool:
-        """Count what was waited for a piece, and give up on a client that sends far too little (R4)."""
+        """Account for the wait for a piece, and give up on a client below the minimum rate (R4)."""
         rate = self.connection.listener.body_rate
         if rate:
             self._waited = waited = self._waited + max(0.0, self.plane.poller.now - self._asked_at)
@@ -221,7 +221,7 @@ class Http2Stream:
         """A stream has no socket."""
 
     def on_deadline(self) -> None:
-        """The client is too slow with its body, or does not read its answer."""
+        """The client is too slow with its body, or does not read its response."""
         exchange = self.exchange
         if self._kept:
             if exchange is not None:
@@ -250,12 +250,12 @@ class Http2Stream:
 
     @property
     def backed_up(self) -> bool:
-        """Whether the client takes no more for now."""
+        """Whether the client takes nothing now."""
         return bool(self._kept) or self.connection.backlog.is_backed_up(self)
 
     @property
     def shut_out(self) -> bool:
-        """Whether the client keeps us from sending so much on other streams that its backend is not to be read."""
+        """Whether the connection's backlog is so large that this stream's backend must not be read."""
         connection = self.connection
         backlog = connection.backlog
         if connection.stream.unsent + backlog.kept_bytes <= KEPT_LIMIT:
@@ -263,11 +263,11 @@ class Http2Stream:
         return backlog.shuts_out(self, headed=self._headed)
 
     def send_interim(self, exchange: Exchange, head: ResponseHead) -> None:
-        """Pass on an informational response."""
+        """Forward an informational response."""
         self.session.send_head(self.stream_id, write_response(head))
 
     def send_response(self, exchange: Exchange, head: ResponseHead) -> bool:
-        """Send a response that is whole, its body with it."""
+        """Send a complete response."""
         self.send_head(exchange, head)
         if head.body:
             self.send_body(head.body)
@@ -275,7 +275,7 @@ class Http2Stream:
         return self.flush()
 
     def send_head(self, exchange: Exchange, head: ResponseHead) -> None:
-        """Begin the response."""
+        """Start the response."""
         self._headed = True
         status = head.status
         if exchange.upgrading and 200 <= status < 300:
@@ -296,7 +296,7 @@ class Http2Stream:
         self.session.send_head(self.stream_id, write_response(head), end=no_body)
 
     def send_body(self, data: Data) -> None:
-        """Go on with the response; the last piece is held so that the end can go with it."""
+        """Send a piece of the response body; the last one is held back so that END_STREAM can go with it."""
         if not self._ended:
             held = self._held
             if held is None:
@@ -310,16 +310,16 @@ class Http2Stream:
                 self._held = bytearray(held) + data
 
     def splice_target(self) -> Stream | None:
-        """Everything is framed here."""
+        """None: every body is framed."""
         return None
 
     def send_trailers(self, fields: Sequence[Field]) -> None:
-        """Kept until what comes before them is out."""
+        """Buffer the trailers until the body before them is sent."""
         if not self._ended:
             self._trailers = write_trailers(fields)
 
     def send_end(self) -> None:
-        """The response is whole."""
+        """End the response."""
         if not self._ended:
             held, self._held = self._held, None
             if not self._trailers:
@@ -332,7 +332,7 @@ class Http2Stream:
                 self.session.send_head(self.stream_id, self._trailers, end=True)
 
     def flush(self) -> bool:
-        """Send what has been said, with what other streams say in this turn."""
+        """Send what is buffered, together with other streams' output of this turn."""
         held, self._held = self._held, None
         if held is not None:
             self.put(held)
@@ -341,19 +341,19 @@ class Http2Stream:
         return not connection.stream.broken
 
     def done(self, exchange: Exchange) -> None:
-        """The exchange is over and its response whole."""
+        """The exchange ended with a complete response."""
         self.exchange = None
         self._inbox = None
         if not self._kept:
             self._finish()
 
     def truncate(self, exchange: Exchange) -> None:
-        """The response is not whole: reset the stream so that this shows."""
+        """Reset the stream, so that the client sees that the response is not whole."""
         self.session.reset(self.stream_id, ErrorCodes.INTERNAL_ERROR)
         self._lose()
 
     def read_on(self) -> None:
-        """The exchange takes more of the body."""
+        """Resume reading the request body."""
         if self._uncredited:
             self.connection.credit(self.stream_id, self._uncredited)
             self._uncredited = 0
@@ -361,7 +361,7 @@ class Http2Stream:
             self.plane.poller.soon(self, self._deliver)
 
     def put(self, data: Data, *, end: bool = False) -> None:
-        """Send a piece of the body, or keep what the windows do not take."""
+        """Send a piece of the body, or buffer what the windows do not allow."""
         if end:
             self._ended = True
         kept = self._kept
@@ -378,7 +378,7 @@ class Http2Stream:
         self._keep(len(data))
 
     def _send_kept(self) -> bool:
-        """Send what was kept.
+        """Send what is buffered.
 
         Returns:
             Whether nothing is kept any more.
@@ -405,7 +405,7 @@ class Http2Stream:
         self.connection.backlog.keep(size)
 
     def drop_kept(self) -> None:
-        """The client will not get what is kept."""
+        """Discard what is buffered."""
         self._kept = None
         if self.kept_bytes:
             self._keep(-self.kept_bytes)
@@ -413,7 +413,7 @@ class Http2Stream:
     # A tunnel (RFC 8441).
 
     def tunnel(self, exchange: Exchange, head: ResponseHead, connection: UpstreamConnection) -> bool:
-        """The backend agreed to the WebSocket that this stream asked for."""
+        """Become one end of a tunnel: the backend accepted the WebSocket."""
         if head.field(b"sec-websocket-accept") != accept_of(exchange.head.field(b"sec-websocket-key") or b""):
             return False
         exchange.status = 200
@@ -429,12 +429,12 @@ class Http2Stream:
         return True
 
     def give_stream(self) -> Http2Channel:
-        """Give what carries the bytes to a tunnel."""
+        """Hand the channel over to a tunnel."""
         assert self.channel is not None
         return self.channel
 
     def credit(self, size: int) -> None:
-        """Bytes that the client sent have gone on."""
+        """Credit bytes of the client that were forwarded."""
         self.connection.credit(self.stream_id, size)
 
     def part(self, tunnel: ClientConnection) -> None:
@@ -444,7 +444,7 @@ class Http2Stream:
             self.channel.break_off()
 
     def end_tunnel(self, *, broken: bool) -> None:
-        """The tunnel is over: what it said is out, or is not any more; when it broke off that shows (RFC 8441 5)."""
+        """End the stream of a tunnel; a reset shows that it broke off (RFC 8441 5)."""
         if not self._over:
             if self._kept or self.connection.stream.broken or (broken and not self._ended):
                 self.session.reset(self.stream_id, ErrorCodes.CANCEL)
@@ -455,17 +455,17 @@ class Http2Stream:
             self._finish()
 
     def drain(self) -> None:
-        """The connection drains, not the stream."""
+        """Nothing to do: the connection drains, not the stream."""
 
     def close(self) -> None:
-        """The connection is closed."""
+        """Abort the exchange: the connection is closed."""
         exchange = self.exchange
         if exchange is not None:
             exchange.cancel(error="the connection was closed")
         self._lose()
 
     def _lose(self) -> None:
-        """Nothing more can be said to the client."""
+        """Nothing can be sent to the client any more."""
         self.drop_kept()
         self._held = self._inbox = None
         self._ended = True

@@ -24,7 +24,7 @@ LINGER_SECONDS: Final = 5.0
 
 
 class LingeringClose:
-    """A client connection that is being closed; it takes the stream over from the connection it was."""
+    """A client connection in lingering close, which has taken the stream over from its former owner."""
 
     __slots__ = ("_ended", "_left", "armed", "deadline", "listener", "plane", "stream")
 
@@ -37,7 +37,7 @@ class LingeringClose:
         self._ended = False  # the client has closed its half
 
     def begin(self, instead_of: Connection) -> None:
-        """Take the place of a connection."""
+        """Replace a connection."""
         self.listener.replace(instead_of, self)
         self.stream.own(self)
         if self.stream.broken:
@@ -50,7 +50,7 @@ class LingeringClose:
             self.plane.poller.soon(self, self._drop)
 
     def on_ready(self, events: int) -> None:
-        """The client takes more, or sends more."""
+        """The socket is ready."""
         stream = self.stream
         stream.readable = True
         if events & GONE:
@@ -67,14 +67,14 @@ class LingeringClose:
         self._drop()
 
     def on_drained(self) -> None:
-        """Everything is out."""
+        """Everything is sent: shut down the writing half."""
         if self.stream.broken or self._ended or self._left <= 0:
             self.close()
         else:
             self._end_writes()
 
     def on_deadline(self) -> None:
-        """The client takes too long, unless it still takes what is unsent, if slowly."""
+        """Close, unless the client still takes what is unsent, however slowly."""
         stream = self.stream
         poller = self.plane.poller
         stalled_at = stream.stalled_at(self.listener.idle_timeout) if stream.unsent else 0.0
@@ -89,15 +89,11 @@ class LingeringClose:
         self.close()
 
     def drain(self) -> None:
-        """It is ending already."""
+        """Nothing to do: it is closing already."""
 
     def idle(self) -> Idle[ClientConnection] | None:
-        """When the last of its answer was out; None while some of it is not."""
+        """When the last of its answer was sent; None while some of it is not."""
         return None if self.stream.unsent or self.stream.closed else Idle(self, None, self.deadline - LINGER_SECONDS)
-
-    def leave_at_once(self) -> None:
-        """Close."""
-        self.close()
 
     def close(self) -> None:
         """Close at once; idempotent."""
@@ -105,6 +101,8 @@ class LingeringClose:
         if not self.stream.closed:
             self.listener.forget(self)
             self.stream.close()
+
+    leave_at_once = close
 
     def _await_client(self) -> None:
         poller = self.plane.poller

@@ -33,7 +33,7 @@ from hotswap.edge.loop.timers import NEVER
 if TYPE_CHECKING:
     from hotswap.core.address import Address
     from hotswap.core.config import ListenerTable
-    from hotswap.edge.client.surroundings import Plane
+    from hotswap.edge.client.surroundings import ClientPlane
     from hotswap.edge.exchange.entrance import ClientConnection, Connection
 
 ACCEPTS_AT_A_TIME: Final = 8
@@ -46,20 +46,20 @@ REMINDER: Final = 60.0
 
 
 class Want(Enum):
-    """What is short while a listener accepts nobody."""
+    """Resource that is exhausted while a listener accepts nobody."""
 
     CONNECTIONS = "the limit of connections is reached"
     DESCRIPTORS = "descriptors are short"
 
     @property
     def pause(self) -> float:
-        """Seconds until it is looked whether there is some again; the end of a connection is noticed at once."""
+        """Seconds until the resource is checked again; the end of a connection is noticed at once."""
         return 1.0 if self is Want.CONNECTIONS else 0.1
 
 
 @dataclass(slots=True, kw_only=True)
 class OpenListener:
-    """Listening sockets and what to do with whom they bring.
+    """Listening sockets with the definition of their listener.
 
     `context` is None for a plain listener. `owned` says that the paths of Unix sockets are ours to remove.
     """
@@ -73,7 +73,7 @@ class OpenListener:
     addresses: tuple[Address, ...] = ()
 
     def __post_init__(self) -> None:
-        """Note where it listens, with the ports the kernel chose, for as long as anybody asks."""
+        """Store the addresses, with the ports that the kernel chose."""
         self.addresses = tuple(address_of(sock) for sock in self.sockets)
 
     def close(self) -> None:
@@ -82,7 +82,7 @@ class OpenListener:
 
 
 class Listener:
-    """A listener at work."""
+    """A listener that accepts clients."""
 
     __slots__ = (
         "_accepting",
@@ -114,7 +114,7 @@ class Listener:
         "trusted",
     )
 
-    def __init__(self, plane: Plane, listener: OpenListener) -> None:
+    def __init__(self, plane: ClientPlane, listener: OpenListener) -> None:
         self.plane = plane
         self.name = listener.name
         self.connections: set[ClientConnection] = set()
@@ -132,7 +132,7 @@ class Listener:
         self.configure(listener)
 
     def configure(self, listener: OpenListener) -> None:
-        """Take over a definition; connections that exist keep the limits that they copied."""
+        """Apply a new definition; existing connections keep the limits that they copied."""
         table = listener.table
         self.table = table
         self.context = listener.context
@@ -153,7 +153,7 @@ class Listener:
             self._resume()
 
     def start(self) -> None:
-        """Accept from now on."""
+        """Start accepting."""
         self._want = None
         self.deadline = math.inf
         if not self._accepting:
@@ -162,7 +162,7 @@ class Listener:
                 self.plane.poller.watch(descriptor, self, ACCEPT)
 
     def pause(self) -> None:
-        """Accept nothing; the kernel keeps the queue."""
+        """Stop accepting; the kernel keeps the queue."""
         if self._accepting:
             self._accepting = False
             for descriptor in self.ports:
@@ -176,7 +176,7 @@ class Listener:
         self.open_listener.close()
 
     def drain_connections(self) -> None:
-        """Let every connection end in order; a defect in one of them does not spare the others."""
+        """Drain every connection; an exception in one of them does not spare the others."""
         for connection in tuple(self.connections):
             try:
                 connection.drain()
@@ -184,12 +184,12 @@ class Listener:
                 connection.on_crash(error)
 
     def add(self, connection: ClientConnection) -> None:
-        """A connection has begun."""
+        """Count a new connection."""
         self.connections.add(connection)
         self._count()
 
     def forget(self, connection: ClientConnection) -> None:
-        """A connection has ended."""
+        """Stop counting a connection that has ended."""
         self.connections.discard(connection)
         if self._client_of:
             self._leave(connection)
@@ -198,7 +198,7 @@ class Listener:
             self._resume()
 
     def replace(self, old: Connection, new: ClientConnection) -> None:
-        """A connection has got its protocol."""
+        """Count a connection's successor in its place."""
         self.connections.difference_update((old,))  # a stream of HTTP/2 that becomes a tunnel was none of them
         self.connections.add(new)
         host = self._client_of.pop(old, None)
@@ -220,7 +220,7 @@ class Listener:
         self.plane.tally.connections[self.name] = len(self.connections)
 
     def on_ready(self, events: int) -> None:
-        """Clients are waiting: they are let in behind those who were let in before and have asked for more time."""
+        """Clients are waiting: accept them, after those accepted before that have asked for more time."""
         self.plane.poller.soon(self, self._accept_some)
 
     def _accept_some(self) -> None:
@@ -252,7 +252,7 @@ class Listener:
                     return  # the kernel tells of the others again
 
     def _wait(self, want: Want) -> None:
-        """Accept nobody until there is room, and look for it."""
+        """Stop accepting until there is room, and check for it."""
         now = self.plane.poller.now
         if now - self._told_at >= REMINDER:
             self._told_at = now
@@ -268,7 +268,7 @@ class Listener:
         self.plane.poller.timers.set(self, now + want.pause)
 
     def on_deadline(self) -> None:
-        """Look whether there is room again."""
+        """Check whether there is room again."""
         want = self._want
         if want is None:
             return
@@ -282,7 +282,7 @@ class Listener:
             self.plane.poller.timers.set(self, self.plane.poller.now + want.pause)
 
     def idle_since(self, moment: float) -> Iterator[Idle[ClientConnection]]:
-        """Connections over which nothing was under way since then; of very many, the next of them each time."""
+        """Connections idle since a moment; of very many, the next part of them each time."""
         begin = self._looked if self._looked < len(self.connections) else 0
         self._looked = begin + LOOKED_AT
         for connection in islice(self.connections, begin, self._looked):
@@ -291,7 +291,7 @@ class Listener:
                 yield idle
 
     def _make_room(self) -> bool:
-        """At the limit: end connections that are idle for long; gives whether there is room now."""
+        """At the limit, end connections that are idle for long; tells whether there is room now."""
         end_idle(choose_to_end(self.idle_since(self.plane.poller.now - FULL_PATIENCE)))
         return len(self.connections) < self._limit
 
@@ -300,7 +300,7 @@ class Listener:
         self.plane.on_crash(error, "listener")
 
     def accept(self, client: socket.socket, sock: socket.socket, address: object) -> None:
-        """Begin to serve one client."""
+        """Serve a newly accepted client."""
         try:
             client.setblocking(False)
             host, port = "", 0

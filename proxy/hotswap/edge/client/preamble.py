@@ -1,4 +1,4 @@
-"""Reads the PROXY protocol header with which a balancer says whose connection it is.
+"""Reads the PROXY protocol header of a connection that comes through a load balancer.
 
 The header is looked at without being taken (`MSG_PEEK`) until it is complete, because what follows it, perhaps a TLS
 handshake, belongs to whoever serves the connection.
@@ -17,19 +17,19 @@ from hotswap.edge.loop.timers import NEVER
 from hotswap.wire.proxy_protocol import MAX_VERSION_2, ProxyProtocolError, parse_proxy_header
 
 if TYPE_CHECKING:
-    from hotswap.edge.client.surroundings import Plane
+    from hotswap.edge.client.surroundings import ClientPlane
     from hotswap.edge.exchange.entrance import ClientConnection
 
 
 class AdmittingListener(PublicListener, Protocol):
-    """The listener of a connection that is admitted once it is known whose it is."""
+    """The listener that admits a connection once its client's address is known."""
 
     def admit(self, client: socket.socket, host: str, port: int, *, instead_of: ClientConnection | None = None) -> None:
         """As `Listener.admit`."""
 
 
 class Preamble:
-    """One connection before its header is complete.
+    """A connection whose PROXY header is incomplete.
 
     Args:
         sock: its socket.
@@ -40,7 +40,7 @@ class Preamble:
     __slots__ = ("_over", "_port", "_sock", "_told_by", "armed", "deadline", "listener", "plane")
 
     def __init__(
-        self, plane: Plane, listener: AdmittingListener, sock: socket.socket, *, told_by: str, port: int
+        self, plane: ClientPlane, listener: AdmittingListener, sock: socket.socket, *, told_by: str, port: int
     ) -> None:
         self.plane = plane
         self.listener = listener
@@ -51,7 +51,7 @@ class Preamble:
         self._over = False  # the socket is closed, or another's
 
     def open(self) -> None:
-        """Begin."""
+        """Start."""
         poller = self.plane.poller
         poller.timers.set(self, poller.now + self.listener.header_timeout)
         poller.watch(self._sock.fileno(), self, READ)
@@ -59,7 +59,7 @@ class Preamble:
         self._go_on()
 
     def on_ready(self, events: int) -> None:
-        """More has come, or the end, after which no header can be completed."""
+        """The socket is ready."""
         if events & DEAD:
             self.close()
             return
@@ -67,26 +67,14 @@ class Preamble:
         if events & GONE and not self._over:
             self.close()
 
-    def on_deadline(self) -> None:
-        """It took too long: closed without a word."""
-        self.close()
-
     def on_crash(self, error: Exception) -> None:
         """Contain a defect of ours to this connection."""
         self.plane.on_crash(error, "preamble")
         self.close()
 
-    def drain(self) -> None:
-        """The listener stops."""
-        self.close()
-
     def idle(self) -> Idle[ClientConnection] | None:
-        """When it came: a header is sent at once, or nobody is there."""
+        """When the connection was accepted: one without its header soon after counts as idle."""
         return Idle(self, self._told_by, self.deadline - self.listener.header_timeout)
-
-    def leave_at_once(self) -> None:
-        """Close."""
-        self.close()
 
     def close(self) -> None:
         """Close; idempotent."""
@@ -94,6 +82,9 @@ class Preamble:
             self._let_go()
             self._sock.close()
             self.listener.forget(self)
+
+    # Nothing was said yet, so there is nothing to end in order.
+    on_deadline = drain = leave_at_once = close
 
     def _let_go(self) -> None:
         self._over = True

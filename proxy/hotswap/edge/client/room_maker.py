@@ -11,7 +11,7 @@ from hotswap.edge.loop import descriptors
 
 if TYPE_CHECKING:
     from hotswap.core.room import Idle
-    from hotswap.edge.client.surroundings import Plane
+    from hotswap.edge.client.surroundings import ClientPlane
     from hotswap.edge.exchange.entrance import ClientConnection
 
 IDLE_PATIENCE: Final = 1.0
@@ -24,18 +24,18 @@ REMINDER: Final = 60.0
 
 
 class Clients(Protocol):
-    """The clients of a listener, of whom idle ones can be ended; see `hotswap.edge.client.listener.Listener`."""
+    """Connections of a listener, of which idle ones can be ended; see `hotswap.edge.client.listener.Listener`."""
 
     @property
     def connections(self) -> Collection[ClientConnection]:
-        """Those that are open."""
+        """Open connections."""
 
     def idle_since(self, moment: float) -> Iterable[Idle[ClientConnection]]:
-        """Connections over which nothing was under way since then."""
+        """Connections idle since a moment."""
 
 
 class RoomMaker:
-    """Ends idle connections for a data plane, and says so in the log: at once, then at most once a minute.
+    """Ends idle connections of a data plane, and logs that: at once, then at most once a minute.
 
     Args:
         plane: whose.
@@ -47,14 +47,14 @@ class RoomMaker:
 
     __slots__ = ("_fruitless_until", "_listeners", "_plane", "_told_at", "ended")
 
-    def __init__(self, plane: Plane, listeners: Callable[[], Iterable[Clients]]) -> None:
+    def __init__(self, plane: ClientPlane, listeners: Callable[[], Iterable[Clients]]) -> None:
         self.ended = 0
         self._plane = plane
         self._listeners = listeners
         self._fruitless_until = self._told_at = -math.inf
 
     def held(self) -> int:
-        """How many descriptors are of clients or to backends."""
+        """Number of descriptors in use for clients and backends."""
         gates = self._plane.gates.values()
         upstream = sum(len(to.connections) for gate in gates for to in gate.upstreams.values())
         return upstream + sum(len(listener.connections) for listener in self._listeners())
@@ -89,7 +89,7 @@ class RoomMaker:
 
 
 def end_idle(connections: Iterable[ClientConnection]) -> None:
-    """End connections that are idle, of whatever listener; a defect in one of them does not spare the others."""
+    """End idle connections of any listener; an exception in one of them does not spare the others."""
     for connection in connections:
         try:
             connection.leave_at_once()

@@ -1,4 +1,4 @@
-"""What the connections of clients know of the data plane and of the listener by which they came."""
+"""Interfaces through which client connections see the data plane and their listener."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from hotswap.edge.exchange.tunnel import TunnelPlane
 
 
 class Log(Protocol):
-    """What the data plane says in the log."""
+    """Log of the data plane."""
 
     def debug(self, event: str, **fields: Any) -> Any:  # structlog's own signature
-        """What helps a developer."""
+        """Log what helps a developer."""
 
     def warning(self, event: str, **fields: Any) -> Any:
-        """What an operator should see."""
+        """Log what an operator should see."""
 
     def error(self, event: str, **fields: Any) -> Any:
-        """A defect."""
+        """Log a defect."""
 
 
-class Plane(ExchangePlane, TunnelPlane, Protocol):
-    """See `hotswap.edge.dataplane.DataPlane`.
+class ClientPlane(ExchangePlane, TunnelPlane, Protocol):
+    """The data plane, as client connections see it; see `hotswap.edge.dataplane.DataPlane`.
 
     Attributes:
         log: where refusals, failed handshakes and pauses are told.

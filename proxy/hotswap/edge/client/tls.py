@@ -1,4 +1,4 @@
-"""TLS contexts of listeners: certificates from files, chosen by the name a client asks for, or self-signed ones.
+"""TLS contexts of listeners: certificates from files, selected by SNI, or self-signed.
 
 A context is made anew when the configuration is read again; connections keep the one they began with.
 """
@@ -31,7 +31,7 @@ AUTHORITY: Final = "development-ca.pem"
 
 
 class ServerContext(ssl.SSLContext):
-    """The context of a listener, or that of one of its certificates.
+    """SSL context of a listener, or of one of its certificates.
 
     Which one is for a client is decided before `ssl` sees anything of it. A callback of OpenSSL could do that too, but
     of names that are not ASCII, and of what it raises, it only tells on stderr.
@@ -49,18 +49,18 @@ class ServerContext(ssl.SSLContext):
     contexts: Sequence[ServerContext] = ()
 
     def serves(self, hello: ClientHello) -> bool:
-        """Whether a protocol is spoken that the client offers; one that offers none speaks HTTP/1.1 (RFC 7301 3.2)."""
+        """Whether the client offers a protocol that is spoken; no ALPN means HTTP/1.1 (RFC 7301 3.2)."""
         return hello.protocols is None or any(protocol in self.speaks for protocol in hello.protocols)
 
     def context_for(self, hello: ClientHello) -> ServerContext:
-        """The context with the certificate for the name that a client asks for."""
+        """The context with the certificate for a server name."""
         if self.names is None or hello.server_name is None:
             return self
         return self.contexts[self.names.choose(hello.server_name.decode("latin-1"))]
 
 
 def open_context(table: TlsTable, *, http2: bool, state_dir: Path, where: str) -> ssl.SSLContext:
-    """Make the context of one listener.
+    """Create the context of a listener.
 
     Args:
         table: its `tls` table.
@@ -117,7 +117,7 @@ def _context(table: TlsTable, *, http2: bool) -> ServerContext:
 
 
 def choose_groups(context: object) -> bool:
-    """Choose the groups for the exchange of keys, where `ssl` can be told (Python 3.15).
+    """Set the key exchange groups, where `ssl` has a call for it (Python 3.15).
 
     Returns:
         Whether they are chosen; otherwise they are those that OpenSSL was built with.
@@ -132,7 +132,7 @@ def choose_groups(context: object) -> bool:
 
 
 def _self_signed(table: TlsTable, *, http2: bool, path: Path, where: str) -> ssl.SSLContext:
-    """A certificate for development, issued by an authority kept in the state directory."""
+    """Issue a certificate for development from the authority in the state directory."""
     from hotswap.edge.client.certificates import development_authority
 
     try:

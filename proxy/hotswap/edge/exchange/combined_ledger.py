@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class CombinedLedger(Ledger):
-    """Counts exchanges into a tally and formats their access lines; `Ledger` says what the arguments are."""
+    """Counts exchanges in a tally and writes their access lines; `Ledger` says what the arguments are."""
 
     __slots__ = ("_combined", "_written")
 
@@ -27,7 +27,7 @@ class CombinedLedger(Ledger):
         self._written: list[bytes] = []
 
     def record(self, exchange: Record) -> None:
-        """An exchange has ended."""
+        """Record the end of an exchange."""
         super().record(exchange)
         if self._combined is None:
             return
@@ -54,13 +54,13 @@ class CombinedLedger(Ledger):
         line: tuple[bytes, bytes, int] = NO_LINE,
         response_bytes: int = 0,
     ) -> None:
-        """Something that is not a request was answered."""
+        """Record an answer to input that was not a request."""
         super().refused(listener, peer, error, line, response_bytes)
         if self._combined is not None:
             self._written.append(combined_line(_now(), peer.address, *line, error.status, response_bytes))
 
     def flush(self) -> None:
-        """Hand on what was gathered; at the end of each turn of the poller."""
+        """Hand on the gathered lines, at the end of each turn of the poller."""
         if self._written and self._combined is not None:
             data = b"".join(self._written)
             self._written.clear()  # first, so that a sink that fails does not make them pile up

@@ -1,4 +1,4 @@
-"""The listener by which a request came, as exchanges and tunnels see it, and the connections that it counts."""
+"""Interfaces through which exchanges and tunnels see the listener by which a request came."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ if TYPE_CHECKING:
 
 
 class Connection(Protocol):
-    """A client connection, as the listener that counts it sees it."""
+    """A client connection, as its listener sees it."""
 
     def drain(self) -> None:
-        """End in order: at once when idle, else after what is under way."""
+        """Close gracefully: at once when idle, else after the exchanges under way."""
 
     def close(self) -> None:
-        """End at once."""
+        """Close at once."""
 
     def on_crash(self, error: Exception) -> None:
         """An exception left one of these: log it and end this connection, nothing else."""
 
 
 class ClientConnection(Connection, Protocol):
-    """One that can be ended to make room for others."""
+    """A client connection that can be ended to make room for others."""
 
     def idle(self) -> Idle[ClientConnection] | None:
-        """What there is to know about it if nothing is under way, or None."""
+        """Since when it is idle; None when something is under way."""
 
     def leave_at_once(self) -> None:
-        """Make room: end, unless something has just begun; called of an idle one."""
+        """Close to make room, unless something has just begun; called for idle ones."""
 
 
 class Entrance(Protocol):
@@ -48,10 +48,10 @@ class Entrance(Protocol):
     redirect: RedirectTable | None
 
     def add(self, connection: ClientConnection) -> None:
-        """A connection has begun."""
+        """Count a new connection."""
 
     def replace(self, old: Connection, new: ClientConnection) -> None:
-        """A connection has become another."""
+        """Count a connection's successor in its place."""
 
     def forget(self, connection: ClientConnection) -> None:
-        """A connection has ended."""
+        """Stop counting a connection that has ended."""

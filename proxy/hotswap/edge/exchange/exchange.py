@@ -42,7 +42,7 @@ GONE_STATUS: Final = 499
 
 
 class Exchange:
-    """See the module.
+    """One exchange, from its parsed request head to its access line.
 
     `request_done` says that the whole request has come from the client; `upstream` is set while a backend is claimed,
     `backend` stays the last that was. `retries` are all attempts after the first; `written` are the bytes of the
@@ -116,13 +116,13 @@ class Exchange:
 
     @property
     def upgrading(self) -> bool:
-        """Whether the request asks for a tunnel, so that what follows its head is not a body."""
+        """Whether the request asks for a protocol upgrade, so that what follows its head is not a body."""
         return self.head.upgrade is not None
 
     # From the client.
 
     def start(self) -> None:
-        """Route the request and ask for a backend; answers by itself what goes no further."""
+        """Route the request and claim a backend; requests that are not forwarded are answered here."""
         head = self.head
         listener = self.listener
         limit = listener.body_bytes
@@ -168,7 +168,7 @@ class Exchange:
             self._attempt(upstream)
 
     def on_request_body(self, data: Data) -> None:
-        """A piece of the body came; `wants_body` tells whether to go on reading."""
+        """A piece of the body arrived; `wants_body` tells whether to read on."""
         size = len(data)
         self.request_bytes += size
         limit = self.listener.body_bytes
@@ -190,7 +190,7 @@ class Exchange:
             connection.await_backend(self.response_timeout)
 
     def splice_target(self) -> Stream | None:
-        """The stream that takes the next piece of the body unseen; None while it has to be kept, counted or framed."""
+        """The stream that can take the next piece of the body in the kernel; None if it is kept, counted or framed."""
         connection = self.connection
         replay = self._replay
         if (
@@ -205,7 +205,7 @@ class Exchange:
         return None
 
     def on_request_moved(self, size: int) -> None:
-        """A piece of the body went to the `splice_target`."""
+        """A piece of the body was moved to the `splice_target`."""
         self.request_bytes += size
         self.written += size
         connection = self.connection
@@ -222,13 +222,13 @@ class Exchange:
 
     @property
     def wants_body(self) -> bool:
-        """Whether more of the body can be taken now; `Responder.read_on` says when it can again."""
+        """Whether more of the body can be taken now; `Responder.read_on` follows when it can again."""
         if self._sending and self.connection is not None:
             return not self.connection.backed_up
         return False
 
     def cancel(self, status: int = GONE_STATUS, error: str = "the client went away") -> None:
-        """The client is gone: leave the backend at once."""
+        """The client disconnected: abandon the exchange."""
         if not self.finished:
             self.status = self.status or status
             self.side = Side.DOWNSTREAM
@@ -239,7 +239,7 @@ class Exchange:
     # Attempts.
 
     def on_let_in(self, upstream: Upstream) -> None:
-        """The gate has claimed a backend for this exchange, which it held."""
+        """The gate claimed a backend for this exchange, which was held."""
         self._attempt(upstream)
 
     def _attempt(self, upstream: Upstream) -> None:
@@ -335,16 +335,16 @@ class Exchange:
             self._attempt(upstream)
 
     def turn_away(self, why: str) -> None:
-        """No backend takes it: 503 with a time to come back."""
+        """Answer 503 with Retry-After: no backend can be claimed."""
         self.plane.poller.timers.set(self, math.inf)
         self.answer(503, side=Side.UPSTREAM, error=why, fields=self._retry_after())
 
     def _retry_after(self) -> tuple[Field, ...]:
-        """When those who are turned away should return; spread, so that they do not do so together."""
+        """Value of Retry-After, spread so that clients do not return all at once."""
         return () if self.gate is None else ((b"Retry-After", self.gate.retry_after()),)
 
     def on_deadline(self) -> None:
-        """Held for too long, or the pause before a retry is over."""
+        """The hold timeout or the pause before a retry has passed."""
         gate, state = self.gate, self._retry_state
         if self.finished or gate is None:
             return
@@ -370,7 +370,7 @@ class Exchange:
     # To and from the backend.
 
     def on_connected(self) -> None:
-        """Send the request's head and what has come of its body, in one go."""
+        """Send the request head and what has arrived of its body in one call."""
         connection = self.connection
         assert connection is not None
         replay = self._replay
@@ -388,18 +388,18 @@ class Exchange:
             self.responder.read_on()
 
     def on_upstream_drained(self) -> None:
-        """The backend takes more of the body."""
+        """The backend takes more of the request body."""
         if not self.request_done:
             self.responder.read_on()
 
     def on_interim(self, head: ResponseHead) -> None:
-        """An informational response came."""
+        """An informational response arrived."""
         if self.head.version > 10 and (head.status != 100 or self.head.expect_continue) and not self._began:
             self.responder.send_interim(self, head)
             self.flush()
 
     def on_response_head(self, head: ResponseHead) -> None:
-        """The response begins."""
+        """The response head arrived."""
         if self.sent_at:
             self.upstream_seconds = self.plane.poller.now - self.sent_at
         if head.status == 101:
@@ -413,16 +413,16 @@ class Exchange:
         self.responder.send_head(self, head)
 
     def on_response_body(self, data: Data) -> None:
-        """A piece of the body."""
+        """A piece of the response body arrived."""
         self.response_bytes += len(data)
         self.responder.send_body(data)
 
     def on_response_moved(self, size: int) -> None:
-        """A piece of the body went straight to the client."""
+        """A piece of the response body was moved to the client in the kernel."""
         self.response_bytes += size
 
     def on_response(self, head: ResponseHead) -> None:
-        """The whole response came at once."""
+        """The complete response arrived in one read."""
         self.upstream_seconds = self.plane.poller.now - self.sent_at
         self.status = head.status
         self._began = True
@@ -434,7 +434,7 @@ class Exchange:
         self._end(alive=self.responder.send_response(self, head))
 
     def on_response_end(self) -> None:
-        """The response is whole."""
+        """The response is complete."""
         self._note_upstream_end()
         responder = self.responder
         responder.send_end()
@@ -459,7 +459,7 @@ class Exchange:
         self.responder.done(self)
 
     def flush(self) -> None:
-        """Send what has been said to the client so far; ends the exchange when it is gone."""
+        """Send what is buffered for the client; ends the exchange if the client is gone."""
         if not self.responder.flush():
             self._lose_client()
 
@@ -498,7 +498,7 @@ class Exchange:
             connection.fail(UpstreamBroken("the backend's handshake is not one"))
 
     def on_tunnel_end(self, *, sent: int, received: int, error: str = "") -> None:
-        """The tunnel this exchange became has ended.
+        """The tunnel that this exchange became has ended.
 
         Args:
             sent: bytes to the client.
@@ -513,7 +513,7 @@ class Exchange:
     # Ends.
 
     def cut(self, why: str) -> None:
-        """End by force: the backend's time is over."""
+        """Abort because the drain deadline of the backend has passed."""
         if self.finished:
             return
         if self.gate is not None:
@@ -527,7 +527,7 @@ class Exchange:
             self.answer(503, side=Side.UPSTREAM, error=why, fields=self._retry_after())
 
     def answer(self, status: int, *, side: Side | None = None, error: str = "", fields: tuple[Field, ...] = ()) -> None:
-        """Answer by the proxy itself and end; truncates when the response has begun."""
+        """End with an answer of the proxy's own; truncates if the response has begun."""
         if self.finished:
             return
         self.side = side
@@ -554,13 +554,13 @@ class Exchange:
             responder.truncate(self)
 
     def _break_off(self) -> None:
-        """End in the middle of the response, in a way that the client can see."""
+        """Abort in the middle of the response, visibly for the client."""
         self._note_upstream_end()
         self._finish()
         self.responder.truncate(self)
 
     def _finish(self) -> None:
-        """Release what is claimed and write the record. Runs once for each exchange."""
+        """Release the claim and write the record, once for each exchange."""
         if self.finished:
             return
         self.finished = True

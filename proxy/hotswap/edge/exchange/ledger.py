@@ -1,4 +1,4 @@
-"""Counts every exchange and writes its access line: counters at once, lines gathered and handed on once a turn.
+"""Counts every exchange and writes its access line; lines are gathered and handed on once a turn.
 
 Nothing here waits: the sink that takes the lines has its own thread, and drops and counts when a disk is slow.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class _Methods(dict[bytes, str]):
-    """Texts of methods; llhttp knows some forty, so this stays small."""
+    """Cache of decoded methods; llhttp knows some forty, so it stays small."""
 
     def __missing__(self, method: bytes) -> str:
         text = self[method] = method.decode("ascii", "replace")
@@ -80,7 +80,7 @@ class Record(Protocol):
 
 
 class Ledger:
-    """Counts exchanges into a tally and formats their access lines.
+    """Counts exchanges in a tally and writes their access lines as JSON.
 
     Args:
         tally: the counters.
@@ -99,7 +99,7 @@ class Ledger:
         self._stamp = b""
 
     def record(self, exchange: Record) -> None:
-        """An exchange has ended."""
+        """Record the end of an exchange."""
         tally = self._tally
         head = exchange.head
         pool = exchange.pool_name
@@ -159,7 +159,7 @@ class Ledger:
         line: tuple[bytes, bytes, int] = NO_LINE,
         response_bytes: int = 0,
     ) -> None:
-        """Something that is not a request was answered.
+        """Record an answer to input that was not a request.
 
         Args:
             listener: where it came in.
@@ -190,7 +190,7 @@ class Ledger:
             )
 
     def flush(self) -> None:
-        """Hand on what was gathered; at the end of each turn of the poller."""
+        """Hand on the gathered lines, at the end of each turn of the poller."""
         self._stamp = b""
         if self._lines and self._sink is not None:
             data = b"".join(self._lines)

@@ -1,4 +1,4 @@
-"""The data plane, as an exchange sees it."""
+"""Interface through which an exchange sees the data plane."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 
 class Room(Protocol):
-    """Makes room; see `hotswap.edge.client.room_maker.RoomMaker`."""
+    """Makes room for connections; see `hotswap.edge.client.room_maker.RoomMaker`."""
 
     def held(self) -> int:
-        """How many descriptors are of clients or to backends."""
+        """Number of descriptors in use for clients and backends."""
 
     def make(self, *, upstream: bool = False) -> bool:
-        """End idle connections, for one of a client or to a backend; gives whether there were any."""
+        """End idle connections to free descriptors; tells whether there were any."""
 
 
 class ExchangePlane(GatePlane, Protocol):
-    """See `hotswap.edge.dataplane.DataPlane`.
+    """The data plane, as an exchange sees it; see `hotswap.edge.dataplane.DataPlane`.
 
     Attributes:
         ledger: takes what ended.
@@ -42,7 +42,7 @@ class ExchangePlane(GatePlane, Protocol):
         """See the attributes."""
 
     def date(self, head: ResponseHead) -> None:
-        """Have a response that does not say when it was made say that it was now (RFC 9110 6.6.1)."""
+        """Add `Date` to a response without one (RFC 9110 6.6.1)."""
 
     def next_request_id(self) -> bytes:
-        """An id for a request: unique among all proxies, and in order within one."""
+        """A new request id: unique among all proxies, and ascending within one."""

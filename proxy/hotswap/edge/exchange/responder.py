@@ -1,14 +1,14 @@
-"""The seam between an exchange and the protocol its client speaks: HTTP/1.x, or one stream of HTTP/2."""
+"""Interface between an exchange and the protocol of its client: HTTP/1.x, or one stream of HTTP/2."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from hotswap.edge.upstream.carrier import Answering
 
-    from hotswap.core.messages import Field, ResponseHead
-    from hotswap.edge.loop.stream import Data, Stream
+if TYPE_CHECKING:
+    from hotswap.core.messages import ResponseHead
+    from hotswap.edge.loop.stream import Data
     from hotswap.edge.upstream.upstream_connection import UpstreamConnection
 
 
@@ -16,54 +16,39 @@ Answered = TypeVar("Answered", contravariant=True)
 """What is answered: `Exchange`, which has a responder and is not known to it here."""
 
 
-class Responder(Protocol[Answered]):
-    """The client's side of one exchange.
-
-    `request_trailers` are the fields that came behind the body of the request, once it is complete.
-    """
-
-    request_trailers: Sequence[Field]
+class Responder(Answering, Protocol[Answered]):
+    """Client side of one exchange."""
 
     @property
     def backed_up(self) -> bool:
-        """Whether the client takes no more for now."""
-
-    @property
-    def shut_out(self) -> bool:
-        """Whether nothing more is to be read for this client; `Exchange.on_downstream_drained` follows."""
+        """Whether the client takes nothing now."""
 
     def send_interim(self, exchange: Answered, head: ResponseHead) -> None:
-        """Pass on an informational response."""
+        """Forward an informational response."""
 
     def send_response(self, exchange: Answered, head: ResponseHead) -> bool:
-        """Send a response that is whole, its body with it. False when the client is gone."""
+        """Send a complete response. False when the client is gone."""
 
     def send_head(self, exchange: Answered, head: ResponseHead) -> None:
-        """Begin the response; goes out with the next `flush`."""
+        """Start the response; it is sent by the next `flush`."""
 
     def send_body(self, data: Data) -> None:
-        """Go on with it; a view is used up by the next `flush`."""
-
-    def splice_target(self) -> Stream | None:
-        """The stream that takes the next piece of the body unseen; None where it has to be framed."""
-
-    def send_trailers(self, fields: Sequence[Field]) -> None:
-        """The fields that came behind the body, of which those go on that the protocol can carry; before the end."""
+        """Send a piece of the body; a view is valid until the next `flush`."""
 
     def send_end(self) -> None:
-        """The response is whole."""
+        """End the response."""
 
     def flush(self) -> bool:
-        """Send what has been said. False when the client is gone."""
+        """Send what is buffered. False when the client is gone."""
 
     def done(self, exchange: Answered) -> None:
-        """The exchange is over and its response whole."""
+        """The exchange ended with a complete response."""
 
     def truncate(self, exchange: Answered) -> None:
-        """The exchange is over and its response is not whole, which the client must be able to see."""
+        """The exchange ended with an incomplete response, which the client must be able to see."""
 
     def read_on(self) -> None:
-        """The exchange takes more of the request's body."""
+        """Resume reading the request body."""
 
     def tunnel(self, exchange: Answered, head: ResponseHead, connection: UpstreamConnection) -> bool:
-        """Turn into a tunnel after this 101. False where the protocol has none."""
+        """Become a tunnel after this 101. False if the protocol has none."""

@@ -1,4 +1,4 @@
-"""Retry state of an exchange: the backends it failed with, its place in the retry budget, the pause before a retry.
+"""Retry state of an exchange: failed backends, its share of the retry budget, and the pause before a retry.
 
 What follows a failure is decided in `hotswap.core.retry`; here is what that decision depends on from one failure to the
 next.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class RetryState:
-    """What is remembered of the failures of one exchange; made at the first of them, for most have none.
+    """Failures of one exchange; created at the first, since most exchanges have none.
 
     Attributes:
         excluded: the backends it failed with, which it is not given again while there are others.
@@ -83,7 +83,7 @@ class RetryState:
         )
 
     def within_budget(self, verdict: Retry, backend: Candidate, share: int, now: float) -> Verdict:
-        """Take a place in the pool's retry budget, once; where there is none the retry is given up.
+        """Acquire a place in the pool's retry budget, once; without one the retry is given up.
 
         Args:
             verdict: a retry of what was written, at least in part: any other costs no backend anything.
@@ -99,7 +99,7 @@ class RetryState:
         return verdict
 
     def prepare(self, verdict: Retry, failure: Failure, backend: BackendId, now: float, number: int) -> float:
-        """Note a retry that is about to be made.
+        """Record a retry that is about to be made.
 
         Args:
             verdict: the retry.
@@ -124,6 +124,6 @@ class RetryState:
         return 0.0
 
     def close(self) -> None:
-        """Give the place in the budget back; called once, at the end of the exchange."""
+        """Release the place in the retry budget; called once, at the end of the exchange."""
         if self._in_budget:
             self._gate.budget.release()

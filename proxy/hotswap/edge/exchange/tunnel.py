@@ -1,4 +1,4 @@
-"""A tunnel: bytes passed as they are, both ways, after both sides agreed on another protocol (WebSocket).
+"""Tunnel of an upgraded exchange (WebSocket): forwards bytes in both directions.
 
 Each direction ends by itself: what one side ends is ended towards the other once everything it sent has been passed
 on, and the tunnel is over when both are, or when nothing moved for the idle timeout. One that breaks ends it too, but
@@ -54,7 +54,7 @@ class TunnelPlane(Surroundings, Protocol):
 
 
 class Tunnel:
-    """Two streams joined, for as long as the claim on the backend lasts; a connection of its listener."""
+    """Two joined streams, which hold the claim on the backend; a connection of its listener."""
 
     __slots__ = (
         "_client",
@@ -97,7 +97,7 @@ class Tunnel:
         self.backend_end.other = self.client_end
 
     def open(self, early: bytes) -> None:
-        """Start to pass bytes.
+        """Start forwarding.
 
         Args:
             early: what the client sent behind its request.
@@ -114,7 +114,7 @@ class Tunnel:
         self.plane.poller.soon(self.backend_end, self.backend_end.pump)
 
     def touch(self) -> None:
-        """Something moved."""
+        """Restart the idle timeout."""
         if not self._leaving:
             poller = self.plane.poller
             half = self.backend_end.ended and not self.client_end.stream.unsent
@@ -122,7 +122,7 @@ class Tunnel:
             poller.timers.set(self, min(self._idle_at, self._leave_at))
 
     def on_deadline(self) -> None:
-        """Nothing moved for too long, or it is time to leave, or leaving took too long."""
+        """The idle timeout, the time to leave, or the timeout of leaving has passed."""
         poller = self.plane.poller
         if self._leaving:
             self.end(CUT)
@@ -135,7 +135,7 @@ class Tunnel:
             poller.timers.set(self, min(self._idle_at, self._leave_at))
 
     def _stalled_at(self) -> float:
-        """When a side that takes what it is owed so slowly that nobody was told has taken none for too long."""
+        """When a side will have taken nothing for too long, slow progress included that no callback reports."""
         seconds = self._exchange.idle_timeout
         for stream in (self.client_end.stream, self.backend_end.stream):
             if stream.unsent:
@@ -150,13 +150,13 @@ class Tunnel:
     # Leaving.
 
     def leave_at(self, moment: float) -> None:
-        """Leave in order at this moment of the poller's clock, unless told so before."""
+        """Schedule `leave` at a time of the poller's clock, unless an earlier one is set."""
         if not self._leaving and not self.over:
             self._leave_at = min(self._leave_at, moment)
             self.plane.poller.timers.set(self, min(self._idle_at, self._leave_at))
 
     def leave(self, code: int) -> None:
-        """Send a close frame as soon as no other frame is under way, and end when the client has answered it."""
+        """Send a close frame at the next frame boundary, and end when the client has answered it."""
         if self._leaving or self.over:
             return
         self._leaving = code
@@ -169,7 +169,7 @@ class Tunnel:
         self.check_over()
 
     def cut(self) -> None:
-        """End by force: the backend's time is over. The client is told if that is possible at once."""
+        """Abort because the drain deadline of the backend has passed; the client gets a close frame if possible."""
         if self.over:
             return
         if not self._leaving:
@@ -178,16 +178,16 @@ class Tunnel:
         self.end(CUT)
 
     def drain(self) -> None:
-        """The listener stops: a tunnel goes on until it is told to leave."""
+        """Nothing to do: a tunnel outlives its listener until it is told to leave."""
 
     def idle(self) -> None:
-        """A tunnel is never idle: it is under way for as long as it is."""
+        """None: a tunnel is never idle."""
 
     def leave_at_once(self) -> None:
-        """Not asked of what is never idle."""
+        """Never called: a tunnel is never idle."""
 
     def check_over(self) -> None:
-        """End when both directions have ended, or one of them has and the other can do so no more."""
+        """End when both directions have ended, or one has and the other no longer can."""
         client, backend = self.client_end, self.backend_end
         if (
             client.stream.broken
@@ -203,7 +203,7 @@ class Tunnel:
         self.end("the connection was closed")
 
     def end(self, error: str = "") -> None:
-        """Close both sides and finish the exchange. Once."""
+        """Close both sides and finish the exchange, once."""
         if self.over:
             return
         self.over = True
@@ -220,7 +220,7 @@ class Tunnel:
 
 
 class TunnelEnd:
-    """One side of a tunnel: what it reads goes to the other.
+    """One side of a tunnel: forwards what it reads to the other side.
 
     Attributes:
         ended: it has said all.
@@ -240,7 +240,7 @@ class TunnelEnd:
         self.passed = 0
 
     def forward(self, data: bytes | memoryview) -> None:
-        """Pass bytes of this side to the other."""
+        """Write bytes of this side to the other."""
         if len(data):
             self.passed += len(data)
             self.other.stream.write(data)
@@ -264,12 +264,12 @@ class TunnelEnd:
                 self.on_dead()
 
     def on_dead(self) -> None:
-        """Nothing passes on this side any more, either way; what it said before is passed on where it can be."""
+        """The connection of this side broke; what it sent before is still forwarded where possible."""
         if self.ended or self.stream.broken or self.other.stream.backed_up or self.other.stream.broken:
             self.tunnel.end()
 
     def on_drained(self) -> None:
-        """What was kept for this side has been sent."""
+        """The send buffer of this side is empty again."""
         if self.other.ended and not self.other.stream.broken and not self.stream.broken:
             self.stream.end_writes()
         self.tunnel.touch()
@@ -277,7 +277,7 @@ class TunnelEnd:
         self.other.pump()
 
     def pump(self) -> None:
-        """Pass on what this side has to say, as far as the other takes it."""
+        """Read from this side and forward, as far as the other takes it."""
         tunnel = self.tunnel
         stream = self.stream
         buffer = self._room()
@@ -307,11 +307,11 @@ class TunnelEnd:
         tunnel.plane.poller.soon(self, self.pump)
 
     def on_broken(self) -> None:
-        """What was to be passed to this side was not taken."""
+        """Writing to this side failed."""
         self.tunnel.end()
 
     def _room(self) -> memoryview:
-        """What is read into at a time."""
+        """Size of the buffer that is read into."""
         return self.tunnel.plane.buffer
 
     def on_crash(self, error: Exception) -> None:
@@ -320,7 +320,7 @@ class TunnelEnd:
 
 
 class BackendEnd(TunnelEnd):
-    """The backend's side: its frames are followed, so that a close frame of ours can end them.
+    """Backend side: tracks frames, so that a close frame of ours can be inserted between them.
 
     Attributes:
         silent: nothing more of the backend's is passed on.
@@ -337,13 +337,13 @@ class BackendEnd(TunnelEnd):
         self.silent = False
 
     def leave(self, frame: bytes) -> None:
-        """Put a close frame behind the frame under way, and pass on nothing after it."""
+        """Insert a close frame after the frame under way, and forward nothing after it."""
         self._close_frame = frame
         if self._frames.between_frames:
             self._send_close_frame()
 
     def forward(self, data: bytes | memoryview) -> None:
-        """Pass bytes of the backend to the client, and follow its frames."""
+        """Write bytes of the backend to the client, tracking their frames."""
         if self.silent:
             return
         if self._close_frame:
@@ -356,11 +356,11 @@ class BackendEnd(TunnelEnd):
             super().forward(data)
 
     def on_dead(self) -> None:
-        """What it said before is the client's, and is read first; who closes at the end closes both halves."""
+        """The backend's connection broke; what it sent before is forwarded first."""
         self.tunnel.check_over()
 
     def on_broken(self) -> None:
-        """The backend takes nothing any more; what it said before is the client's, who is not read meanwhile."""
+        """Writing to the backend failed; what it sent before is forwarded, and the client is not read meanwhile."""
         if not self.ended:
             self.stream.readable = True
             self.pump()

@@ -1,4 +1,4 @@
-"""The client of a tunnel and the stream of one of its sides, as the tunnel sees them."""
+"""Interfaces of what a tunnel joins: the client that becomes one, and the byte stream of a side."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ if TYPE_CHECKING:
 
 
 class TunnelStream(Protocol):
-    """What carries the bytes of one side: a `Stream`, or something that is read and written like one."""
+    """Byte stream of one side: a `Stream`, or one with the same methods."""
 
     readable: bool
     hangup: bool
 
     @property
     def broken(self) -> bool:
-        """Whether nothing can be written any more."""
+        """Whether writing is impossible."""
 
     @property
     def unsent(self) -> int:
-        """Bytes that are kept because they were not taken."""
+        """Buffered bytes that were not sent yet."""
 
     @property
     def backed_up(self) -> bool:
         """Whether a source should stop."""
 
     def own(self, owner: Owner) -> None:
-        """Tell the end of a tunnel from now on what happens."""
+        """Set the end of the tunnel that is called back."""
 
     def read_into(self, buffer: memoryview) -> int:
         """As `Stream.read_into`."""
@@ -45,7 +45,7 @@ class TunnelStream(Protocol):
         """As `Stream.stalled_at`."""
 
     def end_writes(self) -> None:
-        """Say that nothing more will be written."""
+        """Shut down the writing half."""
 
     def close(self) -> None:
         """Close; idempotent."""
@@ -55,7 +55,7 @@ class TunnelClient(Connection, Protocol):
     """A connection or stream of a client that becomes a tunnel."""
 
     def give_stream(self) -> TunnelStream:
-        """Give what carries the bytes; the tunnel takes its place."""
+        """Hand over the byte stream; the tunnel replaces this connection."""
 
     def part(self, tunnel: ClientConnection) -> None:
         """End in place of a tunnel whose backend broke, so that this shows where the protocol has a way, and nothing of

@@ -1,1 +1,1 @@
-"""The one loop of the data plane, and what it serves: sockets, the streams on them, timers, and a pipe."""
+"""Event loop of the data plane: poller, timers, streams over sockets, name lookups, and a pipe for splice(2)."""

@@ -1,4 +1,4 @@
-"""What this process may still open, as the kernel says it at the moment.
+"""Free file descriptors of this process, as the kernel's limits and counts say.
 
 A new descriptor gets the lowest number that is free, so its number tells how many are open at least: nothing is counted
 by us, and descriptors that others opened (files, backends, the admin API) are in it.
@@ -21,7 +21,7 @@ A want of ports (EADDRNOTAVAIL) is not among them: it is one of ports towards on
 
 
 def limit() -> int:
-    """How many this process may have open."""
+    """Maximum number of open descriptors of this process."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return soft if soft != resource.RLIM_INFINITY else sys.maxsize
 

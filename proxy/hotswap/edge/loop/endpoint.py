@@ -1,4 +1,4 @@
-"""Where a socket connects to: what an address of the configuration comes to without anybody being asked."""
+"""Socket addresses: what an address of the configuration means without a name lookup."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hotswap.core.address import Address, UnixAddress
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a socket connects to.
+    """Family and address for connect(2).
 
     Attributes:
         family: of the socket.
@@ -23,7 +23,7 @@ class Endpoint:
 
 
 def endpoint_of(address: Address) -> Endpoint | None:
-    """The endpoint of an address that needs no lookup; None for a host name."""
+    """The endpoint of an address; None for a host name, which needs a lookup."""
     if isinstance(address, UnixAddress):
         return Endpoint(socket.AF_UNIX, address.path)
     host, _, zone = address.host.partition("%")

@@ -1,4 +1,4 @@
-"""Bytes that wait until the other side takes more, first in, first out.
+"""Send buffer: a queue of bytes that the other side has not taken yet.
 
 Small pieces are joined as they come: however many they are, they cost as much memory and as few system calls as the
 same bytes in one piece.
@@ -13,7 +13,7 @@ JOINED_BYTES: Final = 64 * 1024
 
 
 class Kept:
-    """Such a queue.
+    """Queue of bytes, first in, first out.
 
     Attributes:
         pieces: what is in it, for a call that gathers; few, since any two neighbours are more than `JOINED_BYTES`,
@@ -28,7 +28,7 @@ class Kept:
         self.size = 0
 
     def add(self, data: bytes | bytearray | memoryview) -> None:
-        """Put a copy of some bytes at the end."""
+        """Append a copy of some bytes."""
         self.size += len(data)
         pieces = self.pieces
         if pieces:
@@ -39,11 +39,11 @@ class Kept:
         pieces.append(bytearray(data))
 
     def first(self, limit: int) -> memoryview:
-        """A view of up to so many bytes from the beginning, to be let go of before anything is added."""
+        """A view of up to so many bytes from the front; release it before anything is added."""
         return memoryview(self.pieces[0])[:limit]
 
     def drop(self, count: int) -> None:
-        """Take so many bytes away from the beginning."""
+        """Remove so many bytes from the front."""
         self.size -= count
         pieces = self.pieces
         gone = 0
@@ -57,6 +57,6 @@ class Kept:
         del pieces[:gone]
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove everything."""
         self.pieces.clear()
         self.size = 0

@@ -1,4 +1,4 @@
-"""Addresses behind the host names of static pools: looked up off the loop, kept, and looked up again.
+"""Name cache of static pools: host names are looked up off the loop, and again in time.
 
 The C library's resolver can only be asked by waiting for it, so it is asked in a thread, one for a name at a time. Who
 connects takes what is known, at once: a resolver that hangs delays nobody who has connected before. A name is looked up
@@ -34,7 +34,7 @@ THREADS: Final = 32
 
 
 async def look_up(host: str, port: int, limiter: trio.CapacityLimiter | None = None) -> tuple[Endpoint, ...]:
-    """All addresses of a name, in the order in which the system prefers them.
+    """Resolve a name to its addresses, in the order in which the system prefers them.
 
     Args:
         host: the name.
@@ -55,7 +55,7 @@ async def look_up(host: str, port: int, limiter: trio.CapacityLimiter | None = N
 
 
 class Name:
-    """A host name with a port, and what is known of it.
+    """A host name with a port, and its known addresses.
 
     Attributes:
         endpoints: what was found last, the one that was last connected to first; empty before.
@@ -78,7 +78,7 @@ class Name:
         return self.host
 
     def take(self) -> tuple[Endpoint, ...]:
-        """What is known now; has it looked up where it is time to.
+        """The known addresses; starts a lookup when they are due for a refresh.
 
         Raises:
             AddressUnknown: it is still being looked up.
@@ -94,7 +94,7 @@ class Name:
         raise AddressUnknown(f"{self.host} is still being looked up")
 
     async def wait(self) -> tuple[Endpoint, ...]:
-        """As `take`, but wait for a lookup under way where nothing is known yet; the caller has the deadline.
+        """As `take`, but waits for a lookup under way if nothing is known yet; the caller has the deadline.
 
         Raises:
             ConnectFailed: it has no address, or nobody says it.
@@ -107,13 +107,13 @@ class Name:
         return self.take()
 
     def prefer(self, endpoint: Endpoint) -> None:
-        """This one could be connected to."""
+        """Put an address first that could be connected to."""
         known = self.endpoints
         if known and known[0] != endpoint and endpoint in known:
             self.endpoints = (endpoint, *(other for other in known if other != endpoint))
 
     def doubt(self) -> None:
-        """None of them could be connected to: perhaps it is elsewhere by now."""
+        """Ask for a new lookup soon: no address could be connected to."""
         self._due = min(self._due, self._names.clock() + PAUSE)
 
     def _refresh(self) -> None:
@@ -124,7 +124,7 @@ class Name:
             self._names.begin(self)
 
     async def look_up(self) -> None:
-        """Look it up once; never raises. **Cancellation**: nothing is found, and it may be asked for again."""
+        """Look the name up once; never raises. **Cancellation**: nothing is found, and it may be asked for again."""
         found: tuple[Endpoint, ...] = ()
         error = "the lookup was broken off"
         try:
@@ -148,7 +148,7 @@ class Name:
 
 
 class Names:
-    """All host names that connections are made to.
+    """All host names of backends.
 
     Args:
         clock: seconds, of any beginning.
@@ -168,21 +168,21 @@ class Names:
         self._waiting: list[Name] = []  # asked for before `serve`
 
     def name(self, host: str, port: int) -> Name:
-        """What is known of a name; nothing is looked up by that."""
+        """The entry of a name; starts no lookup."""
         name = self._names.get((host, port))
         if name is None:
             name = self._names[host, port] = Name(self, host, port)
         return name
 
     def begin(self, name: Name) -> None:
-        """Have a name looked up."""
+        """Start the lookup of a name."""
         if self._nursery is None:
             self._waiting.append(name)
         else:
             self._nursery.start_soon(name.look_up)
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Look up until cancelled."""
+        """Run lookups until cancelled."""
         try:
             async with trio.open_nursery() as self._nursery:
                 while self._waiting:

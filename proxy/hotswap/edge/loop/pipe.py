@@ -1,4 +1,4 @@
-"""A pipe through which the kernel moves bytes from one socket to another without our seeing them (splice(2)).
+"""Pipe for splice(2), which moves bytes between two sockets inside of the kernel.
 
 Out of a TCP socket this costs half of what copying costs, out of a Unix socket more than copying: see
 docs/explanation/performance.md. The pipe is empty between two moves: what the other socket does not take is read back
@@ -20,7 +20,7 @@ _FLAGS: Final = 0x01 | 0x02
 
 
 class Pipe:
-    """One pipe. Whoever made it closes it."""
+    """A pipe; whoever made it closes it."""
 
     __slots__ = ("_into", "_out")
 
@@ -32,7 +32,7 @@ class Pipe:
             pass  # a user with very many pipes gets small ones, which work as well
 
     def fill(self, fd: int, count: int) -> int:
-        """Move up to `count` bytes out of a socket.
+        """Splice up to `count` bytes from a socket into the pipe.
 
         Returns:
             How many it were; 0 at the end of the stream.
@@ -44,7 +44,7 @@ class Pipe:
         return os.splice(fd, self._into, min(count, PIPE_BYTES), flags=_FLAGS)
 
     def drain(self, fd: int, count: int) -> int:
-        """Move up to `count` bytes into a socket.
+        """Splice up to `count` bytes from the pipe into a socket.
 
         Returns:
             How many it were.
@@ -56,7 +56,7 @@ class Pipe:
         return os.splice(self._out, fd, count, flags=_FLAGS)
 
     def read(self, count: int) -> bytes:
-        """Take out what the socket did not take."""
+        """Read back what the socket did not take."""
         return os.read(self._out, count)
 
     def close(self) -> None:

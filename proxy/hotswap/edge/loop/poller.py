@@ -1,4 +1,4 @@
-"""One edge-triggered epoll, watched by one trio task, that calls back whoever's socket became ready.
+"""Edge-triggered epoll in one trio task, with callbacks for ready sockets and passed deadlines.
 
 A task switch for every event would cost more than the event's work, so ready sockets are served by plain functions:
 `on_ready` reads until it would block, decides, writes, and returns. Trio owns the loop around it: one task waits until
@@ -47,22 +47,22 @@ sent is often on its way, and to go to sleep and be woken by trio costs more tha
 
 
 class Handler(Protocol):
-    """What is called when its socket is ready."""
+    """Callbacks of one socket."""
 
     def on_ready(self, events: int) -> None:
-        """Serve the socket; never blocks."""
+        """The socket is ready; never blocks."""
 
     def on_crash(self, error: Exception) -> None:
-        """An exception left `on_ready` or `on_deadline`: log it and end this connection, nothing else."""
+        """`on_ready` or `on_deadline` raised this: log it and close this connection, nothing else."""
 
 
 def _raise(error: Exception, _where: str) -> None:
-    """What happens to a defect as long as nobody has said where to tell it."""
+    """Default for defects that no handler contains: raise them."""
     raise error
 
 
 class Poller:
-    """Readiness, deadlines and what is to be done at the end of a turn.
+    """Dispatches readiness, deadlines and deferred callbacks in turns.
 
     Args:
         clock: seconds, of any beginning.
@@ -90,21 +90,21 @@ class Poller:
         self.now = clock()
 
     def watch(self, fd: int, handler: Handler, events: int) -> None:
-        """Call a handler when its descriptor is ready, until `forget`."""
+        """Register a handler for a descriptor, until `forget`."""
         self._handlers[fd] = handler
         self._epoll.register(fd, events)
 
     def rewatch(self, fd: int, handler: Handler, events: int) -> None:
-        """Change who is called or for what; with an edge-triggered interest, a state that holds now is told again."""
+        """Change handler or interest; an edge-triggered interest is told again of a state that holds now."""
         self._handlers[fd] = handler
         self._epoll.modify(fd, events)
 
     def hand_over(self, fd: int, handler: Handler) -> None:
-        """Change who is called for a descriptor, and for nothing else."""
+        """Change the handler of a descriptor, its interest unchanged."""
         self._handlers[fd] = handler
 
     def forget(self, fd: int) -> None:
-        """Stop watching, before the descriptor is closed."""
+        """Unregister a descriptor, before it is closed."""
         if self._handlers.pop(fd, None) is not None:
             self._epoll.unregister(fd)
             # Its number may be used again while events of the old socket are still to be served.
@@ -121,11 +121,11 @@ class Poller:
             self._nudge = None
 
     def overdue(self) -> bool:
-        """Whether the time is over that a callback of `soon` shares with the others."""
+        """Whether the time slice is used up that callbacks of `soon` share."""
         return self._clock() > self._until
 
     async def serve(self) -> None:
-        """Serve events and deadlines until cancelled. What is watched stays watched."""
+        """Dispatch events and deadlines until cancelled; registrations stay."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._serve_deadlines)
             nursery.start_soon(self._serve_soon)
@@ -143,7 +143,7 @@ class Poller:
         self._epoll.close()
 
     def _turn(self, patience: float = 0.0) -> bool:
-        """Serve what is ready, and what becomes ready meanwhile, for about `TURN` seconds.
+        """Dispatch what is ready, and what becomes ready meanwhile, for about `TURN` seconds.
 
         Args:
             patience: how many seconds to wait for the first event.
@@ -186,7 +186,7 @@ class Poller:
         return more
 
     def _contain(self, handler: Handler | Timed, error: Exception) -> None:
-        """Let a handler deal with its own exception; one that cannot do even that is left to the log."""
+        """Have a handler deal with its own exception; if that raises too, only log it."""
         try:
             handler.on_crash(error)
         except Exception as again:  # the loop goes on whatever happens
@@ -200,7 +200,7 @@ class Poller:
                 self.on_defect(error, "turn")
 
     def _run_soon(self, until: float) -> None:
-        """Call back who has asked for it, one at least; whoever is left at a time of the clock's is first next time.
+        """Run deferred callbacks, at least one; what exceeds the time slice is first in the next turn.
 
         A hundred may have asked, and what has become ready meanwhile is not to wait for all of them.
         """
@@ -222,7 +222,7 @@ class Poller:
                 break
 
     async def _serve_soon(self) -> None:
-        """Run what was asked for outside of a turn, by a plain trio task."""
+        """Run callbacks that were deferred outside of a turn, from a plain trio task."""
         while True:
             if not self._soon:
                 self._nudge = trio.lowlevel.current_task()
@@ -244,7 +244,7 @@ class Poller:
                 await trio.lowlevel.checkpoint()
 
     def run_deadlines(self) -> bool:
-        """Serve deadlines that have passed by the clock, for about `DEADLINES` seconds.
+        """Dispatch passed deadlines, for about `DEADLINES` seconds.
 
         For tests also without waiting for the next tick.
 

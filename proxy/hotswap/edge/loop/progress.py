@@ -1,4 +1,4 @@
-"""How much of what was written to a socket the other side has made room for, by the kernel's books.
+"""Progress of a slow reader, as the kernel counts it: bytes that could be sent to it (TCP_INFO, TIOCOUTQ).
 
 The kernel says that a socket takes more only when a good part of its buffer is free again, and a slow reader may need
 minutes for that. What could be sent to him tells before whether he reads at all.
@@ -20,7 +20,7 @@ _UNTOLD: Final = bytes(4)
 
 
 class PeerProgress:
-    """Remembers how far the other side of one socket was, and when.
+    """The last known progress of one peer, and its time.
 
     Moments are of the kernel's monotonic clock, so that only spans of it are told.
     """
@@ -32,7 +32,7 @@ class PeerProgress:
         self._taken = 0
 
     def note(self, sock: socket.socket) -> None:
-        """It goes on now.
+        """Record progress now.
 
         Raises:
             OSError: the socket is closed.
@@ -41,7 +41,7 @@ class PeerProgress:
         self._taken, _ = _ask(sock)
 
     def went_on_for(self, sock: socket.socket) -> float:
-        """How many seconds after it went on last, as far as was known, it has gone on since; 0 when it has not.
+        """Seconds between the progress known last and that made since; 0 when there was none.
 
         Raises:
             OSError: the socket is closed.

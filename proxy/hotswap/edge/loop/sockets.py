@@ -1,4 +1,4 @@
-"""Listening sockets of the public side: bound here, or inherited from whoever started us.
+"""Listening sockets: bound here, or inherited from the service manager.
 
 An inherited socket whose address matches is used instead of binding (systemd's `LISTEN_FDS`, a takeover), so that its
 queue of waiting connections is served and no port is ever closed in between.
@@ -35,7 +35,7 @@ def bind(address: Address, *, where: str) -> socket.socket:
         ConfigError: it cannot be bound; the message names the address and the reason.
     """
     try:
-        return _bind_unix(address.path) if isinstance(address, UnixAddress) else _bind_tcp(address)
+        return _bind_unix(address.path) if isinstance(address, UnixAddress) else bind_tcp(address)
     except UnicodeError as error:
         raise ConfigError([Problem(where, str(address), f"{address} has no name that can be looked up")]) from error
     except OSError as error:
@@ -51,7 +51,12 @@ def bind(address: Address, *, where: str) -> socket.socket:
         raise ConfigError([Problem(where, str(address), f"{address} {way_out}")]) from error
 
 
-def _bind_tcp(address: TcpAddress) -> socket.socket:
+def bind_tcp(address: TcpAddress, *, backlog: int = BACKLOG) -> socket.socket:
+    """Bind and listen on a host and port.
+
+    Raises:
+        OSError: it cannot be had.
+    """
     family, kind, protocol, _, name = socket.getaddrinfo(
         address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
@@ -61,7 +66,7 @@ def _bind_tcp(address: TcpAddress) -> socket.socket:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(name)
-        sock.listen(BACKLOG)
+        sock.listen(backlog)
     except BaseException:
         sock.close()
         raise
@@ -94,7 +99,7 @@ def _is_stale(path: str) -> bool:
 
 
 def look_for_the_lost(sock: socket.socket) -> None:
-    """Have the kernel ask clients that say nothing whether they are there; those that are accepted inherit it.
+    """Set TCP keepalive, which finds vanished clients; accepted sockets inherit it.
 
     Whoever loses power or network says no farewell, and while an answer takes its time nothing is sent that could fail.
     """
@@ -106,7 +111,7 @@ def look_for_the_lost(sock: socket.socket) -> None:
 
 
 def address_of(sock: socket.socket) -> Address:
-    """Where a socket listens."""
+    """The address of a listening socket."""
     name = sock.getsockname()
     if sock.family == socket.AF_UNIX:
         return UnixAddress(str(name))

@@ -1,4 +1,4 @@
-"""A connected, non-blocking stream socket, plain or TLS, with what it could not send yet.
+"""Non-blocking stream socket, plain or TLS, with a send buffer.
 
 Reading and writing never wait: what is not there is said so, what cannot be sent is kept and goes out when the
 poller says that the socket takes it. Whoever writes looks at `backed_up` and stops its source above `HIGH_WATER`
@@ -35,14 +35,14 @@ Data = bytes | bytearray | memoryview
 
 
 class Owner(Handler, Protocol):
-    """Who reads from and writes to a stream."""
+    """Reader and writer of a stream."""
 
     def on_drained(self) -> None:
-        """What was kept back has been sent."""
+        """The send buffer is empty again."""
 
 
 class Stream:
-    """A plain stream.
+    """A plain stream socket.
 
     `readable` says that a read may give something; `hangup` that the other side has closed its half, or all; `unsent`
     is how many bytes were written and not yet taken by the kernel; `splices` that `move` costs less than copying.
@@ -87,11 +87,11 @@ class Stream:
 
     @property
     def backed_up(self) -> bool:
-        """Whether a source should stop."""
+        """Whether the send buffer is so full that its source should stop."""
         return self.unsent > HIGH_WATER
 
     def read(self, limit: int) -> bytes | None:
-        """Read what is there, up to so many bytes: for what a parser has to see.
+        """Read up to so many bytes of what is there, for a parser.
 
         An object of up to 64 KiB costs nothing to make; a larger one is mapped and unmapped by the allocator each time.
 
@@ -114,7 +114,7 @@ class Stream:
         return data
 
     def read_into(self, buffer: memoryview) -> int:
-        """Read what is there into a large buffer: for bodies whose length is known.
+        """Read what is there into a large buffer, for bodies of known length.
 
         Returns:
             The number of bytes, 0 at the end of the stream, `BLOCKED` when there is nothing now.
@@ -134,7 +134,7 @@ class Stream:
         return got
 
     def move(self, count: int, target: Stream, pipe: Pipe) -> int:
-        """Pass on up to `count` bytes of what is there to another plain stream, unseen; what it does not take is kept.
+        """Splice up to `count` bytes to another plain stream; what that does not take is buffered.
 
         Returns:
             As `read_into`.
@@ -162,7 +162,7 @@ class Stream:
         return got
 
     def write(self, data: Data) -> None:
-        """Send, or keep what does not go out at once. A view is copied when it is kept."""
+        """Send, and buffer what the socket does not take; a view is copied then."""
         if self.unsent:
             self._keep(data)
             return
@@ -207,7 +207,7 @@ class Stream:
                     sent = 0
 
     def flush_kept(self) -> bool:
-        """Send what was kept; called when the socket takes more.
+        """Send what is buffered; called when the socket is writable.
 
         Returns:
             Whether everything is out.
@@ -230,7 +230,7 @@ class Stream:
         return True
 
     def _send_kept(self, kept: Kept) -> int:
-        """Send some of what is kept; gives how much, or raises what the socket does."""
+        """Send some of what is buffered; gives the number of bytes, or raises the socket's error."""
         return self.sock.sendmsg(kept.pieces)
 
     def _keep(self, data: Data) -> None:
@@ -253,13 +253,13 @@ class Stream:
     # Whether the other side is there, and takes what it is owed.
 
     def is_dead(self) -> bool:
-        """Whether the connection is known to be over both ways, as after a reset, whoever was told of that."""
+        """Whether the connection is known to be closed in both directions, as after a reset."""
         poll = select.poll()
         poll.register(self.fd, 0)
         return bool(poll.poll(0))
 
     def stalled_at(self, seconds: float) -> float:
-        """When the other side has, or will have, taken nothing of what is unsent for so long."""
+        """When the other side has, or will have, taken nothing of the send buffer for so long."""
         now = self.poller.now
         if self._progress is not None and now >= self.moved_at + seconds:
             with contextlib.suppress(OSError):
@@ -267,7 +267,7 @@ class Stream:
         return self.moved_at + seconds
 
     def _note_move(self) -> None:
-        """Something of what is unsent moves now."""
+        """Record that some of the send buffer was taken now."""
         self.moved_at = self.poller.now
         if self._progress is None:
             self._progress = PeerProgress()
@@ -275,12 +275,12 @@ class Stream:
             self._progress.note(self.sock)
 
     def own(self, owner: Owner) -> None:
-        """Give the stream to another owner."""
+        """Set the owner."""
         self.owner = owner
         self.poller.hand_over(self.fd, owner)
 
     def end_writes(self) -> None:
-        """Say that nothing more will be written (a half close)."""
+        """Shut down the writing half."""
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_WR)
 
@@ -295,7 +295,7 @@ class Stream:
         return False
 
     def close(self) -> None:
-        """Close; idempotent. What was kept is dropped."""
+        """Close, discarding the send buffer; idempotent."""
         if not self.closed:
             self.closed = True
             self.broken = self.hangup = True
@@ -307,7 +307,7 @@ class Stream:
             del self.owner  # it has us: apart, both go at once, and not when garbage is looked for
 
     def reset(self) -> None:
-        """Close so that the other side sees an error, not an orderly end: what it got so far is not whole."""
+        """Close with a reset, so that the other side sees that what it got is not whole."""
         with contextlib.suppress(OSError):
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
         self.close()

@@ -1,4 +1,4 @@
-"""What everything that the loop serves needs of the data plane, and all that connections to backends know of it."""
+"""Interface through which everything in the loop sees the data plane."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Surroundings(Protocol):
-    """Shared by all; see `hotswap.edge.dataplane.DataPlane`.
+    """The shared parts of a data plane; see `hotswap.edge.dataplane.DataPlane`.
 
     Attributes:
         poller: the loop, its clock and its timers.
@@ -26,4 +26,4 @@ class Surroundings(Protocol):
     pipe: Pipe
 
     def on_crash(self, error: Exception, where: str) -> None:
-        """A defect of ours reached the top of a connection: it is logged and goes no further."""
+        """Log an exception that reached the top of a connection."""

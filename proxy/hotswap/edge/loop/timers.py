@@ -1,4 +1,4 @@
-"""Deadlines of connections, kept in one place and looked at a few times a second.
+"""Timers of the data plane: a heap of deadlines, checked a few times a second.
 
 A connection moves its deadline at almost every request, always further away, so moving one costs an attribute: the heap
 holds each connection at the earliest time anybody asked for, and puts it back when that time comes and the deadline
@@ -32,7 +32,7 @@ NEVER: Final[Place] = [math.inf, 0, None]
 
 
 class Timed(Protocol):
-    """What has a deadline.
+    """An object with a deadline.
 
     `deadline` and `armed` are the timers' own: infinite and `NEVER` when nothing is set.
     """
@@ -48,7 +48,7 @@ class Timed(Protocol):
 
 
 class Timers:
-    """A heap of deadlines on the data plane's clock, in seconds."""
+    """Heap of deadlines on the data plane's clock, in seconds."""
 
     __slots__ = ("_empty", "_heap", "_now", "_serial")
 
@@ -62,26 +62,26 @@ class Timers:
         return len(self._heap)
 
     def set(self, timed: Timed, deadline: float) -> None:
-        """Move a deadline; `math.inf` takes it away."""
+        """Set or move a deadline; `math.inf` removes it."""
         timed.deadline = deadline
         if deadline < timed.armed[0]:
             self.arm(timed)
 
     def arm(self, timed: Timed) -> None:
-        """Look at a deadline in time: to be called by whoever moved it himself, to before the time of `armed`."""
+        """Enter an object in the heap; to be called by whoever moved its deadline to before the time of `armed`."""
         self._leave(timed.armed)
         self._serial += 1
         timed.armed = place = [min(timed.deadline, self._now + HORIZON), self._serial, timed]
         heapq.heappush(self._heap, place)
 
     def forget(self, timed: Timed) -> None:
-        """Take a deadline away from what has ended."""
+        """Remove the deadline of an object that has ended."""
         timed.deadline = math.inf
         self._leave(timed.armed)
         timed.armed = NEVER
 
     def due(self, now: float) -> Timed | None:
-        """One that is due, the earliest first, or None when no more are; it has no deadline afterwards.
+        """Pop the earliest object that is due, or None; it has no deadline afterwards.
 
         One at a time, since thousands may be due together: whoever serves them can give way to others in between.
         """

@@ -1,4 +1,4 @@
-"""A stream over TLS: what `ssl` does to a socket that never waits, and what of it costs more than it should."""
+"""TLS stream on a non-blocking socket."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NOTHING: Final = bytes(4)
 
 
 class TlsStream(Stream):
-    """A stream over TLS; the handshake is done by `handshake`, called until it is through."""
+    """A TLS stream; `handshake` is called until the handshake is complete."""
 
     __slots__ = ()
 
@@ -32,7 +32,7 @@ class TlsStream(Stream):
     scheme = b"https"
 
     def handshake(self) -> bool:
-        """Go on with the handshake.
+        """Continue the handshake.
 
         Returns:
             Whether it is complete.

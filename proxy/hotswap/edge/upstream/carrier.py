@@ -1,4 +1,4 @@
-"""The seam between an exchange and what carries it to a backend: a connection of HTTP/1.1, or one stream of HTTP/2.
+"""Interface between an exchange and its backend connection: one of HTTP/1.1, or one stream of HTTP/2.
 
 `Carrier` is what an exchange knows of the one, `Carried` what the other knows of an exchange.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Carrier(Protocol):
-    """The backend's side of one exchange.
+    """Backend side of one exchange.
 
     Attributes:
         exchange: whom it calls; None when it carries nothing (more).
@@ -42,42 +42,42 @@ class Carrier(Protocol):
 
     @property
     def backed_up(self) -> bool:
-        """Whether the backend takes no more of the body for now; `Carried.on_upstream_drained` follows."""
+        """Whether the backend takes no more of the body now; `Carried.on_upstream_drained` follows."""
 
     def carry(self, exchange: Carried, head: RequestHead) -> None:
-        """Take an exchange."""
+        """Start to carry an exchange."""
 
     def send_request(self, exchange: Carried, request_id: bytes, replay: Replay | None) -> int:
-        """Send the head, and what has come of the body.
+        """Send the request head, and what has arrived of the body.
 
         Returns:
             How many bytes were written; 0 when the connection takes nothing.
         """
 
     def send_body(self, data: Data) -> None:
-        """Go on with the body."""
+        """Send a piece of the body."""
 
     def send_end(self) -> None:
-        """The body is complete."""
+        """End the body."""
 
     def await_backend(self, seconds: float) -> None:
-        """Give the backend so long to take, or to send, its next byte; 0 is for ever."""
+        """Set the timeout for the backend's next progress, in either direction; 0 is none."""
 
     def pump(self) -> None:
-        """Go on with the response: the client takes more."""
+        """Resume the response: the client takes more."""
 
     def release(self, *, reusable: bool) -> None:
-        """The exchange is over, its response whole."""
+        """The exchange ended with a complete response."""
 
     def fail(self, error: UpstreamBroken | ConnectFailed | UpstreamTimedOut) -> None:
-        """Give up, and tell the exchange."""
+        """Close, and tell the exchange."""
 
     def close(self) -> None:
-        """Give up; idempotent."""
+        """Close without telling the exchange; idempotent."""
 
 
 class Answering(Protocol):
-    """Where the parts of a message come from and go to that an exchange has no use for.
+    """The part of a client's side that only backend connections use.
 
     `request_trailers` are the fields that came behind the body of the request, once it is complete.
     """
@@ -86,20 +86,20 @@ class Answering(Protocol):
 
     @property
     def shut_out(self) -> bool:
-        """Whether the client takes so little of other answers that this one is not to be read.
+        """Whether the client's backlog is so large that this response must not be read.
 
         `Carrier.pump` follows when it is again.
         """
 
     def splice_target(self) -> Stream | None:
-        """The stream that takes the next piece of the body unseen; None while it has to be framed."""
+        """The stream that can take the next piece of the body in the kernel; None if it has to be framed."""
 
-    def send_trailers(self, trailers: Sequence[Field]) -> None:
-        """The fields that came behind the body."""
+    def send_trailers(self, fields: Sequence[Field]) -> None:
+        """Send the trailers that the protocol can carry; called before the end."""
 
 
 class Carried(Protocol):
-    """An exchange, as the backend's side sees it; see `hotswap.edge.exchange.exchange.Exchange`.
+    """An exchange, as a backend connection sees it; see `hotswap.edge.exchange.exchange.Exchange`.
 
     Attributes:
         head: of the request.
@@ -130,31 +130,31 @@ class Carried(Protocol):
         """Whether the response has to wait for the client."""
 
     def on_connected(self) -> None:
-        """There is a connection: send the request."""
+        """The connection is established: send the request."""
 
     def on_upstream_drained(self) -> None:
-        """The backend takes more of the body."""
+        """The backend takes more of the request body."""
 
     def on_interim(self, head: ResponseHead) -> None:
-        """An informational response came."""
+        """An informational response arrived."""
 
     def on_response_head(self, head: ResponseHead) -> None:
-        """The response begins."""
+        """The response head arrived."""
 
     def on_response_body(self, data: Data) -> None:
-        """A piece of the body."""
+        """A piece of the response body arrived."""
 
     def on_response_moved(self, size: int) -> None:
-        """A piece of the body went straight to the client."""
+        """A piece of the response body was moved to the client in the kernel."""
 
     def on_response(self, head: ResponseHead) -> None:
-        """The whole response came at once."""
+        """The complete response arrived in one read."""
 
     def on_response_end(self) -> None:
-        """The response is whole."""
+        """The response is complete."""
 
     def flush(self) -> None:
-        """Send what has been said to the client so far."""
+        """Send what is buffered for the client."""
 
     def on_upstream_failed(self, connection: Carrier, error: ConnectFailed | UpstreamBroken | UpstreamTimedOut) -> None:
         """The connection to the backend failed and is closed."""

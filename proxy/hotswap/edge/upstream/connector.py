@@ -1,4 +1,4 @@
-"""Connecting to a backend without waiting for it: what connections of every protocol have in common.
+"""Non-blocking connect to a backend, shared by the connections of all protocols.
 
 A backend whose name has several addresses is connected to over the first that works: one that fails is left for the
 next at once, one that is slow after `FALLBACK` seconds (in the spirit of RFC 8305), and tried again when the others
@@ -36,32 +36,26 @@ FULL_BACKLOG_PAUSE: Final = 0.005
 
 
 class ConnectionOwner(Protocol):
-    """Whose a connection is: all connections to one backend; see `hotswap.edge.upstream.upstream.Upstream`.
+    """Owner of all connections to one backend; see `hotswap.edge.upstream.upstream.Upstream`.
 
     Attributes:
+        plane: what serves them.
+        backend: where they lead.
+        endpoints: how it is reached.
         connections: those that are open.
     """
 
+    plane: Surroundings
+    backend: Candidate
+    endpoints: BackendEndpoints
     connections: set[Connector]
 
-    @property
-    def plane(self) -> Surroundings:
-        """What serves them."""
-
-    @property
-    def backend(self) -> Candidate:
-        """Where they lead."""
-
-    @property
-    def endpoints(self) -> BackendEndpoints:
-        """How it is reached."""
-
     def forget(self, connection: Connector) -> None:
-        """A connection has ended; harmless when it is forgotten."""
+        """Remove a connection that has ended; harmless when it has been."""
 
 
 class Connector:
-    """A socket on its way to a backend, and its deadline."""
+    """A socket that connects to a backend, with a deadline."""
 
     __slots__ = (
         "_left",
@@ -104,7 +98,7 @@ class Connector:
                 return Stream(sock, self.plane.poller, self)
 
     def connect(self) -> None:
-        """Begin to connect.
+        """Start to connect.
 
         Raises:
             ConnectFailed: it failed at once.
@@ -152,7 +146,7 @@ class Connector:
         self.on_connected()
 
     def _end_connecting(self) -> None:
-        """The socket is ready for the first time: it is connected, or it failed."""
+        """The socket is ready for the first time: it is connected, or connecting failed."""
         stream = self.stream
         code = stream.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
@@ -163,7 +157,7 @@ class Connector:
         self._connected()
 
     def _go_elsewhere(self, why: str) -> None:
-        """An address failed, or is slow: on to the next, if there is one."""
+        """An address failed, or is slow: try the next, if there is one."""
         if self._left and self.plane.poller.now < self.give_up_at:
             try:
                 self._try_next(first=False)
@@ -186,15 +180,15 @@ class Connector:
             self._go_elsewhere("timed out")
 
     def exchanges(self) -> Iterator[Carried]:
-        """What it carries."""
+        """The exchanges that it carries."""
         raise NotImplementedError
 
     def on_connected(self) -> None:
-        """There is a connection."""
+        """The connection is established."""
         raise NotImplementedError
 
     def fail(self, error: UpstreamBroken | ConnectFailed | UpstreamTimedOut) -> None:
-        """Close, and tell who is concerned."""
+        """Close, and tell its exchanges."""
         raise NotImplementedError
 
     def on_ready(self, events: int) -> None:
@@ -206,7 +200,7 @@ class Connector:
         raise NotImplementedError
 
     def on_drained(self) -> None:
-        """What was kept back has been sent."""
+        """The send buffer is empty again."""
 
     def on_crash(self, error: Exception) -> None:
         """Contain a defect of ours."""

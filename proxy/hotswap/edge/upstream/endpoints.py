@@ -1,4 +1,4 @@
-"""Where a backend is reached: its endpoints, what became of connecting to them, and sockets for them."""
+"""Endpoints of one backend, with the outcome of connecting to them, and sockets for them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class BackendEndpoints:
-    """The endpoints of one backend: one, or as many as its name has.
+    """Endpoints of one backend: one, or as many as its name has.
 
     Attributes:
         address: as it was configured, for what is said of it.
@@ -35,7 +35,7 @@ class BackendEndpoints:
             self._name = names.name(address.host, address.port)
 
     def known(self) -> tuple[Endpoint, ...]:
-        """Where to connect to, the best first; has a name looked up where it is time to.
+        """Endpoints to connect to, the best first; starts a lookup of a name when it is due.
 
         Raises:
             AddressUnknown: its name is being looked up for the first time.
@@ -44,21 +44,21 @@ class BackendEndpoints:
         return self._endpoints if self._name is None else self._name.take()
 
     def note_connected(self, endpoint: Endpoint) -> None:
-        """A connection came about."""
+        """Connecting to an endpoint succeeded."""
         if self._name is not None:
             self._name.prefer(endpoint)
 
     def note_unreachable(self) -> None:
-        """None came about, over any of the endpoints."""
+        """Connecting failed for every endpoint."""
         if self._name is not None:
             self._name.doubt()
 
     def is_left(self, endpoint: Endpoint) -> bool:
-        """Whether the backend's name leads elsewhere by now."""
+        """Whether the backend's name no longer resolves to an endpoint."""
         return self._name is not None and endpoint not in self._name.endpoints
 
     def open_socket(self, family: int) -> socket.socket:
-        """A socket for a connection to it.
+        """Create a socket for a connection to the backend.
 
         Raises:
             ConnectFailed: there is none of this family.

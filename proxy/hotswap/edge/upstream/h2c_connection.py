@@ -1,4 +1,4 @@
-"""One connection of HTTP/2, with prior knowledge, to a backend: many exchanges at once, each on a stream of its own.
+"""HTTP/2 connection to a backend, with prior knowledge: many concurrent exchanges, each on its own stream.
 
 Requests wait until the backend has said how many streams it allows (its SETTINGS), because what is above that number
 would be refused; those for which there is no room then go to another connection. A backend that refuses a stream all
@@ -18,7 +18,7 @@ from hotswap.edge.loop.stream import BLOCKED
 from hotswap.edge.upstream.connector import ConnectionOwner, Connector
 from hotswap.edge.upstream.h2c_stream import H2cStream
 from hotswap.wire.http2.client_session import Http2ClientSession
-from hotswap.wire.http2.items import BackendItem, Body, Ended, Leaving, Lost, Opened, Responded, Trailed
+from hotswap.wire.http2.items import BackendItem, BackendLeaving, Body, Ended, Lost, Opened, Responded, Trailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,7 @@ ANSWERS_BYTES: Final = 64 * 1024
 
 
 class RoomFinder(ConnectionOwner, Protocol):
-    """An owner that finds room for streams; see `hotswap.edge.upstream.h2c_upstream.H2cUpstream`.
+    """Owner that finds a connection with room; see `hotswap.edge.upstream.h2c_upstream.H2cUpstream`.
 
     Attributes:
         allowed: streams on one connection, as the backend said last.
@@ -57,7 +57,7 @@ class RoomFinder(ConnectionOwner, Protocol):
 
 
 class H2cConnection(Connector):
-    """One connection to a backend and its streams."""
+    """One connection to a backend, with its streams."""
 
     __slots__ = (
         "_by_id",
@@ -92,13 +92,13 @@ class H2cConnection(Connector):
     # For the upstream.
 
     def exchanges(self) -> Iterator[Carried]:
-        """What its streams carry."""
+        """The exchanges on its streams."""
         for stream in self.streams:
             if stream.exchange is not None:
                 yield stream.exchange
 
     def connect(self) -> None:
-        """Begin to connect.
+        """Start to connect.
 
         Raises:
             ConnectFailed: it failed at once.
@@ -108,14 +108,14 @@ class H2cConnection(Connector):
             self.on_connected()
 
     def open_stream(self) -> H2cStream:
-        """A stream for one exchange, which waits with it until the connection is ready."""
+        """A stream for one exchange, which is sent when the connection is ready."""
         stream = H2cStream(self, fresh=not self._used)
         self._used = self._used or self.ready
         self.streams[stream] = None
         return stream
 
     def adopt(self, stream: H2cStream) -> None:
-        """Take a stream that has not begun, and for which its own connection has no room."""
+        """Take over a stream that was not sent and for which its own connection has no room."""
         stream.connection = self
         stream.fresh = not self._used
         self.streams[stream] = None
@@ -124,7 +124,7 @@ class H2cConnection(Connector):
 
     @property
     def _spent(self) -> bool:
-        """Whether no stream can be begun on it any more."""
+        """Whether no further stream can be opened."""
         return self.ready and not self.session.room
 
     @property
@@ -132,7 +132,7 @@ class H2cConnection(Connector):
         return min(self.session.room, self._limit) if self.ready else self.upstream.allowed
 
     def takes_more(self, *, careful: bool) -> bool:
-        """Whether another exchange can be carried.
+        """Whether another stream can be opened.
 
         Args:
             careful: it must not be sent twice, so a look at an idle socket is worth its price.
@@ -145,7 +145,7 @@ class H2cConnection(Connector):
         return not (careful or idle > QUIET) or self.stream.peek_quiet()
 
     def retire(self) -> bool:
-        """Take no more exchanges; closes when the last has ended.
+        """Open no more streams; closes after the last.
 
         Returns:
             Whether it was closed at once.
@@ -159,7 +159,7 @@ class H2cConnection(Connector):
     # For the streams.
 
     def begin(self, stream: H2cStream, fields: list[Field], *, end: bool) -> int:
-        """Send the head of a request.
+        """Send a request head.
 
         Returns:
             The number of its stream.
@@ -176,18 +176,18 @@ class H2cConnection(Connector):
         return stream_id
 
     def credit(self, stream_id: int, size: int) -> None:
-        """Bytes of a response's body have gone on."""
+        """Credit bytes of a response body that were forwarded."""
         self.session.credit(stream_id, size)
         self.mark()
 
     def mark(self) -> None:
-        """There may be something to send, at the end of what is ready now."""
+        """Schedule one flush at the end of this turn."""
         if not self._dirty and not self._closed:
             self._dirty = True
             self.plane.poller.soon(self, self.flush)
 
     def flush(self) -> None:
-        """Send what there is to send."""
+        """Send the session's output."""
         self._dirty = False
         if self._closed or self.connecting:
             return
@@ -207,7 +207,7 @@ class H2cConnection(Connector):
             self.fail(UpstreamBroken("the backend asks, and does not read the answers"))
 
     def forget(self, stream: H2cStream) -> None:
-        """A stream is over."""
+        """Forget a stream that is over."""
         self.streams.pop(stream, None)
         self._unsent.discard(stream)
         if stream.stream_id:
@@ -220,7 +220,7 @@ class H2cConnection(Connector):
             self._on_empty()
 
     def _on_empty(self) -> None:
-        """It carries nothing (more)."""
+        """The last stream is over, or there was none."""
         if self._closed:
             self.upstream.forget(self)
         elif self._retired or self.stream.hangup or not self.upstream.backend.claimable or self._spent:
@@ -233,12 +233,12 @@ class H2cConnection(Connector):
     # Events.
 
     def on_connected(self) -> None:
-        """There is a connection: greet, and wait for what the backend says of itself."""
+        """The connection is established: send the preface, and wait for the backend's settings."""
         self.plane.poller.timers.set(self, self.plane.poller.now + SETTINGS_TIMEOUT)
         self.mark()
 
     def _on_settings(self) -> None:
-        """The backend has said what it allows, for the first time or anew."""
+        """The backend's settings arrived, for the first time or changed."""
         room = self.session.room
         if room:
             self.upstream.allowed = room
@@ -292,7 +292,7 @@ class H2cConnection(Connector):
                 stream.on_crash(error)
 
     def pump(self) -> None:
-        """Read what is there. Windows bound it, so a slow client need not stop it."""
+        """Read and process frames; windows bound them, so a slow client need not stop this."""
         stream = self.stream
         buffer = self.plane.buffer[:READ_BYTES]
         session = self.session
@@ -320,7 +320,7 @@ class H2cConnection(Connector):
         touched: dict[H2cStream, None] = {}
         opened = False
         for item in items:
-            if isinstance(item, Leaving):
+            if isinstance(item, BackendLeaving):
                 self._on_leaving(item.last)
                 continue
             if isinstance(item, Opened) and not item.stream_id:
@@ -366,7 +366,7 @@ class H2cConnection(Connector):
             self.mark()
 
     def _on_leaving(self, last: int) -> None:
-        """The backend begins with nothing more; what it did not begin with can go elsewhere."""
+        """GOAWAY of the backend: what it did not process is sent elsewhere."""
         self._retired = True
         for stream in tuple(self.streams):
             if not stream.stream_id or stream.stream_id > last:
@@ -378,7 +378,7 @@ class H2cConnection(Connector):
             self._leave()
 
     def on_deadline(self) -> None:
-        """Connecting for too long, or idle."""
+        """The connect timeout or the idle timeout has passed."""
         if self.connecting:
             self._go_on_connecting()
         elif not self.streams:
@@ -394,7 +394,7 @@ class H2cConnection(Connector):
     # Ending.
 
     def fail(self, error: UpstreamBroken | ConnectFailed | UpstreamTimedOut) -> None:
-        """Close; whatever was in flight and is not whole fails."""
+        """Close, failing every exchange whose response is incomplete."""
         self.close()
         for stream in tuple(self.streams):
             if not stream.ended:
@@ -404,16 +404,16 @@ class H2cConnection(Connector):
                     stream.on_crash(again)
 
     def _leave(self) -> None:
-        """Nobody needs the connection any more."""
+        """Close with GOAWAY: the connection is not needed any more."""
         if not self._closed and not self.connecting and not self.stream.broken:
-            self.session.say_farewell()
+            self.session.send_goaway()
             out = self.session.take_output()
             if out:
                 self.stream.write(out)
         self.close()
 
     def close(self) -> None:
-        """Close; idempotent. A response that is whole here still goes to its client."""
+        """Close; idempotent. A complete response that is buffered here still goes to its client."""
         self.plane.poller.timers.forget(self)
         self._closed = True
         self.session.close()

@@ -1,4 +1,4 @@
-"""One exchange on a connection of HTTP/2 to a backend.
+"""Exchange on one stream of an HTTP/2 connection to a backend.
 
 Backpressure, both ways. What the backend's windows do not take of a request's body is kept, at most one read of the
 client, and the client is not asked for more meanwhile. What comes of a response while the client takes nothing waits
@@ -29,46 +29,44 @@ PIECE_BYTES: Final = 64 * 1024
 
 
 class Bearer(Protocol):
-    """The connection that a stream is on; see `hotswap.edge.upstream.h2c_connection.H2cConnection`."""
+    """The connection of a stream; see `hotswap.edge.upstream.h2c_connection.H2cConnection`.
 
-    @property
-    def plane(self) -> Surroundings:
-        """What serves it."""
+    Attributes:
+        plane: the data plane.
+        ready: whether the backend's settings have come and allow a stream.
+        session: the HTTP/2 session.
+        stream: the socket's stream.
+    """
 
-    @property
-    def ready(self) -> bool:
-        """Whether the backend has said what it allows, and allows something."""
-
-    @property
-    def session(self) -> Http2ClientSession:
-        """Its frames."""
-
-    @property
-    def stream(self) -> Stream:
-        """Its socket."""
+    plane: Surroundings
+    ready: bool
+    session: Http2ClientSession
+    stream: Stream
 
     def begin(self, stream: H2cStream, fields: list[Field], *, end: bool) -> int:
-        """Send the head of a request; gives the number of its stream.
+        """Send a request head; gives the stream's number.
 
         Raises:
             UpstreamBroken: nothing was sent, and nothing can be.
         """
 
     def credit(self, stream_id: int, size: int) -> None:
-        """Bytes of a response's body have gone on."""
+        """Credit bytes of a response body that were forwarded."""
 
     def mark(self) -> None:
-        """There may be something to send, at the end of what is ready now."""
+        """Schedule one flush at the end of this turn."""
 
     def forget(self, stream: H2cStream) -> None:
-        """A stream is over."""
+        """Forget a stream that is over."""
 
 
 class H2cStream:
-    """See the module; a `Carrier`."""
+    """A stream to a backend; implements `Carrier`.
+
+    `ended` says that the complete response is buffered here, so that the connection is not needed any more.
+    """
 
     __slots__ = (
-        "_ended",
         "_ending",
         "_held_up",
         "_inbox",
@@ -79,6 +77,7 @@ class H2cStream:
         "armed",
         "connection",
         "deadline",
+        "ended",
         "exchange",
         "fresh",
         "paused",
@@ -102,22 +101,22 @@ class H2cStream:
         self._inbox = bytearray()
         self._trailers: list[Field] | None = None
         self._responding = False
-        self._ended = False  # the response is whole, here at least
+        self.ended = False
         self._over = False
 
     @property
     def connecting(self) -> bool:
-        """Whether the connection cannot take the request yet."""
+        """Whether the connection is not ready for the request yet."""
         return not self.connection.ready
 
     # From the exchange.
 
     def carry(self, exchange: Carried, head: RequestHead) -> None:
-        """Take an exchange."""
+        """Start to carry an exchange."""
         self.exchange = exchange
 
     def send_request(self, exchange: Carried, request_id: bytes, replay: Replay | None) -> int:
-        """Send the head and what has come of the body.
+        """Send the request head and what has arrived of the body.
 
         Returns:
             How many bytes were written; 0 when the connection takes nothing.
@@ -143,7 +142,7 @@ class H2cStream:
         return size
 
     def send_body(self, data: Data) -> None:
-        """Go on with the body."""
+        """Send a piece of the body."""
         if not self._kept:
             sent = self.connection.session.send_body(self.stream_id, data)
             self.connection.mark()
@@ -153,7 +152,7 @@ class H2cStream:
         self._kept.append(bytes(data))
 
     def send_end(self) -> None:
-        """The body is complete."""
+        """End the body."""
         if self._kept:
             self._ending = True
         else:
@@ -167,19 +166,19 @@ class H2cStream:
 
     @property
     def backed_up(self) -> bool:
-        """Whether the backend takes no more of the body for now."""
+        """Whether the backend takes no more of the body now."""
         if self._kept or self.connection.stream.backed_up:
             self._held_up = True
             return True
         return False
 
     def await_backend(self, seconds: float) -> None:
-        """Give the backend so long to take, or to send, its next byte; 0 is for ever."""
+        """Set the timeout for the backend's next progress, in either direction; 0 is none."""
         poller = self.plane.poller
         poller.timers.set(self, poller.now + seconds if seconds else math.inf)
 
     def pump(self) -> None:
-        """The client takes more: give it what waits."""
+        """Send what is buffered of the response: the client takes more."""
         inbox = self._inbox
         while inbox and not self.paused:
             exchange = self.exchange
@@ -189,21 +188,18 @@ class H2cStream:
             del inbox[: len(data)]
             exchange.on_response_body(data)
             self.connection.credit(self.stream_id, len(data))
-            if not inbox and self._ended:
+            if not inbox and self.ended:
                 self._finish()
                 return
             self.settle()
 
     def release(self, *, reusable: bool) -> None:
-        """The exchange is over; a request that is not whole is given up."""
+        """The exchange ended; an incomplete request is reset."""
         self.exchange = None
-        self._leave()
+        self.close()
 
     def close(self) -> None:
-        """Give up; idempotent."""
-        self._leave()
-
-    def _leave(self) -> None:
+        """Reset without telling the exchange; idempotent."""
         self.plane.poller.timers.forget(self)
         if not self._over:
             self._over = True
@@ -212,7 +208,7 @@ class H2cStream:
             self.connection.forget(self)
 
     def fail(self, error: UpstreamBroken | ConnectFailed | UpstreamTimedOut) -> None:
-        """Give up, and tell the exchange."""
+        """Reset, and tell the exchange."""
         exchange, self.exchange = self.exchange, None
         self.close()
         if exchange is not None:
@@ -220,13 +216,8 @@ class H2cStream:
 
     # From the backend.
 
-    @property
-    def ended(self) -> bool:
-        """Whether the whole response is here, so that the connection is not needed any more."""
-        return self._ended
-
     def on_head(self, head: ResponseHead) -> None:
-        """A response begins, or an informational one came."""
+        """A response head arrived, final or interim."""
         exchange = self.exchange
         if exchange is None:
             return
@@ -240,7 +231,7 @@ class H2cStream:
             self.on_end()
 
     def on_body(self, data: bytes) -> None:
-        """A piece of its body; `settle` follows."""
+        """A piece of the response body arrived; `settle` follows."""
         if self.paused or self._inbox:
             self._inbox += data
         elif self.exchange is not None:
@@ -248,17 +239,17 @@ class H2cStream:
             self.connection.credit(self.stream_id, len(data))
 
     def on_trailers(self, fields: list[Field]) -> None:
-        """What comes behind the body."""
+        """The trailers arrived."""
         self._trailers = fields
 
     def on_end(self) -> None:
-        """The response is whole."""
-        if self._ended:
+        """The response is complete."""
+        if self.ended:
             return
         if not self._responding:
             self.fail(UpstreamBroken("the backend ended the stream before it answered"))
             return
-        self._ended = True
+        self.ended = True
         if not self._inbox:
             self._finish()
 
@@ -270,7 +261,7 @@ class H2cStream:
             exchange.on_response_end()
 
     def settle(self) -> None:
-        """What one read brought is through: send it on, and see whether the client takes more."""
+        """Forward what one read brought, and check whether the client takes more."""
         exchange = self.exchange
         if exchange is None:
             return
@@ -283,7 +274,7 @@ class H2cStream:
             self.paused = True
 
     def on_window(self) -> None:
-        """The backend takes more, or the socket does."""
+        """The backend's window opened, or the socket drained."""
         kept = self._kept
         session = self.connection.session
         progress = False
@@ -312,7 +303,7 @@ class H2cStream:
             exchange.on_upstream_drained()
 
     def on_deadline(self) -> None:
-        """The backend took too long."""
+        """The backend's timeout has passed."""
         exchange = self.exchange
         if exchange is None:
             return

@@ -1,4 +1,4 @@
-"""The connections of HTTP/2 to one backend: as few as its limit of concurrent streams allows.
+"""HTTP/2 connections to one backend: as few as its limit of concurrent streams allows.
 
 A backend that is known to speak it is spoken to with prior knowledge (RFC 9113 3.3); there is no way to ask.
 """
@@ -74,7 +74,7 @@ class H2cUpstream(Upstream):
         return connection
 
     def close_idle(self) -> int:
-        """Close every connection that carries nothing; others close when they have carried their last.
+        """Close every connection without streams; others close after their last.
 
         Returns:
             How many were closed.
@@ -82,7 +82,7 @@ class H2cUpstream(Upstream):
         return sum(connection.retire() for connection in self._open)
 
     def close(self) -> None:
-        """Close everything; exchanges that are inside fail."""
+        """Close everything, failing the exchanges inside."""
         for connection in self._open:
             connection.fail(UpstreamBroken("the backend was removed"))
             for stream in tuple(connection.streams):

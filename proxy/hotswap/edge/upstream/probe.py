@@ -1,4 +1,4 @@
-"""One health check of one backend: connect, ask, judge the status.
+"""Health probe of one backend: connect, send a request, judge the status.
 
 Theory. A connect proves nothing, because the proxy itself listened before the backend existed; only an answer
 does. A probe opens a connection of its own over the address that exchanges use, and closes it afterwards. It
@@ -25,7 +25,7 @@ from hotswap.edge.loop import descriptors
 from hotswap.edge.loop.endpoint import Endpoint, endpoint_of
 from hotswap.edge.loop.names import Names, look_up
 from hotswap.edge.upstream.connector import FALLBACK
-from hotswap.edge.upstream.probe_http2 import ProbeFailed, ask_http2
+from hotswap.edge.upstream.probe_http2 import ProbeFailed, ask_http2, send_all
 from hotswap.wire.http1.request_parser import End
 from hotswap.wire.http1.response_parser import ResponseParser
 
@@ -60,7 +60,7 @@ class _Answer:
         self.complete = False
 
     def feed(self, data: bytes) -> None:
-        """Read what came.
+        """Parse the next bytes.
 
         Raises:
             ProbeFailed: it is no response.
@@ -78,7 +78,7 @@ class _Answer:
 async def probe(
     address: Address, health: HealthTable, *, pool: str, h2c: bool = False, names: Names | None = None
 ) -> ProbeResult:
-    """Check a backend once. Never raises; takes at most `health.timeout` seconds and a little.
+    """Probe a backend once. Never raises; takes at most `health.timeout` seconds and a little.
 
     Args:
         address: where the backend listens.
@@ -98,7 +98,7 @@ async def probe(
                 if h2c:
                     status = await ask_http2(connection, health, pool)
                 else:
-                    await _send(connection, _request(health, pool))
+                    await send_all(connection, _request(health, pool))
                     step = "answer"
                     answer = await _receive_head(connection)
                     assert answer.status is not None
@@ -191,11 +191,6 @@ async def _connect_unix(path: str) -> trio.socket.SocketType:
             raise
         else:
             return trio.socket.from_stdlib_socket(connecting)
-
-
-async def _send(connection: trio.socket.SocketType, data: bytes) -> None:
-    while data:
-        data = data[await connection.send(data) :]
 
 
 async def _receive_head(connection: trio.socket.SocketType) -> _Answer:

@@ -1,4 +1,4 @@
-"""A health check over HTTP/2: a GET like any other, or, where the path says so, the health service of gRPC.
+"""Health probe over HTTP/2: a GET, or, for its path, the health service of gRPC.
 
 gRPC servers know nothing but calls, and reset a GET. For them there is an agreed call, `grpc.health.v1.Health/Check`;
 a path of that name is called instead of fetched, and passes when the service says SERVING.
@@ -31,11 +31,11 @@ _MAX_ANSWER: Final = 65536
 
 
 class ProbeFailed(Exception):
-    """The probe's own way out; its text is the detail."""
+    """The probe failed; its text is the detail."""
 
 
 async def ask_http2(connection: trio.socket.SocketType, health: HealthTable, pool: str) -> int:
-    """Ask a backend over a new connection.
+    """Probe a backend over a new connection.
 
     Returns:
         The status.
@@ -67,8 +67,8 @@ async def _ask(connection: trio.socket.SocketType, session: Http2ClientSession, 
     else:
         session.send_head([*fields, (b"accept", b"*/*")], end=True)
     head, said, body = await _receive(connection, session, whole=call)
-    session.say_farewell()
-    await _send(connection, session.take_output())
+    session.send_goaway()
+    await send_all(connection, session.take_output())
     if call and head.status == 200:
         code = next((value for name, value in said if name == b"grpc-status"), b"missing")
         if code != b"0":
@@ -86,7 +86,7 @@ async def _receive(
     said: list[Field] = []
     body = b""
     while True:
-        await _send(connection, session.take_output())
+        await send_all(connection, session.take_output())
         data = b""
         if not session.more:
             data = await connection.recv(_READ_BYTES)
@@ -115,6 +115,7 @@ async def _receive(
             raise ProbeFailed(f"an answer longer than {_MAX_ANSWER} bytes")
 
 
-async def _send(connection: trio.socket.SocketType, data: bytes) -> None:
+async def send_all(connection: trio.socket.SocketType, data: bytes) -> None:
+    """Send everything, however little the socket takes at a time."""
     while data:
         data = data[await connection.send(data) :]

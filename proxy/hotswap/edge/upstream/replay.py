@@ -1,4 +1,4 @@
-"""What has come of a request's body, kept so that the request can be sent again.
+"""Buffer of a request body for a retry.
 
 Kept up to `REPLAY_BYTES`: a request whose body is longer is sent once.
 """
@@ -31,23 +31,23 @@ class Replay:
 
     @property
     def whole(self) -> bool:
-        """Whether all that came is here."""
+        """Whether everything that arrived is buffered."""
         return bool(self.pieces) or not self.size
 
     def add(self, data: Data) -> None:
-        """Keep a piece that has not been sent yet, whatever its size: what one read gave is bounded."""
+        """Buffer a piece that was not sent yet, whatever its size: one read bounds it."""
         self.pieces.append(bytes(data))
         if len(self.pieces) > MAX_PIECES:  # a piece may be a byte, and each costs its object
             self.pieces = [b"".join(self.pieces)]
         self.size += len(data)
 
     def add_sent(self, data: Data) -> None:
-        """Keep a piece that has been sent, unless the whole is too long by now."""
+        """Buffer a piece that was sent, unless the body exceeds the limit."""
         if self.whole:
             self.add(data)
             self.trim()
 
     def trim(self) -> None:
-        """Let go of what is too long, once it has been sent."""
+        """Drop a body that exceeds the limit, once it was sent."""
         if self.size > REPLAY_BYTES:
             self.pieces.clear()

@@ -1,4 +1,4 @@
-"""Connections to backends: made when needed, kept when idle, closed by us and never by surprise.
+"""HTTP/1.1 connections to one backend: opened on demand, kept when idle, closed by us before the backend does.
 
 The proxy owns the closing of idle connections: they are given up after a few seconds (`IDLE` of their protocol), before
 any common server would, and all at once when a backend is retired. An idle connection that becomes readable is dead or
@@ -73,7 +73,7 @@ class Upstream:
         return None
 
     def rest(self, connection: UpstreamConnection) -> None:
-        """Keep a connection for later than at once."""
+        """Keep a connection for the next request."""
         idle, now = self.idle, connection.idle_since
         if len(idle) < MAX_RESTING or idle[MAX_RESTING - 1].rests_until <= now:
             connection.rests_until = now + REST
@@ -82,7 +82,7 @@ class Upstream:
             connection.close()
 
     def connect(self) -> Carrier:
-        """Begin a new connection; the exchange it is given to hears of its success or failure.
+        """Open a connection; the exchange that it is given to is told of success or failure.
 
         Raises:
             ConnectFailed: it failed at once; `NothingLeft` or `AddressUnknown` where the backend has no part in that.
@@ -100,7 +100,7 @@ class Upstream:
         return connection
 
     def exchanges(self) -> Iterator[Carried]:
-        """What is in flight, tunnels not included."""
+        """Exchanges in flight, tunnels not included."""
         for connection in self.connections:
             yield from connection.exchanges()
 
@@ -122,7 +122,7 @@ class Upstream:
         return len(idle)
 
     def close(self) -> None:
-        """Close everything; exchanges that are inside fail."""
+        """Close everything, failing the exchanges inside."""
         self.close_idle()
         for connection in tuple(self.connections):
             connection.fail(UpstreamBroken("the backend was removed"))

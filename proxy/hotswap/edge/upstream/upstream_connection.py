@@ -1,4 +1,4 @@
-"""One connection to a backend: connecting, sending a request, and relaying its response as it comes."""
+"""HTTP/1.1 connection to a backend: connects, sends a request, and relays its response."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PARSED_BYTES: Final = 64 * 1024
 
 
 class Keeper(ConnectionOwner, Protocol):
-    """An owner that keeps connections between exchanges; see `hotswap.edge.upstream.upstream.Upstream`.
+    """Owner that keeps idle connections; see `hotswap.edge.upstream.upstream.Upstream`.
 
     Attributes:
         idle: the connections that carry nothing.
@@ -41,11 +41,11 @@ class Keeper(ConnectionOwner, Protocol):
     idle: list[UpstreamConnection]
 
     def rest(self, connection: UpstreamConnection) -> None:
-        """Keep a connection for later than at once."""
+        """Keep a connection for the next request."""
 
 
 class UpstreamConnection(Connector):
-    """One connection to a backend, carrying one exchange at a time."""
+    """A connection to a backend, with one exchange at a time."""
 
     __slots__ = (
         "_body_left",
@@ -75,19 +75,19 @@ class UpstreamConnection(Connector):
         self._ruined = False
 
     def exchanges(self) -> Iterator[Carried]:
-        """The one it carries, if any."""
+        """The exchange that it carries, if any."""
         if self.exchange is not None:
             yield self.exchange
 
     def on_connected(self) -> None:
-        """There is a connection, for the exchange that waits for it."""
+        """The connection is established: tell the exchange that waits for it."""
         if self.exchange is not None:
             self.exchange.on_connected()
 
     # Carrying an exchange.
 
     def carry(self, exchange: Carried, head: RequestHead) -> None:
-        """Take an exchange."""
+        """Start to carry an exchange."""
         self.exchange = exchange
         self.received = False
         self.paused = False
@@ -97,11 +97,11 @@ class UpstreamConnection(Connector):
 
     @property
     def backed_up(self) -> bool:
-        """Whether the backend takes no more of the body for now."""
+        """Whether the backend takes no more of the body now."""
         return self.stream.backed_up
 
     def send_request(self, exchange: Carried, request_id: bytes, replay: Replay | None) -> int:
-        """Send the head and what has come of the body, in one go.
+        """Send the request head and what has arrived of the body in one call.
 
         Returns:
             How many bytes were written; 0 when the connection takes nothing.
@@ -131,7 +131,7 @@ class UpstreamConnection(Connector):
         return 0 if stream.broken else size
 
     def send_body(self, data: Data) -> None:
-        """Go on with the body."""
+        """Send a piece of the body."""
         assert self.exchange is not None
         if self.exchange.head.chunked:
             self.stream.write_all([b"%x\r\n" % len(data), data, b"\r\n"])
@@ -139,18 +139,18 @@ class UpstreamConnection(Connector):
             self.stream.write(data)
 
     def send_end(self) -> None:
-        """The body is complete."""
+        """End the body."""
         assert self.exchange is not None
         if self.exchange.head.chunked:
             self.stream.write(b"0\r\n\r\n")
 
     def await_backend(self, seconds: float) -> None:
-        """Give the backend so long to take, or to send, its next byte; 0 is for ever."""
+        """Set the timeout for the backend's next progress, in either direction; 0 is none."""
         poller = self.plane.poller
         poller.timers.set(self, poller.now + seconds if seconds else math.inf)
 
     def release(self, *, reusable: bool) -> None:
-        """The exchange is over; keep the connection for the next one, or close it."""
+        """The exchange ended: keep the connection for the next one, or close it."""
         self.exchange = None
         stream = self.stream
         response = self._response
@@ -179,7 +179,7 @@ class UpstreamConnection(Connector):
             self.close()
 
     def take_stream(self) -> tuple[Stream, bytes]:
-        """Give the stream and what was read past the response's head to a tunnel."""
+        """Hand the stream, and what was read after the response head, over to a tunnel."""
         rest, self._parser.upgraded = self._parser.upgraded or b"", None
         self.plane.poller.timers.set(self, math.inf)
         return self.stream, rest
@@ -225,7 +225,7 @@ class UpstreamConnection(Connector):
         self.pump()
 
     def pump(self) -> None:
-        """Read the response as far as it goes and the client takes it."""
+        """Read and relay the response, as far as the client takes it."""
         stream = self.stream
         for _ in range(READS_AT_A_TIME):
             exchange = self.exchange
@@ -332,7 +332,7 @@ class UpstreamConnection(Connector):
         exchange.flush()
 
     def _on_end(self) -> None:
-        """The backend has closed its half."""
+        """The backend shut down its writing half."""
         exchange = self.exchange
         assert exchange is not None
         if self._body_left == UNTIL_CLOSE and not self.stream.broken:
@@ -345,7 +345,7 @@ class UpstreamConnection(Connector):
             self.fail(UpstreamBroken("the backend closed the connection before it answered"))
 
     def on_deadline(self) -> None:
-        """Idle for too long, or the backend took too long."""
+        """The idle timeout or the backend's timeout has passed."""
         if self.connecting:
             self._go_on_connecting()
         elif self.exchange is None:
@@ -364,7 +364,7 @@ class UpstreamConnection(Connector):
             self.fail(UpstreamTimedOut("the backend took too long to go on"))
 
     def on_crash(self, error: Exception) -> None:
-        """Contain a defect of ours to this exchange: answered, never tried again."""
+        """Contain a defect of ours to this exchange: answered, never retried."""
         exchange, self.exchange = self.exchange, None
         try:
             if exchange is None:

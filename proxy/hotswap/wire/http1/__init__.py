@@ -1,1 +1,1 @@
-"""HTTP/1.1 without I/O: requests and responses read from bytes."""
+"""HTTP/1.1 without I/O: parsers of requests and responses."""

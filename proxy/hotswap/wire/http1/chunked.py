@@ -1,4 +1,4 @@
-"""The chunked transfer coding, read strictly (RFC 9112 7.1).
+"""Strict parser of the chunked transfer coding (RFC 9112 7.1).
 
 llhttp reads heads, and could read this too, but it tells neither where a body ended nor what its framing cost: it
 takes extensions and trailers of any length, and runs on into the next pipelined request. So bodies are framed here, on
@@ -33,11 +33,11 @@ _SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*+(?:%b)*+" % _EXTENSION)
 
 
 class ChunkError(ValueError):
-    """The framing is malformed, or costs more than it may."""
+    """Malformed chunked framing, or framing whose overhead exceeds its limit."""
 
 
 class ChunkedReader:
-    """Reads one chunked body.
+    """Parser of one chunked body.
 
     Args:
         keep_trailers: whether somebody wants the fields behind the last chunk. They are checked and bounded anyway.
@@ -77,7 +77,7 @@ class ChunkedReader:
         self._trailers = self._trailer_bytes = 0
 
     def feed(self, data: memoryview, pieces: list[memoryview]) -> int:
-        """Read on.
+        """Parse the next bytes.
 
         Args:
             data: what was received.
@@ -109,7 +109,7 @@ class ChunkedReader:
         return used
 
     def _read_plain(self, data: memoryview, used: int, pieces: list[memoryview]) -> int:
-        """Read the chunks that are plain and whole: the usual case for a fourth of the cost.
+        """Parse whole chunks without extensions: the usual case, for a fourth of the cost.
 
         Somebody may send a chunk for every byte, and others wait meanwhile.
 
@@ -133,7 +133,7 @@ class ChunkedReader:
         return place if place > used else 0
 
     def _read_line(self, data: memoryview) -> int:
-        """Read one line, or what there is of it."""
+        """Parse one line, or buffer an incomplete one."""
         raw = bytes(data)
         end = raw.find(b"\n") + 1
         part = raw[:end] if end else raw

@@ -1,4 +1,4 @@
-"""What the lines of HTTP/1.1 heads mean, remembered: most of them are said again with every request.
+"""Cache of parsed field lines of HTTP/1.1: most lines repeat with every request of a connection.
 
 llhttp judges each head as a whole; only then are its lines looked at here, so a line is known to be `name ":" value`
 and nothing else. What a line means depends on nothing but its bytes, and the same `User-Agent`, `Accept` or `Date`
@@ -30,7 +30,7 @@ SECRET: Final = frozenset(
 
 
 class FieldLines(dict[bytes, bytes | Field | None]):
-    """Lines without their line end, and what they mean.
+    """Bounded cache from a field line, without its line end, to its classification.
 
     An end-to-end field is one line as it is written to the other side, its line end included; a special one is its
     name in lower case and its value; None is a field to be dropped. Values are without the white space around them.
@@ -65,7 +65,7 @@ class FieldLines(dict[bytes, bytes | Field | None]):
         return meaning
 
     def part(self, lines: Iterable[bytes]) -> tuple[list[bytes], list[Field]]:
-        """Part the lines of a head into those that go on and the special fields, both in order."""
+        """Split the lines of a head into end-to-end lines and special fields, both in order."""
         going_on: list[bytes] = []
         special: list[Field] = []
         for line in lines:

@@ -1,4 +1,4 @@
-"""HTTP/1.1 requests read from bytes: llhttp reads the heads, this module does what a strict edge adds to it.
+"""Parser of HTTP/1.1 requests: llhttp parses the heads, this module adds the checks of a strict edge.
 
 Bytes go in by `feed`, a list of items comes out, in order: a head, pieces of its body (`bytes`), then `END`. A head
 without a body has `complete` set and no `END` follows. What was read beyond the first message (pipelining) comes out
@@ -37,7 +37,7 @@ _LINE_END: Final = b"\r\n"
 
 
 def find_head_end(before: bytes | bytearray, data: bytes, place: int) -> int:
-    """Where the head ends that has `before` and goes on at a place in `data`; 0 if it does not end there."""
+    """Find the end of a head that began with `before` and goes on at a place in `data`; 0 if it is not there."""
     if before:
         tail = before[-3:]
         end = (tail + data[place : place + 3]).find(HEAD_END)
@@ -48,7 +48,7 @@ def find_head_end(before: bytes | bytearray, data: bytes, place: int) -> int:
 
 
 class End:
-    """The end of a body: `END`, or one with trailers, names in lower case."""
+    """End of a body: `END`, or one with trailers, whose names are in lower case."""
 
     __slots__ = ("trailers",)
 
@@ -76,7 +76,7 @@ NO_CALLBACKS: Final = object()
 
 
 class RequestParser:
-    """Reads the requests of one client connection.
+    """Parser of the requests of one client connection.
 
     Args:
         header_bytes: limit on the request line and all fields of one head together.
@@ -115,11 +115,11 @@ class RequestParser:
 
     @property
     def partial(self) -> bool:
-        """Whether a head has begun and is not complete."""
+        """Whether a head is incomplete."""
         return bool(self._raw)
 
     def refused_line(self) -> tuple[bytes, bytes, int]:
-        """Method, target and version of a head that was refused: of as much as came, as far as it can be told."""
+        """Method, target and version of a refused head, as far as they can be parsed."""
         line = bytes(self._raw.partition(_LINE_END)[0])
         method, space, rest = line.partition(b" ")
         if not space or len(method) > TOLD_METHOD_BYTES or not method.isupper() or not _METHOD.fullmatch(method):
@@ -128,7 +128,7 @@ class RequestParser:
         return method, rest.partition(b" ")[0][:TOLD_BYTES], version
 
     def feed(self, data: bytes) -> list[RequestItem]:
-        """Read what the client sent next.
+        """Parse the next bytes of the client.
 
         After `error` is set nothing may be fed. When a request asked for an upgrade, `upgraded` holds the bytes that
         follow its head, and the parser waits for `resume_http` or is thrown away.
@@ -177,7 +177,7 @@ class RequestParser:
         return used
 
     def _read_head(self, data: bytes, place: int) -> int:
-        """Give llhttp a head, or what there is of one from a place on.
+        """Collect a head until it is complete, then parse it.
 
         Returns:
             The place where what was used ends.
@@ -216,7 +216,7 @@ class RequestParser:
         return end or len(data)
 
     def _judge(self, data: bytes, raw: bytes | bytearray) -> None:
-        """Ask llhttp whether a head, or as much of it as there is, is well-formed.
+        """Validate a head with llhttp, or as much of it as there is.
 
         That is all it is asked. What it thinks of connections, upgrades, versions and bodies would have to be what we
         think, field by field, so no parser sees anything behind a head that has something to say of them.
@@ -233,7 +233,7 @@ class RequestParser:
             self._on_syntax_error(error, bytes(raw))
 
     def _on_head(self, raw: bytes, data: bytes, end: int) -> None:
-        """A head is complete and well-formed: take it apart, frame what follows it, and hand it over."""
+        """Parse a complete, valid head, and determine the framing of its body."""
         self._raw = b""
         try:
             head = self._split(raw)
@@ -261,7 +261,7 @@ class RequestParser:
         self._items.append(head)
 
     def _split(self, raw: bytes) -> RequestHead:
-        """Make a head of its bytes, which llhttp has found well-formed."""
+        """Build a head from bytes that llhttp has validated."""
         texts = raw.split(_LINE_END)
         words = texts[0].split(b" ")
         if len(words) != 3:
@@ -290,7 +290,7 @@ class RequestParser:
         return head
 
     def _set_special(self, head: RequestHead, special: list[Field]) -> None:
-        """Interpret the fields that bind this connection, and refuse what must not be forwarded."""
+        """Interpret the hop-by-hop fields, and refuse what must not be forwarded."""
         hosts = 0
         upgrade: bytes | None = None
         tokens: tuple[bytes, ...] = ()
@@ -342,7 +342,7 @@ class RequestParser:
             self.error = BadRequest(f"malformed request: {said}")
 
     def detach(self) -> int:
-        """Take a counted body out of the parser's hands.
+        """Hand the rest of a counted body over to the caller, which then reads it without the parser.
 
         Returns:
             How many bytes of the current body are still to come, or 0 when the body is chunked or complete. Unless
@@ -352,7 +352,7 @@ class RequestParser:
         return left
 
     def resume_http(self) -> list[RequestItem]:
-        """Go on with HTTP after a request whose upgrade was not taken; gives the items already received."""
+        """Resume parsing after a request whose upgrade was not taken; gives the items already received."""
         rest, self.upgraded = self.upgraded, None
         return self.feed(rest) if rest else []
 

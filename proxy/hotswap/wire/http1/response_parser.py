@@ -1,4 +1,4 @@
-"""HTTP/1.1 responses read from bytes, as strictly as requests: a backend that contradicts itself is not believed.
+"""Parser of HTTP/1.1 responses of backends, as strict as that of requests.
 
 Items come out as from `hotswap.wire.http1.request_parser`: heads (informational ones first), pieces of the body, `END`.
 A body that came whole, together with its head, is in the head's `body` instead. What is wrong is left in `error` once
@@ -35,7 +35,7 @@ _STATUS: Final = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: ([\t -~\x80-\x
 
 
 class ResponseParser:
-    """Reads the responses of one backend connection, one for each request that was sent on it.
+    """Parser of the responses of one backend connection, one for each request sent on it.
 
     Raises nothing: like `RequestParser`, it leaves what is wrong in `error` (an `UpstreamBroken`). `tiny_pieces` says
     that the body comes in very small chunks, which are much work for few bytes.
@@ -69,13 +69,13 @@ class ResponseParser:
         self._chunks: ChunkedReader | None = None
 
     def expect(self, *, no_body: bool) -> None:
-        """Say what was asked: the answer to HEAD has a length and no body, which its bytes do not tell."""
+        """Set the request that the next response answers: one to HEAD has a length and no body."""
         self._no_body = no_body
         self._ended = False
         self._interims = 0
 
     def feed(self, data: bytes) -> list[ResponseItem]:
-        """Read what the backend sent next; see the module for what comes out."""
+        """Parse the next bytes of the backend; the module says what comes out."""
         items = self._items = []
         place, size = 0, len(data)
         if not self._raw and not self._left and self._chunks is None and not self._ended and self.upgraded is None:
@@ -118,7 +118,7 @@ class ResponseParser:
         return used
 
     def _read_head(self, data: bytes, place: int) -> int:
-        """Give llhttp a head, or what there is of one from a place on.
+        """Collect a head until it is complete, then parse it.
 
         That sees nothing behind a head that says something of the connection (see `RequestParser`), and of what else
         is behind a head only a body that is counted and here, so that the next response meets it as good as new.
@@ -154,7 +154,7 @@ class ResponseParser:
         return end or len(data)
 
     def _on_head(self, raw: bytes, data: bytes, end: int) -> int:
-        """A head is complete and well-formed: take it apart, frame what follows it, and hand it over.
+        """Parse a complete, valid head, and determine the framing of its body.
 
         Returns:
             The place where what was used ends: the head, or a body that came whole.
@@ -201,7 +201,7 @@ class ResponseParser:
         return end
 
     def detach(self) -> int:
-        """Take a counted body, or one that the end of the connection ends, out of the parser's hands.
+        """Hand a counted body, or one that ends with the connection, over to the caller.
 
         Returns:
             Bytes still to come, `UNTIL_CLOSE`, or 0 when the body is chunked or complete.
@@ -223,7 +223,7 @@ _STATUS_LINES: Final = Memory(_parse_status_line, entries=128, key_bytes=128)
 
 
 def _split(raw: bytes) -> tuple[ResponseHead, bool]:
-    """Make a head of its bytes, which llhttp has found well-formed.
+    """Build a head from bytes that llhttp has validated.
 
     Returns:
         The head, and whether it says of the connection and the body nothing but a length: all that llhttp has to think

@@ -1,4 +1,4 @@
-"""`Transfer-Encoding` of requests: `chunked` alone is understood, and whatever else it says is refused (F4, F5).
+"""`Transfer-Encoding` of requests: only `chunked`, alone, is accepted (F4, F5).
 
 References: RFC 9112 6.1; `F` numbers are rows of the strictness list.
 """
@@ -16,7 +16,7 @@ MAX_CODINGS: Final = 256
 
 
 def set_transfer_encoding(head: RequestHead, value: bytes) -> None:
-    """Note that a body comes in chunks.
+    """Mark the body of a head as chunked.
 
     Raises:
         BadRequest: its framing is not one that two readers understand alike.
@@ -31,7 +31,7 @@ def set_transfer_encoding(head: RequestHead, value: bytes) -> None:
 
 
 def told_codings(raw: bytes) -> Iterator[bytes]:
-    """The values of `Transfer-Encoding` in a head, or in as much of one as there is."""
+    """Values of `Transfer-Encoding` in a head, complete or not."""
     for line in raw.split(b"\r\n")[1:]:
         name, _, value = line.partition(b":")
         if name.lower() == b"transfer-encoding":
@@ -39,7 +39,7 @@ def told_codings(raw: bytes) -> Iterator[bytes]:
 
 
 def unknown_coding(value: bytes) -> BadRequest:
-    """What is said of a transfer coding other than `chunked` alone: 501 when it is one at all (F4)."""
+    """Error for a coding other than `chunked` alone: 501 if it is a transfer coding at all, else 400 (F4)."""
     tokens = [token.strip(b" \t").lower() for token in value[:MAX_CODINGS].split(b",")]
     known = all(tokens) and not b"".join(tokens).translate(None, TOKEN) and len(value) <= MAX_CODINGS
     if tokens == [b"chunked"] or b"chunked" in tokens[:-1]:

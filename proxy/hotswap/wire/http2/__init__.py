@@ -1,1 +1,1 @@
-"""HTTP/2 without I/O: a session with a client, a session with a backend, and what both are made of."""
+"""HTTP/2 without I/O: sessions with clients and with backends, and their parts."""

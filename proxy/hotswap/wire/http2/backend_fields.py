@@ -1,4 +1,4 @@
-"""Requests as field lists of HTTP/2 for backends, and the field lists they answer with as heads, strictly read.
+"""Converts requests to HTTP/2 field lists for backends, and validates the field lists of their responses.
 
 What a backend says is not believed more over HTTP/2 than over HTTP/1.1: it may go on to a client of HTTP/1.1, where a
 line end in a value would be the beginning of something else.
@@ -29,7 +29,7 @@ _OF_HTTP1: Final = frozenset((b"connection", b"keep-alive", b"proxy-connection",
 def write_request(
     head: RequestHead, peer: Peer, *, target: bytes, request_id: bytes, retried: bool = False
 ) -> list[Field]:
-    """The fields of a request as a backend gets them; what each means is said at `hotswap.core.forwarding`."""
+    """Field list of a request for a backend; `hotswap.core.forwarding` says what each field means."""
     fields: list[Field] = [
         (b":method", head.method),
         (b":scheme", peer.scheme),
@@ -54,7 +54,7 @@ def write_request(
 
 
 def read_response(fields: Sequence[Field], *, ended: bool, bodiless: bool) -> ResponseHead:
-    """Make a head of the fields of a response.
+    """Build a head from the field list of a response.
 
     Args:
         fields: as decoded.
@@ -102,7 +102,7 @@ def read_response(fields: Sequence[Field], *, ended: bool, bodiless: bool) -> Re
 
 
 def read_trailers(fields: Sequence[Field]) -> list[Field]:
-    """Check the fields behind a response's body.
+    """Validate the trailers of a response.
 
     Raises:
         UpstreamBroken: they could be taken for something else.

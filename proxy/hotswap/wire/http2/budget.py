@@ -1,4 +1,4 @@
-"""Budget of an HTTP/2 connection for work that is of use to nobody: one for every kind of flood.
+"""Flood budget of an HTTP/2 connection: one count of points for frames that do no useful work.
 
 Each frame that carries nothing takes from it, dearer ones more; time and useful traffic give back. A client that runs
 out is told ENHANCE_YOUR_CALM and cut off (RFC 9113 10.5; HAProxy calls them glitches; D8, D9, D12). A single budget
@@ -16,7 +16,7 @@ POINTS_A_SECOND: Final = 200
 
 
 class Cost(IntEnum):
-    """Points a frame takes; negative ones are given back."""
+    """Points that a frame costs; negative ones are credited."""
 
     CANCEL = 1
     """A request that the client gives up in the middle, as a map does with the tiles that have left the screen."""
@@ -43,7 +43,7 @@ SETTINGS_BYTES_A_POINT: Final = 24
 
 
 class Budget:
-    """The points of one connection. `exhausted` stays true."""
+    """Points of one connection; `exhausted` never becomes false again."""
 
     __slots__ = ("_points", "_since", "exhausted")
 
@@ -53,7 +53,7 @@ class Budget:
         self.exhausted = False
 
     def take(self, cost: float) -> bool:
-        """Take points, or give them back.
+        """Debit points, or credit them when negative.
 
         Returns:
             Whether that was too many.
@@ -67,7 +67,7 @@ class Budget:
         return self.exhausted
 
     def pass_time(self, now: float) -> None:
-        """Give back what time gives back; called before what was read at that time is looked at."""
+        """Credit points for the time that has passed; called before the frames read at that time are processed."""
         if now > self._since:
             self._points = min(POINTS, self._points + (now - self._since) * POINTS_A_SECOND)
             self._since = now

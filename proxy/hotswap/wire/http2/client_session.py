@@ -31,7 +31,7 @@ from hotswap.wire.http2 import frames
 from hotswap.wire.http2.backend_fields import read_response, read_trailers
 from hotswap.wire.http2.client_stream import STREAM_WINDOW, ClientStream
 from hotswap.wire.http2.field_compression import list_size
-from hotswap.wire.http2.items import BackendItem, Body, Ended, Leaving, Lost, Opened, Responded, Trailed
+from hotswap.wire.http2.items import BackendItem, BackendLeaving, Body, Ended, Lost, Opened, Responded, Trailed
 from hotswap.wire.http2.machine import ConnectionBroken, Http2Machine
 from hotswap.wire.http2.partial_block import PartialBlock
 
@@ -62,7 +62,7 @@ Data = bytes | bytearray | memoryview
 
 
 class Http2ClientSession:
-    """See the module.
+    """The client's side of an HTTP/2 connection to one backend.
 
     Attributes:
         settled: the backend has shown that it speaks HTTP/2, and said what it allows.
@@ -125,13 +125,13 @@ class Http2ClientSession:
 
     @property
     def room(self) -> int:
-        """How many streams may be open at a time; nothing is known of it before the backend has `settled`."""
+        """How many streams may be open at a time, as the backend's settings say; unknown before `settled`."""
         if self.leaving or self.error is not None or self._last_stream > LAST_STREAM:
             return 0
         return min(MAX_STREAMS, self._machine.remote_settings.max_concurrent_streams)
 
     def take_output(self) -> bytes:
-        """What is to be sent."""
+        """Take the bytes to send."""
         out, self._out = self._out, []
         return out[0] if len(out) == 1 else b"".join(out)
 
@@ -154,7 +154,7 @@ class Http2ClientSession:
         return self._last_stream
 
     def send_body(self, stream_id: int, data: Data) -> int:
-        """Send of a body what the windows allow.
+        """Send as much of a body as the windows allow.
 
         Returns:
             How many bytes went; all of them if the stream is gone, where nobody wants them.
@@ -172,7 +172,7 @@ class Http2ClientSession:
         return room
 
     def send_end(self, stream_id: int, trailers: Sequence[Field] = ()) -> None:
-        """The request is whole; what comes behind its body goes with the end."""
+        """End the request, with its trailers where there are some."""
         stream = self._streams.get(stream_id)
         if stream is None or stream.local_ended:
             return  # the stream is gone, and that was told
@@ -185,7 +185,7 @@ class Http2ClientSession:
             self._drop(stream_id)
 
     def credit(self, stream_id: int, size: int) -> None:
-        """Bytes of a response's body have gone on: the backend may send as many more."""
+        """Open the windows again by the bytes of a response body that were forwarded."""
         stream = self._streams.get(stream_id)
         if stream is None or stream.remote_ended:
             return
@@ -200,27 +200,27 @@ class Http2ClientSession:
             stream.owed = 0
 
     def reset(self, stream_id: int, code: int = ErrorCodes.CANCEL) -> None:
-        """Reset a stream, if it is still there."""
+        """Reset a stream if it is still open."""
         if self._drop(stream_id) and self.error is None:
             self._out.append(frames.write_reset(stream_id, code))
 
     def release(self, stream_id: int) -> None:
-        """An exchange is over; a stream that did not end on both sides is reset."""
+        """Release the stream of a finished exchange; resets it unless it ended on both sides."""
         self.reset(stream_id)
 
-    def say_farewell(self) -> None:
-        """Nothing more will be asked."""
+    def send_goaway(self) -> None:
+        """Send GOAWAY: no more requests follow."""
         if self.error is None:
             self._out.append(frames.write_goaway(0, ErrorCodes.NO_ERROR))
 
     def close(self) -> None:
-        """Nothing will be fed any more."""
+        """Free the state; nothing may be fed afterwards."""
         self._machine.close()
 
     # What the backend says.
 
     def feed(self, data: Data = b"") -> list[BackendItem]:
-        """Read what the backend sent next."""
+        """Parse the next bytes of the backend."""
         items = self._items = []
         buffer = self._rest + bytes(data) if self._rest else bytes(data)
         place, end = 0, len(buffer)
@@ -285,13 +285,13 @@ class Http2ClientSession:
             if stream_id or end - start < 8:
                 raise ConnectionBroken(ErrorCodes.PROTOCOL_ERROR, "GOAWAY is malformed")
             self.leaving = True
-            self._items.append(Leaving(int.from_bytes(buffer[start : start + 4], "big") & frames.MAX_STREAM))
+            self._items.append(BackendLeaving(int.from_bytes(buffer[start : start + 4], "big") & frames.MAX_STREAM))
         elif kind == frames.PUSH_PROMISE:
             raise ConnectionBroken(ErrorCodes.PROTOCOL_ERROR, "a push that was not allowed")
         # What is left is PRIORITY, which binds nobody, and what nobody knows (RFC 9113 5.5).
 
     def _pass_on(self, frame: bytes) -> None:
-        """Have h2 read a frame of the connection, and tell what came of it."""
+        """Have h2 process a frame of the connection, and translate its events."""
         self._effort -= PASSED_EFFORT
         machine = self._machine
         changed = any(isinstance(event, RemoteSettingsChanged) for event in machine.receive_data(frame))
@@ -341,7 +341,7 @@ class Http2ClientSession:
             self._items.append(Lost(stream_id, f"the backend reset the stream ({name})", processed=not refused))
 
     def _stream_of(self, stream_id: int) -> ClientStream | None:
-        """The stream of a frame.
+        """Find the stream of a frame.
 
         What comes for one that has ended was perhaps under way, and concerns nobody else; one that never was is an
         error of the connection.
@@ -417,7 +417,7 @@ class Http2ClientSession:
             self._on_block(block.flags, block.stream_id, block.whole())
 
     def _on_block(self, flags: int, stream_id: int, block: bytes) -> None:
-        """A whole field block; it is decoded whatever becomes of it, because later ones build on it."""
+        """Decode a whole field block, whatever becomes of its stream: later blocks depend on it."""
         self._effort -= HEAD_EFFORT + len(block) // HEAD_BYTES
         try:
             fields = self._decode(block)
@@ -472,7 +472,7 @@ class Http2ClientSession:
             self._drop(stream_id)
 
     def _break_stream(self, stream_id: int, code: int, detail: str) -> None:
-        """A stream error: the exchange fails, and what came of its response in this read is not believed either."""
+        """Reset a stream for a stream error, and discard what this read brought of its response."""
         stream = self._streams[stream_id]
         ended = stream.remote_ended
         stream.pieces = []
@@ -485,7 +485,7 @@ class Http2ClientSession:
             self._items.append(Lost(stream_id, detail, answered=True))
 
     def _drop(self, stream_id: int) -> bool:
-        """Forget a stream; says whether there was one."""
+        """Forget a stream; tells whether there was one."""
         stream = self._streams.pop(stream_id, None)
         if stream is None:
             return False
@@ -493,7 +493,7 @@ class Http2ClientSession:
         return True
 
     def _fail(self, code: int, detail: str) -> None:
-        """A connection error (RFC 9113 5.4.1)."""
+        """End the connection for a connection error (RFC 9113 5.4.1)."""
         if self.error is None:
             self.error = f"the backend broke HTTP/2: {detail}"
             self._out.append(frames.write_goaway(0, code))

@@ -11,7 +11,7 @@ STREAM_WINDOW: Final = 16 * 1024
 
 
 class ClientStream:
-    """See the module.
+    """Windows and progress of one stream to a backend.
 
     `outbound_flow_control_window` is named as h2 names it, which adjusts it when the backend's settings change.
     """

@@ -1,4 +1,4 @@
-"""HPACK (RFC 7541) as a proxy needs it: hpack's tables and Huffman codes, without what costs time for nothing.
+"""HPACK (RFC 7541): hpack's tables and Huffman codes, with a faster decoder and encoder of field blocks.
 
 hpack writes a log record for every integer and every field, and searches its table from end to end; together that is
 a third of what a small exchange over HTTP/2 costs. Here a block that is made of references only, as most are after the
@@ -57,12 +57,12 @@ _SECRET: Final = frozenset((b"set-cookie", b"authorization", b"proxy-authorizati
 
 
 def list_size(fields: Iterable[Field]) -> int:
-    """How large a list is, in bytes, as SETTINGS_MAX_HEADER_LIST_SIZE counts it (RFC 9113 6.5.2)."""
+    """Size of a field list in bytes, as SETTINGS_MAX_HEADER_LIST_SIZE counts it (RFC 9113 6.5.2)."""
     return sum(len(name) + len(value) + FIELD_OVERHEAD for name, value in fields)
 
 
 class FieldDecoder(Decoder):
-    """Reads the field blocks of one client.
+    """Decoder of the field blocks of one peer.
 
     Args:
         max_list_bytes: limit on a decoded list, as SETTINGS_MAX_HEADER_LIST_SIZE counts it.
@@ -73,7 +73,7 @@ class FieldDecoder(Decoder):
         self._blocks: dict[bytes, list[Field]] = {}
 
     def read(self, block: bytes) -> list[Field]:
-        """Read one block; the list is shared with later calls and not to be changed.
+        """Decode one block; the list is shared with later calls and must not be changed.
 
         Raises:
             HPACKError: the block cannot be read, and neither can what follows on the connection.
@@ -166,7 +166,7 @@ def _no_entry(number: int) -> Field:
 
 
 class FieldEncoder:
-    """Writes the field blocks to one client.
+    """Encoder of the field blocks to one peer.
 
     `table_bytes` is what the client's decoder keeps; more than 4096 is not used.
     """
@@ -199,7 +199,7 @@ class FieldEncoder:
             self._evict(0)
 
     def write(self, fields: list[Field]) -> bytes:
-        """Write one block; names are in lower case."""
+        """Encode one block; names are in lower case."""
         key = tuple(fields)
         known = self._blocks.get(key)
         if known is not None:

@@ -1,4 +1,4 @@
-"""Field lists of HTTP/2 turned into heads and back, with every rule of RFC 9113 section 8 that a peer can break.
+"""Converts HTTP/2 field lists to heads and back, and checks them against RFC 9113 section 8.
 
 A `MalformedRequest` is no message of HTTP/2 and ends its stream with PROTOCOL_ERROR (RFC 9113 8.1.1). A plain
 `BadRequest` can be read and is not served: it is answered with its status, as over HTTP/1.1. Nothing that passes here
@@ -40,11 +40,11 @@ _CREDENTIALS: Final = frozenset((b"authorization", b"cookie", b"set-cookie"))
 
 
 class MalformedRequest(BadRequest):
-    """Not a request of HTTP/2."""
+    """A malformed HTTP/2 request (RFC 9113 8.1.1): its stream is reset."""
 
 
 def read_request(fields: list[Field], *, ended: bool, max_fields: int) -> RequestHead:
-    """Make a head of the fields of a request.
+    """Build a head from the field list of a request.
 
     An extended CONNECT (RFC 8441) comes out as the HTTP/1.1 upgrade that asks a backend for the same.
 
@@ -59,8 +59,8 @@ def read_request(fields: list[Field], *, ended: bool, max_fields: int) -> Reques
     """
     if len(fields) > max_fields + 4:
         # Cookies are one field, which is cut in pieces for its compression only (RFC 9113 8.2.3).
-        crumbs = sum(name == b"cookie" for name, _ in fields)
-        if len(fields) - max(0, crumbs - 1) > max_fields + 4:
+        pieces = sum(name == b"cookie" for name, _ in fields)
+        if len(fields) - max(0, pieces - 1) > max_fields + 4:
             raise BadRequest("too many fields", status=431)
     head = RequestHead()
     head.version = 20
@@ -170,7 +170,7 @@ def _set_pseudo(head: RequestHead, pseudo: dict[bytes, bytes], host: bytes | Non
 
 
 def _set_protocol(head: RequestHead, method: bytes, protocol: bytes, *, ended: bool) -> None:
-    """Turn an extended CONNECT into the handshake a backend knows (RFC 8441 5; P8)."""
+    """Convert an extended CONNECT to the WebSocket handshake that a backend knows (RFC 8441 5; P8)."""
     if method != b"CONNECT" or ended:
         raise MalformedRequest("a protocol without a CONNECT that stays open")
     if protocol.lower() != b"websocket":
@@ -188,7 +188,7 @@ def _set_protocol(head: RequestHead, method: bytes, protocol: bytes, *, ended: b
 
 
 def refused_line(fields: list[Field]) -> tuple[bytes, bytes, int]:
-    """Method, target and version of a request that is refused, as far as they can be told."""
+    """Method, target and version of a refused request, as far as they can be told."""
     told = dict(reversed(fields))  # the first of each name, which is no less right than another
     method = told.get(b":method", b"")
     if not _TOLD_METHOD.fullmatch(method):
@@ -197,7 +197,7 @@ def refused_line(fields: list[Field]) -> tuple[bytes, bytes, int]:
 
 
 def check_trailers(fields: list[Field]) -> None:
-    """Check the fields behind a request's body; `write_trailers` chooses those that may go on (F15).
+    """Validate the trailers of a request; `write_trailers` selects those that may be forwarded (F15).
 
     Raises:
         MalformedRequest: reset the stream.
@@ -213,7 +213,7 @@ _STATUSES: Final = {status: (b":status", b"%d" % status) for status in range(100
 
 
 def write_response(head: ResponseHead, *, status: int | None = None) -> list[Field]:
-    """The fields of a response; connection fields are not among those of a head (D7).
+    """Field list of a response; its head has no connection fields (D7).
 
     Args:
         head: the backend's, or our own.
@@ -228,7 +228,7 @@ def write_response(head: ResponseHead, *, status: int | None = None) -> list[Fie
 
 
 def write_trailers(fields: Sequence[Field]) -> list[Field]:
-    """The fields of trailers, without those that belong to heads and those that CGI would fold (F15, P4)."""
+    """Field list of trailers, without those that belong to heads and those that CGI would fold (F15, P4)."""
     return [
         (lower, value)
         for name, value in fields

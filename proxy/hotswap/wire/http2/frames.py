@@ -1,4 +1,4 @@
-"""Frames of HTTP/2 as bytes (RFC 9113 section 4 and 6): their kinds, their flags, and how those we send are written."""
+"""HTTP/2 frames as bytes (RFC 9113 section 4 and 6): kinds, flags, and encoders of those that we send."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _SETTING_BYTES: Final = 6
 
 
 def known_settings(payload: bytes) -> bytes:
-    """Of a payload of SETTINGS what h2 acts on, each setting as it was said last.
+    """Reduce a payload of SETTINGS to the settings that h2 acts on, the last value of each.
 
     It would keep any other as well, for each connection, and never sees them (RFC 9113 6.5.2). A payload of the wrong
     length is left as it is.
@@ -61,18 +61,18 @@ def known_settings(payload: bytes) -> bytes:
 
 
 def dependency(payload: bytes, place: int) -> int:
-    """The stream that another depends on, by what stands at this place (RFC 7540 6.3)."""
+    """Read the stream dependency at an offset (RFC 7540 6.3)."""
     return int.from_bytes(payload[place : place + 4], "big") & MAX_STREAM
 
 
 def write_frame(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:
-    """One whole frame."""
+    """Encode a frame."""
     length = len(payload)
     return HEADER.pack(length >> 8, length & 0xFF, kind, flags, stream_id) + payload
 
 
 def write_headers(stream_id: int, block: bytes, *, end: bool) -> bytes:
-    """A field block as HEADERS, and CONTINUATION where it is longer than a frame."""
+    """Encode a field block as HEADERS, and CONTINUATION where it is longer than a frame."""
     flags = END_STREAM if end else 0
     if len(block) <= MAX_FRAME:
         return write_frame(HEADERS, flags | END_HEADERS, stream_id, block)
@@ -84,12 +84,12 @@ def write_headers(stream_id: int, block: bytes, *, end: bool) -> bytes:
 
 
 def write_data_header(stream_id: int, length: int, *, end: bool) -> bytes:
-    """What stands before so many bytes of a body."""
+    """Encode the header of a DATA frame of so many bytes."""
     return HEADER.pack(length >> 8, length & 0xFF, DATA, END_STREAM if end else 0, stream_id)
 
 
 def write_data(stream_id: int, data: memoryview, piece_bytes: int, *, end: bool) -> list[bytes]:
-    """A piece of a body as frames of at most so many bytes each."""
+    """Encode a piece of a body as DATA frames of at most so many bytes each."""
     size = len(data)
     out = []
     for place in range(0, size, piece_bytes):
@@ -100,15 +100,15 @@ def write_data(stream_id: int, data: memoryview, piece_bytes: int, *, end: bool)
 
 
 def write_reset(stream_id: int, code: int) -> bytes:
-    """RST_STREAM."""
+    """Encode RST_STREAM."""
     return write_frame(RST_STREAM, 0, stream_id, code.to_bytes(4, "big"))
 
 
 def write_window_update(stream_id: int, increment: int) -> bytes:
-    """WINDOW_UPDATE; stream 0 is the connection."""
+    """Encode WINDOW_UPDATE; stream 0 is the connection."""
     return write_frame(WINDOW_UPDATE, 0, stream_id, increment.to_bytes(4, "big"))
 
 
 def write_goaway(last_stream_id: int, code: int) -> bytes:
-    """GOAWAY."""
+    """Encode GOAWAY."""
     return write_frame(GOAWAY, 0, 0, last_stream_id.to_bytes(4, "big") + code.to_bytes(4, "big"))

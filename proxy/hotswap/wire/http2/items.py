@@ -18,7 +18,7 @@ NO_LINE: Final[Line] = (b"", b"", 0)
 
 @dataclass(slots=True)
 class Body:
-    """What one read had of a stream's body; to be credited once it has gone on."""
+    """Bytes of a stream's body from one read; to be credited once they are forwarded."""
 
     stream_id: int
     data: bytes
@@ -26,7 +26,7 @@ class Body:
 
 @dataclass(slots=True)
 class Ended:
-    """A message is complete; of a request, with the fields that came behind its body."""
+    """END_STREAM of the peer; for a request, with its trailers."""
 
     stream_id: int
     trailers: Sequence[Field] = ()
@@ -34,7 +34,7 @@ class Ended:
 
 @dataclass(slots=True)
 class Opened:
-    """The peer takes more: on one stream, or, with stream 0, on any."""
+    """The peer opened the window of a stream, or, with stream 0, that of the connection."""
 
     stream_id: int
 
@@ -44,15 +44,15 @@ class Opened:
 
 @dataclass(slots=True)
 class Begun:
-    """A request came."""
+    """A request head arrived."""
 
     stream_id: int
     head: RequestHead
 
 
 @dataclass(slots=True)
-class Refused:
-    """A request came that is to be answered with the error's status, and goes no further.
+class RequestRefused:
+    """A request arrived that is answered with the error's status and not forwarded.
 
     `line` is its method, target and version, as the log is told.
     """
@@ -64,7 +64,7 @@ class Refused:
 
 @dataclass(slots=True)
 class Reset:
-    """A stream is gone: the client reset it, or broke a rule and was told.
+    """The client reset a stream, or broke a rule and its stream was reset.
 
     `line` tells of the request when it was none that could be begun.
     """
@@ -76,10 +76,10 @@ class Reset:
 
 @dataclass(slots=True)
 class Answered:
-    """The ping of `Http2Session.begin_goaway` came back."""
+    """The client acknowledged the ping of `Http2Session.begin_goaway`."""
 
 
-Item = Begun | Refused | Body | Ended | Reset | Opened | Answered
+Item = Begun | RequestRefused | Body | Ended | Reset | Opened | Answered
 
 
 # From a backend.
@@ -87,7 +87,7 @@ Item = Begun | Refused | Body | Ended | Reset | Opened | Answered
 
 @dataclass(slots=True)
 class Responded:
-    """A response begins, or an informational one came."""
+    """A response head arrived, final or interim."""
 
     stream_id: int
     head: ResponseHead
@@ -95,7 +95,7 @@ class Responded:
 
 @dataclass(slots=True)
 class Trailed:
-    """The fields behind a response's body; its end follows."""
+    """The trailers of a response arrived; its end follows."""
 
     stream_id: int
     fields: list[Field]
@@ -113,11 +113,11 @@ class Lost:
 
 
 @dataclass(slots=True)
-class Leaving:
-    """The backend takes no new streams here; those above `last` it did not begin with."""
+class BackendLeaving:
+    """GOAWAY of the backend: it takes no new streams and did not process those above `last`."""
 
     last: int
     stream_id: int = 0
 
 
-BackendItem = Responded | Body | Trailed | Ended | Lost | Opened | Leaving
+BackendItem = Responded | Body | Trailed | Ended | Lost | Opened | BackendLeaving

@@ -1,4 +1,4 @@
-"""State of an HTTP/2 connection that h2 keeps: settings and their acknowledgements, pings, the connection's window.
+"""Adapter of h2 for the state of a connection: settings, pings and the connection's window.
 
 Frames of streams never reach it: what h2 does about a stream that breaks a rule is to end the connection.
 """
@@ -18,7 +18,7 @@ from hotswap.wire.http2.field_compression import FieldDecoder, FieldEncoder
 
 
 class ConnectionBroken(ProtocolError):
-    """The peer broke a rule of the connection, which is at its end (RFC 9113 5.4.1)."""
+    """A connection error (RFC 9113 5.4.1): the connection has to end."""
 
     def __init__(self, code: ErrorCodes, detail: str) -> None:
         super().__init__(detail)
@@ -26,7 +26,7 @@ class ConnectionBroken(ProtocolError):
 
 
 class Http2Machine(H2Connection):
-    """See the module.
+    """h2's connection, fed with frames of the connection only.
 
     Args:
         client: whether we are the client.
@@ -48,11 +48,11 @@ class Http2Machine(H2Connection):
         self.initiate_connection()
 
     def greet(self, window: int) -> list[bytes]:
-        """What the connection begins with, and how large the connection's window is."""
+        """Send our settings, and set the size of the connection's window."""
         return [self.data_to_send(), frames.write_window_update(0, window - frames.FIRST_WINDOW)]
 
     def open_window(self, increment: int) -> None:
-        """The peer takes so much more on all streams together.
+        """Open our window for the whole connection by so many bytes.
 
         Raises:
             ConnectionBroken: it may not say so.
@@ -65,5 +65,5 @@ class Http2Machine(H2Connection):
         self.outbound_flow_control_window = window
 
     def close(self) -> None:
-        """Nothing will be read any more. h2 has a table of its own methods, and would wait for a search for garbage."""
+        """Free the state: h2 has a table of its own methods, a cycle that would wait for the garbage collector."""
         self._frame_dispatch_table.clear()

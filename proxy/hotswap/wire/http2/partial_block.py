@@ -1,4 +1,4 @@
-"""A field block of which more is to come: HEADERS without END_HEADERS, and their CONTINUATION (RFC 9113 4.3, 6.10)."""
+"""Assembles a field block from HEADERS without END_HEADERS and its CONTINUATION (RFC 9113 4.3, 6.10)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hotswap.wire.http2.machine import ConnectionBroken
 
 
 class PartialBlock:
-    """See the module; `flags` are those of the HEADERS."""
+    """An incomplete field block; `flags` are those of the HEADERS."""
 
     __slots__ = ("_payload", "flags", "stream_id")
 
@@ -18,7 +18,7 @@ class PartialBlock:
         self._payload = bytearray(payload)
 
     def add(self, payload: bytes, limit: int) -> None:
-        """Put the next piece behind it.
+        """Append the next fragment.
 
         Raises:
             ConnectionBroken: the block is longer than the limit.
@@ -28,5 +28,5 @@ class PartialBlock:
             raise ConnectionBroken(ErrorCodes.ENHANCE_YOUR_CALM, "the head is too large")
 
     def whole(self) -> bytes:
-        """The block, once the last piece has come."""
+        """The field block, once the last fragment has come."""
         return bytes(self._payload)

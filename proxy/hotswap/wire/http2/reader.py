@@ -29,7 +29,7 @@ from hotswap.core.messages import Field
 from hotswap.wire.http2 import frames
 from hotswap.wire.http2.budget import CRUMB, SETTINGS_BYTES_A_POINT, Cost
 from hotswap.wire.http2.fields import MalformedRequest, refused_line
-from hotswap.wire.http2.items import Answered, Begun, Body, Ended, Item, Opened, Refused, Reset
+from hotswap.wire.http2.items import Answered, Begun, Body, Ended, Item, Opened, RequestRefused, Reset
 from hotswap.wire.http2.machine import ConnectionBroken
 from hotswap.wire.http2.partial_block import PartialBlock
 from hotswap.wire.http2.request_heads import RequestHeads
@@ -66,11 +66,11 @@ LARGE_BYTES_A_POINT: Final = 256
 """Compressed bytes above which a head costs, and how much: an answer gives back what twice as many cost."""
 MANY: Final = 200
 FIELDS_A_POINT: Final = 8
-"""Fields, crumbs of cookies among them, above which a head costs, and how much."""
+"""Fields, each piece of a split cookie counted, above which a head costs, and how much."""
 
 
 class Http2Reader:
-    """See the module.
+    """Parser of the frames of one client.
 
     Args:
         session: what it reads for.
@@ -129,14 +129,14 @@ class Http2Reader:
 
     @property
     def partial(self) -> int:
-        """The number of the head whose rest the client owes, counting its preface as one; 0 when it owes none."""
+        """Number of the head that is incomplete, the preface counted as one; 0 when none is."""
         rest = self._rest
         if not self._settled or self._block is not None:
             return self._heads_read + 1
         return self._heads_read + 1 if not self.pending and len(rest) > 3 and rest[3] in _OF_HEADS else 0
 
     def feed(self, data: Data, now: float) -> list[Item]:
-        """Read what the client sent next; without data, what is `pending`."""
+        """Parse the next bytes of the client; without data, go on with what is `pending`."""
         items = self._items = []
         budget = self._budget
         budget.pass_time(now)
@@ -218,7 +218,7 @@ class Http2Reader:
             self._on_idle_frame(kind, stream_id, buffer, start, end)
 
     def _on_idle_frame(self, kind: int, stream_id: int, buffer: bytes, start: int, end: int) -> None:
-        """A frame that asks for nothing: GOAWAY, PRIORITY, or one that nobody knows (RFC 9113 5.5)."""
+        """Count a frame without effect: GOAWAY, PRIORITY, or an unknown type (RFC 9113 5.5)."""
         self._budget.take(Cost.IDLE_FRAME)
         if kind == frames.GOAWAY:
             # Streams under way go on (RFC 9113 6.8); no new ones will come.
@@ -235,13 +235,13 @@ class Http2Reader:
                 self._on_own_dependency(stream_id)
 
     def _on_own_dependency(self, stream_id: int) -> None:
-        """A stream depends on itself, which is nonsense, though priorities are ignored (RFC 7540 5.3.1)."""
+        """Refuse a stream that depends on itself, though priorities are ignored (RFC 7540 5.3.1)."""
         if stream_id not in self._streams:
             raise ConnectionBroken(ErrorCodes.PROTOCOL_ERROR, "a stream depends on itself")
         self._break_stream(stream_id, ErrorCodes.PROTOCOL_ERROR, "the stream depends on itself")
 
     def _pass_on(self, frame: bytes) -> None:
-        """Have h2 read a frame, and tell what came of it."""
+        """Have h2 process a frame of the connection, and translate its events."""
         self._effort -= PASSED_EFFORT
         events = self._machine.receive_data(frame)
         said = self._machine.data_to_send()
@@ -393,7 +393,7 @@ class Http2Reader:
             self._budget.take(Cost.IDLE_FRAME if length else Cost.EMPTY_FRAME)
 
     def _on_block(self, flags: int, stream_id: int, block: bytes) -> None:
-        """A whole field block; it is decoded whatever becomes of it, because later ones build on it."""
+        """Decode a whole field block, whatever becomes of its stream: later blocks depend on it."""
         self._heads_read += 1
         size = len(block)
         if size > LARGE:
@@ -460,7 +460,7 @@ class Http2Reader:
                 self._streams[stream_id] = stream
                 session.busy.add(stream_id)
                 error.__traceback__ = None  # whose frames have us
-                self._items.append(Refused(stream_id, error, refused_line(fields)))
+                self._items.append(RequestRefused(stream_id, error, refused_line(fields)))
                 return
         stream.remote_ended = ended
         stream.reading = self._reading
@@ -470,13 +470,13 @@ class Http2Reader:
         self._items.append(Begun(stream_id, head))
 
     def _reset_unbegun(self, stream_id: int, fields: list[Field], detail: str) -> None:
-        """A new stream begins with what is malformed."""
+        """Reset a new stream whose head is malformed."""
         self._session.turn_down(stream_id, ErrorCodes.PROTOCOL_ERROR)
         self._items.append(Reset(stream_id, detail, refused_line(fields)))
         self._budget.take(Cost.RESET)
 
     def _on_late_frame(self, stream_id: int, stream: ServerStream | None) -> None:
-        """DATA or HEADERS on a stream whose client has ended it, or that is gone (RFC 9113 5.1)."""
+        """Handle DATA or HEADERS on a stream that its client has ended, or that is gone (RFC 9113 5.1)."""
         if stream is not None:
             self._break_stream(stream_id, ErrorCodes.STREAM_CLOSED, "more after the end of the stream")
         elif self._session.was_reset(stream_id):
@@ -495,7 +495,7 @@ class Http2Reader:
             self._session.drop(stream)
 
     def _take_piece(self, stream_id: int, data: bytes) -> None:
-        """A piece of a body, which goes on together with the others that this reading brings."""
+        """Collect a piece of a body, to be given out with the others of this read."""
         known = self._bodies.get(stream_id)
         if known is not None:
             known[1].append(data)
@@ -505,7 +505,7 @@ class Http2Reader:
         self._items.append(body)
 
     def _break_stream(self, stream_id: int, code: int, detail: str) -> None:
-        """A stream error (RFC 9113 5.4.2): the client made us reset it, so it costs what its own reset would."""
+        """Reset a stream for a stream error (RFC 9113 5.4.2); it costs what the client's own reset would."""
         self._budget.take(Cost.RESET)
         self._session.reset(stream_id, code)
         self._items.append(Reset(stream_id, detail))

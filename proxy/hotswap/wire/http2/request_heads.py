@@ -1,4 +1,4 @@
-"""Heads of requests as their fields say them, within limits; those that come again are not built again."""
+"""Builds request heads from field lists, within limits, and caches those that repeat."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KEPT_HEAD_BYTES: Final = 2048
 
 
 class RequestHeads:
-    """The heads of one connection.
+    """Head builder of one connection, with its cache.
 
     Args:
         header_bytes: limit on the fields of one request, decoded.
@@ -30,12 +30,12 @@ class RequestHeads:
         self._known: dict[tuple[bytes, bool], tuple[list[Field], RequestHead]] = {}
 
     def recall(self, block: bytes, fields: list[Field], *, ended: bool) -> RequestHead | None:
-        """The head that was read of the same block, decoded to the same list."""
+        """The cached head of the same block, decoded to the same list."""
         known = self._known.get((block, ended))
         return known[1] if known is not None and known[0] is fields else None
 
     def read(self, block: bytes, fields: list[Field], *, ended: bool) -> RequestHead:
-        """Read a head.
+        """Build a head.
 
         Args:
             block: the fields as they came.
@@ -58,7 +58,7 @@ class RequestHeads:
         return head
 
     def check_trailers(self, fields: list[Field]) -> None:
-        """Check the fields behind a body.
+        """Validate the trailers of a request.
 
         Raises:
             MalformedRequest: reset the stream.

@@ -8,7 +8,7 @@ from hotswap.wire.http2 import frames
 
 
 class ServerStream:
-    """See the module.
+    """Windows and progress of one stream of a client.
 
     `outbound_flow_control_window` is named as h2 names it, which adjusts it when the client's settings change.
     """

@@ -46,7 +46,7 @@ is the end of its connection."""
 
 
 class Http2Session:
-    """See the module.
+    """The server's side of an HTTP/2 connection with one client.
 
     Args:
         header_bytes: limit on the fields of one request, which the client is told.
@@ -103,13 +103,13 @@ class Http2Session:
         self.output_bytes = 0
 
     def take_output(self) -> list[Data]:
-        """What is to be sent."""
+        """Take the bytes to send."""
         out, self._out = self._out, []
         self.output_bytes = 0
         return out
 
     def take_late(self) -> bytes:
-        """What is to be sent behind the output, in a write of its own: resets of streams that are answered.
+        """Take what is sent in a write of its own behind the output: resets of streams that are answered.
 
         A client that reads its answer and the reset at once may take the answer for lost (curl 7.88).
         """
@@ -123,7 +123,7 @@ class Http2Session:
 
     @property
     def window(self) -> int:
-        """How much the client takes on all streams together."""
+        """The client's window for the whole connection, in bytes."""
         return self.machine.outbound_flow_control_window
 
     def send_head(self, stream_id: int, fields: list[Field], *, end: bool = False) -> None:
@@ -136,7 +136,7 @@ class Http2Session:
             self._end_local(stream)
 
     def send_body(self, stream_id: int, data: Data, *, end: bool = False) -> int:
-        """Send of a body what the windows allow.
+        """Send as much of a body as the windows allow.
 
         Args:
             stream_id: the stream.
@@ -184,7 +184,7 @@ class Http2Session:
             self.drop(stream)
 
     def credit(self, stream_id: int, size: int) -> None:
-        """Bytes of a request's body have gone on: the client may send as many more."""
+        """Open the windows again by the bytes of a request body that were forwarded."""
         stream = self.streams.get(stream_id)
         if stream is None or stream.inbound is None or stream.remote_ended:
             return
@@ -199,14 +199,14 @@ class Http2Session:
             self._out.append(frames.write_window_update(stream_id, increment))
 
     def room(self, stream_id: int) -> int:
-        """How much of a body the client takes on a stream now."""
+        """How many bytes of a body the windows allow on a stream now."""
         stream = self.streams.get(stream_id)
         if stream is None:
             return 0
         return max(0, min(stream.outbound_flow_control_window, self.machine.outbound_flow_control_window))
 
     def reset(self, stream_id: int, code: int) -> None:
-        """Reset a stream, if it is still there."""
+        """Reset a stream if it is still open."""
         stream = self.streams.get(stream_id)
         if stream is not None:
             self.drop(stream)
@@ -214,7 +214,7 @@ class Http2Session:
             (self.late if stream.local_ended else self._out).append(frames.write_reset(stream_id, code))
 
     def release(self, stream_id: int) -> None:
-        """Nothing is done for a stream any more: it counts no longer against the limit.
+        """Release the stream of a finished exchange: it no longer counts against the limit.
 
         What the client has not ended by then is given up without blame (RFC 9113 8.1).
         """
@@ -224,42 +224,42 @@ class Http2Session:
             self.reset(stream_id, ErrorCodes.NO_ERROR if stream.local_ended else ErrorCodes.INTERNAL_ERROR)
 
     def begin_goaway(self) -> None:
-        """Say that the end is near, and ask for a sign that it was heard (`Answered`; RFC 9113 6.8)."""
+        """Announce the end of the connection with a GOAWAY and a ping; `Answered` follows (RFC 9113 6.8)."""
         self._out.append(frames.write_goaway(frames.MAX_STREAM, ErrorCodes.NO_ERROR))
         self._out.append(frames.write_frame(frames.PING, 0, 0, DRAIN_PING))
 
     def finish_goaway(self) -> None:
-        """Take no more streams than those that came."""
+        """Send the final GOAWAY: streams after those that came are not accepted."""
         self.last_taken = self.machine.highest_inbound_stream_id
         self._out.append(frames.write_goaway(self.last_taken, ErrorCodes.NO_ERROR))
 
     def give_up(self, code: int, detail: str) -> None:
-        """End the connection: for a reason of our own, or a connection error (RFC 9113 5.4.1)."""
+        """End the connection with GOAWAY: for a reason of our own, or a connection error (RFC 9113 5.4.1)."""
         if self.error is None:
             self.error = detail
             self._out.append(frames.write_goaway(self.machine.highest_inbound_stream_id, code))
 
     def close(self) -> None:
-        """Nothing will be read any more."""
+        """Free the state; nothing may be fed afterwards."""
         self.machine.close()
 
     # For the reader.
 
     def say(self, frame: bytes) -> None:
-        """Send frames of the connection."""
+        """Queue frames of the connection."""
         self._out.append(frame)
 
     def turn_down(self, stream_id: int, code: int) -> None:
-        """Reset a stream that did not become one."""
+        """Reset a stream that was not accepted."""
         self._remember(stream_id)
         self._out.append(frames.write_reset(stream_id, code))
 
     def was_reset(self, stream_id: int) -> bool:
-        """Whether we reset a stream a while ago, so that frames of it may still be under way."""
+        """Whether we reset a stream recently, so that frames of it may still arrive."""
         return stream_id in self._reset
 
     def is_idle(self, stream_id: int) -> bool:
-        """Whether a stream never was."""
+        """Whether a stream was never opened."""
         return stream_id % 2 == 0 or stream_id > self.machine.highest_inbound_stream_id
 
     def drop(self, stream: ServerStream) -> None:

@@ -15,7 +15,7 @@ from hotswap.core.forwarding import Peer, write_request
 from hotswap.core.messages import RequestHead
 from hotswap.wire.http1.request_parser import RequestParser
 from hotswap.wire.http2.fields import METHODS
-from hotswap.wire.http2.items import Begun, Body, Ended, Item, Opened, Refused, Reset
+from hotswap.wire.http2.items import Begun, Body, Ended, Item, Opened, RequestRefused, Reset
 from hotswap.wire.http2.reader import EFFORT, Http2Reader
 from hotswap.wire.http2.session import CONNECTION_WINDOW, GROWING_STREAMS, GROWTH, MAX_STREAMS, Http2Session
 from tests.support.http2_frames import GET, POST, PREFACE, Fields, FrameReader, FrameWriter, raw_frame
@@ -295,7 +295,7 @@ def test_a_request_that_is_understood_and_not_served_has_a_status(row: str) -> N
     status, fields = REFUSED[row]
     talk = Talk()
     items = talk.say(talk.write.headers(1, fields))
-    (refused,) = [item for item in items if isinstance(item, Refused)]
+    (refused,) = [item for item in items if isinstance(item, RequestRefused)]
     assert (refused.stream_id, refused.error.status) == (1, status)
     told = dict(fields)
     assert refused.line == (told[b":method"], told.get(b":path", b"")[:2048], 20)
@@ -320,7 +320,7 @@ def test_an_unknown_protocol_is_not_implemented() -> None:
     connect = fields_of(GET, (b"sec-websocket-version", b"13"), method=b"CONNECT", protocol=b"connect-udp")
     old = fields_of(GET, (b"sec-websocket-version", b"8"), method=b"CONNECT", protocol=b"websocket")
     items = talk.say(talk.write.headers(1, connect, end=False), talk.write.headers(3, old, end=False))
-    assert [item.error.status for item in items if isinstance(item, Refused)] == [501, 400]
+    assert [item.error.status for item in items if isinstance(item, RequestRefused)] == [501, 400]
 
 
 @pytest.mark.parametrize("sent", [[b"12345", b"6"], [b"1234"], [b""]], ids=["more", "less", "nothing"])
@@ -751,16 +751,16 @@ def test_settings_that_nobody_knows_are_not_kept() -> None:
     assert talk.session.error is None
 
 
-def test_crumbs_of_cookies_are_one_field() -> None:
+def test_pieces_of_a_cookie_are_one_field() -> None:
     """RFC 9113 8.2.3: browsers send each as a field of its own, which the limit of fields is not about."""
     talk = Talk(headers=20)
-    crumbs = [(b"cookie", b"c%d=%d" % (number, number)) for number in range(110)]
+    pieces = [(b"cookie", b"c%d=%d" % (number, number)) for number in range(110)]
     others = [(b"a%d" % number, b"") for number in range(19)]
-    talk.say(talk.write.headers(1, [*GET, *crumbs, *others]))
+    talk.say(talk.write.headers(1, [*GET, *pieces, *others]))
     (head,) = talk.begun()
-    assert head.field(b"cookie") == b"; ".join(value for _, value in crumbs)
-    talk.say(talk.write.headers(3, [*GET, *crumbs, *others, (b"x", b""), (b"y", b"")]))
-    assert [item.error.status for item in talk.items if isinstance(item, Refused)] == [431]
+    assert head.field(b"cookie") == b"; ".join(value for _, value in pieces)
+    talk.say(talk.write.headers(3, [*GET, *pieces, *others, (b"x", b""), (b"y", b"")]))
+    assert [item.error.status for item in talk.items if isinstance(item, RequestRefused)] == [431]
 
 
 @pytest.mark.parametrize("after", [0.0, 0.03])
@@ -799,7 +799,7 @@ def test_requests_that_are_given_up_as_fast_as_they_can_be_are_a_flood() -> None
     assert begun <= 2500
 
 
-def test_a_client_that_takes_a_body_in_crumbs_runs_out() -> None:
+def test_a_client_that_takes_a_body_in_small_pieces_runs_out() -> None:
     """Windows that open by a byte make us send frames of a byte, for which nothing is given back (CVE-2019-9511)."""
     talk = Talk(greet=False)
     talk.say(PREFACE + talk.write.settings({4: 0}), talk.write.headers(1))
@@ -832,7 +832,7 @@ def cut_open() -> bytes:
     return FrameWriter().cut_headers(1, GET, [3])[0]
 
 
-def crumbs_of_a_body() -> Iterator[bytes]:
+def small_pieces_of_a_body() -> Iterator[bytes]:
     """Three hundred thousand bytes, one at a time, the window of whose stream is opened when there is none left."""
     for _ in range(30):
         yield FrameWriter().data(1, b"x") * 10_000
@@ -852,7 +852,7 @@ FLOODS: dict[str, Callable[[], bytes]] = {
     "D12 PING ACK": lambda: raw_frame(6, 1, 0, bytes(8)) * 20000,
     "D12 SETTINGS": lambda: raw_frame(4, 0, 0, b"\x00\x03\x00\x00\x00\x64") * 20000,
     "D12 large SETTINGS": lambda: raw_frame(4, 0, 0, b"\x10\x03\x00\x00\x00\x64" * 2700) * 20,
-    "D12 crumbs of a body": lambda: opened(POST) + b"".join(crumbs_of_a_body()),
+    "D12 small pieces of a body": lambda: opened(POST) + b"".join(small_pieces_of_a_body()),
     "D11 large heads": lambda: many_large(lambda n: ((b"x%d" % n, bytes(range(33, 127)) * 150),)),
     "D11 heads of many fields": lambda: many_large(lambda n: ((b"x%d" % n, b""), *(((b"", b""),) * 350))),
     "D12 empty SETTINGS": lambda: raw_frame(4, 0, 0) * 20000,
@@ -888,7 +888,7 @@ def test_a_flood_is_cut_short(row: str) -> None:
         while talk.session.error is None and (data or talk.reader.pending):
             for item in talk.reader.feed(data, 0.0):
                 items += isinstance(item, Begun)
-                if isinstance(item, Reset | Refused):
+                if isinstance(item, Reset | RequestRefused):
                     talk.session.release(item.stream_id)
                 elif isinstance(item, Body):
                     talk.session.credit(item.stream_id, len(item.data))
@@ -982,7 +982,7 @@ def test_a_head_that_is_a_little_too_large_costs_its_own_stream_only() -> None:
     talk = Talk(header_bytes=4096)
     talk.say(talk.write.headers(1))
     items = talk.say(talk.write.headers(3, fields_of(GET, (b"cookie", b"x" * 5000))))
-    assert [(item.stream_id, item.error.status) for item in items if isinstance(item, Refused)] == [(3, 431)]
+    assert [(item.stream_id, item.error.status) for item in items if isinstance(item, RequestRefused)] == [(3, 431)]
     assert talk.session.error is None
     assert [item.stream_id for item in talk.say(talk.write.headers(5)) if isinstance(item, Begun)] == [5]
     talk.say(*talk.write.cut_headers(7, fields_of(GET, (b"cookie", b"x" * 12000)), [4000, 4000]))

@@ -292,7 +292,7 @@ async def test_a_client_that_opens_no_window_stops_the_backend():
         assert client.read.ended(1)
 
 
-async def test_crumbs_of_an_upload_go_on_together():
+async def test_small_pieces_of_an_upload_go_on_together():
     """Thousands of small frames are a few pieces for the backend, and nothing of them is lost."""
     count = 6000
     async with open_stage() as stage:
@@ -1085,7 +1085,7 @@ async def test_a_websocket_over_http_2_reaches_a_backend_of_http_1():
         assert stage.log.defects == []
 
 
-async def test_crumbs_of_a_tunnel_go_on_together():
+async def test_small_pieces_of_a_tunnel_go_on_together():
     """Small frames of the client are one write for the backend, and its small writes one frame for the client."""
     async with open_stage() as stage:
         client, line = await open_websocket(stage)
