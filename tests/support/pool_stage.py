@@ -27,6 +27,7 @@ from hotswap.core.identity import BackendId, RolloutId
 from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.candidate import Candidate
 from hotswap.core.pool.claims import Claims
+from hotswap.core.pool.counts import PoolCounts
 from hotswap.core.pool.pool import Pool
 from hotswap.core.pool.withdrawal import Released, Withdrawal, WithdrawalAct
 from hotswap.core.rollout import Rollout
@@ -38,22 +39,11 @@ from tests.support.hotswap import SOURCES
 
 
 @dataclass(slots=True)
-class Totals:
-    """What a pool has counted."""
-
-    retried: int = 0
-    held: int = 0
-    cut: int = 0
-    longest_hold: float = 0.0
-    tunnels_closed: int = 0
-
-
-@dataclass(slots=True)
 class StillPlane:
     """A data plane that relays nothing: connections and exchanges are what a test says.
 
-    `idle` are open connections by backend; `taken` are exchanges a test has claimed and not released; `defective`
-    makes what it is asked for raise.
+    `idle` are open connections by backend; `taken` are exchanges a test has claimed and not released, and `cuts` counts
+    those that were cut; `defective` makes what it is asked for raise.
     """
 
     tables: dict[str, PoolTable] = field(default_factory=dict)
@@ -61,7 +51,7 @@ class StillPlane:
     taken: list[tuple[Pool, Backend]] = field(default_factory=list)
     pools: dict[str, Pool] = field(default_factory=dict)
     claims: dict[str, Claims] = field(default_factory=dict)
-    totals: Totals = field(default_factory=Totals)
+    cuts: int = 0
     defective: bool = False
     ended: trio.Event = field(default_factory=trio.Event)
 
@@ -144,14 +134,14 @@ class StillPlane:
         self.taken = [(pool, taken) for pool, taken in self.taken if taken is not backend]
         for pool, taken in ended:
             self._release(pool, taken)
-        self.totals.cut += len(ended)
+        self.cuts += len(ended)
         return len(ended)
 
-    def pool_counts(self, _name: str) -> Totals:
-        """Give the totals."""
+    def pool_counts(self, name: str) -> PoolCounts:
+        """Give how many were cut."""
         if self.defective:
             raise ZeroDivisionError
-        return Totals(self.totals.retried, self.totals.held, self.totals.cut)
+        return PoolCounts(cut=self.cuts)
 
     def restart_longest_hold(self, _name: str) -> None:
         """Nothing is ever held."""

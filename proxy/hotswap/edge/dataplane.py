@@ -18,6 +18,7 @@ import trio
 
 from hotswap.core.access_log import hide_secrets
 from hotswap.core.exchange_view import ExchangeView, shorten
+from hotswap.core.pool.counts import PoolCounts
 from hotswap.core.pool.withdrawal import Released
 from hotswap.core.routing import Router
 from hotswap.core.tally import Tally
@@ -26,7 +27,7 @@ from hotswap.edge.client.http1_connection import Http1Connection
 from hotswap.edge.client.listener import Listener, OpenListener
 from hotswap.edge.client.room_maker import RoomMaker
 from hotswap.edge.exchange.exchange import Exchange
-from hotswap.edge.exchange.gate import Gate, PoolCounts
+from hotswap.edge.exchange.gate import Gate
 from hotswap.edge.exchange.ledger import Ledger
 from hotswap.edge.exchange.tunnel import CUT, Tunnel
 from hotswap.edge.loop.names import Names
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from hotswap.core.pool.reports import Report
     from hotswap.core.pool.view import Applied, PoolView
     from hotswap.edge.client.surroundings import Log
+    from hotswap.edge.upstream.upstream import Upstream
 
 BUFFER_BYTES: Final = 256 * 1024
 LAST_SECONDS: Final = 0.5
@@ -171,7 +173,7 @@ class DataPlane:
         return self.gates[view.pool].apply(view)
 
     def candidate(self, pool: str, backend: BackendId) -> Candidate | None:
-        """One backend of a pool, as it is seen here."""
+        """Give a backend of a pool as it is seen here; None when no view has it."""
         gate = self.gates.get(pool)
         return None if gate is None else gate.claims.candidates.get(backend)
 
@@ -211,19 +213,17 @@ class DataPlane:
 
     def connections_to(self, backend: Candidate) -> int:
         """How many connections to a backend are open."""
-        gate = self.gates.get(backend.pool)
-        upstream = None if gate is None else gate.upstreams.get(backend.id)
+        upstream = self._upstream(backend)
         return 0 if upstream is None else len(upstream.connections)
 
     def close_idle(self, backend: Candidate) -> int:
-        """Close the idle connections to a backend.
-
-        Returns:
-            How many were closed.
-        """
-        gate = self.gates.get(backend.pool)
-        upstream = None if gate is None else gate.upstreams.get(backend.id)
+        """Close the idle connections to a backend; gives how many."""
+        upstream = self._upstream(backend)
         return 0 if upstream is None else upstream.close_idle()
+
+    def _upstream(self, backend: Candidate, gate: Gate | None = None) -> Upstream | None:
+        gate = gate or self.gates.get(backend.pool)
+        return None if gate is None else gate.upstreams.get(backend.id)
 
     def cut(self, backend: Candidate, gate: Gate | None = None) -> int:
         """End by force what is in flight in a backend.
@@ -270,8 +270,7 @@ class DataPlane:
         return views
 
     def _exchanges(self, backend: Candidate, gate: Gate | None = None) -> Iterator[Exchange]:
-        gate = gate or self.gates.get(backend.pool)
-        upstream = None if gate is None else gate.upstreams.get(backend.id)
+        upstream = self._upstream(backend, gate)
         if upstream is not None:
             for carried in upstream.exchanges():
                 assert isinstance(carried, Exchange)  # whatever else a connection might carry

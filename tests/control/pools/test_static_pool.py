@@ -100,7 +100,7 @@ async def test_stopping_waits_for_what_is_in_flight_then_cuts_it(tmp_path):
         await until(pool, Health.HEALTHY)
         plane.claim(pool.core, 0)
         await pool.stop(drain_timeout=0.1)
-        assert plane.totals.cut == 1
+        assert plane.cuts == 1
         assert pool.core.backends == []
 
 

@@ -207,7 +207,7 @@ async def test_stopping_waits_for_what_is_in_flight_and_then_cuts_it(tmp_path):
     async with open_pool(supervised_table(tmp_path)) as stage:
         backend = stage.plane.claim(stage.pool.core, 0)
         await stage.pool.stop(drain_timeout=0.2)
-        assert stage.plane.totals.cut == 1
+        assert stage.plane.cuts == 1
         assert stage.plane.in_flight(backend) == 0
         assert stage.surroundings.tally.backend_exits == {("web", "stopped"): 2}
 

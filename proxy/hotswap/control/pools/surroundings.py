@@ -18,6 +18,7 @@ from hotswap.core.config import HealthTable, PoolTable
 from hotswap.core.exchange_view import ExchangeView
 from hotswap.core.health import ProbeResult
 from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.counts import PoolCounts
 from hotswap.core.pool.pool import Pool
 from hotswap.core.pool.withdrawal import Released
 from hotswap.core.tally import Tally
@@ -32,30 +33,6 @@ class Probe(Protocol):
         self, address: Address, health: HealthTable, *, pool: str, h2c: bool = False
     ) -> Awaitable[ProbeResult]:
         """Check an address within the table's timeout; never raises."""
-
-
-class Counts(Protocol):
-    """Totals of a pool since the start, to take differences from."""
-
-    @property
-    def retried(self) -> int:
-        """Exchanges that were sent to a second backend."""
-
-    @property
-    def held(self) -> int:
-        """Exchanges that had to wait for a backend."""
-
-    @property
-    def cut(self) -> int:
-        """Exchanges that were ended by force."""
-
-    @property
-    def tunnels_closed(self) -> int:
-        """Tunnels that were closed in order, because their backend's time was nearly over."""
-
-    @property
-    def longest_hold(self) -> float:
-        """The longest wait of any, in seconds, since `Plane.restart_longest_hold`."""
 
 
 class Link(Protocol):
@@ -90,7 +67,7 @@ class Plane(Link, Protocol):
     async def exchanges_in(self, backend: Backend) -> list[ExchangeView]:
         """Name what is in flight for a backend, the oldest first."""
 
-    def pool_counts(self, name: str) -> Counts:
+    def pool_counts(self, name: str) -> PoolCounts:
         """Give the totals of a pool."""
 
     def restart_longest_hold(self, name: str) -> None:

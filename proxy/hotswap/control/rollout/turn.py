@@ -9,10 +9,11 @@ import trio
 
 from hotswap.control.pools.start_places import Place
 from hotswap.control.pools.supervised_backend import SupervisedBackend
-from hotswap.control.pools.surroundings import Counts, Plane
+from hotswap.control.pools.surroundings import Plane
 from hotswap.core.exchange_view import SHOWN, ExchangeView
 from hotswap.core.identity import RolloutId
 from hotswap.core.lifecycle import BackendState
+from hotswap.core.pool.counts import PoolCounts
 from hotswap.core.report import ExchangeCounts
 from hotswap.core.step import Step
 from hotswap.core.step_table import StepState
@@ -74,7 +75,7 @@ class Turn:
         draining = backend.state is BackendState.DRAINING and plane.in_flight(backend)
         self.step.waited_for = tuple((await plane.exchanges_in(backend))[:SHOWN]) if draining else ()
 
-    def counts(self, totals: Counts) -> ExchangeCounts:
+    def counts(self, totals: PoolCounts) -> ExchangeCounts:
         """Give what became of the exchanges that this turn touched.
 
         Args:

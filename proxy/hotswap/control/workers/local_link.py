@@ -17,8 +17,8 @@ from hotswap.core.pool.withdrawal import Released
 if TYPE_CHECKING:
     from hotswap.core.config import PoolTable
     from hotswap.core.exchange_view import ExchangeView
+    from hotswap.core.pool.counts import PoolCounts
     from hotswap.edge.dataplane import DataPlane
-    from hotswap.edge.exchange.gate import PoolCounts
 
 
 class LocalLink:

@@ -11,7 +11,6 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
@@ -19,6 +18,7 @@ import trio
 from hotswap.core.comeback import StartTimes, retry_after
 from hotswap.core.lifecycle import BackendState
 from hotswap.core.pool.claims import Claims
+from hotswap.core.pool.counts import PoolCounts
 from hotswap.core.pool.outlook import Outlook
 from hotswap.core.pool.reports import Idle
 from hotswap.core.pool.view import Applied
@@ -43,21 +43,6 @@ if TYPE_CHECKING:
 
 STEP: Final = 64
 """Held exchanges let go at once; the next go at the next tick."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolCounts:
-    """How many exchanges of a pool were sent again, held and cut since the proxy started, and how many tunnels were
-    closed in order because their backend's time was over; `longest_hold` in seconds since it was last restarted;
-    how many are held now, and what a request can expect now."""
-
-    retried: int = 0
-    held: int = 0
-    cut: int = 0
-    longest_hold: float = 0.0
-    tunnels_closed: int = 0
-    waiting: int = 0
-    outlook: Outlook = Outlook.HOPELESS
 
 
 class Claimant(Timed, Protocol):
