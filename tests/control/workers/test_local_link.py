@@ -128,6 +128,22 @@ async def test_a_backend_that_is_removed_is_released():
         client.close()
 
 
+async def test_a_backend_that_is_dead_is_released():
+    """Whatever of its last response is still on the way to a client goes on."""
+    async with open_stage() as stage:
+        client, line = await begin(stage)
+        await line.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+        with trio.fail_after(1):
+            async with trio.open_nursery() as nursery:
+                release = partial(stage.link.release, stage.backend.member, deadline=trio.current_time() + 8)
+                nursery.start_soon(release)
+                await stage.settle()
+                stage.pool.move(stage.backend.member, BackendState.STOPPED, now=0.0)
+        assert stage.backend.in_flight == 1
+        await line.send(b"ok")
+        assert (await client.read_response())[1] == b"ok"
+
+
 async def test_a_pool_that_was_replaced_is_not_followed_any_more():
     """The new one has the name; what the old one does changes nothing."""
     async with open_stage() as stage:

@@ -22,6 +22,7 @@ from hotswap.core.pool.events import (
     PoolUnlocked,
 )
 from hotswap.core.pool.outlook import Outlook
+from hotswap.core.pool.pool import Pool
 from hotswap.core.pool.slot_record import CRASH_LOOP
 from hotswap.core.strategy import Balance
 from tests.support.joined_pool import JoinedPool
@@ -474,6 +475,48 @@ def test_a_view_shows_old_and_new_of_a_slot_and_does_not_change():
     assert [backend.id for backend in view.backends if backend.slot == 1] == [old.id, new.id]
     assert [backend.generation for backend in view.backends if backend.slot == 1] == [1, 2]
     assert view.expecting
+
+
+def test_a_drain_is_told_once_also_when_its_backend_is_gone_before():
+    """Its last exchange ends after it was removed; a second word of that changes nothing."""
+    pool = pool_of(2)
+    backend = pool.claim()
+    assert backend is not None
+    events: list[object] = []
+    pool.observe(events.append)
+    pool.move(backend, BackendState.DRAINING, now=1.0)
+    pool.remove(backend)
+    assert BackendDrained(backend) not in events
+    pool.release(backend)
+    pool.note_idle(backend.id, pool.version)
+    assert events.count(BackendDrained(backend)) == 1
+
+
+def test_a_drain_that_began_anew_is_not_ended_by_the_word_of_the_first():
+    """It says by which version the backend was idle."""
+    pool = pool_of(1)
+    backend = pool.claim()
+    assert backend is not None
+    pool.move(backend, BackendState.DRAINING, now=1.0)
+    first = pool.version
+    pool.move(backend, BackendState.READY, now=2.0)
+    pool.move(backend, BackendState.DRAINING, now=3.0)
+    events: list[object] = []
+    pool.observe(events.append)
+    pool.note_idle(backend.id, first)
+    assert events == []
+    pool.note_idle(backend.id, pool.version)
+    assert events == [BackendDrained(backend)]
+
+
+def test_in_a_pool_that_no_data_plane_serves_a_drain_is_over_at_once():
+    """Nobody can have anything in flight."""
+    pool = Pool(name="web", balance=Balance.LEAST_IN_FLIGHT, size=1, supervised=True)
+    backend = pool.add(slot=0, generation=1, address=ADDRESS, state=BackendState.READY, now=0.0)
+    events: list[object] = []
+    pool.observe(events.append)
+    pool.move(backend, BackendState.DRAINING, now=1.0)
+    assert events[-1] == BackendDrained(backend)
 
 
 def test_ids_are_unique_across_pools():

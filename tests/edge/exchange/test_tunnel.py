@@ -260,6 +260,19 @@ async def test_tunnels_are_closed_one_after_the_other():
             assert await client.wait_broken() == RESTART
 
 
+@pytest.mark.parametrize(("leave_within", "told"), [(0.1, 1), (0.0, 0)])
+async def test_a_release_tells_tunnels_to_leave_only_where_it_says_so(leave_within: float, told: int):
+    """In the last seconds before the deadline; what does not leave by then is cut."""
+    async with open_stage() as stage:
+        client, _line = await open_tunnel(stage)
+        stage.pool.move(stage.backend.member, BackendState.DRAINING, now=0.0)
+        deadline = trio.current_time() + 0.2
+        released = await stage.link.release(stage.backend.member, deadline=deadline, leave_within=leave_within)
+        assert released.cut == 1
+        assert stage.plane.pool_counts("web").tunnels_closed == told
+        assert await client.wait_broken() == RESTART
+
+
 async def test_cut_ends_what_is_left_and_tells_if_it_can():
     """Between two frames; in the middle of one there is nothing to be said."""
     async with open_stage() as stage:

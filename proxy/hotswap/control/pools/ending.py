@@ -85,16 +85,6 @@ async def let_finish(
     return released.cut, released.exchanges[:SHOWN]
 
 
-def give_up(member: SupervisedBackend, entries: Entries) -> None:
-    """Note that a backend is about to be stopped, so that its end from here on is no crash."""
-    member.expect(ExitReason.STOPPED)
-    member.stop_probes()
-    if member.backend.state is BackendState.READY:
-        entries.move(member.backend, BackendState.DRAINING)
-    if member.backend.state is BackendState.DRAINING:
-        entries.move(member.backend, BackendState.STOPPING)
-
-
 async def retire(member: SupervisedBackend, entries: Entries, plane: Plane) -> Stopped:
     """Close every connection to a backend, ask it to stop, and kill it after its `stop_timeout`.
 
@@ -102,7 +92,12 @@ async def retire(member: SupervisedBackend, entries: Entries, plane: Plane) -> S
 
     **Cancellation**: it may live on.
     """
-    give_up(member, entries)
+    member.expect(ExitReason.STOPPED)  # its end from here on is no crash
+    member.stop_probes()
+    if member.backend.state is BackendState.READY:
+        entries.move(member.backend, BackendState.DRAINING)
+    if member.backend.state is BackendState.DRAINING:
+        entries.move(member.backend, BackendState.STOPPING)
     await member.wait_probed()
     await member.wait_released(timeout=member.release.table.drain_timeout)
     await let_finish(member, plane, timeout=DISCONNECT, event="backend.connections_cut")
