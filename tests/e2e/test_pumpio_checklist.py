@@ -388,7 +388,7 @@ async def test_row_13_the_next_turn_waits_until_the_new_one_says_that_it_listens
 
 async def test_row_14_a_drain_that_takes_too_long_ends_in_a_kill_and_the_rollout_goes_on(tmp_path: Path):
     """What is left is cut, the process is killed, both with a warning, and neither is a failure."""
-    deaf = program("faulty", "ignores-sigterm")
+    deaf = program("faults", "ignores-sigterm")
     async with run_shop(tmp_path, deaf, drain_timeout="300ms", stop_timeout="300ms") as shop:
         old = await shop.pids()
         answers: list[Response] = []
@@ -433,7 +433,7 @@ async def test_row_16_a_replacement_that_cannot_listen_ends_the_rollout(tmp_path
     """What the system said about it is in the log and in the report."""
     async with run_shop(tmp_path, program("plain", "--notify"), ready="notify") as shop:
         before = await shop.pids()
-        shop.releases.deploy(program("faulty", "cannot-serve"))
+        shop.releases.deploy(program("faults", "cannot-serve"))
         report = await shop.roll()
         assert (report["outcome"], report["reason"]) == ("failed", "cannot-serve")
         (record,) = shop.records("rollout.replacement_failed")

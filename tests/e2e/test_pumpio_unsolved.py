@@ -153,7 +153,7 @@ async def test_row_4_a_replacement_that_hangs_has_a_deadline(tmp_path: Path):
     async with run_shop(tmp_path) as shop:
         before = await shop.pids()
         shop.configure(start_timeout="500ms")
-        shop.releases.deploy(program("faulty", "never-ready"))
+        shop.releases.deploy(program("faults", "never-ready"))
         report = await shop.roll()
         assert (report["outcome"], report["reason"]) == ("failed", "timed-out")
         assert await shop.pids() == before
@@ -163,7 +163,7 @@ async def test_row_4_a_replacement_that_hangs_has_a_deadline(tmp_path: Path):
 
 async def test_row_5_a_stop_escalates_without_the_workers_cooperation(tmp_path: Path):
     """A process that stands still is asked, waited for, and killed, together with all that it started."""
-    frozen = program("faulty", "blocks-loop", first=LEAVES_A_CHILD)
+    frozen = program("faults", "blocks-loop", first=LEAVES_A_CHILD)
     settings: dict[str, Any] = {"drain_timeout": "300ms", "stop_timeout": "300ms", "health": {"interval": "1h"}}
     async with run_shop(tmp_path, frozen, **settings) as shop:
         old = await shop.pids()
@@ -199,7 +199,7 @@ async def test_row_6_nothing_that_a_worker_sends_or_a_release_holds_stops_the_pr
         assert "RESTART_EPOCH" in record["detail"]
         assert await shop.pids() == before
 
-        shop.releases.deploy(program("faulty", "malformed-notify"), files={"RESTART_EPOCH": "1"})
+        shop.releases.deploy(program("faults", "malformed-notify"), files={"RESTART_EPOCH": "1"})
         assert (await shop.roll())["outcome"] == "done"
         ignored = shop.records("backend.notification_ignored")
         assert len({str(record["ignored"]) for record in ignored}) >= 5
@@ -238,7 +238,7 @@ async def test_row_8_a_replacement_is_asked_over_http_before_it_counts(tmp_path:
     async with run_shop(tmp_path) as shop:
         before = await shop.pids()
         shop.configure(start_timeout="1s")
-        shop.releases.deploy(program("faulty", "answers-500"))
+        shop.releases.deploy(program("faults", "answers-500"))
         async with run_load({"plain": await shop.hotswap.target()}, kinds=[Ask]) as load:
             report = await shop.roll()
             await load.wait_turns(3)
@@ -534,7 +534,7 @@ async def test_row_23_a_new_configuration_is_judged_before_any_worker_is_touched
 
 async def test_row_24_progress_is_told_at_info_with_one_id_on_every_line(tmp_path: Path):
     """From the trigger to the end, lines of the backends at hand included; asked to stop and killed are two things."""
-    async with run_shop(tmp_path, program("faulty", "ignores-sigterm"), stop_timeout="200ms") as shop:
+    async with run_shop(tmp_path, program("faults", "ignores-sigterm"), stop_timeout="200ms") as shop:
         shop.releases.deploy(PLAIN)
         assert (await shop.roll())["id"] == "r1"
         assert (await shop.roll())["id"] == "r2"

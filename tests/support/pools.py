@@ -68,7 +68,7 @@ def demo_pool(
 
 
 def command_pool(directory: Path, *command: str, strategy: str = "drain-first", **settings: object) -> str:
-    """A supervised pool `web` of two processes `python -m backends.…`, such as `("faulty.plain",)`."""
+    """A supervised pool `web` of two processes `python -m faulty.…`, such as `("faulty.plain",)`."""
     values = {
         "server": "command",
         "command": [sys.executable, "-m", *command],

@@ -22,20 +22,20 @@ Json = dict[str, Any]
 
 
 def program(module: str, *arguments: str, first: str = "") -> str:
-    """The source of a release that runs one of `backends`, such as `program("faulty", "never-ready")`.
+    """The source of a release that runs a module of `faulty`, such as `program("faults", "never-ready")`.
 
     Args:
-        module: Its name below `backends`.
+        module: Its name in that package.
         arguments: Its command line.
         first: Source that runs before it.
     """
-    return f"{first}\nfrom backends.{module} import main\nmain({list(arguments)!r})\n"
+    return f"{first}\nfrom faulty.{module} import main\nmain({list(arguments)!r})\n"
 
 
 PLAIN = program("plain")
 """Well behaved, and there at once."""
 
-BROKEN = program("faulty", "dies-at-start", "--seconds", "0")
+BROKEN = program("faults", "dies-at-start", "--seconds", "0")
 """Dies before it serves anything, with a few last words."""
 
 
