@@ -57,6 +57,13 @@ async def test_bash_completes_the_pools_of_the_running_proxy(tmp_path: Path, pro
         assert (await shell(bash, BASH.format(words=words), tmp_path, HOTSWAP_ADMIN=proxy.url)).split() == pools
 
 
+async def test_bash_completes_the_pools_of_the_proxy_that_is_named(tmp_path: Path, proxy: FakeProxy) -> None:
+    """By an option that was typed before."""
+    bash = require_tool("bash", package="bash")
+    words = f"pause --admin '{proxy.url}' ''"
+    assert (await shell(bash, BASH.format(words=words), tmp_path)).split() == ["web", "legacy"]
+
+
 async def test_fish_completes_verbs_with_their_help(tmp_path: Path) -> None:
     """It shows what each is for."""
     fish = require_tool("fish", package="fish")

@@ -111,12 +111,31 @@ def test_a_start_loads_nothing_that_no_proxy_needs() -> None:
     """What is left out is missed by nobody, and there again afterwards."""
     loaded = (
         "import sys\n"
-        "from hotswap.cli.loading import leaving_out\n"
-        "with leaving_out('rich', 'twisted', 'sys'):\n"
+        "from hotswap.cli.loading import UNUSED, leaving_out\n"
+        "with leaving_out(UNUSED | {'sys': None}):\n"
         "    import hotswap.control.process\n"
-        "unwanted = 'rich', 'fastapi', 'starlette', 'hypercorn', 'twisted', 'hotswap.control.admin.documents'\n"
+        "unwanted = *UNUSED, 'fastapi', 'starlette', 'hypercorn', 'hotswap.control.admin.documents'\n"
         "print([name for name in unwanted if name in sys.modules])\n"
-        "import rich.console\n"
+        "import asyncio, importlib.metadata, rich.console\n"
+        "assert importlib.metadata.version('trio')\n"
+        "assert asyncio.run\n"
     )
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "[]\n"
+
+
+def test_what_is_left_out_is_there_for_who_needs_it() -> None:
+    """A package that begins to use it in its next version still loads; what is given instead is given."""
+    script = (
+        "import sys\n"
+        "from hotswap.cli.loading import UNUSED, leaving_out\n"
+        "with leaving_out(UNUSED):\n"
+        "    import importlib.metadata as metadata\n"
+        "    from importlib.metadata import entry_points\n"
+        "    print(list(entry_points(group='console_scripts')), metadata is sys.modules['importlib.metadata'])\n"
+        "    import importlib.metadata\n"
+        "    print(bool(importlib.metadata.version('trio')))\n"
+        "print(metadata is sys.modules['importlib.metadata'], 'asyncio' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "[] True\nTrue\nFalse False\n"

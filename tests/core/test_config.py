@@ -20,7 +20,7 @@ from hotswap.core.config import (
     StaticPoolTable,
     SupervisedPoolTable,
     configuration_schema,
-    parse_configuration,
+    parse_draft,
 )
 from hotswap.core.errors import MISSING, ConfigError, Problem
 from hotswap.core.server import ABILITIES, Interface, Server
@@ -34,7 +34,7 @@ LEAST = LISTENER + ROUTE + POOL
 
 
 def parse(text: str) -> Configuration:
-    return parse_configuration(text, origin=ORIGIN)
+    return parse_draft(text, origin=ORIGIN).accept()
 
 
 def problems(text: str) -> dict[str, Problem]:
@@ -486,7 +486,7 @@ def test_every_example_is_read():
     files = sorted((Path(__file__).parents[2] / "conf").glob("**/*.toml"))
     assert files
     for file in files:
-        parse_configuration(file.read_text(encoding="utf-8"), origin=str(file))
+        parse_draft(file.read_text(encoding="utf-8"), origin=str(file)).accept()
 
 
 CONTRACT_EXAMPLE = """

@@ -16,6 +16,7 @@ from hotswap.processes.listening import (
     Transport,
     open_backend_socket,
     open_directory,
+    remove_path,
     reserve_port,
     sweep_directory,
 )
@@ -106,8 +107,8 @@ def test_the_proxy_removes_paths_whoever_made_them(directory):
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(reserved.address.path)
     os.symlink("1", f"{reserved.address.path}.lock")
-    reserved.remove_path()
-    reserved.remove_path()
+    remove_path(reserved.address)
+    remove_path(reserved.address)
     assert os.listdir(directory) == []
 
 

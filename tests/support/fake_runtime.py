@@ -19,7 +19,7 @@ from hotswap.control.admin.sockets import AdminDoor
 from hotswap.control.events import EventLog
 from hotswap.control.telemetry.traffic import TrafficRecorder
 from hotswap.core.address import Address, TcpAddress
-from hotswap.core.config import Configuration, SupervisedPoolTable, parse_configuration
+from hotswap.core.config import Configuration, SupervisedPoolTable, parse_draft
 from hotswap.core.errors import (
     ConfigError,
     PoolNotStarted,
@@ -95,7 +95,7 @@ class FakeRuntime:
     """
 
     def __init__(self, nursery: trio.Nursery, text: str = CONFIGURATION) -> None:
-        self.config: Configuration = parse_configuration(text, origin="/nowhere/hotswap.toml")
+        self.config: Configuration = parse_draft(text, origin="/nowhere/hotswap.toml").accept()
         self.events = EventLog()
         self.tally = Tally()
         self.served: dict[str, Served] = {}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from hotswap.cli.client import AdminClient, ProblemAnswer, ProxyLost
-from hotswap.cli.endpoint import find_endpoint
+from hotswap.cli.endpoint import Options
 from hotswap.cli.exits import CommandError
 
 SHELLS = ("bash", "zsh", "fish")
@@ -37,16 +36,11 @@ def completion(shell: str) -> None:
 
 def complete_pool(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Give the names of pools of the running proxy that begin like this; none when it does not answer."""
-    chosen = context.params
     try:
-        endpoint = find_endpoint(chosen.get("admin"), _path(chosen.get("config")), _path(chosen.get("token_file")))
+        endpoint = context.ensure_object(Options).endpoint()
         pools = AdminClient(endpoint, timeout=ANSWER_TIMEOUT).get("/v1/status")["pools"]
     except (CommandError, ProxyLost, ProblemAnswer):
         return []
     named = context.params.get(parameter.name or "") or ()
     given = named if isinstance(named, tuple) else ()
     return [CompletionItem(name) for name in pools if name.startswith(incomplete) and name not in given]
-
-
-def _path(value: object) -> Path | None:
-    return None if value is None else Path(str(value))

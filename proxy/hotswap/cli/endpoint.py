@@ -181,13 +181,13 @@ def _read_token(path: Path | None) -> str | None:
         raise CommandError(ExitCode.FAILED, message, "run this as the user that may read it") from None
 
 
+@dataclass(slots=True, kw_only=True)
 class Options:
     """Options of every verb that speaks to a proxy, kept in click's context."""
 
-    def __init__(self) -> None:
-        self.admin: str | None = None
-        self.config: Path | None = None
-        self.token_file: Path | None = None
+    admin: str | None = None
+    config: Path | None = None
+    token_file: Path | None = None
 
     def endpoint(self) -> AdminEndpoint:
         """Find the proxy."""

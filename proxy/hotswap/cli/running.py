@@ -11,8 +11,7 @@ from pathlib import Path
 import click
 
 from hotswap.cli.exits import CommandError, ExitCode, invalid
-from hotswap.cli.loading import leaving_out, loading
-from hotswap.cli.starter import Starter, detect_starter, write_starter
+from hotswap.cli.loading import UNUSED, leaving_out, loading
 from hotswap.cli.terminal import put, put_json, tell
 from hotswap.control.version import PROGRAM_VERSION
 from hotswap.core.errors import ConfigError
@@ -50,8 +49,7 @@ def run(config: Path | None, attach: bool, takeover_fd: int | None, handoff_info
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     # Here and not above: the other verbs have no use for a whole proxy, and start in half the time.
-    # structlog would make use of what is left out, if only for tracebacks on a terminal.
-    with loading(), leaving_out("rich", "twisted"):
+    with loading(), leaving_out(UNUSED):
         import trio
 
         from hotswap.control.process import run_proxy
@@ -96,6 +94,8 @@ def check(config: Path | None) -> None:
 @click.option("--force", is_flag=True, help="Overwrite PATH if it exists.")
 def init(path: Path, app: str | None, server: str | None, force: bool) -> None:
     """Write a commented configuration for the app in this directory."""
+    from hotswap.cli.starter import Starter, detect_starter, write_starter
+
     found = detect_starter(path.absolute().parent, app=app, server=server)
     if isinstance(found, Starter):
         starter = found

@@ -13,19 +13,19 @@ from dataclasses import dataclass
 STABLE_AFTER = 60.0
 """Seconds of being ready that end a row of crashes."""
 
+FIRST = 0.1
+LONGEST = 30.0
+"""Seconds that the first and the longest wait of a row last, before jitter."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
     """Consecutive crashes of one slot.
 
     Attributes:
-        first: the wait after the first crash of a row, in seconds, before jitter.
-        cap: the longest wait, in seconds.
         crashes: crashes in a row so far.
     """
 
-    first: float = 0.1
-    cap: float = 30.0
     crashes: int = 0
 
     def after_crash(self, *, ready_for: float) -> Backoff:
@@ -35,7 +35,7 @@ class Backoff:
             ready_for: how long the process had been ready, in seconds; 0 if it never was.
         """
         crashes = 1 if ready_for >= STABLE_AFTER else self.crashes + 1
-        return Backoff(first=self.first, cap=self.cap, crashes=crashes)
+        return Backoff(crashes=crashes)
 
     def wait(self, jitter: float) -> float:
         """Seconds to wait before the next start; 0 without a crash.
@@ -46,5 +46,5 @@ class Backoff:
         if self.crashes == 0:
             return 0.0
         # Past 2**63 the cap has long won, and a float would overflow after a thousand crashes.
-        whole = min(self.cap, self.first * 2.0 ** min(self.crashes - 1, 63))
+        whole = min(LONGEST, FIRST * 2.0 ** min(self.crashes - 1, 63))
         return whole * (1.0 - jitter / 2.0)

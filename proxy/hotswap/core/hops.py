@@ -52,7 +52,7 @@ class Hop:
 
 
 def told_hops(forwarded: list[Field]) -> list[Hop]:
-    """The hops in the order in which they came: those of `X-Forwarded-For`, or of `Forwarded` where it is missing."""
+    """Hops in order of travel: those of `X-Forwarded-For`, or of `Forwarded` where it is missing."""
     if any(name == b"x-forwarded-for" for name, _ in forwarded):
         chain = b",".join(value for name, value in forwarded if name == b"x-forwarded-for")
         if len(chain) > LONGEST_CHAIN:
@@ -62,7 +62,7 @@ def told_hops(forwarded: list[Field]) -> list[Hop]:
 
 
 def agree(forwarded: list[Field], hops: list[Hop], host: bytes, proto: bytes) -> bool:
-    """Whether `Forwarded` says of the same hops nothing else than `X-Forwarded-…` does."""
+    """Whether `Forwarded` says nothing of the same hops that differs from `X-Forwarded-…`."""
     others = _told_by_forwarded(forwarded)
     return (
         others is not None
@@ -101,7 +101,7 @@ def _without_port(node: bytes) -> bytes:
 
 
 def node_address(node: bytes) -> IPv4Address | IPv6Address | None:
-    """The address that a node is, or None; one with a zone is none, for a zone may be any text."""
+    """The address of a node, or None; one with a zone is None, since a zone may be any text."""
     return _address(node) if len(node) <= LONGEST_NODE else None
 
 
@@ -126,21 +126,21 @@ def is_token(text: bytes) -> bool:
 
 
 def quoted(text: bytes) -> bytes:
-    """A value of `Forwarded`: as it is if it is a token, else quoted (RFC 7239 4)."""
+    """Quote a value of `Forwarded` unless it is a token (RFC 7239 4)."""
     return text if is_token(text) else b'"%b"' % text.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
 
 
 def plain_node(node: bytes) -> bytes:
-    """A node as `X-Forwarded-For` has it; what is neither address nor name is unknown."""
+    """Format a node for `X-Forwarded-For`; what is neither address nor name becomes unknown."""
     return node if is_name(node) or node_address(node) is not None else b"unknown"
 
 
 def written_node(node: bytes) -> bytes:
-    """The same as `Forwarded` has it."""
+    """Format a node for `Forwarded`."""
     plain = plain_node(node)
     return b'"[%b]"' % plain if b":" in plain else plain
 
 
 def first_of(values: bytes) -> bytes:
-    """The first of a list, which the first of several proxies told."""
+    """The first member of a list, which the first of several proxies wrote."""
     return values.partition(b",")[0].strip()

@@ -51,8 +51,6 @@ class IllegalTransition(Exception):
 
     def __init__(self, before: BackendState, after: BackendState) -> None:
         super().__init__(f"a backend cannot go from {before} to {after}")
-        self.before = before
-        self.after = after
 
 
 _S = BackendState

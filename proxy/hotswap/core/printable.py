@@ -15,17 +15,17 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def escape_controls(text: str) -> str:
-    r"""Write control characters as `\xNN`: what a backend or a client sends must not paint the operator's terminal."""
+    r"""Escape control characters as `\xNN`: output of backends and clients must not control the operator's terminal."""
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def bounded(text: str, most: int = LONGEST_TEXT) -> str:
-    """Cut a text that is longer than anybody reads; libraries quote what they could not understand, whole."""
+    """Truncate a text that is longer than anybody reads, such as input that a library quotes in its error."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def bounded_value(value: object, most: int = LONGEST_TEXT) -> object:
-    """Cut every text in a value that is to become JSON."""
+    """Truncate every text in a value that is to become JSON."""
     match value:
         case str():
             return bounded(value, most)

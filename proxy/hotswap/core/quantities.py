@@ -25,7 +25,7 @@ _SIZE = re.compile(SIZE_PATTERN, re.ASCII)
 
 
 def parse_duration(text: str) -> float:
-    """Read a duration.
+    """Parse a duration.
 
     Args:
         text: digits, optionally a fraction, and one of the units ms, s, m, h and d.
@@ -48,7 +48,7 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Write a duration in the largest unit that needs no fraction; the reverse of `parse_duration`."""
+    """Format a duration in the largest unit that needs no fraction; the reverse of `parse_duration`."""
     milliseconds = round(seconds * 1000, 3)
     if milliseconds == 0:
         return "0s"
@@ -60,7 +60,7 @@ def format_duration(seconds: float) -> str:
 
 
 def parse_size(text: str) -> int:
-    """Read a size.
+    """Parse a size.
 
     Args:
         text: digits and one of the units B, KiB, MiB and GiB (powers of 1024).
@@ -83,7 +83,7 @@ def parse_size(text: str) -> int:
 
 
 def format_size(size: int) -> str:
-    """Write a number of bytes in the largest unit that needs no fraction; the reverse of `parse_size`."""
+    """Format a number of bytes in the largest unit that needs no fraction; the reverse of `parse_size`."""
     for unit in ("GiB", "MiB", "KiB"):
         if size and size % SIZE_UNITS[unit] == 0:
             return f"{size // SIZE_UNITS[unit]}{unit}"

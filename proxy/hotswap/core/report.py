@@ -135,8 +135,7 @@ class RolloutReport:
     output: tuple[str, ...]
 
     def to_json(self) -> dict[str, object]:
-        """Give the report as plain JSON values; the keys are the names of the fields, `started` is ISO
-        8601."""
+        """The report as plain JSON values; the keys are the names of the fields, `started` is ISO 8601."""
         document: dict[str, object] = asdict(self)
         document["started"] = self.started.isoformat()
         return document
@@ -164,11 +163,11 @@ class PastRollout:
 
     @property
     def in_progress(self) -> bool:
-        """It has ended."""
+        """False: it has ended."""
         return False
 
     def report(self, now: float) -> RolloutReport:
-        """Give the report, which changes no more.
+        """The report, which is final.
 
         Args:
             now: as of a rollout that may still run; nothing depends on it.

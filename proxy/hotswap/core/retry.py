@@ -56,7 +56,7 @@ class Failure(StrEnum):
 
 
 def failure_of(error: ConnectFailed | UpstreamBroken | UpstreamTimedOut) -> Failure:
-    """What an error of a connection to a backend is to the rules."""
+    """Classify an error of a backend connection."""
     if isinstance(error, ConnectFailed):
         blameless = isinstance(error, NothingLeft | AddressUnknown)
         return Failure.NOT_SENT if blameless else Failure.NOT_CONNECTED
@@ -164,7 +164,7 @@ class Rule:
     overdue: bool | None = None
 
     def fits(self, attempt: Attempt) -> bool:
-        """Whether this row is about that attempt."""
+        """Whether this row matches an attempt."""
         return attempt.failure in self.failures and all(
             wanted is None or wanted == found
             for wanted, found in (
@@ -259,7 +259,7 @@ RULES: Final[tuple[Rule, ...]] = (
 
 
 def decide(attempt: Attempt) -> Verdict:
-    """Say what follows a failed attempt.
+    """Decide what follows a failed attempt.
 
     A counted retry still needs `RetryBudget.claim`; without a place in the budget the exchange ends as
     `given_up` says.
@@ -271,12 +271,12 @@ def decide(attempt: Attempt) -> Verdict:
 
 
 def given_up(verdict: Retry) -> Fail:
-    """The ending of an exchange that would have been retried, had it tries or budget left."""
+    """The ending of an exchange whose retry is not possible, for lack of tries or budget."""
     return Fail(Ending.ANSWER, 502, blame=verdict.blame)
 
 
 def backoff(retries: int, random: Callable[[], float]) -> float:
-    """Return the seconds to wait before the same backend is tried again.
+    """Seconds to wait before the same backend is tried again.
 
     Args:
         retries: how many retries there were before this one.
@@ -301,7 +301,7 @@ class RetryBudget:
         self._since = -WAVE
 
     def claim(self, in_flight: int, *, backend: object = None, share: int = 0, now: float = 0.0) -> bool:
-        """Take a place, if there is one; `release` gives it back when the exchange ends.
+        """Claim a place, if there is one; `release` gives it back when the exchange ends.
 
         Args:
             in_flight: exchanges in flight in the pool.
@@ -319,7 +319,7 @@ class RetryBudget:
         return True
 
     def release(self) -> None:
-        """Give a place back.
+        """Release a place.
 
         Raises:
             ValueError: there is none to give back; the count would go wrong for good.

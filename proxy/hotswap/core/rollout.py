@@ -132,12 +132,12 @@ class Rollout:
 
     @property
     def in_progress(self) -> bool:
-        """It has not ended."""
+        """Whether it has not ended."""
         return self.outcome is Outcome.RUNNING
 
     @property
     def step(self) -> Step | None:
-        """The step at hand, the first of them; None while it waits, and at the end."""
+        """The current step, the first of them; None while it waits, and at the end."""
         return next(iter(self.at_hand.values()), None)
 
     def begin(self, *, now: float) -> tuple[Command, ...]:
@@ -145,7 +145,7 @@ class Rollout:
         return self._next(now)
 
     def on(self, event: RolloutEvent, *, now: float) -> tuple[Command, ...]:
-        """Take a fact in and give what is to be done about it, in this order.
+        """Process an event, and give the commands that follow, in this order.
 
         Facts about a slot whose turn is over, and any fact after the end, are dropped: they are true, late,
         and nothing follows from them.
@@ -178,7 +178,7 @@ class Rollout:
                 assert_never(event)
 
     def force_end(self, detail: str, *, now: float) -> tuple[Command, ...]:
-        """End it wherever it is, because whoever performs it cannot go on; the pool is locked.
+        """End it in whatever state, because its executor cannot go on; the pool is locked.
 
         Returns:
             What remains to be done; nothing if it has ended already.
@@ -191,7 +191,7 @@ class Rollout:
     # Who is who.
 
     def role_of(self, slot: int, generation: int) -> Role | None:
-        """Tell what a process of this slot and generation is to the step at hand; None if nothing."""
+        """The role of a process of this slot and generation in the current step; None if it has none."""
         step = self.at_hand.get(slot)
         if step is None:
             return None
@@ -200,7 +200,7 @@ class Rollout:
         return Role.OLD if generation == step.old_generation else None
 
     def respawned_by_supervisor(self, slot: int, generation: int) -> bool:
-        """Tell whether the crash of such a process is an ordinary one, followed by an ordinary respawn.
+        """Whether a crash of such a process is an ordinary one, followed by an ordinary respawn.
 
         It is not when the rollout itself fills the slot next: the old backend of the step at hand, its
         replacement before it was admitted, and a slot left empty by a failed step that a rollback will
@@ -353,14 +353,14 @@ class Rollout:
     # What it tells.
 
     def count(self, slot: int, counts: ExchangeCounts) -> None:
-        """Set what became of the exchanges in a slot's latest turn; before or after its end."""
+        """Set the exchange counts of a slot's latest turn; before or after its end."""
         for step in reversed(self.steps):
             if step.slot == slot:
                 step.counts = counts
                 return
 
     def report(self, now: float) -> RolloutReport:
-        """Give the rollout so far, or to its end."""
+        """Report of the rollout, so far or to its end."""
         return RolloutReport(
             id=self.id,
             pool=self.pool,

@@ -21,7 +21,7 @@ class QueuedSlot:
 def plan_queue(
     slots: Iterable[QueuedSlot], order: SlotOrder, shuffle: Callable[[list[QueuedSlot]], None]
 ) -> tuple[QueuedSlot, ...]:
-    """Give the snapshot in the order in which the slots have their turn.
+    """Sort the snapshot into the order in which the slots have their turn.
 
     Args:
         slots: what the pool holds now.

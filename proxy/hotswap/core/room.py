@@ -61,7 +61,7 @@ class Idle(Generic[T]):
 
 
 def choose_to_end(idle: Iterable[Idle[T]]) -> list[T]:
-    """Choose the idle connections that end to make room: one in `SHARE_AT_ONCE`, and at least one if there is any.
+    """Choose idle connections to end: one in `SHARE_AT_ONCE`, and at least one if there is any.
 
     Linear in their number, but for sorting them.
     """

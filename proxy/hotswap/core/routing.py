@@ -197,7 +197,7 @@ def bare_host(authority: bytes) -> bytes:
 
 
 def location_of(redirect: RedirectTable, head: RequestHead) -> bytes:
-    """Where a redirect sends a request: the same host and path."""
+    """Location of a redirect: the same host and path."""
     host = bare_host(head.host)
     if b":" in host and not host.startswith(b"["):
         host = b"[%b]" % host
@@ -215,7 +215,7 @@ def _longest(tables: Sequence[tuple[_Prefix, ...]], path: bytes) -> _Prefix | No
 
 
 def _front(tables: Sequence[tuple[_Prefix, ...]], path: bytes) -> bytes:
-    """As much of a path as decides which prefix it has, however it is escaped; no escape in it is cut."""
+    """The part of a path that decides which prefix it has, however it is escaped; no escape in it is cut."""
     most = 3 * (2 + max((len(entry.prefix) for table in tables for entry in table), default=0))
     if len(path) <= most:
         return path
@@ -225,7 +225,7 @@ def _front(tables: Sequence[tuple[_Prefix, ...]], path: bytes) -> bytes:
 
 
 def _agreed(tables: Sequence[tuple[_Prefix, ...]], path: bytes, outcome: RouteMatch | None) -> bool:
-    """Whether a path leads to the same outcome however a backend reads it."""
+    """Whether all interpretations of a path lead to the same outcome."""
     if _STRUCTURAL.search(path) is None and _STRUCTURAL_ESCAPE.search(path) is None:
         return True  # there is one reading
     entries = [entry for table in tables for entry in table]
@@ -244,7 +244,7 @@ def _agreed(tables: Sequence[tuple[_Prefix, ...]], path: bytes, outcome: RouteMa
 
 
 def _named(prefixes: Sequence[bytes], path: bytes) -> bool:
-    """Whether the first segment of one of these prefixes is in a path somewhere, however often it is decoded.
+    """Whether a path contains the first segment of one of these prefixes, however often it is decoded.
 
     What readings do cuts a path into segments, and these shorter: none of them joins what was apart.
     """

@@ -27,7 +27,7 @@ class StatusSet:
 
 
 def parse_statuses(text: str) -> StatusSet:
-    """Read a set of statuses.
+    """Parse a set of statuses.
 
     Raises:
         ValueError: it is not one, or a range runs backwards; the message says what is allowed.

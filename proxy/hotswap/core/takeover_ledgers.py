@@ -38,7 +38,7 @@ class HandingLedger(Generic[BackendT]):
 
     @property
     def announced(self) -> tuple[BackendT, ...]:
-        """What is sent first, dead or alive, and nothing else with it: the new side goes on when it has these."""
+        """Backends that are sent first, dead or alive, and alone; the new side goes on when it has them."""
         return self._announced
 
     def due(self, serving: Iterable[BackendT]) -> tuple[BackendT, ...]:

@@ -15,7 +15,7 @@ with what the process says that was started from it, because the disk may have c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from hotswap.core.errors import ProxyError, RefusalCode
@@ -60,13 +60,7 @@ class HandoffInfo:
 
     def to_json(self) -> dict[str, object]:
         """Give it as `parse_handoff_info` reads it."""
-        return {
-            "program": PROGRAM,
-            "version": self.version,
-            "protocol": list(self.protocol),
-            "schema": list(self.schema),
-            "epoch": self.epoch,
-        }
+        return {"program": PROGRAM, **asdict(self)}
 
 
 def parse_handoff_info(value: object) -> HandoffInfo:

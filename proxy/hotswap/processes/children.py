@@ -13,7 +13,7 @@ import ctypes
 import os
 import signal
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Final
 
 import trio
 from structlog.typing import FilteringBoundLogger
@@ -70,7 +70,8 @@ async def end_orphans(log: FilteringBoundLogger) -> None:
 
 def _signal_orphans(number: int) -> int:
     found = 0
-    for pid in _children().living - _started:
+    living, _ = _children()
+    for pid in living - _started:
         with suppress(OSError), open(f"/proc/{pid}/environ", "rb") as variables:
             if any(one.startswith(_MARK) for one in variables.read().split(b"\0")):
                 # Our child, so its number is its own until we reap it.
@@ -95,7 +96,7 @@ async def serve_orphans(log: FilteringBoundLogger) -> None:
 
 async def _reap_orphans(log: FilteringBoundLogger) -> None:
     """Reap until a look finds no zombie that was not there before."""
-    seen: frozenset[int] = frozenset()
+    seen: set[int] = set()
     while found := await trio.to_thread.run_sync(_zombies) - _started:
         for pid in seen & found:
             _reap(pid)
@@ -111,14 +112,8 @@ def _reap(pid: int) -> None:
         os.waitpid(pid, os.WNOHANG)
 
 
-class _Children(NamedTuple):
-    """Registry of the children that this process started."""
-
-    living: frozenset[int]
-    zombies: frozenset[int]
-
-
-def _children() -> _Children:
+def _children() -> tuple[set[int], set[int]]:
+    """Give the children of this process, whoever started them: those that live, and the zombies."""
     own = str(os.getpid()).encode()
     living: set[int] = set()
     zombies: set[int] = set()
@@ -133,10 +128,10 @@ def _children() -> _Children:
             continue
         if parent == own:
             (zombies if state == b"Z" else living).add(int(name))
-    return _Children(frozenset(living), frozenset(zombies))
+    return living, zombies
 
 
-def _zombies() -> frozenset[int]:
+def _zombies() -> set[int]:
     """Children that are zombies; unregisters those that are no children any more."""
     noted = set(_started)
     living, zombies = _children()

@@ -72,10 +72,6 @@ class BackendSocket:
             self.socket.close()
             self.socket = None
 
-    def remove_path(self) -> None:
-        """Remove the path of a Unix socket, whoever made it; harmless when there is none. Never raises."""
-        remove_path(self.address)
-
 
 def remove_path(address: Address) -> None:
     """Remove the files of a Unix address: the socket and daphne's lock. Never raises."""

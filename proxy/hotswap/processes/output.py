@@ -186,12 +186,10 @@ class OutputRelay:
 
     def _pass_waiting(self, most: int) -> None:
         for _ in range(min(most, len(self._waiting))):
-            self._pass(self._waiting.popleft())
-
-    def _pass(self, line: str) -> None:
-        self.tail.append(line)
-        with suppress(Exception):
-            self._relay(line)
+            line = self._waiting.popleft()
+            self.tail.append(line)
+            with suppress(Exception):
+                self._relay(line)
 
     def _tell_dropped(self) -> None:
         if self._dropped:

@@ -31,7 +31,7 @@ from hotswap.core.strategy import Listen
 from hotswap.processes.children import note_child
 from hotswap.processes.guard import start_time_of
 from hotswap.processes.guardian import Guardian
-from hotswap.processes.listening import BackendSocket, Transport
+from hotswap.processes.listening import BackendSocket, Transport, remove_path
 from hotswap.processes.notification import NotifySocket, open_notify_socket
 from hotswap.processes.open_files import give_back_limit
 from hotswap.processes.output import LineSink
@@ -162,7 +162,7 @@ def spawn_backend(
     """
     try:
         with ExitStack() as undo:
-            undo.callback(listening.remove_path)
+            undo.callback(remove_path, listening.address)
             notify = open_notify_socket(directory=directory, name=plan.name) if plan.notify else None
             if notify is not None:
                 undo.callback(notify.close)

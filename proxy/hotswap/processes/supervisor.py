@@ -178,7 +178,7 @@ class BackendProcess:
                 # Before the leader is reaped nobody else can have its number.
                 await self._end_remains()
                 nursery.cancel_scope.cancel()
-            self._bury()
+            self._finish()
         try:
             if self._relay is not None:
                 with trio.move_on_after(_LAST_OUTPUT_TIMEOUT):
@@ -289,7 +289,7 @@ class BackendProcess:
             detail = "processes that it has left behind did not end, and were killed"
             self._log.warning("backend.remains_killed", pid=self.pid, processes=killed, detail=detail)
 
-    def _bury(self) -> None:
+    def _finish(self) -> None:
         """Process the exit. No checkpoint in here: it happens whole or not at all."""
         # What it sent last is still in the socket, and it can still be asked who sent it.
         self._take_notifications()

@@ -25,7 +25,7 @@ from hotswap.control.takeover.handover_state import (
     write_tally,
 )
 from hotswap.core.compatibility import CompatibilityNumber, Unreadable
-from hotswap.core.config import SupervisedPoolTable, parse_configuration
+from hotswap.core.config import SupervisedPoolTable, parse_draft
 from hotswap.core.errors import UnknownRollout
 from hotswap.core.identity import RolloutId
 from hotswap.core.rollout_commands import Outcome
@@ -61,7 +61,7 @@ def over_the_wire(value: object) -> dict[str, object]:
 @pytest.mark.parametrize("compatibility", [None, CompatibilityNumber("7"), Unreadable("gone")])
 def test_a_release_survives_the_journey(compatibility) -> None:
     """Every setting of its table, the very command, and the number."""
-    table = parse_configuration(CONFIGURATION, origin="/nowhere/hotswap.toml").pools["web"]
+    table = parse_draft(CONFIGURATION, origin="/nowhere/hotswap.toml").accept().pools["web"]
     assert isinstance(table, SupervisedPoolTable)
     release = Release(
         table=table,

@@ -11,7 +11,7 @@ import trio
 
 from hotswap.core.errors import AddressUnknown, ConnectFailed
 from hotswap.edge.loop.endpoint import Endpoint
-from hotswap.edge.loop.names import PATIENCE, PAUSE, REFRESH, Name, Names, look_up
+from hotswap.edge.loop.names import LOOKUP_TIMEOUT, PAUSE, REFRESH, Name, Names, look_up
 
 FOUR = Endpoint(socket.AF_INET, ("192.0.2.4", 80))
 SIX = Endpoint(socket.AF_INET6, ("2001:db8::6", 80, 0, 0))
@@ -114,14 +114,14 @@ async def test_what_was_found_stays_good_when_the_resolver_fails(autojump_clock)
 async def test_a_name_without_an_answer_has_a_deadline_and_its_late_answer_is_taken(autojump_clock):
     """Only one lookup is under way for it."""
     resolver = Resolver()
-    resolver.takes = PATIENCE * 3
+    resolver.takes = LOOKUP_TIMEOUT * 3
     async with open_name(resolver) as name:
         with pytest.raises(AddressUnknown):
             name.take()
-        await trio.sleep(PATIENCE)
+        await trio.sleep(LOOKUP_TIMEOUT)
         with pytest.raises(ConnectFailed, match="did not answer in 5 s"):
             name.take()
-        await trio.sleep(PATIENCE * 2)
+        await trio.sleep(LOOKUP_TIMEOUT * 2)
         assert await known(name) == (SIX, FOUR)
         assert resolver.asked == 1
 

@@ -218,7 +218,7 @@ def test_a_window_grows_when_its_body_flows_and_for_a_few_streams_only():
     opened = session.take_output()
     assert opened.count(frames.write_window_update(1, grown)[9:]) == GROWING_STREAMS
     assert opened.endswith(frames.write_window_update(streams[-1], STREAM_WINDOW // 2))
-    session.release(1)
+    session.reset(1)
     session.take_output()
     read_all(session, data(streams[-1], bytes(STREAM_WINDOW // 2)))
     session.credit(streams[-1], STREAM_WINDOW // 2)

@@ -19,7 +19,7 @@ HEADER = "header"
 class Parameters(BaseModel):
     """Parameters of a call; none."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)  # one that is never asked for costs no start
 
 
 class ReloadParameters(Parameters):

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 from hotswap.control.events import Event, EventLog
 from hotswap.control.pools.release import Release
@@ -132,7 +132,7 @@ class HandoverState:
     pid_directories: tuple[str, ...] = ()
 
 
-_REPORTS: Final = TypeAdapter(tuple[RolloutReport, ...])
+_REPORTS: Final = TypeAdapter(tuple[RolloutReport, ...], config=ConfigDict(defer_build=True))
 
 
 def write_state(

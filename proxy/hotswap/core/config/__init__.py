@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from hotswap.core.config.configuration import Configuration
 from hotswap.core.config.listeners import CertificateTable, LimitsTable, ListenerTable, RedirectTable, TlsTable
-from hotswap.core.config.parsing import Draft, parse_configuration, parse_draft
+from hotswap.core.config.parsing import Draft, parse_draft
 from hotswap.core.config.pools import (
     CompatibilityTable,
     HealthTable,
@@ -42,6 +42,5 @@ __all__ = [
     "SupervisedPoolTable",
     "TlsTable",
     "configuration_schema",
-    "parse_configuration",
     "parse_draft",
 ]

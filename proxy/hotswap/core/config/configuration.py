@@ -19,7 +19,7 @@ class Configuration(Table):
     """The configuration, defaults filled in.
 
     What one table alone cannot know (does the pool of a route exist?) is checked by
-    `hotswap.core.config.parsing.parse_configuration`, which is therefore the way to make one.
+    `hotswap.core.config.parsing.parse_draft`, which is therefore the way to make one.
     """
 
     proxy: ProxyTable = ProxyTable()

@@ -56,6 +56,13 @@ class Draft:
 def parse_draft(text: str, *, origin: str) -> Draft:
     """Parse and check TOML, without looking at the disk.
 
+    Relative paths in it become paths below the directory of `origin`; `proxy.state_dir` stays empty where the file does
+    not say it.
+
+    Args:
+        text: TOML.
+        origin: path of the file, for relative paths and for messages; it is not opened.
+
     Raises:
         ConfigError: the text is not TOML; nothing more can be said about it then.
     """
@@ -74,22 +81,6 @@ def parse_draft(text: str, *, origin: str) -> Draft:
     reported = {finding.location for finding in findings}
     findings.extend(finding for finding in find_conflicts(document, directory) if finding.location not in reported)
     return Draft(document=document, directory=directory, configuration=configuration, findings=tuple(findings))
-
-
-def parse_configuration(text: str, *, origin: str) -> Configuration:
-    """Parse a configuration.
-
-    Relative paths in it become paths below the directory of `origin`. Whether files exist is not looked at,
-    and `proxy.state_dir` stays empty where the file does not say it.
-
-    Args:
-        text: TOML.
-        origin: path of the file, for relative paths and for messages; it is not opened.
-
-    Raises:
-        ConfigError: something is wrong; it lists every problem, not only the first.
-    """
-    return parse_draft(text, origin=origin).accept()
 
 
 _WAYS_OUT = {

@@ -479,9 +479,7 @@ class Http1Connection:
             return None
         return Idle(self, self.peer.address, self.deadline - self.listener.idle_timeout, asked=self._begun)
 
-    def leave_at_once(self) -> None:
-        """Close now, unless a request has just arrived."""
-        self.drain()
+    leave_at_once = drain
 
     def _leave(self) -> None:
         """Close once the send buffer is empty."""

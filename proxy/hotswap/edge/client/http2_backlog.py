@@ -38,13 +38,13 @@ class Waiter(Protocol):
 class Http2Backlog:
     """Send backlog of one connection."""
 
-    __slots__ = ("_hungry", "_session", "_shut_out", "_stream", "_waiting", "kept_bytes")
+    __slots__ = ("_session", "_shut_out", "_stream", "_waiting", "_windowless", "kept_bytes")
 
     def __init__(self, stream: Stream, session: Http2Session) -> None:
         self._stream = stream
         self._session = session
         self._waiting: set[Waiter] = set()  # for the socket to take more
-        self._hungry: dict[Waiter, None] = {}  # for windows; who has just had some stands at the end
+        self._windowless: dict[Waiter, None] = {}  # for windows; who has just had some stands at the end
         self._shut_out: set[Waiter] = set()  # whose backends are not read
         self.kept_bytes = 0  # for windows, of all streams
 
@@ -64,7 +64,7 @@ class Http2Backlog:
 
     def await_window(self, waiter: Waiter) -> None:
         """Register a stream that has buffered data until a window opens."""
-        self._hungry[waiter] = None
+        self._windowless[waiter] = None
 
     def shuts_out(self, waiter: Waiter, *, headed: bool) -> bool:
         """Whether a stream must not read its backend now; the stream is called back when to check again.
@@ -85,10 +85,10 @@ class Http2Backlog:
 
     def on_window(self) -> None:
         """Share the connection's window, which has opened, among the streams in turn."""
-        for waiter in tuple(self._hungry):
+        for waiter in tuple(self._windowless):
             if self._session.window <= 0:
                 break
-            del self._hungry[waiter]
+            del self._windowless[waiter]
             try:
                 waiter.on_window()
             except Exception as error:  # contained: one stream
@@ -114,8 +114,8 @@ class Http2Backlog:
     def forget(self, waiter: Waiter) -> None:
         """Unregister a stream that is over."""
         # Of most connections nobody waits for anything.
-        if self._hungry:
-            self._hungry.pop(waiter, None)
+        if self._windowless:
+            self._windowless.pop(waiter, None)
         if self._waiting:
             self._waiting.discard(waiter)
         if self._shut_out:

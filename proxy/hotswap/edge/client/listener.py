@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from hotswap.edge.exchange.entrance import ClientConnection, Connection
 
 ACCEPTS_AT_A_TIME: Final = 8
-FULL_PATIENCE: Final = 5.0
+FULL_IDLE: Final = 5.0
 """Seconds that a connection may be idle at the limit of connections: a client at work asks again within them."""
 LOOKED_AT: Final = 1024
 """How many connections are looked at in search of idle ones, in one go of less than a millisecond."""
@@ -191,8 +191,11 @@ class Listener:
     def forget(self, connection: ClientConnection) -> None:
         """Stop counting a connection that has ended."""
         self.connections.discard(connection)
-        if self._client_of:
-            self._leave(connection)
+        host = self._client_of.pop(connection, None)
+        if host is not None:
+            self._clients[host] -= 1
+            if not self._clients[host]:
+                del self._clients[host]
         self._count()
         if self._want is Want.CONNECTIONS and len(self.connections) < self._limit:
             self._resume()
@@ -204,13 +207,6 @@ class Listener:
         host = self._client_of.pop(old, None)
         if host is not None:
             self._client_of[new] = host
-
-    def _leave(self, connection: Connection) -> None:
-        host = self._client_of.pop(connection, None)
-        if host is not None:
-            self._clients[host] -= 1
-            if not self._clients[host]:
-                del self._clients[host]
 
     def _resume(self) -> None:
         if not self.plane.stopping and self.open_listener.sockets and self.open_listener.sockets[0].fileno() >= 0:
@@ -292,7 +288,7 @@ class Listener:
 
     def _make_room(self) -> bool:
         """At the limit, end connections that are idle for long; tells whether there is room now."""
-        end_idle(choose_to_end(self.idle_since(self.plane.poller.now - FULL_PATIENCE)))
+        end_idle(choose_to_end(self.idle_since(self.plane.poller.now - FULL_IDLE)))
         return len(self.connections) < self._limit
 
     def on_crash(self, error: Exception) -> None:

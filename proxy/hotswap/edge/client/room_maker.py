@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hotswap.edge.client.surroundings import ClientPlane
     from hotswap.edge.exchange.entrance import ClientConnection
 
-IDLE_PATIENCE: Final = 1.0
+SHORT_IDLE: Final = 1.0
 """Seconds that a connection may be idle when descriptors are short: who has just come, or has just been answered, is
 about to ask."""
 FRUITLESS: Final = 0.1
@@ -82,7 +82,7 @@ class RoomMaker:
         return bool(ended)
 
     def _end_clients(self, now: float) -> int:
-        moment = now - IDLE_PATIENCE
+        moment = now - SHORT_IDLE
         chosen = choose_to_end(idle for listener in self._listeners() for idle in listener.idle_since(moment))
         end_idle(chosen)
         return len(chosen)

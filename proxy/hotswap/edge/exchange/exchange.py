@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from hotswap.core.errors import ConnectFailed, NothingLeft, Side, UpstreamBroken, UpstreamTimedOut
 from hotswap.core.forwarding import counted_down, error_head, request_id_of
 from hotswap.core.messages import IDEMPOTENT, Field, ResponseHead
-from hotswap.core.retry import Ending, Fail, Failure, Retry, failure_of
+from hotswap.core.retry import RETRY_FIELD, Attempt, Ending, Fail, Failure, Retry, failure_of
 from hotswap.core.routing import RouteMatch, location_of
 from hotswap.edge.exchange.retry_state import RetryState
 from hotswap.edge.loop.timers import NEVER
@@ -238,10 +238,6 @@ class Exchange:
 
     # Attempts.
 
-    def on_let_in(self, upstream: Upstream) -> None:
-        """The gate claimed a backend for this exchange, which was held."""
-        self._attempt(upstream)
-
     def _attempt(self, upstream: Upstream) -> None:
         self.upstream = upstream
         self.backend = upstream.backend
@@ -267,6 +263,8 @@ class Exchange:
         if not connection.connecting:
             self.on_connected()
 
+    on_let_in = _attempt  # the gate has claimed a backend for this exchange, which it held
+
     def _connect(self, upstream: Upstream) -> Carrier:
         try:
             return upstream.connect()
@@ -291,17 +289,18 @@ class Exchange:
         if state is None:
             state = self._retry_state = RetryState(gate)
         now = self.plane.poller.now
-        verdict = state.judge(
-            failure,
-            self.head,
-            backend.id,
-            now,
+        head = self.head
+        attempt = Attempt(
+            failure=failure,
             reused=reused,
-            written=self.written,
+            request_bytes=self.written,
+            idempotent=head.method in IDEMPOTENT,
             replayable=not self.request_bytes or (self._replay is not None and self._replay.whole),
-            responded=responded,
-            began=self._began,
+            response_bytes=int(responded),
+            sent_bytes=int(self._began),
+            marked=head.field(RETRY_FIELD) is not None,
         )
+        verdict = state.judge(attempt, backend.id, now)
         self.error = str(error)
         self.side = Side.UPSTREAM
         self._sending = False

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
-from hotswap.core.comeback import StartTimes, retry_after
 from hotswap.core.lifecycle import BackendState
 from hotswap.core.pool.claims import Claims
 from hotswap.core.pool.counts import PoolCounts
@@ -24,6 +23,7 @@ from hotswap.core.pool.reports import Idle
 from hotswap.core.pool.view import Applied
 from hotswap.core.pool.withdrawal import Released, Withdrawal, WithdrawalAct
 from hotswap.core.retry import RetryBudget
+from hotswap.core.retry_after import StartTimes, retry_after
 from hotswap.core.tally import Histogram
 from hotswap.core.traffic import Served
 from hotswap.edge.exchange.ejections import Ejections

@@ -7,14 +7,13 @@ next.
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hotswap.core.messages import IDEMPOTENT
-from hotswap.core.retry import RETRY_FIELD, UNTOUCHED, Attempt, Retry, Verdict, Where, backoff, decide, given_up
+from hotswap.core.retry import UNTOUCHED, Attempt, Retry, Verdict, Where, backoff, decide, given_up
 
 if TYPE_CHECKING:
     from hotswap.core.identity import BackendId
-    from hotswap.core.messages import RequestHead
     from hotswap.core.pool.candidate import Candidate
     from hotswap.core.retry import Failure
     from hotswap.edge.exchange.gate import Gate
@@ -39,44 +38,19 @@ class RetryState:
         self.excluded: tuple[BackendId, ...] = ()
         self.fresh_only = self.pausing = False
 
-    def judge(
-        self,
-        failure: Failure,
-        head: RequestHead,
-        backend: BackendId,
-        now: float,
-        *,
-        reused: bool,
-        written: int,
-        replayable: bool,
-        responded: bool,
-        began: bool,
-    ) -> Verdict:
+    def judge(self, attempt: Attempt, backend: BackendId, now: float) -> Verdict:
         """Decide what follows a failure.
 
         Args:
-            failure: what failed.
-            head: of the request.
+            attempt: what failed, without what the failures before it tell.
             backend: with which.
             now: seconds of the data plane's clock.
-            reused: the connection had carried something before.
-            written: bytes of the request that were written to the backend.
-            replayable: the request can be sent again as a whole.
-            responded: a byte of a response has come.
-            began: a byte of a response has gone to the client.
         """
         gate = self._gate
         return decide(
-            Attempt(
-                failure=failure,
-                reused=reused,
-                request_bytes=written,
-                idempotent=head.method in IDEMPOTENT,
-                replayable=replayable,
-                response_bytes=int(responded),
-                sent_bytes=int(began),
+            replace(
+                attempt,
                 retries=self._counted,
-                marked=head.field(RETRY_FIELD) is not None,
                 untried=not gate.only_excluded((*self.excluded, backend)),
                 overdue=bool(self._free_since) and now - self._free_since > gate.table.hold_timeout,
             )

@@ -16,10 +16,7 @@ class TunnelStream(Protocol):
 
     readable: bool
     hangup: bool
-
-    @property
-    def broken(self) -> bool:
-        """Whether writing is impossible."""
+    broken: bool
 
     @property
     def unsent(self) -> int:

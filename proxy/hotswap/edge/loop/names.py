@@ -26,7 +26,7 @@ REFRESH: Final = 60.0
 """Seconds for which what was found is not asked for again."""
 PAUSE: Final = 1.0
 """Seconds between two lookups of one name, whatever fails."""
-PATIENCE: Final = 5.0
+LOOKUP_TIMEOUT: Final = 5.0
 """Seconds after which a name that is being looked up for the first time counts as one that has no address; a late
 answer is taken all the same."""
 THREADS: Final = 32
@@ -89,8 +89,8 @@ class Name:
             return self.endpoints
         if self.error:
             raise ConnectFailed(f"{self.host}: {self.error}")
-        if self._names.clock() - self._since >= PATIENCE:
-            raise ConnectFailed(f"{self.host}: the resolver did not answer in {PATIENCE:g} s")
+        if self._names.clock() - self._since >= LOOKUP_TIMEOUT:
+            raise ConnectFailed(f"{self.host}: the resolver did not answer in {LOOKUP_TIMEOUT:g} s")
         raise AddressUnknown(f"{self.host} is still being looked up")
 
     async def wait(self) -> tuple[Endpoint, ...]:

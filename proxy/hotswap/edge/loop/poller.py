@@ -31,7 +31,6 @@ GONE: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 """Events that say the other side has closed its half, or all."""
 DEAD: Final = select.EPOLLHUP | select.EPOLLERR
 """Of these, those that say that nothing passes any more, either way: a reset, or both halves closed."""
-WRITABLE: Final = select.EPOLLOUT
 
 TURN: Final = 0.002
 """Seconds of events served before other tasks get their turn."""
@@ -132,9 +131,9 @@ class Poller:
             epoll = self._epoll
             while True:
                 await trio.lowlevel.wait_readable(epoll.fileno())
-                patience = 0.0
-                while self._turn(patience):
-                    patience = self._linger
+                timeout = 0.0
+                while self._turn(timeout):
+                    timeout = self._linger
                     await trio.lowlevel.cancel_shielded_checkpoint()
                     await trio.lowlevel.checkpoint_if_cancelled()
 
@@ -142,11 +141,11 @@ class Poller:
         """Close the epoll; sockets stay with their owners."""
         self._epoll.close()
 
-    def _turn(self, patience: float = 0.0) -> bool:
+    def _turn(self, timeout: float = 0.0) -> bool:
         """Dispatch what is ready, and what becomes ready meanwhile, for about `TURN` seconds.
 
         Args:
-            patience: how many seconds to wait for the first event.
+            timeout: how many seconds to wait for the first event.
 
         Returns:
             Whether the time was over before the events were.
@@ -159,10 +158,10 @@ class Poller:
         poll = self._epoll.poll
         more = self._serving = True
         while True:
-            events = poll(patience, EVENTS)
+            events = poll(timeout, EVENTS)
             self.now = now = clock()  # what came is dated by when it came
             if events:
-                patience = self._linger
+                timeout = self._linger
                 forgotten.clear()
                 for fd, mask in events:
                     if forgotten and fd in forgotten:
@@ -178,7 +177,7 @@ class Poller:
                 break
             if self._soon:
                 self._run_soon(now + SLICE)
-                patience = 0.0 if self._soon else self._linger
+                timeout = 0.0 if self._soon else self._linger
             if clock() > until:
                 break
         self._serving = False

@@ -23,22 +23,18 @@ class Carrier(Protocol):
     Attributes:
         exchange: whom it calls; None when it carries nothing (more).
         paused: the response waits for the client.
+        fresh: its connection had carried nothing before.
+        received: a byte of a response has come.
     """
 
     exchange: Carried | None
     paused: bool
+    fresh: bool
+    received: bool
 
     @property
     def connecting(self) -> bool:
         """Whether there is no connection yet; `Carried.on_connected` follows, or a failure."""
-
-    @property
-    def fresh(self) -> bool:
-        """Whether its connection had carried nothing before."""
-
-    @property
-    def received(self) -> bool:
-        """Whether a byte of a response has come."""
 
     @property
     def backed_up(self) -> bool:

@@ -212,7 +212,7 @@ class H2cConnection(Connector):
         self._unsent.discard(stream)
         if stream.stream_id:
             self._by_id.pop(stream.stream_id, None)
-            self.session.release(stream.stream_id)
+            self.session.reset(stream.stream_id)
             self.mark()
             if stream.ended:
                 self._limit += 1 / self._limit

@@ -204,10 +204,6 @@ class Http2ClientSession:
         if self._drop(stream_id) and self.error is None:
             self._out.append(frames.write_reset(stream_id, code))
 
-    def release(self, stream_id: int) -> None:
-        """Release the stream of a finished exchange; resets it unless it ended on both sides."""
-        self.reset(stream_id)
-
     def send_goaway(self) -> None:
         """Send GOAWAY: no more requests follow."""
         if self.error is None:

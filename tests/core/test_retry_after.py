@@ -7,8 +7,8 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotswap.core.comeback import LONGEST, UNKNOWN_START, StartTimes, retry_after
 from hotswap.core.identity import BackendId
+from hotswap.core.retry_after import LONGEST, UNKNOWN_START, StartTimes, retry_after
 
 ONE, TWO = BackendId(1), BackendId(2)
 
