@@ -11,7 +11,6 @@ from hotswap.core.pool.candidate import Candidate
 from hotswap.core.pool.claims import Claims
 from hotswap.core.pool.outlook import Outlook
 from hotswap.core.pool.pool import Pool
-from hotswap.core.pool.reports import Idle
 from hotswap.core.pool.view import Applied, PoolView
 
 
@@ -42,8 +41,7 @@ class JoinedPool(Pool):
 
     def _note_released(self, candidate: Candidate) -> None:
         if not candidate.in_flight:
-            idle = Idle(candidate.id, self.claims.view.version)
-            self.note_idle(idle.backend, idle.version)
+            self.note_idle(candidate.id, self.claims.view.version)
 
     def candidate(self, backend: Backend) -> Candidate:
         """A backend as the data plane sees it, or saw it last."""

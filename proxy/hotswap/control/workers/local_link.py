@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.candidate import Candidate
 from hotswap.core.pool.pool import Pool
-from hotswap.core.pool.reports import Ejected, Idle, Report
+from hotswap.core.pool.reports import BackendIdle, Ejected, Report
 from hotswap.core.pool.view import Applied, PoolView
 from hotswap.core.pool.withdrawal import Released
 
@@ -62,7 +62,7 @@ class LocalLink:
 
     def _hear(self, pool: Pool, report: Report) -> None:
         match report:
-            case Idle(backend=backend, version=version):
+            case BackendIdle(backend=backend, version=version):
                 pool.note_idle(backend, version)
             case Ejected(backend=backend, seconds=seconds):
                 pool.note_ejected(backend, seconds)

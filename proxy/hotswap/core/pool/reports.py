@@ -8,7 +8,7 @@ from hotswap.core.identity import BackendId
 
 
 @dataclass(frozen=True, slots=True)
-class Idle:
+class BackendIdle:
     """The last exchange of a draining backend has ended.
 
     Attributes:
@@ -28,4 +28,4 @@ class Ejected:
     seconds: float
 
 
-Report = Idle | Ejected
+Report = BackendIdle | Ejected

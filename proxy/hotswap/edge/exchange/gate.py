@@ -19,7 +19,7 @@ from hotswap.core.lifecycle import BackendState
 from hotswap.core.pool.claims import Claims
 from hotswap.core.pool.counts import PoolCounts
 from hotswap.core.pool.outlook import Outlook
-from hotswap.core.pool.reports import Idle
+from hotswap.core.pool.reports import BackendIdle
 from hotswap.core.pool.view import Applied
 from hotswap.core.pool.withdrawal import Released, Withdrawal, WithdrawalAct
 from hotswap.core.retry import RetryBudget
@@ -320,7 +320,7 @@ class Gate:
             return
         self._wake(backend)
         if backend.state is BackendState.DRAINING:
-            self._tell(Idle(backend.id, self.claims.view.version))
+            self._tell(BackendIdle(backend.id, self.claims.view.version))
 
     def _wake(self, backend: Candidate) -> None:
         event = self._waiting.pop(backend.id, None)
