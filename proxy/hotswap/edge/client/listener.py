@@ -1,4 +1,4 @@
-"""A named public socket: accepting, counting, and what its configuration says, ready for use on every request.
+"""Public listener: accepts clients, counts their connections, and holds its limits ready for every request.
 
 Accepting is level-triggered and pauses instead of failing: at the limit of connections, and when descriptors run short,
 the queue of the kernel holds the clients until there is room (R8). Room is made of idle connections, by the rules of

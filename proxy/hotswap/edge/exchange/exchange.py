@@ -444,7 +444,7 @@ class Exchange:
             self.upstream_seconds = self.plane.poller.now - self.sent_at
 
     def _end(self, *, alive: bool) -> None:
-        """All of the response has been said, to a client that may have left."""
+        """The whole response has been sent, to a client that may have left."""
         if not alive:
             self._lose_client()
             return
@@ -463,8 +463,7 @@ class Exchange:
             self._lose_client()
 
     def _lose_client(self) -> None:
-        """Nothing can be said to the client any more, as a write has shown: perhaps nobody else hears of it, so the
-        responder is told, as of every end that is not its own doing."""
+        """A write failed: the client is gone, which the responder may not know yet."""
         if not self.finished:
             self.cancel()
             self.responder.truncate(self)

@@ -55,5 +55,4 @@ class TunnelClient(Connection, Protocol):
         """Hand over the byte stream; the tunnel replaces this connection."""
 
     def part(self, tunnel: ClientConnection) -> None:
-        """End in place of a tunnel whose backend broke, so that this shows where the protocol has a way, and nothing of
-        what it said before is lost by it."""
+        """End in place of a tunnel whose backend broke, visibly if the protocol can, and lose nothing that it sent."""

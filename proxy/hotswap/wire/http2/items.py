@@ -103,8 +103,11 @@ class Trailed:
 
 @dataclass(slots=True)
 class Lost:
-    """A stream is gone. `processed` is false where the backend says that it did not begin with the request; `answered`
-    is true where it had begun to answer, in whatever way."""
+    """A stream ended without a whole response.
+
+    `processed` is false where the backend says that it did not begin with the request; `answered` is true where it had
+    begun to answer, in whatever way.
+    """
 
     stream_id: int
     detail: str
