@@ -141,7 +141,7 @@ async def test_a_mistyped_name_is_exit_code_2_and_nothing_is_reloaded(proxy: Fak
     result = await cli("reload", "web", "wbe", "--admin", proxy.url)
     assert result.code == 2
     assert result.stderr == "no pool 'wbe'; there is web, legacy\n"
-    assert proxy.runtime.rollouts() == ()
+    assert await proxy.runtime.rollouts() == ()
 
 
 async def test_a_pool_that_is_refused_ends_it(proxy: FakeProxy) -> None:
@@ -149,7 +149,7 @@ async def test_a_pool_that_is_refused_ends_it(proxy: FakeProxy) -> None:
     result = await cli("reload", "legacy", "web", "--admin", proxy.url)
     assert result.code == 3
     assert "refused: not-supervised" in result.stderr
-    assert proxy.runtime.rollouts() == ()
+    assert await proxy.runtime.rollouts() == ()
 
 
 async def test_on_a_terminal_it_draws_and_leaves_the_summary(proxy: FakeProxy) -> None:

@@ -16,10 +16,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from hotswap.core.address import TcpAddress
 from hotswap.core.errors import StartFailure
-from hotswap.core.hope import CRASH_LOOP
 from hotswap.core.identity import RolloutId
 from hotswap.core.lifecycle import BackendState, Health
-from hotswap.core.pool import Backend, BackendDrained, Pool
+from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.events import BackendDrained
+from hotswap.core.pool.slot_record import CRASH_LOOP
 from hotswap.core.rollout import Role, Rollout
 from hotswap.core.rollout_commands import (
     AbortStep,
@@ -54,6 +55,7 @@ from hotswap.core.rollout_events import (
 from hotswap.core.rollout_queue import QueuedSlot
 from hotswap.core.step_table import StepState
 from hotswap.core.strategy import Balance, OnFailure, Strategy
+from tests.support.joined_pool import JoinedPool
 
 ADDRESS = TcpAddress("127.0.0.1", 1)
 LIVING = {BackendState.STARTING, BackendState.READY, BackendState.DRAINING, BackendState.STOPPING}
@@ -69,7 +71,7 @@ class RolloutMachine(RuleBasedStateMachine):
     )
     def boot(self, strategy: Strategy, on_failure: OnFailure, found: list[str]) -> None:
         size = len(found)
-        self.pool = Pool(name="web", balance=Balance.LEAST_IN_FLIGHT, size=size, supervised=True)
+        self.pool = JoinedPool(name="web", balance=Balance.LEAST_IN_FLIGHT, size=size, supervised=True)
         self.pinned = dict.fromkeys(range(size), 1)
         self.drained = {slot for slot in range(size) if found[slot] == "drained"}
         for slot in range(size):
@@ -188,10 +190,10 @@ class RolloutMachine(RuleBasedStateMachine):
                 self.deadlines.add(slot)
                 self.overdue.discard(slot)
                 if old is not None:
-                    self.pool.expect(slot)
+                    self.pool.announce(slot)
                     if old.state is not BackendState.DRAINING:
                         self.pool.move(old, BackendState.DRAINING, now=0.0)
-                    elif not old.in_flight:
+                    elif not self.pool.in_flight(old):
                         self.tell(OldDrained(slot=slot))
             case SpawnReplacement(slot=slot, generation=generation):
                 self.begin_turn(slot)
@@ -212,7 +214,7 @@ class RolloutMachine(RuleBasedStateMachine):
             case RetireOld(slot=slot):
                 old = self.find(slot, Role.OLD)
                 assert old is not None
-                assert old.in_flight == 0, "nobody is told to stop with something in flight"
+                assert self.pool.in_flight(old) == 0, "nobody is told to stop with something in flight"
                 self.pool.move(old, BackendState.STOPPING, now=0.0)
             case ReadmitOld(slot=slot):
                 old = self.find(slot, Role.OLD)
@@ -224,7 +226,7 @@ class RolloutMachine(RuleBasedStateMachine):
                 if new is None:
                     self.tell(ReplacementGone(slot=slot))
                 else:
-                    assert new.in_flight == 0
+                    assert self.pool.in_flight(new) == 0
                     self.dying.add(new)
             case FinishStep(slot=slot):
                 self.wanted_out.discard(slot)

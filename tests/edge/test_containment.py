@@ -91,7 +91,7 @@ async def test_a_defect_in_a_response_is_answered_not_retried():
         assert await line.wait_broken() == b""
         (record,) = await stage.wait_records()
         assert (record["status"], record["retries"], record["side"]) == (500, 0, "internal")
-        assert stage.backend.member.in_flight == 0
+        assert stage.backend.in_flight == 0
         await client.send(GET)
         await stage.backend.serve_one()
         assert (await client.read_response())[1] == b"ok"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import trio
 
@@ -17,12 +19,12 @@ async def test_a_drain_lets_the_exchange_end_and_takes_no_other():
         client = await stage.connect()
         await client.send(GET)
         await stage.wait_in_flight(1)
-        draining, other = sorted(stage.backends, key=lambda backend: -backend.member.in_flight)
+        draining, other = sorted(stage.backends, key=lambda backend: -backend.in_flight)
         line = await draining.accept()
         await line.read_head()
         stage.pool.move(draining.member, BackendState.DRAINING, now=0.0)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(stage.plane.wait_drained, draining.member)
+            nursery.start_soon(partial(stage.link.release, draining.member, deadline=trio.current_time() + 8))
             for _ in range(3):
                 another = await stage.connect()
                 await another.send(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
@@ -31,15 +33,15 @@ async def test_a_drain_lets_the_exchange_end_and_takes_no_other():
                 await kept.read_head()
                 await kept.send(OK)
                 await another.read_to_end()
-            (view,) = stage.plane.exchanges_in(draining.member)
+            (view,) = await stage.link.exchanges_in(draining.member)
             assert (view.request_line, view.client, view.tunnel) == ("GET /", "127.0.0.1", False)
             await line.send(OK)
         assert (await client.read_response())[1] == b"ok"
-        assert stage.plane.close_idle(draining.member) == 0  # what served a draining backend is not kept
-        assert stage.plane.connections_to(draining.member) == 0
+        assert stage.link.close_idle(draining.member) == 0  # what served a draining backend is not kept
+        assert stage.link.connections_to(draining.member) == 0
         assert await line.read_to_end() == b""
-        assert stage.plane.connections_to(other.member) == 1
-        assert stage.plane.close_idle(other.member) == 1
+        assert stage.link.connections_to(other.member) == 1
+        assert stage.link.close_idle(other.member) == 1
         assert await kept.read_to_end() == b""
 
 
@@ -54,7 +56,8 @@ async def test_at_the_deadline_what_is_left_is_cut_and_counted():
         begun = await stage.backend.serve_one(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
         await second.read_head()
         stage.pool.move(stage.backend.member, BackendState.DRAINING, now=0.0)
-        assert stage.plane.cut(stage.backend.member) == 2
+        released = await stage.link.release(stage.backend.member, deadline=trio.current_time())
+        assert released.cut == 2
         head, _ = await first.read_response()
         assert head.startswith(b"HTTP/1.1 503 ")
         assert b"\r\nRetry-After: " in head
@@ -62,7 +65,7 @@ async def test_at_the_deadline_what_is_left_is_cut_and_counted():
         for connection in (line, begun):
             assert await connection.wait_broken() == b""
         assert stage.plane.pool_counts("web").cut == 2
-        assert stage.backend.member.in_flight == 0
+        assert stage.backend.in_flight == 0
         assert {record["error"] for record in await stage.wait_records(2)} == {"cut at the end of the drain"}
 
 
@@ -71,9 +74,9 @@ async def test_idle_connections_are_given_up_before_a_server_would():
     async with open_stage() as stage:
         _, line = await stage.exchange()
         await stage.let_pass(3.9)
-        assert stage.plane.connections_to(stage.backend.member) == 1
+        assert stage.link.connections_to(stage.backend.member) == 1
         await stage.let_pass(0.2)
-        assert stage.plane.connections_to(stage.backend.member) == 0
+        assert stage.link.connections_to(stage.backend.member) == 0
         assert await line.read_to_end() == b""
 
 
@@ -132,7 +135,7 @@ async def test_a_stop_does_not_cut_what_a_slow_client_still_reads():
             nursery.start_soon(line.send, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
             await client.read_head()
             got = 0
-            while stage.backend.member.in_flight:
+            while stage.backend.in_flight:
                 got += len(await client.read_exactly(1 << 16))
 
             async def stop() -> None:
@@ -156,7 +159,7 @@ async def test_what_does_not_end_in_time_is_closed():
         assert answer.startswith(b"HTTP/1.1 503 "), "the client is told that its time was over"
         assert b"Connection: close" in answer
         assert await line.wait_broken() == b""
-        assert stage.backend.member.in_flight == 0
+        assert stage.backend.in_flight == 0
         (record,) = await stage.wait_records()
         assert (record["status"], record["side"]) == (503, "upstream")
 

@@ -81,7 +81,7 @@ async def test_a_stream_may_be_as_long_as_it_is_not_silent(http2: bool):
             await line.send(b"%x\r\n%b\r\n" % (len(event), event))
             await client.wait(event)
             await stage.let_pass(9)
-        assert stage.backend.member.in_flight == 1
+        assert stage.backend.in_flight == 1
         await stage.let_pass(2)
         await stage.wait_in_flight(0)
         if client.http2 is None:

@@ -36,7 +36,7 @@ from hotswap.core.errors import (
 )
 from hotswap.core.identity import RolloutId
 from hotswap.core.lifecycle import BackendState, Health
-from hotswap.core.pool import Backend, Pool
+from hotswap.core.pool.backend import Backend
 from hotswap.core.rollout import Rollout
 from hotswap.core.rollout_events import (
     AbortRequested,
@@ -52,6 +52,7 @@ from hotswap.core.step_table import StepState
 from hotswap.core.strategy import Balance, OnFailure, Strategy
 from hotswap.core.tally import Tally
 from hotswap.core.traffic import Served
+from tests.support.joined_pool import JoinedPool
 
 CONFIGURATION = """
 [admin]
@@ -92,7 +93,7 @@ class FakeRuntime:
         self.events = EventLog()
         self.tally = Tally()
         self.served: dict[str, Served] = {}
-        self.traffic = TrafficRecorder(lambda: self.served)
+        self.traffic = TrafficRecorder(lambda: self.served, lambda *_: None)
         self.refusal: Refused | PoolNotStarted | None = None
         self.broken: Exception | None = None
         self.config_problems: tuple[Problem, ...] = ()
@@ -103,20 +104,20 @@ class FakeRuntime:
         self.triggers: list[str] = []
         self.asked_for_rollout = 0
         self.asked_for_status = 0
-        self.cores: dict[str, Pool] = {}
+        self.cores: dict[str, JoinedPool] = {}
         self._nursery = nursery
         self._rollouts: dict[str, Rollout] = {}
         self._ended: dict[str, trio.Event] = {}
         for name, table in self.config.pools.items():
             supervised = isinstance(table, SupervisedPoolTable)
             size = table.slots(2)
-            pool = Pool(name=name, balance=Balance.LEAST_IN_FLIGHT, size=size, supervised=supervised)
+            pool = JoinedPool(name=name, balance=Balance.LEAST_IN_FLIGHT, size=size, supervised=supervised)
             for slot in range(size):
                 self.fill(pool, slot, generation=1)
             self.cores[name] = pool
 
     @staticmethod
-    def fill(pool: Pool, slot: int, *, generation: int) -> Backend:
+    def fill(pool: JoinedPool, slot: int, *, generation: int) -> Backend:
         """Put a ready and healthy backend into a slot."""
         backend = pool.add(
             slot=slot,
@@ -184,7 +185,7 @@ class FakeRuntime:
         if self.refusal is not None:
             raise self.refusal
 
-    async def _perform(self, rollout: Rollout, core: Pool) -> None:
+    async def _perform(self, rollout: Rollout, core: JoinedPool) -> None:
         self.events.publish("rollout.started", pool=core.name, rollout=rollout.id)
         rollout.begin(now=trio.current_time())
         while rollout.in_progress:
@@ -224,18 +225,18 @@ class FakeRuntime:
 
     async def wait_rollout(self, rollout_id: str) -> Rollout:
         """Wait for its end."""
-        rollout = self.rollout(rollout_id)
+        rollout = await self.rollout(rollout_id)
         await self._ended[rollout.id].wait()
         return rollout
 
-    def rollout(self, rollout_id: str) -> Rollout:
+    async def rollout(self, rollout_id: str) -> Rollout:
         """Give one."""
         self.asked_for_rollout += 1
         if rollout_id not in self._rollouts:
             raise UnknownRollout(rollout_id, self._rollouts)
         return self._rollouts[rollout_id]
 
-    def rollouts(self) -> Sequence[Rollout]:
+    async def rollouts(self) -> Sequence[Rollout]:
         """Give all."""
         return tuple(self._rollouts.values())
 
@@ -249,7 +250,7 @@ class FakeRuntime:
 
     # Verbs.
 
-    def pool(self, name: str) -> Pool:
+    def pool(self, name: str) -> JoinedPool:
         """Give a pool."""
         if name not in self.cores:
             raise UnknownPool(name, self.cores)
@@ -329,20 +330,20 @@ class FakeRuntime:
                 "rollout": None if running is None else running.id,
                 "slots": [
                     {
-                        "slot": slot.slot,
-                        "hopeful": slot.hopeful,
-                        "failed_starts": slot.failed_starts,
-                        "drained": any(one.state is BackendState.DRAINING for one in slot.backends),
+                        "slot": slot,
+                        "hopeful": core.expects(slot),
+                        "failed_starts": core.failed_starts(slot),
+                        "drained": any(one.state is BackendState.DRAINING for one in core.backends if one.slot == slot),
                         "backends": [
                             {
                                 "id": one.id,
                                 "generation": one.generation,
                                 "state": one.state.value,
                                 "health": one.health.value,
-                                "in_flight": one.in_flight,
+                                "in_flight": core.claims.candidates[one.id].in_flight,
                                 "connections": 0,
                                 "pid": one.pid,
-                                "address": one.address,
+                                "address": str(one.address),
                                 "since": "2025-01-01T00:00:00.000Z",
                                 "release": "/srv/shop" if core.supervised else None,
                                 "status": "",
@@ -351,10 +352,11 @@ class FakeRuntime:
                                 "memory": 48 * 1024 * 1024 if core.supervised else None,
                                 "waiting_for": [],
                             }
-                            for one in slot.backends
+                            for one in core.backends
+                            if one.slot == slot
                         ],
                     }
-                    for slot in core.snapshot().slots
+                    for slot in core.slot_numbers()
                 ],
             }
         return {

@@ -9,10 +9,11 @@ from typing import Any
 
 import trio
 
+from hotswap.control.workers.local_link import LocalLink
 from hotswap.core.address import Address, TcpAddress
 from hotswap.core.config import LimitsTable, ListenerTable, RouteTable, StaticPoolTable
 from hotswap.core.lifecycle import BackendState, Health
-from hotswap.core.pool import Pool
+from hotswap.core.pool.pool import Pool
 from hotswap.core.routing import Router
 from hotswap.core.strategy import Balance
 from hotswap.core.tally import Tally
@@ -44,6 +45,7 @@ class Running:
 
     Attributes:
         plane: itself.
+        link: what it is told through.
         port: where its one listener is, on 127.0.0.1.
         access: access lines so far.
         log: what it said.
@@ -51,10 +53,16 @@ class Running:
     """
 
     plane: DataPlane
+    link: LocalLink
     port: int
     access: list[bytes]
     log: KeptLog
     pool: Pool
+
+    @property
+    def in_flight(self) -> int:
+        """Exchanges that are in flight."""
+        return self.plane.gates["web"].in_flight
 
 
 @asynccontextmanager
@@ -82,7 +90,8 @@ async def open_plane(
     member = pool.add(slot=0, generation=1, address=backend, now=0.0)
     pool.move(member, BackendState.READY, now=0.0)
     pool.set_health(member, Health.HEALTHY)
-    plane.add_pool(pool, StaticPoolTable(addresses=(backend,)))
+    link = LocalLink(plane)
+    link.add_pool(pool, StaticPoolTable(addresses=(backend,)))
     plane.set_router(Router(routes or (RouteTable(pool="web"),)))
     async with trio.open_nursery() as nursery:
         await nursery.start(plane.serve)
@@ -91,5 +100,5 @@ async def open_plane(
         )
         plane.open_listener(opened)
         port = opened.sockets[0].getsockname()[1]
-        yield Running(plane=plane, port=port, access=access, log=log, pool=pool)
+        yield Running(plane=plane, link=link, port=port, access=access, log=log, pool=pool)
         nursery.cancel_scope.cancel()

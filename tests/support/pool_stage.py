@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, MutableMapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,11 +21,15 @@ from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.control.pools.surroundings import Surroundings
 from hotswap.control.rollout.rollouts import RolloutRun
 from hotswap.control.telemetry.events import EventLog
-from hotswap.core.backend import Backend
 from hotswap.core.config import PoolTable, SupervisedPoolTable
 from hotswap.core.exchange_view import ExchangeView
 from hotswap.core.identity import BackendId, RolloutId
-from hotswap.core.pool import Pool
+from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.candidate import Candidate
+from hotswap.core.pool.claims import Claims
+from hotswap.core.pool.counts import PoolCounts
+from hotswap.core.pool.pool import Pool
+from hotswap.core.pool.withdrawal import Released, Withdrawal, WithdrawalAct
 from hotswap.core.rollout import Rollout
 from hotswap.core.rollout_queue import QueuedSlot, plan_queue
 from hotswap.core.tally import Tally
@@ -35,39 +39,44 @@ from tests.support.hotswap import SOURCES
 
 
 @dataclass(slots=True)
-class Totals:
-    """What a pool has counted."""
-
-    retried: int = 0
-    held: int = 0
-    cut: int = 0
-    longest_hold: float = 0.0
-    tunnels_closed: int = 0
-
-
-@dataclass(slots=True)
 class StillPlane:
     """A data plane that relays nothing: connections and exchanges are what a test says.
 
-    `idle` are open connections by backend; `taken` are exchanges a test has claimed and not released; `defective`
-    makes what it is asked for raise.
+    `idle` are open connections by backend; `taken` are exchanges a test has claimed and not released, and `cuts` counts
+    those that were cut; `defective` makes what it is asked for raise.
     """
 
     tables: dict[str, PoolTable] = field(default_factory=dict)
     idle: dict[BackendId, int] = field(default_factory=dict)
     taken: list[tuple[Pool, Backend]] = field(default_factory=list)
     pools: dict[str, Pool] = field(default_factory=dict)
-    totals: Totals = field(default_factory=Totals)
+    claims: dict[str, Claims] = field(default_factory=dict)
+    cuts: int = 0
     defective: bool = False
+    ended: trio.Event = field(default_factory=trio.Event)
 
     def add_pool(self, pool: Pool, table: PoolTable) -> None:
         """Know a pool."""
-        self.pools[pool.name] = pool
         self.tables[pool.name] = table
+        if self.pools.get(pool.name) is pool:
+            return
+        self.pools[pool.name] = pool
+
+        def note_released(candidate: Candidate) -> None:
+            if not candidate.in_flight:
+                pool.note_idle(candidate.id, claims.view.version)
+
+        claims = self.claims[pool.name] = Claims(pool.view(), on_released=note_released)
+        pool.publish_to(claims.apply)
 
     def drop_pool(self, name: str) -> None:
         """Forget it."""
-        del self.pools[name], self.tables[name]
+        self.pools[name].publish_to(None)
+        del self.pools[name], self.tables[name], self.claims[name]
+
+    def in_flight(self, backend: Backend) -> int:
+        """The exchanges that were claimed."""
+        return sum(taken is backend for _, taken in self.taken)
 
     def connections_to(self, backend: Backend) -> int:
         """Idle ones, and one for each exchange."""
@@ -77,13 +86,42 @@ class StillPlane:
         """Close the idle ones."""
         if self.defective:
             raise ZeroDivisionError
-        return self.idle.pop(backend.id, 0)
+        closed = self.idle.pop(backend.id, 0)
+        if closed:
+            self._note_ended()
+        return closed
+
+    def _note_ended(self) -> None:
+        self.ended.set()
+        self.ended = trio.Event()
 
     def close_tunnels(self, backend: Backend, *, within: float) -> int:
         """There are none."""
         return 0
 
-    def exchanges_in(self, backend: Backend) -> list[ExchangeView]:
+    async def release(self, backend: Backend, *, deadline: float, leave_within: float = 0.0) -> Released:
+        """Wait for what a test has claimed, then cut the rest."""
+        withdrawal, cut = Withdrawal(deadline=deadline, leave_within=leave_within), 0
+        views: list[ExchangeView] = []
+        while True:
+            ended = self.ended
+            acts = withdrawal.advance(
+                now=trio.current_time(), in_flight=self.in_flight(backend), connections=self.connections_to(backend)
+            )
+            if WithdrawalAct.CUT in acts:
+                views += await self.exchanges_in(backend)
+                cut += self.cut(backend)
+            if WithdrawalAct.CLOSE_IDLE in acts:
+                self.close_idle(backend)
+            if self.defective:
+                raise ZeroDivisionError
+            if WithdrawalAct.ANSWER in acts:
+                break
+            with trio.move_on_at(withdrawal.look_at):
+                await ended.wait()
+        return Released(cut=cut, exchanges=tuple(views))
+
+    async def exchanges_in(self, backend: Backend) -> list[ExchangeView]:
         """Name them, as if each were the same request."""
         view = ExchangeView(
             request_line="GET /slow", client="192.0.2.1", age=1.5, request_bytes=0, response_bytes=4096, tunnel=False
@@ -95,15 +133,15 @@ class StillPlane:
         ended = [(pool, taken) for pool, taken in self.taken if taken is backend]
         self.taken = [(pool, taken) for pool, taken in self.taken if taken is not backend]
         for pool, taken in ended:
-            pool.release(taken)
-        self.totals.cut += len(ended)
+            self._release(pool, taken)
+        self.cuts += len(ended)
         return len(ended)
 
-    def pool_counts(self, _name: str) -> Totals:
-        """Give the totals."""
+    def pool_counts(self, name: str) -> PoolCounts:
+        """Give how many were cut."""
         if self.defective:
             raise ZeroDivisionError
-        return Totals(self.totals.retried, self.totals.held, self.totals.cut)
+        return PoolCounts(cut=self.cuts)
 
     def restart_longest_hold(self, _name: str) -> None:
         """Nothing is ever held."""
@@ -111,8 +149,16 @@ class StillPlane:
     def claim(self, pool: Pool, slot: int) -> Backend:
         """Put an exchange in flight in the backend of a slot."""
         others = [backend.id for backend in pool.backends if backend.slot != slot]
-        backend = pool.claim(others)
+        backend = self.claim_any(pool, others)
         assert backend is not None
+        return backend
+
+    def claim_any(self, pool: Pool, excluding: Collection[BackendId] = ()) -> Backend | None:
+        """Put an exchange in flight, if there is a backend for it."""
+        candidate = self.claims[pool.name].claim(excluding)
+        if candidate is None:
+            return None
+        backend = next(one for one in pool.backends if one.id == candidate.id)
         self.taken.append((pool, backend))
         return backend
 
@@ -120,7 +166,13 @@ class StillPlane:
         """Let one exchange of a backend end."""
         entry = next(entry for entry in self.taken if entry[1] is backend)
         self.taken.remove(entry)
-        entry[0].release(backend)
+        self._release(*entry)
+
+    def _release(self, pool: Pool, backend: Backend) -> None:
+        claims = self.claims.get(pool.name)
+        self._note_ended()
+        if claims is not None and backend.id in claims.candidates:
+            claims.release(claims.candidates[backend.id])
 
 
 @dataclass(slots=True, kw_only=True)

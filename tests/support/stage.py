@@ -17,10 +17,13 @@ from typing import Any
 
 import trio
 
+from hotswap.control.workers.local_link import LocalLink
 from hotswap.core.address import Address, TcpAddress, UnixAddress
 from hotswap.core.config import LimitsTable, ListenerTable, RouteTable, StaticPoolTable
 from hotswap.core.lifecycle import BackendState, Health
-from hotswap.core.pool import Backend, Pool
+from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.candidate import Candidate
+from hotswap.core.pool.pool import Pool
 from hotswap.core.routing import Router
 from hotswap.core.strategy import Balance
 from hotswap.core.tally import Tally
@@ -139,12 +142,19 @@ def line_of(stream: trio.SocketStream) -> Line:
 
 @dataclass(slots=True)
 class ScriptedBackend:
-    """A listening socket, and what the pool knows of it."""
+    """A listening socket, and what the pool and the data plane know of it."""
 
     listener: trio.SocketListener
     address: Address
     member: Backend
     stack: AsyncExitStack
+    candidate: Candidate | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """Exchanges that are in flight in it, or were when it was removed."""
+        assert self.candidate is not None
+        return self.candidate.in_flight
 
     async def accept(self) -> Line:
         """The next connection of the proxy."""
@@ -198,6 +208,7 @@ class Stage:
     """Everything that a test can lay hands on."""
 
     plane: DataPlane
+    link: LocalLink
     pool: Pool
     backends: list[ScriptedBackend]
     listener: OpenListener
@@ -216,6 +227,11 @@ class Stage:
         """Of the listener's first socket."""
         return int(self.listener.sockets[0].getsockname()[1])
 
+    @property
+    def in_flight(self) -> int:
+        """Exchanges that are in flight in the pool."""
+        return self.plane.gates["web"].in_flight
+
     def records(self) -> list[dict[str, Any]]:
         """Access lines so far."""
         self.plane.ledger.flush()
@@ -229,7 +245,7 @@ class Stage:
 
     async def wait_in_flight(self, count: int) -> None:
         """Wait until so many exchanges are claimed in the pool."""
-        while sum(backend.in_flight for backend in self.pool.backends) != count:
+        while self.in_flight != count:
             await trio.sleep(0.002)
 
     async def wait_held(self, count: int) -> None:
@@ -295,7 +311,7 @@ class Stage:
             listener, address = trio.SocketListener(sock), UnixAddress(str(path))
         self.stack.callback(listener.socket.close)
         member = self.pool.add(slot=slot, generation=generation, address=address, now=0.0)
-        backend = ScriptedBackend(listener, address, member, self.stack)
+        backend = ScriptedBackend(listener, address, member, self.stack, self.plane.candidate("web", member.id))
         self.backends.append(backend)
         if ready:
             self.pool.move(member, BackendState.READY, now=0.0)
@@ -336,6 +352,7 @@ async def open_stage(
     plane = DataPlane(tally=Tally(), log=log, access=lines.append, clock=clock, linger=0)
     address = bind_to or TcpAddress("127.0.0.1", 0)
     table = ListenerTable.model_validate({"bind": (address,), "limits": limits or {}, **listener_settings})
+    link = LocalLink(plane)
     core = Pool(
         name="web",
         balance=Balance.ROUND_ROBIN,
@@ -351,11 +368,21 @@ async def open_stage(
             context=context,
         )
         stage = Stage(
-            plane=plane, pool=core, backends=[], listener=opened, log=log, lines=lines, clock=clock, stack=stack
+            plane=plane,
+            link=link,
+            pool=core,
+            backends=[],
+            listener=opened,
+            log=log,
+            lines=lines,
+            clock=clock,
+            stack=stack,
         )
         for slot in range(backends):
             await stage.add_backend(slot=slot)
-        plane.add_pool(core, StaticPoolTable.model_validate({"addresses": ["127.0.0.1:1"], **(pool or {})}))
+        link.add_pool(core, StaticPoolTable.model_validate({"addresses": ["127.0.0.1:1"], **(pool or {})}))
+        for backend in stage.backends:
+            backend.candidate = plane.candidate("web", backend.member.id)
         plane.set_router(Router(routes or (RouteTable(pool="web"),)))
         await nursery.start(plane.serve)
         plane.open_listener(opened)

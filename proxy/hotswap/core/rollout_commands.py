@@ -35,7 +35,7 @@ class ClearSlot:
 class DrainOld:
     """Make the old backend draining, start the clock of `drain_timeout`, and report `OldDrained` when it is.
 
-    Announce the slot as well (`Pool.expect`): what drains for a rollout is followed by a replacement.
+    Announce the slot as well (`Pool.announce`): what drains for a rollout is followed by a replacement.
     """
 
     slot: int

@@ -18,6 +18,8 @@ import trio
 
 from hotswap.core.access_log import hide_secrets
 from hotswap.core.exchange_view import ExchangeView, shorten
+from hotswap.core.pool.counts import PoolCounts
+from hotswap.core.pool.withdrawal import Released
 from hotswap.core.routing import Router
 from hotswap.core.tally import Tally
 from hotswap.edge.client.handshake import Handshake
@@ -25,7 +27,7 @@ from hotswap.edge.client.http1_connection import Http1Connection
 from hotswap.edge.client.listener import Listener, OpenListener
 from hotswap.edge.client.room_maker import RoomMaker
 from hotswap.edge.exchange.exchange import Exchange
-from hotswap.edge.exchange.gate import Gate, PoolCounts
+from hotswap.edge.exchange.gate import Gate
 from hotswap.edge.exchange.ledger import Ledger
 from hotswap.edge.exchange.tunnel import CUT, Tunnel
 from hotswap.edge.loop.names import Names
@@ -35,10 +37,13 @@ from hotswap.edge.loop.timers import TICK
 
 if TYPE_CHECKING:
     from hotswap.core.config import PoolTable
+    from hotswap.core.identity import BackendId
     from hotswap.core.messages import ResponseHead
-    from hotswap.core.pool import Backend, Pool
-    from hotswap.core.traffic import Served
+    from hotswap.core.pool.candidate import Candidate
+    from hotswap.core.pool.reports import Report
+    from hotswap.core.pool.view import Applied, PoolView
     from hotswap.edge.client.surroundings import Log
+    from hotswap.edge.upstream.upstream import Upstream
 
 BUFFER_BYTES: Final = 256 * 1024
 LAST_SECONDS: Final = 0.5
@@ -146,15 +151,31 @@ class DataPlane:
 
     # Pools.
 
-    def add_pool(self, pool: Pool, table: PoolTable) -> None:
-        """Serve a pool; one of the same name only takes over the new table."""
-        gate = self.gates.get(pool.name)
-        if gate is not None and gate.pool is pool:
-            gate.table = table
-            return
+    def add_pool(self, view: PoolView, table: PoolTable, tell: Callable[[Report], None]) -> None:
+        """Serve a pool; another of the same name is served no more.
+
+        Args:
+            view: what control has decided about it.
+            table: its definition.
+            tell: takes what control has to know.
+        """
+        gate = self.gates.get(view.pool)
         if gate is not None:
             gate.close()
-        self.gates[pool.name] = Gate(self, pool, table)
+        self.gates[view.pool] = Gate(self, view, table, tell)
+
+    def configure_pool(self, name: str, table: PoolTable) -> None:
+        """Serve a known pool by another definition."""
+        self.gates[name].table = table
+
+    def apply(self, view: PoolView) -> Applied:
+        """Put a view of a known pool in force, unless a later one is."""
+        return self.gates[view.pool].apply(view)
+
+    def candidate(self, pool: str, backend: BackendId) -> Candidate | None:
+        """Give a backend of a pool as it is seen here; None when no view has it."""
+        gate = self.gates.get(pool)
+        return None if gate is None else gate.claims.candidates.get(backend)
 
     def drop_pool(self, name: str) -> None:
         """Serve a pool no more; what is held is turned away, what is in flight is cut."""
@@ -162,16 +183,16 @@ class DataPlane:
         if gate is not None:
             gate.close()
 
-    def tunnels_to(self, backend: Backend) -> list[Tunnel]:
+    def tunnels_to(self, backend: Candidate) -> list[Tunnel]:
         """The tunnels that a backend has."""
         return [tunnel for exchange, tunnel in self.tunnels.items() if exchange.backend is backend]
 
-    def end_tunnels(self, backend: Backend, error: str) -> None:
+    def end_tunnels(self, backend: Candidate, error: str) -> None:
         """End the tunnels that a backend has."""
         for tunnel in self.tunnels_to(backend):
             tunnel.end(error)
 
-    def close_tunnels(self, backend: Backend, *, within: float) -> int:
+    def close_tunnels(self, backend: Candidate, *, within: float) -> int:
         """Have the tunnels to a backend closed in order, spread over a time, so that their clients do not all come
         back at once. Each gets a close frame (1012, service restart) between two frames, and a moment to answer it.
 
@@ -190,23 +211,21 @@ class DataPlane:
             tunnel.leave_at(now + within * number / len(tunnels))
         return len(tunnels)
 
-    def connections_to(self, backend: Backend) -> int:
+    def connections_to(self, backend: Candidate) -> int:
         """How many connections to a backend are open."""
-        gate = self.gates.get(backend.pool)
-        upstream = None if gate is None else gate.upstreams.get(backend.id)
+        upstream = self._upstream(backend)
         return 0 if upstream is None else len(upstream.connections)
 
-    def close_idle(self, backend: Backend) -> int:
-        """Close the idle connections to a backend.
-
-        Returns:
-            How many were closed.
-        """
-        gate = self.gates.get(backend.pool)
-        upstream = None if gate is None else gate.upstreams.get(backend.id)
+    def close_idle(self, backend: Candidate) -> int:
+        """Close the idle connections to a backend; gives how many."""
+        upstream = self._upstream(backend)
         return 0 if upstream is None else upstream.close_idle()
 
-    def cut(self, backend: Backend, gate: Gate | None = None) -> int:
+    def _upstream(self, backend: Candidate, gate: Gate | None = None) -> Upstream | None:
+        gate = gate or self.gates.get(backend.pool)
+        return None if gate is None else gate.upstreams.get(backend.id)
+
+    def cut(self, backend: Candidate, gate: Gate | None = None) -> int:
         """End by force what is in flight in a backend.
 
         Args:
@@ -228,7 +247,7 @@ class DataPlane:
                 exchange.cut(CUT)
         return count
 
-    def exchanges_in(self, backend: Backend) -> list[ExchangeView]:
+    def exchanges_in(self, backend: Candidate) -> list[ExchangeView]:
         """What is in flight in a backend, oldest first."""
         now = self.clock()
         views = []
@@ -250,9 +269,8 @@ class DataPlane:
             )
         return views
 
-    def _exchanges(self, backend: Backend, gate: Gate | None = None) -> Iterator[Exchange]:
-        gate = gate or self.gates.get(backend.pool)
-        upstream = None if gate is None else gate.upstreams.get(backend.id)
+    def _exchanges(self, backend: Candidate, gate: Gate | None = None) -> Iterator[Exchange]:
+        upstream = self._upstream(backend, gate)
         if upstream is not None:
             for carried in upstream.exchanges():
                 assert isinstance(carried, Exchange)  # whatever else a connection might carry
@@ -261,16 +279,27 @@ class DataPlane:
             if exchange.backend is backend:
                 yield exchange
 
-    async def wait_drained(self, backend: Backend) -> None:
-        """Wait until nothing is in flight in a draining backend. **Cancellation** changes nothing."""
+    async def release(self, backend: Candidate, *, deadline: float, leave_within: float = 0.0) -> Released:
+        """Block until nothing is in flight in a backend that is not claimable, and no connection to it is left.
+
+        What is in flight has until the deadline, then it is cut. Connections are closed when nothing is in flight.
+
+        Args:
+            backend: the backend.
+            deadline: on trio's clock.
+            leave_within: the last seconds before it, in which tunnels are told to leave; 0: they are cut with the rest.
+
+        **Cancellation**: what is in flight goes on; connections that were closed stay so.
+        """
         gate = self.gates.get(backend.pool)
-        if gate is not None:
-            await gate.wait_drained(backend)
+        if gate is None:
+            return Released()
+        return await gate.release(backend, deadline=deadline, leave_within=leave_within)
 
     def pool_counts(self, name: str) -> PoolCounts:
-        """What a pool has counted since the proxy started."""
+        """What a pool has counted since the proxy started, and how it stands now."""
         gate = self.gates.get(name)
-        return PoolCounts(retried=0, held=0, cut=0, longest_hold=0.0) if gate is None else gate.counts()
+        return PoolCounts() if gate is None else gate.counts()
 
     def restart_longest_hold(self, name: str) -> None:
         """Measure the longest hold of a pool anew, from now on."""
@@ -278,9 +307,18 @@ class DataPlane:
         if gate is not None:
             gate.longest_hold = 0.0
 
-    def served(self) -> dict[str, Served]:
-        """What each generation of each pool has served since its pool was added; the counts go on changing."""
-        return {name: gate.served for name, gate in self.gates.items()}
+    def served(self) -> dict[str, dict[int, tuple[int, ...]]]:
+        """What each generation of each pool has served since its pool was added."""
+        return {
+            name: {generation: tuple(counts) for generation, counts in gate.served.items()}
+            for name, gate in self.gates.items()
+        }
+
+    def forget_served(self, name: str, generation: int) -> None:
+        """Count anew what a generation of a pool serves; it has served nothing for long, and may be over."""
+        gate = self.gates.get(name)
+        if gate is not None:
+            gate.served.pop(generation, None)
 
     # Stopping.
 
@@ -327,6 +365,15 @@ class DataPlane:
         self.stopping = self.handed_over = False
         for listener in self.listeners.values():
             listener.start()
+
+    def disown_listeners(self) -> None:
+        """Close our copies of the sockets that somebody else listens on; connections go on."""
+        for listener in self.listeners.values():
+            listener.open_listener.close()
+
+    def flush_log(self) -> None:
+        """Hand on the access lines that were gathered."""
+        self.ledger.flush()
 
     def connection_count(self) -> int:
         """How many clients are connected."""

@@ -6,7 +6,7 @@ from hotswap.control.pools.announcements import Announcer
 from hotswap.control.telemetry.events import EventLog
 from hotswap.core.address import TcpAddress
 from hotswap.core.lifecycle import BackendState, Health
-from hotswap.core.pool import Pool
+from hotswap.core.pool.pool import Pool
 from hotswap.core.strategy import Balance
 from tests.support.pool_stage import captured_log
 

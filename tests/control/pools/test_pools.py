@@ -12,7 +12,6 @@ import trio
 from hotswap.core.compatibility import Unreadable
 from hotswap.core.errors import RefusalCode, Refused, UnknownSlot
 from hotswap.core.lifecycle import BackendState, Health
-from hotswap.core.pool import Outlook
 from tests.support.hotswap import wait_gone
 from tests.support.pool_stage import Stage, open_pool, supervised_table
 
@@ -75,7 +74,7 @@ async def test_a_backend_that_never_becomes_ready_is_tried_again_with_growing_wa
     """After three failures nothing is held for the pool any more, and it is said loudly."""
     table = supervised_table(tmp_path, "faulty", "dies-at-start", "--seconds", "0", size=1)
     async with open_pool(table, full=False) as stage:
-        await stage.wait(lambda: stage.pool.core.outlook() is Outlook.HOPELESS)
+        await stage.wait(lambda: not stage.pool.core.expecting)
         await stage.wait(lambda: len(stage.logged("slot.crash_looping")) == 1)
         assert stage.surroundings.tally.backend_starts["web", "crash"] >= 2
         assert stage.surroundings.tally.backend_exits.keys() == {("web", "start-failed")}
@@ -208,8 +207,8 @@ async def test_stopping_waits_for_what_is_in_flight_and_then_cuts_it(tmp_path):
     async with open_pool(supervised_table(tmp_path)) as stage:
         backend = stage.plane.claim(stage.pool.core, 0)
         await stage.pool.stop(drain_timeout=0.2)
-        assert stage.plane.totals.cut == 1
-        assert backend.in_flight == 0
+        assert stage.plane.cuts == 1
+        assert stage.plane.in_flight(backend) == 0
         assert stage.surroundings.tally.backend_exits == {("web", "stopped"): 2}
 
 

@@ -16,7 +16,6 @@ from hotswap.control.pools.static_pool import StaticPool
 from hotswap.core.config import StaticPoolTable
 from hotswap.core.errors import Refused, UnknownSlot
 from hotswap.core.lifecycle import Health
-from hotswap.core.pool import Outlook
 from tests.support.hotswap import SOURCES
 from tests.support.pool_stage import StillPlane, open_surroundings
 
@@ -62,7 +61,7 @@ async def until(pool: StaticPool, *healths: Health) -> None:
 async def test_addresses_become_claimable_when_a_probe_passes(tmp_path):
     """Before that requests are held; one that does not answer is found out by itself."""
     async with open_address(tmp_path / "a") as address, open_static(address, DEAD) as (pool, _plane):
-        assert pool.core.outlook() is Outlook.EXPECTED
+        assert pool.core.expecting
         judged = [pool.judged]
         await until(pool, Health.HEALTHY, Health.UNHEALTHY)
         assert [*judged, pool.judged] == [False, True]
@@ -75,7 +74,7 @@ async def test_an_address_that_dies_is_left_out_and_comes_back(tmp_path):
         await until(pool, Health.HEALTHY)
     async with open_static(f"unix:{tmp_path / 'a'}") as (pool, _plane):
         await until(pool, Health.UNHEALTHY)
-        assert pool.core.outlook() is Outlook.HOPELESS
+        assert not pool.core.expecting
         (tmp_path / "a").unlink(missing_ok=True)
         async with open_address(tmp_path / "a"):
             await until(pool, Health.HEALTHY)
@@ -101,15 +100,15 @@ async def test_stopping_waits_for_what_is_in_flight_then_cuts_it(tmp_path):
         await until(pool, Health.HEALTHY)
         plane.claim(pool.core, 0)
         await pool.stop(drain_timeout=0.1)
-        assert plane.totals.cut == 1
+        assert plane.cuts == 1
         assert pool.core.backends == []
 
 
 # A changed definition by key, and what tells that it is in force.
 APPLIED: dict[str, tuple[Any, Callable[[StaticPool, StillPlane], bool]]] = {
     "protocol": ("h2c", lambda pool, _: [backend.h2c for backend in pool.core.backends] == [False, True]),
-    "balance": ("round-robin", lambda pool, _: pool.core.claim() is not None),
-    "max_in_flight": (3, lambda pool, _: pool.core.backends[0].max_in_flight == 3),
+    "balance": ("round-robin", lambda pool, plane: plane.claim_any(pool.core) is not None),
+    "max_in_flight": (3, lambda pool, _: pool.core.max_in_flight == 3),
     "hold_timeout": ("3s", lambda pool, plane: plane.tables[pool.name].hold_timeout == 3.0),
     "hold_limit": (7, lambda pool, plane: plane.tables[pool.name].hold_limit == 7),
     "response_timeout": ("4s", lambda pool, plane: plane.tables[pool.name].response_timeout == 4.0),

@@ -123,7 +123,7 @@ async def test_stopping_finishes_what_is_in_flight_and_ends_every_backend(tmp_pa
             answered.set()
 
         nursery.start_soon(slow)
-        while not any(backend.in_flight for backend in runtime.parts.pools["web"].core.backends):
+        while not any(runtime.parts.link.in_flight(backend) for backend in runtime.parts.pools["web"].core.backends):
             await trio.sleep(0.01)
         runtime.orders.stop()
         with pytest.raises(Refused) as refusal:
@@ -154,7 +154,7 @@ async def test_a_second_stop_is_at_once(tmp_path):
             answers.append(await running.fetch("/slow?seconds=60"))
 
         nursery.start_soon(slow)
-        while not any(backend.in_flight for backend in running.parts.pools["web"].core.backends):
+        while not any(running.parts.link.in_flight(backend) for backend in running.parts.pools["web"].core.backends):
             await trio.sleep(0.01)
         running.orders.stop()
         await running.wait(lambda: "proxy.stopping" in running.kinds())
@@ -235,7 +235,7 @@ async def test_what_does_not_exist_is_unknown(tmp_path):
         with pytest.raises(UnknownRollout):
             await runtime.orders.wait_rollout("r9")
         with pytest.raises(UnknownRollout):
-            runtime.orders.rollout("r9")
+            await runtime.orders.rollout("r9")
 
 
 async def test_what_a_running_process_cannot_change_is_kept_and_told(tmp_path):

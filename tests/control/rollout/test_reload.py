@@ -53,7 +53,7 @@ async def test_a_pool_is_rolled_and_the_rollout_is_remembered(tmp_path):
         assert rollout.in_progress
         assert await running.orders.wait_rollout("r1") is rollout
         assert rollout.outcome is Outcome.DONE
-        assert running.orders.rollouts() == (rollout,)
+        assert await running.orders.rollouts() == (rollout,)
         assert running.generations() == [2, 2]
         assert (await rolled(running)).id == "r2"
 
@@ -521,7 +521,7 @@ async def test_a_pool_that_is_put_back_before_it_has_gone_goes_on(tmp_path, verb
 
         nursery.start_soon(ask)
         with trio.fail_after(5):
-            while not any(backend.in_flight for backend in pool.core.backends):
+            while not any(running.parts.link.in_flight(backend) for backend in pool.core.backends):
                 await trio.sleep(0.01)
         running.write(without)
         assert "pool web removed" in (await running.orders.reread_configuration()).changes
@@ -560,7 +560,7 @@ async def test_a_pool_that_has_gone_while_its_return_was_prepared_is_started_ane
 
         nursery.start_soon(ask)
         with trio.fail_after(10):
-            while not any(backend.in_flight for backend in pool.core.backends):
+            while not any(running.parts.link.in_flight(backend) for backend in pool.core.backends):
                 await trio.sleep(0.01)
             running.write(without)
             await runtime.orders.reread_configuration()

@@ -114,7 +114,7 @@ async def test_while_it_drains_the_report_names_what_is_waited_for(tmp_path):
         run = await stage.plan()
         nursery.start_soon(run.perform)
         await stage.wait(lambda: state_of(stage, 0, 2) is BackendState.READY)
-        run.look_at_drain()
+        await run.look_at_drain()
         (view,) = run.rollout.report(trio.current_time()).slots[0].waited_for
         assert (view.request_line, view.age) == ("GET /slow", 1.5)
         stage.plane.finish(backend)

@@ -17,7 +17,11 @@ from tests.support.pools import demo_pool, listeners
 def recorder() -> tuple[TrafficRecorder, dict[str, Served]]:
     """A recorder and the counts it looks at."""
     served = {"web": Served()}
-    return TrafficRecorder(lambda: served), served
+
+    def over(pool: str, generation: int) -> None:
+        del served[pool][generation]
+
+    return TrafficRecorder(lambda: served, over), served
 
 
 def counts_of(recorder: TrafficRecorder, after: int = 0) -> dict[str, list[tuple[int, int, int]]]:
@@ -80,7 +84,7 @@ async def test_a_defect_while_counting_ends_neither_the_record_nor_the_proxy(
             raise ZeroDivisionError
         return {}
 
-    traffic = TrafficRecorder(served)
+    traffic = TrafficRecorder(served, lambda *_: None)
     with structlog.testing.capture_logs() as logs:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(traffic.serve, structlog.get_logger())

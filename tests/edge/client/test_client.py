@@ -66,7 +66,7 @@ def is_left(stage: Stage) -> list[str]:
     found = {
         "connections": len(stage.plane.listeners["public"].connections),
         "counted": stage.plane.tally.connections["public"],
-        "in flight": sum(backend.in_flight for backend in stage.pool.backends),
+        "in flight": stage.in_flight,
         "held": len(gate.held),
         "tunnels": len(stage.plane.tunnels),
         "busy upstreams": sum(len(up.connections) - len(up.idle) for up in gate.upstreams.values()),

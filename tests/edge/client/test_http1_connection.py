@@ -25,7 +25,7 @@ async def test_both_sides_keep_their_connections():
         assert head.startswith(b"HTTP/1.1 200 OK\r\n")
         assert body == b"ok"
         assert b"Connection" not in head
-        assert stage.plane.connections_to(stage.backend.member) == 1
+        assert stage.link.connections_to(stage.backend.member) == 1
 
 
 async def test_a_counted_body_passes_as_it_comes():
@@ -406,7 +406,7 @@ async def test_a_client_that_leaves_is_left_within_a_second():
             assert await line.read_to_end() == b""
         (record,) = await stage.wait_records()
         assert (record["status"], record["side"]) == (499, "downstream")
-        assert stage.backend.member.in_flight == 0
+        assert stage.backend.in_flight == 0
 
 
 async def test_a_client_that_leaves_while_it_sends_is_left():

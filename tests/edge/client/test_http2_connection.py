@@ -21,6 +21,7 @@ from h2.errors import ErrorCodes
 from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame
 
 from hotswap.core.config import TlsTable
+from hotswap.core.lifecycle import BackendState
 from hotswap.edge.client.certificates import development_authority
 from hotswap.edge.client.http2_backlog import KEPT_LIMIT
 from hotswap.edge.client.http2_connection import Http2Connection
@@ -120,7 +121,7 @@ async def test_streams_are_exchanges_of_their_own():
         assert sorted(client.answer(2 * number + 1) for number in range(10)) == [
             (200, b"/%d" % number) for number in range(10)
         ]
-        assert stage.plane.connections_to(stage.backend.member) == 10
+        assert stage.link.connections_to(stage.backend.member) == 10
 
 
 async def test_requests_that_come_together_are_started_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch):
@@ -500,7 +501,7 @@ async def test_a_stream_that_the_client_resets_leaves_its_backend():
             assert await line.read_to_end() == b""
         (record,) = await stage.wait_records()
         assert (record["status"], record["side"]) == (499, "downstream")
-        assert stage.backend.member.in_flight == 0
+        assert stage.backend.in_flight == 0
         await client.request(3)
         await stage.backend.serve_one()
         await client.wait_end(3)
@@ -515,8 +516,8 @@ async def test_requests_that_are_reset_at_once_reach_no_backend():
         await client.wait_gone()
         (goaway,) = [frame for frame in client.read.frames if isinstance(frame, GoAwayFrame)]
         assert goaway.error_code == ErrorCodes.ENHANCE_YOUR_CALM
-        assert stage.plane.connections_to(stage.backend.member) == 0
-        assert stage.backend.member.in_flight == 0
+        assert stage.link.connections_to(stage.backend.member) == 0
+        assert stage.backend.in_flight == 0
         assert stage.log.defects == []
 
 
@@ -534,7 +535,7 @@ async def test_a_client_that_hangs_up_leaves_all_its_backends():
             for line in lines:
                 assert await line.read_to_end() == b""
         await stage.wait_connections(0)
-        assert stage.backend.member.in_flight == 0
+        assert stage.backend.in_flight == 0
 
 
 @pytest.mark.parametrize("by", ["hangup", "a broken rule"])
@@ -575,7 +576,7 @@ async def test_a_client_that_leaves_a_hundred_requests_holds_nobody_up(by: str, 
         client.line.close()
         await stage.wait_connections(0)
         if by != "hangup":
-            assert stage.plane.connections_to(stage.backend.member) == 0
+            assert stage.link.connections_to(stage.backend.member) == 0
         assert stage.log.defects == []
 
 
@@ -749,7 +750,7 @@ async def test_a_client_that_never_reads_what_it_asks_for_is_not_read():
         assert kept < 16 * 1024 * 1024
         await stage.let_pass(76.0)
         await stage.wait_connections(0)
-        assert stage.backend.member.in_flight == 0
+        assert stage.backend.in_flight == 0
 
 
 # Deadlines and drains.
@@ -1077,7 +1078,7 @@ async def test_a_websocket_over_http_2_reaches_a_backend_of_http_1():
         assert client.read.ended(1)
         (record,) = await stage.wait_records()
         assert (record["status"], record["request_bytes"], record["response_bytes"]) == (200, 11, 4)
-        assert stage.backend.member.in_flight == 0
+        assert stage.backend.in_flight == 0
         await client.request(3)
         await stage.backend.serve_one()
         await client.wait_end(3)
@@ -1109,7 +1110,7 @@ async def test_a_tunnel_whose_backend_breaks_is_reset():
         assert not client.read.ended(1)
         assert client.read.resets() == {1: ErrorCodes.CANCEL}
         await stage.wait_records()
-        assert stage.backend.member.in_flight == 0
+        assert stage.backend.in_flight == 0
 
 
 async def test_a_tunnel_whose_backend_closes_first_is_not_reset_before_the_client_has_ended_it(tmp_path: Path):
@@ -1127,7 +1128,7 @@ async def test_a_tunnel_whose_backend_closes_first_is_not_reset_before_the_clien
         await stage.backend.serve_one()
         await client.wait_end(3)
         assert client.read.resets() == {}
-        assert stage.backend.member.in_flight == 0
+        assert stage.backend.in_flight == 0
 
 
 async def test_a_length_in_the_backends_handshake_is_not_one_of_the_tunnels():
@@ -1183,7 +1184,8 @@ async def test_a_tunnel_whose_backend_is_cut_says_goodbye():
     """A close frame with 1012, and the end of the stream."""
     async with open_stage() as stage:
         client, _ = await open_websocket(stage)
-        stage.plane.cut(stage.backend.member)
+        stage.pool.move(stage.backend.member, BackendState.DRAINING, now=0.0)
+        await stage.link.release(stage.backend.member, deadline=trio.current_time())
         await client.wait_end(1)
         assert client.read.bodies[1] == b"\x88\x02\x03\xf4"
         assert client.read.ended(1)

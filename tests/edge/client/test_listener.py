@@ -151,7 +151,7 @@ async def test_want_of_descriptors_is_no_fault_of_a_backend():
                 head, _ = await client.read_response()
                 assert head.startswith(b"HTTP/1.1 503 ")
                 assert b"\r\nRetry-After: " in head
-        assert not any(backend.ejected or backend.in_flight for backend in stage.pool.backends)
+        assert not any(backend.member.ejected or backend.in_flight for backend in stage.backends)
         assert not stage.plane.gates["web"].ejections.suspects
         for record in await stage.wait_records(8):
             assert (record["status"], record["side"], record["retries"]) == (503, "internal", 0)

@@ -10,7 +10,7 @@ import trio
 
 from hotswap.core.ejection import FAILURES
 from hotswap.core.lifecycle import Health
-from hotswap.core.pool import BackendEjected
+from hotswap.core.pool.events import BackendEjected
 from tests.support.stage import GET, OK, Line, ScriptedBackend, Stage, open_stage
 
 pytestmark = pytest.mark.fail_after(15)
@@ -135,6 +135,6 @@ async def test_an_ejected_backend_serves_when_there_is_no_other():
             assert left_out(bad)
         stage.pool.set_health(good.member, Health.HEALTHY)
         async with serving(good):
-            before = bad.member.in_flight
+            before = bad.in_flight
             assert await ask(client, 6, POST) == [b"200"] * 6
-            assert bad.member.in_flight == before == 0
+            assert bad.in_flight == before == 0

@@ -112,7 +112,7 @@ async def test_what_is_refused_is_answered_shortly_and_never_seen_by_a_backend(r
         (record,) = await stage.wait_records()
         assert (record["status"], record["side"]) == (status, "downstream")
         assert record["error"]
-        assert stage.plane.connections_to(stage.backend.member) == 0
+        assert stage.link.connections_to(stage.backend.member) == 0
         assert stage.log.said == []
 
 
@@ -250,7 +250,7 @@ async def test_a_client_that_does_not_read_its_answer_is_left():
             assert not stage.plane.listeners["public"].connections
         (record,) = await stage.wait_records()
         assert (record["side"], record["error"]) == ("downstream", "the client does not read its answer")
-        assert stage.backend.member.in_flight == 0
+        assert stage.backend.in_flight == 0
 
 
 async def test_a_slow_client_gets_its_last_answer_whole():
@@ -268,7 +268,7 @@ async def test_a_slow_client_gets_its_last_answer_whole():
             nursery.start_soon(line.send, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
             await client.read_head()
             got = 0
-            while stage.backend.member.in_flight:
+            while stage.backend.in_flight:
                 got += len(await client.read_exactly(1 << 16))
             await stage.let_pass(6)
             while got < size:

@@ -147,9 +147,9 @@ async def test_a_pause_holds_and_a_resume_lets_go_without_a_stampede():
             clients.append(client)
         await stage.wait_held(70)
         stage.pool.resume()
-        assert stage.backend.member.in_flight == 0  # not in the middle of somebody's call
+        assert stage.backend.in_flight == 0  # not in the middle of somebody's call
         stage.plane.gates["web"].let_in()
-        assert (stage.backend.member.in_flight, len(stage.plane.gates["web"].held)) == (STEP, 70 - STEP)
+        assert (stage.backend.in_flight, len(stage.plane.gates["web"].held)) == (STEP, 70 - STEP)
         await stage.wait_in_flight(70)
         assert stage.plane.pool_counts("web").held == 70
 
@@ -231,7 +231,7 @@ async def test_a_pool_that_is_dropped_answers_everybody():
         assert await line.wait_broken() == b""
         await first.send(GET)
         assert (await first.read_response())[0].startswith(b"HTTP/1.1 503 ")
-        assert stage.backend.member.in_flight == 0
+        assert stage.backend.in_flight == 0
 
 
 async def test_an_exchange_with_a_defect_does_not_keep_the_others_waiting():
@@ -254,5 +254,5 @@ async def test_an_exchange_with_a_defect_does_not_keep_the_others_waiting():
             if await line.read() != b"":
                 await line.send(OK)
         assert (await second.read_response())[1] == b"ok"
-        assert backend.member.in_flight == 0
+        assert backend.in_flight == 0
         assert len(stage.log.defects) == 1

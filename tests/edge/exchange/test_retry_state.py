@@ -60,7 +60,7 @@ async def test_alone_a_refused_connect_is_tried_again_after_a_pause_then_502():
         assert body == b"502 Bad Gateway\n"
         (record,) = await stage.wait_records()
         assert (record["side"], record["retries"]) == ("upstream", 2)
-        assert stage.backend.member.in_flight == 0
+        assert stage.backend.in_flight == 0
 
 
 async def test_a_pooled_connection_that_was_closed_is_replaced_and_costs_no_try():
@@ -69,7 +69,7 @@ async def test_a_pooled_connection_that_was_closed_is_replaced_and_costs_no_try(
         client, line = await stage.exchange()
         line.close()
         await stage.settle()
-        assert stage.plane.connections_to(stage.backend.member) == 0
+        assert stage.link.connections_to(stage.backend.member) == 0
         await client.send(POST)
         again = await stage.backend.accept()
         await again.read_head()
@@ -151,9 +151,9 @@ async def test_a_fresh_connection_that_ends_sends_a_get_to_the_other_backend():
         client = await stage.connect()
         await client.send(GET)
         first, second = stage.backends
-        if first.member.in_flight == 0:
+        if first.in_flight == 0:
             await stage.settle()
-        chosen, other = (first, second) if first.member.in_flight else (second, first)
+        chosen, other = (first, second) if first.in_flight else (second, first)
         line = await chosen.accept()
         await line.read_head()
         line.close()
@@ -341,7 +341,7 @@ async def test_a_connect_that_takes_too_long_fails(tmp_path):
         client = await stage.connect()
         await client.send(GET)
         await stage.settle()
-        assert stage.plane.connections_to(backend.member) == 1
+        assert stage.link.connections_to(backend.member) == 1
         for _ in range(6):  # three tries with pauses between
             await stage.let_pass(6)
         assert (await client.read_response())[0].startswith(b"HTTP/1.1 502 ")
@@ -374,7 +374,7 @@ async def test_a_path_that_is_not_there_is_no_connection(tmp_path):
             await client.send(POST)
             await stage.backend.serve_one()
             await client.read_response()
-        assert gone.member.in_flight == 0
+        assert gone.in_flight == 0
 
 
 async def test_a_backend_that_is_removed_gives_its_requests_to_another():
@@ -383,14 +383,14 @@ async def test_a_backend_that_is_removed_gives_its_requests_to_another():
         client = await stage.connect()
         await client.send(GET)
         await stage.settle()
-        chosen, other = sorted(stage.backends, key=lambda backend: -backend.member.in_flight)
+        chosen, other = sorted(stage.backends, key=lambda backend: -backend.in_flight)
         line = await chosen.accept()
         await line.read_head()
         stage.pool.move(chosen.member, BackendState.DRAINING, now=0.0)
         stage.pool.remove(chosen.member)
         await other.serve_one()
         assert (await client.read_response())[1] == b"ok"
-        assert stage.pool.claim() is not None
+        assert stage.plane.gates["web"].claims.claim() is not None
 
 
 async def test_an_unhealthy_backend_keeps_what_it_has():

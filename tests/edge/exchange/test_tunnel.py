@@ -42,8 +42,8 @@ async def test_bytes_pass_both_ways_as_they_are():
         assert await line.read_exactly(4) == b"ping"
         await line.send(b"\x81\x04pong")
         assert await client.read_exactly(6) == b"\x81\x04pong"
-        assert stage.backend.member.in_flight == 1
-        (view,) = stage.plane.exchanges_in(stage.backend.member)
+        assert stage.backend.in_flight == 1
+        (view,) = await stage.link.exchanges_in(stage.backend.member)
         assert view.tunnel
         assert (view.request_bytes, view.response_bytes) == (10, 10)
 
@@ -179,7 +179,7 @@ async def test_small_pieces_for_a_slow_reader_cost_like_large_ones(by: str):
 async def leaving(stage: Stage, *, within: float = 0.0) -> int:
     """Drain the backend, and have its tunnels closed."""
     stage.pool.move(stage.backend.member, BackendState.DRAINING, now=0.0)
-    return stage.plane.close_tunnels(stage.backend.member, within=within)
+    return stage.link.close_tunnels(stage.backend.member, within=within)
 
 
 async def test_on_a_drain_the_client_is_told_to_come_back():
@@ -199,7 +199,7 @@ async def test_on_a_drain_the_client_is_told_to_come_back():
         assert await client.read_to_end() == b""
         counts = stage.plane.pool_counts("web")
         assert (counts.tunnels_closed, counts.cut) == (1, 0)
-        assert stage.backend.member.in_flight == 0
+        assert stage.backend.in_flight == 0
         (record,) = await stage.wait_records()
         assert (record["status"], record["side"]) == (101, "upstream")
 
@@ -228,11 +228,11 @@ async def test_a_client_that_does_not_answer_is_not_waited_for():
         await leaving(stage)
         await stage.let_pass(0)
         await stage.let_pass(1)
-        assert stage.backend.member.in_flight == 1
+        assert stage.backend.in_flight == 1
         await stage.let_pass(1.5)
         assert await client.wait_broken() == RESTART
         assert await line.wait_broken() == b""
-        assert stage.backend.member.in_flight == 0
+        assert stage.backend.in_flight == 0
 
 
 async def test_a_backend_that_has_said_goodbye_is_not_outdone():
@@ -260,6 +260,19 @@ async def test_tunnels_are_closed_one_after_the_other():
             assert await client.wait_broken() == RESTART
 
 
+@pytest.mark.parametrize(("leave_within", "told"), [(0.1, 1), (0.0, 0)])
+async def test_a_release_tells_tunnels_to_leave_only_where_it_says_so(leave_within: float, told: int):
+    """In the last seconds before the deadline; what does not leave by then is cut."""
+    async with open_stage() as stage:
+        client, _line = await open_tunnel(stage)
+        stage.pool.move(stage.backend.member, BackendState.DRAINING, now=0.0)
+        deadline = trio.current_time() + 0.2
+        released = await stage.link.release(stage.backend.member, deadline=deadline, leave_within=leave_within)
+        assert released.cut == 1
+        assert stage.plane.pool_counts("web").tunnels_closed == told
+        assert await client.wait_broken() == RESTART
+
+
 async def test_cut_ends_what_is_left_and_tells_if_it_can():
     """Between two frames; in the middle of one there is nothing to be said."""
     async with open_stage() as stage:
@@ -267,12 +280,14 @@ async def test_cut_ends_what_is_left_and_tells_if_it_can():
         other, _other_line = await open_tunnel(stage)
         await line.send(b"\x81\x05he")
         await client.read_exactly(4)
-        assert stage.plane.cut(stage.backend.member) == 2
+        stage.pool.move(stage.backend.member, BackendState.DRAINING, now=0.0)
+        released = await stage.link.release(stage.backend.member, deadline=trio.current_time())
+        assert released.cut == 2
         assert await client.wait_broken() == b""
         assert await other.wait_broken() == RESTART
         assert stage.plane.pool_counts("web").cut == 2
-        assert stage.backend.member.in_flight == 0
-        assert stage.plane.connections_to(stage.backend.member) == 0
+        assert stage.backend.in_flight == 0
+        assert stage.link.connections_to(stage.backend.member) == 0
 
 
 async def test_a_stop_of_the_proxy_leaves_tunnels_their_time():

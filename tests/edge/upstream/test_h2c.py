@@ -107,10 +107,10 @@ async def open_stage(hold_timeout: str = "30s") -> AsyncIterator[tuple[Running, 
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     address = TcpAddress("127.0.0.1", listener.socket.getsockname()[1])
     async with listener, open_plane(address) as running:
-        running.plane.drop_pool("web")
+        running.link.drop_pool("web")
         running.pool.backends[0].h2c = True
         table = StaticPoolTable(addresses=(address,), protocol=BackendProtocol.H2C, hold_timeout=hold_timeout)
-        running.plane.add_pool(running.pool, table)
+        running.link.add_pool(running.pool, table)
         ends = Ends(running, listener)
         try:
             yield running, await ends.connect(), ends
@@ -464,7 +464,7 @@ async def test_what_waits_for_a_backend_that_leaves_at_once_goes_elsewhere():
         backend = await ends.accept()
         await backend.answer(await backend.request())
         assert await read_status(client) == b"HTTP/1.1 200 OK"
-        assert running.pool.backends[0].in_flight == 0
+        assert running.in_flight == 0
 
 
 async def test_a_backend_that_does_not_say_what_it_allows_is_a_failed_connect():

@@ -91,7 +91,7 @@ async def test_a_name_that_nobody_answers_for_is_a_failed_connect_after_some_sec
         await client.send(GET)
         for _ in range(4):
             await stage.let_pass(1)
-        assert backend.member.in_flight == 0
+        assert backend.in_flight == 0
         assert not stage.plane.gates["web"].ejections.suspects
         for _ in range(4):
             await stage.let_pass(1)

@@ -47,12 +47,12 @@ async def pool_now(asked: Asked[Parameters]) -> AdminResponse:
 
 async def rollouts(asked: Asked[Parameters]) -> AdminResponse:
     """Answer with the rollouts that are remembered."""
-    return respond({"rollouts": reports(asked.verbs.rollouts())})
+    return respond({"rollouts": reports(await asked.verbs.rollouts())})
 
 
 async def rollout_now(asked: Asked[Parameters]) -> AdminResponse:
     """Answer with one rollout."""
-    return respond(report(asked.verbs.rollout(asked.parts["id"])))
+    return respond(report(await asked.verbs.rollout(asked.parts["id"])))
 
 
 # Reloads.

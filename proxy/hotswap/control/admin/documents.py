@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hotswap.core.exchange_view import ExchangeView
 from hotswap.core.lifecycle import BackendState, Health
-from hotswap.core.pool_snapshot import Outlook
+from hotswap.core.pool.outlook import Outlook
 from hotswap.core.report import RolloutReport
 
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from structlog.typing import FilteringBoundLogger
 
 from hotswap.control.telemetry.events import EventLog
-from hotswap.core.backend import Backend
-from hotswap.core.pool import (
+from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.events import (
     BackendAdded,
     BackendDrained,
     BackendEjected,
     BackendMoved,
     BackendRemoved,
-    CapacityFreed,
     HealthChanged,
-    HopeLost,
+    NothingExpected,
     PoolEvent,
     PoolLocked,
     PoolPaused,
@@ -45,9 +44,6 @@ class Announcer:
     def _announce(self, event: PoolEvent) -> None:
         publish = self._events.publish
         match event:
-            case CapacityFreed():
-                # It happens with every exchange of a busy pool, and is nobody's news.
-                return
             case BackendAdded(backend=backend):
                 publish("backend.added", **_who(backend), state=backend.state.value, pid=backend.pid)
             case BackendMoved(backend=backend, before=before, after=after):
@@ -67,21 +63,21 @@ class Announcer:
                 publish("backend.drained", **_who(backend))
             case BackendRemoved(backend=backend):
                 publish("backend.removed", **_who(backend))
-            case HopeLost() if self.ending:
+            case NothingExpected() if self.ending:
                 return
-            case HopeLost(pool=pool):
+            case NothingExpected(pool=pool):
                 self._log.error(
                     "pool.hopeless", detail="nothing can be claimed and nothing is coming: requests are answered 503"
                 )
-                publish("pool.hopeless", pool=pool.name)
+                publish("pool.hopeless", pool=pool)
             case PoolLocked(pool=pool, reason=reason):
-                publish("pool.locked", pool=pool.name, reason=reason)
+                publish("pool.locked", pool=pool, reason=reason)
             case PoolUnlocked(pool=pool):
-                publish("pool.unlocked", pool=pool.name)
+                publish("pool.unlocked", pool=pool)
             case PoolPaused(pool=pool):
-                publish("pool.paused", pool=pool.name)
+                publish("pool.paused", pool=pool)
             case PoolResumed(pool=pool):
-                publish("pool.resumed", pool=pool.name)
+                publish("pool.resumed", pool=pool)
 
 
 def _who(backend: Backend) -> dict[str, object]:

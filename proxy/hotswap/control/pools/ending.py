@@ -13,21 +13,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import trio
-from structlog.typing import FilteringBoundLogger
 
 from hotswap.control.pools.entries import Entries
 from hotswap.control.pools.supervised_backend import ExitReason, SupervisedBackend
 from hotswap.control.pools.surroundings import Plane
 from hotswap.control.telemetry.events import EventLog
-from hotswap.core.backend import Backend
 from hotswap.core.errors import StartFailed
 from hotswap.core.exchange_view import SHOWN, ExchangeView, tell_exchanges
 from hotswap.core.lifecycle import BackendState
-from hotswap.core.pool import BackendDrained, BackendMoved, PoolEvent
+from hotswap.core.pool.withdrawal import DISCONNECT
 from hotswap.processes.supervisor import Stopped
-
-DISCONNECT_TIMEOUT = 5.0
-"""Seconds until connections to a backend that is to be stopped are cut, when closing them does not end them."""
 
 
 async def end_in_order(member: SupervisedBackend, entries: Entries, plane: Plane, *, drain_timeout: float) -> None:
@@ -38,81 +33,74 @@ async def end_in_order(member: SupervisedBackend, entries: Entries, plane: Plane
     backend = member.backend
     if backend.state is BackendState.READY:
         entries.move(backend, BackendState.DRAINING)
-    last_quarter = drain_timeout / 4
-    drained = await _wait_drained(member, entries, drain_timeout - last_quarter)
-    if not drained:
-        plane.close_tunnels(backend, within=last_quarter)
-        drained = await _wait_drained(member, entries, last_quarter)
-    if not drained:
-        cut_exchanges(backend, plane, member.log, event="backend.drain_timed_out")
+    await let_finish(
+        member, plane, timeout=drain_timeout, leave_within=drain_timeout / 4, event="backend.drain_timed_out"
+    )
     if member.alive:
         await retire(member, entries, plane)
 
 
-async def _wait_drained(member: SupervisedBackend, entries: Entries, timeout: float) -> bool:
-    backend = member.backend
-    ended = trio.Event()
-
-    def note(event: PoolEvent) -> None:
-        if isinstance(event, BackendDrained | BackendMoved) and event.backend is backend:
-            ended.set()
-
-    stop_observing = entries.core.observe(note)
-    try:
-        with trio.move_on_after(timeout):
-            if backend.in_flight:
-                await ended.wait()
-    finally:
-        stop_observing()
-    return backend.in_flight == 0 or not member.alive
-
-
-async def wait_unused(backend: Backend, entries: Entries, plane: Plane, *, timeout: float) -> None:
-    """Block until nothing is in flight in a draining backend and no connection to it is open.
+async def let_finish(
+    member: SupervisedBackend,
+    plane: Plane,
+    *,
+    timeout: float,
+    event: str,
+    leave_within: float = 0.0,
+    events: EventLog | None = None,
+) -> tuple[int, Sequence[ExchangeView]]:
+    """Block until nothing is in flight in a backend and no connection to it is left; what is cut is logged.
 
     Args:
-        backend: the backend; nothing new may be claimed for it.
-        entries: of its pool.
+        member: the backend; nothing may be claimed for it.
         plane: who uses it.
         timeout: seconds for what is in flight; what is left then is cut.
+        event: what a cut is called in log and events.
+        leave_within: the last seconds of that time, in which its tunnels are told to leave.
+        events: where a cut is published; None: nowhere.
+
+    Returns:
+        How many exchanges were cut, and the oldest of them.
     """
-    pause = 0.001
-    with trio.move_on_after(timeout):
-        while backend.in_flight:
-            await trio.sleep(pause)
-            pause = min(2 * pause, 0.05)
-    if backend.in_flight:
-        plane.cut(backend)
-    with trio.move_on_after(DISCONNECT_TIMEOUT):
-        while True:
-            plane.close_idle(backend)
-            if plane.connections_to(backend) == 0:
-                return
-            await trio.sleep(pause)
-    plane.cut(backend)
-
-
-def give_up(member: SupervisedBackend, entries: Entries) -> None:
-    """Note that a backend is about to be stopped, so that its end from here on is no crash."""
-    member.expect(ExitReason.STOPPED)
-    member.stop_probes()
-    if member.backend.state is BackendState.READY:
-        entries.move(member.backend, BackendState.DRAINING)
-    if member.backend.state is BackendState.DRAINING:
-        entries.move(member.backend, BackendState.STOPPING)
+    backend = member.backend
+    try:
+        released = await plane.release(backend, deadline=trio.current_time() + timeout, leave_within=leave_within)
+    except Exception as error:
+        # A defect of ours must not leave a process that nobody uses and nobody ends.
+        member.log.error("backend.disconnect_crashed", exc_info=error)
+        return 0, ()
+    if released.cut:
+        told = tell_exchanges(released.exchanges)
+        member.log.warning(event, cut=released.cut, exchanges=told)
+        if events is not None:
+            events.publish(
+                event,
+                pool=backend.pool,
+                slot=backend.slot,
+                generation=backend.generation,
+                backend=backend.id,
+                cut=released.cut,
+                exchanges=told,
+            )
+    return released.cut, released.exchanges[:SHOWN]
 
 
 async def retire(member: SupervisedBackend, entries: Entries, plane: Plane) -> Stopped:
     """Close every connection to a backend, ask it to stop, and kill it after its `stop_timeout`.
 
-    Exchanges that are still in flight have `DISCONNECT_TIMEOUT` seconds, then they are cut.
+    Exchanges that are still in flight have `DISCONNECT` seconds, then they are cut.
 
     **Cancellation**: it may live on.
     """
-    give_up(member, entries)
+    member.expect(ExitReason.STOPPED)  # its end from here on is no crash
+    member.stop_probes()
+    if member.backend.state is BackendState.READY:
+        entries.move(member.backend, BackendState.DRAINING)
+    if member.backend.state is BackendState.DRAINING:
+        entries.move(member.backend, BackendState.STOPPING)
     await member.wait_probed()
     await member.wait_released(timeout=member.release.table.drain_timeout)
-    await _disconnect(member, plane)
+    await let_finish(member, plane, timeout=DISCONNECT, event="backend.connections_cut")
     stop_timeout = member.release.table.stop_timeout
     member.log.info("backend.stopping", stop_timeout=stop_timeout)
     member.process.terminate(stop_timeout=stop_timeout)
@@ -122,23 +110,6 @@ async def retire(member: SupervisedBackend, entries: Entries, plane: Plane) -> S
     member.log.warning("backend.killed", detail=f"it did not end within {stop_timeout:g} s")
     stopped = await member.process.stop(stop_timeout=0.0)
     return Stopped(exit=stopped.exit, killed=True)
-
-
-async def _disconnect(member: SupervisedBackend, plane: Plane) -> None:
-    backend = member.backend
-    pause = 0.001
-    try:
-        with trio.move_on_after(DISCONNECT_TIMEOUT):
-            while True:
-                plane.close_idle(backend)
-                if plane.connections_to(backend) == 0 or not member.alive:
-                    return
-                await trio.sleep(pause)
-                pause = min(2 * pause, 0.05)
-        cut_exchanges(backend, plane, member.log, event="backend.connections_cut")
-    except Exception as error:
-        # A defect of ours must not leave a process that nobody uses and nobody ends.
-        member.log.error("backend.disconnect_crashed", exc_info=error)
 
 
 async def discard(member: SupervisedBackend, entries: Entries, failure: StartFailed | None = None) -> None:
@@ -169,37 +140,3 @@ def let_go(member: SupervisedBackend, entries: Entries) -> None:
     if not member.alive:
         # Its end may have been noted while it was still wanted.
         entries.bury(member.backend)
-
-
-def cut_exchanges(
-    backend: Backend, plane: Plane, log: FilteringBoundLogger, events: EventLog | None = None, *, event: str
-) -> tuple[int, Sequence[ExchangeView]]:
-    """Cut what is in flight for a backend, and say in log and events what it was.
-
-    Args:
-        backend: the backend.
-        plane: where its exchanges are.
-        log: bound to the backend.
-        events: where it is published; None: nowhere.
-        event: what it is called in both, such as `backend.drain_timed_out`.
-
-    Returns:
-        How many were cut, and the oldest of them.
-    """
-    views = plane.exchanges_in(backend)
-    cut = plane.cut(backend)
-    if not cut:
-        return 0, ()
-    told = tell_exchanges(views)
-    log.warning(event, cut=cut, exchanges=told)
-    if events is not None:
-        events.publish(
-            event,
-            pool=backend.pool,
-            slot=backend.slot,
-            generation=backend.generation,
-            backend=backend.id,
-            cut=cut,
-            exchanges=told,
-        )
-    return cut, tuple(views[:SHOWN])

@@ -11,10 +11,10 @@ from collections.abc import Callable
 import trio
 from structlog.typing import FilteringBoundLogger
 
-from hotswap.core.backend import Backend
 from hotswap.core.errors import RefusalCode, Refused
 from hotswap.core.lifecycle import TRANSITIONS, BackendState, Health
-from hotswap.core.pool import Pool
+from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.pool import Pool
 
 
 class Entries:

@@ -16,10 +16,10 @@ from hotswap.control.pools.members import Members
 from hotswap.control.pools.slot import Slot
 from hotswap.control.pools.start_places import Place
 from hotswap.control.pools.supervised_backend import StartReason, SupervisedBackend
-from hotswap.core.backend import Backend
 from hotswap.core.errors import BackendError, StartFailed
-from hotswap.core.hope import CRASH_LOOP
 from hotswap.core.lifecycle import BackendState
+from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.slot_record import CRASH_LOOP
 
 
 class Filler:
@@ -156,7 +156,7 @@ class Filler:
         return False
 
     def _note_crash_loop(self, slot: Slot) -> None:
-        failed = next(seen.failed_starts for seen in self._core.snapshot().slots if seen.slot == slot.number)
+        failed = self._core.failed_starts(slot.number)
         if failed == CRASH_LOOP:
             self._log.error(
                 "slot.crash_looping",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from hotswap.core.errors import BackendError
-from hotswap.core.pool import Pool
+from hotswap.core.pool.pool import Pool
 
 
 class FirstStart:

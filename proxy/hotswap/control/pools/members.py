@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from structlog.typing import FilteringBoundLogger
 
 from hotswap.control.pools.contained_tasks import ContainedTasks
-from hotswap.control.pools.ending import discard, end_in_order, give_up, let_go, retire
+from hotswap.control.pools.ending import discard, end_in_order, let_go, retire
 from hotswap.control.pools.entries import Entries
 from hotswap.control.pools.release import Release
 from hotswap.control.pools.supervised_backend import ExitReason, StartReason, SupervisedBackend, launch_backend
@@ -153,10 +153,6 @@ class Members:
     def readmit(self, member: SupervisedBackend) -> bool:
         """Make a draining backend claimable again; False when it has died meanwhile."""
         return member.alive and self.entries.readmit(member.backend)
-
-    def give_up(self, member: SupervisedBackend) -> None:
-        """Note that a draining backend is about to be retired, so that its end is no crash."""
-        give_up(member, self.entries)
 
     async def retire(self, member: SupervisedBackend) -> Stopped:
         """Close every connection to a drained backend, ask it to stop, and kill it after its `stop_timeout`.

@@ -12,12 +12,11 @@ from functools import partial
 
 import trio
 
-from hotswap.control.pools.ending import wait_unused
 from hotswap.control.pools.members import Members
 from hotswap.control.pools.supervised_backend import SupervisedBackend
 from hotswap.core.address import Address
-from hotswap.core.backend import Backend
 from hotswap.core.lifecycle import BackendState
+from hotswap.core.pool.backend import Backend
 from hotswap.processes.supervisor import Exit
 
 
@@ -43,6 +42,7 @@ class PoolHandover:
         self._entries = members.entries
         self._core = members.entries.core
         self._plane = members.surroundings.plane
+        self._links = members.surroundings.links
         self._freeze = freeze
         self._thaw = thaw
 
@@ -96,15 +96,15 @@ class PoolHandover:
             if backend.pid == pid and self._member_of(backend) is None:
                 self._note_gone(backend)
 
-    async def follow_release(self, pid: int, *, timeout: float) -> bool:
-        """Finish with a backend that the other process wants to end.
+    async def follow_release(self, pid: int, *, deadline: float) -> bool:
+        """Finish with a backend that the other process wants to end, and so does the process before this one.
 
         Args:
-            pid: the backend.
-            timeout: seconds for what is in flight; what is left then is cut.
+            pid: the backend; nothing happens when it is none of this pool.
+            deadline: when what is in flight is cut, on trio's clock.
 
         Returns:
-            Whether it was one of this pool.
+            Whether the backend is one of this pool.
         """
         backend = next((backend for backend in self._core.backends if backend.pid == pid), None)
         if backend is None:
@@ -114,7 +114,9 @@ class PoolHandover:
         member = self._member_of(backend)
         if member is not None:
             member.stop_probes()
-        await wait_unused(backend, self._entries, self._plane, timeout=timeout)
+        async with trio.open_nursery() as nursery:
+            for link in self._links:
+                nursery.start_soon(partial(link.release, backend, deadline=deadline))
         if member is not None:
             await member.wait_probed()
         self._expect_empty_slots()
@@ -134,4 +136,4 @@ class PoolHandover:
             coming = (BackendState.READY, BackendState.STARTING)
             used = {backend.slot for backend in core.backends if backend.state in coming}
             for number in set(range(core.size)) - used:
-                self._entries.tell(partial(core.expect, number))
+                self._entries.tell(partial(core.announce, number))

@@ -12,7 +12,8 @@ from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.control.pools.surroundings import Surroundings
 from hotswap.core.config import PoolTable, StaticPoolTable
 from hotswap.core.errors import BackendError, PoolNotStarted, StartFailed, UnknownPool
-from hotswap.core.pool import PoolEvent
+from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.events import PoolEvent
 
 AnyPool = SupervisedPool | StaticPool
 
@@ -266,8 +267,11 @@ class PoolSet(Mapping[str, AnyPool]):
 
     def processes(self) -> list[int]:
         """Give the processes of all backends."""
-        backends = [backend for pool in self._pools.values() for backend in pool.core.backends]
-        return [backend.pid for backend in backends if backend.pid is not None]
+        return [backend.pid for backend in self.backends() if backend.pid is not None]
+
+    def backends(self) -> list[Backend]:
+        """Give the backends of all pools."""
+        return [backend for pool in self._pools.values() for backend in pool.core.backends]
 
     def ready(self) -> bool:
         """Tell whether each has a backend that can be claimed."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import trio
 
 from hotswap.control.pools.release import Release
-from hotswap.core.backend import Backend
 from hotswap.core.backoff import Backoff
+from hotswap.core.pool.backend import Backend
 
 
 # Not frozen: it is the supervisor's memory of the slot, and only the pool writes to it.

@@ -19,11 +19,11 @@ from hotswap.control.pools.entries import Entries
 from hotswap.control.pools.probing import serve_probes
 from hotswap.control.pools.surroundings import Surroundings
 from hotswap.core.address import Address
-from hotswap.core.backend import Backend
 from hotswap.core.config import StaticPoolTable
 from hotswap.core.errors import BackendError, UnknownSlot
 from hotswap.core.lifecycle import BackendState, Health
-from hotswap.core.pool import BackendDrained, Pool, PoolEvent
+from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.pool import Pool
 
 
 # Not frozen: its deadline may be moved.
@@ -32,16 +32,24 @@ class Departure:
     """A backend that is drained and then forgotten, because its address is wanted no more.
 
     Attributes:
-        draining: ends the wait for what is in flight.
+        deadline: when what is in flight is cut, on trio's clock.
+        draining: ends the wait for its release.
         gone: set when the backend is forgotten.
         drained: an operator had taken it out of rotation before.
         called_off: it stays after all.
     """
 
-    draining: trio.CancelScope
+    deadline: float
     drained: bool
+    draining: trio.CancelScope = field(default_factory=trio.CancelScope)
     gone: trio.Event = field(default_factory=trio.Event)
     called_off: bool = False
+
+    def end_by(self, deadline: float) -> None:
+        """Give it less time, if it has more."""
+        if deadline < self.deadline:
+            self.deadline = deadline
+            self.draining.cancel()
 
 
 class StaticPool:
@@ -186,7 +194,7 @@ class StaticPool:
                 self._send_away(backend, drain_timeout)
         departures = tuple(self.departures.values())
         for departure in departures:
-            departure.draining.deadline = min(departure.draining.deadline, trio.current_time() + drain_timeout)
+            departure.end_by(trio.current_time() + drain_timeout)
         for departure in departures:
             await departure.gone.wait()
 
@@ -260,7 +268,7 @@ class StaticPool:
     def _send_away(self, backend: Backend, drain_timeout: float) -> None:
         """Take a backend out of rotation, let what is in flight end, and forget it, unless it is called back."""
         departure = Departure(
-            draining=trio.CancelScope(deadline=trio.current_time() + drain_timeout),
+            deadline=trio.current_time() + drain_timeout,
             drained=backend.state is BackendState.DRAINING,
         )
         self.departures[backend] = departure
@@ -269,32 +277,17 @@ class StaticPool:
         self._tasks.start(self._leave, backend, departure)
 
     async def _leave(self, backend: Backend, departure: Departure) -> None:
+        plane = self.surroundings.plane
         try:
-            await self._wait_drained(backend, departure)
+            released = None
+            while released is None and not departure.called_off:
+                with trio.CancelScope() as departure.draining:
+                    released = await plane.release(backend, deadline=departure.deadline)
+            if released is not None and released.cut:
+                self.log.warning("backend.drain_timed_out", slot=backend.slot, cut=released.cut)
         finally:
             if not departure.called_off:
                 self._probing.pop(backend).cancel()
                 self.entries.remove(backend)
                 del self.departures[backend]
                 departure.gone.set()
-
-    async def _wait_drained(self, backend: Backend, departure: Departure) -> None:
-        drained = trio.Event()
-
-        def note(event: PoolEvent) -> None:
-            if isinstance(event, BackendDrained) and event.backend is backend:
-                drained.set()
-
-        stop_observing = self.core.observe(note)
-        try:
-            with departure.draining:
-                if backend.in_flight:
-                    await drained.wait()
-        finally:
-            stop_observing()
-        if departure.called_off:
-            return
-        plane = self.surroundings.plane
-        if backend.in_flight:
-            self.log.warning("backend.drain_timed_out", slot=backend.slot, cut=plane.cut(backend))
-        plane.close_idle(backend)

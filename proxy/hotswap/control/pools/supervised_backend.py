@@ -10,10 +10,10 @@ from structlog.typing import FilteringBoundLogger
 from hotswap.control.pools.probing import probe_once, serve_probes
 from hotswap.control.pools.release import Release
 from hotswap.control.pools.surroundings import Surroundings
-from hotswap.core.backend import Backend
 from hotswap.core.health import ProbeResult
 from hotswap.core.identity import RolloutId
-from hotswap.core.pool import Pool
+from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.pool import Pool
 from hotswap.processes.listening import open_backend_socket
 from hotswap.processes.spawn import spawn_backend
 from hotswap.processes.supervisor import BackendProcess, Exit
@@ -160,7 +160,7 @@ class SupervisedBackend:
         """
         predecessor = self._surroundings.predecessor
         if predecessor is not None:
-            await predecessor.release(self.process.pid, timeout=timeout)
+            await predecessor.release(self.backend, deadline=trio.current_time() + timeout)
 
     async def wait_ready(self) -> None:
         """Block until it is ready by the rules of its release.

@@ -32,14 +32,14 @@ from hotswap.control.pools.release import Release
 from hotswap.control.pools.slot import Slot
 from hotswap.control.pools.supervised_backend import ExitReason, StartReason, SupervisedBackend
 from hotswap.control.pools.surroundings import Surroundings
-from hotswap.core.backend import Backend
 from hotswap.core.backoff import Backoff
 from hotswap.core.compatibility import Unreadable
 from hotswap.core.config import SupervisedPoolTable
 from hotswap.core.errors import RefusalCode, Refused, UnknownSlot
 from hotswap.core.identity import RolloutId
 from hotswap.core.lifecycle import BackendState
-from hotswap.core.pool import Pool
+from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.pool import Pool
 from hotswap.core.rollout import Rollout
 from hotswap.core.strategy import Strategy
 from hotswap.processes.supervisor import Exit
@@ -287,7 +287,7 @@ class SupervisedPool:
             return
         member.log.info("backend.exited", reason=reason.value, exit=str(ended))
         # One that was starting, or had failed to, belongs to whoever waits for it.
-        if backend.state is BackendState.STOPPING or member.leaving:
+        if backend.state in (BackendState.DRAINING, BackendState.STOPPING) or member.leaving:
             self.entries.bury(backend)
         if member.leaving:
             # A slot of its number may have come back, and have waited for it.
@@ -300,7 +300,7 @@ class SupervisedPool:
         member.log.error(
             "backend.crashed",
             exit=str(ended),
-            in_flight=backend.in_flight,
+            in_flight=self.surroundings.plane.in_flight(backend),
             output=list(member.process.output_lines()[-5:]),
         )
         self.entries.move(backend, BackendState.STOPPED)

@@ -14,11 +14,13 @@ from structlog.typing import FilteringBoundLogger
 from hotswap.control.pools.start_places import StartPlaces
 from hotswap.control.telemetry.events import EventLog
 from hotswap.core.address import Address
-from hotswap.core.backend import Backend
 from hotswap.core.config import HealthTable, PoolTable
 from hotswap.core.exchange_view import ExchangeView
 from hotswap.core.health import ProbeResult
-from hotswap.core.pool import Pool
+from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.counts import PoolCounts
+from hotswap.core.pool.pool import Pool
+from hotswap.core.pool.withdrawal import Released
 from hotswap.core.tally import Tally
 from hotswap.processes.guardian import Guardian
 from hotswap.processes.supervisor import Exit
@@ -33,32 +35,19 @@ class Probe(Protocol):
         """Check an address within the table's timeout; never raises."""
 
 
-class Counts(Protocol):
-    """Totals of a pool since the start, to take differences from."""
+class Link(Protocol):
+    """The way to whoever has connections to backends: a data plane, or the process before this one."""
 
-    @property
-    def retried(self) -> int:
-        """Exchanges that were sent to a second backend."""
+    async def release(self, backend: Backend, *, deadline: float, leave_within: float = 0.0) -> Released:
+        """Block until nothing is in flight in a backend that cannot be claimed, and no connection to it is left.
 
-    @property
-    def held(self) -> int:
-        """Exchanges that had to wait for a backend."""
-
-    @property
-    def cut(self) -> int:
-        """Exchanges that were ended by force."""
-
-    @property
-    def tunnels_closed(self) -> int:
-        """Tunnels that were closed in order, because their backend's time was nearly over."""
-
-    @property
-    def longest_hold(self) -> float:
-        """The longest wait of any, in seconds, since `Plane.restart_longest_hold`."""
+        What is in flight has until the deadline, on trio's clock, then it is cut; in the last `leave_within` seconds
+        before it tunnels are told to leave. **Cancellation**: what is in flight goes on.
+        """
 
 
-class Plane(Protocol):
-    """The part of the data plane that pools speak to."""
+class Plane(Link, Protocol):
+    """The link to the data plane, as pools use it."""
 
     def add_pool(self, pool: Pool, table: PoolTable) -> None:
         """Relay to this pool; with the name of a known one, take over its changed table."""
@@ -66,29 +55,26 @@ class Plane(Protocol):
     def drop_pool(self, name: str) -> None:
         """Forget a pool that no route names any more."""
 
-    def connections_to(self, backend: Backend) -> int:
-        """Count the open connections to a backend, idle ones included."""
+    def in_flight(self, backend: Backend) -> int:
+        """Count the exchanges in flight in a backend."""
 
     def close_idle(self, backend: Backend) -> int:
         """Close the idle connections to a backend; gives how many."""
 
-    def cut(self, backend: Backend) -> int:
-        """End by force what is left for a backend; gives how many exchanges."""
-
     def close_tunnels(self, backend: Backend, *, within: float) -> int:
         """Have the tunnels to a backend closed in order, spread over so many seconds; gives how many there are."""
 
-    def exchanges_in(self, backend: Backend) -> list[ExchangeView]:
+    async def exchanges_in(self, backend: Backend) -> list[ExchangeView]:
         """Name what is in flight for a backend, the oldest first."""
 
-    def pool_counts(self, name: str) -> Counts:
+    def pool_counts(self, name: str) -> PoolCounts:
         """Give the totals of a pool."""
 
     def restart_longest_hold(self, name: str) -> None:
         """Measure the longest hold of a pool anew, from now on."""
 
 
-class EarlierOwner(Protocol):
+class EarlierOwner(Link, Protocol):
     """The proxy process before this one: it may still use the same backends, and is the parent of those it started."""
 
     def note_added(self, backend: Backend) -> None:
@@ -99,9 +85,6 @@ class EarlierOwner(Protocol):
 
     def close_idle_clients(self) -> None:
         """Have it close idle connections, so that their clients come to this process."""
-
-    async def release(self, pid: int | None, *, timeout: float) -> None:
-        """Block until it holds no connection to a backend any more, for little longer than `timeout` seconds."""
 
     async def exit_of(self, pid: int) -> Exit | None:
         """Give how a backend ended that this process is not the parent of, if its parent tells in time."""
@@ -136,3 +119,8 @@ class Surroundings:
     jitter: Callable[[], float] = random.random
     predecessor: EarlierOwner | None = None
     places: StartPlaces = field(default_factory=lambda: StartPlaces(os.cpu_count() or 1))
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """The ways to everybody who may have connections to the backends."""
+        return (self.plane,) if self.predecessor is None else (self.plane, self.predecessor)

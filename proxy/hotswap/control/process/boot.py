@@ -77,7 +77,7 @@ def surround(parts: Parts, guardian: Guardian, environment: Mapping[str, str]) -
     """
     parts.guardian = guardian
     parts.surroundings = Surroundings(
-        plane=parts.plane,
+        plane=parts.link,
         probe=partial(probe, names=parts.plane.names),
         events=parts.events,
         tally=parts.tally,

@@ -111,6 +111,7 @@ class Orders:
 
     async def look(self) -> None:
         await self._parts.facts.look()
+        await self._parts.drains.look()
 
     def status(self) -> dict[str, Any]:
         current = self._takeovers.current
@@ -121,10 +122,12 @@ class Orders:
     async def wait_rollout(self, rollout_id: str) -> Rollout | PastRollout:
         return await self._parts.book.wait_ended(rollout_id)
 
-    def rollout(self, rollout_id: str) -> Rollout | PastRollout:
+    async def rollout(self, rollout_id: str) -> Rollout | PastRollout:
+        await self._parts.book.look()
         return self._parts.book.find(rollout_id)
 
-    def rollouts(self) -> Sequence[Rollout | PastRollout]:
+    async def rollouts(self) -> Sequence[Rollout | PastRollout]:
+        await self._parts.book.look()
         return self._parts.book.rollouts()
 
     def abort(self, pool: str) -> RolloutId | None:

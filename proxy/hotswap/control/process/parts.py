@@ -18,12 +18,14 @@ from hotswap.control.process.premises import Premises
 from hotswap.control.rollout.book import RolloutBook
 from hotswap.control.takeover.predecessor import Predecessor
 from hotswap.control.telemetry.access import AccessLog
+from hotswap.control.telemetry.drains import DrainsBook
 from hotswap.control.telemetry.events import EventLog
 from hotswap.control.telemetry.facts import FactsBook
 from hotswap.control.telemetry.notify import ServiceManager
 from hotswap.control.telemetry.traffic import TrafficRecorder
+from hotswap.control.workers.local_link import LocalLink
 from hotswap.core.config import AccessLogFormat, Configuration
-from hotswap.core.pool import CapacityFreed, PoolEvent
+from hotswap.core.pool.events import PoolEvent
 from hotswap.core.process.phases import Phase
 from hotswap.core.tally import Tally
 from hotswap.edge.dataplane import DataPlane
@@ -51,6 +53,8 @@ class Parts:
         pools: every pool by name.
         facts: what the kernel knows of the processes of backends.
         plane: the data plane.
+        link: what control tells it and asks it by.
+        drains: what is in flight in backends on their way out.
         traffic: the last minutes of what was served.
         nursery: of every task of the process; this and the next are there once the boot, or the takeover that stands
             for it, has made them.
@@ -93,11 +97,12 @@ class Parts:
             access=access.write if access.enabled else None,
             ledger=CombinedLedger if config.proxy.access_log_format is AccessLogFormat.COMBINED else Ledger,
         )
-        self.traffic = TrafficRecorder(self.plane.served)
+        self.link = LocalLink(self.plane)
+        self.drains = DrainsBook(self.pools.backends, self.link.exchanges_in)
+        self.traffic = TrafficRecorder(self.plane.served, self.plane.forget_served)
 
-    def _note_change(self, event: PoolEvent) -> None:
-        if not isinstance(event, CapacityFreed):
-            self.life.changed.set()
+    def _note_change(self, _event: PoolEvent) -> None:
+        self.life.changed.set()
 
     @property
     def config(self) -> Configuration:

@@ -12,9 +12,8 @@ from hotswap.control.pools.static_pool import StaticPool
 from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.control.process.parts import Parts
 from hotswap.control.telemetry.version import PROGRAM_VERSION
-from hotswap.core.backend import Backend
 from hotswap.core.exchange_view import tell_exchanges
-from hotswap.core.lifecycle import BackendState
+from hotswap.core.pool.backend import Backend
 from hotswap.core.process.phases import READY
 from hotswap.core.rollout import Rollout
 from hotswap.core.step_table import StepState
@@ -55,8 +54,7 @@ def is_ready(parts: Parts) -> bool:
 
 def _pool(parts: Parts, pool: SupervisedPool | StaticPool) -> dict[str, Any]:
     core = pool.core
-    gate = parts.plane.gates.get(pool.name)
-    slots = core.snapshot().slots
+    counts = parts.link.pool_counts(pool.name)
     compatibility = pool.release.compatibility if isinstance(pool, SupervisedPool) else None
     return {
         "size": core.size,
@@ -64,18 +62,18 @@ def _pool(parts: Parts, pool: SupervisedPool | StaticPool) -> dict[str, Any]:
         "generation": pool.generation,
         "locked": core.locked,
         "paused": core.paused,
-        "outlook": core.outlook().value,
+        "outlook": counts.outlook.value,
         "compatibility": None if compatibility is None else str(compatibility),
-        "held": 0 if gate is None else len(gate.held),
+        "held": counts.waiting,
         "slots": [
             {
-                "slot": slot.slot,
-                "hopeful": slot.hopeful,
-                "failed_starts": slot.failed_starts,
-                "drained": pool.is_drained(slot.slot),
-                "backends": [_backend(parts, pool, backend) for backend in core.backends if backend.slot == slot.slot],
+                "slot": slot,
+                "hopeful": core.expects(slot),
+                "failed_starts": core.failed_starts(slot),
+                "drained": pool.is_drained(slot),
+                "backends": [_backend(parts, pool, backend) for backend in core.backends if backend.slot == slot],
             }
-            for slot in slots
+            for slot in core.slot_numbers()
         ],
         "rollout": pool.rollout_id if isinstance(pool, SupervisedPool) else None,
     }
@@ -88,14 +86,14 @@ def _backend(parts: Parts, pool: SupervisedPool | StaticPool, backend: Backend) 
         member = next((member for member in pool.members if member.backend is backend), None)
     deadline = None if member is None else member.drain_deadline
     facts = parts.facts.of(backend.pid)
-    leaving = backend.state in (BackendState.DRAINING, BackendState.STOPPING) and backend.in_flight
+    in_flight = parts.link.in_flight(backend)
     return {
         "id": backend.id,
         "generation": backend.generation,
         "state": backend.state.value,
         "health": backend.health.value,
-        "in_flight": backend.in_flight,
-        "connections": parts.plane.connections_to(backend),
+        "in_flight": in_flight,
+        "connections": parts.link.connections_to(backend),
         "pid": backend.pid,
         "address": str(backend.address),
         "since": _wall_clock(backend.since - now),
@@ -104,7 +102,7 @@ def _backend(parts: Parts, pool: SupervisedPool | StaticPool, backend: Backend) 
         "release": None if member is None else member.release.directory,
         "status": "" if member is None else member.process.status,
         "drain_left": None if deadline is None else round(max(0.0, deadline - now), 3),
-        "waiting_for": tell_exchanges(parts.plane.exchanges_in(backend)) if leaving else [],
+        "waiting_for": tell_exchanges(parts.drains.of(backend)) if in_flight else [],
     }
 
 

@@ -69,11 +69,11 @@ class Verbs(Protocol):
     async def wait_rollout(self, rollout_id: str) -> Rollout | PastRollout:
         """Block until a rollout has ended, and give it."""
 
-    def rollout(self, rollout_id: str) -> Rollout | PastRollout:
-        """Give a rollout that runs or is remembered."""
+    async def rollout(self, rollout_id: str) -> Rollout | PastRollout:
+        """Give a rollout that runs or is remembered, and what its drain waits for."""
 
-    def rollouts(self) -> Sequence[Rollout | PastRollout]:
-        """Give the rollouts that are remembered, the newest last."""
+    async def rollouts(self) -> Sequence[Rollout | PastRollout]:
+        """Give the rollouts that are remembered, the newest last, and what their drains wait for."""
 
     def drain(self, pool: str, slot: int) -> None:
         """Take the backend of a slot out of rotation and leave it running.
@@ -105,10 +105,10 @@ class Verbs(Protocol):
         """Tell whether it has started and every pool has a backend that can be claimed."""
 
     async def look(self) -> None:
-        """Look at the processes of the backends, for the next `status` to tell of them."""
+        """Look at the processes of the backends and at their exchanges, for the next `status` to tell of them."""
 
     def status(self) -> dict[str, Any]:
-        """Give the state now, ready for JSON; of processes what the last `look` has found."""
+        """Give the state now, ready for JSON; of processes and exchanges what the last `look` has found."""
 
     async def start_takeover(self, order: TakeoverOrder) -> TakeoverResult:
         """Hand everything to a new process, and wait until it is known whether that went well.

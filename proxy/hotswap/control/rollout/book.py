@@ -48,10 +48,13 @@ class RolloutBook:
         return RolloutId(f"r{self._last}")
 
     def rollouts(self) -> Sequence[Rollout | PastRollout]:
-        """Give those that are remembered, the newest last, and what they wait for."""
-        for run in self._runs.values():
-            run.look_at_drain()
+        """Give those that are remembered, the newest last."""
         return (*self._past, *(run.rollout for run in self._runs.values()))
+
+    async def look(self) -> None:
+        """Note in those that run what their drains wait for, as it is now."""
+        for run in tuple(self._runs.values()):
+            await run.look_at_drain()
 
     def find(self, rollout_id: str) -> Rollout | PastRollout:
         """Give one of them.

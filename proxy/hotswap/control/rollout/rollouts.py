@@ -17,15 +17,15 @@ from typing import assert_never
 import trio
 
 from hotswap.control.pools.contained_tasks import ContainedTasks
-from hotswap.control.pools.ending import cut_exchanges
-from hotswap.control.pools.supervised_backend import StartReason, SupervisedBackend
+from hotswap.control.pools.ending import let_finish
+from hotswap.control.pools.supervised_backend import ExitReason, StartReason, SupervisedBackend
 from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.control.rollout.telling import RolloutTelling
 from hotswap.control.rollout.turn import Turn
-from hotswap.core.backend import Backend
 from hotswap.core.errors import BackendError, StartFailed, StartFailure
 from hotswap.core.lifecycle import BackendState
-from hotswap.core.pool import BackendDrained, CapacityFreed, PoolEvent
+from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.events import BackendDrained, PoolEvent
 from hotswap.core.rollout import Role, Rollout
 from hotswap.core.rollout_commands import (
     AbortStep,
@@ -125,10 +125,10 @@ class RolloutRun:
         self.dropped = True
         self.abort(reason)
 
-    def look_at_drain(self) -> None:
+    async def look_at_drain(self) -> None:
         """Note in the step at hand what its drain waits for, as it is now."""
-        for turn in self._turns.values():
-            turn.look_at_drain(self._surroundings.plane)
+        for turn in tuple(self._turns.values()):
+            await turn.look_at_drain(self._surroundings.plane)
 
     def note_exit(self, backend: Backend) -> None:
         """Take in that a backend died which nobody had told to go."""
@@ -139,8 +139,6 @@ class RolloutRun:
 
     def _observe(self, event: PoolEvent) -> None:
         match event:
-            case CapacityFreed():
-                return
             case BackendDrained(backend=backend):
                 if self.rollout.role_of(backend.slot, backend.generation) is Role.OLD:
                     self._take_in(OldDrained(slot=backend.slot))
@@ -228,7 +226,7 @@ class RolloutRun:
                 assert new is not None
                 pool.admit(new)
             case CutOld(slot=slot):
-                self._cut_old(slot)
+                self._turns[slot].overdue = True
             case RetireOld(slot=slot):
                 self._retire_old(slot)
             case ReadmitOld(slot=slot):
@@ -273,12 +271,12 @@ class RolloutRun:
         if old is None or not old.alive:
             return
         drain_timeout = old.release.table.drain_timeout
-        turn.in_flight = old.backend.in_flight
+        turn.in_flight = self._surroundings.plane.in_flight(old.backend)
         old.drain_deadline = trio.current_time() + drain_timeout
         old.log.info("backend.draining", in_flight=turn.in_flight, drain_timeout=drain_timeout)
         if old.backend.state is not BackendState.DRAINING:
             self._pool.members.drain(old)
-        elif not old.backend.in_flight:
+        elif not turn.in_flight:
             # An operator has drained it already, and that it is done was told then.
             self._take_in(OldDrained(slot=slot))
         self._tasks.start(self._alarm_drain, slot, drain_timeout)
@@ -322,24 +320,21 @@ class RolloutRun:
         self._telling.replacement_failed(slot, reason, detail, output)
         self._take_in(ReplacementFailed(slot=slot, reason=reason, detail=detail, output=output))
 
-    def _cut_old(self, slot: int) -> None:
-        turn = self._turns[slot]
-        if turn.old is not None:
-            around, old = self._surroundings, turn.old
-            turn.note_cut(
-                *cut_exchanges(old.backend, around.plane, old.log, around.events, event="backend.drain_timed_out")
-            )
-
     def _retire_old(self, slot: int) -> None:
-        old = self._turns[slot].old
-        if old is not None and old.alive:
+        turn = self._turns[slot]
+        if turn.old is not None and turn.old.alive:
             # Before anything else happens, so that its end from here on is no crash.
-            self._pool.members.give_up(old)
-            self._tasks.start(self._retire, slot, old)
+            turn.old.expect(ExitReason.STOPPED)
+            self._tasks.start(self._retire, turn, turn.old)
 
-    async def _retire(self, slot: int, old: SupervisedBackend) -> None:
+    async def _retire(self, turn: Turn, old: SupervisedBackend) -> None:
+        if turn.overdue:
+            around = self._surroundings
+            turn.note_cut(
+                *await let_finish(old, around.plane, timeout=0.0, event="backend.drain_timed_out", events=around.events)
+            )
         stopped = await self._pool.members.retire(old)
-        self._take_in(OldExited(slot=slot, killed=stopped.killed))
+        self._take_in(OldExited(slot=turn.step.slot, killed=stopped.killed))
 
     def _readmit_old(self, slot: int) -> None:
         old = self._turns[slot].old

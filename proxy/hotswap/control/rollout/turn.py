@@ -9,10 +9,11 @@ import trio
 
 from hotswap.control.pools.start_places import Place
 from hotswap.control.pools.supervised_backend import SupervisedBackend
-from hotswap.control.pools.surroundings import Counts, Plane
+from hotswap.control.pools.surroundings import Plane
 from hotswap.core.exchange_view import SHOWN, ExchangeView
 from hotswap.core.identity import RolloutId
 from hotswap.core.lifecycle import BackendState
+from hotswap.core.pool.counts import PoolCounts
 from hotswap.core.report import ExchangeCounts
 from hotswap.core.step import Step
 from hotswap.core.step_table import StepState
@@ -29,6 +30,7 @@ class Turn:
         new: its replacement, once it is spawned.
         starting: ends the wait for the replacement.
         in_flight: exchanges in the old backend when it began to drain.
+        overdue: the old backend has had its `drain_timeout`: what is in flight is cut before it is retired.
         cut: exchanges that were ended by force.
         retried, held, tunnels_closed: the pool's totals when the turn began.
         told: the state of its step that was told last.
@@ -40,6 +42,7 @@ class Turn:
     new: SupervisedBackend | None = None
     starting: trio.CancelScope
     in_flight: int = 0
+    overdue: bool = False
     cut: int = 0
     retried: int
     held: int
@@ -64,15 +67,15 @@ class Turn:
         self.cut += cut
         self.step.waited_for = (*known, *views)
 
-    def look_at_drain(self, plane: Plane) -> None:
+    async def look_at_drain(self, plane: Plane) -> None:
         """Note in the step what its drain waits for, as it is now; nothing when something was cut already."""
         if self.old is None or self.cut or self.step.ended:
             return
         backend = self.old.backend
-        draining = backend.state is BackendState.DRAINING and backend.in_flight
-        self.step.waited_for = tuple(plane.exchanges_in(backend)[:SHOWN]) if draining else ()
+        draining = backend.state is BackendState.DRAINING and plane.in_flight(backend)
+        self.step.waited_for = tuple((await plane.exchanges_in(backend))[:SHOWN]) if draining else ()
 
-    def counts(self, totals: Counts) -> ExchangeCounts:
+    def counts(self, totals: PoolCounts) -> ExchangeCounts:
         """Give what became of the exchanges that this turn touched.
 
         Args:

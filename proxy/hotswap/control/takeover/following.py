@@ -113,10 +113,11 @@ class Following:
                 pool.entries.resume()
 
     async def _release(self, pid: int, timeout: float) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(lambda: self._parts.predecessor.release(pid, timeout=timeout))
-            for pool in self._parts.pools.supervised():
-                await pool.handover.follow_release(pid, timeout=timeout)
+        deadline = trio.current_time() + timeout
+        known = [await pool.handover.follow_release(pid, deadline=deadline) for pool in self._parts.pools.supervised()]
+        if not any(known):
+            # Of no pool of ours, but perhaps of one that the process before this one still has.
+            await self._parts.predecessor.release_process(pid, deadline=deadline)
         self._say(FrameType.BACKEND_RELEASED, {"pid": pid})
 
     def _note_exit(self, pid: int, ended: Exit) -> None:

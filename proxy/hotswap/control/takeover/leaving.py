@@ -71,7 +71,7 @@ class Leaving:
 
     def say_bye(self) -> None:
         """Hand over the last counts."""
-        self._parts.plane.ledger.flush()
+        self._parts.plane.flush_log()
         with suppress(HandoverBroken):
             self._send_counts(FrameType.BYE, {})
 

@@ -16,7 +16,8 @@ import trio
 from structlog.typing import FilteringBoundLogger
 
 from hotswap.control.takeover.channel import Channel
-from hotswap.core.backend import Backend
+from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.withdrawal import Released
 from hotswap.core.takeover.versions import ORDERS
 from hotswap.processes.supervisor import Exit
 from hotswap.wire.handover import Frame, FrameType, HandoverBroken
@@ -126,20 +127,31 @@ class Predecessor:
             while self._channel is not None:
                 await self._gone.wait()
 
-    async def release(self, pid: int | None, *, timeout: float) -> None:
+    async def release(self, backend: Backend, *, deadline: float, leave_within: float = 0.0) -> Released:
         """Block until it holds no connection to a backend any more; give at once when there is no predecessor.
 
         Args:
-            pid: the backend.
-            timeout: seconds that its exchanges have; then it cuts them.
+            backend: the backend.
+            deadline: when it cuts what is in flight, on trio's clock.
+            leave_within: not told: its tunnels are cut with the rest.
+
+        Returns:
+            Nothing of what it cut, which it reports itself.
 
         **Cancellation**: it lets go all the same.
         """
-        if pid is None or self._channel is None:
+        if backend.pid is not None:
+            await self.release_process(backend.pid, deadline=deadline)
+        return Released()
+
+    async def release_process(self, pid: int, *, deadline: float) -> None:
+        """Do as `release` for the backend of a process that no pool of ours need know."""
+        if self._channel is None:
             return
+        timeout = max(0.0, deadline - trio.current_time())
         released = self._released[pid] = trio.Event()
         self._send(FrameType.RELEASE_BACKEND, pid=pid, timeout=timeout)
-        with trio.move_on_after(timeout + GRACE):
+        with trio.move_on_at(deadline + GRACE):
             await released.wait()
             return
         self._log.warning("takeover.backend_not_released", pid=pid, detail="the process before this one still uses it")

@@ -434,8 +434,7 @@ class Takeover:
             write_pid(directory, self._new.pid)
         parts.listeners.disown()
         parts.door.leave()
-        for listener in parts.plane.listeners.values():
-            listener.open_listener.close()
+        parts.plane.disown_listeners()
         parts.guardian.leave(member.process.pid for member in self._going)
         # Its sockets are in use for a while, but nothing is made in it by us any more.
         parts.premises.leave()

@@ -16,7 +16,7 @@ import trio
 from structlog.typing import FilteringBoundLogger
 
 from hotswap.control.telemetry.events import utc_now
-from hotswap.core.traffic import BUCKETS, Served, TrafficSample, sample
+from hotswap.core.traffic import BUCKETS, TrafficSample, sample
 
 INTERVAL = 1.0
 """Seconds between two samples."""
@@ -37,14 +37,18 @@ class TrafficRecorder:
         tick: number of the newest sample; 0 before the first.
     """
 
-    def __init__(self, served: Callable[[], Mapping[str, Served]]) -> None:
+    def __init__(
+        self, served: Callable[[], Mapping[str, Mapping[int, Sequence[int]]]], over: Callable[[str, int], None]
+    ) -> None:
         """Begin without samples.
 
         Args:
-            served: gives the counts of every pool, which go on changing.
+            served: gives the counts of every pool now, by generation.
+            over: takes pool and generation of counts that need not be kept any longer.
         """
         self.tick = 0
         self._served = served
+        self._over = over
         self._at = utc_now()
         self._before: dict[tuple[str, int], list[int]] = {}
         self._series: dict[tuple[str, int], Series] = {}
@@ -67,7 +71,7 @@ class TrafficRecorder:
             total = [0] * (2 * BUCKETS)
             for generation, counts in tuple(generations.items()):
                 key = (pool, generation)
-                now = counts.copy()
+                now = list(counts)
                 before = self._before.get(key)
                 # A pool that was made anew under its old name counts from 0 again.
                 grown = now if before is None or any(map(int.__gt__, before, now)) else list(map(sub, now, before))
@@ -77,7 +81,8 @@ class TrafficRecorder:
                     total = [one + other for one, other in zip(total, grown, strict=True)]
                 elif key not in self._series:
                     # It has served nothing for as long as is shown, so it is over, or will be counted anew.
-                    del generations[generation], self._before[key]
+                    self._over(pool, generation)
+                    del self._before[key]
             self._keep((pool, WHOLE), sample(total))
         self._forget(served)
 

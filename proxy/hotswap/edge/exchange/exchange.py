@@ -5,7 +5,7 @@ connection. Both call it from the poller; it never waits. Its life:
 
     start -> routed -> admitted by the gate (or held) -> connected -> request sent -> response relayed -> finished
 
-The decisions are made by pure code: `hotswap.core.routing`, `Pool.claim`, `hotswap.core.retry`; this module carries
+The decisions are made by pure code: `hotswap.core.routing`, `Claims.claim`, `hotswap.core.retry`; this module carries
 them out. A claim is released before the next one is made, and whoever waits holds none. Every exchange ends in
 `_finish`, once, where the claim is released and the record is written.
 """
@@ -28,7 +28,7 @@ from hotswap.edge.upstream.upstream_connection import UpstreamConnection
 if TYPE_CHECKING:
     from hotswap.core.forwarding import Peer
     from hotswap.core.messages import RequestHead
-    from hotswap.core.pool import Backend
+    from hotswap.core.pool.candidate import Candidate
     from hotswap.edge.exchange.entrance import Entrance
     from hotswap.edge.exchange.gate import Gate
     from hotswap.edge.exchange.plane import ExchangePlane
@@ -101,7 +101,7 @@ class Exchange:
         self.request_id = b""
         self.pool_name = ""
         self.gate: Gate | None = None
-        self.backend: Backend | None = None
+        self.backend: Candidate | None = None
         self.upstream: Upstream | None = None
         self.connection: Carrier | None = None
         self.status = self.request_bytes = self.response_bytes = self.retries = self.written = 0
@@ -364,7 +364,7 @@ class Exchange:
     def _release_claim(self) -> None:
         upstream, self.upstream = self.upstream, None
         if upstream is not None and self.gate is not None:
-            self.gate.pool.release(upstream.backend)
+            self.gate.claims.release(upstream.backend)
 
     # To and from the backend.
 

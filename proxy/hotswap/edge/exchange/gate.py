@@ -10,22 +10,18 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
 from hotswap.core.lifecycle import BackendState
-from hotswap.core.pool import (
-    BackendAdded,
-    BackendDrained,
-    BackendMoved,
-    BackendRemoved,
-    HealthChanged,
-    Outlook,
-    PoolEvent,
-)
+from hotswap.core.pool.claims import Claims
+from hotswap.core.pool.counts import PoolCounts
+from hotswap.core.pool.outlook import Outlook
+from hotswap.core.pool.reports import BackendIdle
+from hotswap.core.pool.view import Applied
+from hotswap.core.pool.withdrawal import Released, Withdrawal, WithdrawalAct
 from hotswap.core.retry import RetryBudget
 from hotswap.core.retry_after import StartTimes, retry_after
 from hotswap.core.tally import Histogram
@@ -38,24 +34,15 @@ from hotswap.edge.upstream.upstream import Upstream
 
 if TYPE_CHECKING:
     from hotswap.core.config import PoolTable
+    from hotswap.core.exchange_view import ExchangeView
     from hotswap.core.identity import BackendId
-    from hotswap.core.pool import Backend, Pool
+    from hotswap.core.pool.candidate import Candidate
+    from hotswap.core.pool.reports import Report
+    from hotswap.core.pool.view import PoolView
     from hotswap.core.tally import Tally
 
 STEP: Final = 64
 """Held exchanges let go at once; the next go at the next tick."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolCounts:
-    """How many exchanges of a pool were sent again, held and cut since the proxy started, and how many tunnels were
-    closed in order because their backend's time was over; `longest_hold` in seconds since it was last restarted."""
-
-    retried: int
-    held: int
-    cut: int
-    longest_hold: float
-    tunnels_closed: int = 0
 
 
 class Claimant(Timed, Protocol):
@@ -85,30 +72,44 @@ class GatePlane(Surroundings, Protocol):
 
     tally: Tally
 
-    def end_tunnels(self, backend: Backend, error: str) -> None:
+    def end_tunnels(self, backend: Candidate, error: str) -> None:
         """End the tunnels that a backend has."""
 
-    def cut(self, backend: Backend, gate: Gate | None = None) -> int:
+    def close_tunnels(self, backend: Candidate, *, within: float) -> int:
+        """Have the tunnels to a backend closed in order, spread over so many seconds; gives how many there are."""
+
+    def exchanges_in(self, backend: Candidate) -> list[ExchangeView]:
+        """What is in flight in a backend, oldest first."""
+
+    def cut(self, backend: Candidate, gate: Gate | None = None) -> int:
         """End by force what is in flight in a backend; gives how many exchanges."""
 
 
 class Gate:
-    """The data plane's side of one pool."""
+    """The data plane's side of one pool.
+
+    Args:
+        plane: the data plane.
+        view: what control has decided about the pool.
+        table: its definition.
+        tell: takes what control has to know.
+    """
 
     __slots__ = (
         "_closed",
-        "_drained",
-        "_stop_observing",
+        "_tell",
+        "_waiting",
         "armed",
         "budget",
+        "claims",
         "cut",
         "deadline",
         "ejections",
         "held",
         "held_total",
         "longest_hold",
+        "name",
         "plane",
-        "pool",
         "request_duration",
         "retried",
         "served",
@@ -119,30 +120,31 @@ class Gate:
         "upstreams",
     )
 
-    def __init__(self, plane: GatePlane, pool: Pool, table: PoolTable) -> None:
+    def __init__(self, plane: GatePlane, view: PoolView, table: PoolTable, tell: Callable[[Report], None]) -> None:
         self.plane = plane
-        self.pool = pool
+        self.name = view.pool
         self.table = table
+        self._tell = tell
+        self.claims = Claims(view, on_room=self._on_room, on_released=self._on_released)
         self.held: deque[Claimant] = deque()
         self.held_total = self.retried = self.cut = self.tunnels_closed = 0
         self._closed = False
         self.longest_hold = 0.0
         self.budget = RetryBudget()
-        self.request_duration = plane.tally.request_duration.setdefault(pool.name, Histogram())
-        self.upstream_duration = plane.tally.upstream_duration.setdefault(pool.name, Histogram())
+        self.request_duration = plane.tally.request_duration.setdefault(view.pool, Histogram())
+        self.upstream_duration = plane.tally.upstream_duration.setdefault(view.pool, Histogram())
         self.served = Served()
         self.deadline, self.armed = math.inf, NEVER
-        self.ejections = Ejections(plane, pool)
+        self.ejections = Ejections(plane, self.claims, tell)
         self.starts = StartTimes()
         self.upstreams: dict[BackendId, Upstream] = {}
-        self._drained: dict[BackendId, trio.Event] = {}
-        for backend in pool.backends:
+        self._waiting: dict[BackendId, trio.Event] = {}  # of releases, each until something ends
+        for backend in self.claims.candidates.values():
             self.upstreams[backend.id] = self._upstream_to(backend)
-        self._stop_observing = pool.observe(self._on_pool_event)
 
-    def _upstream_to(self, backend: Backend) -> Upstream:
+    def _upstream_to(self, backend: Candidate) -> Upstream:
         # By the backend, not by the table: while a pool changes over it has some of each.
-        return (H2cUpstream if backend.h2c else Upstream)(self.plane, backend)
+        return (H2cUpstream if backend.h2c else Upstream)(self.plane, backend, self._wake)
 
     def counts(self) -> PoolCounts:
         """Totals so far."""
@@ -152,26 +154,28 @@ class Gate:
             cut=self.cut,
             longest_hold=self.longest_hold,
             tunnels_closed=self.tunnels_closed,
+            waiting=len(self.held),
+            outlook=self.claims.outlook(),
         )
 
     @property
     def in_flight(self) -> int:
         """Exchanges in flight in the whole pool."""
-        return sum(backend.in_flight for backend in self.pool.backends)
+        return self.claims.in_flight
 
     def only_excluded(self, excluding: Collection[BackendId]) -> bool:
         """Whether every claimable backend is among those an exchange has failed with; true when there is none."""
-        pool = self.pool
+        claims = self.claims
         return all(
             backend.id in excluding
-            for backend in pool.backends
-            if backend.claimable and not (backend.ejected and pool.left_out(backend))
+            for backend in claims.candidates.values()
+            if backend.claimable and not (backend.ejected and claims.left_out(backend))
         )
 
     def retry_after(self) -> bytes:
         """What `Retry-After` says to a request that is turned away now: when the pool will probably serve again."""
         now = self.plane.poller.now
-        match self.pool.outlook():
+        match self.claims.outlook():
             case Outlook.CLAIMABLE:
                 estimate = 0.0
             case Outlook.BUSY:
@@ -182,7 +186,7 @@ class Gate:
 
     def _seconds_to_start(self, now: float) -> float:
         table = self.table
-        if self.pool.supervised:
+        if self.claims.view.supervised:
             return self.starts.remaining(now)
         return table.health.interval * table.health.healthy_after  # until the probes of an address can have passed
 
@@ -196,12 +200,12 @@ class Gate:
         if self._closed:
             exchange.turn_away("the pool is gone")
             return None
-        backend = None if self.held else self.pool.claim(excluding)
+        backend = None if self.held else self.claims.claim(excluding)
         if backend is None and excluding and not self.held:
-            backend = self.pool.claim()
+            backend = self.claims.claim()
         if backend is not None:
             return self.upstreams[backend.id]
-        outlook = self.pool.outlook()
+        outlook = self.claims.outlook()
         if outlook is Outlook.HOPELESS or len(self.held) >= self.table.hold_limit:
             exchange.turn_away("no backend can take the request" if outlook is Outlook.HOPELESS else "too many wait")
             return None
@@ -227,7 +231,7 @@ class Gate:
         for _ in range(STEP):
             if not self.held:
                 break
-            backend = self.pool.claim()
+            backend = self.claims.claim()
             if backend is None:
                 break
             exchange = self.held.popleft()
@@ -239,7 +243,7 @@ class Gate:
             except Exception as error:  # contained: the others still want in
                 exchange.on_crash(error)
         if self.held:
-            match self.pool.outlook():
+            match self.claims.outlook():
                 case Outlook.CLAIMABLE:
                     self.plane.poller.timers.set(self, now)
                 case Outlook.HOPELESS:
@@ -276,52 +280,89 @@ class Gate:
     def _let_in_soon(self) -> None:
         self.plane.poller.soon(self, self.let_in)
 
-    def _on_pool_event(self, event: PoolEvent) -> None:
-        match event:
-            case BackendAdded(backend=backend):
+    # What control decides, and what it is told.
+
+    def apply(self, view: PoolView) -> Applied:
+        """Put a view of the pool in force, unless a later one is."""
+        applied = self.claims.apply(view)
+        now = self.plane.poller.now
+        for backend in self.claims.candidates.values():
+            if backend.id not in self.upstreams:
                 self.upstreams[backend.id] = self._upstream_to(backend)
                 if not backend.claimable:
-                    self.starts.note_added(backend.id, self.plane.poller.now)
-            case HealthChanged(backend=backend) | BackendMoved(backend=backend):
-                if backend.claimable:
-                    self.starts.note_claimable(backend.id, self.plane.poller.now)
-                elif backend.state is not BackendState.STARTING and backend.state is not BackendState.READY:
-                    self.starts.note_gone(backend.id)
-            case BackendRemoved(backend=backend):
+                    self.starts.note_added(backend.id, now)
+            if backend.claimable:
+                self.starts.note_claimable(backend.id, now)
+            elif backend.state is not BackendState.STARTING and backend.state is not BackendState.READY:
                 self.starts.note_gone(backend.id)
-                self.ejections.forget(backend)
-                upstream = self.upstreams.pop(backend.id, None)
-                if upstream is not None:
-                    upstream.close()
-                self.plane.end_tunnels(backend, "the backend was removed")
-                self._wake(backend)
-            case BackendDrained(backend=backend):
-                self._wake(backend)
-            case _:
-                pass
+            if backend.state is BackendState.STOPPED:
+                self._wake(backend)  # its connections are about to break
+        for backend_id in self.upstreams.keys() - self.claims.candidates.keys():
+            self._forget_backend(self.upstreams.pop(backend_id))
+        if self.held:
+            self._let_in_soon()
+        return applied
+
+    def _forget_backend(self, upstream: Upstream) -> None:
+        backend = upstream.backend
+        self.starts.note_gone(backend.id)
+        self.ejections.forget(backend)
+        upstream.close()
+        self.plane.end_tunnels(backend, "the backend was removed")
+        self._wake(backend)  # nothing of it is left to wait for
+
+    def _on_room(self) -> None:
         if self.held:
             self._let_in_soon()
 
-    def _wake(self, backend: Backend) -> None:
-        event = self._drained.pop(backend.id, None)
+    def _on_released(self, backend: Candidate) -> None:
+        if backend.in_flight:
+            return
+        self._wake(backend)
+        if backend.state is BackendState.DRAINING:
+            self._tell(BackendIdle(backend.id, self.claims.view.version))
+
+    def _wake(self, backend: Candidate) -> None:
+        event = self._waiting.pop(backend.id, None)
         if event is not None:
             event.set()
 
-    async def wait_drained(self, backend: Backend) -> None:
-        """Wait until nothing is in flight in a draining backend. **Cancellation** leaves everything as it is."""
-        while backend.in_flight and backend.id in self.upstreams:
-            event = self._drained.get(backend.id)
-            if event is None:
-                event = self._drained[backend.id] = trio.Event()
-            await event.wait()
+    async def release(self, backend: Candidate, *, deadline: float, leave_within: float) -> Released:
+        """Let go of a backend that is not claimable; see `DataPlane.release`."""
+        withdrawal = Withdrawal(deadline=deadline, leave_within=leave_within)
+        cut = 0
+        exchanges: list[ExchangeView] = []
+        while True:
+            ended = self._waiting.setdefault(backend.id, trio.Event())
+            upstream = None if backend.state is BackendState.STOPPED else self.upstreams.get(backend.id)
+            acts = withdrawal.advance(
+                now=trio.current_time(),
+                in_flight=0 if upstream is None else backend.in_flight,
+                connections=0 if upstream is None else len(upstream.connections),
+            )
+            for act in acts:
+                match act:
+                    case WithdrawalAct.PART_TUNNELS:
+                        self.plane.close_tunnels(backend, within=deadline - trio.current_time())
+                    case WithdrawalAct.CUT:
+                        exchanges += self.plane.exchanges_in(backend)
+                        cut += self.plane.cut(backend, self)
+                    case WithdrawalAct.CLOSE_IDLE if upstream is not None:
+                        upstream.close_idle()
+                    case _:
+                        pass
+            if WithdrawalAct.ANSWER in acts:
+                return Released(cut=cut, exchanges=tuple(exchanges))
+            with trio.move_on_at(withdrawal.look_at):
+                await ended.wait()
 
     def close(self) -> None:
-        """Stop observing, answer what is held, end what is in flight, close every connection."""
+        """Answer what is held, end what is in flight, close every connection."""
         self._closed = True
-        self._stop_observing()
         self.cut_all()
         for upstream in tuple(self.upstreams.values()):
             upstream.close()
         self.upstreams.clear()
-        for event in self._drained.values():
+        for event in tuple(self._waiting.values()):
             event.set()
+        self._waiting.clear()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hotswap.core.errors import BadRequest, Side
     from hotswap.core.forwarding import Peer
     from hotswap.core.messages import RequestHead
-    from hotswap.core.pool import Backend
+    from hotswap.core.pool.candidate import Candidate
     from hotswap.edge.exchange.entrance import Entrance
     from hotswap.edge.exchange.gate import Gate
 
@@ -66,7 +66,7 @@ class Record(Protocol):
     listener: Entrance
     pool_name: str
     gate: Gate | None
-    backend: Backend | None
+    backend: Candidate | None
     request_id: bytes
     status: int
     request_bytes: int

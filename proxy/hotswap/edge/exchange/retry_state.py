@@ -14,7 +14,7 @@ from hotswap.core.retry import UNTOUCHED, Attempt, Retry, Verdict, Where, backof
 
 if TYPE_CHECKING:
     from hotswap.core.identity import BackendId
-    from hotswap.core.pool import Backend
+    from hotswap.core.pool.candidate import Candidate
     from hotswap.core.retry import Failure
     from hotswap.edge.exchange.gate import Gate
 
@@ -56,7 +56,7 @@ class RetryState:
             )
         )
 
-    def within_budget(self, verdict: Retry, backend: Backend, share: int, now: float) -> Verdict:
+    def within_budget(self, verdict: Retry, backend: Candidate, share: int, now: float) -> Verdict:
         """Acquire a place in the pool's retry budget, once; without one the retry is given up.
 
         Args:

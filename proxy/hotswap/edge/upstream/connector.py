@@ -22,7 +22,7 @@ from hotswap.edge.loop.timers import NEVER
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hotswap.core.pool import Backend
+    from hotswap.core.pool.candidate import Candidate
     from hotswap.edge.loop.endpoint import Endpoint
     from hotswap.edge.loop.surroundings import Surroundings
     from hotswap.edge.upstream.carrier import Carried
@@ -46,9 +46,12 @@ class ConnectionOwner(Protocol):
     """
 
     plane: Surroundings
-    backend: Backend
+    backend: Candidate
     endpoints: BackendEndpoints
     connections: set[Connector]
+
+    def forget(self, connection: Connector) -> None:
+        """Remove a connection that has ended; harmless when it has been."""
 
 
 class Connector:

@@ -222,7 +222,7 @@ class H2cConnection(Connector):
     def _on_empty(self) -> None:
         """The last stream is over, or there was none."""
         if self._closed:
-            self.upstream.connections.discard(self)
+            self.upstream.forget(self)
         elif self._retired or self.stream.hangup or not self.upstream.backend.claimable or self._spent:
             self._leave()
         elif self.ready:
@@ -419,4 +419,4 @@ class H2cConnection(Connector):
         self.session.close()
         self.stream.close()
         if not self.streams:
-            self.upstream.connections.discard(self)
+            self.upstream.forget(self)

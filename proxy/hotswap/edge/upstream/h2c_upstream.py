@@ -12,7 +12,9 @@ from hotswap.edge.upstream.h2c_connection import H2cConnection
 from hotswap.edge.upstream.upstream import Upstream
 
 if TYPE_CHECKING:
-    from hotswap.core.pool import Backend
+    from collections.abc import Callable
+
+    from hotswap.core.pool.candidate import Candidate
     from hotswap.edge.loop.surroundings import Surroundings
     from hotswap.edge.upstream.h2c_stream import H2cStream
 
@@ -25,8 +27,8 @@ class H2cUpstream(Upstream):
 
     __slots__ = ("allowed",)
 
-    def __init__(self, plane: Surroundings, backend: Backend) -> None:
-        super().__init__(plane, backend)
+    def __init__(self, plane: Surroundings, backend: Candidate, on_unused: Callable[[Candidate], None]) -> None:
+        super().__init__(plane, backend, on_unused)
         self.allowed = FIRST_STREAMS  # streams on one connection, as the backend said last
 
     @property

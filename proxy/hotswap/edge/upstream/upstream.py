@@ -15,9 +15,9 @@ from hotswap.edge.upstream.endpoints import BackendEndpoints
 from hotswap.edge.upstream.upstream_connection import UpstreamConnection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from hotswap.core.pool import Backend
+    from hotswap.core.pool.candidate import Candidate
     from hotswap.edge.loop.surroundings import Surroundings
     from hotswap.edge.upstream.carrier import Carried, Carrier
     from hotswap.edge.upstream.connector import Connector
@@ -35,13 +35,20 @@ MAX_RESTING: Final = 64
 
 
 class Upstream:
-    """All connections to one backend."""
+    """All connections to one backend.
 
-    __slots__ = ("backend", "connections", "endpoints", "idle", "plane")
+    Args:
+        plane: what all share.
+        backend: where they lead.
+        on_unused: called when the last of them to a backend that is not claimable has ended.
+    """
 
-    def __init__(self, plane: Surroundings, backend: Backend) -> None:
+    __slots__ = ("_on_unused", "backend", "connections", "endpoints", "idle", "plane")
+
+    def __init__(self, plane: Surroundings, backend: Candidate, on_unused: Callable[[Candidate], None]) -> None:
         self.plane = plane
         self.backend = backend
+        self._on_unused = on_unused
         self.idle: list[UpstreamConnection] = []  # those that may rest first, of these the last to rest foremost
         self.connections: set[Connector] = set()
         self.endpoints = BackendEndpoints(plane.names, backend.address)
@@ -96,6 +103,12 @@ class Upstream:
         """Exchanges in flight, tunnels not included."""
         for connection in self.connections:
             yield from connection.exchanges()
+
+    def forget(self, connection: Connector) -> None:
+        """A connection has ended; harmless when it is forgotten."""
+        self.connections.discard(connection)
+        if not self.connections and not self.backend.claimable:
+            self._on_unused(self.backend)
 
     def close_idle(self) -> int:
         """Close every idle connection.

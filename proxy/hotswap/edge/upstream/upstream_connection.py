@@ -188,7 +188,7 @@ class UpstreamConnection(Connector):
         """Close; idempotent."""
         self.plane.poller.timers.forget(self)
         self.stream.close()
-        self.upstream.connections.discard(self)
+        self.upstream.forget(self)
 
     def fail(self, error: UpstreamBroken | ConnectFailed | UpstreamTimedOut) -> None:
         """Close and tell the exchange."""

@@ -1,19 +1,19 @@
-"""Whether a slot can be hoped for: is a backend that can be claimed there, or is one coming?
+"""Whether a slot expects a backend: is one that can be claimed there, or is one coming?
 
-In a supervised pool a slot is hopeful unless there is a reason for the contrary, so that nobody has to
+In a supervised pool a slot expects one unless there is a reason for the contrary, so that nobody has to
 announce the ordinary (a boot, a crash, the moment between an old process and its replacement):
 
-| the slot | is |
+| the slot | expects a backend |
 |---|---|
-| was given up | hopeless, until something is added to it |
-| is announced | hopeful, until something is added to it or the pool is locked |
-| had `CRASH_LOOP` failed starts in a row of one generation | hopeless, until one of them becomes ready |
-| has a backend that starts, or is ready whatever its health | hopeful: the process lives and is probed |
-| has only a draining backend | hopeless: it returns only when an operator says so |
-| has nothing | hopeful, unless the pool is locked: then nobody respawns it |
+| was given up | no, until something is added to it |
+| is announced | yes, until something is added to it or the pool is locked |
+| had `CRASH_LOOP` failed starts in a row of one generation | no, until one of them becomes ready |
+| has a backend that starts, or is ready whatever its health | yes: the process lives and is probed |
+| has only a draining backend | no: it returns only when an operator says so |
+| has nothing | yes, unless the pool is locked: then nobody respawns it |
 
-A static pool hopes only for its first probes: somebody else runs those addresses, so an unhealthy one is
-given up until a probe passes.
+A static pool expects only what its first probes may find: somebody else runs those addresses, so an unhealthy one
+is given up until a probe passes.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from hotswap.core.backend import Backend
 from hotswap.core.lifecycle import BackendState, Health
+from hotswap.core.pool.backend import Backend
 
 CRASH_LOOP = 3
-"""Failed starts in a row after which a slot is hopeless: requests are answered at once instead of held."""
+"""Failed starts in a row after which a slot expects nothing: requests are answered at once instead of held."""
 
 
 # Not frozen: one record lives as long as its slot, and only the pool writes to it.
@@ -34,18 +34,18 @@ class SlotRecord:
     """What is known of a slot beyond the backends in it.
 
     Attributes:
-        expected: announced (True), given up (False), or neither (None).
+        announced: by somebody (True), given up (False), or neither (None).
         failed_starts: starts of this generation that failed in a row.
         generation: the generation the row is about.
     """
 
-    expected: bool | None = None
+    announced: bool | None = None
     failed_starts: int = 0
     generation: int = 0
 
     def note_added(self, generation: int) -> None:
         """A backend was added: announcements are fulfilled, another generation begins with a clean record."""
-        self.expected = None
+        self.announced = None
         if generation != self.generation:
             self.generation = generation
             self.failed_starts = 0
@@ -59,18 +59,18 @@ class SlotRecord:
 
     def note_locked(self) -> None:
         """The pool was locked: what was announced will not come."""
-        if self.expected:
-            self.expected = None
+        if self.announced:
+            self.announced = None
 
-    def hopeful(self, backends: Collection[Backend], *, locked: bool) -> bool:
+    def expects(self, backends: Collection[Backend], *, locked: bool) -> bool:
         """Judge a slot of a supervised pool by the table above.
 
         Args:
             backends: what is in the slot now.
             locked: the pool is locked.
         """
-        if self.expected is not None:
-            return self.expected
+        if self.announced is not None:
+            return self.announced
         if self.failed_starts >= CRASH_LOOP:
             return False
         states = {backend.state for backend in backends}
@@ -79,6 +79,6 @@ class SlotRecord:
         return BackendState.DRAINING not in states and not locked
 
 
-def static_hopeful(backends: Collection[Backend]) -> bool:
+def static_expects(backends: Collection[Backend]) -> bool:
     """Judge a slot of a static pool: in rotation, and not known to be unhealthy."""
     return any(backend.state is BackendState.READY and backend.health is not Health.UNHEALTHY for backend in backends)

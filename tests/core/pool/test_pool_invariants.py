@@ -9,8 +9,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from hotswap.core.address import TcpAddress
 from hotswap.core.lifecycle import TRANSITIONS, BackendState, Health
-from hotswap.core.pool import Backend, BackendDrained, CapacityFreed, HopeLost, Outlook, Pool
+from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.events import BackendDrained, NothingExpected
+from hotswap.core.pool.outlook import Outlook
 from hotswap.core.strategy import Balance
+from tests.support.joined_pool import JoinedPool
 
 
 class PoolMachine(RuleBasedStateMachine):
@@ -23,9 +26,9 @@ class PoolMachine(RuleBasedStateMachine):
         limit=st.sampled_from([0, 1, 2]),
     )
     def create(self, balance: Balance, size: int, supervised: bool, limit: int) -> None:
-        self.pool = Pool(name="web", balance=balance, size=size, supervised=supervised, max_in_flight=limit)
+        self.pool = JoinedPool(name="web", balance=balance, size=size, supervised=supervised, max_in_flight=limit)
         self.ledger: Counter[Backend] = Counter()
-        self.refused = False
+        self.refused: tuple[int, int] | None = None
         self.believed_hopeless = self.pool.outlook() is Outlook.HOPELESS
         self.pool.observe(self.hear)
 
@@ -33,10 +36,8 @@ class PoolMachine(RuleBasedStateMachine):
         match event:
             case BackendDrained(backend):
                 assert backend.state is BackendState.DRAINING
-                assert backend.in_flight == 0
-            case CapacityFreed():
-                self.refused = False
-            case HopeLost():
+                assert self.pool.in_flight(backend) == 0
+            case NothingExpected():
                 self.believed_hopeless = True
             case _:
                 pass
@@ -64,7 +65,7 @@ class PoolMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.pool.backends)
     @rule(data=st.data(), seconds=st.sampled_from([0, 1.5]))
     def eject(self, data: st.DataObject, seconds: float) -> None:
-        self.pool.set_ejected(data.draw(st.sampled_from(self.pool.backends)), seconds)
+        self.pool.eject(data.draw(st.sampled_from(self.pool.backends)), seconds)
 
     @precondition(lambda self: self.pool.backends)
     @rule(data=st.data())
@@ -79,7 +80,8 @@ class PoolMachine(RuleBasedStateMachine):
         backend = self.pool.claim(excluding)
         if backend is None:
             assert excluding or before is not Outlook.CLAIMABLE
-            self.refused = self.refused or not excluding
+            if not excluding:
+                self.refused = self.news
         else:
             assert before is Outlook.CLAIMABLE
             assert backend.id not in excluding
@@ -98,13 +100,13 @@ class PoolMachine(RuleBasedStateMachine):
         self.ledger[backend] -= 1
         self.pool.release(backend)
 
-    @rule(verb=st.sampled_from(["pause", "resume", "lock", "unlock", "expect", "give_up"]), data=st.data())
+    @rule(verb=st.sampled_from(["pause", "resume", "lock", "unlock", "announce", "give_up"]), data=st.data())
     def command(self, verb: str, data: st.DataObject) -> None:
         slot = data.draw(st.integers(0, self.pool.size - 1))
         match verb:
             case "lock":
                 self.pool.lock("because")
-            case "expect" | "give_up":
+            case "announce" | "give_up":
                 getattr(self.pool, verb)(slot)
             case _:
                 getattr(self.pool, verb)()
@@ -116,7 +118,7 @@ class PoolMachine(RuleBasedStateMachine):
     @invariant()
     def counts_agree_with_the_ledger(self) -> None:
         for backend, number in self.ledger.items():
-            assert backend.in_flight == number
+            assert self.pool.in_flight(backend) == number
 
     @invariant()
     def claimable_is_ready_and_healthy(self) -> None:
@@ -131,15 +133,20 @@ class PoolMachine(RuleBasedStateMachine):
         room = [
             backend
             for backend in preferred or claimable_ones
-            if backend.max_in_flight == 0 or backend.in_flight < backend.max_in_flight
+            if self.pool.max_in_flight == 0 or self.pool.in_flight(backend) < self.pool.max_in_flight
         ]
         claimable = bool(room) and not self.pool.paused
         assert (self.pool.outlook() is Outlook.CLAIMABLE) is claimable
 
     @invariant()
     def whoever_found_nothing_is_told_when_there_is_something(self) -> None:
-        if self.refused:
+        if self.refused == self.news:
             assert self.pool.outlook() is not Outlook.CLAIMABLE
+
+    @property
+    def news(self) -> tuple[int, int]:
+        """What tells those who wait: another view, or room."""
+        return self.pool.claims.view.version, self.pool.rooms
 
     @invariant()
     def the_loss_of_hope_is_told(self) -> None:

@@ -1,7 +1,7 @@
 """Choosing a backend: one small pure function for each word of `balance`.
 
-Both work on the pool's *rotation*: the backends that could take an exchange now, the one chosen longest ago
-first. That order is all the memory they need. The pool moves the chosen one to the end, so round-robin is
+Both work on the *rotation* of `Claims`: the backends that could take an exchange now, the one chosen longest ago
+first. That order is all the memory they need. A claim moves the chosen one to the end, so round-robin is
 "take the first", and a tie among the least loaded goes to the one that has waited longest, which spreads an
 idle pool evenly instead of sending every lone request to the first slot.
 """

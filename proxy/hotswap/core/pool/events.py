@@ -1,15 +1,14 @@
-"""What a pool tells its observers, in the past tense: the change is complete when the event arrives."""
+"""What a pool tells its observers, in the past tense: the change is complete when the event arrives.
+
+`pool` is the name of the pool.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from hotswap.core.backend import Backend
 from hotswap.core.lifecycle import BackendState, Health
-
-if TYPE_CHECKING:
-    from hotswap.core.pool import Pool
+from hotswap.core.pool.backend import Backend
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +59,17 @@ class BackendRemoved:
 
 
 @dataclass(frozen=True, slots=True)
-class CapacityFreed:
-    """A claim that found nothing may now succeed: a backend entered rotation, or has room again."""
+class NothingExpected:
+    """Nothing is claimable and nothing is coming any more: whoever waits for a backend waits in vain."""
 
-    pool: Pool
-
-
-@dataclass(frozen=True, slots=True)
-class HopeLost:
-    """Nothing is claimable and nothing is expected any more: whoever waits for a backend waits in vain."""
-
-    pool: Pool
+    pool: str
 
 
 @dataclass(frozen=True, slots=True)
 class PoolLocked:
     """The pool was locked, for this reason."""
 
-    pool: Pool
+    pool: str
     reason: str
 
 
@@ -85,21 +77,21 @@ class PoolLocked:
 class PoolUnlocked:
     """The lock ended."""
 
-    pool: Pool
+    pool: str
 
 
 @dataclass(frozen=True, slots=True)
 class PoolPaused:
     """No exchange is claimed any more, until the pool is resumed."""
 
-    pool: Pool
+    pool: str
 
 
 @dataclass(frozen=True, slots=True)
 class PoolResumed:
     """Exchanges are claimed again."""
 
-    pool: Pool
+    pool: str
 
 
 PoolEvent = (
@@ -109,8 +101,7 @@ PoolEvent = (
     | BackendEjected
     | BackendDrained
     | BackendRemoved
-    | CapacityFreed
-    | HopeLost
+    | NothingExpected
     | PoolLocked
     | PoolUnlocked
     | PoolPaused

@@ -1,4 +1,4 @@
-"""A backend as the pool sees it: what it is, and the few numbers that change with every exchange."""
+"""A backend as control sees it: what it is, and what was decided about it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from hotswap.core.identity import BackendId
 from hotswap.core.lifecycle import BackendState, Health
 
 
-# Not frozen, and compared by identity: `in_flight` changes twice for each exchange, and a copy for each
-# change would cost more than the choice itself. Only the pool it belongs to writes to it (`connections` and
-# such live elsewhere).
+# Not frozen, and compared by identity: it is one thing that changes. Only the pool it belongs to writes to it; what is
+# in flight for it is counted elsewhere (`hotswap.core.pool.candidate`).
 @dataclass(slots=True, kw_only=True, eq=False)
 class Backend:
     """What fills a slot: one process of a supervised pool, or one address of a static one.
@@ -25,8 +24,6 @@ class Backend:
         h2c: it is spoken to in HTTP/2, with prior knowledge, by the definition that it was added under.
         state: what it is for at the moment; changed by `Pool.move`.
         health: what the probes found; changed by `Pool.set_health`.
-        in_flight: exchanges claimed for it and not yet released.
-        max_in_flight: how many it may have at once; 0 is unlimited.
         claimable: ready and healthy, kept true to that by the pool; a claim also needs room, and a pool that
             is not paused.
         ejected: it failed so many exchanges in a row that others are preferred for a while; see
@@ -43,42 +40,7 @@ class Backend:
     state: BackendState
     health: Health
     h2c: bool = False
-    in_flight: int = 0
-    max_in_flight: int = 0
     claimable: bool = False
     ejected: bool = False
     pid: int | None = None
     since: float = 0.0
-
-    def snapshot(self) -> BackendSnapshot:
-        """Give its state now as a value."""
-        return BackendSnapshot(
-            id=self.id,
-            slot=self.slot,
-            generation=self.generation,
-            address=str(self.address),
-            state=self.state,
-            health=self.health,
-            in_flight=self.in_flight,
-            claimable=self.claimable,
-            ejected=self.ejected,
-            pid=self.pid,
-            since=self.since,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackendSnapshot:
-    """A backend at one moment; the fields are those of `Backend`."""
-
-    id: BackendId
-    slot: int
-    generation: int
-    address: str
-    state: BackendState
-    health: Health
-    in_flight: int
-    claimable: bool
-    ejected: bool
-    pid: int | None
-    since: float

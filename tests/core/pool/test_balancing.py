@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotswap.core.balancing import balancer, least_in_flight, round_robin
+from hotswap.core.pool.balancing import balancer, least_in_flight, round_robin
 from hotswap.core.strategy import Balance
 
 

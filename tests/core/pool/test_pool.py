@@ -5,27 +5,27 @@ from __future__ import annotations
 import pytest
 
 from hotswap.core.address import TcpAddress
-from hotswap.core.hope import CRASH_LOOP
 from hotswap.core.lifecycle import BackendState, Health, IllegalTransition
-from hotswap.core.pool import (
-    Backend,
+from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.claims import UnbalancedRelease
+from hotswap.core.pool.events import (
     BackendAdded,
     BackendDrained,
     BackendEjected,
     BackendMoved,
     BackendRemoved,
-    CapacityFreed,
     HealthChanged,
-    HopeLost,
-    Outlook,
-    Pool,
+    NothingExpected,
     PoolLocked,
     PoolPaused,
     PoolResumed,
     PoolUnlocked,
-    UnbalancedRelease,
 )
+from hotswap.core.pool.outlook import Outlook
+from hotswap.core.pool.pool import Pool
+from hotswap.core.pool.slot_record import CRASH_LOOP
 from hotswap.core.strategy import Balance
+from tests.support.joined_pool import JoinedPool
 
 ADDRESS = TcpAddress("127.0.0.1", 1)
 
@@ -37,16 +37,16 @@ def pool_of(
     max_in_flight: int = 0,
     supervised: bool = True,
     filled: bool = True,
-) -> Pool:
+) -> JoinedPool:
     """A pool whose slots are all ready and healthy, unless `filled` is false."""
-    pool = Pool(name="web", balance=balance, size=size, supervised=supervised, max_in_flight=max_in_flight)
+    pool = JoinedPool(name="web", balance=balance, size=size, supervised=supervised, max_in_flight=max_in_flight)
     if filled:
         for slot in range(size):
             ready(pool, slot)
     return pool
 
 
-def ready(pool: Pool, slot: int, *, generation: int = 1) -> Backend:
+def ready(pool: JoinedPool, slot: int, *, generation: int = 1) -> Backend:
     """Put a ready and healthy backend into a slot."""
     backend = pool.add(slot=slot, generation=generation, address=ADDRESS, now=0.0)
     pool.move(backend, BackendState.READY, now=0.0)
@@ -54,12 +54,12 @@ def ready(pool: Pool, slot: int, *, generation: int = 1) -> Backend:
     return backend
 
 
-def slots(pool: Pool, claims: int) -> list[int | None]:
+def slots(pool: JoinedPool, claims: int) -> list[int | None]:
     """Claim so many times, and give the slots."""
     return [None if backend is None else backend.slot for backend in (pool.claim() for _ in range(claims))]
 
 
-def told(pool: Pool) -> list[object]:
+def told(pool: JoinedPool) -> list[object]:
     """A list that fills with what the pool tells."""
     events: list[object] = []
     pool.observe(events.append)
@@ -74,9 +74,9 @@ def test_a_claim_chooses_and_counts_in_one_step():
     pool = pool_of(1)
     backend = pool.claim()
     assert backend is pool.backends[0]
-    assert backend.in_flight == 1
+    assert pool.in_flight(backend) == 1
     pool.release(backend)
-    assert backend.in_flight == 0
+    assert pool.in_flight(backend) == 0
 
 
 def test_an_idle_pool_serves_lone_requests_in_turns():
@@ -116,7 +116,7 @@ def test_a_full_backend_is_passed_over_until_it_has_room(balance):
     assert pool.outlook() is Outlook.BUSY
     events = told(pool)
     pool.release(pool.backends[1])
-    assert events == [CapacityFreed(pool)]
+    assert (pool.rooms, events) == (1, [])
     assert pool.outlook() is Outlook.CLAIMABLE
     assert slots(pool, 2) == [1, None]
 
@@ -137,7 +137,7 @@ def test_a_release_without_a_claim_is_an_error_and_the_count_stays_at_zero():
         pool = pool_of(1, max_in_flight=limit)
         with pytest.raises(UnbalancedRelease):
             pool.release(pool.backends[0])
-        assert pool.backends[0].in_flight == 0
+        assert pool.in_flight(pool.backends[0]) == 0
 
 
 def test_an_exchange_can_be_released_after_its_backend_has_left_the_pool():
@@ -147,7 +147,7 @@ def test_an_exchange_can_be_released_after_its_backend_has_left_the_pool():
     assert backend is not None
     pool.remove(backend)
     pool.release(backend)
-    assert backend.in_flight == 0
+    assert pool.in_flight(backend) == 0
     assert pool.claim() is None
 
 
@@ -186,7 +186,7 @@ def test_an_unhealthy_backend_keeps_its_exchanges_and_gets_no_new_one():
     assert first is not None
     pool.set_health(first, Health.UNHEALTHY)
     assert slots(pool, 2) == [1, 1]
-    assert first.in_flight == 1
+    assert pool.in_flight(first) == 1
     pool.set_health(first, Health.HEALTHY)
     assert slots(pool, 1) == [0]
 
@@ -213,10 +213,10 @@ def test_a_paused_pool_lets_nothing_be_claimed():
     pool.release(backend)
     assert pool.claim() is None
     assert pool.outlook() is Outlook.EXPECTED
-    assert events == [PoolPaused(pool)]
+    assert events == [PoolPaused("web")]
     pool.resume()
     pool.resume()
-    assert events[1:] == [PoolResumed(pool), CapacityFreed(pool)]
+    assert events[1:] == [PoolResumed("web")]
     assert pool.claim() is backend
 
 
@@ -231,7 +231,7 @@ def test_a_changed_definition_holds_at_once():
     assert pool.claim() is None
     pool.release(first)
     assert pool.claim() is first
-    assert [slot.slot for slot in pool.snapshot().slots] == [0, 1, 2]
+    assert pool.slot_numbers() == [0, 1, 2]
     pool.reconfigure(balance=Balance.LEAST_IN_FLIGHT, size=2, max_in_flight=0)
     assert slots(pool, 2) == [0, 1]
 
@@ -291,11 +291,11 @@ def test_a_crash_leaves_hope_for_the_respawn():
     pool.move(backend, BackendState.STOPPED, now=1.0)
     pool.remove(backend)
     assert pool.outlook() is Outlook.EXPECTED
-    assert HopeLost(pool) not in events
+    assert NothingExpected("web") not in events
     assert pool.lost_slots() == frozenset()
 
 
-def fail_to_start(pool: Pool, slot: int, *, generation: int = 1) -> None:
+def fail_to_start(pool: JoinedPool, slot: int, *, generation: int = 1) -> None:
     """A start that fails, to the end."""
     backend = pool.add(slot=slot, generation=generation, address=ADDRESS, now=0.0)
     pool.move(backend, BackendState.FAILED, now=0.0)
@@ -312,7 +312,7 @@ def test_a_crash_loop_ends_the_hope_even_while_the_next_try_is_starting():
         assert pool.outlook() is Outlook.EXPECTED
     fail_to_start(pool, 0)
     assert pool.outlook() is Outlook.HOPELESS
-    assert events.count(HopeLost(pool)) == 1
+    assert events.count(NothingExpected("web")) == 1
     assert pool.lost_slots() == {0}
     backend = pool.add(slot=0, generation=1, address=ADDRESS, now=0.0)
     assert pool.outlook() is Outlook.HOPELESS
@@ -342,7 +342,7 @@ def test_a_slot_drained_by_hand_is_not_waited_for_unless_announced():
     pool = pool_of(1)
     pool.move(pool.backends[0], BackendState.DRAINING, now=1.0)
     assert pool.outlook() is Outlook.HOPELESS
-    pool.expect(0)
+    pool.announce(0)
     assert pool.outlook() is Outlook.EXPECTED
     pool.add(slot=0, generation=2, address=ADDRESS, now=1.0)
     assert pool.outlook() is Outlook.EXPECTED
@@ -354,7 +354,7 @@ def test_a_slot_that_was_given_up_is_hopeless_until_something_is_added():
     events = told(pool)
     pool.give_up(0)
     assert pool.outlook() is Outlook.HOPELESS
-    assert events == [HopeLost(pool)]
+    assert events == [NothingExpected("web")]
     ready(pool, 0)
     assert pool.outlook() is Outlook.CLAIMABLE
 
@@ -362,7 +362,7 @@ def test_a_slot_that_was_given_up_is_hopeless_until_something_is_added():
 def test_a_locked_pool_waits_for_what_lives_and_for_nothing_else():
     """Nobody respawns in it; unlocking brings the hope back."""
     pool = pool_of(2)
-    pool.expect(1)
+    pool.announce(1)
     events = told(pool)
     pool.lock("rollout r1 failed")
     pool.lock("a later reason")
@@ -374,12 +374,12 @@ def test_a_locked_pool_waits_for_what_lives_and_for_nothing_else():
     assert pool.outlook() is Outlook.EXPECTED
     pool.move(first, BackendState.STOPPED, now=1.0)
     assert pool.outlook() is Outlook.HOPELESS
-    assert events.count(HopeLost(pool)) == 1
-    assert events[0] == PoolLocked(pool, "rollout r1 failed")
+    assert events.count(NothingExpected("web")) == 1
+    assert events[0] == PoolLocked("web", "rollout r1 failed")
     pool.unlock()
     pool.unlock()
     assert pool.outlook() is Outlook.EXPECTED
-    assert events.count(PoolUnlocked(pool)) == 1
+    assert events.count(PoolUnlocked("web")) == 1
 
 
 def test_a_static_pool_hopes_only_for_its_first_probes():
@@ -397,7 +397,7 @@ def test_a_static_pool_hopes_only_for_its_first_probes():
     pool.set_health(second, Health.HEALTHY)
     assert pool.outlook() is Outlook.CLAIMABLE
     assert pool.lost_slots() == frozenset()
-    assert not pool.hopeful(0)
+    assert not pool.expects(0)
 
 
 # What observers are told.
@@ -417,7 +417,6 @@ def test_observers_are_told_of_every_change_once_and_in_order():
         BackendAdded(backend),
         BackendMoved(backend, BackendState.STARTING, BackendState.READY),
         HealthChanged(backend, Health.UNKNOWN, Health.HEALTHY),
-        CapacityFreed(pool),
         BackendMoved(backend, BackendState.READY, BackendState.STOPPED),
         BackendRemoved(backend),
     ]
@@ -466,18 +465,58 @@ def test_an_observation_can_be_ended_twice():
     assert events == []
 
 
-def test_a_snapshot_shows_old_and_new_of_a_slot_and_does_not_change():
+def test_a_view_shows_old_and_new_of_a_slot_and_does_not_change():
     """While one replaces the other, both are in it."""
     pool = pool_of(2)
     old = pool.backends[1]
     new = pool.add(slot=1, generation=2, address=ADDRESS, now=5.0, pid=4711)
-    snapshot = pool.snapshot()
+    view = pool.view()
     pool.remove(old)
-    assert [backend.id for backend in snapshot.slots[1].backends] == [old.id, new.id]
-    assert [backend.generation for backend in snapshot.slots[1].backends] == [1, 2]
-    assert snapshot.slots[1].backends[1].pid == 4711
-    assert snapshot.outlook is Outlook.CLAIMABLE
-    assert snapshot.slots[0].hopeful
+    assert [backend.id for backend in view.backends if backend.slot == 1] == [old.id, new.id]
+    assert [backend.generation for backend in view.backends if backend.slot == 1] == [1, 2]
+    assert view.expecting
+
+
+def test_a_drain_is_told_once_also_when_its_backend_is_gone_before():
+    """Its last exchange ends after it was removed; a second word of that changes nothing."""
+    pool = pool_of(2)
+    backend = pool.claim()
+    assert backend is not None
+    events: list[object] = []
+    pool.observe(events.append)
+    pool.move(backend, BackendState.DRAINING, now=1.0)
+    pool.remove(backend)
+    assert BackendDrained(backend) not in events
+    pool.release(backend)
+    pool.note_idle(backend.id, pool.version)
+    assert events.count(BackendDrained(backend)) == 1
+
+
+def test_a_drain_that_began_anew_is_not_ended_by_the_word_of_the_first():
+    """It says by which version the backend was idle."""
+    pool = pool_of(1)
+    backend = pool.claim()
+    assert backend is not None
+    pool.move(backend, BackendState.DRAINING, now=1.0)
+    first = pool.version
+    pool.move(backend, BackendState.READY, now=2.0)
+    pool.move(backend, BackendState.DRAINING, now=3.0)
+    events: list[object] = []
+    pool.observe(events.append)
+    pool.note_idle(backend.id, first)
+    assert events == []
+    pool.note_idle(backend.id, pool.version)
+    assert events == [BackendDrained(backend)]
+
+
+def test_in_a_pool_that_no_data_plane_serves_a_drain_is_over_at_once():
+    """Nobody can have anything in flight."""
+    pool = Pool(name="web", balance=Balance.LEAST_IN_FLIGHT, size=1, supervised=True)
+    backend = pool.add(slot=0, generation=1, address=ADDRESS, state=BackendState.READY, now=0.0)
+    events: list[object] = []
+    pool.observe(events.append)
+    pool.move(backend, BackendState.DRAINING, now=1.0)
+    assert events[-1] == BackendDrained(backend)
 
 
 def test_ids_are_unique_across_pools():
@@ -493,8 +532,8 @@ def test_an_ejected_backend_is_the_last_choice() -> None:
     told: list[object] = []
     pool.claim([good.id])
     pool.observe(told.append)
-    pool.set_ejected(bad, 3.0)
-    pool.set_ejected(bad, 3.0)
+    pool.eject(bad, 3.0)
+    pool.eject(bad, 3.0)
     assert told == [BackendEjected(bad, 3.0)]
     assert slots(pool, 3) == [1, 1, None]  # the other is full, and then it is waited for
     assert pool.outlook() is Outlook.BUSY
@@ -505,7 +544,7 @@ def test_an_ejected_backend_is_the_last_choice() -> None:
     assert slots(pool, 1) == [0]
     pool.set_health(good, Health.HEALTHY)
     assert pool.claim() is None
-    pool.set_ejected(bad, 0)
+    pool.eject(bad, 0)
     assert slots(pool, 2) == [0, None]
 
 
@@ -514,6 +553,6 @@ def test_a_full_ejected_backend_does_not_come_back_by_an_end() -> None:
     pool = pool_of(2, max_in_flight=1)
     bad, good = pool.backends
     pool.claim([good.id])
-    pool.set_ejected(bad, 3.0)
+    pool.eject(bad, 3.0)
     pool.release(bad)
     assert slots(pool, 2) == [1, None]
