@@ -20,7 +20,7 @@ from hotswap.control.admin.messages import JSON
 from hotswap.control.admin.parameters import Parameters, place_of
 from hotswap.control.admin.problems import MEDIA_TYPE
 from hotswap.control.telemetry.version import PROGRAM_VERSION
-from hotswap.core.report import RolloutReport
+from hotswap.core.rollout.report import RolloutReport
 
 PAGE: Final = Path(__file__).parents[2] / "proxy" / "hotswap" / "control" / "admin" / "openapi.json"
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from hotswap.core.errors import RefusalCode
-from hotswap.core.lifecycle import TRANSITIONS, BackendState
+from hotswap.core.pool.lifecycle import TRANSITIONS, BackendState
 from hotswap.core.process.answers import ANSWERS, Verb
 from hotswap.core.process.phases import PHASE_STARTS, PHASE_TABLE
+from hotswap.core.rollout.step_table import TABLES, StepState
 from hotswap.core.state_machine import Row, ends_of
-from hotswap.core.step_table import TABLES, StepState
 from hotswap.core.strategy import Strategy
 from hotswap.core.takeover.new import NEW_DEADLINES, NEW_TABLE, NewState
 from hotswap.core.takeover.old import OLD_DEADLINES, OLD_TABLE, OldState

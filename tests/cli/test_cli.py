@@ -11,7 +11,7 @@ import trio
 from pydantic import TypeAdapter
 
 from hotswap.control.admin import documents
-from hotswap.core.report import RolloutReport
+from hotswap.core.rollout.report import RolloutReport
 from tests.support.hotswap import Ran, run_hotswap
 
 CONFIGURATION = f"""

@@ -10,7 +10,7 @@ import trio
 
 from hotswap.control.takeover.order import TakeoverResult
 from hotswap.core.errors import RefusalCode, Refused
-from hotswap.core.lifecycle import BackendState
+from hotswap.core.pool.lifecycle import BackendState
 from tests.support.command_line import Result, cli
 from tests.support.fake_runtime import CONFIGURATION, FakeProxy, open_fake_proxy
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hotswap.cli.picture import CELLS, bar, phase_shares, usual_seconds
-from hotswap.core.step_table import StepState
+from hotswap.core.rollout.step_table import StepState
 
 USUAL = {"starting": 1.0, "draining": 1.0, "stopping": 1.0}
 

@@ -27,14 +27,14 @@ from hpack import Encoder
 from hpack.exceptions import HPACKError
 from hpack.hpack import encode_integer
 
-from hotswap.core.access_log import combined_line, json_line
 from hotswap.core.config import RouteTable
 from hotswap.core.errors import BadRequest
-from hotswap.core.forwarding import Peer, write_request
-from hotswap.core.messages import Field, RequestHead
+from hotswap.core.http.access_log import combined_line, json_line
+from hotswap.core.http.forwarding import Peer, write_request
+from hotswap.core.http.messages import Field, RequestHead
+from hotswap.core.http.routing import Router
 from hotswap.core.printable import escape_controls
 from hotswap.core.quantities import parse_duration, parse_size
-from hotswap.core.routing import Router
 from hotswap.edge.upstream.replay import Replay
 from hotswap.processes.notification import parse_notification
 from hotswap.processes.output import LineSplitter

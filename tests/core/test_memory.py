@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from hotswap.core.http.messages import MAX_HOST, parse_tokens, valid_host
 from hotswap.core.memory import Memory
-from hotswap.core.messages import MAX_HOST, parse_tokens, valid_host
 
 
 def test_a_value_is_worked_out_once():

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from docs.tools.state_diagrams import draw, draw_lifecycle, node, tabulate, write_page
-from hotswap.core.lifecycle import BackendState
+from hotswap.core.pool.lifecycle import BackendState
 from hotswap.core.process.phases import PHASE_STARTS, PHASE_TABLE
-from hotswap.core.step_table import TABLES, StepState
+from hotswap.core.rollout.step_table import TABLES, StepState
 
 
 def test_every_state_of_a_backend_is_drawn():

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import trio
 
-from hotswap.core.lifecycle import BackendState
+from hotswap.core.pool.lifecycle import BackendState
 from tests.support.stage import GET, OK, open_stage
 
 pytestmark = pytest.mark.fail_after(10)

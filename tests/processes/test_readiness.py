@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from hotswap.core.errors import StartFailed, StartFailure
-from hotswap.core.health import ProbeResult
+from hotswap.core.pool.health import ProbeResult
 from hotswap.processes.readiness import wait_ready
 
 GOOD = ProbeResult(ok=True, status=200)

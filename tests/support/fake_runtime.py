@@ -35,10 +35,10 @@ from hotswap.core.errors import (
     UnknownSlot,
 )
 from hotswap.core.identity import RolloutId
-from hotswap.core.lifecycle import BackendState, Health
 from hotswap.core.pool.backend import Backend
-from hotswap.core.rollout import Rollout
-from hotswap.core.rollout_events import (
+from hotswap.core.pool.lifecycle import BackendState, Health
+from hotswap.core.pool.traffic import Served
+from hotswap.core.rollout.events import (
     AbortRequested,
     OldDrained,
     OldExited,
@@ -47,11 +47,11 @@ from hotswap.core.rollout_events import (
     ReplacementReady,
     SlotsSeen,
 )
-from hotswap.core.rollout_queue import QueuedSlot
-from hotswap.core.step_table import StepState
+from hotswap.core.rollout.queue import QueuedSlot
+from hotswap.core.rollout.rollout import Rollout
+from hotswap.core.rollout.step_table import StepState
 from hotswap.core.strategy import Balance, OnFailure, Strategy
 from hotswap.core.tally import Tally
-from hotswap.core.traffic import Served
 from tests.support.joined_pool import JoinedPool
 
 CONFIGURATION = """

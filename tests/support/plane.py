@@ -12,9 +12,9 @@ import trio
 from hotswap.control.workers.local_link import LocalLink
 from hotswap.core.address import Address, TcpAddress
 from hotswap.core.config import LimitsTable, ListenerTable, RouteTable, StaticPoolTable
-from hotswap.core.lifecycle import BackendState, Health
+from hotswap.core.http.routing import Router
+from hotswap.core.pool.lifecycle import BackendState, Health
 from hotswap.core.pool.pool import Pool
-from hotswap.core.routing import Router
 from hotswap.core.strategy import Balance
 from hotswap.core.tally import Tally
 from hotswap.edge.client.listener import OpenListener

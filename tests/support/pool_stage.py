@@ -22,7 +22,7 @@ from hotswap.control.pools.surroundings import Surroundings
 from hotswap.control.rollout.rollouts import RolloutRun
 from hotswap.control.telemetry.events import EventLog
 from hotswap.core.config import PoolTable, SupervisedPoolTable
-from hotswap.core.exchange_view import ExchangeView
+from hotswap.core.http.exchange_view import ExchangeView
 from hotswap.core.identity import BackendId, RolloutId
 from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.candidate import Candidate
@@ -30,8 +30,8 @@ from hotswap.core.pool.claims import Claims
 from hotswap.core.pool.counts import PoolCounts
 from hotswap.core.pool.pool import Pool
 from hotswap.core.pool.withdrawal import Released, Withdrawal, WithdrawalAct
-from hotswap.core.rollout import Rollout
-from hotswap.core.rollout_queue import QueuedSlot, plan_queue
+from hotswap.core.rollout.queue import QueuedSlot, plan_queue
+from hotswap.core.rollout.rollout import Rollout
 from hotswap.core.tally import Tally
 from hotswap.edge.upstream.probe import probe
 from hotswap.processes.listening import open_directory

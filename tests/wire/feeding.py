@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from hotswap.core.errors import BadRequest
-from hotswap.core.messages import RequestHead
+from hotswap.core.http.messages import RequestHead
 from hotswap.wire.http1.request_parser import End, RequestItem, RequestParser
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hotswap.core.errors import BadRequest
-from hotswap.core.messages import RequestHead
+from hotswap.core.http.messages import RequestHead
 from hotswap.wire.request_target import set_target
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotswap.core.messages import RequestHead
+from hotswap.core.http.messages import RequestHead
 from hotswap.wire.websocket import FrameTracker, accept_of, close_frame, is_handshake
 
 

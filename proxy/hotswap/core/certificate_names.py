@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from hotswap.core.http.routing import bare_host
 from hotswap.core.memory import Memory
-from hotswap.core.routing import bare_host
 
 CACHE_ENTRIES: Final = 1024
 """How many answers are kept for each certificate."""

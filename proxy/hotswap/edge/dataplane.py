@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from hotswap.core.access_log import hide_secrets
-from hotswap.core.exchange_view import ExchangeView, shorten
+from hotswap.core.http.access_log import hide_secrets
+from hotswap.core.http.exchange_view import ExchangeView, shorten
+from hotswap.core.http.routing import Router
 from hotswap.core.pool.counts import PoolCounts
 from hotswap.core.pool.withdrawal import Released
-from hotswap.core.routing import Router
 from hotswap.core.tally import Tally
 from hotswap.edge.client.handshake import Handshake
 from hotswap.edge.client.http1_connection import Http1Connection
@@ -37,8 +37,8 @@ from hotswap.edge.loop.timers import TICK
 
 if TYPE_CHECKING:
     from hotswap.core.config import PoolTable
+    from hotswap.core.http.messages import ResponseHead
     from hotswap.core.identity import BackendId
-    from hotswap.core.messages import ResponseHead
     from hotswap.core.pool.candidate import Candidate
     from hotswap.core.pool.reports import Report
     from hotswap.core.pool.view import Applied, PoolView

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 import trio
 
 from hotswap.core.errors import StartFailed, StartFailure
-from hotswap.core.health import ProbeResult
+from hotswap.core.pool.health import ProbeResult
 from hotswap.processes.own_time import cancel_after_own_time
 
 Probe = Callable[[], Awaitable[ProbeResult]]

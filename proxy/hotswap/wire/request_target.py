@@ -9,7 +9,7 @@ import re
 from typing import Final
 
 from hotswap.core.errors import BadRequest
-from hotswap.core.messages import RequestHead, valid_host
+from hotswap.core.http.messages import RequestHead, valid_host
 
 TOLD_BYTES: Final = 2048
 """As much of the target of a request that is refused is told."""

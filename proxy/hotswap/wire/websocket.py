@@ -10,7 +10,7 @@ import base64
 import hashlib
 import re
 
-from hotswap.core.messages import RequestHead
+from hotswap.core.http.messages import RequestHead
 
 _KEY = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==")
 """Sixteen bytes in base64."""

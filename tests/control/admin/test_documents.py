@@ -8,7 +8,7 @@ import httpx
 from pydantic import TypeAdapter
 
 from hotswap.control.admin import documents
-from hotswap.core.report import RolloutReport
+from hotswap.core.rollout.report import RolloutReport
 from tests.support.fake_runtime import open_fake_proxy
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "admin-api.md"

@@ -15,8 +15,8 @@ from hotswap.control.configuration.outside import ReadTooSlow, read_file, read_w
 from hotswap.control.configuration.token_file import TokenFile
 from hotswap.control.pools.compatibility import read_file as read_number
 from hotswap.control.pools.release import read_environment_file
-from hotswap.core.compatibility import Unreadable
 from hotswap.core.errors import ConfigError
+from hotswap.core.rollout.compatibility import Unreadable
 from tests.support.certificates import issue_certificate
 from tests.support.pools import listeners
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hotswap.control.pools.announcements import Announcer
 from hotswap.control.telemetry.events import EventLog
 from hotswap.core.address import TcpAddress
-from hotswap.core.lifecycle import BackendState, Health
+from hotswap.core.pool.lifecycle import BackendState, Health
 from hotswap.core.pool.pool import Pool
 from hotswap.core.strategy import Balance
 from tests.support.pool_stage import captured_log

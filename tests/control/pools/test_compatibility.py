@@ -11,8 +11,8 @@ import pytest
 import trio
 
 from hotswap.control.pools.compatibility import read_compatibility, read_file, run_command
-from hotswap.core.compatibility import Unreadable
 from hotswap.core.config import CompatibilityTable
+from hotswap.core.rollout.compatibility import Unreadable
 from hotswap.processes.guardian import start_guardian
 from tests.support.hotswap import SOURCES, wait_gone
 

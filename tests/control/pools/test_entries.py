@@ -6,8 +6,8 @@ import pytest
 
 from hotswap.control.pools.entries import Entries
 from hotswap.core.address import TcpAddress
-from hotswap.core.lifecycle import BackendState, Health, IllegalTransition
 from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.lifecycle import BackendState, Health, IllegalTransition
 from hotswap.core.pool.pool import Pool
 from hotswap.core.strategy import Balance
 from tests.support.pool_stage import captured_log

@@ -9,7 +9,7 @@ import trio.testing
 from hotswap.control.pools.first_start import FirstStart
 from hotswap.core.address import TcpAddress
 from hotswap.core.errors import BackendError
-from hotswap.core.lifecycle import BackendState, Health
+from hotswap.core.pool.lifecycle import BackendState, Health
 from hotswap.core.pool.pool import Pool
 from hotswap.core.strategy import Balance
 

@@ -9,7 +9,7 @@ import pytest
 
 from hotswap.control.pools.pinned_releases import PinnedReleases
 from hotswap.control.pools.release import Release
-from hotswap.core.compatibility import CompatibilityNumber
+from hotswap.core.rollout.compatibility import CompatibilityNumber
 from hotswap.processes.presets import recipe
 from tests.support.pool_stage import supervised_table
 

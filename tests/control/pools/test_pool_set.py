@@ -14,8 +14,8 @@ from hotswap.control.pools.pool_set import PoolSet
 from hotswap.control.pools.static_pool import StaticPool
 from hotswap.control.pools.surroundings import Surroundings
 from hotswap.core.config import StaticPoolTable
-from hotswap.core.health import ProbeResult
 from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.health import ProbeResult
 from hotswap.core.pool.pool import Pool
 from tests.support.pool_stage import StillPlane, open_pool, open_surroundings, supervised_table
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from hotswap.core.compatibility import Unreadable
 from hotswap.core.errors import RefusalCode, Refused, UnknownSlot
-from hotswap.core.lifecycle import BackendState, Health
+from hotswap.core.pool.lifecycle import BackendState, Health
+from hotswap.core.rollout.compatibility import Unreadable
 from tests.support.hotswap import wait_gone
 from tests.support.pool_stage import Stage, open_pool, supervised_table
 

@@ -10,9 +10,9 @@ import trio
 from hotswap.control.pools.probing import serve_probes
 from hotswap.core.address import Address, TcpAddress
 from hotswap.core.config import HealthTable
-from hotswap.core.health import ProbeResult
-from hotswap.core.lifecycle import BackendState, Health
 from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.health import ProbeResult
+from hotswap.core.pool.lifecycle import BackendState, Health
 from hotswap.core.pool.pool import Pool
 from hotswap.core.strategy import Balance
 from tests.support.pool_stage import StillPlane, open_surroundings

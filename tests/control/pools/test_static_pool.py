@@ -15,7 +15,7 @@ import trio
 from hotswap.control.pools.static_pool import StaticPool
 from hotswap.core.config import StaticPoolTable
 from hotswap.core.errors import Refused, UnknownSlot
-from hotswap.core.lifecycle import Health
+from hotswap.core.pool.lifecycle import Health
 from tests.support.hotswap import SOURCES
 from tests.support.pool_stage import StillPlane, open_surroundings
 

@@ -13,8 +13,8 @@ import trio
 import trio.testing
 
 from hotswap.core.errors import ConfigError, PoolNotStarted, RefusalCode, Refused, UnknownPool
-from hotswap.core.rollout import Rollout
-from hotswap.core.rollout_commands import Outcome
+from hotswap.core.rollout.commands import Outcome
+from hotswap.core.rollout.rollout import Rollout
 from tests.support.client import fetch
 from tests.support.pools import command_pool, listeners, table
 from tests.support.runtime_stage import RunningRuntime, open_runtime

@@ -11,8 +11,8 @@ import structlog
 import trio
 
 from hotswap.core.config import SupervisedPoolTable
-from hotswap.core.lifecycle import BackendState
-from hotswap.core.rollout_commands import Outcome
+from hotswap.core.pool.lifecycle import BackendState
+from hotswap.core.rollout.commands import Outcome
 from tests.support.pool_stage import Stage, open_pool, supervised_table
 
 

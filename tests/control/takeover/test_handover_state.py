@@ -24,11 +24,11 @@ from hotswap.control.takeover.handover_state import (
     write_tally,
 )
 from hotswap.control.telemetry.events import EventLog
-from hotswap.core.compatibility import CompatibilityNumber, Unreadable
 from hotswap.core.config import SupervisedPoolTable, parse_draft
 from hotswap.core.errors import UnknownRollout
 from hotswap.core.identity import RolloutId
-from hotswap.core.rollout_commands import Outcome
+from hotswap.core.rollout.commands import Outcome
+from hotswap.core.rollout.compatibility import CompatibilityNumber, Unreadable
 from hotswap.core.tally import Tally
 from hotswap.processes.presets import recipe
 from hotswap.wire.handover import HandoverBroken

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from hotswap.control.telemetry.drains import DrainsBook
 from hotswap.core.address import TcpAddress
-from hotswap.core.exchange_view import ExchangeView
-from hotswap.core.lifecycle import BackendState
+from hotswap.core.http.exchange_view import ExchangeView
 from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.lifecycle import BackendState
 from hotswap.core.pool.pool import Pool
 from hotswap.core.strategy import Balance
 

@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from hotswap.control.telemetry.traffic import KEPT, TrafficRecorder
-from hotswap.core.traffic import BUCKETS, Served
+from hotswap.core.pool.traffic import BUCKETS, Served
 from tests.support.clients import SHORT_KINDS
 from tests.support.hotswap import run_hotswap
 from tests.support.load import run_load

@@ -8,8 +8,8 @@ import pytest
 import trio
 
 from hotswap.core.config import StaticPoolTable
-from hotswap.core.lifecycle import BackendState
 from hotswap.core.pool.events import BackendDrained
+from hotswap.core.pool.lifecycle import BackendState
 from hotswap.core.pool.outlook import Outlook
 from hotswap.core.pool.pool import Pool
 from hotswap.core.pool.withdrawal import Released

@@ -10,9 +10,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from hotswap.core.address import TcpAddress
 from hotswap.core.identity import BackendId
-from hotswap.core.lifecycle import BackendState
 from hotswap.core.pool.candidate import Candidate
 from hotswap.core.pool.claims import Claims, UnbalancedRelease
+from hotswap.core.pool.lifecycle import BackendState
 from hotswap.core.pool.outlook import Outlook
 from hotswap.core.pool.view import BackendView, PoolView
 from hotswap.core.strategy import Balance

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from hotswap.core.address import TcpAddress
-from hotswap.core.lifecycle import BackendState, Health, IllegalTransition
 from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.claims import UnbalancedRelease
 from hotswap.core.pool.events import (
@@ -21,6 +20,7 @@ from hotswap.core.pool.events import (
     PoolResumed,
     PoolUnlocked,
 )
+from hotswap.core.pool.lifecycle import BackendState, Health, IllegalTransition
 from hotswap.core.pool.outlook import Outlook
 from hotswap.core.pool.pool import Pool
 from hotswap.core.pool.slot_record import CRASH_LOOP

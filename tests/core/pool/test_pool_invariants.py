@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from hotswap.core.address import TcpAddress
-from hotswap.core.lifecycle import TRANSITIONS, BackendState, Health
 from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.events import BackendDrained, NothingExpected
+from hotswap.core.pool.lifecycle import TRANSITIONS, BackendState, Health
 from hotswap.core.pool.outlook import Outlook
 from hotswap.core.strategy import Balance
 from tests.support.joined_pool import JoinedPool

@@ -21,7 +21,7 @@ from h2.errors import ErrorCodes
 from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame
 
 from hotswap.core.config import TlsTable
-from hotswap.core.lifecycle import BackendState
+from hotswap.core.pool.lifecycle import BackendState
 from hotswap.edge.client.certificates import development_authority
 from hotswap.edge.client.http2_backlog import KEPT_LIMIT
 from hotswap.edge.client.http2_connection import Http2Connection

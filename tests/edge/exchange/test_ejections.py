@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from hotswap.core.ejection import FAILURES
-from hotswap.core.lifecycle import Health
+from hotswap.core.pool.ejection import FAILURES
 from hotswap.core.pool.events import BackendEjected
+from hotswap.core.pool.lifecycle import Health
 from tests.support.stage import GET, OK, Line, ScriptedBackend, Stage, open_stage
 
 pytestmark = pytest.mark.fail_after(15)

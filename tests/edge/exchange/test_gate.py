@@ -7,7 +7,7 @@ import re
 import pytest
 import trio
 
-from hotswap.core.lifecycle import BackendState, Health
+from hotswap.core.pool.lifecycle import BackendState, Health
 from hotswap.edge.exchange.exchange import Exchange
 from hotswap.edge.exchange.gate import STEP
 from tests.support.stage import GET, OK, Stage, open_stage

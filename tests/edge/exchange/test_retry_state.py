@@ -1,4 +1,4 @@
-"""What follows when a backend fails an exchange, end to end (the rows of `hotswap.core.retry`)."""
+"""What follows when a backend fails an exchange, end to end (the rows of `hotswap.core.http.retry`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from hotswap.core.lifecycle import BackendState, Health
+from hotswap.core.pool.lifecycle import BackendState, Health
 from tests.support.stage import GET, OK, Line, Stage, open_stage
 
 pytestmark = pytest.mark.fail_after(10)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from hotswap.core.lifecycle import BackendState
+from hotswap.core.pool.lifecycle import BackendState
 from hotswap.edge.loop.stream import Stream
 from tests.support.stage import Line, Stage, open_stage
 

@@ -13,7 +13,7 @@ import trio.testing
 
 from hotswap.core.address import Address, TcpAddress, UnixAddress
 from hotswap.core.config.pools import HealthTable
-from hotswap.core.health import ProbeResult
+from hotswap.core.pool.health import ProbeResult
 from hotswap.edge.upstream.probe import MAX_HEAD_BYTES, probe
 from hotswap.wire.http2.frames import SETTINGS, write_frame, write_headers, write_window_update
 

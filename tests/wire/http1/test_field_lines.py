@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hotswap.core.field_names import is_request_special, is_response_special
-from hotswap.core.messages import RequestHead
+from hotswap.core.http.field_names import is_request_special, is_response_special
+from hotswap.core.http.messages import RequestHead
 from hotswap.wire.http1.field_lines import MEMORY_BYTES, MEMORY_LINES, FieldLines
 
 LINES = [b"Host: a.example", b"ACCEPT:  text/html \t", b"X_Real_Ip: 6.6.6.6", b"accept:", b"Content-Length:5"]

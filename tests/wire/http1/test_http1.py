@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hotswap.core.messages import ResponseHead
+from hotswap.core.http.messages import ResponseHead
 from hotswap.wire.http1.response_parser import ResponseParser
 from tests.wire.feeding import Reading, read_requests
 from tests.wire.payloads import accepted, framing, request_line

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotswap.core.field_names import is_request_special
-from hotswap.core.messages import RequestHead, parse_tokens
+from hotswap.core.http.field_names import is_request_special
+from hotswap.core.http.messages import RequestHead, parse_tokens
 from tests.wire.feeding import Message, cut, read_requests
 from tests.wire.payloads import accepted, framing, request_line
 from tests.wire.payloads.case import SMUGGLED, Forwarded

@@ -7,7 +7,7 @@ import pytest
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 
-from hotswap.core.messages import MAX_INTERIMS, Field
+from hotswap.core.http.messages import MAX_INTERIMS, Field
 from hotswap.wire.http2 import frames
 from hotswap.wire.http2.client_session import EFFORT, GROWING_STREAMS, GROWTH, Http2ClientSession
 from hotswap.wire.http2.client_stream import STREAM_WINDOW

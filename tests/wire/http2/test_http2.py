@@ -11,8 +11,8 @@ from hyperframe.frame import DataFrame, GoAwayFrame, PingFrame, PriorityFrame, S
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotswap.core.forwarding import Peer, write_request
-from hotswap.core.messages import RequestHead
+from hotswap.core.http.forwarding import Peer, write_request
+from hotswap.core.http.messages import RequestHead
 from hotswap.wire.http1.request_parser import RequestParser
 from hotswap.wire.http2.fields import METHODS
 from hotswap.wire.http2.items import Begun, Body, Ended, Item, Opened, RequestRefused, Reset

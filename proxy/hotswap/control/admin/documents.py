@@ -10,10 +10,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from hotswap.core.exchange_view import ExchangeView
-from hotswap.core.lifecycle import BackendState, Health
+from hotswap.core.http.exchange_view import ExchangeView
+from hotswap.core.pool.lifecycle import BackendState, Health
 from hotswap.core.pool.outlook import Outlook
-from hotswap.core.report import RolloutReport
+from hotswap.core.rollout.report import RolloutReport
 
 
 class Document(BaseModel):

@@ -23,8 +23,8 @@ from hotswap.control.admin.page import PAGE_FILES
 from hotswap.control.admin.problems import problem
 from hotswap.control.configuration.token_file import TokenFile
 from hotswap.core.config.conflicts import is_loopback
-from hotswap.core.messages import valid_host
-from hotswap.core.routing import bare_host
+from hotswap.core.http.messages import valid_host
+from hotswap.core.http.routing import bare_host
 
 OPEN_PATHS = frozenset({"/", "/livez", "/readyz", *(f"/page/{name}" for name in PAGE_FILES)})
 """What is answered without the token: it holds no state but "ready or not", and probes send no token."""

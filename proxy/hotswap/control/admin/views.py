@@ -10,9 +10,9 @@ import trio
 from hotswap.control.process.verbs import Verbs
 from hotswap.core.config import SupervisedPoolTable
 from hotswap.core.errors import UnknownPool, UnknownSlot
-from hotswap.core.lifecycle import BackendState, Health
-from hotswap.core.report import PastRollout
-from hotswap.core.rollout import Rollout
+from hotswap.core.pool.lifecycle import BackendState, Health
+from hotswap.core.rollout.report import PastRollout
+from hotswap.core.rollout.rollout import Rollout
 
 
 def reports(rollouts: Any) -> list[dict[str, object]]:

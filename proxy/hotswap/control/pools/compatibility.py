@@ -19,8 +19,8 @@ from contextlib import contextmanager, suppress
 import trio
 
 from hotswap.control.configuration.outside import ReadTooSlow, read_within
-from hotswap.core.compatibility import Compatibility, Unreadable, parse_compatibility
 from hotswap.core.config import CompatibilityTable
+from hotswap.core.rollout.compatibility import Compatibility, Unreadable, parse_compatibility
 from hotswap.processes.children import note_child
 from hotswap.processes.guard import start_time_of
 from hotswap.processes.guardian import Guardian

@@ -19,8 +19,8 @@ from hotswap.control.pools.supervised_backend import ExitReason, SupervisedBacke
 from hotswap.control.pools.surroundings import Plane
 from hotswap.control.telemetry.events import EventLog
 from hotswap.core.errors import StartFailed
-from hotswap.core.exchange_view import SHOWN, ExchangeView, tell_exchanges
-from hotswap.core.lifecycle import BackendState
+from hotswap.core.http.exchange_view import SHOWN, ExchangeView, tell_exchanges
+from hotswap.core.pool.lifecycle import BackendState
 from hotswap.core.pool.withdrawal import DISCONNECT
 from hotswap.processes.supervisor import Stopped
 

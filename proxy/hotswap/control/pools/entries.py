@@ -12,8 +12,8 @@ import trio
 from structlog.typing import FilteringBoundLogger
 
 from hotswap.core.errors import RefusalCode, Refused
-from hotswap.core.lifecycle import TRANSITIONS, BackendState, Health
 from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.lifecycle import TRANSITIONS, BackendState, Health
 from hotswap.core.pool.pool import Pool
 
 

@@ -17,8 +17,8 @@ from hotswap.control.pools.slot import Slot
 from hotswap.control.pools.start_places import Place
 from hotswap.control.pools.supervised_backend import StartReason, SupervisedBackend
 from hotswap.core.errors import BackendError, StartFailed
-from hotswap.core.lifecycle import BackendState
 from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.lifecycle import BackendState
 from hotswap.core.pool.slot_record import CRASH_LOOP
 
 

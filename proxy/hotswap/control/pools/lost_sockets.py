@@ -15,7 +15,7 @@ from hotswap.control.pools.static_pool import StaticPool
 from hotswap.control.pools.supervised_backend import StartReason, SupervisedBackend
 from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.core.address import UnixAddress
-from hotswap.core.lifecycle import BackendState
+from hotswap.core.pool.lifecycle import BackendState
 
 
 async def replace_unreachable(

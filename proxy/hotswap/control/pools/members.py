@@ -14,7 +14,7 @@ from hotswap.control.pools.supervised_backend import ExitReason, StartReason, Su
 from hotswap.control.pools.surroundings import Surroundings
 from hotswap.core.errors import StartFailed, StartFailure
 from hotswap.core.identity import RolloutId
-from hotswap.core.lifecycle import BackendState
+from hotswap.core.pool.lifecycle import BackendState
 from hotswap.processes.supervisor import Exit, Stopped
 
 SERVING = (BackendState.READY, BackendState.DRAINING)

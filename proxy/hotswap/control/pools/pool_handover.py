@@ -15,8 +15,8 @@ import trio
 from hotswap.control.pools.members import Members
 from hotswap.control.pools.supervised_backend import SupervisedBackend
 from hotswap.core.address import Address
-from hotswap.core.lifecycle import BackendState
 from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.lifecycle import BackendState
 from hotswap.processes.supervisor import Exit
 
 

@@ -15,9 +15,9 @@ from structlog.typing import FilteringBoundLogger
 
 from hotswap.control.pools.surroundings import Surroundings
 from hotswap.core.config import HealthTable
-from hotswap.core.health import HealthVerdict, ProbeResult
-from hotswap.core.lifecycle import Health
 from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.health import HealthVerdict, ProbeResult
+from hotswap.core.pool.lifecycle import Health
 from hotswap.core.pool.pool import Pool
 from hotswap.processes.own_time import STALL
 

@@ -20,9 +20,9 @@ import trio
 
 from hotswap.control.configuration.outside import read_file, read_within
 from hotswap.control.pools.compatibility import read_compatibility
-from hotswap.core.compatibility import Compatibility
 from hotswap.core.config import PoolTable, SupervisedPoolTable
 from hotswap.core.errors import ConfigError, Problem
+from hotswap.core.rollout.compatibility import Compatibility
 from hotswap.core.server import Server
 from hotswap.core.strategy import Ready
 from hotswap.processes.guardian import Guardian

@@ -21,8 +21,8 @@ from hotswap.control.pools.surroundings import Surroundings
 from hotswap.core.address import Address
 from hotswap.core.config import StaticPoolTable
 from hotswap.core.errors import BackendError, UnknownSlot
-from hotswap.core.lifecycle import BackendState, Health
 from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.lifecycle import BackendState, Health
 from hotswap.core.pool.pool import Pool
 
 

@@ -10,9 +10,9 @@ from structlog.typing import FilteringBoundLogger
 from hotswap.control.pools.probing import probe_once, serve_probes
 from hotswap.control.pools.release import Release
 from hotswap.control.pools.surroundings import Surroundings
-from hotswap.core.health import ProbeResult
 from hotswap.core.identity import RolloutId
 from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.health import ProbeResult
 from hotswap.core.pool.pool import Pool
 from hotswap.processes.listening import open_backend_socket
 from hotswap.processes.spawn import spawn_backend

@@ -33,14 +33,14 @@ from hotswap.control.pools.slot import Slot
 from hotswap.control.pools.supervised_backend import ExitReason, StartReason, SupervisedBackend
 from hotswap.control.pools.surroundings import Surroundings
 from hotswap.core.backoff import Backoff
-from hotswap.core.compatibility import Unreadable
 from hotswap.core.config import SupervisedPoolTable
 from hotswap.core.errors import RefusalCode, Refused, UnknownSlot
 from hotswap.core.identity import RolloutId
-from hotswap.core.lifecycle import BackendState
 from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.lifecycle import BackendState
 from hotswap.core.pool.pool import Pool
-from hotswap.core.rollout import Rollout
+from hotswap.core.rollout.compatibility import Unreadable
+from hotswap.core.rollout.rollout import Rollout
 from hotswap.core.strategy import Strategy
 from hotswap.processes.supervisor import Exit
 

@@ -15,10 +15,10 @@ from hotswap.control.pools.start_places import StartPlaces
 from hotswap.control.telemetry.events import EventLog
 from hotswap.core.address import Address
 from hotswap.core.config import HealthTable, PoolTable
-from hotswap.core.exchange_view import ExchangeView
-from hotswap.core.health import ProbeResult
+from hotswap.core.http.exchange_view import ExchangeView
 from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.counts import PoolCounts
+from hotswap.core.pool.health import ProbeResult
 from hotswap.core.pool.pool import Pool
 from hotswap.core.pool.withdrawal import Released
 from hotswap.core.tally import Tally

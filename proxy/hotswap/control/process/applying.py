@@ -10,7 +10,7 @@ from hotswap.control.pools.release import Release
 from hotswap.control.process.listeners import Prepared
 from hotswap.control.process.parts import Parts
 from hotswap.core.config import Configuration
-from hotswap.core.routing import Router
+from hotswap.core.http.routing import Router
 
 
 def apply_configuration(

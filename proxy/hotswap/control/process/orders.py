@@ -21,8 +21,8 @@ from hotswap.control.takeover.takeovers import Takeovers
 from hotswap.core.config import Configuration
 from hotswap.core.identity import RolloutId
 from hotswap.core.process.answers import Answer, Verb, refuse
-from hotswap.core.report import PastRollout
-from hotswap.core.rollout import Rollout
+from hotswap.core.rollout.report import PastRollout
+from hotswap.core.rollout.rollout import Rollout
 
 SIGNAL: Final = "signal"
 """The trigger of what nobody can be answered."""

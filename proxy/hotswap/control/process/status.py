@@ -12,11 +12,11 @@ from hotswap.control.pools.static_pool import StaticPool
 from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.control.process.parts import Parts
 from hotswap.control.telemetry.version import PROGRAM_VERSION
-from hotswap.core.exchange_view import tell_exchanges
+from hotswap.core.http.exchange_view import tell_exchanges
 from hotswap.core.pool.backend import Backend
 from hotswap.core.process.phases import READY
-from hotswap.core.rollout import Rollout
-from hotswap.core.step_table import StepState
+from hotswap.core.rollout.rollout import Rollout
+from hotswap.core.rollout.step_table import StepState
 
 
 def describe(parts: Parts, *, takeover: str | None) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from hotswap.control.telemetry.events import EventLog
 from hotswap.control.telemetry.traffic import TrafficRecorder
 from hotswap.core.config import Configuration
 from hotswap.core.identity import RolloutId
-from hotswap.core.report import PastRollout
-from hotswap.core.rollout import Rollout
+from hotswap.core.rollout.report import PastRollout
+from hotswap.core.rollout.rollout import Rollout
 from hotswap.core.tally import Tally
 
 

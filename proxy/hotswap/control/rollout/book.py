@@ -10,9 +10,9 @@ from structlog.typing import FilteringBoundLogger
 from hotswap.control.rollout.rollouts import RolloutRun
 from hotswap.core.errors import UnknownRollout
 from hotswap.core.identity import RolloutId
-from hotswap.core.report import PastRollout, RolloutReport
-from hotswap.core.rollout import Rollout
-from hotswap.core.rollout_commands import Outcome
+from hotswap.core.rollout.commands import Outcome
+from hotswap.core.rollout.report import PastRollout, RolloutReport
+from hotswap.core.rollout.rollout import Rollout
 
 REMEMBERED = 20
 """How many rollouts are kept, the running ones among them; the oldest that have ended are forgotten."""

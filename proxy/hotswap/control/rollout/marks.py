@@ -12,11 +12,11 @@ from hotswap.control.pools.static_pool import StaticPool
 from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.control.process.parts import Parts
 from hotswap.control.rollout.offer import Offer
-from hotswap.core.compatibility import Compatibility
 from hotswap.core.errors import Refused
 from hotswap.core.identity import RolloutId
 from hotswap.core.process.answers import Verb, refuse
-from hotswap.core.refusal import TriggerState, check_trigger
+from hotswap.core.rollout.compatibility import Compatibility
+from hotswap.core.rollout.refusal import TriggerState, check_trigger
 from hotswap.core.strategy import Strategy
 
 

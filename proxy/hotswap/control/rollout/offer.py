@@ -10,9 +10,9 @@ import trio
 from hotswap.control.pools.compatibility import read_compatibility
 from hotswap.control.pools.release import Release, read_release
 from hotswap.control.pools.surroundings import Surroundings
-from hotswap.core.compatibility import Compatibility
 from hotswap.core.config import SupervisedPoolTable
 from hotswap.core.errors import ConfigError, Problem
+from hotswap.core.rollout.compatibility import Compatibility
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,8 +36,8 @@ from hotswap.control.rollout.rollouts import RolloutRun
 from hotswap.core.config import Configuration, PoolTable, StaticPoolTable, SupervisedPoolTable
 from hotswap.core.errors import MISSING, ConfigError, PoolNotStarted, Problem, RefusalCode, Refused
 from hotswap.core.identity import RolloutId
-from hotswap.core.rollout import Rollout
-from hotswap.core.rollout_queue import QueuedSlot, plan_queue
+from hotswap.core.rollout.queue import QueuedSlot, plan_queue
+from hotswap.core.rollout.rollout import Rollout
 from hotswap.core.strategy import Strategy
 
 

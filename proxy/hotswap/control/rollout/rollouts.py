@@ -1,4 +1,4 @@
-"""Performs a rollout: passes facts of a pool to `hotswap.core.rollout`, and carries out the commands it gives.
+"""Performs a rollout: passes facts of a pool to `hotswap.core.rollout.rollout`, and carries out the commands it gives.
 
 Theory. All decisions are in the core machine; this module has none but how to carry a command out. A command
 that takes time becomes a task, whose end is the next fact. Facts are put into a queue that one plain loop
@@ -23,11 +23,10 @@ from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.control.rollout.telling import RolloutTelling
 from hotswap.control.rollout.turn import Turn
 from hotswap.core.errors import BackendError, StartFailed, StartFailure
-from hotswap.core.lifecycle import BackendState
 from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.events import BackendDrained, PoolEvent
-from hotswap.core.rollout import Role, Rollout
-from hotswap.core.rollout_commands import (
+from hotswap.core.pool.lifecycle import BackendState
+from hotswap.core.rollout.commands import (
     AbortStep,
     AdmitReplacement,
     ClearSlot,
@@ -45,7 +44,7 @@ from hotswap.core.rollout_commands import (
     SpawnReplacement,
     WaitForSlots,
 )
-from hotswap.core.rollout_events import (
+from hotswap.core.rollout.events import (
     AbortRequested,
     DrainTimedOut,
     OldDrained,
@@ -57,7 +56,8 @@ from hotswap.core.rollout_events import (
     SlotsSeen,
     WaitTimedOut,
 )
-from hotswap.core.step import Step
+from hotswap.core.rollout.rollout import Role, Rollout
+from hotswap.core.rollout.step import Step
 from hotswap.processes.own_time import sleep_own_time
 
 

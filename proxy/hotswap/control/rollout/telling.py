@@ -6,11 +6,11 @@ from structlog.typing import FilteringBoundLogger
 
 from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.core.errors import StartFailure
-from hotswap.core.report import RolloutReport, SlotReport
-from hotswap.core.rollout import Rollout
-from hotswap.core.rollout_commands import Outcome
-from hotswap.core.step import Step
-from hotswap.core.step_table import StepState
+from hotswap.core.rollout.commands import Outcome
+from hotswap.core.rollout.report import RolloutReport, SlotReport
+from hotswap.core.rollout.rollout import Rollout
+from hotswap.core.rollout.step import Step
+from hotswap.core.rollout.step_table import StepState
 
 
 class RolloutTelling:

@@ -10,13 +10,13 @@ import trio
 from hotswap.control.pools.start_places import Place
 from hotswap.control.pools.supervised_backend import SupervisedBackend
 from hotswap.control.pools.surroundings import Plane
-from hotswap.core.exchange_view import SHOWN, ExchangeView
+from hotswap.core.http.exchange_view import SHOWN, ExchangeView
 from hotswap.core.identity import RolloutId
-from hotswap.core.lifecycle import BackendState
 from hotswap.core.pool.counts import PoolCounts
-from hotswap.core.report import ExchangeCounts
-from hotswap.core.step import Step
-from hotswap.core.step_table import StepState
+from hotswap.core.pool.lifecycle import BackendState
+from hotswap.core.rollout.report import ExchangeCounts
+from hotswap.core.rollout.step import Step
+from hotswap.core.rollout.step_table import StepState
 
 
 # Not frozen: it is filled in while the turn lasts.

@@ -13,7 +13,7 @@ from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.control.pools.surroundings import Surroundings
 from hotswap.control.takeover.channel import Received
 from hotswap.core.address import parse_address
-from hotswap.core.lifecycle import BackendState, Health
+from hotswap.core.pool.lifecycle import BackendState, Health
 from hotswap.processes.notification import NotifySocket
 from hotswap.processes.supervisor import BackendProcess, ProcessHandles
 from hotswap.wire.handover import HandoverBroken

@@ -24,10 +24,10 @@ from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.control.rollout.book import RolloutBook
 from hotswap.control.telemetry.events import Event, EventLog
 from hotswap.core.backoff import Backoff
-from hotswap.core.compatibility import Compatibility, CompatibilityNumber, Unreadable
 from hotswap.core.config import SupervisedPoolTable
-from hotswap.core.lifecycle import BackendState
-from hotswap.core.report import RolloutReport
+from hotswap.core.pool.lifecycle import BackendState
+from hotswap.core.rollout.compatibility import Compatibility, CompatibilityNumber, Unreadable
+from hotswap.core.rollout.report import RolloutReport
 from hotswap.core.strategy import Listen
 from hotswap.core.tally import Histogram, Tally
 from hotswap.processes.listening import Transport

@@ -27,7 +27,7 @@ from hotswap.control.takeover.handover_state import HandoverState, SupervisedSta
 from hotswap.core.address import Address, parse_address
 from hotswap.core.config import StaticPoolTable
 from hotswap.core.errors import BackendError
-from hotswap.core.lifecycle import BackendState, Health
+from hotswap.core.pool.lifecycle import BackendState, Health
 from hotswap.core.takeover.ledgers import AdoptionLedger
 from hotswap.edge.loop.sockets import matches
 from hotswap.processes.guardian import Guardian

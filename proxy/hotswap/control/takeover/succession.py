@@ -32,8 +32,8 @@ from hotswap.control.takeover.stub import write_pid
 from hotswap.control.takeover.table_loop import TableLoop
 from hotswap.control.telemetry.version import PROGRAM_VERSION
 from hotswap.core.errors import ProxyError
+from hotswap.core.http.routing import Router
 from hotswap.core.process.phases import PhaseEvent
-from hotswap.core.routing import Router
 from hotswap.core.takeover.new import NewCommand, NewEvent, NewState, new_side
 from hotswap.core.takeover.versions import SIGNS_OF_LIFE
 from hotswap.processes.supervisor import Exit

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
-from hotswap.core.exchange_view import ExchangeView
+from hotswap.core.http.exchange_view import ExchangeView
 from hotswap.core.identity import BackendId
-from hotswap.core.lifecycle import BackendState
 from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.lifecycle import BackendState
 
 LEAVING = frozenset({BackendState.DRAINING, BackendState.STOPPING})
 

@@ -23,8 +23,8 @@ from prometheus_client.registry import Collector
 
 from hotswap.control.pools.supervised_backend import ExitReason, StartReason
 from hotswap.core.errors import RefusalCode
-from hotswap.core.lifecycle import BackendState
-from hotswap.core.rollout_commands import Outcome
+from hotswap.core.pool.lifecycle import BackendState
+from hotswap.core.rollout.commands import Outcome
 from hotswap.core.tally import DURATION_BOUNDS, Histogram, Tally
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST

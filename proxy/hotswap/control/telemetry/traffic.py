@@ -16,7 +16,7 @@ import trio
 from structlog.typing import FilteringBoundLogger
 
 from hotswap.control.telemetry.events import utc_now
-from hotswap.core.traffic import BUCKETS, TrafficSample, sample
+from hotswap.core.pool.traffic import BUCKETS, TrafficSample, sample
 
 INTERVAL = 1.0
 """Seconds between two samples."""

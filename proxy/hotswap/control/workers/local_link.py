@@ -16,7 +16,7 @@ from hotswap.core.pool.withdrawal import Released
 
 if TYPE_CHECKING:
     from hotswap.core.config import PoolTable
-    from hotswap.core.exchange_view import ExchangeView
+    from hotswap.core.http.exchange_view import ExchangeView
     from hotswap.core.pool.counts import PoolCounts
     from hotswap.edge.dataplane import DataPlane
 

@@ -28,6 +28,7 @@ from pydantic import (
 
 from hotswap.core.address import ALLOWED as ADDRESS_ALLOWED
 from hotswap.core.address import Address, TcpAddress, UnixAddress, parse_address
+from hotswap.core.http.statuses import STATUSES_ALLOWED, STATUSES_PATTERN, StatusSet, parse_statuses
 from hotswap.core.quantities import (
     DURATION_ALLOWED,
     DURATION_PATTERN,
@@ -38,7 +39,6 @@ from hotswap.core.quantities import (
     parse_duration,
     parse_size,
 )
-from hotswap.core.statuses import STATUSES_ALLOWED, STATUSES_PATTERN, StatusSet, parse_statuses
 
 DIRECTORY = "directory"
 """Key of the validation context: the directory of the file, to which its relative paths belong."""

@@ -24,8 +24,8 @@ from hotswap.core.config.fields import (
     Table,
     Target,
 )
+from hotswap.core.http.statuses import StatusSet
 from hotswap.core.server import ABILITIES, Interface, Server
-from hotswap.core.statuses import StatusSet
 from hotswap.core.strategy import BackendProtocol, Balance, Listen, OnFailure, Ready, SlotOrder, Strategy
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hotswap.core.address import Address
 from hotswap.core.identity import BackendId
-from hotswap.core.lifecycle import BackendState, Health
+from hotswap.core.pool.lifecycle import BackendState, Health
 
 
 # Not frozen, and compared by identity: it is one thing that changes. Only the pool it belongs to writes to it; what is
@@ -27,7 +27,7 @@ class Backend:
         claimable: ready and healthy, kept true to that by the pool; a claim also needs room, and a pool that
             is not paused.
         ejected: it failed so many exchanges in a row that others are preferred for a while; see
-            `hotswap.core.ejection`. It stays claimable, for when there is no other.
+            `hotswap.core.pool.ejection`. It stays claimable, for when there is no other.
         pid: its process, if it is one of ours.
         since: the moment of the last change of state, on the caller's clock, in seconds.
     """

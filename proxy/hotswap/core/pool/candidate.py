@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hotswap.core.address import Address
 from hotswap.core.identity import BackendId
-from hotswap.core.lifecycle import BackendState
+from hotswap.core.pool.lifecycle import BackendState
 
 
 # Not frozen, and compared by identity: `in_flight` changes twice for each exchange, and a copy for each change would

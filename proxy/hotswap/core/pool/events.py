@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hotswap.core.lifecycle import BackendState, Health
 from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.lifecycle import BackendState, Health
 
 
 @dataclass(frozen=True, slots=True)

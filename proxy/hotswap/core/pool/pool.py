@@ -15,7 +15,6 @@ from itertools import count
 
 from hotswap.core.address import Address
 from hotswap.core.identity import BackendId
-from hotswap.core.lifecycle import BackendState, Health, check_transition
 from hotswap.core.observers import Observers
 from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.events import (
@@ -32,6 +31,7 @@ from hotswap.core.pool.events import (
     PoolResumed,
     PoolUnlocked,
 )
+from hotswap.core.pool.lifecycle import BackendState, Health, check_transition
 from hotswap.core.pool.slot_record import SlotRecord, static_expects
 from hotswap.core.pool.view import Applied, BackendView, PoolView
 from hotswap.core.strategy import Balance

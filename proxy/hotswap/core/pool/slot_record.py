@@ -21,8 +21,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from hotswap.core.lifecycle import BackendState, Health
 from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.lifecycle import BackendState, Health
 
 CRASH_LOOP = 3
 """Failed starts in a row after which a slot expects nothing: requests are answered at once instead of held."""

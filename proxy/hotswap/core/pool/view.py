@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from hotswap.core.address import Address
 from hotswap.core.identity import BackendId
-from hotswap.core.lifecycle import BackendState
+from hotswap.core.pool.lifecycle import BackendState
 from hotswap.core.strategy import Balance
 
 
@@ -26,7 +26,7 @@ class BackendView:
         h2c: it is spoken to in HTTP/2, with prior knowledge.
         state: what it is for at the moment.
         claimable: ready and healthy, so that exchanges may be claimed for it.
-        ejected: others are preferred to it; see `hotswap.core.ejection`.
+        ejected: others are preferred to it; see `hotswap.core.pool.ejection`.
     """
 
     id: BackendId

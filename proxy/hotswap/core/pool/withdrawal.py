@@ -21,7 +21,7 @@ from enum import StrEnum
 from math import inf
 from typing import Final
 
-from hotswap.core.exchange_view import ExchangeView
+from hotswap.core.http.exchange_view import ExchangeView
 
 DISCONNECT: Final = 5.0
 """Seconds until connections are cut that closing them when they are idle has not ended."""

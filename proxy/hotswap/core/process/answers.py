@@ -3,7 +3,7 @@
 A signal has no answer, so where an order of somebody who waits for one is refused because of a takeover, the same
 order by signal is passed on to the process that will have everything, or done as soon as that is known.
 
-What is refused for another reason than the phase is in `hotswap.core.refusal`; the codes stand in the order of
+What is refused for another reason than the phase is in `hotswap.core.rollout.refusal`; the codes stand in the order of
 the contract, so where a takeover is refused for `not-ready` a rollout that is in progress is the answer before that.
 """
 

@@ -22,7 +22,7 @@ from hotswap.edge.loop.tls_stream import TlsStream
 from hotswap.wire.client_hello import HELLO_BYTES, parse_client_hello
 
 if TYPE_CHECKING:
-    from hotswap.core.forwarding import Peer
+    from hotswap.core.http.forwarding import Peer
     from hotswap.edge.client.surroundings import ClientPlane, PublicListener
     from hotswap.edge.exchange.entrance import ClientConnection
 

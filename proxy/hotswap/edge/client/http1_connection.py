@@ -11,8 +11,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from hotswap.core.errors import BadRequest, Side
-from hotswap.core.forwarding import Peer, error_head, write_response
-from hotswap.core.messages import Field, RequestHead, ResponseHead
+from hotswap.core.http.forwarding import Peer, error_head, write_response
+from hotswap.core.http.messages import Field, RequestHead, ResponseHead
 from hotswap.core.room import Idle
 from hotswap.edge.client.http1_request_body import Http1RequestBody
 from hotswap.edge.client.http2_connection import Http2Connection

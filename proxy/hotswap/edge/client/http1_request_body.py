@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hotswap.core.body_pace import is_too_slow
 from hotswap.core.errors import Side
+from hotswap.core.http.body_pace import is_too_slow
 from hotswap.edge.loop.pipe import WORTHWHILE
 
 if TYPE_CHECKING:

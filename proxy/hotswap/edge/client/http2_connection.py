@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from h2.errors import ErrorCodes
 
 from hotswap.core.errors import BadRequest
-from hotswap.core.forwarding import Peer
+from hotswap.core.http.forwarding import Peer
 from hotswap.core.room import Idle
 from hotswap.edge.client.http2_backlog import Http2Backlog
 from hotswap.edge.client.http2_stream import Http2Stream

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from h2.errors import ErrorCodes
 
-from hotswap.core.body_pace import is_too_slow
 from hotswap.core.errors import Side
-from hotswap.core.forwarding import error_head
+from hotswap.core.http.body_pace import is_too_slow
+from hotswap.core.http.forwarding import error_head
 from hotswap.edge.client.http2_backlog import KEPT_LIMIT
 from hotswap.edge.client.http2_channel import Http2Channel
 from hotswap.edge.exchange.exchange import Exchange
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hotswap.core.errors import BadRequest
-    from hotswap.core.forwarding import Peer
-    from hotswap.core.messages import Field, RequestHead, ResponseHead
+    from hotswap.core.http.forwarding import Peer
+    from hotswap.core.http.messages import Field, RequestHead, ResponseHead
     from hotswap.edge.client.http2_backlog import Http2Backlog
     from hotswap.edge.client.surroundings import ClientPlane, PublicListener
     from hotswap.edge.exchange.entrance import ClientConnection

@@ -18,7 +18,7 @@ from ipaddress import ip_address
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from hotswap.core.forwarding import Peer
+from hotswap.core.http.forwarding import Peer
 from hotswap.core.room import Idle, choose_to_end
 from hotswap.edge.client.handshake import Handshake
 from hotswap.edge.client.http1_connection import Http1Connection

@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from hotswap.core.access_log import combined_line, combined_time
+from hotswap.core.http.access_log import combined_line, combined_time
 from hotswap.core.tally import Tally
 from hotswap.edge.exchange.ledger import NO_LINE, Ledger, Record
 
 if TYPE_CHECKING:
     from hotswap.core.errors import BadRequest
-    from hotswap.core.forwarding import Peer
+    from hotswap.core.http.forwarding import Peer
     from hotswap.edge.exchange.entrance import Entrance
 
 

@@ -1,11 +1,11 @@
-"""Passive health of one pool: who fails one exchange after the other is left out (`hotswap.core.ejection`)."""
+"""Passive health of one pool: who fails one exchange after the other is left out (`hotswap.core.pool.ejection`)."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
 
-from hotswap.core.ejection import Conduct
+from hotswap.core.pool.ejection import Conduct
 from hotswap.core.pool.reports import Ejected
 from hotswap.edge.loop.timers import NEVER
 

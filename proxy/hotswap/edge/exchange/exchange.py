@@ -5,8 +5,8 @@ connection. Both call it from the poller; it never waits. Its life:
 
     start -> routed -> admitted by the gate (or held) -> connected -> request sent -> response relayed -> finished
 
-The decisions are made by pure code: `hotswap.core.routing`, `Claims.claim`, `hotswap.core.retry`; this module carries
-them out. A claim is released before the next one is made, and whoever waits holds none. Every exchange ends in
+The decisions are made by pure code: `hotswap.core.http.routing`, `Claims.claim`, `hotswap.core.http.retry`; this module
+carries them out. A claim is released before the next one is made, and whoever waits holds none. Every exchange ends in
 `_finish`, once, where the claim is released and the record is written.
 """
 
@@ -16,18 +16,18 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from hotswap.core.errors import ConnectFailed, NothingLeft, Side, UpstreamBroken, UpstreamTimedOut
-from hotswap.core.forwarding import counted_down, error_head, request_id_of
-from hotswap.core.messages import IDEMPOTENT, Field, ResponseHead
-from hotswap.core.retry import RETRY_FIELD, Attempt, Ending, Fail, Failure, Retry, failure_of
-from hotswap.core.routing import RouteMatch, location_of
+from hotswap.core.http.forwarding import counted_down, error_head, request_id_of
+from hotswap.core.http.messages import IDEMPOTENT, Field, ResponseHead
+from hotswap.core.http.retry import RETRY_FIELD, Attempt, Ending, Fail, Failure, Retry, failure_of
+from hotswap.core.http.routing import RouteMatch, location_of
 from hotswap.edge.exchange.retry_state import RetryState
 from hotswap.edge.loop.timers import NEVER
 from hotswap.edge.upstream.replay import Replay
 from hotswap.edge.upstream.upstream_connection import UpstreamConnection
 
 if TYPE_CHECKING:
-    from hotswap.core.forwarding import Peer
-    from hotswap.core.messages import RequestHead
+    from hotswap.core.http.forwarding import Peer
+    from hotswap.core.http.messages import RequestHead
     from hotswap.core.pool.candidate import Candidate
     from hotswap.edge.exchange.entrance import Entrance
     from hotswap.edge.exchange.gate import Gate

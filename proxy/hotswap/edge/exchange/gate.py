@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
-from hotswap.core.lifecycle import BackendState
+from hotswap.core.http.retry import RetryBudget
 from hotswap.core.pool.claims import Claims
 from hotswap.core.pool.counts import PoolCounts
+from hotswap.core.pool.lifecycle import BackendState
 from hotswap.core.pool.outlook import Outlook
 from hotswap.core.pool.reports import BackendIdle
+from hotswap.core.pool.retry_after import StartTimes, retry_after
+from hotswap.core.pool.traffic import Served
 from hotswap.core.pool.view import Applied
 from hotswap.core.pool.withdrawal import Released, Withdrawal, WithdrawalAct
-from hotswap.core.retry import RetryBudget
-from hotswap.core.retry_after import StartTimes, retry_after
 from hotswap.core.tally import Histogram
-from hotswap.core.traffic import Served
 from hotswap.edge.exchange.ejections import Ejections
 from hotswap.edge.loop.surroundings import Surroundings
 from hotswap.edge.loop.timers import NEVER, Timed
@@ -34,7 +34,7 @@ from hotswap.edge.upstream.upstream import Upstream
 
 if TYPE_CHECKING:
     from hotswap.core.config import PoolTable
-    from hotswap.core.exchange_view import ExchangeView
+    from hotswap.core.http.exchange_view import ExchangeView
     from hotswap.core.identity import BackendId
     from hotswap.core.pool.candidate import Candidate
     from hotswap.core.pool.reports import Report

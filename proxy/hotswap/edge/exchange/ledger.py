@@ -10,14 +10,14 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
-from hotswap.core.access_log import json_line, json_time
+from hotswap.core.http.access_log import json_line, json_time
+from hotswap.core.pool.traffic import BUCKETS, COARSE, FINE_BOUNDS, NO_GENERATION
 from hotswap.core.tally import DURATION_BOUNDS, Tally
-from hotswap.core.traffic import BUCKETS, COARSE, FINE_BOUNDS, NO_GENERATION
 
 if TYPE_CHECKING:
     from hotswap.core.errors import BadRequest, Side
-    from hotswap.core.forwarding import Peer
-    from hotswap.core.messages import RequestHead
+    from hotswap.core.http.forwarding import Peer
+    from hotswap.core.http.messages import RequestHead
     from hotswap.core.pool.candidate import Candidate
     from hotswap.edge.exchange.entrance import Entrance
     from hotswap.edge.exchange.gate import Gate

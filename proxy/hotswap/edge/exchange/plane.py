@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 from hotswap.edge.exchange.gate import GatePlane
 
 if TYPE_CHECKING:
-    from hotswap.core.messages import ResponseHead
-    from hotswap.core.routing import Router
+    from hotswap.core.http.messages import ResponseHead
+    from hotswap.core.http.routing import Router
     from hotswap.edge.exchange.gate import Gate
     from hotswap.edge.exchange.ledger import Ledger
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from hotswap.edge.upstream.carrier import Answering
 
 if TYPE_CHECKING:
-    from hotswap.core.messages import ResponseHead
+    from hotswap.core.http.messages import ResponseHead
     from hotswap.edge.loop.stream import Data
     from hotswap.edge.upstream.upstream_connection import UpstreamConnection
 

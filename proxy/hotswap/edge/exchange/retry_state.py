@@ -1,7 +1,7 @@
 """Retry state of an exchange: failed backends, its share of the retry budget, and the pause before a retry.
 
-What follows a failure is decided in `hotswap.core.retry`; here is what that decision depends on from one failure to the
-next.
+What follows a failure is decided in `hotswap.core.http.retry`; here is what that decision depends on from one failure
+to the next.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hotswap.core.retry import UNTOUCHED, Attempt, Retry, Verdict, Where, backoff, decide, given_up
+from hotswap.core.http.retry import UNTOUCHED, Attempt, Retry, Verdict, Where, backoff, decide, given_up
 
 if TYPE_CHECKING:
+    from hotswap.core.http.retry import Failure
     from hotswap.core.identity import BackendId
     from hotswap.core.pool.candidate import Candidate
-    from hotswap.core.retry import Failure
     from hotswap.edge.exchange.gate import Gate
 
 

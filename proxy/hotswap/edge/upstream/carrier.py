@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hotswap.core.errors import ConnectFailed, UpstreamBroken, UpstreamTimedOut
-    from hotswap.core.forwarding import Peer
-    from hotswap.core.messages import Field, RequestHead, ResponseHead
+    from hotswap.core.http.forwarding import Peer
+    from hotswap.core.http.messages import Field, RequestHead, ResponseHead
     from hotswap.edge.loop.stream import Data, Stream
     from hotswap.edge.upstream.replay import Replay
 

@@ -23,7 +23,7 @@ from hotswap.wire.http2.items import BackendItem, BackendLeaving, Body, Ended, L
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hotswap.core.messages import Field
+    from hotswap.core.http.messages import Field
     from hotswap.edge.upstream.carrier import Carried
 
 IDLE: Final = 4.0

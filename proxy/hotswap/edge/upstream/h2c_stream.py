@@ -17,7 +17,7 @@ from hotswap.wire.http2.backend_fields import write_request
 from hotswap.wire.http2.fields import write_trailers
 
 if TYPE_CHECKING:
-    from hotswap.core.messages import Field, RequestHead, ResponseHead
+    from hotswap.core.http.messages import Field, RequestHead, ResponseHead
     from hotswap.edge.loop.stream import Data, Stream
     from hotswap.edge.loop.surroundings import Surroundings
     from hotswap.edge.upstream.carrier import Carried

@@ -19,8 +19,8 @@ import trio
 
 from hotswap.core.address import Address, TcpAddress, UnixAddress
 from hotswap.core.errors import ConnectFailed
-from hotswap.core.health import ProbeResult
-from hotswap.core.messages import ResponseHead
+from hotswap.core.http.messages import ResponseHead
+from hotswap.core.pool.health import ProbeResult
 from hotswap.edge.loop import descriptors
 from hotswap.edge.loop.endpoint import Endpoint, endpoint_of
 from hotswap.edge.loop.names import Names, look_up

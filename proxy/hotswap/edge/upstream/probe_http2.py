@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from hotswap.core.messages import Field, ResponseHead
+from hotswap.core.http.messages import Field, ResponseHead
 from hotswap.wire.http2.client_session import Http2ClientSession
 from hotswap.wire.http2.items import Body, Ended, Lost, Responded, Trailed
 

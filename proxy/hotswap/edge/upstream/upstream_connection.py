@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING, Final, Protocol
 
 from hotswap.core.errors import ConnectFailed, UpstreamBroken, UpstreamTimedOut
-from hotswap.core.forwarding import write_request
-from hotswap.core.messages import ResponseHead
+from hotswap.core.http.forwarding import write_request
+from hotswap.core.http.messages import ResponseHead
 from hotswap.edge.loop.pipe import WORTHWHILE
 from hotswap.edge.loop.poller import GONE
 from hotswap.edge.loop.stream import BLOCKED, TINY_PIECES_BYTES, Stream
@@ -18,7 +18,7 @@ from hotswap.wire.http1.response_parser import UNTIL_CLOSE, ResponseParser
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hotswap.core.messages import RequestHead
+    from hotswap.core.http.messages import RequestHead
     from hotswap.edge.loop.stream import Data
     from hotswap.edge.upstream.carrier import Carried
     from hotswap.edge.upstream.replay import Replay

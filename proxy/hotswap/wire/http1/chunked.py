@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from hotswap.core.messages import TOKEN, VALUE
+from hotswap.core.http.messages import TOKEN, VALUE
 
 MAX_LINE: Final = 4096
 """Bytes of one chunk line, its extension included, or of one trailer line (F8)."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from hotswap.core.messages import Field
+from hotswap.core.http.messages import Field
 
 MEMORY_LINES: Final = 1024
 MEMORY_BYTES: Final = 256

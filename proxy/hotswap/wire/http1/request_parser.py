@@ -22,8 +22,8 @@ from typing import Final
 import httptools
 
 from hotswap.core.errors import BadRequest
-from hotswap.core.field_names import is_request_special, may_be_nominated, nominated_fields, tells_of_client
-from hotswap.core.messages import MAX_LIST, MAX_TOKENS, Field, RequestHead, parse_tokens, valid_host
+from hotswap.core.http.field_names import is_request_special, may_be_nominated, nominated_fields, tells_of_client
+from hotswap.core.http.messages import MAX_LIST, MAX_TOKENS, Field, RequestHead, parse_tokens, valid_host
 from hotswap.wire.http1.chunked import ChunkedReader, ChunkError
 from hotswap.wire.http1.field_lines import FieldLines
 from hotswap.wire.http1.transfer_encoding import set_transfer_encoding, told_codings, unknown_coding

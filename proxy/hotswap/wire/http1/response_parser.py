@@ -13,9 +13,9 @@ from typing import Final
 import httptools
 
 from hotswap.core.errors import UpstreamBroken
-from hotswap.core.field_names import is_response_special, nominated_fields
+from hotswap.core.http.field_names import is_response_special, nominated_fields
+from hotswap.core.http.messages import MAX_INTERIMS, MAX_LIST, MAX_TOKENS, Field, ResponseHead, parse_tokens
 from hotswap.core.memory import Memory
-from hotswap.core.messages import MAX_INTERIMS, MAX_LIST, MAX_TOKENS, Field, ResponseHead, parse_tokens
 from hotswap.wire.http1.chunked import ChunkedReader, ChunkError
 from hotswap.wire.http1.field_lines import FieldLines
 from hotswap.wire.http1.request_parser import END, HEAD_END, KEEP_ALIVE, NO_CALLBACKS, End, find_head_end

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from hotswap.core.errors import BadRequest
-from hotswap.core.messages import TOKEN, RequestHead
+from hotswap.core.http.messages import TOKEN, RequestHead
 
 MAX_CODINGS: Final = 256
 """Bytes of a list of transfer codings above which nobody looks whether it is one."""

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from hotswap.core.errors import UpstreamBroken
-from hotswap.core.field_names import is_response_special
-from hotswap.core.forwarding import REASONS, Peer
-from hotswap.core.messages import Field, RequestHead, ResponseHead
+from hotswap.core.http.field_names import is_response_special
+from hotswap.core.http.forwarding import REASONS, Peer
+from hotswap.core.http.messages import Field, RequestHead, ResponseHead
 
 NO_HOST: Final = b"localhost"
 """The authority of a request whose client named no host, as one of HTTP/1.0 may.
@@ -29,7 +29,7 @@ _OF_HTTP1: Final = frozenset((b"connection", b"keep-alive", b"proxy-connection",
 def write_request(
     head: RequestHead, peer: Peer, *, target: bytes, request_id: bytes, retried: bool = False
 ) -> list[Field]:
-    """Field list of a request for a backend; `hotswap.core.forwarding` says what each field means."""
+    """Field list of a request for a backend; `hotswap.core.http.forwarding` says what each field means."""
     fields: list[Field] = [
         (b":method", head.method),
         (b":scheme", peer.scheme),

@@ -26,7 +26,7 @@ from h2.settings import SettingCodes
 from hpack.exceptions import HPACKError, OversizedHeaderListError
 
 from hotswap.core.errors import UpstreamBroken
-from hotswap.core.messages import MAX_INTERIMS, Field
+from hotswap.core.http.messages import MAX_INTERIMS, Field
 from hotswap.wire.http2 import frames
 from hotswap.wire.http2.backend_fields import read_response, read_trailers
 from hotswap.wire.http2.client_stream import STREAM_WINDOW, ClientStream

@@ -20,7 +20,7 @@ from hpack.hpack import decode_integer, encode_integer
 from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
 
-from hotswap.core.messages import Field
+from hotswap.core.http.messages import Field
 
 FIELD_OVERHEAD: Final = 32
 """What each field counts beyond its bytes, in tables and in list sizes (RFC 7541 4.1)."""

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from hotswap.core.errors import BadRequest
-from hotswap.core.field_names import is_request_special, tells_of_client
-from hotswap.core.messages import Field, RequestHead, ResponseHead, valid_host
+from hotswap.core.http.field_names import is_request_special, tells_of_client
+from hotswap.core.http.messages import Field, RequestHead, ResponseHead, valid_host
 from hotswap.wire.request_target import TOLD_BYTES, set_target
 
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")

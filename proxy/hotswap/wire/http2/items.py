@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hotswap.core.errors import BadRequest
-from hotswap.core.messages import Field, RequestHead, ResponseHead
+from hotswap.core.http.messages import Field, RequestHead, ResponseHead
 
 Line = tuple[bytes, bytes, int]
 NO_LINE: Final[Line] = (b"", b"", 0)

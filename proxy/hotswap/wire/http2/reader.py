@@ -25,7 +25,7 @@ from h2.windows import WindowManager
 from hpack.exceptions import HPACKError, OversizedHeaderListError
 
 from hotswap.core.errors import BadRequest
-from hotswap.core.messages import Field
+from hotswap.core.http.messages import Field
 from hotswap.wire.http2 import frames
 from hotswap.wire.http2.budget import CRUMB, SETTINGS_BYTES_A_POINT, Cost
 from hotswap.wire.http2.fields import MalformedRequest, refused_line

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from hotswap.core.errors import BadRequest
-from hotswap.core.messages import Field, RequestHead
+from hotswap.core.http.messages import Field, RequestHead
 from hotswap.wire.http2.field_compression import list_size
 from hotswap.wire.http2.fields import MalformedRequest, check_trailers, read_request
 

@@ -15,7 +15,7 @@ from typing import Final
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 
-from hotswap.core.messages import Field
+from hotswap.core.http.messages import Field
 from hotswap.wire.http2 import frames
 from hotswap.wire.http2.budget import Budget, Cost
 from hotswap.wire.http2.machine import Http2Machine

@@ -1,0 +1,1 @@
+"""HTTP without sockets: messages, what is forwarded, where to, and what happens after a failure."""

@@ -1,0 +1,514 @@
+"""A rollout as a whole: turns, ends, the way back, and its report."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+from hotswap.core.errors import StartFailure
+from hotswap.core.identity import RolloutId
+from hotswap.core.rollout.commands import (
+    AbortStep,
+    AdmitReplacement,
+    ClearSlot,
+    Command,
+    CutOld,
+    DrainOld,
+    EndRollout,
+    FailStep,
+    FinishStep,
+    KillReplacement,
+    LockPool,
+    Outcome,
+    ReadmitOld,
+    RetireOld,
+    SpawnReplacement,
+    WaitForSlots,
+)
+from hotswap.core.rollout.events import (
+    AbortRequested,
+    DrainTimedOut,
+    OldDrained,
+    OldExited,
+    ReplacementFailed,
+    ReplacementGone,
+    ReplacementReady,
+    RolloutEvent,
+    SlotsSeen,
+    WaitTimedOut,
+)
+from hotswap.core.rollout.queue import QueuedSlot
+from hotswap.core.rollout.report import ExchangeCounts
+from hotswap.core.rollout.rollout import Role, Rollout
+from hotswap.core.rollout.step_table import StepState
+from hotswap.core.strategy import OnFailure, Strategy
+
+STARTED = datetime(2024, 5, 17, 12, 0, tzinfo=UTC)
+ABORT = AbortRequested()
+
+
+class Playbook:
+    """A rollout and its clock: events go in, the commands that must come out stand beside them."""
+
+    def __init__(
+        self,
+        *,
+        size: int = 2,
+        strategy: Strategy = Strategy.DRAIN_FIRST,
+        on_failure: OnFailure = OnFailure.LOCK,
+        generation: int = 2,
+    ) -> None:
+        self.now = 100.0
+        self.rollout = Rollout(
+            id=RolloutId("r1"),
+            pool="web",
+            trigger="signal",
+            strategy=strategy,
+            on_failure=on_failure,
+            generation=generation,
+            queue=[QueuedSlot(slot=slot, generation=1) for slot in range(size)],
+            size=size,
+            started=STARTED,
+            now=self.now,
+        )
+        self.said = self.rollout.begin(now=self.now)
+
+    def tell(self, event: RolloutEvent, *expected: Command) -> None:
+        """One second later this happens, and just these commands must follow."""
+        self.now += 1.0
+        self.said = self.rollout.on(event, now=self.now)
+        assert self.said == expected
+
+    def see(self, ready: set[int], *expected: Command, lost: set[int] | None = None) -> None:
+        self.tell(SlotsSeen(ready=frozenset(ready), lost=frozenset(lost or ())), *expected)
+
+    def replace(self, slot: int, *, generation: int = 2, then: tuple[Command, ...]) -> None:
+        """One slot's turn under drain-first, without trouble."""
+        self.see({0, 1, 2}, DrainOld(slot=slot), SpawnReplacement(slot=slot, generation=generation))
+        self.tell(OldDrained(slot=slot))
+        self.tell(ReplacementReady(slot=slot), AdmitReplacement(slot=slot), RetireOld(slot=slot))
+        self.tell(OldExited(slot=slot), FinishStep(slot=slot), *then)
+
+    def fail(self, slot: int, *then: Command) -> None:
+        """One slot's turn under drain-first, whose replacement fails."""
+        self.see({0, 1, 2}, DrainOld(slot=slot), SpawnReplacement(slot=slot, generation=2))
+        self.tell(broken(slot), ReadmitOld(slot=slot), KillReplacement(slot=slot))
+        self.tell(ReplacementGone(slot=slot), FailStep(slot=slot), *then)
+
+    def ended(self, outcome: Outcome, *, locked: bool = False) -> None:
+        assert self.rollout.outcome is outcome
+        assert not self.rollout.in_progress
+        assert self.rollout.locked is locked
+        assert self.rollout.step is None
+
+
+def broken(slot: int) -> ReplacementFailed:
+    return ReplacementFailed(
+        slot=slot, reason=StartFailure.EXITED, detail="exit code 3", output=("ImportError: no module",)
+    )
+
+
+FAILED_LOCK = LockPool(reason="rollout r1 failed: the replacement in slot 0 failed: exit code 3")
+DONE = EndRollout(outcome=Outcome.DONE)
+FAILED = EndRollout(outcome=Outcome.FAILED)
+ABORTED = EndRollout(outcome=Outcome.ABORTED)
+WAIT = WaitForSlots()
+
+
+# Forward.
+
+
+def test_the_slots_have_their_turns_one_after_the_other():
+    """The next one begins only after the last one has ended and all are ready."""
+    play = Playbook()
+    assert play.said == (WAIT,)
+    play.replace(0, then=(WAIT,))
+    play.see({1})
+    play.see({0})
+    play.replace(1, then=(DONE,))
+    play.ended(Outcome.DONE)
+
+
+def test_the_replacement_serves_while_the_old_one_finishes():
+    """It goes on until nothing is in flight."""
+    play = Playbook()
+    play.see({0, 1}, DrainOld(slot=0), SpawnReplacement(slot=0, generation=2))
+    play.tell(ReplacementReady(slot=0), AdmitReplacement(slot=0))
+    play.tell(OldDrained(slot=0), RetireOld(slot=0))
+    play.tell(OldExited(slot=0), FinishStep(slot=0), WAIT)
+
+
+def test_what_is_left_at_the_deadline_is_cut():
+    """Under drain-first not before the replacement is ready, as the old one may be needed again."""
+    play = Playbook()
+    play.see({0, 1}, DrainOld(slot=0), SpawnReplacement(slot=0, generation=2))
+    play.tell(DrainTimedOut(slot=0))
+    play.tell(ReplacementReady(slot=0), AdmitReplacement(slot=0), CutOld(slot=0), RetireOld(slot=0))
+    play.tell(OldDrained(slot=0))
+    play.tell(OldExited(slot=0), FinishStep(slot=0), WAIT)
+
+
+def test_surge_has_the_replacement_serve_before_the_old_one_drains():
+    """One slot is enough for it."""
+    play = Playbook(size=1, strategy=Strategy.SURGE)
+    play.see({0}, SpawnReplacement(slot=0, generation=2))
+    play.tell(ReplacementReady(slot=0), AdmitReplacement(slot=0), DrainOld(slot=0))
+    play.tell(OldDrained(slot=0), RetireOld(slot=0))
+    play.tell(OldExited(slot=0), FinishStep(slot=0), DONE)
+
+
+def test_stop_first_spawns_when_the_old_one_is_gone():
+    """And not a moment earlier."""
+    play = Playbook(strategy=Strategy.STOP_FIRST)
+    play.see({0, 1}, DrainOld(slot=0))
+    play.tell(OldDrained(slot=0), RetireOld(slot=0))
+    play.tell(OldExited(slot=0), SpawnReplacement(slot=0, generation=2))
+    play.tell(ReplacementReady(slot=0), AdmitReplacement(slot=0), FinishStep(slot=0), WAIT)
+
+
+def test_an_old_backend_that_dies_while_draining_is_simply_gone():
+    """Its slot is filled when the replacement is ready."""
+    play = Playbook()
+    play.see({0, 1}, DrainOld(slot=0), SpawnReplacement(slot=0, generation=2))
+    play.tell(OldExited(slot=0))
+    play.tell(ReplacementReady(slot=0), AdmitReplacement(slot=0), FinishStep(slot=0), WAIT)
+
+
+def test_a_pool_without_slots_is_done_at_once():
+    """No queue, nothing to wait for."""
+    assert Playbook(size=0).said == (DONE,)
+
+
+# Slots that crash.
+
+
+def test_a_queued_slot_that_crashes_before_its_turn_is_respawned_and_replaced_once():
+    """Its turn waits for the respawn; what came back is replaced like any other."""
+    play = Playbook()
+    play.see({0, 1}, DrainOld(slot=0), SpawnReplacement(slot=0, generation=2))
+    assert play.rollout.respawned_by_supervisor(1, 1)
+    play.tell(OldExited(slot=1))
+    play.tell(OldDrained(slot=0))
+    play.tell(ReplacementReady(slot=0), AdmitReplacement(slot=0), RetireOld(slot=0))
+    play.tell(OldExited(slot=0), FinishStep(slot=0), WAIT)
+    play.see({0})
+    play.replace(1, then=(DONE,))
+    assert [step.slot for step in play.rollout.steps] == [0, 1]
+
+
+def test_a_queued_slot_beyond_hope_has_its_turn_first():
+    """It is out of rotation anyway, and new code may be what repairs it."""
+    play = Playbook(size=3)
+    play.see({0, 1}, ClearSlot(slot=2), SpawnReplacement(slot=2, generation=2), lost={2})
+    play.tell(ReplacementReady(slot=2), AdmitReplacement(slot=2), FinishStep(slot=2), WAIT)
+    play.replace(0, then=(WAIT,))
+
+
+def test_a_slot_beyond_hope_whose_replacement_fails_too_is_tried_with_the_old_release_again():
+    """Nobody else fills it meanwhile, so the way back must not wait for somebody else."""
+    play = Playbook(on_failure=OnFailure.ROLLBACK)
+    play.replace(0, then=(WAIT,))
+    play.see({0}, ClearSlot(slot=1), SpawnReplacement(slot=1, generation=2), lost={1})
+    play.tell(broken(1), KillReplacement(slot=1))
+    play.tell(ReplacementGone(slot=1), FailStep(slot=1), WAIT)
+    assert not play.rollout.respawned_by_supervisor(1, 1)
+    play.see({0}, ClearSlot(slot=1), SpawnReplacement(slot=1, generation=1))
+    play.tell(ReplacementReady(slot=1), AdmitReplacement(slot=1), FinishStep(slot=1), WAIT)
+    play.replace(0, generation=1, then=(FAILED,))
+    play.ended(Outcome.FAILED)
+
+
+def test_a_replaced_slot_that_does_not_stay_up_fails_the_rollout():
+    """New code that starts and then dies must not be rolled any further."""
+    play = Playbook()
+    play.replace(0, then=(WAIT,))
+    lock = LockPool(reason="rollout r1 failed: slot 0 did not stay up after it was replaced")
+    play.see({1}, lock, FAILED, lost={0})
+    play.ended(Outcome.FAILED, locked=True)
+    assert play.rollout.reason == "slot-lost"
+
+
+def test_waiting_for_slots_ends_too():
+    """A slot that stays unhealthy must not keep the rollout in progress for ever."""
+    play = Playbook()
+    play.see({0})
+    lock = LockPool(reason="rollout r1 failed: the slots of the pool did not all become ready in time")
+    play.tell(WaitTimedOut(), lock, FAILED)
+    assert play.rollout.reason == "slots-not-ready"
+
+
+def test_an_alarm_of_the_wait_that_rings_during_a_step_is_late():
+    """Nothing follows from it, nor from slots seen meanwhile."""
+    play = Playbook()
+    play.see({0, 1}, DrainOld(slot=0), SpawnReplacement(slot=0, generation=2))
+    play.tell(WaitTimedOut())
+    play.see({0, 1})
+
+
+def test_who_respawns_a_crashed_process_depends_on_slot_and_generation():
+    """The rollout fills the slot at hand until the replacement is admitted; all else is the supervisor's."""
+    play = Playbook()
+    rollout = play.rollout
+    assert rollout.respawned_by_supervisor(0, 1)
+    play.see({0, 1}, DrainOld(slot=0), SpawnReplacement(slot=0, generation=2))
+    assert (rollout.role_of(0, 1), rollout.role_of(0, 2)) == (Role.OLD, Role.REPLACEMENT)
+    assert (rollout.role_of(0, 7), rollout.role_of(1, 1)) == (None, None)
+    assert not rollout.respawned_by_supervisor(0, 1)
+    assert not rollout.respawned_by_supervisor(0, 2)
+    assert rollout.respawned_by_supervisor(1, 1)
+    play.tell(ReplacementReady(slot=0), AdmitReplacement(slot=0))
+    assert not rollout.respawned_by_supervisor(0, 1)
+    assert rollout.respawned_by_supervisor(0, 2), "a crash after ready is an ordinary one"
+    play.tell(ABORT)
+    play.tell(OldDrained(slot=0), RetireOld(slot=0))
+    play.tell(OldExited(slot=0), FinishStep(slot=0), ABORTED)
+    assert rollout.respawned_by_supervisor(0, 2)
+
+
+# Failures.
+
+
+def test_a_replacement_that_fails_locks_the_pool_and_leaves_the_old_one_serving():
+    """The old one is readmitted first; untouched slots stay as they are."""
+    play = Playbook()
+    play.fail(0, FAILED_LOCK, FAILED)
+    play.ended(Outcome.FAILED, locked=True)
+    assert (play.rollout.reason, play.rollout.output) == ("exited", ("ImportError: no module",))
+    assert [slot.state for slot in play.rollout.report(play.now).slots] == [StepState.FAILED, StepState.PENDING]
+
+
+def test_a_failure_with_nothing_replaced_needs_no_way_back():
+    """With rollback the pool is as it was, so it is not locked either."""
+    play = Playbook(on_failure=OnFailure.ROLLBACK)
+    play.fail(0, FAILED)
+    play.ended(Outcome.FAILED)
+    assert play.rollout.rolled_back
+
+
+def test_a_rollback_returns_the_replaced_slots_one_at_a_time_latest_first():
+    """To the generation each had before; the release is the one pinned by it."""
+    play = Playbook(size=3, on_failure=OnFailure.ROLLBACK)
+    play.replace(0, then=(WAIT,))
+    play.replace(1, then=(WAIT,))
+    play.fail(2, WAIT)
+    assert play.rollout.in_progress
+    play.see({0, 1})
+    play.replace(1, generation=1, then=(WAIT,))
+    play.replace(0, generation=1, then=(FAILED,))
+    play.ended(Outcome.FAILED)
+    report = play.rollout.report(play.now)
+    assert report.rolled_back
+    assert report.reason == "exited"
+    assert [(slot.slot, slot.rollback, slot.state.value) for slot in report.slots] == [
+        (0, False, "done"),
+        (1, False, "done"),
+        (2, False, "failed"),
+        (1, True, "done"),
+        (0, True, "done"),
+    ]
+
+
+def test_a_rollback_refills_first_the_slot_that_the_failure_left_empty():
+    """Under stop-first the old one is gone; nobody else respawns into that slot meanwhile."""
+    play = Playbook(strategy=Strategy.STOP_FIRST, on_failure=OnFailure.ROLLBACK)
+    play.see({0, 1}, DrainOld(slot=0))
+    play.tell(OldDrained(slot=0), RetireOld(slot=0))
+    play.tell(OldExited(slot=0), SpawnReplacement(slot=0, generation=2))
+    play.tell(broken(0), KillReplacement(slot=0))
+    play.tell(ReplacementGone(slot=0), FailStep(slot=0), WAIT)
+    assert not play.rollout.respawned_by_supervisor(0, 1)
+    play.see({1}, ClearSlot(slot=0), SpawnReplacement(slot=0, generation=1))
+    play.tell(ReplacementReady(slot=0), AdmitReplacement(slot=0), FinishStep(slot=0), FAILED)
+    play.ended(Outcome.FAILED)
+
+
+def test_a_rollback_that_fails_locks_the_pool():
+    """There is nothing left to return to; the first reason stays the reason."""
+    play = Playbook(on_failure=OnFailure.ROLLBACK)
+    play.replace(0, then=(WAIT,))
+    play.fail(1, WAIT)
+    play.see({0, 1}, DrainOld(slot=0), SpawnReplacement(slot=0, generation=1))
+    failed = ReplacementFailed(slot=0, reason=StartFailure.TIMED_OUT, detail="not ready in 30 s")
+    play.tell(failed, ReadmitOld(slot=0), KillReplacement(slot=0))
+    said = play.rollout.on(ReplacementGone(slot=0), now=200.0)
+    assert said[0] == FailStep(slot=0)
+    assert isinstance(said[1], LockPool)
+    assert said[1].reason.endswith(
+        "slot 1 failed: exit code 3; then the replacement in slot 0 failed: not ready in 30 s"
+    )
+    assert said[2:] == (FAILED,)
+    play.ended(Outcome.FAILED, locked=True)
+    assert play.rollout.reason == "exited"
+    assert play.rollout.output == ("ImportError: no module",)
+
+
+# Aborts and shutdown.
+
+
+def test_an_abort_between_two_steps_ends_it_at_once():
+    """What was replaced stays, what was not stays too, and the pool is not locked."""
+    play = Playbook()
+    play.replace(0, then=(WAIT,))
+    play.tell(ABORT, ABORTED)
+    play.ended(Outcome.ABORTED)
+    assert play.rollout.reason == "aborted"
+
+
+def test_an_abort_while_the_replacement_starts_brings_the_old_one_back():
+    """The replacement is killed; asking again changes nothing."""
+    play = Playbook()
+    play.see({0, 1}, DrainOld(slot=0), SpawnReplacement(slot=0, generation=2))
+    play.tell(ABORT, ReadmitOld(slot=0), KillReplacement(slot=0))
+    play.tell(ABORT)
+    play.tell(ReplacementGone(slot=0), AbortStep(slot=0), ABORTED)
+    play.ended(Outcome.ABORTED)
+
+
+def test_an_abort_after_the_replacement_serves_lets_the_slot_finish():
+    """Then it ends, unless that was the last slot: then it is done."""
+    for size, end in ((2, ABORTED), (1, DONE)):
+        play = Playbook(size=size, strategy=Strategy.SURGE)
+        play.see({0, 1}, SpawnReplacement(slot=0, generation=2))
+        play.tell(ReplacementReady(slot=0), AdmitReplacement(slot=0), DrainOld(slot=0))
+        play.tell(ABORT)
+        play.tell(OldDrained(slot=0), RetireOld(slot=0))
+        play.tell(OldExited(slot=0), FinishStep(slot=0), end)
+
+
+def test_an_abort_under_stop_first_calls_the_old_one_back_as_long_as_that_is_possible():
+    """Told to go, it goes, and the slot is left to its supervisor."""
+    play = Playbook(strategy=Strategy.STOP_FIRST)
+    play.see({0, 1}, DrainOld(slot=0))
+    play.tell(ABORT, ReadmitOld(slot=0), AbortStep(slot=0), ABORTED)
+
+    play = Playbook(strategy=Strategy.STOP_FIRST)
+    play.see({0, 1}, DrainOld(slot=0))
+    play.tell(OldDrained(slot=0), RetireOld(slot=0))
+    play.tell(ABORT)
+    play.tell(OldExited(slot=0), AbortStep(slot=0), ABORTED)
+    assert play.rollout.respawned_by_supervisor(0, 1)
+
+
+def test_a_shutdown_is_an_abort_with_another_name():
+    """The report says which it was."""
+    play = Playbook()
+    play.see({0, 1}, DrainOld(slot=0), SpawnReplacement(slot=0, generation=2))
+    play.tell(AbortRequested(reason="shutting-down"), ReadmitOld(slot=0), KillReplacement(slot=0))
+    play.tell(ReplacementGone(slot=0), AbortStep(slot=0), ABORTED)
+    assert play.rollout.reason == "shutting-down"
+
+
+def test_an_abort_on_the_way_back_leaves_a_failed_and_locked_pool():
+    """It failed before it was aborted, and what is there is a mixture."""
+    play = Playbook(on_failure=OnFailure.ROLLBACK)
+    play.replace(0, then=(WAIT,))
+    play.fail(1, WAIT)
+    said = play.rollout.on(ABORT, now=200.0)
+    assert isinstance(said[0], LockPool)
+    assert said[1:] == (FAILED,)
+    play.ended(Outcome.FAILED, locked=True)
+    assert play.rollout.reason == "exited"
+
+
+def test_an_abort_asked_for_while_a_failure_is_cleared_away_stops_the_way_back():
+    """Nothing further is touched."""
+    play = Playbook(on_failure=OnFailure.ROLLBACK)
+    play.replace(0, then=(WAIT,))
+    play.see({0, 1}, DrainOld(slot=1), SpawnReplacement(slot=1, generation=2))
+    play.tell(broken(1), ReadmitOld(slot=1), KillReplacement(slot=1))
+    play.tell(ABORT)
+    said = play.rollout.on(ReplacementGone(slot=1), now=200.0)
+    assert [type(command) for command in said] == [FailStep, LockPool, EndRollout]
+    play.ended(Outcome.FAILED, locked=True)
+
+
+def test_whoever_performs_it_can_end_it_by_force():
+    """In progress ends on every path, the performer's own faults included; once."""
+    play = Playbook()
+    play.see({0, 1}, DrainOld(slot=0), SpawnReplacement(slot=0, generation=2))
+    said = play.rollout.force_end("KeyError: 'x'", now=150.0)
+    assert said == (LockPool(reason="rollout r1 failed: KeyError: 'x'"), FAILED)
+    play.ended(Outcome.FAILED, locked=True)
+    assert play.rollout.reason == "internal"
+    assert play.rollout.force_end("again", now=160.0) == ()
+
+
+def test_facts_after_the_end_and_about_other_slots_are_dropped():
+    """They are true and late."""
+    play = Playbook()
+    play.tell(OldExited(slot=1))
+    play.tell(ReplacementReady(slot=0))
+    play.tell(ABORT, ABORTED)
+    for event in (ABORT, OldExited(slot=0), WaitTimedOut(), broken(1)):
+        play.tell(event)
+    play.ended(Outcome.ABORTED)
+
+
+# The report.
+
+
+def test_the_report_tells_the_whole_and_each_slot_in_plain_json():
+    """Generations, seconds by phase, what became of the exchanges, and what failed with its last lines."""
+    play = Playbook()
+    play.replace(0, then=(WAIT,))
+    play.rollout.count(0, ExchangeCounts(drained=3, retried=1, held=2, cut=0, longest_delay=0.2))
+    play.see({0, 1}, DrainOld(slot=1), SpawnReplacement(slot=1, generation=2))
+    play.tell(broken(1), ReadmitOld(slot=1), KillReplacement(slot=1))
+    play.rollout.on(ReplacementGone(slot=1), now=120.0)
+    report = json.loads(json.dumps(play.rollout.report(now=999.0).to_json()))
+    slots = report.pop("slots")
+    assert report == {
+        "id": "r1",
+        "pool": "web",
+        "trigger": "signal",
+        "strategy": "drain-first",
+        "generation": 2,
+        "outcome": "failed",
+        "reason": "exited",
+        "detail": "the replacement in slot 1 failed: exit code 3",
+        "started": "2024-05-17T12:00:00+00:00",
+        "seconds": 20.0,
+        "rolled_back": False,
+        "locked": True,
+        "output": ["ImportError: no module"],
+    }
+    assert slots[0] == {
+        "slot": 0,
+        "state": "done",
+        "rollback": False,
+        "old_generation": 1,
+        "new_generation": 2,
+        "seconds": {"starting": 2.0, "draining": 1.0, "stopping": 1.0, "total": 3.0},
+        "exchanges": {
+            "drained": 3,
+            "retried": 1,
+            "held": 2,
+            "cut": 0,
+            "tunnels_closed": 0,
+            "longest_delay": 0.2,
+        },
+        "offsets": {"turn": 1.0, "starting": 1.0, "draining": 1.0, "stopping": 3.0},
+        "waited_for": [],
+        "killed": False,
+        "reason": None,
+        "detail": "",
+    }
+    assert (slots[1]["state"], slots[1]["reason"]) == ("failed", "exited")
+
+
+def test_a_running_rollout_can_be_asked_too():
+    """For the progress that a waiting operator sees."""
+    play = Playbook()
+    play.see({0, 1}, DrainOld(slot=0), SpawnReplacement(slot=0, generation=2))
+    report = play.rollout.report(now=play.now + 4.0)
+    assert report.outcome is Outcome.RUNNING
+    assert report.seconds == 5.0
+    assert [(slot.slot, slot.state.value) for slot in report.slots] == [(0, "starting"), (1, "pending")]
+    assert report.slots[0].seconds.starting == 4.0
+
+
+def test_counts_of_a_slot_that_had_no_turn_are_dropped():
+    """There is nothing to put them into."""
+    play = Playbook()
+    play.rollout.count(1, ExchangeCounts(cut=1))
+    assert all(slot.exchanges == ExchangeCounts() for slot in play.rollout.report(play.now).slots)
