@@ -113,3 +113,30 @@ MIRROR = [path for path in TESTS if path.relative_to(ROOT / "tests").parts[0] in
 def test_tests_lie_where_what_they_test_lies(path):
     """Their folder is a room of the proxy."""
     assert (ROOT / "proxy" / "hotswap" / path.parent.relative_to(ROOT / "tests")).is_dir()
+
+
+def acts(path: Path) -> bool:
+    """Whether a module does something: it has a function that is more than a signature."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            if body and not isinstance(body[0], ast.Pass):
+                return True
+    return False
+
+
+def test_each_module_has_its_tests():
+    """Named after it, with a topic behind or not, or after its room; those of a room of control may be among `e2e`."""
+    untested = []
+    for path in SOURCES:
+        if not path.is_relative_to(ROOT / "proxy" / "hotswap") or path.stem.startswith("__") or not acts(path):
+            continue
+        place = path.parent.relative_to(ROOT / "proxy" / "hotswap")
+        room = ROOT / "tests" / place
+        own = [room / f"test_{path.stem}.py", *room.glob(f"test_{path.stem}_*.py")]
+        of_the_room = [folder / f"test_{room.name}.py" for folder in (room, room.parent)]
+        if place.parts[0] == "control":
+            of_the_room.append(ROOT / "tests" / "e2e" / f"test_{room.name}.py")
+        if not any(test.exists() for test in own + of_the_room):
+            untested.append(name(path))
+    assert not untested, "\n".join(["modules without tests of their name, or of their room's:", *untested])
