@@ -140,3 +140,13 @@ def test_each_module_has_its_tests():
         if not any(test.exists() for test in own + of_the_room):
             untested.append(name(path))
     assert not untested, "\n".join(["modules without tests of their name, or of their room's:", *untested])
+
+
+def test_one_class_name_means_one_thing():
+    """In the whole tree; what is private to a module is its own."""
+    places: dict[str, list[str]] = {}
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(name(path))
+    assert not {one: where for one, where in places.items() if len(where) > 1}
