@@ -150,3 +150,18 @@ def test_one_class_name_means_one_thing():
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 places.setdefault(node.name, []).append(name(path))
     assert not {one: where for one, where in places.items() if len(where) > 1}
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    """No circles, type-only imports included: what two files need of each other is a third, or they are one."""
+    graph = imports()
+    told = [
+        "\n".join(
+            [
+                f"{len(group)} modules:",
+                *(f"    {one} -> {', '.join(sorted(graph[one] & group))}" for one in sorted(group)),
+            ]
+        )
+        for group in circles(graph)
+    ]
+    assert not told, "\n".join(["circles of imports:", *told])
