@@ -85,9 +85,9 @@ async def test_the_service_manager_hears_of_the_new_process_only_after_probation
         # Given up on trial, when the new one has served already.
         told: list[tuple[int, list[str]]] = []
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(lambda: chain.fail_over(probation="60s"))
+            nursery.start_soon(lambda: chain.fail_over(probation="120s"))
             # It asks for time while the new one prepares, if that takes long, and then for the trial and a little more.
-            while not told or not 60e6 < asked_for(told[-1][1]) < 90e6:
+            while not told or not 120e6 < asked_for(told[-1][1]) < 150e6:
                 await trio.sleep(0.02)
                 told += manager.messages()
             os.kill(await chain.serving(), signal.SIGKILL)
@@ -167,7 +167,7 @@ async def test_whoever_watches_over_the_admin_api_finds_the_process_that_serves(
             # Given up on trial, after the new process has told of itself.
             async with open_connection(Target(address=admin.path)) as idle, trio.open_nursery() as ordering:
                 (await idle.request("GET", "/livez")).expect()
-                ordering.start_soon(lambda: chain.fail_over(probation="60s"))
+                ordering.start_soon(lambda: chain.fail_over(probation="120s"))
                 await wait_for("takeover.live")
                 while not await idle.ended():  # a moment is left to requests on their way
                     await trio.sleep(0.01)
