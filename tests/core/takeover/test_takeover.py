@@ -135,12 +135,12 @@ def test_accepting_ends_only_on_the_word_of_the_new_side() -> None:
 
 
 def test_listeners_close_and_the_service_manager_is_told_only_after_probation() -> None:
-    """Until then everything could return."""
+    """Until then everything could return; and before the new side, which then says itself that it is ready."""
     for row in OLD_TABLE.values():
         if OldCommand.CLOSE_LISTENERS in row.commands or OldCommand.TELL_MAINPID in row.commands:
             assert row.state is OldState.PROBATION
             assert row.then is OldState.DRAINING
-            assert row.commands[0] is OldCommand.SEND_RELEASED
+            assert row.commands[:2] == (OldCommand.TELL_MAINPID, OldCommand.SEND_RELEASED)
 
 
 def test_every_takeover_is_reported_once() -> None:

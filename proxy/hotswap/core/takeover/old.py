@@ -114,7 +114,8 @@ def _row(
 
 _PEER_BROKEN = (_E.NAK_RECEIVED, _E.CHANNEL_BROKEN, _E.DEADLINE_PASSED)
 _HANDING = (_S.GREETING, _S.LISTENERS, _S.STATE, _S.BACKENDS, _S.PREPARING, _S.CHANGES)
-_RELEASE = (_C.SEND_RELEASED, _C.TELL_MAINPID, _C.CLOSE_LISTENERS)
+# The new side says that it is ready as soon as it hears that it is released, and must be the main process by then.
+_RELEASE = (_C.TELL_MAINPID, _C.SEND_RELEASED, _C.CLOSE_LISTENERS)
 
 _ROWS = (
     # 0, 1: is it worth starting, and who has come?
