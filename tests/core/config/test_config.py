@@ -483,7 +483,7 @@ class TestSchema:
 
 def test_every_example_is_read():
     """Nobody starts from a file that is wrong; what the disk says of it is tested with the loader."""
-    files = sorted((Path(__file__).parents[2] / "conf").glob("**/*.toml"))
+    files = sorted((Path(__file__).parents[3] / "conf").glob("**/*.toml"))
     assert files
     for file in files:
         parse_draft(file.read_text(encoding="utf-8"), origin=str(file)).accept()

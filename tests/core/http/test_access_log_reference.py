@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hotswap.core.http.access_log import json_line
 
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "access-log.md"
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "access-log.md"
 
 
 def test_every_member_of_a_line_is_on_the_page_and_no_other():

@@ -11,8 +11,8 @@ from hotswap.edge.loop.pipe import WORTHWHILE
 if TYPE_CHECKING:
     from hotswap.edge.client.surroundings import PublicListener
     from hotswap.edge.exchange.exchange import Exchange
+    from hotswap.edge.loop.plane import LoopPlane
     from hotswap.edge.loop.stream import Stream
-    from hotswap.edge.loop.surroundings import Surroundings
 
 
 class Http1RequestBody:
@@ -33,7 +33,7 @@ class Http1RequestBody:
         self._answered = 0  # bytes of the answer when the client was last found silent
         self._waited = 0.0  # seconds that the client took for its pieces
 
-    def read(self, exchange: Exchange, stream: Stream, plane: Surroundings, deadline: float) -> int:
+    def read(self, exchange: Exchange, stream: Stream, plane: LoopPlane, deadline: float) -> int:
         """Forward a piece of a counted body without the parser.
 
         Args:

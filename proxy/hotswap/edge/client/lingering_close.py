@@ -16,7 +16,7 @@ from hotswap.edge.loop.timers import NEVER
 
 if TYPE_CHECKING:
     from hotswap.edge.exchange.entrance import ClientConnection, Connection, Entrance
-    from hotswap.edge.loop.surroundings import Surroundings
+    from hotswap.edge.loop.plane import LoopPlane
 
 LINGER_BYTES: Final = 64 * 1024
 LINGER_SECONDS: Final = 5.0
@@ -28,7 +28,7 @@ class LingeringClose:
 
     __slots__ = ("_ended", "_left", "armed", "deadline", "listener", "plane", "stream")
 
-    def __init__(self, plane: Surroundings, listener: Entrance, stream: Stream) -> None:
+    def __init__(self, plane: LoopPlane, listener: Entrance, stream: Stream) -> None:
         self.plane = plane
         self.listener = listener
         self.stream = stream

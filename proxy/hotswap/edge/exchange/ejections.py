@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hotswap.core.pool.candidate import Candidate
     from hotswap.core.pool.claims import Claims
     from hotswap.core.pool.reports import Report
-    from hotswap.edge.loop.surroundings import Surroundings
+    from hotswap.edge.loop.plane import LoopPlane
 
 
 class Ejections:
@@ -28,7 +28,7 @@ class Ejections:
 
     __slots__ = ("_claims", "_conducts", "_plane", "_tell", "armed", "deadline", "suspects")
 
-    def __init__(self, plane: Surroundings, claims: Claims, tell: Callable[[Report], None]) -> None:
+    def __init__(self, plane: LoopPlane, claims: Claims, tell: Callable[[Report], None]) -> None:
         self._plane = plane
         self._claims = claims
         self._tell = tell

@@ -27,7 +27,7 @@ from hotswap.core.pool.view import Applied
 from hotswap.core.pool.withdrawal import Released, Withdrawal, WithdrawalAct
 from hotswap.core.tally import Histogram
 from hotswap.edge.exchange.ejections import Ejections
-from hotswap.edge.loop.surroundings import Surroundings
+from hotswap.edge.loop.plane import LoopPlane
 from hotswap.edge.loop.timers import NEVER, Timed
 from hotswap.edge.upstream.h2c_upstream import H2cUpstream
 from hotswap.edge.upstream.upstream import Upstream
@@ -63,7 +63,7 @@ class Claimant(Timed, Protocol):
         """No backend takes it."""
 
 
-class GatePlane(Surroundings, Protocol):
+class GatePlane(LoopPlane, Protocol):
     """The data plane, as a gate sees it.
 
     Attributes:

@@ -14,9 +14,9 @@ import math
 from typing import TYPE_CHECKING, Final, Protocol
 
 from hotswap.core.errors import Side
+from hotswap.edge.loop.plane import LoopPlane
 from hotswap.edge.loop.poller import DEAD, GONE
 from hotswap.edge.loop.stream import BLOCKED, TINY_PIECES_BYTES, Stream
-from hotswap.edge.loop.surroundings import Surroundings
 from hotswap.edge.loop.timers import NEVER
 from hotswap.wire.websocket import FrameTracker, close_frame
 
@@ -39,7 +39,7 @@ closed both."""
 CUT: Final = "cut at the end of the drain"
 
 
-class TunnelPlane(Surroundings, Protocol):
+class TunnelPlane(LoopPlane, Protocol):
     """The data plane, as a tunnel sees it.
 
     Attributes:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from hotswap.core.pool.candidate import Candidate
     from hotswap.edge.loop.endpoint import Endpoint
-    from hotswap.edge.loop.surroundings import Surroundings
+    from hotswap.edge.loop.plane import LoopPlane
     from hotswap.edge.upstream.carrier import Carried
     from hotswap.edge.upstream.endpoints import BackendEndpoints
 
@@ -45,7 +45,7 @@ class ConnectionOwner(Protocol):
         connections: those that are open.
     """
 
-    plane: Surroundings
+    plane: LoopPlane
     backend: Candidate
     endpoints: BackendEndpoints
     connections: set[Connector]

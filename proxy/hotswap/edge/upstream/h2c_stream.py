@@ -18,8 +18,8 @@ from hotswap.wire.http2.fields import write_trailers
 
 if TYPE_CHECKING:
     from hotswap.core.http.messages import Field, RequestHead, ResponseHead
+    from hotswap.edge.loop.plane import LoopPlane
     from hotswap.edge.loop.stream import Data, Stream
-    from hotswap.edge.loop.surroundings import Surroundings
     from hotswap.edge.upstream.carrier import Carried
     from hotswap.edge.upstream.replay import Replay
     from hotswap.wire.http2.client_session import Http2ClientSession
@@ -38,7 +38,7 @@ class Bearer(Protocol):
         stream: the socket's stream.
     """
 
-    plane: Surroundings
+    plane: LoopPlane
     ready: bool
     session: Http2ClientSession
     stream: Stream

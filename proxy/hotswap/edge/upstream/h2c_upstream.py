@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hotswap.core.pool.candidate import Candidate
-    from hotswap.edge.loop.surroundings import Surroundings
+    from hotswap.edge.loop.plane import LoopPlane
     from hotswap.edge.upstream.h2c_stream import H2cStream
 
 FIRST_STREAMS: Final = 32
@@ -27,7 +27,7 @@ class H2cUpstream(Upstream):
 
     __slots__ = ("allowed",)
 
-    def __init__(self, plane: Surroundings, backend: Candidate, on_unused: Callable[[Candidate], None]) -> None:
+    def __init__(self, plane: LoopPlane, backend: Candidate, on_unused: Callable[[Candidate], None]) -> None:
         super().__init__(plane, backend, on_unused)
         self.allowed = FIRST_STREAMS  # streams on one connection, as the backend said last
 

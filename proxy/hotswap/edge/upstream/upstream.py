@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from hotswap.core.pool.candidate import Candidate
-    from hotswap.edge.loop.surroundings import Surroundings
+    from hotswap.edge.loop.plane import LoopPlane
     from hotswap.edge.upstream.carrier import Carried, Carrier
     from hotswap.edge.upstream.connector import Connector
 
@@ -45,7 +45,7 @@ class Upstream:
 
     __slots__ = ("_on_unused", "backend", "connections", "endpoints", "idle", "plane")
 
-    def __init__(self, plane: Surroundings, backend: Candidate, on_unused: Callable[[Candidate], None]) -> None:
+    def __init__(self, plane: LoopPlane, backend: Candidate, on_unused: Callable[[Candidate], None]) -> None:
         self.plane = plane
         self.backend = backend
         self._on_unused = on_unused

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from hotswap.edge.loop.poller import Poller
 
 
-class Surroundings(Protocol):
+class LoopPlane(Protocol):
     """The shared parts of a data plane; see `hotswap.edge.dataplane.DataPlane`.
 
     Attributes:
