@@ -8,7 +8,8 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -191,25 +192,32 @@ def test_the_image_is_made_of_what_is_there():
     assert set(values["EXPOSE"].split()) == ports
 
 
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A directory whose name leaves room for the sockets below it, as `/run` does."""
+    with tempfile.TemporaryDirectory(prefix="hotswap-") as directory:
+        yield Path(directory)
+
+
 @pytest.mark.fail_after(60)
-async def test_the_image_serves_the_app_that_it_copies(tmp_path: Path):
+async def test_the_image_serves_the_app_that_it_copies(short_path: Path):
     """Its last stage is laid out below another root, and its configuration run there, on other ports."""
     *_, last = (number for number, (word, _) in enumerate(instructions()) if word == "FROM")
     for word, rest in instructions()[last:]:
         if word == "COPY" and not rest.startswith("--from"):
             source, target = shlex.split(rest)
-            place = tmp_path / target.lstrip("/")
+            place = short_path / target.lstrip("/")
             place.parent.mkdir(parents=True, exist_ok=True)
             place.symlink_to(REPOSITORY / source)
     # Nothing but the packages of the wheel is installed.
-    installed = tmp_path / "installed"
+    installed = short_path / "installed"
     installed.mkdir()
     for package in (REPOSITORY / "proxy" / "hotswap", REPOSITORY / "backends" / "hotswap_backends"):
         (installed / package.name).symlink_to(package)
-    text = (tmp_path / "etc" / "hotswap" / "hotswap.toml").read_text(encoding="utf-8")
+    text = (short_path / "etc" / "hotswap" / "hotswap.toml").read_text(encoding="utf-8")
     text = re.sub(r"0\.0\.0\.0:\d+", "127.0.0.1:0", text)
-    text = text.replace("unix:/run/hotswap/", f"unix:{tmp_path}/").replace('"/', f'"{tmp_path}/')
+    text = text.replace("unix:/run/hotswap/", f"unix:{short_path}/").replace('"/', f'"{short_path}/')
     for directory in ("run", "tmp"):
-        (tmp_path / directory).mkdir()
-    async with run_hotswap(text, tmp_path, environment={"PYTHONPATH": str(installed)}) as hotswap:
+        (short_path / directory).mkdir()
+    async with run_hotswap(text, short_path, environment={"PYTHONPATH": str(installed)}) as hotswap:
         assert len(await hotswap.backends("notes")) == 2
