@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hotswap.control.configuration.cautions import tell_cautions
-from hotswap.control.configuration.kept_settings import keep_settings
 from hotswap.control.pools.release import Release
 from hotswap.control.process.listeners import Prepared
 from hotswap.control.process.parts import Parts
@@ -37,7 +36,7 @@ def apply_configuration(
     changes += parts.listeners.commit(prepared, parts.plane)
     changes += parts.pools.drop(config.pools, parts.nursery, static_drain_timeout=config.proxy.shutdown_timeout)
     # What a running process cannot change stays.
-    kept, later = keep_settings(before, config)
+    kept, later = _keep_settings(before, config)
     parts.life.config = kept
     for table, keys in later.items():
         parts.log.warning("config.needs_restart", table=table, keys=keys)
@@ -47,3 +46,14 @@ def apply_configuration(
         parts.log.info("config.applied", changes=changes)
         parts.events.publish("config.applied", changes=changes)
     return tuple(changes)
+
+
+def _keep_settings(current: Configuration, wanted: Configuration) -> tuple[Configuration, dict[str, list[str]]]:
+    """Give what is in force from now on, and the keys that wait for the next start, by table."""
+    process = current.proxy.model_copy(update={"shutdown_timeout": wanted.proxy.shutdown_timeout})
+    later = {
+        name: [key for key in type(asked).model_fields if getattr(asked, key) != getattr(kept, key)]
+        for name, asked, kept in (("proxy", wanted.proxy, process), ("admin", wanted.admin, current.admin))
+        if asked != kept
+    }
+    return wanted.model_copy(update={"proxy": process, "admin": current.admin}), later
