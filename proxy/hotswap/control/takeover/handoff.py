@@ -18,7 +18,7 @@ import trio
 
 from hotswap.control.takeover.handoff_info import own_handoff_info
 from hotswap.core.errors import RefusalCode, Refused, problem_text
-from hotswap.core.takeover.versions import Disagreement, HandoffInfo, HandoffUnreadable, agree, parse_handoff_info
+from hotswap.core.takeover.versions import HandoffInfo, HandoffUnreadable, agree, parse_handoff_info
 
 MAX_ANSWER_BYTES = 1 << 20
 KILL_PATIENCE = 2.0
@@ -105,10 +105,7 @@ async def ask_new_version(command: Sequence[str], config: Path, *, environment: 
         raise _unreadable(
             f"{' '.join(argv)} does not tell its versions ({error}); exit code {process.returncode}{last}"
         ) from error
-    ours = own_handoff_info()
-    verdict = agree(ours, info)
-    if isinstance(verdict, Disagreement):
-        raise Refused(verdict.code, verdict.detail, {"running": ours.to_json(), "new": info.to_json()})
+    agree(own_handoff_info(), info)
     problems = value.get("problems")
     if problems:
         raise Refused(

@@ -30,7 +30,7 @@ from hotswap.control.takeover.table_loop import TableLoop
 from hotswap.core.errors import Refused
 from hotswap.core.process.phases import PhaseEvent
 from hotswap.core.takeover.old import OWNED_BY_US, OldCommand, OldEvent, OldState, old_side
-from hotswap.core.takeover.versions import SIGNS_OF_LIFE, Agreement, HandoffUnreadable, agree, parse_handoff_info
+from hotswap.core.takeover.versions import SIGNS_OF_LIFE, HandoffUnreadable, agree, parse_handoff_info
 from hotswap.wire.handover import FrameType, HandoverBroken
 
 LATEST_CUT: Final = 30.0
@@ -369,21 +369,14 @@ class Takeover:
     def _hear_hello(self, received: Received) -> None:
         try:
             info = parse_handoff_info(received.frame.body)
-        except HandoffUnreadable as error:
-            self._loop.note(OldEvent.HELLO_REFUSED, error.detail, received)
-            return
-        self._new.version = info.version
-        self._new.pid = self._new.pid or received.frame.number("pid")
-        stranger = self._why_stranger(received.frame.body.get("config"))
-        if stranger:
-            self._loop.note(OldEvent.HELLO_REFUSED, stranger, received)
-            return
-        verdict = agree(own_handoff_info(), info)
-        if isinstance(verdict, Agreement):
-            self._agreement = verdict
-            self._loop.note(OldEvent.HELLO_ACCEPTED, "", received)
-        else:
-            self._loop.note(OldEvent.HELLO_REFUSED, verdict.detail, received)
+            self._new.version = info.version
+            self._new.pid = self._new.pid or received.frame.number("pid")
+            problem = self._why_stranger(received.frame.body.get("config"))
+            if not problem:
+                self._agreement = agree(own_handoff_info(), info)
+        except (HandoffUnreadable, Refused) as error:
+            problem = error.detail
+        self._loop.note(OldEvent.HELLO_REFUSED if problem else OldEvent.HELLO_ACCEPTED, problem, received)
 
     def _why_stranger(self, config: object) -> str:
         """Tell why a process that has come by itself is none of this proxy; empty when it is one."""
