@@ -12,7 +12,7 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Final
 
 import trio
@@ -181,7 +181,7 @@ class Succession:
         """Take what came with an event; gives what is wrong with it, empty when nothing is."""
         frame = received.frame
         try:
-            with received.descriptors:
+            with closing(received.descriptors):
                 match event:
                     case NewEvent.WELCOMED:
                         self._take_welcome(received)
@@ -215,7 +215,7 @@ class Succession:
         self._machine.allow(NewState.PROBATION, self._probation + 20.0)
 
     def _add_counts(self, received: Received) -> None:
-        with received.descriptors:
+        with closing(received.descriptors):
             try:
                 grown = unseal(received.descriptors.take())
                 add_tally(self._parts.tally, grown, leave_out=OWN_COUNTS)
