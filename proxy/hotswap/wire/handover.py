@@ -144,12 +144,7 @@ class FrameWriter:
         self._next = 0
 
     def encode(self, kind: FrameType, body: Mapping[str, Any] | None = None, *, descriptors: int = 0) -> bytes:
-        """Encode the next frame.
-
-        Args:
-            kind: what it says.
-            body: what belongs to it; becomes a JSON object.
-            descriptors: how many descriptors are sent with it.
+        """Encode the next frame, with which so many descriptors are sent; the body becomes a JSON object.
 
         Raises:
             ValueError: it would be longer than a frame may be, or its body is no JSON.
@@ -178,11 +173,7 @@ class FrameReader:
         self._next = 0
 
     def decode(self, packet: bytes, *, descriptors: int = 0) -> Frame:
-        """Decode one packet.
-
-        Args:
-            packet: all of it.
-            descriptors: how many descriptors came with it.
+        """Decode one whole packet, with which so many descriptors came.
 
         Raises:
             HandoverBroken: it is no frame, not the next one, or does not fit its descriptors.

@@ -81,11 +81,7 @@ _stuck: set[_Read] = set()
 
 
 def read_within(
-    work: Callable[[], T],
-    what: str,
-    *,
-    timeout: float = READ_TIMEOUT,
-    late: Callable[[T], None] | None = None,
+    work: Callable[[], T], what: str, *, timeout: float = READ_TIMEOUT, late: Callable[[T], None] | None = None
 ) -> T:
     """Do something that may block for ever, and wait for it so long and no longer; blocks.
 
@@ -126,18 +122,13 @@ def is_barred(path: str) -> bool:
 
 
 def read_file(path: str | os.PathLike[str], limit: int, *, timeout: float = READ_TIMEOUT) -> bytes:
-    """Read the beginning of a file, or of what is written to a pipe; blocks.
+    """Read so many bytes at most of a file, or of what is written to a pipe; blocks.
 
     A pipe that nobody opens for writing, or never closes, is given up in order: no thread stays in it, which would
     take away what is meant for the next reader.
 
-    Args:
-        path: the file.
-        limit: bytes at most.
-        timeout: seconds at most.
-
     Raises:
-        ReadTooSlow: it takes longer.
+        ReadTooSlow: it takes longer than the timeout, in seconds.
         OSError: it cannot be read.
     """
     # The pipe ends by itself a moment before its thread would be left behind.

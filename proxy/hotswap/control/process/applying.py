@@ -15,18 +15,10 @@ from hotswap.core.http.routing import Router
 def apply_configuration(
     parts: Parts, config: Configuration, prepared: Prepared, releases: Mapping[str, Release]
 ) -> tuple[str, ...]:
-    """Make a configuration the one in force: new pools, routes, listeners, pools that are gone.
+    """Make a configuration the one in force: new pools, routes, listeners, pools that are gone; says what changed.
 
-    Nothing in here waits or fails, so no request meets half of it.
-
-    Args:
-        parts: the proxy.
-        config: the configuration.
-        prepared: its listeners.
-        releases: what the backends of its new supervised pools are started from.
-
-    Returns:
-        What changed, in words.
+    Nothing in here waits or fails, so no request meets half of it. The backends of its new supervised pools are started
+    from the releases.
     """
     router, before = Router(config.routes), parts.config
     changes = [*parts.pools.apply(config.pools, releases, parts.surroundings, parts.nursery)]

@@ -68,13 +68,7 @@ async def boot(parts: Parts, verbs: Verbs) -> None:
 
 
 def surround(parts: Parts, guardian: Guardian, environment: Mapping[str, str]) -> None:
-    """Make what pools need of this process.
-
-    Args:
-        parts: the proxy.
-        guardian: ends the backends should it die.
-        environment: their variables, but for those that say who they are.
-    """
+    """Make what pools need of this process; the variables are those of the backends, but for who they are."""
     parts.guardian = guardian
     parts.surroundings = Surroundings(
         plane=parts.link,

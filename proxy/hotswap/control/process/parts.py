@@ -69,14 +69,7 @@ class Parts:
     surroundings: Surroundings
 
     def __init__(self, config_path: Path, config: Configuration, *, access: AccessLog, phase: Phase) -> None:
-        """Make what can be made before anything runs.
-
-        Args:
-            config_path: the file the configuration came from.
-            config: the configuration to begin with.
-            access: the access log.
-            phase: one of `PHASE_STARTS`.
-        """
+        """Make what can be made before anything runs, to begin with a configuration in one of `PHASE_STARTS`."""
         self.config_path = config_path
         self.started = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         self.processors = len(os.sched_getaffinity(0))

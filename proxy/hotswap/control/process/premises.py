@@ -25,12 +25,7 @@ class Premises:
     """The state directory and the user of this process."""
 
     def __init__(self, config: Configuration, config_path: Path) -> None:
-        """Make it; nothing is entered.
-
-        Args:
-            config: what says where and who.
-            config_path: the file it came from.
-        """
+        """Make it; nothing is entered."""
         self._config = config
         self._config_path = config_path
         self._state: StateDirectory | None = None

@@ -38,12 +38,7 @@ class Runtime:
     """
 
     def __init__(
-        self,
-        config_path: Path,
-        config: Configuration,
-        *,
-        access: AccessLog,
-        old: socket.socket | None = None,
+        self, config_path: Path, config: Configuration, *, access: AccessLog, old: socket.socket | None = None
     ) -> None:
         """Make it, inside trio; nothing runs before `serve`.
 

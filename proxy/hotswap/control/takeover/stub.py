@@ -27,7 +27,6 @@ _FIRST_FD: Final = 3
 
 FORWARDED: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2})
 
-
 SUCCESSION: Final = 3.0
 """Seconds that are left to whoever takes over from a proxy that died without a word, to say so."""
 
@@ -57,11 +56,6 @@ def forget_pid(directory: Path) -> None:
 
 def be_stub(directory: Path, successor: int, *, forward: Callable[[int, int], None] = os.kill) -> int:
     """Stay until no proxy is left; blocks, and needs no event loop, nor anything else that was open.
-
-    Args:
-        directory: the state directory.
-        successor: the process that has taken over.
-        forward: sends a signal to a process.
 
     Returns:
         The exit code of the last proxy, 1 when it was killed.

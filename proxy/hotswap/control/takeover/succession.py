@@ -61,12 +61,7 @@ class Succession:
     """One takeover, seen from the process that comes."""
 
     def __init__(self, parts: Parts, verbs: Verbs, sock: socket.socket) -> None:
-        """Make it.
-
-        Args:
-            parts: the proxy; nothing of it runs yet.
-            verbs: what operators order of it.
-            sock: connected to the old process.
+        """Make it, with a socket that is connected to the old process; nothing of the proxy runs yet.
 
         Raises:
             OSError: that has ended.

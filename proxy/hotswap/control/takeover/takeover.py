@@ -76,7 +76,7 @@ class Takeover:
         order: TakeoverOrder,
         *,
         called: socket.socket | None = None,
-        caller: int | None = None,
+        caller: int = -1,
     ) -> None:
         """Make it; it begins with `run`.
 
@@ -94,11 +94,7 @@ class Takeover:
         self._log = parts.log.bind(takeover=parts.life.incarnation + 1)
         config = order.config or parts.config_path
         self._new = NewProcess(
-            order.executable,
-            config,
-            called=called,
-            caller=-1 if caller is None else caller,
-            access_log=lambda: parts.access.fd,
+            order.executable, config, called=called, caller=caller, access_log=lambda: parts.access.fd
         )
         self._called = called is not None
         self._refused: Refused | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import trio
@@ -73,9 +74,7 @@ class Takeovers:
             return Refused(RefusalCode.ROLLOUT_IN_PROGRESS, detail, state)
         return refused
 
-    def _begin(
-        self, order: TakeoverOrder, *, called: socket.socket | None = None, caller: int | None = None
-    ) -> Takeover:
+    def _begin(self, order: TakeoverOrder, *, called: socket.socket | None = None, caller: int = -1) -> Takeover:
         """Begin a takeover that nothing is said against."""
         parts = self._parts
         if parts.predecessor.depth >= 2:
@@ -151,10 +150,8 @@ class Takeovers:
         if reason:
             self._parts.log.warning("takeover.refused", pid=peer.pid, detail=reason)
             channel = Channel(called)
-            try:
+            with suppress(HandoverBroken):
                 channel.send(FrameType.REFUSE, {"reason": reason})
-            except HandoverBroken:
-                pass
             channel.close()
             return
         self._begin(TakeoverOrder(trigger=f"process {peer.pid}"), called=called, caller=pidfd)
@@ -162,11 +159,7 @@ class Takeovers:
     # The process that takes over.
 
     async def succeed(self, old: socket.socket, verbs: Verbs) -> None:
-        """Take over from the process at the other end, and serve.
-
-        Args:
-            old: connected to it.
-            verbs: what operators order of this process.
+        """Take over from the process at the other end of a socket, and serve.
 
         Raises:
             ConfigError: the state directory cannot be had; nothing was changed.

@@ -147,12 +147,7 @@ NEW_DEADLINES: Mapping[NewState, float] = MappingProxyType(
 def new_side(
     *, now: float, limits: Mapping[NewState, float] = MappingProxyType({})
 ) -> Machine[NewState, NewEvent, NewCommand]:
-    """Begin a takeover on the new side, once it has said who it is.
-
-    Args:
-        now: the time, in seconds.
-        limits: seconds that states may last, where that is not as the table says.
-    """
+    """Begin a takeover on the new side, once it has said who it is; limits are seconds that states may last instead."""
     return Machine(
         "the new side of a takeover",
         NEW_TABLE,
