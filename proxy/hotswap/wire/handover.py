@@ -91,13 +91,11 @@ class Frame:
         type: what it says.
         seq: its number among the frames of its sender, from 0.
         body: the rest, a JSON object.
-        descriptors: how many descriptors came with it.
     """
 
     type: FrameType
     seq: int
     body: Mapping[str, Any] = field(default_factory=dict)
-    descriptors: int = 0
 
     def text(self, key: str) -> str:
         """The text under a key.
@@ -205,4 +203,4 @@ class FrameReader:
         if not isinstance(body, dict):
             raise HandoverBroken(f"a {kind} frame whose JSON is no object")
         self._next = min(self._next + 1, _LAST_SEQ)
-        return Frame(type=kind, seq=seq, body=body, descriptors=descriptors)
+        return Frame(type=kind, seq=seq, body=body)

@@ -103,11 +103,6 @@ class SupervisedState:
     releases: Mapping[int, Release]
     slots: tuple[Slot, ...]
 
-    @property
-    def release(self) -> Release:
-        """The release of the last rollout that was done."""
-        return self.releases[self.generation]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StaticState:

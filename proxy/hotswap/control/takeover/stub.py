@@ -14,7 +14,6 @@ import select
 import signal
 import time
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -54,7 +53,7 @@ def forget_pid(directory: Path) -> None:
         (directory / PID_NAME).unlink(missing_ok=True)
 
 
-def be_stub(directory: Path, successor: int, *, forward: Callable[[int, int], None] = os.kill) -> int:
+def be_stub(directory: Path, successor: int) -> int:
     """Stay until no proxy is left; blocks, and needs no event loop, nor anything else that was open.
 
     Returns:
@@ -86,7 +85,7 @@ def be_stub(directory: Path, successor: int, *, forward: Callable[[int, int], No
                 signalled = received.popleft()
                 if signalled != signal.SIGCHLD:
                     with suppress(OSError):
-                        forward(read_pid(directory) or serving, signalled)
+                        os.kill(read_pid(directory) or serving, signalled)
             continue
         # If it did not say who goes on, one that was taking over may be left, and needs a moment.
         now = time.monotonic()

@@ -88,7 +88,6 @@ class Succession:
             do=self._do,
         )
         self._acks: deque[int] = deque()
-        self._left = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take over, and go on until the old process is gone; started once this process serves.
@@ -117,7 +116,7 @@ class Succession:
             self._channel.close()
             trio.lowlevel.notify_closing(self._old_pidfd)
             os.close(self._old_pidfd)
-        if self._left:
+        if machine.state is NewState.LEFT:
             raise CouldNotTakeOver(
                 f"this process does not take over: {machine.reason} (in the state {machine.failed_in})"
             )
@@ -254,7 +253,7 @@ class Succession:
             case NewCommand.SETTLE:
                 self._settle()
             case NewCommand.LEAVE:
-                self._leave()
+                self._goods.drop()
 
     async def _prepare(self) -> None:
         try:
@@ -332,7 +331,3 @@ class Succession:
         parts.tally.takeovers["done"] += 1
         parts.events.publish("takeover.done", pid=os.getpid(), generation=parts.life.incarnation)
         self._log.info("takeover.done", generation=parts.life.incarnation)
-
-    def _leave(self) -> None:
-        self._left = True
-        self._goods.drop()

@@ -108,9 +108,11 @@ class Takeover:
         self._machine = old_side(
             now=trio.current_time(),
             start=OldState.PREFLIGHT if called is None else OldState.GREETING,
-            probation=order.probation,
-            drain=order.drain_timeout + LATEST_CUT,
-            limits=deadlines(OldState),
+            limits={
+                OldState.PROBATION: order.probation,
+                OldState.DRAINING: order.drain_timeout + LATEST_CUT,
+                **deadlines(OldState),
+            },
         )
         self._loop = TableLoop(
             self._machine,

@@ -45,7 +45,10 @@ class Takeovers:
         """
         refused = self.refusal()
         if refused is not None:
-            self._tell_refusal(refused)
+            parts = self._parts
+            parts.tally.takeovers["refused"] += 1
+            parts.log.warning("takeover.refused", code=refused.code.value, detail=refused.detail)
+            parts.events.publish("takeover.refused", code=refused.code.value, detail=refused.detail)
             raise refused
         takeover = self._begin(order)
         await takeover.reported.wait()
@@ -94,12 +97,6 @@ class Takeovers:
             self._parts.life.successor = takeover.successor
             self._parts.life.note(PhaseEvent.TAKEOVER_ENDED)
         takeover.ended.set()
-
-    def _tell_refusal(self, refused: Refused) -> None:
-        parts = self._parts
-        parts.tally.takeovers["refused"] += 1
-        parts.log.warning("takeover.refused", code=refused.code.value, detail=refused.detail)
-        parts.events.publish("takeover.refused", code=refused.code.value, detail=refused.detail)
 
     # A new process that comes by itself.
 
