@@ -114,11 +114,7 @@ class Listeners:
     """Every public listener of the proxy."""
 
     def __init__(
-        self,
-        *,
-        state_dir: Path,
-        inherited: Iterable[socket.socket] = (),
-        handed: Iterable[HandedSocket] = (),
+        self, *, state_dir: Path, inherited: Iterable[socket.socket] = (), handed: Iterable[HandedSocket] = ()
     ) -> None:
         """Begin with none.
 
@@ -287,11 +283,7 @@ class Listeners:
             )
 
     def commit(self, prepared: Prepared, plane: DataPlane) -> tuple[str, ...]:
-        """Serve what was prepared and nothing else; nothing in here can fail.
-
-        Returns:
-            What changed, in words.
-        """
+        """Serve what was prepared and nothing else, and give what changed, in words; nothing in here can fail."""
         changes: list[str] = []
         wanted = {listener.name: listener for listener in prepared.listeners}
         moving = prepared.moving
@@ -337,9 +329,8 @@ class Listeners:
         for handed in self._handed:
             if not handed.owned:
                 self._given.append(handed.socket.dup())
-        unclaimed = [handed for handed in self._handed if handed.socket not in self._taken]
-        close_all([handed.socket for handed in unclaimed if handed.owned], remove_paths=True)
-        close_all([handed.socket for handed in unclaimed if not handed.owned], remove_paths=False)
+            if handed.socket not in self._taken:
+                close_all([handed.socket], remove_paths=handed.owned)
         self._handed.clear()
         self._taken.clear()
 

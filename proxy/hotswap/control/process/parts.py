@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 
 import trio
@@ -19,7 +18,7 @@ from hotswap.control.rollout.book import RolloutBook
 from hotswap.control.takeover.predecessor import Predecessor
 from hotswap.control.telemetry.access import AccessLog
 from hotswap.control.telemetry.drains import DrainsBook
-from hotswap.control.telemetry.events import EventLog
+from hotswap.control.telemetry.events import EventLog, utc_now
 from hotswap.control.telemetry.facts import FactsBook
 from hotswap.control.telemetry.notify import ServiceManager
 from hotswap.control.telemetry.traffic import TrafficRecorder
@@ -71,7 +70,7 @@ class Parts:
     def __init__(self, config_path: Path, config: Configuration, *, access: AccessLog, phase: Phase) -> None:
         """Make what can be made before anything runs, to begin with a configuration in one of `PHASE_STARTS`."""
         self.config_path = config_path
-        self.started = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        self.started = utc_now()
         self.processors = len(os.sched_getaffinity(0))
         self.access = access
         self.life = Life(config, phase=phase)

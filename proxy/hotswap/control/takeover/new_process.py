@@ -70,7 +70,7 @@ class NewProcess:
         """Make it; nothing is started.
 
         Args:
-            executable: a `hotswap` command or a Python interpreter; None: what this process was started from.
+            executable: as for `new_command`.
             config: its configuration.
             called: connected to a process that has come by itself; None: there is none yet.
             caller: pidfd of that process, or -1.

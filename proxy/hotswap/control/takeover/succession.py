@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from typing import Final
 
@@ -57,6 +57,9 @@ _HEARD: Final = {
 }
 
 
+_ACKNOWLEDGED: Final = frozenset({NewEvent.LISTENER_RECEIVED, NewEvent.STATE_RECEIVED, NewEvent.BACKEND_RECEIVED})
+
+
 class Succession:
     """One takeover, seen from the process that comes."""
 
@@ -87,6 +90,14 @@ class Succession:
             moved=self._moved,
             do=self._do,
         )
+        self._takers: Mapping[NewEvent, Callable[[Received], None]] = {
+            NewEvent.WELCOMED: self._take_welcome,
+            NewEvent.LISTENER_RECEIVED: self._goods.take_listener,
+            NewEvent.STATE_RECEIVED: self._goods.take_state,
+            NewEvent.BACKEND_RECEIVED: self._goods.take_backend,
+            NewEvent.COMMIT_RECEIVED: self._goods.take_commit,
+            NewEvent.BYE_RECEIVED: self._add_counts,
+        }
         self._acks: deque[int] = deque()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -174,24 +185,12 @@ class Succession:
     def _take(self, event: NewEvent, received: Received) -> str:
         """Take what came with an event; gives what is wrong with it, empty when nothing is."""
         frame = received.frame
+        if event in _ACKNOWLEDGED:
+            self._acks.append(frame.seq)
         try:
             with closing(received.descriptors):
-                match event:
-                    case NewEvent.WELCOMED:
-                        self._take_welcome(received)
-                    case NewEvent.LISTENER_RECEIVED:
-                        self._acks.append(frame.seq)
-                        self._goods.take_listener(received)
-                    case NewEvent.STATE_RECEIVED:
-                        self._acks.append(frame.seq)
-                        self._goods.take_state(received)
-                    case NewEvent.BACKEND_RECEIVED:
-                        self._acks.append(frame.seq)
-                        self._goods.take_backend(received)
-                    case NewEvent.COMMIT_RECEIVED:
-                        self._goods.take_commit(received)
-                    case NewEvent.BYE_RECEIVED:
-                        self._add_counts(received)
+                if event in self._takers:
+                    self._takers[event](received)
         except (ProxyError, OSError, KeyError, ValueError, TypeError) as error:
             self._log.error("takeover.not_understood", frame=frame.type.value, exc_info=error)
             return f"a {frame.type} frame: {error}"

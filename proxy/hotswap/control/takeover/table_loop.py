@@ -71,13 +71,7 @@ class TableLoop(Generic[StateT, EventT, CommandT]):
         self._send, self._events = trio.open_memory_channel[tuple[EventT, str, Received | None]](QUEUE)
 
     def note(self, event: EventT, detail: str = "", received: Received | None = None) -> None:
-        """Put an event into the queue.
-
-        Args:
-            event: what happened.
-            detail: more about it, in words.
-            received: the frame that says so, if one does.
-        """
+        """Put an event into the queue, with more about it in words, and with the frame that says so if one does."""
         with suppress(trio.WouldBlock, trio.BrokenResourceError):
             self._send.send_nowait((event, detail, received))
 
