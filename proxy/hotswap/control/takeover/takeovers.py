@@ -35,14 +35,7 @@ class Takeovers:
         self._parts = parts
 
     async def start(self, order: TakeoverOrder) -> TakeoverResult:
-        """Hand everything to a new process, and wait until it is known whether that went well.
-
-        Raises:
-            Refused: it was not begun; nothing was changed.
-            TakeoverFailed: it was given up; everything is as before.
-
-        **Cancellation**: it goes on.
-        """
+        """Do as `Verbs.start_takeover` says."""
         refused = self.refusal()
         if refused is not None:
             parts = self._parts
