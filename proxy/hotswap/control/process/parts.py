@@ -40,21 +40,6 @@ class Parts:
         config_path: the file that the configuration came from, read again by reloads.
         started: when the process started, ISO 8601 in UTC.
         processors: how many this process may use.
-        access: the access log.
-        life: what changes about the process.
-        premises: its state directory and its user.
-        door: where the admin API is reached.
-        manager: the service manager.
-        events: every change of state.
-        tally: what is counted.
-        predecessor: the process before this one, for as long as it serves clients.
-        book: every rollout.
-        pools: every pool by name.
-        facts: what the kernel knows of the processes of backends.
-        plane: the data plane.
-        link: what control tells it and asks it by.
-        drains: what is in flight in backends on their way out.
-        traffic: the last minutes of what was served.
         nursery: of every task of the process; this and the next are there once the boot, or the takeover that stands
             for it, has made them.
         guardian: ends the backends should this process die.

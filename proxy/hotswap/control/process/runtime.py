@@ -29,13 +29,7 @@ PREDECESSOR_GRACE = 2.0
 
 
 class Runtime:
-    """A running proxy.
-
-    Attributes:
-        parts: what it is made of.
-        takeovers: those that it has a part in.
-        orders: its verbs and views.
-    """
+    """A running proxy: its parts, the takeovers that it has a part in, and the orders that it takes."""
 
     def __init__(
         self, config_path: Path, config: Configuration, *, access: AccessLog, old: socket.socket | None = None

@@ -24,11 +24,7 @@ POLL = 0.01
 
 
 class TableLoop(Generic[StateT, EventT, CommandT]):
-    """Events in, commands out.
-
-    Attributes:
-        machine: the table and the state it is in.
-    """
+    """Events in, commands out, by the table of a machine."""
 
     def __init__(
         self,
