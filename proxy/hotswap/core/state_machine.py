@@ -119,10 +119,7 @@ class Machine(Generic[StateT, EventT, CommandT]):
     def on(self, event: EventT, *, now: float = 0.0, detail: str = "") -> tuple[CommandT, ...]:
         """Take an event in and give what is to be done about it, in this order.
 
-        Args:
-            event: what happened.
-            now: when, in seconds.
-            detail: more about it, in words; kept as the reason if it is why the machine is given up.
+        Its detail, in words, is kept as the reason if it is why the machine is given up; the time is in seconds.
 
         Raises:
             UnexpectedEvent: there is no row for it; nothing was changed.

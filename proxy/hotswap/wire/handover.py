@@ -91,13 +91,11 @@ class Frame:
         type: what it says.
         seq: its number among the frames of its sender, from 0.
         body: the rest, a JSON object.
-        descriptors: how many descriptors came with it.
     """
 
     type: FrameType
     seq: int
     body: Mapping[str, Any] = field(default_factory=dict)
-    descriptors: int = 0
 
     def text(self, key: str) -> str:
         """The text under a key.
@@ -144,12 +142,7 @@ class FrameWriter:
         self._next = 0
 
     def encode(self, kind: FrameType, body: Mapping[str, Any] | None = None, *, descriptors: int = 0) -> bytes:
-        """Encode the next frame.
-
-        Args:
-            kind: what it says.
-            body: what belongs to it; becomes a JSON object.
-            descriptors: how many descriptors are sent with it.
+        """Encode the next frame, with which so many descriptors are sent; the body becomes a JSON object.
 
         Raises:
             ValueError: it would be longer than a frame may be, or its body is no JSON.
@@ -178,11 +171,7 @@ class FrameReader:
         self._next = 0
 
     def decode(self, packet: bytes, *, descriptors: int = 0) -> Frame:
-        """Decode one packet.
-
-        Args:
-            packet: all of it.
-            descriptors: how many descriptors came with it.
+        """Decode one whole packet, with which so many descriptors came.
 
         Raises:
             HandoverBroken: it is no frame, not the next one, or does not fit its descriptors.
@@ -214,4 +203,4 @@ class FrameReader:
         if not isinstance(body, dict):
             raise HandoverBroken(f"a {kind} frame whose JSON is no object")
         self._next = min(self._next + 1, _LAST_SEQ)
-        return Frame(type=kind, seq=seq, body=body, descriptors=descriptors)
+        return Frame(type=kind, seq=seq, body=body)

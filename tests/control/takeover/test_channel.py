@@ -7,6 +7,7 @@ import fcntl
 import os
 import resource
 import socket
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,7 @@ async def test_what_nobody_takes_is_closed() -> None:
     ours.send(FrameType.BACKEND, {}, (null, null, null))
     received = await theirs.receive()
     assert open_files() == before + 3
-    with pytest.raises(ZeroDivisionError), received.descriptors:  # noqa: PT012  # an error of any kind
+    with pytest.raises(ZeroDivisionError), closing(received.descriptors):  # noqa: PT012  # an error of any kind
         os.close(received.descriptors.take())
         raise ZeroDivisionError
     assert open_files() == before

@@ -228,7 +228,7 @@ class Takeover(RuleBasedStateMachine):
             event = NewEvent.CHANNEL_BROKEN
             if not machine.knows(event):
                 return
-        ours = self.adopting.received
+        ours: Iterable[Backend] = self.adopting.received
         match event:
             case NewEvent.STATE_RECEIVED:
                 self.own.holders.add("new")

@@ -36,7 +36,7 @@ def test_what_is_gone_completes_the_set_and_is_not_owned() -> None:
     ledger.note_received(2, gone=True)
     known.append(ledger.complete)
     assert known == [True, False, True]
-    assert ledger.received == (1,)
+    assert ledger.received == [1]
 
 
 def test_the_commit_names_what_is_owned() -> None:

@@ -199,7 +199,7 @@ def test_the_reason_is_what_went_wrong_first() -> None:
 
 def test_a_success_has_no_reason() -> None:
     """Probation that is over is no failure."""
-    machine = old_side(now=0.0, start=OldState.PROBATION, probation=1.0, drain=4.0)
+    machine = old_side(now=0.0, start=OldState.PROBATION, limits={OldState.PROBATION: 1.0, OldState.DRAINING: 4.0})
     assert machine.deadline == 1.0
     machine.on(OldEvent.DEADLINE_PASSED, now=1.0)
     assert (machine.failed_in, machine.reason, machine.deadline) == (None, "", 5.0)
@@ -217,7 +217,7 @@ def test_progress_gives_more_time_and_other_news_does_not() -> None:
 
 def test_a_new_process_that_is_stuck_in_its_probation_is_ended() -> None:
     """Signs of life do not lengthen the probation; without them everything returns, once it is dead."""
-    machine = old_side(now=0.0, start=OldState.PROBATION, probation=10.0)
+    machine = old_side(now=0.0, start=OldState.PROBATION)
     assert machine.on(OldEvent.PROGRESS_RECEIVED, now=3.0) == ()
     assert machine.deadline == 10.0
     commands = machine.on(OldEvent.PEER_SILENT, now=8.0, detail="nothing for 5 s")
@@ -227,8 +227,8 @@ def test_a_new_process_that_is_stuck_in_its_probation_is_ended() -> None:
 
 
 def test_limits_come_before_every_other_deadline() -> None:
-    """Before those of the table, of the order, and of what the other side says."""
-    old = old_side(now=0.0, start=OldState.PROBATION, probation=10.0, limits={OldState.PROBATION: 1.0})
+    """Before those of the table, and of what the other side says."""
+    old = old_side(now=0.0, start=OldState.PROBATION, limits={OldState.PROBATION: 1.0})
     assert old.deadline == 1.0
     new = new_side(now=0.0, limits={NewState.GREETING: 2.0, NewState.LISTENERS: 3.0})
     new.allow(NewState.LISTENERS, 30.0)

@@ -14,7 +14,7 @@ import pwd
 import shutil
 import ssl
 import stat
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def load_configuration(
     """
     file = Path(path).absolute() if path is not None else find_configuration()
     draft = parse_draft(_read(file), origin=str(file))
-    configuration = draft.accept(find_missing(draft, environ=environ, held=held))
+    configuration = draft.accept(_find_missing(draft, environ, held))
     if configuration.proxy.state_dir:
         return configuration
     state_dir = default_state_dir(draft.directory, environ)
@@ -97,16 +97,8 @@ def _read(file: Path) -> str:
         raise ConfigError([Problem(f"{file}:{line}", content[error.start : error.end], "UTF-8")]) from None
 
 
-def find_missing(
-    draft: Draft, *, environ: Mapping[str, str] = os.environ, held: Collection[tuple[str, str]] = ()
-) -> Iterator[Finding]:
-    """Find what a file names and this machine does not have.
-
-    Args:
-        draft: the file; keys that are wrong already are passed over.
-        environ: where PATH is looked up.
-        held: certificates and keys that are in use; that one may not be read is no fault.
-    """
+def _find_missing(draft: Draft, environ: Mapping[str, str], held: Collection[tuple[str, str]]) -> Iterator[Finding]:
+    """Find what a file names and this machine does not have; keys that are wrong already are passed over."""
     document, directory = draft.document, draft.directory
     proxy, admin = _table(document, "proxy"), _table(document, "admin")
     yield from _user(proxy)
@@ -148,6 +140,16 @@ def _text(within: Raw, key: str) -> str:
     return value if isinstance(value, str) and "\0" not in value else ""
 
 
+def _look(where: Location, written: str, what: str, wanted: str, judge: Callable[[], str | None]) -> Iterator[Finding]:
+    """Find what a judge says of a value, if anything, or after what is wanted why the judge could not look."""
+    try:
+        wrong = read_within(judge, what)
+    except OSError as error:
+        wrong = wanted + (error.strerror or type(error).__name__)
+    if wrong is not None:
+        yield Finding(where, written, wrong)
+
+
 def _touch(path: str) -> None:
     if stat.S_ISFIFO(os.stat(path).st_mode):
         # Opening a pipe would wait for its writer, reading would take away what a backend needs.
@@ -158,22 +160,11 @@ def _touch(path: str) -> None:
         stream.read(1)
 
 
-def _unreadable(path: str) -> str | None:
-    """Say why a file cannot be read, or None when it can."""
-    try:
-        read_within(lambda: _touch(path), path)
-    except OSError as error:
-        return error.strerror or type(error).__name__
-    return None
-
-
 def _file(location: Location, table: Raw, key: str, directory: str) -> Iterator[Finding]:
     written = _text(table, key)
     if written:
         path = resolve_path(written, directory)
-        reason = _unreadable(path)
-        if reason is not None:
-            yield Finding((*location, key), written, f"a file that can be read; {path}: {reason}")
+        yield from _look((*location, key), written, path, f"a file that can be read; {path}: ", lambda: _touch(path))
 
 
 def _pipe(location: Location, table: Raw, key: str, directory: str) -> Iterator[Finding]:
@@ -199,15 +190,9 @@ def _token(admin: Raw, directory: str) -> Iterator[Finding]:
 
 def _directory(location: Location, pool: Raw, directory: str) -> Iterator[Finding]:
     written = _text(pool, "directory")
-    if not written:
-        return
-    path = resolve_path(written, directory)
-    try:
-        wrong = read_within(lambda: _unusable(path), path)
-    except OSError as error:
-        wrong = f"a directory; {path}: {error.strerror}"
-    if wrong is not None:
-        yield Finding((*location, "directory"), written, wrong)
+    if written:
+        path = resolve_path(written, directory)
+        yield from _look((*location, "directory"), written, path, f"a directory; {path}: ", lambda: _unusable(path))
 
 
 def _unusable(path: str) -> str | None:
@@ -222,16 +207,14 @@ def _unusable(path: str) -> str | None:
 
 def _program(location: Location, pool: Raw, directory: str, environ: Mapping[str, str]) -> Iterator[Finding]:
     written = _text(pool, "python")
-    if not written:
-        return
     program = resolve_path(written, directory) if "/" in written else written
-    try:
-        found = read_within(lambda: shutil.which(program, path=environ.get("PATH")), program)
-    except ReadTooSlow as error:
-        yield Finding((*location, "python"), written, f"an interpreter; {program}: {error.strerror}")
-        return
-    if found is None:
-        yield Finding((*location, "python"), written, f"an interpreter; {program} cannot be executed")
+
+    def judge() -> str | None:
+        found = shutil.which(program, path=environ.get("PATH"))
+        return None if found else f"an interpreter; {program} cannot be executed"
+
+    if written:
+        yield from _look((*location, "python"), written, program, f"an interpreter; {program}: ", judge)
 
 
 def _certificate(location: Location, pair: Raw, directory: str, held: Collection[tuple[str, str]]) -> Iterator[Finding]:
@@ -270,25 +253,25 @@ def _certificate(location: Location, pair: Raw, directory: str, held: Collection
 
 def _user(proxy: Raw) -> Iterator[Finding]:
     user = _text(proxy, "user")
-    if not user:
-        return
-    try:
-        read_within(lambda: pwd.getpwnam(user), user)
-    except KeyError:
-        yield Finding(("proxy", "user"), user, "a user of this machine; there is none of this name")
-    except ReadTooSlow as error:
-        yield Finding(("proxy", "user"), user, f"a user of this machine; {error.strerror}")
+
+    def judge() -> str | None:
+        try:
+            pwd.getpwnam(user)
+        except KeyError:
+            return "a user of this machine; there is none of this name"
+        return None
+
+    if user:
+        yield from _look(("proxy", "user"), user, user, "a user of this machine; ", judge)
 
 
 def _log(proxy: Raw, directory: str) -> Iterator[Finding]:
     written = _text(proxy, "access_log")
-    if not written or written in {"-", "off"}:
-        return
     folder = os.path.dirname(resolve_path(written, directory))
-    try:
-        exists = read_within(lambda: os.path.isdir(folder), folder)
-    except ReadTooSlow as error:
-        yield Finding(("proxy", "access_log"), written, f"a path in a directory that exists; {error.strerror}")
-        return
-    if not exists:
-        yield Finding(("proxy", "access_log"), written, f"a path in a directory that exists; {folder} does not")
+    wanted = "a path in a directory that exists; "
+
+    def judge() -> str | None:
+        return None if os.path.isdir(folder) else f"{wanted}{folder} does not"
+
+    if written not in {"", "-", "off"}:
+        yield from _look(("proxy", "access_log"), written, folder, wanted, judge)

@@ -17,6 +17,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from typing import Any, Final, TypeVar
 
 READ_TIMEOUT: Final = 10.0
@@ -40,52 +41,12 @@ class ReadTooSlow(OSError):
         super().__init__(0, said, what)
 
 
-class _Read:
-    """One read in its thread, and whether anybody still waits for it."""
-
-    def __init__(self, what: str, work: Callable[[], Any], late: Callable[[Any], None] | None) -> None:
-        self.ended = threading.Event()
-        self.result: Any = None
-        self.error: BaseException | None = None
-        self.what = what
-        self._work, self._late = work, late
-        self._lock = threading.Lock()
-        self._left_behind = False
-
-    def run(self) -> None:
-        """Do it; what comes too late is given to `late`."""
-        try:
-            self.result = self._work()
-        except BaseException as error:
-            self.error = error
-        with self._lock:
-            self.ended.set()
-            if not self._left_behind:
-                return
-        _stuck.discard(self)
-        if self.error is None and self._late is not None:
-            with contextlib.suppress(Exception):  # nobody is left to be told
-                self._late(self.result)
-
-    def leave_behind(self) -> bool:
-        """Wait no longer; False when it has ended in this instant."""
-        with self._lock:
-            if self.ended.is_set():
-                return False
-            self._left_behind = True
-            _stuck.add(self)
-            return True
-
-
-_stuck: set[_Read] = set()
+_stuck: Final[list[str]] = []
+"""What each read was of that is left behind."""
 
 
 def read_within(
-    work: Callable[[], T],
-    what: str,
-    *,
-    timeout: float = READ_TIMEOUT,
-    late: Callable[[T], None] | None = None,
+    work: Callable[[], T], what: str, *, timeout: float = READ_TIMEOUT, late: Callable[[T], None] | None = None
 ) -> T:
     """Do something that may block for ever, and wait for it so long and no longer; blocks.
 
@@ -100,20 +61,37 @@ def read_within(
         OSError: the machine has no thread left.
         Exception: whatever the work raises.
     """
-    stuck = [read.what for read in tuple(_stuck)]
-    if len(stuck) >= MOST_LEFT_BEHIND or stuck.count(what) >= MOST_IN_ONE:
+    if len(_stuck) >= MOST_LEFT_BEHIND or _stuck.count(what) >= MOST_IN_ONE:
         raise ReadTooSlow(what, 0.0)
-    read = _Read(what, work, late)
+    read: Future[T] = Future()
+
+    def run() -> None:
+        result: Any = None
+        failure: BaseException | None = None
+        try:
+            result = work()
+        except BaseException as error:
+            failure = error
+        if not read.set_running_or_notify_cancel():  # it was left behind
+            _stuck.remove(what)
+            if failure is None and late is not None:
+                with contextlib.suppress(Exception):  # nobody is left to be told
+                    late(result)
+        elif failure is None:
+            read.set_result(result)
+        else:
+            read.set_exception(failure)
+
     try:
-        threading.Thread(target=read.run, name=f"read {what}"[:60], daemon=True).start()
+        threading.Thread(target=run, name=f"read {what}"[:60], daemon=True).start()
     except RuntimeError as error:
         raise OSError(errno.EAGAIN, f"no thread can be started: {error}", what) from error
-    if not read.ended.wait(timeout) and read.leave_behind():
-        raise ReadTooSlow(what, timeout)
-    if read.error is not None:
-        raise read.error
-    result: T = read.result
-    return result
+    if not wait([read], timeout).done:
+        _stuck.append(what)
+        if read.cancel():
+            raise ReadTooSlow(what, timeout)
+        _stuck.remove(what)  # it has ended in this instant
+    return read.result()
 
 
 def is_barred(path: str) -> bool:
@@ -126,18 +104,13 @@ def is_barred(path: str) -> bool:
 
 
 def read_file(path: str | os.PathLike[str], limit: int, *, timeout: float = READ_TIMEOUT) -> bytes:
-    """Read the beginning of a file, or of what is written to a pipe; blocks.
+    """Read so many bytes at most of a file, or of what is written to a pipe; blocks.
 
     A pipe that nobody opens for writing, or never closes, is given up in order: no thread stays in it, which would
     take away what is meant for the next reader.
 
-    Args:
-        path: the file.
-        limit: bytes at most.
-        timeout: seconds at most.
-
     Raises:
-        ReadTooSlow: it takes longer.
+        ReadTooSlow: it takes longer than the timeout, in seconds.
         OSError: it cannot be read.
     """
     # The pipe ends by itself a moment before its thread would be left behind.

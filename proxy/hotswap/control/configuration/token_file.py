@@ -45,17 +45,13 @@ class TokenFile:
 
     def _refresh(self) -> None:
         try:
-            self._look()
-        finally:
-            self._looking = False
-
-    def _look(self) -> None:
-        try:
             stat = self._path.stat()
             if (stat.st_mtime_ns, stat.st_ino) != self._stamp:
                 self._token, self._stamp = self._read()
         except (OSError, ValueError):
-            return  # while it is being replaced the old one holds
+            pass  # while it is being replaced the old one holds
+        finally:
+            self._looking = False
 
     def _read(self) -> tuple[bytes, tuple[int, int]]:
         with self._path.open("rb") as stream:

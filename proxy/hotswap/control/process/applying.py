@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hotswap.control.configuration.cautions import tell_cautions
-from hotswap.control.configuration.kept_settings import keep_settings
 from hotswap.control.pools.release import Release
 from hotswap.control.process.listeners import Prepared
 from hotswap.control.process.parts import Parts
@@ -16,18 +15,10 @@ from hotswap.core.http.routing import Router
 def apply_configuration(
     parts: Parts, config: Configuration, prepared: Prepared, releases: Mapping[str, Release]
 ) -> tuple[str, ...]:
-    """Make a configuration the one in force: new pools, routes, listeners, pools that are gone.
+    """Make a configuration the one in force: new pools, routes, listeners, pools that are gone; says what changed.
 
-    Nothing in here waits or fails, so no request meets half of it.
-
-    Args:
-        parts: the proxy.
-        config: the configuration.
-        prepared: its listeners.
-        releases: what the backends of its new supervised pools are started from.
-
-    Returns:
-        What changed, in words.
+    Nothing in here waits or fails, so no request meets half of it. The backends of its new supervised pools are started
+    from the releases.
     """
     router, before = Router(config.routes), parts.config
     changes = [*parts.pools.apply(config.pools, releases, parts.surroundings, parts.nursery)]
@@ -37,7 +28,7 @@ def apply_configuration(
     changes += parts.listeners.commit(prepared, parts.plane)
     changes += parts.pools.drop(config.pools, parts.nursery, static_drain_timeout=config.proxy.shutdown_timeout)
     # What a running process cannot change stays.
-    kept, later = keep_settings(before, config)
+    kept, later = _keep_settings(before, config)
     parts.life.config = kept
     for table, keys in later.items():
         parts.log.warning("config.needs_restart", table=table, keys=keys)
@@ -47,3 +38,14 @@ def apply_configuration(
         parts.log.info("config.applied", changes=changes)
         parts.events.publish("config.applied", changes=changes)
     return tuple(changes)
+
+
+def _keep_settings(current: Configuration, wanted: Configuration) -> tuple[Configuration, dict[str, list[str]]]:
+    """Give what is in force from now on, and the keys that wait for the next start, by table."""
+    process = current.proxy.model_copy(update={"shutdown_timeout": wanted.proxy.shutdown_timeout})
+    later = {
+        name: [key for key in type(asked).model_fields if getattr(asked, key) != getattr(kept, key)]
+        for name, asked, kept in (("proxy", wanted.proxy, process), ("admin", wanted.admin, current.admin))
+        if asked != kept
+    }
+    return wanted.model_copy(update={"proxy": process, "admin": current.admin}), later

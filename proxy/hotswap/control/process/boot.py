@@ -23,6 +23,7 @@ from hotswap.control.process.listeners import Listeners
 from hotswap.control.process.memory import SpareMemory
 from hotswap.control.process.notifying import serve_notifications
 from hotswap.control.process.parts import Parts
+from hotswap.control.process.privileges import identity_of
 from hotswap.control.process.processors import usable_processors
 from hotswap.control.process.verbs import Verbs
 from hotswap.control.takeover.stub import forget_pid
@@ -68,13 +69,7 @@ async def boot(parts: Parts, verbs: Verbs) -> None:
 
 
 def surround(parts: Parts, guardian: Guardian, environment: Mapping[str, str]) -> None:
-    """Make what pools need of this process.
-
-    Args:
-        parts: the proxy.
-        guardian: ends the backends should it die.
-        environment: their variables, but for those that say who they are.
-    """
+    """Make what pools need of this process; the variables are those of the backends, but for who they are."""
     parts.guardian = guardian
     parts.surroundings = Surroundings(
         plane=parts.link,
@@ -84,7 +79,7 @@ def surround(parts: Parts, guardian: Guardian, environment: Mapping[str, str]) -
         log=parts.log,
         guardian=guardian,
         sockets=parts.premises.directory,
-        environment={**environment, **parts.premises.identity()},
+        environment={**environment, **identity_of(parts.config.proxy.user)},
         predecessor=parts.predecessor,
         places=StartPlaces(usable_processors()),
     )

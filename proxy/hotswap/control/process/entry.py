@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 
 from hotswap.control.configuration.cautions import tell_cautions
@@ -50,23 +51,18 @@ async def run_proxy(config_path: Path | str | None = None, *, old: int | None = 
         channel = call(Path(config.proxy.state_dir))
     raise_limit()
     adopt_orphans()
-    stream = configure_logs(level=config.proxy.log_level.value, log_format=config.proxy.log_format.value)
-    log_uncaught()
-    try:
+    with closing(configure_logs(level=config.proxy.log_level.value, log_format=config.proxy.log_format.value)):
+        log_uncaught()
         try:
             access = AccessLog(config.proxy.access_log, kept=take_kept_log(os.environ))
         except OSError as error:
             raise ConfigError(
                 [Problem("proxy.access_log", config.proxy.access_log, f"a file that can be written; {error.strerror}")]
             ) from error
-        runtime = Runtime(path, config, access=access, old=channel)
-        try:
+        with closing(access):
+            runtime = Runtime(path, config, access=access, old=channel)
             tell_cautions(runtime.parts.log, config)
             await runtime.serve()
-        finally:
-            access.close()
-    finally:
-        stream.close()
     parts = runtime.parts
     if parts.life.successor and os.getpid() == 1:
         # Nothing else is left in this process, so nobody minds that it blocks; and as its files are closed, nothing of

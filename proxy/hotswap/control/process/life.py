@@ -11,14 +11,7 @@ from structlog.typing import FilteringBoundLogger
 from hotswap.core.config import Configuration
 from hotswap.core.errors import RefusalCode
 from hotswap.core.process.answers import ANSWERS, Answer, Verb
-from hotswap.core.process.phases import (
-    BOOTING,
-    ON_TRIAL,
-    PHASE_TABLE,
-    STOPPING,
-    Phase,
-    PhaseEvent,
-)
+from hotswap.core.process.phases import BOOTING, ON_TRIAL, PHASE_TABLE, STOPPING, Phase, PhaseEvent
 from hotswap.core.state_machine import Machine
 
 
@@ -39,12 +32,7 @@ class Life:
     """
 
     def __init__(self, config: Configuration, *, phase: Phase) -> None:
-        """Begin.
-
-        Args:
-            config: the configuration to begin with.
-            phase: one of `PHASE_STARTS`.
-        """
+        """Begin with a configuration, in one of `PHASE_STARTS`."""
         self._machine = Machine("a process", PHASE_TABLE, phase)
         self.config = config
         self.log: FilteringBoundLogger = structlog.get_logger()

@@ -21,8 +21,7 @@ from typing import TypeVar
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from hotswap.control.configuration.outside import read_within
-from hotswap.control.process.held_certificates import certificates_of, kept_context
+from hotswap.control.configuration.outside import is_barred, read_within
 from hotswap.core.address import Address, TcpAddress, UnixAddress
 from hotswap.core.config import ListenerTable
 from hotswap.core.errors import ConfigError, Problem
@@ -34,23 +33,37 @@ from hotswap.edge.loop.sockets import address_of, bind, close_all, matches
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Prepared:
-    """Listeners that are ready to serve.
+    """Listeners that are ready to serve, or are being prepared for it.
 
     Attributes:
         listeners: each with its sockets and its TLS context.
         bound: sockets that were opened for it, to be closed if it is not committed.
         copies: copies of sockets that were open already, likewise.
+        borrowed: those of them whose original the service manager passed.
         taken: sockets that were open already and are used.
         moving: those of them that go to another listener, and their copies.
+        problems: what is wrong so far.
     """
 
-    listeners: tuple[OpenListener, ...]
-    bound: tuple[socket.socket, ...] = ()
-    copies: tuple[socket.socket, ...] = ()
-    taken: frozenset[socket.socket] = frozenset()
-    moving: Mapping[socket.socket, socket.socket] = field(default_factory=dict)
+    listeners: list[OpenListener] = field(default_factory=list)
+    bound: list[socket.socket] = field(default_factory=list)
+    copies: list[socket.socket] = field(default_factory=list)
+    borrowed: set[socket.socket] = field(default_factory=set)
+    taken: set[socket.socket] = field(default_factory=set)
+    moving: dict[socket.socket, socket.socket] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def attempt(self, where: str, what: str, work: Callable[[], T]) -> T | None:
+        """Do one part; what is wrong with it is kept."""
+        try:
+            return work()
+        except ConfigError as error:
+            self.problems.extend(error.problems)
+        except OSError as error:
+            self.problems.append(Problem(where, what, f"something that can be opened; {error.strerror or error}"))
+        return None
 
     def discard(self) -> None:
         """Close what was opened for nothing."""
@@ -60,7 +73,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandedSocket:
-    """A listening socket on its way from one proxy process to the next.
+    """A listening socket on its way from one proxy process to the next, or from one configuration to the next.
 
     Attributes:
         listener: whose it was.
@@ -81,20 +94,13 @@ class _Kept:
     A port that the kernel chose (0 in the configuration) is kept for the listener that has it and for no other.
     """
 
-    def __init__(self, opened: Iterable[OpenListener]) -> None:
+    def __init__(self, sockets: Iterable[HandedSocket]) -> None:
         self._own: dict[tuple[str, Address], list[socket.socket]] = {}
         self._any: dict[Address, socket.socket] = {}
-        for listener in opened:
-            for address, sock in zip(listener.table.bind, listener.sockets, strict=True):
-                self._own.setdefault((listener.name, address), []).append(sock)
-                if not (isinstance(address, TcpAddress) and address.port == 0):
-                    self._any[address] = sock
-
-    def add(self, handed: HandedSocket) -> None:
-        """Put in one that came from the process before this one."""
-        self._own.setdefault((handed.listener, handed.asked), []).append(handed.socket)
-        if not (isinstance(handed.asked, TcpAddress) and handed.asked.port == 0):
-            self._any[handed.asked] = handed.socket
+        for one in sockets:
+            self._own.setdefault((one.listener, one.asked), []).append(one.socket)
+            if not (isinstance(one.asked, TcpAddress) and one.asked.port == 0):
+                self._any[one.asked] = one.socket
 
     def take(self, name: str, address: Address) -> socket.socket | None:
         """Give the socket that a listener can go on with at an address, if there is one."""
@@ -104,48 +110,11 @@ class _Kept:
         return self._any.pop(address, None)
 
 
-class _Making:
-    """Listeners while they are prepared: what there is so far, and what is wrong."""
-
-    def __init__(self) -> None:
-        self.listeners: list[OpenListener] = []
-        self.bound: list[socket.socket] = []
-        self.copies: list[socket.socket] = []
-        self.borrowed: set[socket.socket] = set()
-        self.taken: set[socket.socket] = set()
-        self.moving: dict[socket.socket, socket.socket] = {}
-        self.problems: list[Problem] = []
-
-    def attempt(self, where: str, what: str, work: Callable[[], T]) -> T | None:
-        """Do one part; what is wrong with it is kept."""
-        try:
-            return work()
-        except ConfigError as error:
-            self.problems.extend(error.problems)
-        except OSError as error:
-            self.problems.append(Problem(where, what, f"something that can be opened; {error.strerror or error}"))
-        return None
-
-    def prepared(self) -> Prepared:
-        """Give it as it is."""
-        return Prepared(
-            listeners=tuple(self.listeners),
-            bound=tuple(self.bound),
-            copies=tuple(self.copies),
-            taken=frozenset(self.taken),
-            moving=dict(self.moving),
-        )
-
-
 class Listeners:
     """Every public listener of the proxy."""
 
     def __init__(
-        self,
-        *,
-        state_dir: Path,
-        inherited: Iterable[socket.socket] = (),
-        handed: Iterable[HandedSocket] = (),
+        self, *, state_dir: Path, inherited: Iterable[socket.socket] = (), handed: Iterable[HandedSocket] = ()
     ) -> None:
         """Begin with none.
 
@@ -167,7 +136,12 @@ class Listeners:
 
     def certificates(self) -> frozenset[tuple[str, str]]:
         """Give the files of every certificate that is in use, each with its key."""
-        return certificates_of(self._open.values())
+        return frozenset(
+            (files.cert, files.key)
+            for opened in self._open.values()
+            if opened.table.tls is not None
+            for files in opened.table.tls.certificates
+        )
 
     def hand_over(self) -> list[HandedSocket]:
         """Give every open socket, for another process; they stay open and ours."""
@@ -177,7 +151,10 @@ class Listeners:
             for sock in self._given
             if (address := address_of(sock)) not in opened
         ]
-        return spare + [
+        return spare + self._serving()
+
+    def _serving(self) -> list[HandedSocket]:
+        return [
             HandedSocket(listener=opened.name, asked=asked, socket=sock, owned=opened.owned)
             for opened in self._open.values()
             for asked, sock in zip(opened.table.bind, opened.sockets, strict=True)
@@ -202,10 +179,8 @@ class Listeners:
         Raises:
             ConfigError: an address cannot be bound or a certificate cannot be used; it lists all of them.
         """
-        making = _Making()
-        kept = _Kept(self._open.values())
-        for handed in self._handed:
-            kept.add(handed)
+        making = Prepared()
+        kept = _Kept([*self._serving(), *self._handed])
         try:
             for name, table in tables.items():
                 context = making.attempt(f"listeners.{name}.tls", "certificates", partial(self._context, name, table))
@@ -227,13 +202,12 @@ class Listeners:
                         making.listeners.append(made)
             if not making.problems:
                 making.attempt("listeners", "open sockets", partial(self._copy_moved, making))
+            if making.problems:
+                raise ConfigError(making.problems)
         except BaseException:
-            making.prepared().discard()
+            making.discard()
             raise
-        if making.problems:
-            making.prepared().discard()
-            raise ConfigError(making.problems)
-        return making.prepared()
+        return making
 
     def _context(self, name: str, table: ListenerTable) -> ssl.SSLContext | None:
         tls = table.tls
@@ -241,12 +215,12 @@ class Listeners:
             return None
         where = f"listeners.{name}.tls"
         what = f"a certificate of listener {name}"
-        kept = read_within(partial(kept_context, self._open.get(name), table), what)
+        kept = read_within(partial(_kept_context, self._open.get(name), table), what)
         return kept or read_within(
             lambda: open_context(tls, http2=table.http2, state_dir=self._state_dir, where=where), what
         )
 
-    def _socket(self, making: _Making, kept: _Kept, name: str, index: int, address: Address) -> socket.socket:
+    def _socket(self, making: Prepared, kept: _Kept, name: str, index: int, address: Address) -> socket.socket:
         known = kept.take(name, address)
         if known is not None:
             making.taken.add(known)
@@ -272,7 +246,7 @@ class Listeners:
         )
         return making.bound[-1]
 
-    def _owns(self, name: str, sockets: tuple[socket.socket, ...], making: _Making) -> bool:
+    def _owns(self, name: str, sockets: tuple[socket.socket, ...], making: Prepared) -> bool:
         """Whether the paths of Unix sockets are ours to remove."""
         previous = self._open.get(name)
         if previous is not None and tuple(previous.sockets) == sockets:
@@ -280,7 +254,7 @@ class Listeners:
         borrowed = making.borrowed | {handed.socket for handed in self._handed if not handed.owned}
         return borrowed.isdisjoint(sockets)
 
-    def _copy_moved(self, making: _Making) -> None:
+    def _copy_moved(self, making: Prepared) -> None:
         """Copy each socket that goes on under a listener that is made anew; a copy shares the kernel's queue."""
         wanted = {listener.name: listener for listener in making.listeners}
         still_wanted = {sock for listener in wanted.values() for sock in listener.sockets}
@@ -309,11 +283,7 @@ class Listeners:
             )
 
     def commit(self, prepared: Prepared, plane: DataPlane) -> tuple[str, ...]:
-        """Serve what was prepared and nothing else; nothing in here can fail.
-
-        Returns:
-            What changed, in words.
-        """
+        """Serve what was prepared and nothing else, and give what changed, in words; nothing in here can fail."""
         changes: list[str] = []
         wanted = {listener.name: listener for listener in prepared.listeners}
         moving = prepared.moving
@@ -346,12 +316,10 @@ class Listeners:
         """Say where it really listens, and where to find the authority that clients have to trust for it."""
         log: FilteringBoundLogger = structlog.get_logger()
         tls = listener.table.tls
-        facts: dict[str, object] = {} if tls is None or not tls.self_signed else {"authority": self._authority()}
+        authority = {"authority": os.path.normpath(self._state_dir / AUTHORITY)}
+        facts = authority if tls is not None and tls.self_signed else {}
         addresses = [str(address) for address in listener.addresses]
         log.info("listener.listening", listener=listener.name, addresses=addresses, **facts)
-
-    def _authority(self) -> str:
-        return os.path.normpath(self._state_dir / AUTHORITY)
 
     def close_unused(self) -> None:
         """Close sockets of the process before this one that no listener asked for.
@@ -361,9 +329,8 @@ class Listeners:
         for handed in self._handed:
             if not handed.owned:
                 self._given.append(handed.socket.dup())
-        unclaimed = [handed for handed in self._handed if handed.socket not in self._taken]
-        close_all([handed.socket for handed in unclaimed if handed.owned], remove_paths=True)
-        close_all([handed.socket for handed in unclaimed if not handed.owned], remove_paths=False)
+            if handed.socket not in self._taken:
+                close_all([handed.socket], remove_paths=handed.owned)
         self._handed.clear()
         self._taken.clear()
 
@@ -390,3 +357,19 @@ class Listeners:
                 except OSError as error:
                     # Nobody listens there any more, which is what was asked for.
                     log.warning("listener.path_left", listener=name, path=address.path, detail=error.strerror)
+
+
+def _kept_context(known: OpenListener | None, table: ListenerTable) -> ssl.SSLContext | None:
+    """Give the context of a listener whose TLS stays as it is, if this user may not read its files again; blocks.
+
+    They were opened as root, before this process became a user.
+    """
+    if known is None or table.tls is None or (known.table.tls, known.table.http2) != (table.tls, table.http2):
+        return None
+    barred = [path for files in table.tls.certificates for path in (files.cert, files.key) if is_barred(path)]
+    if not barred:
+        return None
+    log: FilteringBoundLogger = structlog.get_logger()
+    detail = "this user may not read them again; what was loaded at the start stays in use"
+    log.warning("listener.certificates_kept", listener=known.name, files=barred, detail=detail)
+    return known.context

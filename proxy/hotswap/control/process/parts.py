@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 
 import trio
@@ -19,7 +18,7 @@ from hotswap.control.rollout.book import RolloutBook
 from hotswap.control.takeover.predecessor import Predecessor
 from hotswap.control.telemetry.access import AccessLog
 from hotswap.control.telemetry.drains import DrainsBook
-from hotswap.control.telemetry.events import EventLog
+from hotswap.control.telemetry.events import EventLog, utc_now
 from hotswap.control.telemetry.facts import FactsBook
 from hotswap.control.telemetry.notify import ServiceManager
 from hotswap.control.telemetry.traffic import TrafficRecorder
@@ -41,21 +40,6 @@ class Parts:
         config_path: the file that the configuration came from, read again by reloads.
         started: when the process started, ISO 8601 in UTC.
         processors: how many this process may use.
-        access: the access log.
-        life: what changes about the process.
-        premises: its state directory and its user.
-        door: where the admin API is reached.
-        manager: the service manager.
-        events: every change of state.
-        tally: what is counted.
-        predecessor: the process before this one, for as long as it serves clients.
-        book: every rollout.
-        pools: every pool by name.
-        facts: what the kernel knows of the processes of backends.
-        plane: the data plane.
-        link: what control tells it and asks it by.
-        drains: what is in flight in backends on their way out.
-        traffic: the last minutes of what was served.
         nursery: of every task of the process; this and the next are there once the boot, or the takeover that stands
             for it, has made them.
         guardian: ends the backends should this process die.
@@ -69,16 +53,9 @@ class Parts:
     surroundings: Surroundings
 
     def __init__(self, config_path: Path, config: Configuration, *, access: AccessLog, phase: Phase) -> None:
-        """Make what can be made before anything runs.
-
-        Args:
-            config_path: the file the configuration came from.
-            config: the configuration to begin with.
-            access: the access log.
-            phase: one of `PHASE_STARTS`.
-        """
+        """Make what can be made before anything runs, to begin with a configuration in one of `PHASE_STARTS`."""
         self.config_path = config_path
-        self.started = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        self.started = utc_now()
         self.processors = len(os.sched_getaffinity(0))
         self.access = access
         self.life = Life(config, phase=phase)

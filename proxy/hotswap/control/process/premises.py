@@ -6,13 +6,13 @@ process that takes over enters the premises of the one before it, which is still
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import trio
 from structlog.typing import FilteringBoundLogger
 
-from hotswap.control.process.privileges import drop_privileges, identity_of, look_as_user, owner_of_state
+from hotswap.control.process.privileges import drop_privileges, look_as_user, owner_of_state
 from hotswap.control.process.state_directory import StateDirectory, open_state_directory
 from hotswap.core.config import Configuration
 from hotswap.core.errors import BackendError
@@ -25,12 +25,7 @@ class Premises:
     """The state directory and the user of this process."""
 
     def __init__(self, config: Configuration, config_path: Path) -> None:
-        """Make it; nothing is entered.
-
-        Args:
-            config: what says where and who.
-            config_path: the file it came from.
-        """
+        """Make it; nothing is entered."""
         self._config = config
         self._config_path = config_path
         self._state: StateDirectory | None = None
@@ -99,10 +94,6 @@ class Premises:
         """
         proxy = self._config.proxy
         drop_privileges(proxy.user, state_dir=self.directory, access_log=proxy.access_log)
-
-    def identity(self) -> Mapping[str, str]:
-        """Give the variables that say to the backends who they are; empty where this is who started us."""
-        return identity_of(self._config.proxy.user)
 
     def leave(self) -> None:
         """Unlock the directory, where it was entered. Twice is harmless."""

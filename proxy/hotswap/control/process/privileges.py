@@ -102,10 +102,6 @@ def drop_privileges(user: str, *, state_dir: Path, access_log: str = "") -> None
 def look_as_user(config: Configuration, config_path: Path) -> tuple[str, ...]:
     """See what the user could do after the change, while nothing has been changed yet; blocks for a moment.
 
-    Args:
-        config: what is to be run.
-        config_path: the file it came from.
-
     Returns:
         What will not work, one sentence each, beginning with the key; nothing for who does not start as root.
 

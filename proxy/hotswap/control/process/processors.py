@@ -9,16 +9,13 @@ from pathlib import Path
 from hotswap.control.configuration.outside import read_file
 
 CGROUPS = Path("/sys/fs/cgroup")
+"""Where control groups are mounted."""
 MEMBERSHIP = Path("/proc/self/cgroup")
+"""Which of them this process is in."""
 
 
 def usable_processors(*, cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> int:
-    """Give the number of processors, at least 1; a quota that is no whole number counts as the next one.
-
-    Args:
-        cgroups: where control groups are mounted.
-        membership: the file that says which of them this process is in.
-    """
+    """Give the number of processors, at least 1; a quota that is no whole number counts as the next one."""
     found = float(len(os.sched_getaffinity(0)))
     try:
         lines = read_file(membership, 65536, timeout=1.0).decode().splitlines()

@@ -29,30 +29,12 @@ PREDECESSOR_GRACE = 2.0
 
 
 class Runtime:
-    """A running proxy.
-
-    Attributes:
-        parts: what it is made of.
-        takeovers: those that it has a part in.
-        orders: its verbs and views.
-    """
+    """A running proxy: its parts, the takeovers that it has a part in, and the orders that it takes."""
 
     def __init__(
-        self,
-        config_path: Path,
-        config: Configuration,
-        *,
-        access: AccessLog,
-        old: socket.socket | None = None,
+        self, config_path: Path, config: Configuration, *, access: AccessLog, old: socket.socket | None = None
     ) -> None:
-        """Make it, inside trio; nothing runs before `serve`.
-
-        Args:
-            config_path: the file the configuration came from, read again by reloads.
-            config: the configuration to begin with.
-            access: the access log.
-            old: connected to the process to take over from; None: there is none.
-        """
+        """Make it, inside trio; `old` is connected to the process to take over from. Nothing runs before `serve`."""
         phase = Phase.STARTING if old is None else Phase.SUCCEEDING
         self.parts = Parts(config_path, config, access=access, phase=phase)
         self.takeovers = Takeovers(self.parts)

@@ -27,10 +27,7 @@ HANDLED = (signal.SIGUSR2, signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
 async def serve_signals(signals: AsyncIterator[int], verbs: Verbs, log: FilteringBoundLogger) -> None:
     """Carry signals out until cancelled; a verb that takes its time does not delay the next signal.
 
-    Args:
-        signals: from `trio.open_signal_receiver(*HANDLED)`, opened early so that none is lost during boot.
-        verbs: the proxy.
-        log: where it is told.
+    They come from `trio.open_signal_receiver(*HANDLED)`, opened early so that none is lost during boot.
     """
     async with trio.open_nursery() as nursery:
         async for number in signals:

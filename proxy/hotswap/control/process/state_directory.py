@@ -21,11 +21,7 @@ LOCK_NAME: Final = "proxy.lock"
 
 
 class StateDirectory:
-    """A state directory in use.
-
-    Attributes:
-        path: where it is.
-    """
+    """A state directory in use."""
 
     def __init__(self, path: Path, lock: int) -> None:
         """Take over a descriptor that holds the lock."""

@@ -20,12 +20,7 @@ from hotswap.core.rollout.step_table import StepState
 
 
 def describe(parts: Parts, *, takeover: str | None) -> dict[str, Any]:
-    """Give the state now, ready for JSON.
-
-    Args:
-        parts: the proxy.
-        takeover: the state of the takeover that replaces this process, while there is one.
-    """
+    """Give the state now, ready for JSON, with that of the takeover that replaces this process while there is one."""
     return {
         "version": PROGRAM_VERSION,
         "pid": os.getpid(),

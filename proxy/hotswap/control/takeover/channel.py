@@ -23,7 +23,6 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
 import trio
@@ -57,7 +56,7 @@ class ChannelClosed(HandoverBroken):
 
 
 class Descriptors:
-    """The owner of descriptors that were received: closes at the end of its block what nobody took."""
+    """The owner of descriptors that were received, to be used with `closing`, which closes what nobody took."""
 
     def __init__(self, numbers: Iterable[int] = ()) -> None:
         self._numbers = list(numbers)
@@ -65,33 +64,15 @@ class Descriptors:
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def __enter__(self) -> Descriptors:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def take(self) -> int:
-        """Give the next one away; whoever takes it owns it.
+    def take(self, place: int = 0) -> int:
+        """Give the next one away, or the one at another place; whoever takes it owns it.
 
         Raises:
             HandoverBroken: there is none.
         """
         if not self._numbers:
             raise HandoverBroken("a descriptor is missing")
-        return self._numbers.pop(0)
-
-    def take_last(self) -> int:
-        """Give the last one away; whoever takes it owns it.
-
-        Raises:
-            HandoverBroken: there is none.
-        """
-        if not self._numbers:
-            raise HandoverBroken("a descriptor is missing")
-        return self._numbers.pop()
+        return self._numbers.pop(place)
 
     def close(self) -> None:
         """Close the rest. Twice is harmless."""
@@ -196,7 +177,7 @@ class Channel:
                 raise ChannelClosed("the other side has closed the channel")
             frame = self._reader.decode(packet, descriptors=len(numbers))
             if SEALED in frame.body:
-                frame = replace(frame, body=unseal(descriptors.take_last()))
+                frame = replace(frame, body=unseal(descriptors.take(-1)))
             return Received(frame=frame, descriptors=descriptors)
         except BaseException:
             descriptors.close()

@@ -30,12 +30,7 @@ class Following:
     """
 
     def __init__(self, parts: Parts, tell: Callable[[FrameType, Mapping[str, Any]], object]) -> None:
-        """Make it; nothing changes before `begin`.
-
-        Args:
-            parts: the proxy.
-            tell: sends a frame to the process that took over.
-        """
+        """Make it, with what sends a frame to the process that took over; nothing changes before `begin`."""
         self.active = False
         self._parts = parts
         self._tell = tell
@@ -61,11 +56,7 @@ class Following:
             pool.handover.take_back()
 
     def hear(self, frame: Frame, start: Callable[..., None]) -> None:
-        """Follow a change that the process which took over has made, or asks for.
-
-        Args:
-            frame: what it says.
-            start: starts a task of the takeover, given a function and its arguments.
+        """Follow a change that the process which took over has made, or asks for; `start` starts a task of ours.
 
         Raises:
             HandoverBroken: the frame cannot be understood.

@@ -15,18 +15,14 @@ from hotswap.control.takeover.handover_frames import HandoverFrame
 from hotswap.wire.handover import FrameType, HandoverBroken
 
 Send = Callable[[FrameType, Mapping[str, Any], Sequence[int]], int]
+"""Sends a frame and gives its number."""
 
 
 class Handing:
     """The frames that are still to be handed over."""
 
     def __init__(self, send: Send, done: Callable[[], None]) -> None:
-        """Make it; there is nothing to hand over.
-
-        Args:
-            send: sends a frame and gives its number.
-            done: called when everything was acknowledged, at once when there was nothing.
-        """
+        """Make it; `done` is called when everything was acknowledged, at once when there was nothing."""
         self._send = send
         self._done = done
         self._queue: deque[Callable[[], HandoverFrame]] = deque()

@@ -18,20 +18,16 @@ import trio
 
 from hotswap.control.takeover.handoff_info import own_handoff_info
 from hotswap.core.errors import RefusalCode, Refused, problem_text
-from hotswap.core.takeover.versions import Disagreement, HandoffInfo, HandoffUnreadable, agree, parse_handoff_info
+from hotswap.core.takeover.versions import HandoffInfo, HandoffUnreadable, agree, parse_handoff_info
 
 MAX_ANSWER_BYTES = 1 << 20
 KILL_PATIENCE = 2.0
-
-NOT_INHERITED = frozenset({"LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_PID"})
-"""Variables that speak to this process alone."""
 
 
 def new_command(executable: str | None) -> tuple[str, ...]:
     """Give the program and first arguments that start the new version.
 
-    Args:
-        executable: a `hotswap` command or a Python interpreter; None: what this process was started from.
+    It is a `hotswap` command or a Python interpreter; None: what this process was started from.
     """
     if executable is None:
         ours = sys.argv[0]
@@ -46,18 +42,8 @@ def is_same_file(one: str | Path, other: str | Path) -> bool:
     return os.path.normpath(one) == os.path.normpath(other) or os.path.realpath(one) == os.path.realpath(other)
 
 
-def new_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Give the variables of the new process."""
-    return {name: value for name, value in environment.items() if name not in NOT_INHERITED}
-
-
 async def ask_new_version(command: Sequence[str], config: Path, *, environment: Mapping[str, str]) -> HandoffInfo:
-    """Ask the new code on disk whether it can take over with a configuration.
-
-    Args:
-        command: from `new_command`.
-        config: what it would run.
-        environment: its variables.
+    """Ask the new code on disk, by a command from `new_command`, whether it can take over with a configuration.
 
     Raises:
         Refused: it cannot; the detail says why and what to do.
@@ -67,11 +53,7 @@ async def ask_new_version(command: Sequence[str], config: Path, *, environment: 
     argv = [*command, "run", "--handoff-info", str(config)]
     try:
         process = await trio.lowlevel.open_process(
-            argv,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            argv, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
     except OSError as error:
         raise _unreadable(f"{command[0]} cannot be started: {error.strerror}") from error
@@ -105,10 +87,7 @@ async def ask_new_version(command: Sequence[str], config: Path, *, environment: 
         raise _unreadable(
             f"{' '.join(argv)} does not tell its versions ({error}); exit code {process.returncode}{last}"
         ) from error
-    ours = own_handoff_info()
-    verdict = agree(ours, info)
-    if isinstance(verdict, Disagreement):
-        raise Refused(verdict.code, verdict.detail, {"running": ours.to_json(), "new": info.to_json()})
+    agree(own_handoff_info(), info)
     problems = value.get("problems")
     if problems:
         raise Refused(

@@ -103,11 +103,6 @@ class SupervisedState:
     releases: Mapping[int, Release]
     slots: tuple[Slot, ...]
 
-    @property
-    def release(self) -> Release:
-        """The release of the last rollout that was done."""
-        return self.releases[self.generation]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StaticState:
@@ -132,7 +127,10 @@ class HandoverState:
     pid_directories: tuple[str, ...] = ()
 
 
-_REPORTS: Final = TypeAdapter(tuple[RolloutReport, ...], config=ConfigDict(defer_build=True))
+_DEFERRED: Final = ConfigDict(defer_build=True)
+_STATIC: Final = TypeAdapter(dict[str, StaticState], config=_DEFERRED)
+_REPORTS: Final = TypeAdapter(tuple[RolloutReport, ...], config=_DEFERRED)
+_EVENTS: Final = TypeAdapter(tuple[Event, ...], config=_DEFERRED)
 
 
 def write_state(
@@ -200,20 +198,12 @@ def read_state(value: Mapping[str, Any]) -> HandoverState:
     try:
         return HandoverState(
             supervised={name: _read_supervised(pool) for name, pool in value["supervised"].items()},
-            static={
-                name: StaticState(
-                    paused=bool(pool["paused"]), healths=dict(pool["healths"]), drained=frozenset(pool["drained"])
-                )
-                for name, pool in value["static"].items()
-            },
+            static=_STATIC.validate_python(value["static"]),
             last_rollout=int(value["last_rollout"]),
             # Older code of the same schema did not send them.
             rollouts=_REPORTS.validate_python(value.get("rollouts", ())),
             last_event=int(value["last_event"]),
-            events=tuple(
-                Event(id=event["id"], at=event["at"], kind=event["kind"], fields=event["fields"])
-                for event in value["events"]
-            ),
+            events=_EVENTS.validate_python(value["events"]),
             tally=value["tally"],
             # Older code of the same schema did not send them.
             pid_directories=tuple(map(str, value.get("pid_directories", ()))),

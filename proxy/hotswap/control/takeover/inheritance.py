@@ -98,7 +98,8 @@ class Inheritance:
         self._ledger.expect(int(pid) for pid in received.frame.body["backends"])
         surround(parts, guardian, os.environ)
         for name, state in self.state.supervised.items():
-            pool = SupervisedPool(name, state.release, parts.surroundings, processors=parts.processors)
+            release = state.releases[state.generation]
+            pool = SupervisedPool(name, release, parts.surroundings, processors=parts.processors)
             pool.freeze()
             _restore(pool, state)
             self.pools[name] = pool

@@ -30,12 +30,7 @@ class Leaving:
     """
 
     def __init__(self, parts: Parts, tell: Tell) -> None:
-        """Make it; nothing happens before `drain`.
-
-        Args:
-            parts: the proxy.
-            tell: sends a frame to the process that took over.
-        """
+        """Make it, with what sends a frame to the process that took over; nothing happens before `drain`."""
         self.hurry = trio.Event()
         self._parts = parts
         self._tell = tell

@@ -14,7 +14,7 @@ import trio
 
 from hotswap.control.takeover.channel import Channel, open_pair
 from hotswap.control.takeover.fault import silence
-from hotswap.control.takeover.handoff import ask_new_version, new_command, new_environment
+from hotswap.control.takeover.handoff import ask_new_version, new_command
 from hotswap.processes.children import note_child
 from hotswap.processes.open_files import give_back_limit
 from hotswap.processes.supervisor import Exit
@@ -27,6 +27,9 @@ ARREARS = 0.5
 
 LAST_WORDS = 0.01
 """Seconds after its death in which what it sent before is still read."""
+
+NOT_INHERITED = frozenset({"LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_PID"})
+"""Variables that speak to this process alone."""
 
 KEPT_LOG = "HOTSWAP_ACCESS_LOG_FD"
 """Names the descriptor of the old process's access log to the new one: it may have been opened as root."""
@@ -67,7 +70,7 @@ class NewProcess:
         """Make it; nothing is started.
 
         Args:
-            executable: a `hotswap` command or a Python interpreter; None: what this process was started from.
+            executable: as for `new_command`.
             config: its configuration.
             called: connected to a process that has come by itself; None: there is none yet.
             caller: pidfd of that process, or -1.
@@ -81,7 +84,7 @@ class NewProcess:
         self.heard = 0
         self._config = config
         self._access_log = access_log
-        self._environment = new_environment(os.environ)
+        self._environment = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
         self._process: trio.Process | None = None
 
     async def preflight(self) -> None:

@@ -41,7 +41,7 @@ class Order(StrEnum):
 
 
 class Predecessor:
-    """What is said to it and heard from it.
+    """What is said to it and heard from it; for pools it is an `EarlierOwner`, which says what they use of it.
 
     Attributes:
         depth: how many processes before this one still serve.
@@ -80,7 +80,6 @@ class Predecessor:
             waiting.set()
 
     def note_added(self, backend: Backend) -> None:
-        """Tell it of a backend that can be claimed."""
         self._send(
             FrameType.BACKEND_ADDED,
             pool=backend.pool,
@@ -91,7 +90,6 @@ class Predecessor:
         )
 
     def note_gone(self, pid: int | None) -> None:
-        """Tell it that a backend has ended."""
         if pid is not None:
             self._send(FrameType.BACKEND_GONE, pid=pid)
 
@@ -113,7 +111,6 @@ class Predecessor:
             self._send(FrameType.ORDER, order=order.value, pool=pool)
 
     def close_idle_clients(self) -> None:
-        """Have it close idle connections, so that their clients come to this process."""
         self.order(Order.LEAVE)
 
     def say_stopping(self) -> None:
@@ -128,24 +125,16 @@ class Predecessor:
                 await self._gone.wait()
 
     async def release(self, backend: Backend, *, deadline: float, leave_within: float = 0.0) -> Released:
-        """Block until it holds no connection to a backend any more; give at once when there is no predecessor.
-
-        Args:
-            backend: the backend.
-            deadline: when it cuts what is in flight, on trio's clock.
-            leave_within: not told: its tunnels are cut with the rest.
-
-        Returns:
-            Nothing of what it cut, which it reports itself.
-
-        **Cancellation**: it lets go all the same.
-        """
+        # It reports itself what it cuts, and tunnels it cuts with the rest.
         if backend.pid is not None:
             await self.release_process(backend.pid, deadline=deadline)
         return Released()
 
     async def release_process(self, pid: int, *, deadline: float) -> None:
-        """Do as `release` for the backend of a process that no pool of ours need know."""
+        """Do as `release` for the backend of a process that no pool of ours need know; at once without a predecessor.
+
+        **Cancellation**: it lets go all the same.
+        """
         if self._channel is None:
             return
         timeout = max(0.0, deadline - trio.current_time())
@@ -157,7 +146,6 @@ class Predecessor:
         self._log.warning("takeover.backend_not_released", pid=pid, detail="the process before this one still uses it")
 
     async def exit_of(self, pid: int) -> Exit | None:
-        """Give how a backend ended that this process is not the parent of, if its parent tells in time."""
         if pid not in self._exits and self._channel is not None:
             heard = self._exit_waiters[pid] = trio.Event()
             with trio.move_on_after(EXIT_PATIENCE):

@@ -14,7 +14,6 @@ import select
 import signal
 import time
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -26,7 +25,6 @@ _FIRST_FD: Final = 3
 """After the standard streams."""
 
 FORWARDED: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2})
-
 
 SUCCESSION: Final = 3.0
 """Seconds that are left to whoever takes over from a proxy that died without a word, to say so."""
@@ -55,13 +53,8 @@ def forget_pid(directory: Path) -> None:
         (directory / PID_NAME).unlink(missing_ok=True)
 
 
-def be_stub(directory: Path, successor: int, *, forward: Callable[[int, int], None] = os.kill) -> int:
+def be_stub(directory: Path, successor: int) -> int:
     """Stay until no proxy is left; blocks, and needs no event loop, nor anything else that was open.
-
-    Args:
-        directory: the state directory.
-        successor: the process that has taken over.
-        forward: sends a signal to a process.
 
     Returns:
         The exit code of the last proxy, 1 when it was killed.
@@ -92,7 +85,7 @@ def be_stub(directory: Path, successor: int, *, forward: Callable[[int, int], No
                 signalled = received.popleft()
                 if signalled != signal.SIGCHLD:
                     with suppress(OSError):
-                        forward(read_pid(directory) or serving, signalled)
+                        os.kill(read_pid(directory) or serving, signalled)
             continue
         # If it did not say who goes on, one that was taking over may be left, and needs a moment.
         now = time.monotonic()

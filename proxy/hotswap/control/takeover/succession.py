@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 import socket
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
 from typing import Final
 
 import trio
@@ -57,16 +57,14 @@ _HEARD: Final = {
 }
 
 
+_ACKNOWLEDGED: Final = frozenset({NewEvent.LISTENER_RECEIVED, NewEvent.STATE_RECEIVED, NewEvent.BACKEND_RECEIVED})
+
+
 class Succession:
     """One takeover, seen from the process that comes."""
 
     def __init__(self, parts: Parts, verbs: Verbs, sock: socket.socket) -> None:
-        """Make it.
-
-        Args:
-            parts: the proxy; nothing of it runs yet.
-            verbs: what operators order of it.
-            sock: connected to the old process.
+        """Make it, with a socket that is connected to the old process; nothing of the proxy runs yet.
 
         Raises:
             OSError: that has ended.
@@ -92,8 +90,15 @@ class Succession:
             moved=self._moved,
             do=self._do,
         )
+        self._takers: Mapping[NewEvent, Callable[[Received], None]] = {
+            NewEvent.WELCOMED: self._take_welcome,
+            NewEvent.LISTENER_RECEIVED: self._goods.take_listener,
+            NewEvent.STATE_RECEIVED: self._goods.take_state,
+            NewEvent.BACKEND_RECEIVED: self._goods.take_backend,
+            NewEvent.COMMIT_RECEIVED: self._goods.take_commit,
+            NewEvent.BYE_RECEIVED: self._add_counts,
+        }
         self._acks: deque[int] = deque()
-        self._left = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take over, and go on until the old process is gone; started once this process serves.
@@ -122,7 +127,7 @@ class Succession:
             self._channel.close()
             trio.lowlevel.notify_closing(self._old_pidfd)
             os.close(self._old_pidfd)
-        if self._left:
+        if machine.state is NewState.LEFT:
             raise CouldNotTakeOver(
                 f"this process does not take over: {machine.reason} (in the state {machine.failed_in})"
             )
@@ -180,24 +185,12 @@ class Succession:
     def _take(self, event: NewEvent, received: Received) -> str:
         """Take what came with an event; gives what is wrong with it, empty when nothing is."""
         frame = received.frame
+        if event in _ACKNOWLEDGED:
+            self._acks.append(frame.seq)
         try:
-            with received.descriptors:
-                match event:
-                    case NewEvent.WELCOMED:
-                        self._take_welcome(received)
-                    case NewEvent.LISTENER_RECEIVED:
-                        self._acks.append(frame.seq)
-                        self._goods.take_listener(received)
-                    case NewEvent.STATE_RECEIVED:
-                        self._acks.append(frame.seq)
-                        self._goods.take_state(received)
-                    case NewEvent.BACKEND_RECEIVED:
-                        self._acks.append(frame.seq)
-                        self._goods.take_backend(received)
-                    case NewEvent.COMMIT_RECEIVED:
-                        self._goods.take_commit(received)
-                    case NewEvent.BYE_RECEIVED:
-                        self._add_counts(received)
+            with closing(received.descriptors):
+                if event in self._takers:
+                    self._takers[event](received)
         except (ProxyError, OSError, KeyError, ValueError, TypeError) as error:
             self._log.error("takeover.not_understood", frame=frame.type.value, exc_info=error)
             return f"a {frame.type} frame: {error}"
@@ -215,7 +208,7 @@ class Succession:
         self._machine.allow(NewState.PROBATION, self._probation + 20.0)
 
     def _add_counts(self, received: Received) -> None:
-        with received.descriptors:
+        with closing(received.descriptors):
             try:
                 grown = unseal(received.descriptors.take())
                 add_tally(self._parts.tally, grown, leave_out=OWN_COUNTS)
@@ -259,7 +252,7 @@ class Succession:
             case NewCommand.SETTLE:
                 self._settle()
             case NewCommand.LEAVE:
-                self._leave()
+                self._goods.drop()
 
     async def _prepare(self) -> None:
         try:
@@ -337,7 +330,3 @@ class Succession:
         parts.tally.takeovers["done"] += 1
         parts.events.publish("takeover.done", pid=os.getpid(), generation=parts.life.incarnation)
         self._log.info("takeover.done", generation=parts.life.incarnation)
-
-    def _leave(self) -> None:
-        self._left = True
-        self._goods.drop()

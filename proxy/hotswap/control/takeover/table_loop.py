@@ -24,11 +24,7 @@ POLL = 0.01
 
 
 class TableLoop(Generic[StateT, EventT, CommandT]):
-    """Events in, commands out.
-
-    Attributes:
-        machine: the table and the state it is in.
-    """
+    """Events in, commands out, by the table of a machine."""
 
     def __init__(
         self,
@@ -71,13 +67,7 @@ class TableLoop(Generic[StateT, EventT, CommandT]):
         self._send, self._events = trio.open_memory_channel[tuple[EventT, str, Received | None]](QUEUE)
 
     def note(self, event: EventT, detail: str = "", received: Received | None = None) -> None:
-        """Put an event into the queue.
-
-        Args:
-            event: what happened.
-            detail: more about it, in words.
-            received: the frame that says so, if one does.
-        """
+        """Put an event into the queue, with more about it in words, and with the frame that says so if one does."""
         with suppress(trio.WouldBlock, trio.BrokenResourceError):
             self._send.send_nowait((event, detail, received))
 

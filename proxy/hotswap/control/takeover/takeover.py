@@ -30,7 +30,7 @@ from hotswap.control.takeover.table_loop import TableLoop
 from hotswap.core.errors import Refused
 from hotswap.core.process.phases import PhaseEvent
 from hotswap.core.takeover.old import OWNED_BY_US, OldCommand, OldEvent, OldState, old_side
-from hotswap.core.takeover.versions import SIGNS_OF_LIFE, Agreement, HandoffUnreadable, agree, parse_handoff_info
+from hotswap.core.takeover.versions import SIGNS_OF_LIFE, HandoffUnreadable, agree, parse_handoff_info
 from hotswap.wire.handover import FrameType, HandoverBroken
 
 LATEST_CUT: Final = 30.0
@@ -76,7 +76,7 @@ class Takeover:
         order: TakeoverOrder,
         *,
         called: socket.socket | None = None,
-        caller: int | None = None,
+        caller: int = -1,
     ) -> None:
         """Make it; it begins with `run`.
 
@@ -94,11 +94,7 @@ class Takeover:
         self._log = parts.log.bind(takeover=parts.life.incarnation + 1)
         config = order.config or parts.config_path
         self._new = NewProcess(
-            order.executable,
-            config,
-            called=called,
-            caller=-1 if caller is None else caller,
-            access_log=lambda: parts.access.fd,
+            order.executable, config, called=called, caller=caller, access_log=lambda: parts.access.fd
         )
         self._called = called is not None
         self._refused: Refused | None = None
@@ -112,9 +108,11 @@ class Takeover:
         self._machine = old_side(
             now=trio.current_time(),
             start=OldState.PREFLIGHT if called is None else OldState.GREETING,
-            probation=order.probation,
-            drain=order.drain_timeout + LATEST_CUT,
-            limits=deadlines(OldState),
+            limits={
+                OldState.PROBATION: order.probation,
+                OldState.DRAINING: order.drain_timeout + LATEST_CUT,
+                **deadlines(OldState),
+            },
         )
         self._loop = TableLoop(
             self._machine,
@@ -369,21 +367,14 @@ class Takeover:
     def _hear_hello(self, received: Received) -> None:
         try:
             info = parse_handoff_info(received.frame.body)
-        except HandoffUnreadable as error:
-            self._loop.note(OldEvent.HELLO_REFUSED, error.detail, received)
-            return
-        self._new.version = info.version
-        self._new.pid = self._new.pid or received.frame.number("pid")
-        stranger = self._why_stranger(received.frame.body.get("config"))
-        if stranger:
-            self._loop.note(OldEvent.HELLO_REFUSED, stranger, received)
-            return
-        verdict = agree(own_handoff_info(), info)
-        if isinstance(verdict, Agreement):
-            self._agreement = verdict
-            self._loop.note(OldEvent.HELLO_ACCEPTED, "", received)
-        else:
-            self._loop.note(OldEvent.HELLO_REFUSED, verdict.detail, received)
+            self._new.version = info.version
+            self._new.pid = self._new.pid or received.frame.number("pid")
+            problem = self._why_stranger(received.frame.body.get("config"))
+            if not problem:
+                self._agreement = agree(own_handoff_info(), info)
+        except (HandoffUnreadable, Refused) as error:
+            problem = error.detail
+        self._loop.note(OldEvent.HELLO_REFUSED if problem else OldEvent.HELLO_ACCEPTED, problem, received)
 
     def _why_stranger(self, config: object) -> str:
         """Tell why a process that has come by itself is none of this proxy; empty when it is one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import trio
@@ -34,17 +35,13 @@ class Takeovers:
         self._parts = parts
 
     async def start(self, order: TakeoverOrder) -> TakeoverResult:
-        """Hand everything to a new process, and wait until it is known whether that went well.
-
-        Raises:
-            Refused: it was not begun; nothing was changed.
-            TakeoverFailed: it was given up; everything is as before.
-
-        **Cancellation**: it goes on.
-        """
+        """Do as `Verbs.start_takeover` says."""
         refused = self.refusal()
         if refused is not None:
-            self._tell_refusal(refused)
+            parts = self._parts
+            parts.tally.takeovers["refused"] += 1
+            parts.log.warning("takeover.refused", code=refused.code.value, detail=refused.detail)
+            parts.events.publish("takeover.refused", code=refused.code.value, detail=refused.detail)
             raise refused
         takeover = self._begin(order)
         await takeover.reported.wait()
@@ -73,9 +70,7 @@ class Takeovers:
             return Refused(RefusalCode.ROLLOUT_IN_PROGRESS, detail, state)
         return refused
 
-    def _begin(
-        self, order: TakeoverOrder, *, called: socket.socket | None = None, caller: int | None = None
-    ) -> Takeover:
+    def _begin(self, order: TakeoverOrder, *, called: socket.socket | None = None, caller: int = -1) -> Takeover:
         """Begin a takeover that nothing is said against."""
         parts = self._parts
         if parts.predecessor.depth >= 2:
@@ -95,12 +90,6 @@ class Takeovers:
             self._parts.life.successor = takeover.successor
             self._parts.life.note(PhaseEvent.TAKEOVER_ENDED)
         takeover.ended.set()
-
-    def _tell_refusal(self, refused: Refused) -> None:
-        parts = self._parts
-        parts.tally.takeovers["refused"] += 1
-        parts.log.warning("takeover.refused", code=refused.code.value, detail=refused.detail)
-        parts.events.publish("takeover.refused", code=refused.code.value, detail=refused.detail)
 
     # A new process that comes by itself.
 
@@ -151,10 +140,8 @@ class Takeovers:
         if reason:
             self._parts.log.warning("takeover.refused", pid=peer.pid, detail=reason)
             channel = Channel(called)
-            try:
+            with suppress(HandoverBroken):
                 channel.send(FrameType.REFUSE, {"reason": reason})
-            except HandoverBroken:
-                pass
             channel.close()
             return
         self._begin(TakeoverOrder(trigger=f"process {peer.pid}"), called=called, caller=pidfd)
@@ -162,11 +149,7 @@ class Takeovers:
     # The process that takes over.
 
     async def succeed(self, old: socket.socket, verbs: Verbs) -> None:
-        """Take over from the process at the other end, and serve.
-
-        Args:
-            old: connected to it.
-            verbs: what operators order of this process.
+        """Take over from the process at the other end of a socket, and serve.
 
         Raises:
             ConfigError: the state directory cannot be had; nothing was changed.

@@ -25,21 +25,20 @@ class BackendMissing(ProxyError):
 
 
 class HandingLedger(Generic[BackendT]):
-    """Backends that the old side has announced and sent."""
+    """Backends that the old side has announced and sent.
+
+    Attributes:
+        announced: those that are sent first, dead or alive, and alone; the new side goes on when it has them.
+    """
 
     def __init__(self) -> None:
-        self._announced: tuple[BackendT, ...] = ()
+        self.announced: tuple[BackendT, ...] = ()
         self._sent: set[BackendT] = set()
 
     def announce(self, serving: Iterable[BackendT]) -> tuple[BackendT, ...]:
         """Announce the backends that serve now, which are sent afterwards; gives them."""
-        self._announced = tuple(serving)
-        return self._announced
-
-    @property
-    def announced(self) -> tuple[BackendT, ...]:
-        """Backends that are sent first, dead or alive, and alone; the new side goes on when it has them."""
-        return self._announced
+        self.announced = tuple(serving)
+        return self.announced
 
     def due(self, serving: Iterable[BackendT]) -> tuple[BackendT, ...]:
         """Give what is sent later: what serves by now and was not announced."""
@@ -55,32 +54,30 @@ class HandingLedger(Generic[BackendT]):
 
 
 class AdoptionLedger(Generic[BackendT]):
-    """Backends that the new side expects and has received."""
+    """Backends that the new side expects and has received.
+
+    Attributes:
+        received: what was received, in this order: ours, should the old side be dead.
+    """
 
     def __init__(self) -> None:
-        self._expected: set[BackendT] = set()
-        self._answered: set[BackendT] = set()
-        self._received: dict[BackendT, None] = {}
+        self.received: list[BackendT] = []
+        self._missing: set[BackendT] = set()
 
     def expect(self, announced: Iterable[BackendT]) -> None:
         """These were announced."""
-        self._expected = set(announced)
+        self._missing = set(announced)
 
     def note_received(self, backend: BackendT, *, gone: bool = False) -> None:
         """A backend was received, or is said to be gone."""
-        self._answered.add(backend)
+        self._missing.discard(backend)
         if not gone:
-            self._received[backend] = None
+            self.received.append(backend)
 
     @property
     def complete(self) -> bool:
         """Whether each announced backend has been received, or is gone."""
-        return self._expected <= self._answered
-
-    @property
-    def received(self) -> tuple[BackendT, ...]:
-        """What was received: ours, should the old side be dead."""
-        return tuple(self._received)
+        return not self._missing
 
     def commit(self, named: Iterable[BackendT]) -> tuple[BackendT, ...]:
         """Give what is ours by the word of the old side; what it does not name is left alone.
@@ -89,7 +86,7 @@ class AdoptionLedger(Generic[BackendT]):
             BackendMissing: it names one that was not received, so nobody would look after it.
         """
         ours = tuple(named)
-        missing = [one for one in ours if one not in self._received]
+        missing = [one for one in ours if one not in self.received]
         if missing:
             raise BackendMissing(f"the backend of process {missing[0]} is given away and never came")
         return ours

@@ -85,6 +85,7 @@ def _row(
 
 
 _RECEIVING = (_S.GREETING, _S.LISTENERS, _S.BACKENDS)
+_UNDECIDED = (*_RECEIVING, _S.PREPARING, _S.PREPARED)
 
 _ROWS = (
     _row(_S.GREETING, _E.WELCOMED, _S.LISTENERS),
@@ -93,21 +94,13 @@ _ROWS = (
     _row(_S.LISTENERS, _E.STATE_RECEIVED, _S.BACKENDS, _C.SEND_ACK),
     _row(_S.BACKENDS, _E.BACKEND_RECEIVED, _S.BACKENDS, _C.SEND_ACK, extends=True),
     _row(_S.BACKENDS, _E.SET_COMPLETE, _S.PREPARING, _C.PREPARE),
-    *(
-        _row(state, _E.FAILED, _S.LEFT, _C.SEND_NAK, _C.LEAVE)
-        for state in (_S.GREETING, _S.LISTENERS, _S.BACKENDS, _S.PREPARING, _S.PREPARED)
-    ),
+    *(_row(state, _E.FAILED, _S.LEFT, _C.SEND_NAK, _C.LEAVE) for state in _UNDECIDED),
     _row(_S.PREPARING, _E.PREPARED, _S.PREPARED, _C.SEND_PREPARED),
     _row(_S.PREPARED, _E.BACKEND_RECEIVED, _S.PREPARED, _C.SEND_ACK, extends=True),
     _row(_S.PREPARED, _E.COMMIT_RECEIVED, _S.PROBATION, _C.SERVE, _C.SEND_LIVE),
     _row(_S.PREPARED, _E.PEER_DIED, _S.ALONE, _C.SERVE, _C.SETTLE),
-    _row(_S.PREPARED, _E.CHANNEL_BROKEN, _S.LEFT, _C.LEAVE),
-    _row(_S.PREPARED, _E.DEADLINE_PASSED, _S.LEFT, _C.LEAVE),
-    *(
-        _row(state, event, _S.LEFT, _C.LEAVE)
-        for state in (*_RECEIVING, _S.PREPARING)
-        for event in (_E.CHANNEL_BROKEN, _E.DEADLINE_PASSED)
-    ),
+    *(_row(state, _E.CHANNEL_BROKEN, _S.LEFT, _C.LEAVE) for state in _UNDECIDED),
+    *(_row(state, _E.DEADLINE_PASSED, _S.LEFT, _C.LEAVE) for state in _UNDECIDED),
     *(_row(state, _E.PEER_DIED, _S.LEFT, _C.LEAVE) for state in _RECEIVING),
     _row(_S.PREPARING, _E.PEER_DIED, _S.ORPHANED),
     _row(_S.ORPHANED, _E.PREPARED, _S.ALONE, _C.SERVE, _C.SETTLE),
@@ -147,12 +140,7 @@ NEW_DEADLINES: Mapping[NewState, float] = MappingProxyType(
 def new_side(
     *, now: float, limits: Mapping[NewState, float] = MappingProxyType({})
 ) -> Machine[NewState, NewEvent, NewCommand]:
-    """Begin a takeover on the new side, once it has said who it is.
-
-    Args:
-        now: the time, in seconds.
-        limits: seconds that states may last, where that is not as the table says.
-    """
+    """Begin a takeover on the new side, once it has said who it is; limits are seconds that states may last instead."""
     return Machine(
         "the new side of a takeover",
         NEW_TABLE,

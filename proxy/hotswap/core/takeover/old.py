@@ -223,33 +223,21 @@ OWNED_BY_US = frozenset(set(_S) - {_S.COMMITTED, _S.PROBATION, _S.DRAINING, _S.R
 
 
 def old_side(
-    *,
-    now: float,
-    start: OldState = OldState.PREFLIGHT,
-    probation: float | None = None,
-    drain: float | None = None,
-    limits: Mapping[OldState, float] = MappingProxyType({}),
+    *, now: float, start: OldState = OldState.PREFLIGHT, limits: Mapping[OldState, float] = MappingProxyType({})
 ) -> Machine[OldState, OldEvent, OldCommand]:
     """Begin a takeover on the old side.
 
     Args:
         now: the time, in seconds.
         start: `greeting` when the new process has come by itself.
-        probation: seconds for which everything could still return; None: as the table says.
-        drain: seconds for our clients, after which they are cut; None: as the table says.
-        limits: seconds that states may last, before anything else.
+        limits: seconds that states may last, where that is not as the table says.
     """
-    deadlines = dict(OLD_DEADLINES)
-    if probation is not None:
-        deadlines[OldState.PROBATION] = probation
-    if drain is not None:
-        deadlines[OldState.DRAINING] = drain
     return Machine(
         "the old side of a takeover",
         OLD_TABLE,
         start,
         failures=OLD_FAILURES,
-        deadlines=deadlines,
+        deadlines=OLD_DEADLINES,
         limits=limits,
         now=now,
     )

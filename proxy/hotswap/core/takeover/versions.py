@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from hotswap.core.errors import ProxyError, RefusalCode
+from hotswap.core.errors import ProxyError, RefusalCode, Refused
 
 PROGRAM: Final = "hotswap"
 PROTOCOL: Final = (1, 3)
@@ -93,45 +93,33 @@ class Agreement:
     schema: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Disagreement:
-    """Why two versions cannot hand over to each other, and what to do instead."""
+def agree(old: HandoffInfo, new: HandoffInfo) -> Agreement:
+    """Find the highest versions that both what runs and what is to take over support.
 
-    code: RefusalCode
-    detail: str
-
-
-def agree(old: HandoffInfo, new: HandoffInfo) -> Agreement | Disagreement:
-    """Find versions that both sides support.
-
-    Args:
-        old: what runs.
-        new: what is to take over.
+    Raises:
+        Refused: there are none; it says why and what to do instead.
     """
+    protocol = min(old.protocol[1], new.protocol[1])
+    schema = min(old.schema[1], new.schema[1])
     if old.epoch != new.epoch:
-        return _mismatch(
+        wrong = (
             f"version {new.version} has takeover epoch {new.epoch} and version {old.version}, which runs, has "
             f"{old.epoch}: it must not adopt backends that this one started"
         )
-    protocol = min(old.protocol[1], new.protocol[1])
-    if protocol < max(old.protocol[0], new.protocol[0]):
-        return _mismatch(
+    elif protocol < max(old.protocol[0], new.protocol[0]):
+        wrong = (
             f"version {new.version} speaks takeover protocols {_words(new.protocol)} and version {old.version}, "
             f"which runs, {_words(old.protocol)}"
         )
-    schema = min(old.schema[1], new.schema[1])
-    if schema < max(old.schema[0], new.schema[0]):
-        return _mismatch(
+    elif schema < max(old.schema[0], new.schema[0]):
+        wrong = (
             f"version {new.version} reads states of schema {_words(new.schema)} and version {old.version}, "
             f"which runs, writes {_words(old.schema)}"
         )
-    return Agreement(protocol=protocol, schema=schema)
-
-
-def _mismatch(what: str) -> Disagreement:
-    return Disagreement(
-        code=RefusalCode.COMPATIBILITY_MISMATCH, detail=f"{what}. Nothing was changed; stop and start the proxy instead"
-    )
+    else:
+        return Agreement(protocol=protocol, schema=schema)
+    detail = f"{wrong}. Nothing was changed; stop and start the proxy instead"
+    raise Refused(RefusalCode.COMPATIBILITY_MISMATCH, detail, {"running": old.to_json(), "new": new.to_json()})
 
 
 def _words(numbers: tuple[int, int]) -> str:
