@@ -27,15 +27,13 @@ from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.events import BackendDrained, PoolEvent
 from hotswap.core.pool.lifecycle import BackendState
 from hotswap.core.rollout.commands import (
-    AbortStep,
     AdmitReplacement,
     ClearSlot,
     Command,
     CutOld,
     DrainOld,
     EndRollout,
-    FailStep,
-    FinishStep,
+    EndStep,
     KillReplacement,
     LockPool,
     Outcome,
@@ -233,12 +231,8 @@ class RolloutRun:
                 self._readmit_old(slot)
             case KillReplacement(slot=slot):
                 self._tasks.start(self._kill_replacement, slot)
-            case FinishStep(slot=slot):
-                self._end_turn(slot, "rollout.slot_done")
-            case FailStep(slot=slot):
-                self._end_turn(slot, "rollout.slot_failed")
-            case AbortStep(slot=slot):
-                self._end_turn(slot, "rollout.slot_aborted")
+            case EndStep(slot=slot):
+                self._end_turn(slot)
             case LockPool(reason=reason):
                 pool.lock(reason)
             case EndRollout(outcome=outcome):
@@ -353,14 +347,14 @@ class RolloutRun:
 
     # Ends.
 
-    def _end_turn(self, slot: int, event: str) -> None:
+    def _end_turn(self, slot: int) -> None:
         turn = self._turns.pop(slot)
         turn.leave()
         exchanges = turn.counts(self._surroundings.plane.pool_counts(self._pool.name))
         self.rollout.count(slot, exchanges)
         if not turn.cut:
             turn.step.waited_for = ()
-        self._telling.turn_ended(event, turn.step.report(trio.current_time()))
+        self._telling.turn_ended(turn.step.report(trio.current_time()))
 
     def _force_end(self, detail: str) -> None:
         """End it wherever it is; nothing happens when it has ended."""

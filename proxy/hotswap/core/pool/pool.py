@@ -198,11 +198,6 @@ class Pool:
         self._record(slot).announced = True
         self._changed()
 
-    def give_up(self, slot: int) -> None:
-        """Say that nobody will fill a slot (or bring back what is in it), until something is added to it."""
-        self._record(slot).announced = False
-        self._changed()
-
     def expects(self, slot: int) -> bool:
         """Whether a backend that can be claimed is in this slot or is coming; see `hotswap.core.pool.slot_record`."""
         backends = [backend for backend in self.backends if backend.slot == slot]

@@ -91,22 +91,8 @@ class KillReplacement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FinishStep:
-    """The slot was replaced: report it."""
-
-    slot: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailStep:
-    """The slot was not replaced, because its replacement failed: report it."""
-
-    slot: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AbortStep:
-    """The slot was not replaced, because the rollout was asked to end: report it."""
+class EndStep:
+    """The slot's turn is over: report how, which its state says (`done`, `failed` or `aborted`)."""
 
     slot: int
 
@@ -141,9 +127,7 @@ StepCommand = (
     | RetireOld
     | ReadmitOld
     | KillReplacement
-    | FinishStep
-    | FailStep
-    | AbortStep
+    | EndStep
 )
 """What a step wants done."""
 
