@@ -17,7 +17,8 @@ from structlog.testing import LogCapture
 from hotswap.core.config.pools import HealthTable
 from hotswap.core.strategy import Listen
 from hotswap.edge.upstream.probe import probe
-from hotswap.processes.listening import Transport, open_backend_socket, open_directory
+from hotswap.processes.listening import Transport, open_directory
+from hotswap.processes.readiness import wait_ready
 from hotswap.processes.spawn import SpawnPlan, spawn_backend
 from hotswap.processes.supervisor import BackendProcess
 
@@ -87,7 +88,6 @@ class Stage:
         **plan: Any,
     ) -> BackendProcess:
         """Spawn a Python program, or the command line given as `argv`, and watch it."""
-        listening = open_backend_socket(listen, directory=self.directory, name="web-0-1", transport=transport)
         process = spawn_backend(
             SpawnPlan(
                 argv=argv or (sys.executable, "-c", program, *arguments),
@@ -96,7 +96,6 @@ class Stage:
                 environment={**os.environ, **(environment or {})},
                 **{"pool": "web", "slot": 0, "generation": 1, "directory": str(self.directory), **plan},
             ),
-            listening,
             directory=self.directory,
             relay=self.lines,
             log=self.log,
@@ -124,7 +123,8 @@ class Stage:
     async def wait_ready(self, process: BackendProcess, *, start_timeout: float = 30, **health: Any) -> None:
         """Block until the backend is ready by its health check."""
         table = HealthTable.model_validate(health)
-        await process.wait_ready(
+        await wait_ready(
+            process,
             partial(probe, process.address, table, pool="web"),
             start_timeout=start_timeout,
             interval=table.interval,

@@ -8,8 +8,8 @@ import signal
 import pytest
 import trio
 
+from hotswap.processes.exit_status import Exit
 from hotswap.processes.guard import members_of, signal_session
-from hotswap.processes.supervisor import Exit
 
 CHILD = """
 import os, signal, sys, time

@@ -15,8 +15,9 @@ import trio
 from hotswap.core.address import UnixAddress
 from hotswap.core.errors import StartFailed, StartFailure
 from hotswap.core.strategy import Listen
+from hotswap.processes.exit_status import Exit
 from hotswap.processes.guard import signal_group, start_time_of
-from hotswap.processes.supervisor import BackendProcess, Exit, ProcessHandles
+from hotswap.processes.supervisor import BackendProcess, ProcessHandles
 
 STUBBORN = """
 import signal, sys, time

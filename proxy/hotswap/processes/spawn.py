@@ -31,7 +31,7 @@ from hotswap.core.strategy import Listen
 from hotswap.processes.children import note_child
 from hotswap.processes.guard import start_time_of
 from hotswap.processes.guardian import Guardian
-from hotswap.processes.listening import BackendSocket, Transport, remove_path
+from hotswap.processes.listening import BackendSocket, Transport, open_backend_socket, remove_path
 from hotswap.processes.notification import NotifySocket, open_notify_socket
 from hotswap.processes.open_files import give_back_limit
 from hotswap.processes.output import LineSink
@@ -134,7 +134,6 @@ def backend_environment(plan: SpawnPlan, *, inherits: bool, notify_path: str | N
 
 def spawn_backend(
     plan: SpawnPlan,
-    listening: BackendSocket,
     *,
     directory: Path,
     relay: LineSink,
@@ -143,12 +142,9 @@ def spawn_backend(
 ) -> BackendProcess:
     """Spawn a backend. Blocks for about a millisecond; call within trio.
 
-    The proxy's copy of the listening socket is closed, whatever happens.
-
     Args:
         plan: what to start.
-        listening: what it listens on, from `open_backend_socket`, never used before.
-        directory: where its notify socket goes, from `open_directory`.
+        directory: where its sockets go, from `open_directory`.
         relay: takes each line of its output.
         log: where it is complained about; bound to the backend's pool, slot and generation.
         guardian: ends it should the proxy die.
@@ -160,6 +156,7 @@ def spawn_backend(
         BackendError: the system has no process, file or socket left. A program that does not exist is no
             error here: the process ends with a line of output that says so.
     """
+    listening = open_backend_socket(plan.listen, directory=directory, name=plan.name, transport=plan.transport)
     try:
         with ExitStack() as undo:
             undo.callback(remove_path, listening.address)
@@ -171,7 +168,7 @@ def spawn_backend(
     except (OSError, ValueError) as error:
         raise BackendError(f"cannot start a process for backend {plan.name}: {error}") from error
     finally:
-        listening.close()
+        listening.close()  # the proxy's copy
     return BackendProcess(
         handles,
         address=listening.address,

@@ -25,14 +25,12 @@ import trio
 from structlog.typing import FilteringBoundLogger
 
 from hotswap.core.address import Address
-from hotswap.processes.exit_status import Exit as Exit  # for whoever knows it from here
-from hotswap.processes.exit_status import reap
+from hotswap.processes.exit_status import Exit, reap
 from hotswap.processes.guard import signal_group
 from hotswap.processes.guardian import Guardian
 from hotswap.processes.listening import remove_path
 from hotswap.processes.notification import Notification, NotifySocket, describe_errno
 from hotswap.processes.output import TAIL_LINES, LineSink, OutputRelay
-from hotswap.processes.readiness import Probe, wait_ready
 from hotswap.processes.remains import KILL_PATIENCE, Remains
 
 _LAST_OUTPUT_TIMEOUT: Final = 0.25
@@ -85,6 +83,7 @@ class BackendProcess:
         pid: its process id, also the id of its session and process group.
         start: when it started; with `pid` its name for ever.
         address: where it is reached.
+        exit: its exit status, or None while it lives.
         ready_said, stopping_said, status: what it said of itself: `READY=1`, `STOPPING=1`, the text of
             `STATUS=`.
     """
@@ -130,7 +129,7 @@ class BackendProcess:
         self._remains = Remains(self.pid, self.start)
         self._stop_deadline: float | None = None
         self._complaints = 0
-        self._exit: Exit | None = None
+        self.exit: Exit | None = None
         self._ended = trio.Event()
         self._ready = trio.Event()
         self._cannot_serve = trio.Event()
@@ -138,11 +137,6 @@ class BackendProcess:
             self._ready.set()
         if guardian is not None:
             (guardian.adopt if adopted else guardian.watch)(self.pid, self.start)
-
-    @property
-    def exit(self) -> Exit | None:
-        """Its exit status, or None while it lives."""
-        return self._exit
 
     @property
     def ended(self) -> bool:
@@ -168,7 +162,7 @@ class BackendProcess:
 
         **Cancellation**: the process lives on, and nothing that was read is lost.
         """
-        if self._exit is None:
+        if self.exit is None:
             async with trio.open_nursery() as nursery:
                 if self._relay is not None:
                     nursery.start_soon(self._relay.serve)
@@ -191,7 +185,7 @@ class BackendProcess:
     async def watch(self) -> None:
         """Wait until the process is gone and reap it; another proxy does the rest. **Cancellation** changes nothing."""
         await trio.lowlevel.wait_readable(self._pidfd)
-        self._exit = reap(self._pidfd)
+        self.exit = reap(self._pidfd)
         if self._guardian is not None:
             self._guardian.forget(self.pid)
         self.release_handles()
@@ -200,8 +194,8 @@ class BackendProcess:
     async def wait_exit(self) -> Exit:
         """Block until the process is gone and its last output has been relayed."""
         await self._ended.wait()
-        assert self._exit is not None
-        return self._exit
+        assert self.exit is not None
+        return self.exit
 
     async def wait_notified(self) -> None:
         """Block until it sent `READY=1`; returns at once when it need not."""
@@ -222,14 +216,6 @@ class BackendProcess:
         """The last lines it wrote, oldest first."""
         return tuple(self._tail)
 
-    async def wait_ready(self, probe: Probe, *, start_timeout: float, interval: float, healthy_after: int) -> None:
-        """Block until it is ready; see `hotswap.processes.readiness.wait_ready`.
-
-        Raises:
-            StartFailed: it did not become ready. It is not killed by that.
-        """
-        await wait_ready(self, probe, start_timeout=start_timeout, interval=interval, healthy_after=healthy_after)
-
     def terminate(self, *, stop_timeout: float) -> None:
         """Send its stop signal to the process alone. Harmless when it is gone.
 
@@ -245,7 +231,7 @@ class BackendProcess:
 
     def kill(self) -> None:
         """Send SIGKILL to its process group. Harmless when it is gone."""
-        if self._exit is None:
+        if self.exit is None:
             self._remains.kill()
             signal_group(self.pid, self.start, signal.SIGKILL)
             # It may have moved to another group.
@@ -262,14 +248,14 @@ class BackendProcess:
         self.terminate(stop_timeout=stop_timeout)
         with trio.move_on_after(stop_timeout):
             await self._ended.wait()
-        killed = self._exit is None
+        killed = self.exit is None
         if killed:
             self.kill()
             with trio.move_on_after(KILL_PATIENCE):
                 await self._ended.wait()
-        if self._exit is None:
+        if self.exit is None:
             self._log.error("backend.immortal", pid=self.pid, detail="still there after SIGKILL; given up")
-        return Stopped(exit=self._exit or Exit(), killed=killed)
+        return Stopped(exit=self.exit or Exit(), killed=killed)
 
     def give_back(self) -> None:
         """Leave an adopted process to the proxy that it came from. Call before `serve`."""
@@ -278,7 +264,7 @@ class BackendProcess:
         self.release_handles()
 
     def _signal(self, number: signal.Signals) -> None:
-        if self._exit is None:
+        if self.exit is None:
             with suppress(OSError):
                 signal.pidfd_send_signal(self._pidfd, number)
 
@@ -293,7 +279,7 @@ class BackendProcess:
         """Process the exit. No checkpoint in here: it happens whole or not at all."""
         # What it sent last is still in the socket, and it can still be asked who sent it.
         self._take_notifications()
-        self._exit = reap(self._pidfd)
+        self.exit = reap(self._pidfd)
         if self._guardian is not None:
             self._guardian.forget(self.pid)
 

@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import trio
 
-from hotswap.control.pools.ending import discard, let_go
 from hotswap.control.pools.members import Members
 from hotswap.control.pools.slot import Slot
 from hotswap.control.pools.start_places import Place
@@ -129,7 +128,7 @@ class Filler:
             except StartFailed as failure:
                 self._on_failure(failure)
                 if member is not None:
-                    await discard(member, self._entries, failure)
+                    await self._members.discard(member, failure)
             except BackendError as error:
                 self._on_failure(error)
                 self._log.error("backend.not_started", slot=slot.number, detail=error.detail)
@@ -138,14 +137,14 @@ class Filler:
             except Exception as error:
                 self._log.error("backend.start_crashed", slot=slot.number, exc_info=error)
                 if member is not None:
-                    await discard(member, self._entries)
+                    await self._members.discard(member)
             else:
                 self._admit(member)
                 return True
         except BaseException:
             # Cancelled: nobody wants it any more.
             if member is not None:
-                let_go(member, self._entries)
+                self._members.let_go(member)
                 if member.backend.state is BackendState.FAILED:
                     self._entries.bury(member.backend)
             raise

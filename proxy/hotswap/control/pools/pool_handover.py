@@ -17,7 +17,7 @@ from hotswap.control.pools.supervised_backend import SupervisedBackend
 from hotswap.core.address import Address
 from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.lifecycle import BackendState
-from hotswap.processes.supervisor import Exit
+from hotswap.processes.exit_status import Exit
 
 
 class PoolHandover:
@@ -82,13 +82,9 @@ class PoolHandover:
 
     def follow_added(self, *, slot: int, generation: int, address: Address, pid: int, h2c: bool) -> None:
         """Use a backend that the other process has started."""
-        core = self._core
-        self._entries.tell(
-            lambda: core.add(
-                slot=slot, generation=generation, address=address, h2c=h2c, pid=pid, now=trio.current_time()
-            )
+        self._entries.admit(
+            self._entries.add(slot=slot, generation=generation, address=address, h2c=h2c, pid=pid),
         )
-        self._entries.admit(core.backends[-1])
 
     def follow_gone(self, pid: int) -> None:
         """Forget a backend that the other process started and that has ended."""

@@ -19,7 +19,7 @@ from typing import Protocol
 import trio
 from structlog.typing import FilteringBoundLogger
 
-from hotswap.control.pools.announcements import Announcer
+from hotswap.control.pools.announcements import Announcer, identity_of
 from hotswap.control.pools.compatibility import read_compatibility
 from hotswap.control.pools.contained_tasks import ContainedTasks
 from hotswap.control.pools.entries import Entries
@@ -42,7 +42,7 @@ from hotswap.core.pool.pool import Pool
 from hotswap.core.rollout.compatibility import Unreadable
 from hotswap.core.rollout.rollout import Rollout
 from hotswap.core.strategy import Strategy
-from hotswap.processes.supervisor import Exit
+from hotswap.processes.exit_status import Exit
 
 FILLING = frozenset({BackendState.STARTING, BackendState.READY, BackendState.DRAINING})
 """States of a backend in which its slot needs no other."""
@@ -259,7 +259,7 @@ class SupervisedPool:
         member.log.info("backend.ready", seconds=round(member.ready_at - member.started, 3))
         if slot.drained:
             member.log.info("backend.draining", by="operator")
-        self.tasks.start(member.serve_probes, self.core)
+        self.tasks.start(member.serve_probes, self.entries)
 
     # Exits.
 
@@ -273,14 +273,7 @@ class SupervisedPool:
         reason = ExitReason.CRASHED if crashed else member.ending or ExitReason.START_FAILED
         self.surroundings.tally.backend_exits[self.name, reason.value] += 1
         self.surroundings.events.publish(
-            "backend.exited",
-            pool=self.name,
-            slot=backend.slot,
-            generation=backend.generation,
-            backend=backend.id,
-            pid=backend.pid,
-            reason=reason.value,
-            exit=str(ended),
+            "backend.exited", **identity_of(backend), pid=backend.pid, reason=reason.value, exit=str(ended)
         )
         if crashed:
             self._note_crash(member, ended)

@@ -17,7 +17,6 @@ from typing import assert_never
 import trio
 
 from hotswap.control.pools.contained_tasks import ContainedTasks
-from hotswap.control.pools.ending import let_finish
 from hotswap.control.pools.supervised_backend import ExitReason, StartReason, SupervisedBackend
 from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.control.rollout.telling import RolloutTelling
@@ -322,12 +321,10 @@ class RolloutRun:
             self._tasks.start(self._retire, turn, turn.old)
 
     async def _retire(self, turn: Turn, old: SupervisedBackend) -> None:
+        members = self._pool.members
         if turn.overdue:
-            around = self._surroundings
-            turn.note_cut(
-                *await let_finish(old, around.plane, timeout=0.0, event="backend.drain_timed_out", events=around.events)
-            )
-        stopped = await self._pool.members.retire(old)
+            turn.note_cut(*await members.let_finish(old, timeout=0.0, event="backend.drain_timed_out", publish=True))
+        stopped = await members.retire(old)
         self._take_in(OldExited(slot=turn.step.slot, killed=stopped.killed))
 
     def _readmit_old(self, slot: int) -> None:
@@ -342,7 +339,10 @@ class RolloutRun:
         turn = self._turns[slot]
         turn.starting.cancel()
         if turn.new is not None:
-            await self._pool.members.discard(turn.new)
+            try:
+                await self._pool.members.discard(turn.new)
+            finally:
+                self._pool.entries.bury(turn.new.backend)
         self._take_in(ReplacementGone(slot=slot))
 
     # Ends.
