@@ -58,12 +58,10 @@ class BackendSocket:
     """Listening socket or address of one backend.
 
     Attributes:
-        kind: how the backend is given it.
         address: where the backend will be reached.
         socket: the listening socket to hand over; None when the backend binds by itself, and after `close`.
     """
 
-    kind: Listen
     address: Address
     socket: socket.socket | None
 
@@ -78,10 +76,8 @@ def remove_path(address: Address) -> None:
     """Remove the files of a Unix address: the socket and daphne's lock. Never raises."""
     if isinstance(address, UnixAddress):
         for path in (address.path, f"{address.path}.lock"):
-            try:
+            with suppress(OSError):
                 os.unlink(path)
-            except OSError:
-                pass
 
 
 _OURS: Final = re.compile(r"\.gitignore|.*\.sock|proxy\.(pid|lock).*|development-ca\.(pem|key).*")
@@ -197,14 +193,14 @@ def open_backend_socket(
         match kind:
             case Listen.FD if transport is Transport.TCP:
                 listening = _listen(socket.AF_INET, (LOOPBACK, 0))
-                return BackendSocket(kind=kind, address=TcpAddress(*listening.getsockname()), socket=listening)
+                return BackendSocket(address=TcpAddress(*listening.getsockname()), socket=listening)
             case Listen.FD:
                 path = reserve_path(directory, name)
-                return BackendSocket(kind=kind, address=UnixAddress(path), socket=_listen(socket.AF_UNIX, path))
+                return BackendSocket(address=UnixAddress(path), socket=_listen(socket.AF_UNIX, path))
             case Listen.UNIX:
-                return BackendSocket(kind=kind, address=UnixAddress(reserve_path(directory, name)), socket=None)
+                return BackendSocket(address=UnixAddress(reserve_path(directory, name)), socket=None)
             case Listen.TCP:
-                return BackendSocket(kind=kind, address=TcpAddress(LOOPBACK, reserve_port()), socket=None)
+                return BackendSocket(address=TcpAddress(LOOPBACK, reserve_port()), socket=None)
             case _:
                 assert_never(kind)
     except OSError as error:

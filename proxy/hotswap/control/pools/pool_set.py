@@ -110,11 +110,7 @@ class PoolSet(Mapping[str, AnyPool]):
         **Cancellation**: they run on until `end_trial`.
         """
         for name, table in tables.items():
-            if isinstance(table, StaticPoolTable):
-                pool: AnyPool = StaticPool(name, table, surroundings)
-            else:
-                pool = SupervisedPool(name, releases[name], surroundings, processors=self._processors)
-            self._trial[name] = pool
+            self._trial[name] = pool = self._make(name, table, releases, surroundings)
             self._run(pool, nursery)
         failures: list[PoolNotStarted] = []
 
@@ -174,11 +170,7 @@ class PoolSet(Mapping[str, AnyPool]):
                 self._pools[name] = self._trial.pop(name)
                 changes.append(f"pool {name} added")
             elif known is None:
-                if isinstance(table, StaticPoolTable):
-                    self._start(StaticPool(name, table, surroundings), nursery)
-                else:
-                    release = releases[name]
-                    self._start(SupervisedPool(name, release, surroundings, processors=self._processors), nursery)
+                self.take_in(self._make(name, table, releases, surroundings), nursery)
                 changes.append(f"pool {name} added")
             elif isinstance(known, StaticPool) and isinstance(table, StaticPoolTable) and known.table != table:
                 known.reconfigure(table)
@@ -220,10 +212,6 @@ class PoolSet(Mapping[str, AnyPool]):
         pool.log.info("pool.goes_on")
         pool.go_on()
         return pool
-
-    def take_in(self, pool: AnyPool, nursery: trio.Nursery) -> None:
-        """Start a pool that was made for backends which are there already."""
-        self._start(pool, nursery)
 
     async def stop_all(self) -> None:
         """End every backend, those of pools that are on their way out too; nothing in flight is waited for."""
@@ -273,11 +261,15 @@ class PoolSet(Mapping[str, AnyPool]):
         """Give the backends of all pools."""
         return [backend for pool in self._pools.values() for backend in pool.core.backends]
 
-    def ready(self) -> bool:
-        """Tell whether each has a backend that can be claimed."""
-        return all(pool.core.ready_slots() for pool in self._pools.values())
+    def _make(
+        self, name: str, table: PoolTable, releases: Mapping[str, Release], surroundings: Surroundings
+    ) -> AnyPool:
+        if isinstance(table, StaticPoolTable):
+            return StaticPool(name, table, surroundings)
+        return SupervisedPool(name, releases[name], surroundings, processors=self._processors)
 
-    def _start(self, pool: AnyPool, nursery: trio.Nursery) -> None:
+    def take_in(self, pool: AnyPool, nursery: trio.Nursery) -> None:
+        """Start a pool, and have it from now on."""
         self._pools[pool.name] = pool
         self._run(pool, nursery)
 

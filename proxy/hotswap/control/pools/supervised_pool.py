@@ -135,11 +135,6 @@ class SupervisedPool:
         return self.marked if self.run is None else self.run.rollout.id
 
     @property
-    def full(self) -> bool:
-        """Every slot has a backend that can be claimed."""
-        return self.first_start.full
-
-    @property
     def settled(self) -> bool:
         """Every slot has a backend that can be claimed, or one failed to start and is tried again."""
         ready = self.core.ready_slots()

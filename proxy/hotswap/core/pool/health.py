@@ -50,12 +50,7 @@ class HealthVerdict:
             healthy_after: passes in a row that make a backend healthy, at least 1.
             unhealthy_after: failures in a row that make it unhealthy, at least 1.
             health: the verdict to start from, for a backend that was proven elsewhere.
-
-        Raises:
-            ValueError: a threshold is below 1.
         """
-        if healthy_after < 1 or unhealthy_after < 1:
-            raise ValueError("healthy_after and unhealthy_after are at least 1")
         self.healthy_after = healthy_after
         self.unhealthy_after = unhealthy_after
         self.health = health
