@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
@@ -18,6 +19,7 @@ from hotswap.core.config.pools import HealthTable
 from hotswap.core.strategy import Listen
 from hotswap.edge.upstream.probe import probe
 from hotswap.processes.listening import Transport, open_directory
+from hotswap.processes.presets import Recipe
 from hotswap.processes.readiness import wait_ready
 from hotswap.processes.spawn import SpawnPlan, spawn_backend
 from hotswap.processes.supervisor import BackendProcess
@@ -82,6 +84,7 @@ class Stage:
         argv: tuple[str, ...] | None = None,
         listen: Listen = Listen.FD,
         transport: Transport = Transport.UNIX,
+        stop_signal: signal.Signals = signal.SIGTERM,
         serve: bool = True,
         environment: dict[str, str] | None = None,
         guardian: Any = None,
@@ -90,9 +93,12 @@ class Stage:
         """Spawn a Python program, or the command line given as `argv`, and watch it."""
         process = spawn_backend(
             SpawnPlan(
-                argv=argv or (sys.executable, "-c", program, *arguments),
-                listen=listen,
-                transport=transport,
+                recipe=Recipe(
+                    argv=argv or (sys.executable, "-c", program, *arguments),
+                    listen=listen,
+                    transport=transport,
+                    stop_signal=stop_signal,
+                ),
                 environment={**os.environ, **(environment or {})},
                 **{"pool": "web", "slot": 0, "generation": 1, "directory": str(self.directory), **plan},
             ),

@@ -18,7 +18,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -27,14 +27,14 @@ from structlog.typing import FilteringBoundLogger
 
 from hotswap.core.address import Address, TcpAddress, UnixAddress
 from hotswap.core.errors import BackendError
-from hotswap.core.strategy import Listen
 from hotswap.processes.children import note_child
 from hotswap.processes.guard import start_time_of
 from hotswap.processes.guardian import Guardian
-from hotswap.processes.listening import BackendSocket, Transport, open_backend_socket, remove_path
+from hotswap.processes.listening import BackendSocket, open_backend_socket, remove_path
 from hotswap.processes.notification import NotifySocket, open_notify_socket
 from hotswap.processes.open_files import give_back_limit
 from hotswap.processes.output import LineSink
+from hotswap.processes.presets import Recipe
 from hotswap.processes.supervisor import BackendProcess, ProcessHandles
 
 LISTEN_FD: Final = 3
@@ -72,26 +72,20 @@ class SpawnPlan:
     """Everything needed to spawn one backend.
 
     Attributes:
-        argv: program and arguments; {fd} {socket} {host} {port} {slot} {generation} in them are replaced.
+        recipe: its command, signals and sockets; {fd} {socket} {host} {port} {slot} {generation} are replaced.
         directory: where it runs, symbolic links resolved.
         environment: every variable it gets but those of the contract, which are set here.
-        listen: how it is given its socket.
-        transport: what an inherited socket is.
         pool, slot, generation: who it is.
         notify: give it a notify socket.
-        stop_signal: what asks it to end.
     """
 
-    argv: tuple[str, ...]
+    recipe: Recipe
     directory: str
     environment: Mapping[str, str]
-    listen: Listen
-    transport: Transport = Transport.UNIX
     pool: str
     slot: int
     generation: int
     notify: bool = False
-    stop_signal: signal.Signals = field(default=signal.SIGTERM)
 
     @property
     def name(self) -> str:
@@ -156,7 +150,8 @@ def spawn_backend(
         BackendError: the system has no process, file or socket left. A program that does not exist is no
             error here: the process ends with a line of output that says so.
     """
-    listening = open_backend_socket(plan.listen, directory=directory, name=plan.name, transport=plan.transport)
+    recipe = plan.recipe
+    listening = open_backend_socket(recipe.listen, directory=directory, name=plan.name, transport=recipe.transport)
     try:
         with ExitStack() as undo:
             undo.callback(remove_path, listening.address)
@@ -172,7 +167,7 @@ def spawn_backend(
     return BackendProcess(
         handles,
         address=listening.address,
-        stop_signal=plan.stop_signal,
+        stop_signal=recipe.stop_signal,
         relay=relay,
         log=log,
         guardian=guardian,
@@ -180,7 +175,7 @@ def spawn_backend(
 
 
 def _start(plan: SpawnPlan, listening: BackendSocket, notify: NotifySocket | None, undo: ExitStack) -> ProcessHandles:
-    argv = fill_placeholders(plan.argv, address=listening.address, slot=plan.slot, generation=plan.generation)
+    argv = fill_placeholders(plan.recipe.argv, address=listening.address, slot=plan.slot, generation=plan.generation)
     environment = backend_environment(
         plan,
         inherits=listening.socket is not None,

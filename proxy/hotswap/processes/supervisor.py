@@ -45,19 +45,6 @@ _MAX_COMPLAINTS: Final = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stopped:
-    """Result of `stop`.
-
-    Attributes:
-        exit: how the process ended.
-        killed: it did not end within `stop_timeout` and got SIGKILL.
-    """
-
-    exit: Exit
-    killed: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessHandles:
     """Descriptors and ids of a supervised process: all that another proxy needs to adopt it.
 
@@ -104,7 +91,7 @@ class BackendProcess:
 
         Args:
             handles: of the process.
-            address: where it is reached; its path is removed at the end.
+            address: its path is removed at the end.
             stop_signal: what asks it to end.
             relay: takes each line of its output.
             log: where this process is complained about; bound to the backend's pool, slot and generation.
@@ -237,11 +224,14 @@ class BackendProcess:
             # It may have moved to another group.
             self._signal(signal.SIGKILL)
 
-    async def stop(self, *, stop_timeout: float) -> Stopped:
+    async def stop(self, *, stop_timeout: float) -> bool:
         """Send its stop signal, and kill its group if it has not ended in time.
 
         Args:
             stop_timeout: seconds from the stop signal to SIGKILL.
+
+        Returns:
+            Whether it was killed.
 
         **Cancellation**: it has been asked, and may live on.
         """
@@ -255,7 +245,7 @@ class BackendProcess:
                 await self._ended.wait()
         if self.exit is None:
             self._log.error("backend.immortal", pid=self.pid, detail="still there after SIGKILL; given up")
-        return Stopped(exit=self.exit or Exit(), killed=killed)
+        return killed
 
     def give_back(self) -> None:
         """Leave an adopted process to the proxy that it came from. Call before `serve`."""

@@ -39,7 +39,7 @@ class Filler:
         """Begin with nothing to fill.
 
         Args:
-            members: launches backends and has those that there are.
+            members: those of the pool.
             admit: called with each backend that is ready.
             on_failure: told of each that could not be started.
         """

@@ -30,7 +30,6 @@ from hotswap.core.pool.lifecycle import BackendState
 from hotswap.core.pool.withdrawal import DISCONNECT
 from hotswap.processes.exit_status import Exit
 from hotswap.processes.spawn import spawn_backend
-from hotswap.processes.supervisor import Stopped
 
 SERVING = (BackendState.READY, BackendState.DRAINING)
 """States of a backend that serves, or drains by order of an operator or a rollout."""
@@ -55,15 +54,7 @@ class Members:
         *,
         on_exit: Callable[[SupervisedBackend, Exit], None],
     ) -> None:
-        """Begin with none.
-
-        Args:
-            entries: where they are entered.
-            tasks: where each is looked after.
-            surroundings: the rest of the process.
-            log: bound to the pool.
-            on_exit: called when the process of one has ended and it is no member any more.
-        """
+        """Begin with none; `on_exit` is called when the process of one has ended and it is no member any more."""
         self.entries = entries
         self.tasks = tasks
         self.surroundings = surroundings
@@ -256,10 +247,13 @@ class Members:
                 around.events.publish(event, **identity_of(member.backend), cut=released.cut, exchanges=told)
         return released.cut, released.exchanges[:SHOWN]
 
-    async def retire(self, member: SupervisedBackend) -> Stopped:
+    async def retire(self, member: SupervisedBackend) -> bool:
         """Close every connection to a backend, ask it to stop, and kill it after its `stop_timeout`.
 
         Exchanges that are still in flight have `DISCONNECT` seconds, then they are cut.
+
+        Returns:
+            Whether it was killed.
 
         **Cancellation**: it may live on.
         """
@@ -276,11 +270,12 @@ class Members:
         member.log.info("backend.stopping", stop_timeout=stop_timeout)
         member.process.terminate(stop_timeout=stop_timeout)
         with trio.move_on_after(stop_timeout):
-            return Stopped(exit=await member.process.wait_exit(), killed=False)
+            await member.process.wait_exit()
+            return False
         member.expect(ExitReason.KILLED)
         member.log.warning("backend.killed", detail=f"it did not end within {stop_timeout:g} s")
-        stopped = await member.process.stop(stop_timeout=0.0)
-        return Stopped(exit=stopped.exit, killed=True)
+        await member.process.stop(stop_timeout=0.0)
+        return True
 
     async def discard(self, member: SupervisedBackend, failure: StartFailed | None = None) -> None:
         """End a backend that did not become ready, and reap it; its entry stays, as failed.

@@ -29,13 +29,7 @@ class PoolHandover:
     """
 
     def __init__(self, members: Members, *, freeze: Callable[[], None], thaw: Callable[[], None]) -> None:
-        """Begin with backends that are this process's own.
-
-        Args:
-            members: the pool's backends.
-            freeze: has nothing started any more.
-            thaw: has empty slots filled again.
-        """
+        """Begin with backends that are this process's own; `freeze` has nothing started any more until `thaw`."""
         self.active = False
         self.on_exit: Callable[[int, Exit], None] | None = None
         self._members = members

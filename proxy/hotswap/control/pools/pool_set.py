@@ -27,12 +27,7 @@ class PoolSet(Mapping[str, AnyPool]):
     """The pools by name, and the tasks they run in."""
 
     def __init__(self, *, processors: int, observer: Callable[[PoolEvent], None]) -> None:
-        """Begin with none.
-
-        Args:
-            processors: how many this process may use, for sizes of "auto".
-            observer: told of every change in any of them.
-        """
+        """Begin with none, and so many processors for sizes of "auto"; every change in any is told to the observer."""
         self._processors = processors
         self._observer = observer
         self._pools: dict[str, AnyPool] = {}
@@ -100,8 +95,7 @@ class PoolSet(Mapping[str, AnyPool]):
         Args:
             tables: the pools.
             releases: what the backends of supervised ones are started from.
-            surroundings: the rest of the process.
-            nursery: where they run.
+            surroundings, nursery: what they need, and where they run.
             static: static pools have to answer too; else they are somebody else's, and may be down.
 
         Raises:
@@ -155,8 +149,7 @@ class PoolSet(Mapping[str, AnyPool]):
         Args:
             tables: every pool there is to be.
             releases: what the backends of new supervised pools are started from.
-            surroundings: the rest of the process.
-            nursery: where they run.
+            surroundings, nursery: what they need, and where they run.
 
         Returns:
             What changed, in words.

@@ -58,7 +58,7 @@ async def serve_probes(
         entries: those of its pool, where the verdict is entered.
         backend: what is checked; its health now is the verdict to start from.
         health: how it is checked.
-        surroundings: what probes and counts.
+        surroundings: the rest of the process.
         log: bound to the backend.
         first_after: seconds until the first check.
 

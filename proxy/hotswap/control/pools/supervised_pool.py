@@ -81,14 +81,7 @@ class SupervisedPool:
     """
 
     def __init__(self, name: str, release: Release, surroundings: Surroundings, *, processors: int) -> None:
-        """Make it; nothing is started before `serve`.
-
-        Args:
-            name: its name.
-            release: what its backends are started from.
-            surroundings: the rest of the process.
-            processors: how many this process may use, for a size of "auto".
-        """
+        """Make it, with so many processors for a size of "auto"; nothing is started before `serve`."""
         self.name = name
         self.releases = PinnedReleases(release)
         self.slots: dict[int, Slot] = {}

@@ -114,11 +114,7 @@ class RolloutRun:
         self._take_in(AbortRequested(reason=reason))
 
     def drop(self, reason: str) -> None:
-        """End it before it has begun, because nobody wants its end any more; those behind it go on.
-
-        Args:
-            reason: why, in one word.
-        """
+        """End it before it has begun, because nobody wants its end any more; those behind it go on."""
         self.dropped = True
         self.abort(reason)
 
@@ -185,15 +181,13 @@ class RolloutRun:
         if turn is None or turn.step is not step:
             self._end_waiting()
             plane = self._surroundings.plane
-            counts = plane.pool_counts(self._pool.name)
+            before = plane.pool_counts(self._pool.name)
             plane.restart_longest_hold(self._pool.name)
             turn = self._turns[step.slot] = Turn(
                 step=step,
                 old=self._pool.members.find(step.slot, step.old_generation),
                 starting=trio.CancelScope(),
-                retried=counts.retried,
-                held=counts.held,
-                tunnels_closed=counts.tunnels_closed,
+                before=before,
             )
             turn.enter(self.rollout.id)
             self._telling.turn_began(step)
@@ -324,8 +318,7 @@ class RolloutRun:
         members = self._pool.members
         if turn.overdue:
             turn.note_cut(*await members.let_finish(old, timeout=0.0, event="backend.drain_timed_out", publish=True))
-        stopped = await members.retire(old)
-        self._take_in(OldExited(slot=turn.step.slot, killed=stopped.killed))
+        self._take_in(OldExited(slot=turn.step.slot, killed=await members.retire(old)))
 
     def _readmit_old(self, slot: int) -> None:
         old = self._turns[slot].old

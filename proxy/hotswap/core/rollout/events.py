@@ -104,29 +104,13 @@ class WaitTimedOut:
     """Between two steps, the slots did not all become ready or lost in time."""
 
 
-StepEvent = (
-    StepStarted
-    | SlotFoundEmpty
-    | ReplacementReady
-    | ReplacementFailed
-    | ReplacementGone
-    | OldDrained
-    | DrainTimedOut
-    | OldExited
-    | AbortRequested
+_Reported = (
+    ReplacementReady | ReplacementFailed | ReplacementGone | OldDrained | DrainTimedOut | OldExited | AbortRequested
 )
+
+StepEvent = StepStarted | SlotFoundEmpty | _Reported
 """What a step reacts to; `StepStarted` and `SlotFoundEmpty` come from the rollout, the others from
 outside."""
 
-RolloutEvent = (
-    SlotsSeen
-    | WaitTimedOut
-    | AbortRequested
-    | ReplacementReady
-    | ReplacementFailed
-    | ReplacementGone
-    | OldDrained
-    | DrainTimedOut
-    | OldExited
-)
+RolloutEvent = SlotsSeen | WaitTimedOut | _Reported
 """What a rollout reacts to."""
