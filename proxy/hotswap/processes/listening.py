@@ -126,21 +126,15 @@ def open_directory(path: Path, *, owner: int | None = None) -> Path:
     return path
 
 
-def sweep_directory(path: Path) -> int:
+def sweep_directory(path: Path) -> None:
     """Remove stale sockets, which a killed proxy leaves behind.
 
     Sockets of living processes stay, so this is safe while another proxy or an adopted backend uses the
     directory.
-
-    Returns:
-        How many were removed.
     """
-    removed = 0
     for entry in path.glob("*.sock"):
         if entry.is_socket() and not _answers(entry):
             entry.unlink(missing_ok=True)
-            removed += 1
-    return removed
 
 
 def _answers(path: Path) -> bool:
@@ -157,7 +151,7 @@ def _answers(path: Path) -> bool:
     return True
 
 
-def reserve_path(directory: Path, name: str, *, suffix: str = ".sock") -> str:
+def reserve_path(directory: Path, name: str) -> str:
     """A new path in the directory, never used before.
 
     Args:
@@ -167,7 +161,7 @@ def reserve_path(directory: Path, name: str, *, suffix: str = ".sock") -> str:
         BackendError: the path would be longer than the kernel takes.
     """
     recognisable = re.sub(r"[^A-Za-z0-9_-]", "-", name)[:40]
-    path = str(directory / f"{recognisable}-{secrets.token_hex(4)}{suffix}")
+    path = str(directory / f"{recognisable}-{secrets.token_hex(4)}.sock")
     if len(os.fsencode(path)) > MAX_PATH_BYTES:
         raise BackendError(
             f"the socket path {path} is longer than {MAX_PATH_BYTES} bytes; set a shorter proxy.state_dir"

@@ -264,7 +264,10 @@ class Members:
         if member.backend.state is BackendState.DRAINING:
             self.entries.move(member.backend, BackendState.STOPPING)
         await member.wait_probed()
-        await member.wait_released(timeout=member.release.table.drain_timeout)
+        if self.surroundings.predecessor is not None:
+            # It may still use it: what is in flight there has so long, then it cuts it.
+            deadline = trio.current_time() + member.release.table.drain_timeout
+            await self.surroundings.predecessor.release(member.backend, deadline=deadline)
         await self.let_finish(member, timeout=DISCONNECT, event="backend.connections_cut")
         stop_timeout = member.release.table.stop_timeout
         member.log.info("backend.stopping", stop_timeout=stop_timeout)

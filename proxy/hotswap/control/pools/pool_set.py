@@ -159,11 +159,11 @@ class PoolSet(Mapping[str, AnyPool]):
             known = self._pools.get(name)
             if known is None and (known := self._take_back(name)) is not None:
                 changes.append(f"pool {name} goes on")
-            if known is None and name in self._trial:
-                self._pools[name] = self._trial.pop(name)
-                changes.append(f"pool {name} added")
-            elif known is None:
-                self.take_in(self._make(name, table, releases, surroundings), nursery)
+            if known is None:
+                if name in self._trial:
+                    self._pools[name] = self._trial.pop(name)
+                else:
+                    self.take_in(self._make(name, table, releases, surroundings), nursery)
                 changes.append(f"pool {name} added")
             elif isinstance(known, StaticPool) and isinstance(table, StaticPoolTable) and known.table != table:
                 known.reconfigure(table)

@@ -152,16 +152,6 @@ class SupervisedBackend:
             except Exception as again:
                 self.log.error("backend.supervision_crashed", exc_info=again)
 
-    async def wait_released(self, *, timeout: float) -> None:
-        """Block until the proxy process before this one, if it still serves, holds no connection to it.
-
-        Args:
-            timeout: seconds that its exchanges have; then it cuts them.
-        """
-        predecessor = self._surroundings.predecessor
-        if predecessor is not None:
-            await predecessor.release(self.backend, deadline=trio.current_time() + timeout)
-
     async def wait_ready(self) -> None:
         """Block until it is ready by the rules of its release.
 

@@ -17,6 +17,7 @@ from typing import assert_never
 import trio
 
 from hotswap.control.pools.contained_tasks import ContainedTasks
+from hotswap.control.pools.start_places import Place
 from hotswap.control.pools.supervised_backend import ExitReason, StartReason, SupervisedBackend
 from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.control.rollout.telling import RolloutTelling
@@ -281,6 +282,7 @@ class RolloutRun:
     async def _spawn_replacement(self, slot: int, generation: int) -> None:
         turn, pool = self._turns[slot], self._pool
         reason = StartReason.ROLLBACK if turn.step.rollback else StartReason.ROLLOUT
+        place: Place | None = None
         with turn.starting:
             try:
                 # In one go with the look at the scope: what was cancelled before it began starts nothing.
@@ -288,10 +290,10 @@ class RolloutRun:
                 release = pool.releases[generation]
                 if turn.old is None:
                     # Several may be filled at once; what takes the place of another is alone, and waits for nobody.
-                    turn.place = await self._surroundings.places.take(pool.name, (0, slot))
+                    place = await self._surroundings.places.take(pool.name, (0, slot))
                 turn.new = pool.members.launch(slot, generation, release, reason, rollout=self.rollout.id)
-                if turn.place is not None:
-                    pool.tasks.start(turn.place.watch, turn.new.process.pid)
+                if place is not None:
+                    pool.tasks.start(place.watch, turn.new.process.pid)
                 await pool.members.bring_up(turn.new)
             except StartFailed as failure:
                 self._replacement_failed(slot, failure.reason, failure.detail, failure.output)
@@ -300,8 +302,8 @@ class RolloutRun:
             else:
                 self._take_in(ReplacementReady(slot=slot))
             finally:
-                if turn.place is not None:
-                    turn.place.give_back()
+                if place is not None:
+                    place.give_back()
 
     def _replacement_failed(self, slot: int, reason: StartFailure, detail: str, output: tuple[str, ...] = ()) -> None:
         self._telling.replacement_failed(slot, reason, detail, output)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import trio
 
-from hotswap.control.pools.start_places import Place
 from hotswap.control.pools.supervised_backend import SupervisedBackend
 from hotswap.control.pools.surroundings import Plane
 from hotswap.core.http.exchange_view import SHOWN, ExchangeView
@@ -34,7 +33,6 @@ class Turn:
         cut: exchanges that were ended by force.
         before: the pool's totals when the turn began.
         told: the state of its step that was told last.
-        place: what allows it to start a backend in an empty slot, while others are filled too.
     """
 
     step: Step
@@ -46,7 +44,6 @@ class Turn:
     cut: int = 0
     before: PoolCounts
     told: StepState | None = None
-    place: Place | None = None
 
     def enter(self, rollout: RolloutId) -> None:
         """Have the lines about the old backend carry the rollout's id; those about the new one do from the start."""

@@ -58,23 +58,6 @@ class Pool:
         version: of the newest view.
     """
 
-    __slots__ = (
-        "_draining",
-        "_expecting",
-        "_observers",
-        "_publish",
-        "_slots",
-        "backends",
-        "balance",
-        "locked",
-        "max_in_flight",
-        "name",
-        "paused",
-        "size",
-        "supervised",
-        "version",
-    )
-
     def __init__(self, *, name: str, balance: Balance, size: int, supervised: bool, max_in_flight: int = 0) -> None:
         """Begin with no backend; a supervised pool expects one in each of its slots from the start."""
         self.name = name

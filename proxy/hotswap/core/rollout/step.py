@@ -64,24 +64,6 @@ class Step:
         killed: the old process took SIGKILL.
     """
 
-    __slots__ = (
-        "_draining",
-        "_machine",
-        "_starting",
-        "_stopping",
-        "_whole",
-        "counts",
-        "failure",
-        "killed",
-        "new_generation",
-        "old_generation",
-        "old_gone",
-        "rollback",
-        "slot",
-        "strategy",
-        "waited_for",
-    )
-
     def __init__(
         self,
         strategy: Strategy,
