@@ -449,7 +449,7 @@ def test_the_report_tells_the_whole_and_each_slot_in_plain_json():
     """Generations, seconds by phase, what became of the exchanges, and what failed with its last lines."""
     play = Playbook()
     play.replace(0, then=(WAIT,))
-    play.rollout.count(0, ExchangeCounts(drained=3, retried=1, held=2, cut=0, longest_delay=0.2))
+    play.rollout.steps[0].counts = ExchangeCounts(drained=3, retried=1, held=2, cut=0, longest_delay=0.2)
     play.see({0, 1}, DrainOld(slot=1), SpawnReplacement(slot=1, generation=2))
     play.tell(broken(1), ReadmitOld(slot=1), KillReplacement(slot=1))
     play.rollout.on(ReplacementGone(slot=1), now=120.0)
@@ -503,10 +503,3 @@ def test_a_running_rollout_can_be_asked_too():
     assert report.seconds == 5.0
     assert [(slot.slot, slot.state.value) for slot in report.slots] == [(0, "starting"), (1, "pending")]
     assert report.slots[0].seconds.starting == 4.0
-
-
-def test_counts_of_a_slot_that_had_no_turn_are_dropped():
-    """There is nothing to put them into."""
-    play = Playbook()
-    play.rollout.count(1, ExchangeCounts(cut=1))
-    assert all(slot.exchanges == ExchangeCounts() for slot in play.rollout.report(play.now).slots)

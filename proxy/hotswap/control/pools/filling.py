@@ -60,22 +60,14 @@ class Filler:
     def fill_after_crash(self, slot: Slot, crashed: Backend, *, ready_for: float) -> None:
         """Start another backend for a slot whose own crashed, after a wait that grows with each crash.
 
-        Args:
-            slot: the slot.
-            crashed: what was in it; it is shown as waiting until then.
-            ready_for: how long it had been ready, in seconds.
+        The one that crashed, after it had been ready for so many seconds, is shown as waiting until then.
         """
         slot.backoff = slot.backoff.after_crash(ready_for=ready_for)
         self._show_waiting(slot, crashed)
         self._start(slot, StartReason.CRASH, wait=slot.backoff.wait(self._surroundings.jitter()))
 
     def leave(self, slot: Slot, *, only_waiting: bool = False) -> None:
-        """End the attempt to fill a slot; what is starting in it is killed.
-
-        Args:
-            slot: the slot.
-            only_waiting: leave an attempt alone that has a process already.
-        """
+        """End the attempt to fill a slot, and kill what is starting in it; or only one that has no process yet."""
         if slot.filling is not None and not (only_waiting and not slot.sleeping):
             slot.filling.cancel()
             # It is on its way out, and must not keep a later attempt from beginning.
@@ -131,8 +123,8 @@ class Filler:
                     await self._members.discard(member, failure)
             except BackendError as error:
                 self._on_failure(error)
-                self._log.error("backend.not_started", slot=slot.number, detail=error.detail)
                 told = {"slot": slot.number, "detail": error.detail}
+                self._log.error("backend.not_started", **told)
                 self._surroundings.events.publish("backend.not_started", pool=self._core.name, **told)
             except Exception as error:
                 self._log.error("backend.start_crashed", slot=slot.number, exc_info=error)

@@ -189,9 +189,7 @@ class Members:
     async def end(self, member: SupervisedBackend, drain_timeout: float) -> None:
         """End a backend in the gentlest way that its state allows.
 
-        Args:
-            member: the backend.
-            drain_timeout: seconds for what is in flight, at most those of its release.
+        What is in flight has `drain_timeout` seconds, at most those of its release.
 
         **Cancellation**: it may live on, and nothing new is claimed for it.
         """

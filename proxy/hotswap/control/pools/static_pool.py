@@ -181,11 +181,7 @@ class StaticPool:
             self._start_probing(backend)
 
     async def stop(self, *, drain_timeout: float) -> None:
-        """Take every backend out of rotation and end what is in flight.
-
-        Args:
-            drain_timeout: seconds for what is in flight; what is left then is cut.
-        """
+        """Take every backend out of rotation; what is in flight has `drain_timeout` seconds, then it is cut."""
         self.stopping = self._announcer.ending = True
         if self._tasks.nursery is None:
             return

@@ -168,8 +168,7 @@ class SupervisedPool:
     async def stop(self, *, drain_timeout: float) -> None:
         """End every backend in order; nothing is started any more.
 
-        Args:
-            drain_timeout: seconds for what is in flight, at most those of each backend's release.
+        What is in flight has `drain_timeout` seconds, at most those of each backend's release.
 
         **Cancellation**: some may live on; cancelling `serve` kills them.
         """

@@ -36,10 +36,8 @@ class Marks:
     def refuse_for_all(self, pool: str = "") -> None:
         """Refuse what no pool can change: the end, a takeover, and the time before there are pools.
 
-        Before that, a trigger must not get in between what is read and what is set up.
-
-        Args:
-            pool: the one that was asked for, if it was one.
+        Before that, a trigger must not get in between what is read and what is set up. The refusal is told of the pool
+        that was asked for, if it was one.
 
         Raises:
             Refused: it was logged and counted.

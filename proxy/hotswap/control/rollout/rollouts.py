@@ -345,8 +345,7 @@ class RolloutRun:
     def _end_turn(self, slot: int) -> None:
         turn = self._turns.pop(slot)
         turn.leave()
-        exchanges = turn.counts(self._surroundings.plane.pool_counts(self._pool.name))
-        self.rollout.count(slot, exchanges)
+        turn.step.counts = turn.counts(self._surroundings.plane.pool_counts(self._pool.name))
         if not turn.cut:
             turn.step.waited_for = ()
         self._telling.turn_ended(turn.step.report(trio.current_time()))

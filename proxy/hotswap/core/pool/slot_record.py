@@ -61,12 +61,7 @@ class SlotRecord:
         self.announced = False
 
     def expects(self, backends: Collection[Backend], *, locked: bool) -> bool:
-        """Judge a slot of a supervised pool by the table above.
-
-        Args:
-            backends: what is in the slot now.
-            locked: the pool is locked.
-        """
+        """Judge a slot of a supervised pool by the table above, from what is in it now."""
         if self.announced:
             return True
         if self.failed_starts >= CRASH_LOOP:

@@ -42,7 +42,7 @@ from hotswap.core.rollout.events import (
     WaitTimedOut,
 )
 from hotswap.core.rollout.queue import QueuedSlot
-from hotswap.core.rollout.report import ExchangeCounts, RolloutReport
+from hotswap.core.rollout.report import RolloutReport
 from hotswap.core.rollout.step import Step
 from hotswap.core.rollout.step_table import StepState
 from hotswap.core.strategy import OnFailure, Strategy
@@ -338,13 +338,6 @@ class Rollout:
         return (LockPool(reason=f"rollout {self.id} failed: {self.detail}"), end) if lock else (end,)
 
     # What it tells.
-
-    def count(self, slot: int, counts: ExchangeCounts) -> None:
-        """Set the exchange counts of a slot's latest turn; before or after its end."""
-        for step in reversed(self.steps):
-            if step.slot == slot:
-                step.counts = counts
-                return
 
     def report(self, now: float) -> RolloutReport:
         """Report of the rollout, so far or to its end."""
