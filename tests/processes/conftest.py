@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
@@ -17,7 +18,9 @@ from structlog.testing import LogCapture
 from hotswap.core.config.pools import HealthTable
 from hotswap.core.strategy import Listen
 from hotswap.edge.upstream.probe import probe
-from hotswap.processes.listening import Transport, open_backend_socket, open_directory
+from hotswap.processes.listening import Transport, open_directory
+from hotswap.processes.presets import Recipe
+from hotswap.processes.readiness import wait_ready
 from hotswap.processes.spawn import SpawnPlan, spawn_backend
 from hotswap.processes.supervisor import BackendProcess
 
@@ -81,22 +84,24 @@ class Stage:
         argv: tuple[str, ...] | None = None,
         listen: Listen = Listen.FD,
         transport: Transport = Transport.UNIX,
+        stop_signal: signal.Signals = signal.SIGTERM,
         serve: bool = True,
         environment: dict[str, str] | None = None,
         guardian: Any = None,
         **plan: Any,
     ) -> BackendProcess:
         """Spawn a Python program, or the command line given as `argv`, and watch it."""
-        listening = open_backend_socket(listen, directory=self.directory, name="web-0-1", transport=transport)
         process = spawn_backend(
             SpawnPlan(
-                argv=argv or (sys.executable, "-c", program, *arguments),
-                listen=listen,
-                transport=transport,
+                recipe=Recipe(
+                    argv=argv or (sys.executable, "-c", program, *arguments),
+                    listen=listen,
+                    transport=transport,
+                    stop_signal=stop_signal,
+                ),
                 environment={**os.environ, **(environment or {})},
                 **{"pool": "web", "slot": 0, "generation": 1, "directory": str(self.directory), **plan},
             ),
-            listening,
             directory=self.directory,
             relay=self.lines,
             log=self.log,
@@ -124,7 +129,8 @@ class Stage:
     async def wait_ready(self, process: BackendProcess, *, start_timeout: float = 30, **health: Any) -> None:
         """Block until the backend is ready by its health check."""
         table = HealthTable.model_validate(health)
-        await process.wait_ready(
+        await wait_ready(
+            process,
             partial(probe, process.address, table, pool="web"),
             start_timeout=start_timeout,
             interval=table.interval,

@@ -12,13 +12,13 @@ import pytest
 import trio
 
 from hotswap.processes.guard import END_TIMEOUT, IGNORED, guard, members_of, start_time_of
-from hotswap.processes.guardian import Guardian, start_guardian, wait_guardians_gone
+from hotswap.processes.guardian import Guardian, wait_guardians_gone
 
 PROXY = """
 import subprocess, sys
 from hotswap.processes.guard import start_time_of
-from hotswap.processes.guardian import start_guardian
-guardian = start_guardian()
+from hotswap.processes.guardian import Guardian
+guardian = Guardian()
 backends = [subprocess.Popen([sys.executable, "-c", program], start_new_session=True) for program in sys.argv[2:]]
 for backend in backends:
     guardian.watch(backend.pid, start_time_of(backend.pid))
@@ -208,7 +208,7 @@ async def test_signals_do_not_end_the_guardian(play, wait_gone):
 
 async def test_another_guardian_takes_over_from_one_that_died(lives, wait_gone):
     """It knows the same groups."""
-    guardian = start_guardian()
+    guardian = Guardian()
     with start_backend() as backend:
         start = start_time_of(backend.pid)
         assert start is not None
@@ -231,7 +231,7 @@ async def test_another_guardian_takes_over_from_one_that_died(lives, wait_gone):
 
 async def test_verbs_on_a_dead_guardian_replace_it(wait_gone):
     """Without a wait for the next look at it."""
-    guardian = start_guardian()
+    guardian = Guardian()
     first = guardian.pid
     os.kill(first, signal.SIGKILL)
     await wait_gone(first)
@@ -243,7 +243,7 @@ async def test_verbs_on_a_dead_guardian_replace_it(wait_gone):
 
 async def test_what_was_adopted_changes_guardians_group_by_group(lives, wait_gone):
     """Until then the first one watches it; what was not adopted stays with it, and ends with its proxy."""
-    first = start_guardian()
+    first = Guardian()
     with start_backend() as adopted, start_backend() as kept, start_backend() as given_back:
         starts = {backend.pid: start_time_of(backend.pid) or 0 for backend in (adopted, kept, given_back)}
         for pid, start in starts.items():
@@ -268,7 +268,7 @@ async def test_what_was_adopted_changes_guardians_group_by_group(lives, wait_gon
 
 async def test_the_first_guardian_acts_only_when_both_proxies_are_dead(lives, wait_gone):
     """For as long as backends could return to the first proxy."""
-    first = start_guardian()
+    first = Guardian()
     with start_backend() as adopted:
         start = start_time_of(adopted.pid) or 0
         first.watch(adopted.pid, start)
@@ -290,7 +290,7 @@ async def test_whoever_starts_anew_can_wait_for_the_guardian_of_a_proxy_that_was
     lock = tmp_path / "guardian.lock"
     assert not await wait_guardians_gone(lock)
     assert not await wait_guardians_gone(tmp_path / "nowhere" / "guardian.lock")
-    guardian = start_guardian(lock)
+    guardian = Guardian(lock=lock)
     with start_backend() as backend:
         guardian.watch(backend.pid, start_time_of(backend.pid) or 0)
         os.close(guardian.pipe)
@@ -301,7 +301,7 @@ async def test_whoever_starts_anew_can_wait_for_the_guardian_of_a_proxy_that_was
 
 async def test_a_spawned_backend_is_watched_until_it_is_gone(stage):
     """From its first moment on, and no longer than it lives."""
-    guardian = start_guardian()
+    guardian = Guardian()
     watched = []
     process = stage.spawn(POLITE, guardian=guardian)
     watched.append(process.pid in guardian.watched)

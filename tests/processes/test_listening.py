@@ -182,7 +182,7 @@ def test_sweeping_removes_dead_sockets_only(directory):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf:
         deaf.bind(str(directory / "deaf.sock"))
     (directory / "file.sock").touch()
-    assert sweep_directory(directory) == 2
+    sweep_directory(directory)
     assert isinstance(living.address, UnixAddress)
     assert set(os.listdir(directory)) == {
         os.path.basename(living.address.path),

@@ -63,8 +63,8 @@ async def test_a_server_becomes_ready_and_stops(stage, tmp_path, server, listen,
         directory=str(tmp_path),
     )
     await stage.wait_ready(process, start_timeout=40, healthy_after=2)
-    stopped = await process.stop(stop_timeout=20)
-    assert not stopped.killed
+    killed = await process.stop(stop_timeout=20)
+    assert not killed
     # A server with two processes may write in the middle of the app's line.
     assert any("imported" in line for line in stage.lines.seen)
     assert os.listdir(stage.directory) == []

@@ -8,8 +8,8 @@ import signal
 import pytest
 import trio
 
+from hotswap.processes.exit_status import Exit
 from hotswap.processes.guard import members_of, signal_session
-from hotswap.processes.supervisor import Exit
 
 CHILD = """
 import os, signal, sys, time
@@ -39,10 +39,10 @@ async def test_an_app_behind_a_shell_is_asked_to_end(stage, wait_gone, where):
     """`sh -c "app; true"` ends at SIGTERM and tells nobody; the app may have made a group of its own."""
     process = stage.spawn(LEADER, where)
     child = await child_of(stage)
-    stopped = await process.stop(stop_timeout=30)
+    killed = await process.stop(stop_timeout=30)
     await stage.lines.wait_for("asked")
-    assert not stopped.killed
-    assert stopped.exit == Exit(signal=signal.SIGTERM)
+    assert not killed
+    assert process.exit == Exit(signal=signal.SIGTERM)
     await wait_gone(child)
 
 

@@ -16,9 +16,9 @@ import trio.lowlevel
 from hotswap.core.address import TcpAddress, UnixAddress
 from hotswap.core.errors import BackendError
 from hotswap.core.strategy import Listen
+from hotswap.processes.exit_status import Exit
 from hotswap.processes.listening import Transport
 from hotswap.processes.spawn import fill_placeholders
-from hotswap.processes.supervisor import Exit
 
 REPORT = """
 import json, os, socket, sys

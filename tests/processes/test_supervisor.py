@@ -15,8 +15,9 @@ import trio
 from hotswap.core.address import UnixAddress
 from hotswap.core.errors import StartFailed, StartFailure
 from hotswap.core.strategy import Listen
+from hotswap.processes.exit_status import Exit
 from hotswap.processes.guard import signal_group, start_time_of
-from hotswap.processes.supervisor import BackendProcess, Exit, ProcessHandles
+from hotswap.processes.supervisor import BackendProcess, ProcessHandles
 
 STUBBORN = """
 import signal, sys, time
@@ -107,9 +108,9 @@ async def test_a_stop_lets_the_process_finish(stage):
     """The stop signal asks; how the process ended is reported."""
     process = stage.spawn(POLITE)
     await stage.lines.wait_for("up")
-    stopped = await process.stop(stop_timeout=30)
-    assert stopped.exit == Exit(code=0)
-    assert not stopped.killed
+    killed = await process.stop(stop_timeout=30)
+    assert process.exit == Exit(code=0)
+    assert not killed
     assert process.output_lines() == ("up", "closing")
 
 
@@ -117,7 +118,8 @@ async def test_the_stop_signal_is_the_servers_own(stage):
     """waitress is asked with SIGINT, because SIGTERM would cut it off."""
     process = stage.spawn(POLITE.replace("SIGTERM", "SIGINT"), stop_signal=signal.SIGINT)
     await stage.lines.wait_for("up")
-    assert (await process.stop(stop_timeout=30)).exit == Exit(code=0)
+    await process.stop(stop_timeout=30)
+    assert process.exit == Exit(code=0)
 
 
 async def test_one_that_does_not_stop_is_killed_in_the_end(stage, wait_gone):
@@ -126,9 +128,9 @@ async def test_one_that_does_not_stop_is_killed_in_the_end(stage, wait_gone):
     process = stage.spawn(with_child + STUBBORN)
     child = int((await stage.lines.wait_for("child")).split()[1])
     await stage.lines.wait_for("up")
-    stopped = await process.stop(stop_timeout=0.2)
-    assert stopped.exit == Exit(signal=signal.SIGKILL)
-    assert stopped.killed
+    killed = await process.stop(stop_timeout=0.2)
+    assert process.exit == Exit(signal=signal.SIGKILL)
+    assert killed
     await wait_gone(child)
 
 
@@ -137,7 +139,7 @@ async def test_one_that_was_suspended_takes_the_stop_signal_too(stage):
     process = stage.spawn(POLITE)
     await stage.lines.wait_for("up")
     os.kill(process.pid, signal.SIGSTOP)
-    assert not (await process.stop(stop_timeout=30)).killed
+    assert not await process.stop(stop_timeout=30)
 
 
 async def test_what_is_left_of_its_group_is_ended_with_it(stage, wait_gone):
@@ -166,7 +168,8 @@ async def test_signals_after_the_end_are_harmless(stage):
     await process.wait_exit()
     process.terminate(stop_timeout=1)
     process.kill()
-    assert (await process.stop(stop_timeout=1)).exit == Exit(code=0)
+    await process.stop(stop_timeout=1)
+    assert process.exit == Exit(code=0)
 
 
 async def test_cancelling_the_watch_ends_nothing(stage, lives):
@@ -179,7 +182,8 @@ async def test_cancelling_the_watch_ends_nothing(stage, lives):
     assert process.exit is None
     assert lives(process.pid)
     stage.serve(process)
-    assert (await process.stop(stop_timeout=30)).exit == Exit(code=0)
+    await process.stop(stop_timeout=30)
+    assert process.exit == Exit(code=0)
 
 
 async def test_handles_are_all_it_takes_to_go_on(stage):
@@ -243,9 +247,9 @@ async def test_a_process_of_another_parent_can_be_adopted(stage, foreign_process
         adopted=True,
     )
     stage.serve(process)
-    stopped = await process.stop(stop_timeout=30)
-    assert stopped.exit == Exit()
-    assert not stopped.killed
+    killed = await process.stop(stop_timeout=30)
+    assert process.exit == Exit()
+    assert not killed
 
 
 async def test_a_group_is_not_ended_when_its_number_belongs_to_somebody_else(stage):
@@ -254,7 +258,8 @@ async def test_a_group_is_not_ended_when_its_number_belongs_to_somebody_else(sta
     await stage.lines.wait_for("up")
     assert not signal_group(stranger.pid, stranger.start - 1, signal.SIGKILL)
     assert signal_group(stranger.pid, stranger.start, 0)
-    assert (await stranger.stop(stop_timeout=30)).exit == Exit(code=0)
+    await stranger.stop(stop_timeout=30)
+    assert stranger.exit == Exit(code=0)
 
 
 async def test_ready_means_an_answer_and_not_a_connect(stage):

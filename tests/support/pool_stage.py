@@ -216,7 +216,7 @@ class Stage:
 
     async def wait_full(self) -> None:
         """Block until every slot is ready."""
-        await self.wait(lambda: self.pool.full)
+        await self.wait(lambda: self.pool.first_start.full)
 
     async def plan(self, table: SupervisedPoolTable | None = None) -> RolloutRun:
         """Prepare a rollout to the release that the table describes now; its slots go from 0 on, those that stay."""

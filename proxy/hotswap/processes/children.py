@@ -18,6 +18,8 @@ from typing import Final
 import trio
 from structlog.typing import FilteringBoundLogger
 
+from hotswap.processes.guard import read_stat
+
 GRACE: Final = 0.5
 """Seconds between the two looks: what was started in this instant is noted by then."""
 
@@ -120,14 +122,9 @@ def _children() -> tuple[set[int], set[int]]:
     for name in os.listdir("/proc"):
         if not name.isdecimal():
             continue
-        try:
-            with open(f"/proc/{name}/stat", "rb") as stat:
-                # The name of the program is in brackets and may hold anything.
-                state, parent, *_ = stat.read().rpartition(b")")[2].split()
-        except (OSError, ValueError):
-            continue
-        if parent == own:
-            (zombies if state == b"Z" else living).add(int(name))
+        stat = read_stat(int(name))
+        if stat is not None and stat[1] == own:
+            (zombies if stat[0] == b"Z" else living).add(int(name))
     return living, zombies
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from dataclasses import dataclass
 
 
@@ -25,11 +26,9 @@ class Exit:
 
 def reap(pidfd: int) -> Exit:
     """Reap a process that has ended, and give its exit status; both None for one that is not our child."""
-    try:
+    result = None
+    with suppress(ChildProcessError):  # not our child: its status goes to its parent alone
         result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
-    except ChildProcessError:
-        # Not our child: its status goes to its parent alone.
-        return Exit()
     if result is None:
         return Exit()
     if result.si_code == os.CLD_EXITED:

@@ -45,17 +45,23 @@ FAREWELL: Final = b"farewell\n"
 """The line that lets the guardian go without ending anything."""
 
 
+def read_stat(pid: int) -> list[bytes] | None:
+    """Read what /proc/PID/stat has after the name of the program, see proc(5). None when the process is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            # The name is in brackets and may hold anything, brackets and spaces too.
+            return stat.read().rpartition(b")")[2].split() or None
+    except OSError:
+        return None
+
+
 def start_time_of(pid: int) -> int | None:
     """Start time of a process in ticks since boot, which with its id is unique. None when it is gone.
 
     A process that ended but was not reaped is still there.
     """
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            # The name of the program is in brackets and may hold anything, brackets and spaces too.
-            return int(stat.read().rpartition(b")")[2].split()[19])
-    except (OSError, IndexError, ValueError):
-        return None
+    stat = read_stat(pid)
+    return None if stat is None else int(stat[19])
 
 
 def signal_group(group: int, start: int, number: int) -> bool:
@@ -190,11 +196,8 @@ def signal_session(session: int, start: int, number: int, members: Collection[in
 
 
 def _lives(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            return stat.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
-    except (OSError, IndexError):
-        return False
+    stat = read_stat(pid)
+    return stat is not None and stat[0] not in (b"Z", b"X")
 
 
 def main() -> None:

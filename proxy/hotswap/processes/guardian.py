@@ -23,7 +23,7 @@ import select
 import signal
 import sys
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
@@ -48,6 +48,7 @@ class Guardian:
 
     Attributes:
         pid: its process id; 0 while there is none.
+        pipe: the writing end of its pipe, to hand it over; ownership stays here. -1 while there is none.
     """
 
     def __init__(self, theirs: int | None = None, *, lock: Path | None = None) -> None:
@@ -66,7 +67,7 @@ class Guardian:
         self._shared = False
         self._theirs = -1 if theirs is None else theirs
         self._lock = lock
-        self.pid, self._pipe = _spawn(lock)
+        self.pid, self.pipe = _spawn(lock)
 
     @property
     def watched(self) -> frozenset[int]:
@@ -104,11 +105,6 @@ class Guardian:
             os.close(self._theirs)
             self._theirs = -1
 
-    @property
-    def pipe(self) -> int:
-        """The writing end of its pipe, to hand it over; ownership stays here."""
-        return self._pipe
-
     def share(self) -> None:
         """From now on another proxy may own what is watched: a guardian that dies is not replaced."""
         self._shared = True
@@ -125,10 +121,10 @@ class Guardian:
 
     def alive(self) -> bool:
         """Whether the guardian runs: it holds its end of the pipe."""
-        if self._pipe < 0:
+        if self.pipe < 0:
             return False
         poll = select.poll()
-        poll.register(self._pipe, 0)
+        poll.register(self.pipe, 0)
         return not poll.poll(0)
 
     async def serve(self) -> None:
@@ -144,7 +140,7 @@ class Guardian:
     def _tell(self, line: bytes) -> None:
         try:
             # Shorter than PIPE_BUF, so it is written whole or not at all.
-            os.write(self._pipe, line)
+            os.write(self.pipe, line)
         except OSError:
             # It died, or was stopped for so long that the pipe is full.
             if not self._shared:
@@ -170,33 +166,16 @@ class Guardian:
                 os.waitpid(self.pid, 0)
             # Reaped: the number may soon be somebody else's.
             self.pid = 0
-        self._close()
+        if self.pipe >= 0:
+            os.close(self.pipe)
+            self.pipe = -1
         try:
-            self.pid, self._pipe = _spawn(self._lock)
+            self.pid, self.pipe = _spawn(self._lock)
             for group, start in self._groups.items():
-                os.write(self._pipe, b"watch %d %d\n" % (group, start))
+                os.write(self.pipe, b"watch %d %d\n" % (group, start))
         except OSError:
             # Out of processes or files: `serve` tries again.
             pass
-
-    def _close(self) -> None:
-        if self._pipe >= 0:
-            os.close(self._pipe)
-            self._pipe = -1
-        if self.pid:
-            with suppress(OSError):
-                # It ends by itself now; this may come too early, and then init takes what is left over.
-                os.waitpid(self.pid, os.WNOHANG)
-            self.pid = 0
-
-
-def start_guardian(lock: Path | None = None) -> Guardian:
-    """Start a guardian.
-
-    Raises:
-        OSError: the system has no process or pipe left.
-    """
-    return Guardian(lock=lock)
 
 
 async def wait_guardians_gone(lock: Path) -> bool:
@@ -205,10 +184,10 @@ async def wait_guardians_gone(lock: Path) -> bool:
     Returns:
         Whether one was waited for.
     """
-    waited = False
     held = _open_lock(lock)
     if held < 0:
-        return waited
+        return False
+    waited = False
     try:
         with trio.move_on_after(guard.END_TIMEOUT + _RESTART_PAUSE):
             while True:
@@ -233,40 +212,30 @@ def _open_lock(lock: Path | None) -> int:
 
 
 def _spawn(lock: Path | None) -> tuple[int, int]:
-    held = _open_lock(lock)
-    try:
+    with ExitStack() as undo, ExitStack() as after_spawn:
+        # Its standard error stays the proxy's: it has one line to say when it acts.
+        actions: list[tuple[int, int, int] | tuple[int, int, str, int, int]]
+        actions = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+        held = _open_lock(lock)
         if held >= 0:
+            after_spawn.callback(os.close, held)
             # It belongs to the open file, so it goes with the guardian, which alone keeps it.
             with suppress(OSError):
                 fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return _spawn_with([(os.POSIX_SPAWN_DUP2, held, _LOCK_FD)] if held >= 0 else [])
-    finally:
-        if held >= 0:
-            os.close(held)
-
-
-def _spawn_with(more: list[tuple[int, int, int]]) -> tuple[int, int]:
-    reading, writing = os.pipe()
-    try:
+            actions.append((os.POSIX_SPAWN_DUP2, held, _LOCK_FD))
+        reading, writing = os.pipe()
+        after_spawn.callback(os.close, reading)
+        undo.callback(os.close, writing)
         os.set_blocking(writing, False)
         pid = os.posix_spawn(
             sys.executable,
             [sys.executable, "-I", "-S", os.path.abspath(guard.__file__)],
             os.environ,
-            # Its standard error stays the proxy's: it has one line to say when it acts.
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, reading, 0),
-                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-                *more,
-            ],
+            file_actions=[(os.POSIX_SPAWN_DUP2, reading, 0), *actions],
             setsid=True,
             # Blocked until they are ignored, so that there is no moment at which one could end it.
             setsigmask=guard.IGNORED,
         )
         note_child(pid)
-    except BaseException:
-        os.close(writing)
-        raise
-    finally:
-        os.close(reading)
+        undo.pop_all()
     return pid, writing

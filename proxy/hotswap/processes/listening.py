@@ -58,12 +58,10 @@ class BackendSocket:
     """Listening socket or address of one backend.
 
     Attributes:
-        kind: how the backend is given it.
         address: where the backend will be reached.
         socket: the listening socket to hand over; None when the backend binds by itself, and after `close`.
     """
 
-    kind: Listen
     address: Address
     socket: socket.socket | None
 
@@ -78,10 +76,8 @@ def remove_path(address: Address) -> None:
     """Remove the files of a Unix address: the socket and daphne's lock. Never raises."""
     if isinstance(address, UnixAddress):
         for path in (address.path, f"{address.path}.lock"):
-            try:
+            with suppress(OSError):
                 os.unlink(path)
-            except OSError:
-                pass
 
 
 _OURS: Final = re.compile(r"\.gitignore|.*\.sock|proxy\.(pid|lock).*|development-ca\.(pem|key).*")
@@ -130,21 +126,15 @@ def open_directory(path: Path, *, owner: int | None = None) -> Path:
     return path
 
 
-def sweep_directory(path: Path) -> int:
+def sweep_directory(path: Path) -> None:
     """Remove stale sockets, which a killed proxy leaves behind.
 
     Sockets of living processes stay, so this is safe while another proxy or an adopted backend uses the
     directory.
-
-    Returns:
-        How many were removed.
     """
-    removed = 0
     for entry in path.glob("*.sock"):
         if entry.is_socket() and not _answers(entry):
             entry.unlink(missing_ok=True)
-            removed += 1
-    return removed
 
 
 def _answers(path: Path) -> bool:
@@ -161,7 +151,7 @@ def _answers(path: Path) -> bool:
     return True
 
 
-def reserve_path(directory: Path, name: str, *, suffix: str = ".sock") -> str:
+def reserve_path(directory: Path, name: str) -> str:
     """A new path in the directory, never used before.
 
     Args:
@@ -171,7 +161,7 @@ def reserve_path(directory: Path, name: str, *, suffix: str = ".sock") -> str:
         BackendError: the path would be longer than the kernel takes.
     """
     recognisable = re.sub(r"[^A-Za-z0-9_-]", "-", name)[:40]
-    path = str(directory / f"{recognisable}-{secrets.token_hex(4)}{suffix}")
+    path = str(directory / f"{recognisable}-{secrets.token_hex(4)}.sock")
     if len(os.fsencode(path)) > MAX_PATH_BYTES:
         raise BackendError(
             f"the socket path {path} is longer than {MAX_PATH_BYTES} bytes; set a shorter proxy.state_dir"
@@ -197,14 +187,14 @@ def open_backend_socket(
         match kind:
             case Listen.FD if transport is Transport.TCP:
                 listening = _listen(socket.AF_INET, (LOOPBACK, 0))
-                return BackendSocket(kind=kind, address=TcpAddress(*listening.getsockname()), socket=listening)
+                return BackendSocket(address=TcpAddress(*listening.getsockname()), socket=listening)
             case Listen.FD:
                 path = reserve_path(directory, name)
-                return BackendSocket(kind=kind, address=UnixAddress(path), socket=_listen(socket.AF_UNIX, path))
+                return BackendSocket(address=UnixAddress(path), socket=_listen(socket.AF_UNIX, path))
             case Listen.UNIX:
-                return BackendSocket(kind=kind, address=UnixAddress(reserve_path(directory, name)), socket=None)
+                return BackendSocket(address=UnixAddress(reserve_path(directory, name)), socket=None)
             case Listen.TCP:
-                return BackendSocket(kind=kind, address=TcpAddress(LOOPBACK, reserve_port()), socket=None)
+                return BackendSocket(address=TcpAddress(LOOPBACK, reserve_port()), socket=None)
             case _:
                 assert_never(kind)
     except OSError as error:

@@ -12,6 +12,7 @@ import errno
 import os
 import socket
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -140,10 +141,8 @@ class NotifySocket:
     def close(self) -> None:
         """Close it and remove its path. Idempotent; never raises."""
         self.socket.close()
-        try:
+        with suppress(OSError):
             os.unlink(self.path)
-        except OSError:
-            pass
 
 
 def _belongs(sender: int, user: int, session: int) -> bool:

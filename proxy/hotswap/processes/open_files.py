@@ -14,16 +14,11 @@ GIVEN: Final = resource.getrlimit(resource.RLIMIT_NOFILE)
 """The soft and the hard limit at the start."""
 
 
-def raise_limit() -> int:
-    """Raise the soft limit to the hard one.
-
-    Returns:
-        The limit from now on.
-    """
+def raise_limit() -> None:
+    """Raise the soft limit to the hard one."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):  # above what the kernel allows by now: it stays as it is
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def give_back_limit(pid: int) -> None:

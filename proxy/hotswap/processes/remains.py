@@ -28,12 +28,7 @@ class Remains:
     """Rest of one backend's session, found between the end of its leader and its reaping."""
 
     def __init__(self, session: int, start: int) -> None:
-        """Make it.
-
-        Args:
-            session: process id of the leader, which is the number of its session and group.
-            start: when that was started.
-        """
+        """Make it, with the process id of the leader, also the number of its session, and when that was started."""
         self._session = session
         self._start = start
         self._killed = trio.Event()

@@ -18,7 +18,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -27,14 +27,14 @@ from structlog.typing import FilteringBoundLogger
 
 from hotswap.core.address import Address, TcpAddress, UnixAddress
 from hotswap.core.errors import BackendError
-from hotswap.core.strategy import Listen
 from hotswap.processes.children import note_child
 from hotswap.processes.guard import start_time_of
 from hotswap.processes.guardian import Guardian
-from hotswap.processes.listening import BackendSocket, Transport, remove_path
+from hotswap.processes.listening import BackendSocket, open_backend_socket, remove_path
 from hotswap.processes.notification import NotifySocket, open_notify_socket
 from hotswap.processes.open_files import give_back_limit
 from hotswap.processes.output import LineSink
+from hotswap.processes.presets import Recipe
 from hotswap.processes.supervisor import BackendProcess, ProcessHandles
 
 LISTEN_FD: Final = 3
@@ -72,26 +72,20 @@ class SpawnPlan:
     """Everything needed to spawn one backend.
 
     Attributes:
-        argv: program and arguments; {fd} {socket} {host} {port} {slot} {generation} in them are replaced.
+        recipe: its command, signals and sockets; {fd} {socket} {host} {port} {slot} {generation} are replaced.
         directory: where it runs, symbolic links resolved.
         environment: every variable it gets but those of the contract, which are set here.
-        listen: how it is given its socket.
-        transport: what an inherited socket is.
         pool, slot, generation: who it is.
         notify: give it a notify socket.
-        stop_signal: what asks it to end.
     """
 
-    argv: tuple[str, ...]
+    recipe: Recipe
     directory: str
     environment: Mapping[str, str]
-    listen: Listen
-    transport: Transport = Transport.UNIX
     pool: str
     slot: int
     generation: int
     notify: bool = False
-    stop_signal: signal.Signals = field(default=signal.SIGTERM)
 
     @property
     def name(self) -> str:
@@ -134,7 +128,6 @@ def backend_environment(plan: SpawnPlan, *, inherits: bool, notify_path: str | N
 
 def spawn_backend(
     plan: SpawnPlan,
-    listening: BackendSocket,
     *,
     directory: Path,
     relay: LineSink,
@@ -143,12 +136,9 @@ def spawn_backend(
 ) -> BackendProcess:
     """Spawn a backend. Blocks for about a millisecond; call within trio.
 
-    The proxy's copy of the listening socket is closed, whatever happens.
-
     Args:
         plan: what to start.
-        listening: what it listens on, from `open_backend_socket`, never used before.
-        directory: where its notify socket goes, from `open_directory`.
+        directory: where its sockets go, from `open_directory`.
         relay: takes each line of its output.
         log: where it is complained about; bound to the backend's pool, slot and generation.
         guardian: ends it should the proxy die.
@@ -160,6 +150,8 @@ def spawn_backend(
         BackendError: the system has no process, file or socket left. A program that does not exist is no
             error here: the process ends with a line of output that says so.
     """
+    recipe = plan.recipe
+    listening = open_backend_socket(recipe.listen, directory=directory, name=plan.name, transport=recipe.transport)
     try:
         with ExitStack() as undo:
             undo.callback(remove_path, listening.address)
@@ -171,11 +163,11 @@ def spawn_backend(
     except (OSError, ValueError) as error:
         raise BackendError(f"cannot start a process for backend {plan.name}: {error}") from error
     finally:
-        listening.close()
+        listening.close()  # the proxy's copy
     return BackendProcess(
         handles,
         address=listening.address,
-        stop_signal=plan.stop_signal,
+        stop_signal=recipe.stop_signal,
         relay=relay,
         log=log,
         guardian=guardian,
@@ -183,7 +175,7 @@ def spawn_backend(
 
 
 def _start(plan: SpawnPlan, listening: BackendSocket, notify: NotifySocket | None, undo: ExitStack) -> ProcessHandles:
-    argv = fill_placeholders(plan.argv, address=listening.address, slot=plan.slot, generation=plan.generation)
+    argv = fill_placeholders(plan.recipe.argv, address=listening.address, slot=plan.slot, generation=plan.generation)
     environment = backend_environment(
         plan,
         inherits=listening.socket is not None,

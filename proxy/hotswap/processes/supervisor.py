@@ -25,14 +25,12 @@ import trio
 from structlog.typing import FilteringBoundLogger
 
 from hotswap.core.address import Address
-from hotswap.processes.exit_status import Exit as Exit  # for whoever knows it from here
-from hotswap.processes.exit_status import reap
+from hotswap.processes.exit_status import Exit, reap
 from hotswap.processes.guard import signal_group
 from hotswap.processes.guardian import Guardian
 from hotswap.processes.listening import remove_path
 from hotswap.processes.notification import Notification, NotifySocket, describe_errno
 from hotswap.processes.output import TAIL_LINES, LineSink, OutputRelay
-from hotswap.processes.readiness import Probe, wait_ready
 from hotswap.processes.remains import KILL_PATIENCE, Remains
 
 _LAST_OUTPUT_TIMEOUT: Final = 0.25
@@ -44,19 +42,6 @@ _CRASH_GRACE: Final = 2.0
 
 _MAX_COMPLAINTS: Final = 10
 """So many messages that cannot be understood are logged for one process."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stopped:
-    """Result of `stop`.
-
-    Attributes:
-        exit: how the process ended.
-        killed: it did not end within `stop_timeout` and got SIGKILL.
-    """
-
-    exit: Exit
-    killed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +70,7 @@ class BackendProcess:
         pid: its process id, also the id of its session and process group.
         start: when it started; with `pid` its name for ever.
         address: where it is reached.
+        exit: its exit status, or None while it lives.
         ready_said, stopping_said, status: what it said of itself: `READY=1`, `STOPPING=1`, the text of
             `STATUS=`.
     """
@@ -105,7 +91,7 @@ class BackendProcess:
 
         Args:
             handles: of the process.
-            address: where it is reached; its path is removed at the end.
+            address: its path is removed at the end.
             stop_signal: what asks it to end.
             relay: takes each line of its output.
             log: where this process is complained about; bound to the backend's pool, slot and generation.
@@ -130,7 +116,7 @@ class BackendProcess:
         self._remains = Remains(self.pid, self.start)
         self._stop_deadline: float | None = None
         self._complaints = 0
-        self._exit: Exit | None = None
+        self.exit: Exit | None = None
         self._ended = trio.Event()
         self._ready = trio.Event()
         self._cannot_serve = trio.Event()
@@ -138,11 +124,6 @@ class BackendProcess:
             self._ready.set()
         if guardian is not None:
             (guardian.adopt if adopted else guardian.watch)(self.pid, self.start)
-
-    @property
-    def exit(self) -> Exit | None:
-        """Its exit status, or None while it lives."""
-        return self._exit
 
     @property
     def ended(self) -> bool:
@@ -168,7 +149,7 @@ class BackendProcess:
 
         **Cancellation**: the process lives on, and nothing that was read is lost.
         """
-        if self._exit is None:
+        if self.exit is None:
             async with trio.open_nursery() as nursery:
                 if self._relay is not None:
                     nursery.start_soon(self._relay.serve)
@@ -191,7 +172,7 @@ class BackendProcess:
     async def watch(self) -> None:
         """Wait until the process is gone and reap it; another proxy does the rest. **Cancellation** changes nothing."""
         await trio.lowlevel.wait_readable(self._pidfd)
-        self._exit = reap(self._pidfd)
+        self.exit = reap(self._pidfd)
         if self._guardian is not None:
             self._guardian.forget(self.pid)
         self.release_handles()
@@ -200,8 +181,8 @@ class BackendProcess:
     async def wait_exit(self) -> Exit:
         """Block until the process is gone and its last output has been relayed."""
         await self._ended.wait()
-        assert self._exit is not None
-        return self._exit
+        assert self.exit is not None
+        return self.exit
 
     async def wait_notified(self) -> None:
         """Block until it sent `READY=1`; returns at once when it need not."""
@@ -222,14 +203,6 @@ class BackendProcess:
         """The last lines it wrote, oldest first."""
         return tuple(self._tail)
 
-    async def wait_ready(self, probe: Probe, *, start_timeout: float, interval: float, healthy_after: int) -> None:
-        """Block until it is ready; see `hotswap.processes.readiness.wait_ready`.
-
-        Raises:
-            StartFailed: it did not become ready. It is not killed by that.
-        """
-        await wait_ready(self, probe, start_timeout=start_timeout, interval=interval, healthy_after=healthy_after)
-
     def terminate(self, *, stop_timeout: float) -> None:
         """Send its stop signal to the process alone. Harmless when it is gone.
 
@@ -245,31 +218,34 @@ class BackendProcess:
 
     def kill(self) -> None:
         """Send SIGKILL to its process group. Harmless when it is gone."""
-        if self._exit is None:
+        if self.exit is None:
             self._remains.kill()
             signal_group(self.pid, self.start, signal.SIGKILL)
             # It may have moved to another group.
             self._signal(signal.SIGKILL)
 
-    async def stop(self, *, stop_timeout: float) -> Stopped:
+    async def stop(self, *, stop_timeout: float) -> bool:
         """Send its stop signal, and kill its group if it has not ended in time.
 
         Args:
             stop_timeout: seconds from the stop signal to SIGKILL.
+
+        Returns:
+            Whether it was killed.
 
         **Cancellation**: it has been asked, and may live on.
         """
         self.terminate(stop_timeout=stop_timeout)
         with trio.move_on_after(stop_timeout):
             await self._ended.wait()
-        killed = self._exit is None
+        killed = self.exit is None
         if killed:
             self.kill()
             with trio.move_on_after(KILL_PATIENCE):
                 await self._ended.wait()
-        if self._exit is None:
+        if self.exit is None:
             self._log.error("backend.immortal", pid=self.pid, detail="still there after SIGKILL; given up")
-        return Stopped(exit=self._exit or Exit(), killed=killed)
+        return killed
 
     def give_back(self) -> None:
         """Leave an adopted process to the proxy that it came from. Call before `serve`."""
@@ -278,7 +254,7 @@ class BackendProcess:
         self.release_handles()
 
     def _signal(self, number: signal.Signals) -> None:
-        if self._exit is None:
+        if self.exit is None:
             with suppress(OSError):
                 signal.pidfd_send_signal(self._pidfd, number)
 
@@ -293,7 +269,7 @@ class BackendProcess:
         """Process the exit. No checkpoint in here: it happens whole or not at all."""
         # What it sent last is still in the socket, and it can still be asked who sent it.
         self._take_notifications()
-        self._exit = reap(self._pidfd)
+        self.exit = reap(self._pidfd)
         if self._guardian is not None:
             self._guardian.forget(self.pid)
 

@@ -13,7 +13,7 @@ import trio
 from hotswap.control.pools.compatibility import read_compatibility, read_file, run_command
 from hotswap.core.config import CompatibilityTable
 from hotswap.core.rollout.compatibility import Unreadable
-from hotswap.processes.guardian import start_guardian
+from hotswap.processes.guardian import Guardian
 from tests.support.hotswap import SOURCES, wait_gone
 
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
@@ -92,11 +92,11 @@ PROXY = """
 import os, sys, trio
 from hotswap.control.pools.compatibility import read_compatibility
 from hotswap.core.config import CompatibilityTable
-from hotswap.processes.guardian import start_guardian
+from hotswap.processes.guardian import Guardian
 async def main():
     table = CompatibilityTable(command=("/bin/sh", "-c", "sleep 60 & wait"))
     async with trio.open_nursery() as nursery:
-        guardian = start_guardian()
+        guardian = Guardian()
         async def read():
             await read_compatibility(table, directory="/", environment=os.environ, guardian=guardian)
         nursery.start_soon(read)
@@ -121,7 +121,7 @@ async def test_a_command_does_not_outlive_a_killed_proxy():
 
 async def test_a_command_that_has_ended_is_nobody_the_guardian_waits_for(tmp_path):
     """Whether somebody still waits for the answer or not."""
-    guardian = start_guardian()
+    guardian = Guardian()
     try:
         table = CompatibilityTable(command=("/bin/sh", "-c", "echo 7"))
         directory = str(tmp_path)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import trio
 
+from hotswap.control.pools.entries import Entries
 from hotswap.control.pools.probing import serve_probes
 from hotswap.core.address import Address, TcpAddress
 from hotswap.core.config import HealthTable
@@ -42,7 +43,9 @@ async def probe_for(
     async with open_surroundings(StillPlane()) as (surroundings, records):
         surroundings = replace(surroundings, probe=probe)
         with trio.move_on_after(seconds):
-            await serve_probes(pool, backend, HEALTH, surroundings, surroundings.log, first_after=1.0)
+            await serve_probes(
+                Entries(pool, surroundings.log), backend, HEALTH, surroundings, surroundings.log, first_after=1.0
+            )
         return backend, [record["event"] for record in records], dict(surroundings.tally.health_checks)
 
 

@@ -151,6 +151,6 @@ async def test_a_pool_that_was_replaced_is_not_followed_any_more():
         stage.link.add_pool(other, StaticPoolTable.model_validate({"addresses": ["127.0.0.1:1"]}))
         stage.pool.pause()
         assert stage.link.pool_counts("web").outlook is Outlook.EXPECTED
-        other.give_up(0)
+        other.lock("nobody fills it")
         assert stage.link.pool_counts("web").outlook is Outlook.HOPELESS
         assert stage.link.in_flight(stage.backend.member) == 0

@@ -41,13 +41,6 @@ def test_a_backend_proven_elsewhere_starts_from_that_verdict():
     assert verdicts("--", healthy_after=5, unhealthy_after=2, health=Health.HEALTHY) == "hu"
 
 
-@pytest.mark.parametrize(("healthy_after", "unhealthy_after"), [(0, 1), (1, 0), (-1, 1)])
-def test_thresholds_below_one_are_refused(healthy_after, unhealthy_after):
-    """No probe at all proves nothing."""
-    with pytest.raises(ValueError, match="at least 1"):
-        HealthVerdict(healthy_after=healthy_after, unhealthy_after=unhealthy_after)
-
-
 @given(st.lists(st.booleans()), st.integers(1, 4), st.integers(1, 4))
 def test_the_verdict_is_that_of_the_last_long_enough_run(probes, healthy_after, unhealthy_after):
     """The counter agrees with the definition: look back for the last run that reached its threshold."""

@@ -348,17 +348,6 @@ def test_a_slot_drained_by_hand_is_not_waited_for_unless_announced():
     assert pool.outlook() is Outlook.EXPECTED
 
 
-def test_a_slot_that_was_given_up_is_hopeless_until_something_is_added():
-    """Whatever else is known of it."""
-    pool = pool_of(1, filled=False)
-    events = told(pool)
-    pool.give_up(0)
-    assert pool.outlook() is Outlook.HOPELESS
-    assert events == [NothingExpected("web")]
-    ready(pool, 0)
-    assert pool.outlook() is Outlook.CLAIMABLE
-
-
 def test_a_locked_pool_waits_for_what_lives_and_for_nothing_else():
     """Nobody respawns in it; unlocking brings the hope back."""
     pool = pool_of(2)

@@ -100,14 +100,14 @@ class PoolMachine(RuleBasedStateMachine):
         self.ledger[backend] -= 1
         self.pool.release(backend)
 
-    @rule(verb=st.sampled_from(["pause", "resume", "lock", "unlock", "announce", "give_up"]), data=st.data())
+    @rule(verb=st.sampled_from(["pause", "resume", "lock", "unlock", "announce"]), data=st.data())
     def command(self, verb: str, data: st.DataObject) -> None:
         slot = data.draw(st.integers(0, self.pool.size - 1))
         match verb:
             case "lock":
                 self.pool.lock("because")
-            case "announce" | "give_up":
-                getattr(self.pool, verb)(slot)
+            case "announce":
+                self.pool.announce(slot)
             case _:
                 getattr(self.pool, verb)()
 

@@ -22,15 +22,13 @@ from hotswap.core.pool.events import BackendDrained
 from hotswap.core.pool.lifecycle import BackendState, Health
 from hotswap.core.pool.slot_record import CRASH_LOOP
 from hotswap.core.rollout.commands import (
-    AbortStep,
     AdmitReplacement,
     ClearSlot,
     Command,
     CutOld,
     DrainOld,
     EndRollout,
-    FailStep,
-    FinishStep,
+    EndStep,
     KillReplacement,
     LockPool,
     Outcome,
@@ -228,14 +226,11 @@ class RolloutMachine(RuleBasedStateMachine):
                 else:
                     assert self.pool.in_flight(new) == 0
                     self.dying.add(new)
-            case FinishStep(slot=slot):
+            case EndStep(slot=slot):
                 self.wanted_out.discard(slot)
                 self.filled.discard(slot)
-                assert self.find(slot, Role.OLD) is None
-            case FailStep(slot=slot) | AbortStep(slot=slot):
-                self.wanted_out.discard(slot)
-                self.filled.discard(slot)
-                assert self.find(slot, Role.REPLACEMENT) is None
+                step = next(step for step in reversed(self.rollout.steps) if step.slot == slot)
+                assert self.find(slot, Role.OLD if step.state is StepState.DONE else Role.REPLACEMENT) is None
             case LockPool(reason=reason):
                 self.pool.lock(reason)
             case EndRollout(outcome=outcome):

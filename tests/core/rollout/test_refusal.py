@@ -12,7 +12,7 @@ import pytest
 from hotswap.core.errors import Problem, RefusalCode
 from hotswap.core.identity import RolloutId
 from hotswap.core.rollout.compatibility import CompatibilityNumber, Unreadable
-from hotswap.core.rollout.refusal import CHECKS, NOT_READ, TriggerState, check_trigger
+from hotswap.core.rollout.refusal import CHECKS, TriggerState, check_trigger
 from hotswap.core.strategy import Strategy
 
 ONE, TWO = CompatibilityNumber("1"), CompatibilityNumber("2")
@@ -79,22 +79,12 @@ def test_one_slot_is_enough_for_surge():
         (Unreadable("no file"), ONE, RefusalCode.COMPATIBILITY_UNREADABLE),
         (Unreadable("no file"), None, None),
         (ONE, Unreadable("no file"), RefusalCode.COMPATIBILITY_UNREADABLE),
-        (ONE, NOT_READ, None),
     ],
 )
 def test_any_difference_of_numbers_refuses_downgrades_too(running, offered, code):
     """Without a number on one side there is nothing to compare."""
     refused = check_trigger(replace(GOOD, running=running, offered=offered))
     assert (refused and refused.code) == code
-
-
-def test_before_the_number_was_read_only_the_rows_above_it_are_judged():
-    """So that the cheap rows can be judged before a command is run."""
-    facts = {**BAD[RefusalCode.CONFIG_INVALID], "offered": NOT_READ}
-    assert check_trigger(replace(GOOD, **facts)) is None
-    refused = check_trigger(replace(GOOD, **facts, **BAD[RefusalCode.NOT_READY]))
-    assert refused is not None
-    assert refused.code is RefusalCode.NOT_READY
 
 
 def test_a_refusal_leaves_no_trace():

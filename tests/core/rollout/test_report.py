@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from hotswap.core.identity import RolloutId
 from hotswap.core.rollout.commands import Outcome
-from hotswap.core.rollout.report import PastRollout, RolloutReport, SlotReport
+from hotswap.core.rollout.report import RolloutReport, SlotReport
 from hotswap.core.rollout.step_table import StepState
 from hotswap.core.strategy import Strategy
 
@@ -36,10 +36,3 @@ def test_a_report_is_plain_json():
     assert document["strategy"] == "surge"
     assert document["slots"][0]["seconds"] == {"starting": 0.0, "draining": 0.0, "stopping": 0.0, "total": 0.0}
     assert document["slots"][0]["offsets"] == {"turn": None, "starting": None, "draining": None, "stopping": None}
-
-
-def test_a_rollout_of_a_process_before_this_one_has_ended():
-    """Nothing is left of it but its report."""
-    past = PastRollout(last=REPORT)
-    assert (past.id, past.outcome, past.in_progress) == ("r1", Outcome.DONE, False)
-    assert past.report(now=1e9) is REPORT

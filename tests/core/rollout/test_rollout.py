@@ -8,15 +8,13 @@ from datetime import UTC, datetime
 from hotswap.core.errors import StartFailure
 from hotswap.core.identity import RolloutId
 from hotswap.core.rollout.commands import (
-    AbortStep,
     AdmitReplacement,
     ClearSlot,
     Command,
     CutOld,
     DrainOld,
     EndRollout,
-    FailStep,
-    FinishStep,
+    EndStep,
     KillReplacement,
     LockPool,
     Outcome,
@@ -87,13 +85,13 @@ class Playbook:
         self.see({0, 1, 2}, DrainOld(slot=slot), SpawnReplacement(slot=slot, generation=generation))
         self.tell(OldDrained(slot=slot))
         self.tell(ReplacementReady(slot=slot), AdmitReplacement(slot=slot), RetireOld(slot=slot))
-        self.tell(OldExited(slot=slot), FinishStep(slot=slot), *then)
+        self.tell(OldExited(slot=slot), EndStep(slot=slot), *then)
 
     def fail(self, slot: int, *then: Command) -> None:
         """One slot's turn under drain-first, whose replacement fails."""
         self.see({0, 1, 2}, DrainOld(slot=slot), SpawnReplacement(slot=slot, generation=2))
         self.tell(broken(slot), ReadmitOld(slot=slot), KillReplacement(slot=slot))
-        self.tell(ReplacementGone(slot=slot), FailStep(slot=slot), *then)
+        self.tell(ReplacementGone(slot=slot), EndStep(slot=slot), *then)
 
     def ended(self, outcome: Outcome, *, locked: bool = False) -> None:
         assert self.rollout.outcome is outcome
@@ -135,7 +133,7 @@ def test_the_replacement_serves_while_the_old_one_finishes():
     play.see({0, 1}, DrainOld(slot=0), SpawnReplacement(slot=0, generation=2))
     play.tell(ReplacementReady(slot=0), AdmitReplacement(slot=0))
     play.tell(OldDrained(slot=0), RetireOld(slot=0))
-    play.tell(OldExited(slot=0), FinishStep(slot=0), WAIT)
+    play.tell(OldExited(slot=0), EndStep(slot=0), WAIT)
 
 
 def test_what_is_left_at_the_deadline_is_cut():
@@ -145,7 +143,7 @@ def test_what_is_left_at_the_deadline_is_cut():
     play.tell(DrainTimedOut(slot=0))
     play.tell(ReplacementReady(slot=0), AdmitReplacement(slot=0), CutOld(slot=0), RetireOld(slot=0))
     play.tell(OldDrained(slot=0))
-    play.tell(OldExited(slot=0), FinishStep(slot=0), WAIT)
+    play.tell(OldExited(slot=0), EndStep(slot=0), WAIT)
 
 
 def test_surge_has_the_replacement_serve_before_the_old_one_drains():
@@ -154,7 +152,7 @@ def test_surge_has_the_replacement_serve_before_the_old_one_drains():
     play.see({0}, SpawnReplacement(slot=0, generation=2))
     play.tell(ReplacementReady(slot=0), AdmitReplacement(slot=0), DrainOld(slot=0))
     play.tell(OldDrained(slot=0), RetireOld(slot=0))
-    play.tell(OldExited(slot=0), FinishStep(slot=0), DONE)
+    play.tell(OldExited(slot=0), EndStep(slot=0), DONE)
 
 
 def test_stop_first_spawns_when_the_old_one_is_gone():
@@ -163,7 +161,7 @@ def test_stop_first_spawns_when_the_old_one_is_gone():
     play.see({0, 1}, DrainOld(slot=0))
     play.tell(OldDrained(slot=0), RetireOld(slot=0))
     play.tell(OldExited(slot=0), SpawnReplacement(slot=0, generation=2))
-    play.tell(ReplacementReady(slot=0), AdmitReplacement(slot=0), FinishStep(slot=0), WAIT)
+    play.tell(ReplacementReady(slot=0), AdmitReplacement(slot=0), EndStep(slot=0), WAIT)
 
 
 def test_an_old_backend_that_dies_while_draining_is_simply_gone():
@@ -171,7 +169,7 @@ def test_an_old_backend_that_dies_while_draining_is_simply_gone():
     play = Playbook()
     play.see({0, 1}, DrainOld(slot=0), SpawnReplacement(slot=0, generation=2))
     play.tell(OldExited(slot=0))
-    play.tell(ReplacementReady(slot=0), AdmitReplacement(slot=0), FinishStep(slot=0), WAIT)
+    play.tell(ReplacementReady(slot=0), AdmitReplacement(slot=0), EndStep(slot=0), WAIT)
 
 
 def test_a_pool_without_slots_is_done_at_once():
@@ -190,7 +188,7 @@ def test_a_queued_slot_that_crashes_before_its_turn_is_respawned_and_replaced_on
     play.tell(OldExited(slot=1))
     play.tell(OldDrained(slot=0))
     play.tell(ReplacementReady(slot=0), AdmitReplacement(slot=0), RetireOld(slot=0))
-    play.tell(OldExited(slot=0), FinishStep(slot=0), WAIT)
+    play.tell(OldExited(slot=0), EndStep(slot=0), WAIT)
     play.see({0})
     play.replace(1, then=(DONE,))
     assert [step.slot for step in play.rollout.steps] == [0, 1]
@@ -200,7 +198,7 @@ def test_a_queued_slot_beyond_hope_has_its_turn_first():
     """It is out of rotation anyway, and new code may be what repairs it."""
     play = Playbook(size=3)
     play.see({0, 1}, ClearSlot(slot=2), SpawnReplacement(slot=2, generation=2), lost={2})
-    play.tell(ReplacementReady(slot=2), AdmitReplacement(slot=2), FinishStep(slot=2), WAIT)
+    play.tell(ReplacementReady(slot=2), AdmitReplacement(slot=2), EndStep(slot=2), WAIT)
     play.replace(0, then=(WAIT,))
 
 
@@ -210,10 +208,10 @@ def test_a_slot_beyond_hope_whose_replacement_fails_too_is_tried_with_the_old_re
     play.replace(0, then=(WAIT,))
     play.see({0}, ClearSlot(slot=1), SpawnReplacement(slot=1, generation=2), lost={1})
     play.tell(broken(1), KillReplacement(slot=1))
-    play.tell(ReplacementGone(slot=1), FailStep(slot=1), WAIT)
+    play.tell(ReplacementGone(slot=1), EndStep(slot=1), WAIT)
     assert not play.rollout.respawned_by_supervisor(1, 1)
     play.see({0}, ClearSlot(slot=1), SpawnReplacement(slot=1, generation=1))
-    play.tell(ReplacementReady(slot=1), AdmitReplacement(slot=1), FinishStep(slot=1), WAIT)
+    play.tell(ReplacementReady(slot=1), AdmitReplacement(slot=1), EndStep(slot=1), WAIT)
     play.replace(0, generation=1, then=(FAILED,))
     play.ended(Outcome.FAILED)
 
@@ -261,7 +259,7 @@ def test_who_respawns_a_crashed_process_depends_on_slot_and_generation():
     assert rollout.respawned_by_supervisor(0, 2), "a crash after ready is an ordinary one"
     play.tell(ABORT)
     play.tell(OldDrained(slot=0), RetireOld(slot=0))
-    play.tell(OldExited(slot=0), FinishStep(slot=0), ABORTED)
+    play.tell(OldExited(slot=0), EndStep(slot=0), ABORTED)
     assert rollout.respawned_by_supervisor(0, 2)
 
 
@@ -315,10 +313,10 @@ def test_a_rollback_refills_first_the_slot_that_the_failure_left_empty():
     play.tell(OldDrained(slot=0), RetireOld(slot=0))
     play.tell(OldExited(slot=0), SpawnReplacement(slot=0, generation=2))
     play.tell(broken(0), KillReplacement(slot=0))
-    play.tell(ReplacementGone(slot=0), FailStep(slot=0), WAIT)
+    play.tell(ReplacementGone(slot=0), EndStep(slot=0), WAIT)
     assert not play.rollout.respawned_by_supervisor(0, 1)
     play.see({1}, ClearSlot(slot=0), SpawnReplacement(slot=0, generation=1))
-    play.tell(ReplacementReady(slot=0), AdmitReplacement(slot=0), FinishStep(slot=0), FAILED)
+    play.tell(ReplacementReady(slot=0), AdmitReplacement(slot=0), EndStep(slot=0), FAILED)
     play.ended(Outcome.FAILED)
 
 
@@ -331,7 +329,7 @@ def test_a_rollback_that_fails_locks_the_pool():
     failed = ReplacementFailed(slot=0, reason=StartFailure.TIMED_OUT, detail="not ready in 30 s")
     play.tell(failed, ReadmitOld(slot=0), KillReplacement(slot=0))
     said = play.rollout.on(ReplacementGone(slot=0), now=200.0)
-    assert said[0] == FailStep(slot=0)
+    assert said[0] == EndStep(slot=0)
     assert isinstance(said[1], LockPool)
     assert said[1].reason.endswith(
         "slot 1 failed: exit code 3; then the replacement in slot 0 failed: not ready in 30 s"
@@ -360,7 +358,7 @@ def test_an_abort_while_the_replacement_starts_brings_the_old_one_back():
     play.see({0, 1}, DrainOld(slot=0), SpawnReplacement(slot=0, generation=2))
     play.tell(ABORT, ReadmitOld(slot=0), KillReplacement(slot=0))
     play.tell(ABORT)
-    play.tell(ReplacementGone(slot=0), AbortStep(slot=0), ABORTED)
+    play.tell(ReplacementGone(slot=0), EndStep(slot=0), ABORTED)
     play.ended(Outcome.ABORTED)
 
 
@@ -372,20 +370,20 @@ def test_an_abort_after_the_replacement_serves_lets_the_slot_finish():
         play.tell(ReplacementReady(slot=0), AdmitReplacement(slot=0), DrainOld(slot=0))
         play.tell(ABORT)
         play.tell(OldDrained(slot=0), RetireOld(slot=0))
-        play.tell(OldExited(slot=0), FinishStep(slot=0), end)
+        play.tell(OldExited(slot=0), EndStep(slot=0), end)
 
 
 def test_an_abort_under_stop_first_calls_the_old_one_back_as_long_as_that_is_possible():
     """Told to go, it goes, and the slot is left to its supervisor."""
     play = Playbook(strategy=Strategy.STOP_FIRST)
     play.see({0, 1}, DrainOld(slot=0))
-    play.tell(ABORT, ReadmitOld(slot=0), AbortStep(slot=0), ABORTED)
+    play.tell(ABORT, ReadmitOld(slot=0), EndStep(slot=0), ABORTED)
 
     play = Playbook(strategy=Strategy.STOP_FIRST)
     play.see({0, 1}, DrainOld(slot=0))
     play.tell(OldDrained(slot=0), RetireOld(slot=0))
     play.tell(ABORT)
-    play.tell(OldExited(slot=0), AbortStep(slot=0), ABORTED)
+    play.tell(OldExited(slot=0), EndStep(slot=0), ABORTED)
     assert play.rollout.respawned_by_supervisor(0, 1)
 
 
@@ -394,7 +392,7 @@ def test_a_shutdown_is_an_abort_with_another_name():
     play = Playbook()
     play.see({0, 1}, DrainOld(slot=0), SpawnReplacement(slot=0, generation=2))
     play.tell(AbortRequested(reason="shutting-down"), ReadmitOld(slot=0), KillReplacement(slot=0))
-    play.tell(ReplacementGone(slot=0), AbortStep(slot=0), ABORTED)
+    play.tell(ReplacementGone(slot=0), EndStep(slot=0), ABORTED)
     assert play.rollout.reason == "shutting-down"
 
 
@@ -418,7 +416,7 @@ def test_an_abort_asked_for_while_a_failure_is_cleared_away_stops_the_way_back()
     play.tell(broken(1), ReadmitOld(slot=1), KillReplacement(slot=1))
     play.tell(ABORT)
     said = play.rollout.on(ReplacementGone(slot=1), now=200.0)
-    assert [type(command) for command in said] == [FailStep, LockPool, EndRollout]
+    assert [type(command) for command in said] == [EndStep, LockPool, EndRollout]
     play.ended(Outcome.FAILED, locked=True)
 
 
@@ -451,7 +449,7 @@ def test_the_report_tells_the_whole_and_each_slot_in_plain_json():
     """Generations, seconds by phase, what became of the exchanges, and what failed with its last lines."""
     play = Playbook()
     play.replace(0, then=(WAIT,))
-    play.rollout.count(0, ExchangeCounts(drained=3, retried=1, held=2, cut=0, longest_delay=0.2))
+    play.rollout.steps[0].counts = ExchangeCounts(drained=3, retried=1, held=2, cut=0, longest_delay=0.2)
     play.see({0, 1}, DrainOld(slot=1), SpawnReplacement(slot=1, generation=2))
     play.tell(broken(1), ReadmitOld(slot=1), KillReplacement(slot=1))
     play.rollout.on(ReplacementGone(slot=1), now=120.0)
@@ -505,10 +503,3 @@ def test_a_running_rollout_can_be_asked_too():
     assert report.seconds == 5.0
     assert [(slot.slot, slot.state.value) for slot in report.slots] == [(0, "starting"), (1, "pending")]
     assert report.slots[0].seconds.starting == 4.0
-
-
-def test_counts_of_a_slot_that_had_no_turn_are_dropped():
-    """There is nothing to put them into."""
-    play = Playbook()
-    play.rollout.count(1, ExchangeCounts(cut=1))
-    assert all(slot.exchanges == ExchangeCounts() for slot in play.rollout.report(play.now).slots)

@@ -8,13 +8,11 @@ import pytest
 
 from hotswap.core.errors import StartFailure
 from hotswap.core.rollout.commands import (
-    AbortStep,
     AdmitReplacement,
     ClearSlot,
     CutOld,
     DrainOld,
-    FailStep,
-    FinishStep,
+    EndStep,
     KillReplacement,
     ReadmitOld,
     RetireOld,
@@ -118,7 +116,7 @@ def perform(command: StepCommand, world: World, *, deadline_passed: bool) -> Wor
         case ClearSlot():
             assert world.old == "gone"
             return world
-        case FinishStep() | FailStep() | AbortStep():
+        case EndStep():
             return world
 
 

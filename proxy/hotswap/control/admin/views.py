@@ -11,7 +11,7 @@ from hotswap.control.process.verbs import Verbs
 from hotswap.core.config import SupervisedPoolTable
 from hotswap.core.errors import UnknownPool, UnknownSlot
 from hotswap.core.pool.lifecycle import BackendState, Health
-from hotswap.core.rollout.report import PastRollout
+from hotswap.core.rollout.report import RolloutReport
 from hotswap.core.rollout.rollout import Rollout
 
 
@@ -20,9 +20,10 @@ def reports(rollouts: Any) -> list[dict[str, object]]:
     return [report(rollout) for rollout in rollouts]
 
 
-def report(rollout: Rollout | PastRollout) -> dict[str, object]:
+def report(rollout: Rollout | RolloutReport) -> dict[str, object]:
     """Give a rollout as JSON, as it is now."""
-    return rollout.report(trio.current_time()).to_json()
+    found = rollout.report(trio.current_time()) if isinstance(rollout, Rollout) else rollout
+    return found.to_json()
 
 
 def find_pool(verbs: Verbs, name: str) -> dict[str, Any]:

@@ -45,24 +45,24 @@ class Announcer:
         publish = self._events.publish
         match event:
             case BackendAdded(backend=backend):
-                publish("backend.added", **_who(backend), state=backend.state.value, pid=backend.pid)
+                publish("backend.added", **identity_of(backend), state=backend.state.value, pid=backend.pid)
             case BackendMoved(backend=backend, before=before, after=after):
-                publish(f"backend.{after}", **_who(backend), before=before.value, pid=backend.pid)
+                publish(f"backend.{after}", **identity_of(backend), before=before.value, pid=backend.pid)
             case HealthChanged(backend=backend, before=before, after=after):
-                publish("backend.health", **_who(backend), before=before.value, health=after.value)
+                publish("backend.health", **identity_of(backend), before=before.value, health=after.value)
             case BackendEjected(backend=backend, seconds=seconds):
                 if seconds:
                     self._log.warning(
                         "backend.ejected",
-                        **_who(backend),
+                        **identity_of(backend),
                         seconds=seconds,
                         detail="it failed one exchange after the other: others are preferred for a while",
                     )
-                publish("backend.ejected", **_who(backend), seconds=seconds)
+                publish("backend.ejected", **identity_of(backend), seconds=seconds)
             case BackendDrained(backend=backend):
-                publish("backend.drained", **_who(backend))
+                publish("backend.drained", **identity_of(backend))
             case BackendRemoved(backend=backend):
-                publish("backend.removed", **_who(backend))
+                publish("backend.removed", **identity_of(backend))
             case NothingExpected() if self.ending:
                 return
             case NothingExpected(pool=pool):
@@ -80,7 +80,8 @@ class Announcer:
                 publish("pool.resumed", pool=pool)
 
 
-def _who(backend: Backend) -> dict[str, object]:
+def identity_of(backend: Backend) -> dict[str, object]:
+    """Give what an event names a backend by."""
     return {
         "pool": backend.pool,
         "slot": backend.slot,

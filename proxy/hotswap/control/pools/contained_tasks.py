@@ -18,13 +18,7 @@ class ContainedTasks:
     def __init__(
         self, log: FilteringBoundLogger, event: str, *, on_crash: Callable[[Exception], None] | None = None
     ) -> None:
-        """Begin with none.
-
-        Args:
-            log: where a crash is told.
-            event: as what.
-            on_crash: called after that; it must not raise.
-        """
+        """Begin with none; a crash is logged as this event, then `on_crash` is called, which must not raise."""
         self.nursery: trio.Nursery | None = None
         self._log = log
         self._event = event

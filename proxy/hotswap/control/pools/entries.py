@@ -11,6 +11,7 @@ from collections.abc import Callable
 import trio
 from structlog.typing import FilteringBoundLogger
 
+from hotswap.core.address import Address
 from hotswap.core.errors import RefusalCode, Refused
 from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.lifecycle import TRANSITIONS, BackendState, Health
@@ -39,13 +40,44 @@ class Entries:
         """
         self.tell(lambda: self.core.move(backend, state, now=trio.current_time()))
 
+    def add(
+        self,
+        *,
+        slot: int,
+        generation: int,
+        address: Address,
+        h2c: bool,
+        pid: int | None = None,
+        state: BackendState = BackendState.STARTING,
+        health: Health = Health.UNKNOWN,
+    ) -> Backend:
+        """Put a new backend into a slot, beside whatever fills it already."""
+        now = trio.current_time()
+        self.tell(
+            lambda: self.core.add(
+                slot=slot,
+                generation=generation,
+                address=address,
+                h2c=h2c,
+                pid=pid,
+                state=state,
+                health=health,
+                now=now,
+            )
+        )
+        return self.core.backends[-1]
+
+    def set_health(self, backend: Backend, health: Health) -> None:
+        """Set the verdict over a backend."""
+        self.tell(lambda: self.core.set_health(backend, health))
+
     def admit(self, backend: Backend, *, drained: bool = False, health: Health = Health.HEALTHY) -> None:
         """Make a backend that was found ready claimable if it is healthy, or only ready to be, in a drained slot."""
         # Its health last: so one that is drained is never claimable in between.
         self.move(backend, BackendState.READY)
         if drained:
             self.move(backend, BackendState.DRAINING)
-        self.tell(lambda: self.core.set_health(backend, health))
+        self.set_health(backend, health)
 
     def remove(self, backend: Backend) -> None:
         """Forget a backend; harmless when it is forgotten."""

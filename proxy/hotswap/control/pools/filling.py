@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import trio
 
-from hotswap.control.pools.ending import discard, let_go
 from hotswap.control.pools.members import Members
 from hotswap.control.pools.slot import Slot
 from hotswap.control.pools.start_places import Place
@@ -40,7 +39,7 @@ class Filler:
         """Begin with nothing to fill.
 
         Args:
-            members: launches backends and has those that there are.
+            members: those of the pool.
             admit: called with each backend that is ready.
             on_failure: told of each that could not be started.
         """
@@ -61,22 +60,14 @@ class Filler:
     def fill_after_crash(self, slot: Slot, crashed: Backend, *, ready_for: float) -> None:
         """Start another backend for a slot whose own crashed, after a wait that grows with each crash.
 
-        Args:
-            slot: the slot.
-            crashed: what was in it; it is shown as waiting until then.
-            ready_for: how long it had been ready, in seconds.
+        The one that crashed, after it had been ready for so many seconds, is shown as waiting until then.
         """
         slot.backoff = slot.backoff.after_crash(ready_for=ready_for)
         self._show_waiting(slot, crashed)
         self._start(slot, StartReason.CRASH, wait=slot.backoff.wait(self._surroundings.jitter()))
 
     def leave(self, slot: Slot, *, only_waiting: bool = False) -> None:
-        """End the attempt to fill a slot; what is starting in it is killed.
-
-        Args:
-            slot: the slot.
-            only_waiting: leave an attempt alone that has a process already.
-        """
+        """End the attempt to fill a slot, and kill what is starting in it; or only one that has no process yet."""
         if slot.filling is not None and not (only_waiting and not slot.sleeping):
             slot.filling.cancel()
             # It is on its way out, and must not keep a later attempt from beginning.
@@ -129,23 +120,23 @@ class Filler:
             except StartFailed as failure:
                 self._on_failure(failure)
                 if member is not None:
-                    await discard(member, self._entries, failure)
+                    await self._members.discard(member, failure)
             except BackendError as error:
                 self._on_failure(error)
-                self._log.error("backend.not_started", slot=slot.number, detail=error.detail)
                 told = {"slot": slot.number, "detail": error.detail}
+                self._log.error("backend.not_started", **told)
                 self._surroundings.events.publish("backend.not_started", pool=self._core.name, **told)
             except Exception as error:
                 self._log.error("backend.start_crashed", slot=slot.number, exc_info=error)
                 if member is not None:
-                    await discard(member, self._entries)
+                    await self._members.discard(member)
             else:
                 self._admit(member)
                 return True
         except BaseException:
             # Cancelled: nobody wants it any more.
             if member is not None:
-                let_go(member, self._entries)
+                self._members.let_go(member)
                 if member.backend.state is BackendState.FAILED:
                     self._entries.bury(member.backend)
             raise

@@ -1,21 +1,35 @@
-"""The backends of a supervised pool that have a process: launched, watched until they end, and ended."""
+"""The backends of a supervised pool that have a process: launched, watched until they end, and ended.
+
+There are four ways to end one, from graceful to immediate:
+
+| way | for a backend that | in flight |
+|---|---|---|
+| `end` | serves (in any other state it takes the gentlest way that is left) | has time to end, then is cut |
+| `retire` | drains, and has nothing in flight or had its time | has a moment, then is cut |
+| `discard` | did not become ready | there is nothing |
+| `let_go` | is still starting and no longer wanted | there is nothing |
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
+import trio
 from structlog.typing import FilteringBoundLogger
 
+from hotswap.control.pools.announcements import identity_of
 from hotswap.control.pools.contained_tasks import ContainedTasks
-from hotswap.control.pools.ending import discard, end_in_order, let_go, retire
 from hotswap.control.pools.entries import Entries
 from hotswap.control.pools.release import Release
-from hotswap.control.pools.supervised_backend import ExitReason, StartReason, SupervisedBackend, launch_backend
+from hotswap.control.pools.supervised_backend import ExitReason, StartReason, SupervisedBackend
 from hotswap.control.pools.surroundings import Surroundings
 from hotswap.core.errors import StartFailed, StartFailure
+from hotswap.core.http.exchange_view import SHOWN, ExchangeView, tell_exchanges
 from hotswap.core.identity import RolloutId
 from hotswap.core.pool.lifecycle import BackendState
-from hotswap.processes.supervisor import Exit, Stopped
+from hotswap.core.pool.withdrawal import DISCONNECT
+from hotswap.processes.exit_status import Exit
+from hotswap.processes.spawn import spawn_backend
 
 SERVING = (BackendState.READY, BackendState.DRAINING)
 """States of a backend that serves, or drains by order of an operator or a rollout."""
@@ -40,15 +54,7 @@ class Members:
         *,
         on_exit: Callable[[SupervisedBackend, Exit], None],
     ) -> None:
-        """Begin with none.
-
-        Args:
-            entries: where they are entered.
-            tasks: where each is looked after.
-            surroundings: the rest of the process.
-            log: bound to the pool.
-            on_exit: called when the process of one has ended and it is no member any more.
-        """
+        """Begin with none; `on_exit` is called when the process of one has ended and it is no member any more."""
         self.entries = entries
         self.tasks = tasks
         self.surroundings = surroundings
@@ -92,12 +98,23 @@ class Members:
         Raises:
             BackendError: it could not be started.
         """
-        core = self.entries.core
-        member = launch_backend(core, release, self.surroundings, self.log, slot=slot, generation=generation)
+        around = self.surroundings
+        plan = release.plan(pool=self.entries.core.name, slot=slot, generation=generation)
+        log = self.log.bind(slot=slot, generation=generation)
+        member: SupervisedBackend | None = None
+
+        def relay(line: str) -> None:
+            (log if member is None else member.log).info("backend.output", line=line)
+
+        process = spawn_backend(plan, directory=around.sockets, relay=relay, log=log, guardian=around.guardian)
+        backend = self.entries.add(
+            slot=slot, generation=generation, address=process.address, h2c=release.table.h2c, pid=process.pid
+        )
+        member = SupervisedBackend(backend, process, release, around, log.bind(pid=process.pid))
         if rollout is not None:
             member.enter(rollout)
         self._members.append(member)
-        self.surroundings.tally.backend_starts[core.name, reason.value] += 1
+        around.tally.backend_starts[plan.pool, reason.value] += 1
         member.log.info("backend.starting", reason=reason.value, directory=release.directory)
         self.tasks.start(self._attend, member)
         return member
@@ -130,7 +147,7 @@ class Members:
     def _look_after(self, member: SupervisedBackend) -> None:
         self.tasks.start(self._attend, member)
         if member.backend.state in SERVING:
-            self.tasks.start(member.serve_probes, self.entries.core)
+            self.tasks.start(member.serve_probes, self.entries)
 
     async def _attend(self, member: SupervisedBackend) -> None:
         ended = await member.serve()
@@ -154,28 +171,11 @@ class Members:
         """Make a draining backend claimable again; False when it has died meanwhile."""
         return member.alive and self.entries.readmit(member.backend)
 
-    async def retire(self, member: SupervisedBackend) -> Stopped:
-        """Close every connection to a drained backend, ask it to stop, and kill it after its `stop_timeout`.
-
-        **Cancellation**: it may live on.
-        """
-        return await retire(member, self.entries, self.surroundings.plane)
-
-    async def discard(self, member: SupervisedBackend) -> None:
-        """End a backend that did not become ready, reap it and forget it.
-
-        **Cancellation**: it is killed and forgotten; its end is noted whenever it comes.
-        """
-        try:
-            await discard(member, self.entries)
-        finally:
-            self.entries.bury(member.backend)
-
     def let_go_starting(self, slot: int | None = None) -> None:
         """Kill what is still starting, in one slot or in all, because it is no longer wanted."""
         for member in self:
             if member.backend.state is BackendState.STARTING and slot in (None, member.backend.slot):
-                let_go(member, self.entries)
+                self.let_go(member)
 
     def part_with(self, member: SupervisedBackend) -> None:
         """End a backend in order, in a task of its own; nobody waits for it, and it fills no slot any more."""
@@ -189,22 +189,122 @@ class Members:
     async def end(self, member: SupervisedBackend, drain_timeout: float) -> None:
         """End a backend in the gentlest way that its state allows.
 
-        Args:
-            member: the backend.
-            drain_timeout: seconds for what is in flight, at most those of its release.
+        What is in flight has `drain_timeout` seconds, at most those of its release.
 
-        **Cancellation**: it may live on.
+        **Cancellation**: it may live on, and nothing new is claimed for it.
         """
         match member.backend.state:
             case BackendState.READY | BackendState.DRAINING:
                 timeout = min(drain_timeout, member.release.table.drain_timeout)
-                await end_in_order(member, self.entries, self.surroundings.plane, drain_timeout=timeout)
+                if member.backend.state is BackendState.READY:
+                    self.drain(member)
+                await self.let_finish(
+                    member, timeout=timeout, leave_within=timeout / 4, event="backend.drain_timed_out"
+                )
+                if member.alive:
+                    await self.retire(member)
             case BackendState.STOPPING if member.ending is ExitReason.STOPPED:
                 # Whoever was about to end it may have been cancelled in the middle of it.
                 await self.retire(member)
             case _:
-                let_go(member, self.entries)
+                self.let_go(member)
                 await member.process.stop(stop_timeout=0.0)
+
+    async def let_finish(
+        self,
+        member: SupervisedBackend,
+        *,
+        timeout: float,
+        event: str,
+        leave_within: float = 0.0,
+        publish: bool = False,
+    ) -> tuple[int, Sequence[ExchangeView]]:
+        """Block until nothing is in flight in a backend and no connection to it is left; what is cut is logged.
+
+        Args:
+            member: the backend; nothing may be claimed for it.
+            timeout: seconds for what is in flight; what is left then is cut.
+            event: what a cut is called in log and events.
+            leave_within: the last seconds of that time, in which its tunnels are told to leave.
+            publish: tell of a cut as an event, too.
+
+        Returns:
+            How many exchanges were cut, and the oldest of them.
+        """
+        around, deadline = self.surroundings, trio.current_time() + timeout
+        try:
+            released = await around.plane.release(member.backend, deadline=deadline, leave_within=leave_within)
+        except Exception as error:
+            # A defect of ours must not leave a process that nobody uses and nobody ends.
+            member.log.error("backend.disconnect_crashed", exc_info=error)
+            return 0, ()
+        if released.cut:
+            told = tell_exchanges(released.exchanges)
+            member.log.warning(event, cut=released.cut, exchanges=told)
+            if publish:
+                around.events.publish(event, **identity_of(member.backend), cut=released.cut, exchanges=told)
+        return released.cut, released.exchanges[:SHOWN]
+
+    async def retire(self, member: SupervisedBackend) -> bool:
+        """Close every connection to a backend, ask it to stop, and kill it after its `stop_timeout`.
+
+        Exchanges that are still in flight have `DISCONNECT` seconds, then they are cut.
+
+        Returns:
+            Whether it was killed.
+
+        **Cancellation**: it may live on.
+        """
+        member.expect(ExitReason.STOPPED)  # its end from here on is no crash
+        member.stop_probes()
+        if member.backend.state is BackendState.READY:
+            self.drain(member)
+        if member.backend.state is BackendState.DRAINING:
+            self.entries.move(member.backend, BackendState.STOPPING)
+        await member.wait_probed()
+        if self.surroundings.predecessor is not None:
+            # It may still use it: what is in flight there has so long, then it cuts it.
+            deadline = trio.current_time() + member.release.table.drain_timeout
+            await self.surroundings.predecessor.release(member.backend, deadline=deadline)
+        await self.let_finish(member, timeout=DISCONNECT, event="backend.connections_cut")
+        stop_timeout = member.release.table.stop_timeout
+        member.log.info("backend.stopping", stop_timeout=stop_timeout)
+        member.process.terminate(stop_timeout=stop_timeout)
+        with trio.move_on_after(stop_timeout):
+            await member.process.wait_exit()
+            return False
+        member.expect(ExitReason.KILLED)
+        member.log.warning("backend.killed", detail=f"it did not end within {stop_timeout:g} s")
+        await member.process.stop(stop_timeout=0.0)
+        return True
+
+    async def discard(self, member: SupervisedBackend, failure: StartFailed | None = None) -> None:
+        """End a backend that did not become ready, and reap it; its entry stays, as failed.
+
+        **Cancellation**: it is killed, and its end is noted whenever it comes.
+        """
+        member.expect(ExitReason.START_FAILED)
+        if member.backend.state is BackendState.STARTING:
+            self.entries.move(member.backend, BackendState.FAILED)
+        if failure is not None:
+            member.log.error(
+                "backend.failed",
+                reason=failure.reason.value,
+                detail=failure.detail,
+                output=list(failure.output),
+            )
+        member.process.kill()
+        await member.process.stop(stop_timeout=0.0)
+
+    def let_go(self, member: SupervisedBackend) -> None:
+        """Kill a backend that is still starting, because it is no longer wanted; its end is noted when it comes."""
+        member.expect(ExitReason.DISCARDED)
+        member.process.kill()
+        if member.backend.state is BackendState.STARTING:
+            self.entries.move(member.backend, BackendState.STOPPING)
+        if not member.alive:
+            # Its end may have been noted while it was still wanted.
+            self.entries.bury(member.backend)
 
     def leave_all(self) -> None:
         """Kill what is left, and let go of what another process looks after."""

@@ -17,7 +17,7 @@ from hotswap.control.pools.supervised_backend import SupervisedBackend
 from hotswap.core.address import Address
 from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.lifecycle import BackendState
-from hotswap.processes.supervisor import Exit
+from hotswap.processes.exit_status import Exit
 
 
 class PoolHandover:
@@ -29,13 +29,7 @@ class PoolHandover:
     """
 
     def __init__(self, members: Members, *, freeze: Callable[[], None], thaw: Callable[[], None]) -> None:
-        """Begin with backends that are this process's own.
-
-        Args:
-            members: the pool's backends.
-            freeze: has nothing started any more.
-            thaw: has empty slots filled again.
-        """
+        """Begin with backends that are this process's own; `freeze` has nothing started any more until `thaw`."""
         self.active = False
         self.on_exit: Callable[[int, Exit], None] | None = None
         self._members = members
@@ -82,13 +76,9 @@ class PoolHandover:
 
     def follow_added(self, *, slot: int, generation: int, address: Address, pid: int, h2c: bool) -> None:
         """Use a backend that the other process has started."""
-        core = self._core
-        self._entries.tell(
-            lambda: core.add(
-                slot=slot, generation=generation, address=address, h2c=h2c, pid=pid, now=trio.current_time()
-            )
+        self._entries.admit(
+            self._entries.add(slot=slot, generation=generation, address=address, h2c=h2c, pid=pid),
         )
-        self._entries.admit(core.backends[-1])
 
     def follow_gone(self, pid: int) -> None:
         """Forget a backend that the other process started and that has ended."""

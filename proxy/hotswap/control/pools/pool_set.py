@@ -27,12 +27,7 @@ class PoolSet(Mapping[str, AnyPool]):
     """The pools by name, and the tasks they run in."""
 
     def __init__(self, *, processors: int, observer: Callable[[PoolEvent], None]) -> None:
-        """Begin with none.
-
-        Args:
-            processors: how many this process may use, for sizes of "auto".
-            observer: told of every change in any of them.
-        """
+        """Begin with none, and so many processors for sizes of "auto"; every change in any is told to the observer."""
         self._processors = processors
         self._observer = observer
         self._pools: dict[str, AnyPool] = {}
@@ -100,8 +95,7 @@ class PoolSet(Mapping[str, AnyPool]):
         Args:
             tables: the pools.
             releases: what the backends of supervised ones are started from.
-            surroundings: the rest of the process.
-            nursery: where they run.
+            surroundings, nursery: what they need, and where they run.
             static: static pools have to answer too; else they are somebody else's, and may be down.
 
         Raises:
@@ -110,11 +104,7 @@ class PoolSet(Mapping[str, AnyPool]):
         **Cancellation**: they run on until `end_trial`.
         """
         for name, table in tables.items():
-            if isinstance(table, StaticPoolTable):
-                pool: AnyPool = StaticPool(name, table, surroundings)
-            else:
-                pool = SupervisedPool(name, releases[name], surroundings, processors=self._processors)
-            self._trial[name] = pool
+            self._trial[name] = pool = self._make(name, table, releases, surroundings)
             self._run(pool, nursery)
         failures: list[PoolNotStarted] = []
 
@@ -159,8 +149,7 @@ class PoolSet(Mapping[str, AnyPool]):
         Args:
             tables: every pool there is to be.
             releases: what the backends of new supervised pools are started from.
-            surroundings: the rest of the process.
-            nursery: where they run.
+            surroundings, nursery: what they need, and where they run.
 
         Returns:
             What changed, in words.
@@ -170,15 +159,11 @@ class PoolSet(Mapping[str, AnyPool]):
             known = self._pools.get(name)
             if known is None and (known := self._take_back(name)) is not None:
                 changes.append(f"pool {name} goes on")
-            if known is None and name in self._trial:
-                self._pools[name] = self._trial.pop(name)
-                changes.append(f"pool {name} added")
-            elif known is None:
-                if isinstance(table, StaticPoolTable):
-                    self._start(StaticPool(name, table, surroundings), nursery)
+            if known is None:
+                if name in self._trial:
+                    self._pools[name] = self._trial.pop(name)
                 else:
-                    release = releases[name]
-                    self._start(SupervisedPool(name, release, surroundings, processors=self._processors), nursery)
+                    self.take_in(self._make(name, table, releases, surroundings), nursery)
                 changes.append(f"pool {name} added")
             elif isinstance(known, StaticPool) and isinstance(table, StaticPoolTable) and known.table != table:
                 known.reconfigure(table)
@@ -220,10 +205,6 @@ class PoolSet(Mapping[str, AnyPool]):
         pool.log.info("pool.goes_on")
         pool.go_on()
         return pool
-
-    def take_in(self, pool: AnyPool, nursery: trio.Nursery) -> None:
-        """Start a pool that was made for backends which are there already."""
-        self._start(pool, nursery)
 
     async def stop_all(self) -> None:
         """End every backend, those of pools that are on their way out too; nothing in flight is waited for."""
@@ -273,11 +254,15 @@ class PoolSet(Mapping[str, AnyPool]):
         """Give the backends of all pools."""
         return [backend for pool in self._pools.values() for backend in pool.core.backends]
 
-    def ready(self) -> bool:
-        """Tell whether each has a backend that can be claimed."""
-        return all(pool.core.ready_slots() for pool in self._pools.values())
+    def _make(
+        self, name: str, table: PoolTable, releases: Mapping[str, Release], surroundings: Surroundings
+    ) -> AnyPool:
+        if isinstance(table, StaticPoolTable):
+            return StaticPool(name, table, surroundings)
+        return SupervisedPool(name, releases[name], surroundings, processors=self._processors)
 
-    def _start(self, pool: AnyPool, nursery: trio.Nursery) -> None:
+    def take_in(self, pool: AnyPool, nursery: trio.Nursery) -> None:
+        """Start a pool, and have it from now on."""
         self._pools[pool.name] = pool
         self._run(pool, nursery)
 

@@ -13,12 +13,12 @@ import math
 import trio
 from structlog.typing import FilteringBoundLogger
 
+from hotswap.control.pools.entries import Entries
 from hotswap.control.pools.surroundings import Surroundings
 from hotswap.core.config import HealthTable
 from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.health import HealthVerdict, ProbeResult
 from hotswap.core.pool.lifecycle import Health
-from hotswap.core.pool.pool import Pool
 from hotswap.processes.own_time import STALL
 
 REMINDER = 60.0
@@ -26,14 +26,14 @@ REMINDER = 60.0
 
 
 async def probe_once(
-    backend: Backend, health: HealthTable, surroundings: Surroundings, log: FilteringBoundLogger, *, h2c: bool = False
+    backend: Backend, health: HealthTable, surroundings: Surroundings, log: FilteringBoundLogger
 ) -> ProbeResult:
     """Check a backend once and count the result, if it could be asked; never raises.
 
     **Cancellation**: nothing is counted.
     """
     try:
-        result = await surroundings.probe(backend.address, health, pool=backend.pool, h2c=h2c)
+        result = await surroundings.probe(backend.address, health, pool=backend.pool, h2c=backend.h2c)
     except Exception as error:
         # A defect of ours in the probe must neither end the probing nor make a backend look well.
         log.error("probe.crashed", exc_info=error)
@@ -44,25 +44,23 @@ async def probe_once(
 
 
 async def serve_probes(
-    pool: Pool,
+    entries: Entries,
     backend: Backend,
     health: HealthTable,
     surroundings: Surroundings,
     log: FilteringBoundLogger,
     *,
     first_after: float,
-    h2c: bool = False,
 ) -> None:
     """Check a backend periodically until cancelled.
 
     Args:
-        pool: its pool, which is told of the verdict.
+        entries: those of its pool, where the verdict is entered.
         backend: what is checked; its health now is the verdict to start from.
         health: how it is checked.
-        surroundings: what probes and counts.
+        surroundings: the rest of the process.
         log: bound to the backend.
         first_after: seconds until the first check.
-        h2c: whether the backend speaks HTTP/2.
 
     **Cancellation**: the verdict stays as it is; a check that is under way is closed.
     """
@@ -74,7 +72,7 @@ async def serve_probes(
     await trio.sleep(first_after)
     while True:
         began = trio.current_time()
-        result = await probe_once(backend, health, surroundings, log, h2c=h2c)
+        result = await probe_once(backend, health, surroundings, log)
         if not result.ok and trio.current_time() - began > health.timeout + STALL:
             # No check takes that long: the proxy stood still, and the backend may have answered in time.
             continue
@@ -88,10 +86,7 @@ async def serve_probes(
         before = backend.health
         after = verdict.observe(result.ok)
         if after is not before:
-            try:
-                pool.set_health(backend, after)
-            except ExceptionGroup as faults:
-                log.error("pool.observer_crashed", exc_info=faults)
+            entries.set_health(backend, after)
             if after is Health.UNHEALTHY:
                 reminded = now
                 log.warning("backend.unhealthy", failures=verdict.failures, detail=result.detail)

@@ -11,13 +11,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from hotswap.processes.guard import read_stat
+
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TICKS = os.sysconf("SC_CLK_TCK")
 
 MOST_PROCESSES = 64
 """How many processes of one backend are looked at: a server with more workers is told too small, not slow."""
 
-# The fields of /proc/PID/stat after the name, which ends with the last parenthesis (proc(5)).
+# Where `read_stat` has them.
 _USER, _SYSTEM = 11, 12
 _START = 19
 _PAGES = 21
@@ -38,13 +40,13 @@ class ProcessFacts:
 
 def read_process(pid: int) -> ProcessFacts | None:
     """Look at a process; None when it is gone."""
-    stat = _read_stat(pid)
+    stat = read_stat(pid)
     if stat is None:
         return None
     uptime = time.clock_gettime(time.CLOCK_BOOTTIME) - int(stat[_START]) / TICKS
     pages = int(stat[_PAGES])
     for child in _descendants(pid):
-        found = _read_stat(child)
+        found = read_stat(child)
         pages += 0 if found is None else int(found[_PAGES])
     return ProcessFacts(uptime=max(0.0, uptime), memory=pages * PAGE)
 
@@ -53,17 +55,9 @@ def processor_seconds(pid: int) -> float:
     """Give the processor time that a process and those it has started have used; 0 when it is gone."""
     ticks = 0
     for one in (pid, *_descendants(pid)):
-        found = _read_stat(one)
+        found = read_stat(one)
         ticks += 0 if found is None else int(found[_USER]) + int(found[_SYSTEM])
     return ticks / TICKS
-
-
-def _read_stat(pid: int) -> list[bytes] | None:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stream:
-            return stream.read().rpartition(b")")[2].split()
-    except OSError:
-        return None
 
 
 def _descendants(pid: int) -> Iterator[int]:

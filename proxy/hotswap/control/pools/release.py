@@ -60,16 +60,13 @@ class Release:
     def plan(self, *, pool: str, slot: int, generation: int) -> SpawnPlan:
         """Give what is spawned for a slot."""
         return SpawnPlan(
-            argv=self.recipe.argv,
+            recipe=self.recipe,
             directory=self.directory,
             environment=self.environment,
-            listen=self.recipe.listen,
-            transport=self.recipe.transport,
             pool=pool,
             slot=slot,
             generation=generation,
             notify=self.table.ready is Ready.NOTIFY,
-            stop_signal=self.recipe.stop_signal,
         )
 
 
@@ -79,7 +76,7 @@ async def read_release(
     """Resolve and read what backends of a pool would be started from now.
 
     Args:
-        pool: name of the pool, for the paths of problems.
+        pool: its name, for the paths of problems.
         table: its definition.
         environment: the variables of the proxy.
         guardian: ends what is run for it should the proxy be killed.
@@ -106,12 +103,7 @@ async def read_release(
 async def read_releases(
     tables: Mapping[str, PoolTable], *, environment: Mapping[str, str], guardian: Guardian | None = None
 ) -> dict[str, Release]:
-    """Read what the backends of every supervised pool are started from, all at the same time.
-
-    Args:
-        tables: pools by name.
-        environment: the variables of the proxy.
-        guardian: ends what is run for it should the proxy be killed.
+    """Read what the backends of every supervised pool are started from, all at the same time; see `read_release`.
 
     Raises:
         ConfigError: some of it cannot be used; it lists everything.

@@ -65,11 +65,7 @@ class StartPlaces:
     """A semaphore for starts with priorities, which no pool can have for itself alone."""
 
     def __init__(self, number: int) -> None:
-        """Begin with all of them free.
-
-        Args:
-            number: how many there are, at least 1.
-        """
+        """Begin with all of them free, at least 1."""
         self._number = max(1, number)
         self._held: Counter[str] = Counter()
         self._waiting: list[_Waiting] = []

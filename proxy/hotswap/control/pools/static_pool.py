@@ -181,11 +181,7 @@ class StaticPool:
             self._start_probing(backend)
 
     async def stop(self, *, drain_timeout: float) -> None:
-        """Take every backend out of rotation and end what is in flight.
-
-        Args:
-            drain_timeout: seconds for what is in flight; what is left then is cut.
-        """
+        """Take every backend out of rotation; what is in flight has `drain_timeout` seconds, then it is cut."""
         self.stopping = self._announcer.ending = True
         if self._tasks.nursery is None:
             return
@@ -233,20 +229,17 @@ class StaticPool:
         return backend
 
     def _add(self, slot: int, address: Address) -> None:
-        self.entries.tell(
-            lambda: self.core.add(
-                slot=slot,
-                generation=self.generation,
-                address=address,
-                h2c=self.table.h2c,
-                state=BackendState.READY,
-                health=Health(self._healths.get(str(address), Health.UNKNOWN)),
-                now=trio.current_time(),
-            )
+        backend = self.entries.add(
+            slot=slot,
+            generation=self.generation,
+            address=address,
+            h2c=self.table.h2c,
+            state=BackendState.READY,
+            health=Health(self._healths.get(str(address), Health.UNKNOWN)),
         )
         if str(address) in self._drained:
-            self.entries.move(self.core.backends[-1], BackendState.DRAINING)
-        self._start_probing(self.core.backends[-1])
+            self.entries.move(backend, BackendState.DRAINING)
+        self._start_probing(backend)
 
     def _start_probing(self, backend: Backend) -> None:
         self._probing[backend] = trio.CancelScope()
@@ -255,15 +248,7 @@ class StaticPool:
     async def _probe(self, backend: Backend, scope: trio.CancelScope) -> None:
         log = self.log.bind(slot=backend.slot, address=str(backend.address))
         with scope:
-            await serve_probes(
-                self.core,
-                backend,
-                self.table.health,
-                self.surroundings,
-                log,
-                first_after=0.0,
-                h2c=backend.h2c,
-            )
+            await serve_probes(self.entries, backend, self.table.health, self.surroundings, log, first_after=0.0)
 
     def _send_away(self, backend: Backend, drain_timeout: float) -> None:
         """Take a backend out of rotation, let what is in flight end, and forget it, unless it is called back."""

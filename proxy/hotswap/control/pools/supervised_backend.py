@@ -7,16 +7,16 @@ from enum import StrEnum
 import trio
 from structlog.typing import FilteringBoundLogger
 
+from hotswap.control.pools.entries import Entries
 from hotswap.control.pools.probing import probe_once, serve_probes
 from hotswap.control.pools.release import Release
 from hotswap.control.pools.surroundings import Surroundings
 from hotswap.core.identity import RolloutId
 from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.health import ProbeResult
-from hotswap.core.pool.pool import Pool
-from hotswap.processes.listening import open_backend_socket
-from hotswap.processes.spawn import spawn_backend
-from hotswap.processes.supervisor import BackendProcess, Exit
+from hotswap.processes.exit_status import Exit
+from hotswap.processes.readiness import wait_ready
+from hotswap.processes.supervisor import BackendProcess
 
 
 class StartReason(StrEnum):
@@ -152,16 +152,6 @@ class SupervisedBackend:
             except Exception as again:
                 self.log.error("backend.supervision_crashed", exc_info=again)
 
-    async def wait_released(self, *, timeout: float) -> None:
-        """Block until the proxy process before this one, if it still serves, holds no connection to it.
-
-        Args:
-            timeout: seconds that its exchanges have; then it cuts them.
-        """
-        predecessor = self._surroundings.predecessor
-        if predecessor is not None:
-            await predecessor.release(self.backend, deadline=trio.current_time() + timeout)
-
     async def wait_ready(self) -> None:
         """Block until it is ready by the rules of its release.
 
@@ -169,7 +159,8 @@ class SupervisedBackend:
             StartFailed: it did not become ready; it is left as it is.
         """
         table = self.release.table
-        await self.process.wait_ready(
+        await wait_ready(
+            self.process,
             self._probe,
             start_timeout=table.start_timeout,
             interval=table.health.interval,
@@ -177,11 +168,9 @@ class SupervisedBackend:
         )
 
     async def _probe(self) -> ProbeResult:
-        return await probe_once(
-            self.backend, self.release.table.health, self._surroundings, self.log, h2c=self.backend.h2c
-        )
+        return await probe_once(self.backend, self.release.table.health, self._surroundings, self.log)
 
-    async def serve_probes(self, pool: Pool) -> None:
+    async def serve_probes(self, entries: Entries) -> None:
         """Check its health periodically until `stop_probes`."""
         if self._probing.cancel_called:
             return
@@ -193,9 +182,7 @@ class SupervisedBackend:
                 first_after = health.interval * (0.5 + 0.5 * self._surroundings.jitter())
                 # It is probed for longer than its part in a rollout lasts.
                 log = self.log.try_unbind("rollout")
-                await serve_probes(
-                    pool, self.backend, health, self._surroundings, log, first_after=first_after, h2c=self.backend.h2c
-                )
+                await serve_probes(entries, self.backend, health, self._surroundings, log, first_after=first_after)
         finally:
             self._probed.set()
 
@@ -206,57 +193,3 @@ class SupervisedBackend:
     async def wait_probed(self) -> None:
         """Block until no check is under way, and so no connection of one is open; call after `stop_probes`."""
         await self._probed.wait()
-
-
-def launch_backend(
-    pool: Pool, release: Release, surroundings: Surroundings, log: FilteringBoundLogger, *, slot: int, generation: int
-) -> SupervisedBackend:
-    """Spawn a backend and enter it into its pool as starting, in one step.
-
-    Args:
-        pool: where it is entered.
-        release: what it is started from.
-        surroundings: the rest of the process.
-        log: bound to the pool.
-        slot: what it fills.
-        generation: number of the rollout that starts it.
-
-    Returns:
-        The backend; its `serve` has to be run.
-
-    Raises:
-        BackendError: the system has no process, file or socket left; nothing was entered.
-    """
-    plan = release.plan(pool=pool.name, slot=slot, generation=generation)
-    bound = log.bind(slot=slot, generation=generation)
-    member: SupervisedBackend | None = None
-    listening = open_backend_socket(
-        plan.listen, directory=surroundings.sockets, name=plan.name, transport=plan.transport
-    )
-
-    def relay(line: str) -> None:
-        (bound if member is None else member.log).info("backend.output", line=line)
-
-    process = spawn_backend(
-        plan,
-        listening,
-        directory=surroundings.sockets,
-        relay=relay,
-        log=bound,
-        guardian=surroundings.guardian,
-    )
-    try:
-        backend = pool.add(
-            slot=slot,
-            generation=generation,
-            address=process.address,
-            h2c=release.table.h2c,
-            now=trio.current_time(),
-            pid=process.pid,
-        )
-    except ExceptionGroup as faults:
-        # An observer is broken; the entry was made before it was told, and the process exists.
-        log.error("pool.observer_crashed", exc_info=faults)
-        backend = pool.backends[-1]
-    member = SupervisedBackend(backend, process, release, surroundings, bound.bind(pid=process.pid))
-    return member

@@ -19,7 +19,7 @@ from typing import Protocol
 import trio
 from structlog.typing import FilteringBoundLogger
 
-from hotswap.control.pools.announcements import Announcer
+from hotswap.control.pools.announcements import Announcer, identity_of
 from hotswap.control.pools.compatibility import read_compatibility
 from hotswap.control.pools.contained_tasks import ContainedTasks
 from hotswap.control.pools.entries import Entries
@@ -42,7 +42,7 @@ from hotswap.core.pool.pool import Pool
 from hotswap.core.rollout.compatibility import Unreadable
 from hotswap.core.rollout.rollout import Rollout
 from hotswap.core.strategy import Strategy
-from hotswap.processes.supervisor import Exit
+from hotswap.processes.exit_status import Exit
 
 FILLING = frozenset({BackendState.STARTING, BackendState.READY, BackendState.DRAINING})
 """States of a backend in which its slot needs no other."""
@@ -81,14 +81,7 @@ class SupervisedPool:
     """
 
     def __init__(self, name: str, release: Release, surroundings: Surroundings, *, processors: int) -> None:
-        """Make it; nothing is started before `serve`.
-
-        Args:
-            name: its name.
-            release: what its backends are started from.
-            surroundings: the rest of the process.
-            processors: how many this process may use, for a size of "auto".
-        """
+        """Make it, with so many processors for a size of "auto"; nothing is started before `serve`."""
         self.name = name
         self.releases = PinnedReleases(release)
         self.slots: dict[int, Slot] = {}
@@ -135,11 +128,6 @@ class SupervisedPool:
         return self.marked if self.run is None else self.run.rollout.id
 
     @property
-    def full(self) -> bool:
-        """Every slot has a backend that can be claimed."""
-        return self.first_start.full
-
-    @property
     def settled(self) -> bool:
         """Every slot has a backend that can be claimed, or one failed to start and is tried again."""
         ready = self.core.ready_slots()
@@ -180,8 +168,7 @@ class SupervisedPool:
     async def stop(self, *, drain_timeout: float) -> None:
         """End every backend in order; nothing is started any more.
 
-        Args:
-            drain_timeout: seconds for what is in flight, at most those of each backend's release.
+        What is in flight has `drain_timeout` seconds, at most those of each backend's release.
 
         **Cancellation**: some may live on; cancelling `serve` kills them.
         """
@@ -259,7 +246,7 @@ class SupervisedPool:
         member.log.info("backend.ready", seconds=round(member.ready_at - member.started, 3))
         if slot.drained:
             member.log.info("backend.draining", by="operator")
-        self.tasks.start(member.serve_probes, self.core)
+        self.tasks.start(member.serve_probes, self.entries)
 
     # Exits.
 
@@ -273,14 +260,7 @@ class SupervisedPool:
         reason = ExitReason.CRASHED if crashed else member.ending or ExitReason.START_FAILED
         self.surroundings.tally.backend_exits[self.name, reason.value] += 1
         self.surroundings.events.publish(
-            "backend.exited",
-            pool=self.name,
-            slot=backend.slot,
-            generation=backend.generation,
-            backend=backend.id,
-            pid=backend.pid,
-            reason=reason.value,
-            exit=str(ended),
+            "backend.exited", **identity_of(backend), pid=backend.pid, reason=reason.value, exit=str(ended)
         )
         if crashed:
             self._note_crash(member, ended)

@@ -22,8 +22,8 @@ from hotswap.core.pool.health import ProbeResult
 from hotswap.core.pool.pool import Pool
 from hotswap.core.pool.withdrawal import Released
 from hotswap.core.tally import Tally
+from hotswap.processes.exit_status import Exit
 from hotswap.processes.guardian import Guardian
-from hotswap.processes.supervisor import Exit
 
 
 class Probe(Protocol):

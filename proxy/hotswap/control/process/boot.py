@@ -33,7 +33,7 @@ from hotswap.core.process.phases import LENT, PhaseEvent
 from hotswap.edge.loop.sockets import inherited_sockets
 from hotswap.edge.upstream.probe import probe
 from hotswap.processes.children import serve_orphans
-from hotswap.processes.guardian import Guardian, start_guardian, wait_guardians_gone
+from hotswap.processes.guardian import Guardian, wait_guardians_gone
 
 
 async def boot(parts: Parts, verbs: Verbs) -> None:
@@ -59,7 +59,7 @@ async def boot(parts: Parts, verbs: Verbs) -> None:
     # A proxy that was killed leaves backends for some seconds, and theirs is the same storage.
     if exclusive and await wait_guardians_gone(parts.guardian_lock):
         parts.log.info("proxy.waited", detail="the backends of a proxy that was killed had to end first")
-    surround(parts, start_guardian(parts.guardian_lock), environment)
+    surround(parts, Guardian(lock=parts.guardian_lock), environment)
     await nursery.start(parts.plane.serve)
     around = parts.surroundings
     releases = await read_releases(config.pools, environment=around.environment, guardian=around.guardian)

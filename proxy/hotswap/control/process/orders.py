@@ -21,7 +21,7 @@ from hotswap.control.takeover.takeovers import Takeovers
 from hotswap.core.config import Configuration
 from hotswap.core.identity import RolloutId
 from hotswap.core.process.answers import Answer, Verb, refuse
-from hotswap.core.rollout.report import PastRollout
+from hotswap.core.rollout.report import RolloutReport
 from hotswap.core.rollout.rollout import Rollout
 
 SIGNAL: Final = "signal"
@@ -119,14 +119,14 @@ class Orders:
 
     # Rollouts.
 
-    async def wait_rollout(self, rollout_id: str) -> Rollout | PastRollout:
+    async def wait_rollout(self, rollout_id: str) -> Rollout | RolloutReport:
         return await self._parts.book.wait_ended(rollout_id)
 
-    async def rollout(self, rollout_id: str) -> Rollout | PastRollout:
+    async def rollout(self, rollout_id: str) -> Rollout | RolloutReport:
         await self._parts.book.look()
         return self._parts.book.find(rollout_id)
 
-    async def rollouts(self) -> Sequence[Rollout | PastRollout]:
+    async def rollouts(self) -> Sequence[Rollout | RolloutReport]:
         await self._parts.book.look()
         return self._parts.book.rollouts()
 

@@ -44,7 +44,7 @@ def describe(parts: Parts, *, takeover: str | None) -> dict[str, Any]:
 
 def is_ready(parts: Parts) -> bool:
     """Tell whether it has started and every pool has a backend that can be claimed."""
-    return parts.life.phase in READY and parts.pools.ready()
+    return parts.life.phase in READY and not parts.pools.not_ready()
 
 
 def _pool(parts: Parts, pool: SupervisedPool | StaticPool) -> dict[str, Any]:

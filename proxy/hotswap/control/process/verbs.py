@@ -11,7 +11,7 @@ from hotswap.control.telemetry.events import EventLog
 from hotswap.control.telemetry.traffic import TrafficRecorder
 from hotswap.core.config import Configuration
 from hotswap.core.identity import RolloutId
-from hotswap.core.rollout.report import PastRollout
+from hotswap.core.rollout.report import RolloutReport
 from hotswap.core.rollout.rollout import Rollout
 from hotswap.core.tally import Tally
 
@@ -66,13 +66,13 @@ class Verbs(Protocol):
             Refused: a pool that changed cannot be replaced now.
         """
 
-    async def wait_rollout(self, rollout_id: str) -> Rollout | PastRollout:
+    async def wait_rollout(self, rollout_id: str) -> Rollout | RolloutReport:
         """Block until a rollout has ended, and give it."""
 
-    async def rollout(self, rollout_id: str) -> Rollout | PastRollout:
+    async def rollout(self, rollout_id: str) -> Rollout | RolloutReport:
         """Give a rollout that runs or is remembered, and what its drain waits for."""
 
-    async def rollouts(self) -> Sequence[Rollout | PastRollout]:
+    async def rollouts(self) -> Sequence[Rollout | RolloutReport]:
         """Give the rollouts that are remembered, the newest last, and what their drains wait for."""
 
     def drain(self, pool: str, slot: int) -> None:

@@ -11,7 +11,7 @@ from hotswap.control.rollout.rollouts import RolloutRun
 from hotswap.core.errors import UnknownRollout
 from hotswap.core.identity import RolloutId
 from hotswap.core.rollout.commands import Outcome
-from hotswap.core.rollout.report import PastRollout, RolloutReport
+from hotswap.core.rollout.report import RolloutReport
 from hotswap.core.rollout.rollout import Rollout
 
 REMEMBERED = 20
@@ -19,35 +19,35 @@ REMEMBERED = 20
 
 
 class RolloutBook:
-    """The rollouts of a proxy process, and those of the processes that it took over from."""
+    """The rollouts of a proxy process, and the reports of those of the processes that it took over from.
+
+    Attributes:
+        last: the number of the last id that was given.
+    """
 
     def __init__(self, log: FilteringBoundLogger) -> None:
         self._log = log
         self._runs: dict[RolloutId, RolloutRun] = {}
-        self._past: tuple[PastRollout, ...] = ()
-        self._last = 0
-
-    @property
-    def last(self) -> int:
-        """The number of the last id that was given."""
-        return self._last
+        self._past: tuple[RolloutReport, ...] = ()
+        self.last = 0
 
     def restore(self, last: int, reports: Iterable[RolloutReport] = ()) -> None:
         """Go on behind the ids of another process, and remember what it remembers."""
-        self._last = last
-        self._past = tuple(PastRollout(last=report) for report in reports)[-REMEMBERED:]
+        self.last = last
+        self._past = tuple(reports)[-REMEMBERED:]
 
     def ended(self) -> tuple[RolloutReport, ...]:
         """Give the reports of those that have ended and are remembered, the newest last."""
         now = trio.current_time()
-        return tuple(rollout.report(now) for rollout in self.rollouts() if not rollout.in_progress)
+        ended = (run.rollout.report(now) for run in self._runs.values() if not run.rollout.in_progress)
+        return (*self._past, *ended)
 
     def next_id(self) -> RolloutId:
         """Give an id that no rollout of this process had."""
-        self._last += 1
-        return RolloutId(f"r{self._last}")
+        self.last += 1
+        return RolloutId(f"r{self.last}")
 
-    def rollouts(self) -> Sequence[Rollout | PastRollout]:
+    def rollouts(self) -> Sequence[Rollout | RolloutReport]:
         """Give those that are remembered, the newest last."""
         return (*self._past, *(run.rollout for run in self._runs.values()))
 
@@ -56,7 +56,7 @@ class RolloutBook:
         for run in tuple(self._runs.values()):
             await run.look_at_drain()
 
-    def find(self, rollout_id: str) -> Rollout | PastRollout:
+    def find(self, rollout_id: str) -> Rollout | RolloutReport:
         """Give one of them.
 
         Raises:
@@ -68,7 +68,7 @@ class RolloutBook:
             raise UnknownRollout(rollout_id, rollouts)
         return found
 
-    async def wait_ended(self, rollout_id: str) -> Rollout | PastRollout:
+    async def wait_ended(self, rollout_id: str) -> Rollout | RolloutReport:
         """Block until one of them has ended, and give it.
 
         Raises:

@@ -5,7 +5,7 @@ Plain functions without an await, so nothing can come between a check and its ma
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from hotswap.control.pools.static_pool import StaticPool
@@ -36,10 +36,8 @@ class Marks:
     def refuse_for_all(self, pool: str = "") -> None:
         """Refuse what no pool can change: the end, a takeover, and the time before there are pools.
 
-        Before that, a trigger must not get in between what is read and what is set up.
-
-        Args:
-            pool: the one that was asked for, if it was one.
+        Before that, a trigger must not get in between what is read and what is set up. The refusal is told of the pool
+        that was asked for, if it was one.
 
         Raises:
             Refused: it was logged and counted.
@@ -67,6 +65,16 @@ class Marks:
         pool.marked = self._parts.book.next_id()
         return pool.marked
 
+    def mark_all(
+        self, pools: Iterable[SupervisedPool], marked: dict[str, RolloutId], refusals: dict[str, Refused]
+    ) -> None:
+        """Mark several pools, and add what came of it to what is known already."""
+        for pool in pools:
+            try:
+                marked[pool.name] = self.mark(pool)
+            except Refused as refused:
+                refusals[pool.name] = refused
+
     def unmark(self, marked: Mapping[str, RolloutId]) -> None:
         """Let go of pools that are not rolled after all."""
         for name, rollout_id in marked.items():
@@ -89,20 +97,20 @@ class Marks:
 
     def _facts(self, pool: SupervisedPool | StaticPool) -> TriggerState:
         parts, core = self._parts, pool.core
-        if isinstance(pool, StaticPool):
-            return TriggerState(
-                pool=pool.name,
-                supervised=False,
-                slots=core.size,
-                ready=len(core.ready_slots()),
-                strategy=Strategy.DRAIN_FIRST,
-                shutting_down=parts.life.stopping,
-                takeover_in_progress=parts.life.taken_over,
-            )
-        return TriggerState(
+        state = TriggerState(
             pool=pool.name,
+            supervised=False,
             slots=core.size,
             ready=len(core.ready_slots()),
+            strategy=Strategy.DRAIN_FIRST,
+            shutting_down=parts.life.stopping,
+            takeover_in_progress=parts.life.taken_over,
+        )
+        if isinstance(pool, StaticPool):
+            return state
+        return replace(
+            state,
+            supervised=True,
             serving=tuple(sorted(core.ready_slots())),
             drained=tuple(slot for slot in range(core.size) if pool.is_drained(slot)),
             strategy=pool.table.rollout.strategy,
@@ -110,8 +118,7 @@ class Marks:
             locked=core.locked,
             rollout=pool.rollout_id,
             # One that leaves is stopped too, and goes on when it is wanted again.
-            shutting_down=parts.life.stopping or (pool.stopping and parts.pools.leaving(pool.name) is not pool),
-            takeover_in_progress=parts.life.taken_over,
+            shutting_down=state.shutting_down or (pool.stopping and parts.pools.leaving(pool.name) is not pool),
             running=pool.release.compatibility,
         )
 

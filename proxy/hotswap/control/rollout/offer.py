@@ -35,13 +35,8 @@ class Offer:
 async def read_offer(
     name: str, table: SupervisedPoolTable, around: Surroundings, problems: tuple[Problem, ...] = ()
 ) -> Offer:
-    """Read what a pool would be rolled to; what is wrong with it is a part of the offer, and nothing is raised.
-
-    Args:
-        name: name of the pool.
-        table: its definition.
-        around: the rest of the process.
-        problems: what is known to be wrong already.
+    """Read what a pool would be rolled to; what is wrong with it is a part of the offer,
+    with the problems that are known already, and nothing is raised.
 
     **Cancellation**: a file or command that is still being read is left to its own deadline.
     """

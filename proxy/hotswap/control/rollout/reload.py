@@ -78,20 +78,12 @@ class Reloader:
         refusals: dict[str, Refused] = {}
         try:
             supervised = self._parts.pools.supervised()
-            for pool in supervised:
-                try:
-                    marked[pool.name] = self._marks.mark(pool)
-                except Refused as refused:
-                    refusals[pool.name] = refused
+            self._marks.mark_all(supervised, marked, refusals)
             if supervised and not marked:
                 raise _refused_all(refusals)
             async with self._turn:
                 config, problems = await self._load()
-                for pool in self._coming_back(config):
-                    try:
-                        marked[pool.name] = self._marks.mark(pool)
-                    except Refused as refused:
-                        refusals[pool.name] = refused
+                self._marks.mark_all(self._coming_back(config), marked, refusals)
                 return await self._apply(config, problems, marked, refusals, trigger)
         finally:
             self._marks.unmark(marked)

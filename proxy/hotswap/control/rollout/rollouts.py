@@ -17,7 +17,7 @@ from typing import assert_never
 import trio
 
 from hotswap.control.pools.contained_tasks import ContainedTasks
-from hotswap.control.pools.ending import let_finish
+from hotswap.control.pools.start_places import Place
 from hotswap.control.pools.supervised_backend import ExitReason, StartReason, SupervisedBackend
 from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.control.rollout.telling import RolloutTelling
@@ -27,15 +27,13 @@ from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.events import BackendDrained, PoolEvent
 from hotswap.core.pool.lifecycle import BackendState
 from hotswap.core.rollout.commands import (
-    AbortStep,
     AdmitReplacement,
     ClearSlot,
     Command,
     CutOld,
     DrainOld,
     EndRollout,
-    FailStep,
-    FinishStep,
+    EndStep,
     KillReplacement,
     LockPool,
     Outcome,
@@ -117,11 +115,7 @@ class RolloutRun:
         self._take_in(AbortRequested(reason=reason))
 
     def drop(self, reason: str) -> None:
-        """End it before it has begun, because nobody wants its end any more; those behind it go on.
-
-        Args:
-            reason: why, in one word.
-        """
+        """End it before it has begun, because nobody wants its end any more; those behind it go on."""
         self.dropped = True
         self.abort(reason)
 
@@ -188,15 +182,13 @@ class RolloutRun:
         if turn is None or turn.step is not step:
             self._end_waiting()
             plane = self._surroundings.plane
-            counts = plane.pool_counts(self._pool.name)
+            before = plane.pool_counts(self._pool.name)
             plane.restart_longest_hold(self._pool.name)
             turn = self._turns[step.slot] = Turn(
                 step=step,
                 old=self._pool.members.find(step.slot, step.old_generation),
                 starting=trio.CancelScope(),
-                retried=counts.retried,
-                held=counts.held,
-                tunnels_closed=counts.tunnels_closed,
+                before=before,
             )
             turn.enter(self.rollout.id)
             self._telling.turn_began(step)
@@ -233,12 +225,8 @@ class RolloutRun:
                 self._readmit_old(slot)
             case KillReplacement(slot=slot):
                 self._tasks.start(self._kill_replacement, slot)
-            case FinishStep(slot=slot):
-                self._end_turn(slot, "rollout.slot_done")
-            case FailStep(slot=slot):
-                self._end_turn(slot, "rollout.slot_failed")
-            case AbortStep(slot=slot):
-                self._end_turn(slot, "rollout.slot_aborted")
+            case EndStep(slot=slot):
+                self._end_turn(slot)
             case LockPool(reason=reason):
                 pool.lock(reason)
             case EndRollout(outcome=outcome):
@@ -294,6 +282,7 @@ class RolloutRun:
     async def _spawn_replacement(self, slot: int, generation: int) -> None:
         turn, pool = self._turns[slot], self._pool
         reason = StartReason.ROLLBACK if turn.step.rollback else StartReason.ROLLOUT
+        place: Place | None = None
         with turn.starting:
             try:
                 # In one go with the look at the scope: what was cancelled before it began starts nothing.
@@ -301,10 +290,10 @@ class RolloutRun:
                 release = pool.releases[generation]
                 if turn.old is None:
                     # Several may be filled at once; what takes the place of another is alone, and waits for nobody.
-                    turn.place = await self._surroundings.places.take(pool.name, (0, slot))
+                    place = await self._surroundings.places.take(pool.name, (0, slot))
                 turn.new = pool.members.launch(slot, generation, release, reason, rollout=self.rollout.id)
-                if turn.place is not None:
-                    pool.tasks.start(turn.place.watch, turn.new.process.pid)
+                if place is not None:
+                    pool.tasks.start(place.watch, turn.new.process.pid)
                 await pool.members.bring_up(turn.new)
             except StartFailed as failure:
                 self._replacement_failed(slot, failure.reason, failure.detail, failure.output)
@@ -313,8 +302,8 @@ class RolloutRun:
             else:
                 self._take_in(ReplacementReady(slot=slot))
             finally:
-                if turn.place is not None:
-                    turn.place.give_back()
+                if place is not None:
+                    place.give_back()
 
     def _replacement_failed(self, slot: int, reason: StartFailure, detail: str, output: tuple[str, ...] = ()) -> None:
         self._telling.replacement_failed(slot, reason, detail, output)
@@ -328,13 +317,10 @@ class RolloutRun:
             self._tasks.start(self._retire, turn, turn.old)
 
     async def _retire(self, turn: Turn, old: SupervisedBackend) -> None:
+        members = self._pool.members
         if turn.overdue:
-            around = self._surroundings
-            turn.note_cut(
-                *await let_finish(old, around.plane, timeout=0.0, event="backend.drain_timed_out", events=around.events)
-            )
-        stopped = await self._pool.members.retire(old)
-        self._take_in(OldExited(slot=turn.step.slot, killed=stopped.killed))
+            turn.note_cut(*await members.let_finish(old, timeout=0.0, event="backend.drain_timed_out", publish=True))
+        self._take_in(OldExited(slot=turn.step.slot, killed=await members.retire(old)))
 
     def _readmit_old(self, slot: int) -> None:
         old = self._turns[slot].old
@@ -348,19 +334,21 @@ class RolloutRun:
         turn = self._turns[slot]
         turn.starting.cancel()
         if turn.new is not None:
-            await self._pool.members.discard(turn.new)
+            try:
+                await self._pool.members.discard(turn.new)
+            finally:
+                self._pool.entries.bury(turn.new.backend)
         self._take_in(ReplacementGone(slot=slot))
 
     # Ends.
 
-    def _end_turn(self, slot: int, event: str) -> None:
+    def _end_turn(self, slot: int) -> None:
         turn = self._turns.pop(slot)
         turn.leave()
-        exchanges = turn.counts(self._surroundings.plane.pool_counts(self._pool.name))
-        self.rollout.count(slot, exchanges)
+        turn.step.counts = turn.counts(self._surroundings.plane.pool_counts(self._pool.name))
         if not turn.cut:
             turn.step.waited_for = ()
-        self._telling.turn_ended(event, turn.step.report(trio.current_time()))
+        self._telling.turn_ended(turn.step.report(trio.current_time()))
 
     def _force_end(self, detail: str) -> None:
         """End it wherever it is; nothing happens when it has ended."""

@@ -50,14 +50,9 @@ class RolloutTelling:
         """Tell that a replacement did not become ready."""
         self.log.error("rollout.replacement_failed", slot=slot, reason=reason.value, detail=detail, output=list(output))
 
-    def turn_ended(self, event: str, report: SlotReport) -> None:
-        """Tell that the turn of a slot is over.
-
-        Args:
-            event: how, as a name for the log.
-            report: what it was like.
-        """
-        exchanges = report.exchanges
+    def turn_ended(self, report: SlotReport) -> None:
+        """Tell that the turn of a slot is over: done, failed or aborted."""
+        event, exchanges = f"rollout.slot_{report.state}", report.exchanges
         log = self.log.error if report.state is StepState.FAILED else self.log.info
         log(
             event,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import trio
 
-from hotswap.control.pools.start_places import Place
 from hotswap.control.pools.supervised_backend import SupervisedBackend
 from hotswap.control.pools.surroundings import Plane
 from hotswap.core.http.exchange_view import SHOWN, ExchangeView
@@ -32,9 +31,8 @@ class Turn:
         in_flight: exchanges in the old backend when it began to drain.
         overdue: the old backend has had its `drain_timeout`: what is in flight is cut before it is retired.
         cut: exchanges that were ended by force.
-        retried, held, tunnels_closed: the pool's totals when the turn began.
+        before: the pool's totals when the turn began.
         told: the state of its step that was told last.
-        place: what allows it to start a backend in an empty slot, while others are filled too.
     """
 
     step: Step
@@ -44,11 +42,8 @@ class Turn:
     in_flight: int = 0
     overdue: bool = False
     cut: int = 0
-    retried: int
-    held: int
-    tunnels_closed: int
+    before: PoolCounts
     told: StepState | None = None
-    place: Place | None = None
 
     def enter(self, rollout: RolloutId) -> None:
         """Have the lines about the old backend carry the rollout's id; those about the new one do from the start."""
@@ -76,17 +71,13 @@ class Turn:
         self.step.waited_for = tuple((await plane.exchanges_in(backend))[:SHOWN]) if draining else ()
 
     def counts(self, totals: PoolCounts) -> ExchangeCounts:
-        """Give what became of the exchanges that this turn touched.
-
-        Args:
-            totals: the pool's, now.
-        """
-        held = totals.held - self.held
+        """Give what became of the exchanges that this turn touched, from the pool's totals now."""
+        held = totals.held - self.before.held
         return ExchangeCounts(
             drained=max(0, self.in_flight - self.cut),
-            retried=totals.retried - self.retried,
+            retried=totals.retried - self.before.retried,
             held=held,
             cut=self.cut,
-            tunnels_closed=totals.tunnels_closed - self.tunnels_closed,
+            tunnels_closed=totals.tunnels_closed - self.before.tunnels_closed,
             longest_delay=totals.longest_hold if held else 0.0,
         )

@@ -16,7 +16,7 @@ from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.control.process.parts import Parts
 from hotswap.control.takeover.predecessor import Order
 from hotswap.core.address import parse_address
-from hotswap.processes.supervisor import Exit
+from hotswap.processes.exit_status import Exit
 from hotswap.wire.handover import Frame, FrameType, HandoverBroken
 
 LONGEST_RELEASE = 3600.0

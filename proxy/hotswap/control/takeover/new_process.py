@@ -16,8 +16,8 @@ from hotswap.control.takeover.channel import Channel, open_pair
 from hotswap.control.takeover.fault import silence
 from hotswap.control.takeover.handoff import ask_new_version, new_command
 from hotswap.processes.children import note_child
+from hotswap.processes.exit_status import Exit
 from hotswap.processes.open_files import give_back_limit
-from hotswap.processes.supervisor import Exit
 
 SILENCE = 5.0
 """Seconds without a word after which a new process that should give signs of life is stuck."""

@@ -19,7 +19,7 @@ from hotswap.control.takeover.channel import Channel
 from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.withdrawal import Released
 from hotswap.core.takeover.versions import ORDERS
-from hotswap.processes.supervisor import Exit
+from hotswap.processes.exit_status import Exit
 from hotswap.wire.handover import Frame, FrameType, HandoverBroken
 
 EXIT_PATIENCE = 1.0

@@ -36,7 +36,7 @@ from hotswap.core.http.routing import Router
 from hotswap.core.process.phases import PhaseEvent
 from hotswap.core.takeover.new import NewCommand, NewEvent, NewState, new_side
 from hotswap.core.takeover.versions import SIGNS_OF_LIFE
-from hotswap.processes.supervisor import Exit
+from hotswap.processes.exit_status import Exit
 from hotswap.wire.handover import FrameType, HandoverBroken
 
 BREAK_PATIENCE: Final = 0.5

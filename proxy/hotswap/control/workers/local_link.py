@@ -22,11 +22,7 @@ if TYPE_CHECKING:
 
 
 class LocalLink:
-    """Control's end of it; the other end is a data plane.
-
-    Args:
-        plane: the data plane.
-    """
+    """Control's end of it, a `hotswap.control.pools.surroundings.Plane`; the other end is a data plane."""
 
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
@@ -73,7 +69,6 @@ class LocalLink:
         return self._plane.candidate(backend.pool, backend.id)
 
     def in_flight(self, backend: Backend) -> int:
-        """Count the exchanges in flight in a backend."""
         candidate = self._candidate(backend)
         return 0 if candidate is None else candidate.in_flight
 
@@ -83,22 +78,18 @@ class LocalLink:
         return 0 if candidate is None else self._plane.connections_to(candidate)
 
     def close_idle(self, backend: Backend) -> int:
-        """Close the idle connections to a backend; gives how many."""
         candidate = self._candidate(backend)
         return 0 if candidate is None else self._plane.close_idle(candidate)
 
     def close_tunnels(self, backend: Backend, *, within: float) -> int:
-        """Have the tunnels to a backend closed in order, spread over so many seconds; gives how many there are."""
         candidate = self._candidate(backend)
         return 0 if candidate is None else self._plane.close_tunnels(candidate, within=within)
 
     async def exchanges_in(self, backend: Backend) -> list[ExchangeView]:
-        """Name what is in flight in a backend, the oldest first."""
         candidate = self._candidate(backend)
         return [] if candidate is None else self._plane.exchanges_in(candidate)
 
     async def release(self, backend: Backend, *, deadline: float, leave_within: float = 0.0) -> Released:
-        """Block until nothing is in flight in a backend, and no connection to it is left; see `DataPlane.release`."""
         candidate = self._candidate(backend)
         if candidate is None:
             return Released()
@@ -107,9 +98,7 @@ class LocalLink:
     # Counts.
 
     def pool_counts(self, name: str) -> PoolCounts:
-        """Give what a pool has counted so far, and how it stands now."""
         return self._plane.pool_counts(name)
 
     def restart_longest_hold(self, name: str) -> None:
-        """Measure the longest hold of a pool anew, from now on."""
         self._plane.restart_longest_hold(name)

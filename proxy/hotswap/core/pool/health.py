@@ -36,6 +36,7 @@ class HealthVerdict:
     """Health of one backend, with thresholds for consecutive passes and failures.
 
     Attributes:
+        healthy_after, unhealthy_after: passes, or failures, in a row that change the verdict; at least 1.
         health: the verdict as of the last probe.
         passes: probes passed in a row, 0 after a failure.
         failures: probes failed in a row, 0 after a pass.
@@ -44,18 +45,7 @@ class HealthVerdict:
     __slots__ = ("failures", "health", "healthy_after", "passes", "unhealthy_after")
 
     def __init__(self, *, healthy_after: int, unhealthy_after: int, health: Health = Health.UNKNOWN) -> None:
-        """Start with no probe seen.
-
-        Args:
-            healthy_after: passes in a row that make a backend healthy, at least 1.
-            unhealthy_after: failures in a row that make it unhealthy, at least 1.
-            health: the verdict to start from, for a backend that was proven elsewhere.
-
-        Raises:
-            ValueError: a threshold is below 1.
-        """
-        if healthy_after < 1 or unhealthy_after < 1:
-            raise ValueError("healthy_after and unhealthy_after are at least 1")
+        """Start with no probe seen, from another verdict than `unknown` for a backend that was proven elsewhere."""
         self.healthy_after = healthy_after
         self.unhealthy_after = unhealthy_after
         self.health = health

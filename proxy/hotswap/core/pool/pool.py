@@ -58,23 +58,6 @@ class Pool:
         version: of the newest view.
     """
 
-    __slots__ = (
-        "_draining",
-        "_expecting",
-        "_observers",
-        "_publish",
-        "_slots",
-        "backends",
-        "balance",
-        "locked",
-        "max_in_flight",
-        "name",
-        "paused",
-        "size",
-        "supervised",
-        "version",
-    )
-
     def __init__(self, *, name: str, balance: Balance, size: int, supervised: bool, max_in_flight: int = 0) -> None:
         """Begin with no backend; a supervised pool expects one in each of its slots from the start."""
         self.name = name
@@ -196,11 +179,6 @@ class Pool:
     def announce(self, slot: int) -> None:
         """Announce a backend for a slot, whatever fills it now: requests may wait for it."""
         self._record(slot).announced = True
-        self._changed()
-
-    def give_up(self, slot: int) -> None:
-        """Say that nobody will fill a slot (or bring back what is in it), until something is added to it."""
-        self._record(slot).announced = False
         self._changed()
 
     def expects(self, slot: int) -> bool:

@@ -5,7 +5,6 @@ announce the ordinary (a boot, a crash, the moment between an old process and it
 
 | the slot | expects a backend |
 |---|---|
-| was given up | no, until something is added to it |
 | is announced | yes, until something is added to it or the pool is locked |
 | had `CRASH_LOOP` failed starts in a row of one generation | no, until one of them becomes ready |
 | has a backend that starts, or is ready whatever its health | yes: the process lives and is probed |
@@ -34,18 +33,18 @@ class SlotRecord:
     """What is known of a slot beyond the backends in it.
 
     Attributes:
-        announced: by somebody (True), given up (False), or neither (None).
+        announced: somebody said that a backend will come.
         failed_starts: starts of this generation that failed in a row.
         generation: the generation the row is about.
     """
 
-    announced: bool | None = None
+    announced: bool = False
     failed_starts: int = 0
     generation: int = 0
 
     def note_added(self, generation: int) -> None:
         """A backend was added: announcements are fulfilled, another generation begins with a clean record."""
-        self.announced = None
+        self.announced = False
         if generation != self.generation:
             self.generation = generation
             self.failed_starts = 0
@@ -59,18 +58,12 @@ class SlotRecord:
 
     def note_locked(self) -> None:
         """The pool was locked: what was announced will not come."""
-        if self.announced:
-            self.announced = None
+        self.announced = False
 
     def expects(self, backends: Collection[Backend], *, locked: bool) -> bool:
-        """Judge a slot of a supervised pool by the table above.
-
-        Args:
-            backends: what is in the slot now.
-            locked: the pool is locked.
-        """
-        if self.announced is not None:
-            return self.announced
+        """Judge a slot of a supervised pool by the table above, from what is in it now."""
+        if self.announced:
+            return True
         if self.failed_starts >= CRASH_LOOP:
             return False
         states = {backend.state for backend in backends}

@@ -25,24 +25,25 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClearSlot:
-    """End every attempt to fill the slot: a pending respawn, a process that is still starting."""
+class SlotCommand:
+    """A command about one slot."""
 
     slot: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DrainOld:
+class ClearSlot(SlotCommand):
+    """End every attempt to fill the slot: a pending respawn, a process that is still starting."""
+
+
+class DrainOld(SlotCommand):
     """Make the old backend draining, start the clock of `drain_timeout`, and report `OldDrained` when it is.
 
     Announce the slot as well (`Pool.announce`): what drains for a rollout is followed by a replacement.
     """
 
-    slot: int
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpawnReplacement:
+class SpawnReplacement(SlotCommand):
     """Start a backend of this generation, and report `ReplacementReady` or `ReplacementFailed`.
 
     Attributes:
@@ -50,65 +51,32 @@ class SpawnReplacement:
         earlier one.
     """
 
-    slot: int
     generation: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdmitReplacement:
+class AdmitReplacement(SlotCommand):
     """Make the replacement claimable; from now on the slot's release is its release, also for a respawn."""
 
-    slot: int
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CutOld:
+class CutOld(SlotCommand):
     """End by force what is still in flight for the old backend, and count it."""
 
-    slot: int
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetireOld:
+class RetireOld(SlotCommand):
     """Close every connection to the old backend, ask it to stop, kill it after `stop_timeout`; report
     `OldExited`."""
 
-    slot: int
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadmitOld:
+class ReadmitOld(SlotCommand):
     """Make the old backend claimable again."""
 
-    slot: int
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KillReplacement:
+class KillReplacement(SlotCommand):
     """Kill the replacement, which nothing was ever sent to, reap it and report `ReplacementGone`."""
 
-    slot: int
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FinishStep:
-    """The slot was replaced: report it."""
-
-    slot: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailStep:
-    """The slot was not replaced, because its replacement failed: report it."""
-
-    slot: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AbortStep:
-    """The slot was not replaced, because the rollout was asked to end: report it."""
-
-    slot: int
+class EndStep(SlotCommand):
+    """The slot's turn is over: report how, which its state says (`done`, `failed` or `aborted`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,9 +109,7 @@ StepCommand = (
     | RetireOld
     | ReadmitOld
     | KillReplacement
-    | FinishStep
-    | FailStep
-    | AbortStep
+    | EndStep
 )
 """What a step wants done."""
 

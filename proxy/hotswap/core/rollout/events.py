@@ -13,28 +13,26 @@ from hotswap.core.errors import StartFailure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepStarted:
+class SlotEvent:
+    """What happened in one slot."""
+
+    slot: int
+
+
+class StepStarted(SlotEvent):
     """The slot's turn has come, and its old backend is ready."""
 
-    slot: int
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SlotFoundEmpty:
+class SlotFoundEmpty(SlotEvent):
     """The slot's turn has come; nothing serves in it and no start is under way."""
 
-    slot: int
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplacementReady:
+class ReplacementReady(SlotEvent):
     """The replacement is ready and healthy."""
 
-    slot: int
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReplacementFailed:
+class ReplacementFailed(SlotEvent):
     """The replacement did not become ready; its process may still be alive.
 
     Attributes:
@@ -43,42 +41,31 @@ class ReplacementFailed:
         output: the last lines it wrote, oldest first.
     """
 
-    slot: int
     reason: StartFailure
     detail: str = ""
     output: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplacementGone:
+class ReplacementGone(SlotEvent):
     """The replacement was killed as ordered (or was dead already) and is reaped."""
 
-    slot: int
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OldDrained:
+class OldDrained(SlotEvent):
     """The old backend has nothing in flight."""
 
-    slot: int
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DrainTimedOut:
+class DrainTimedOut(SlotEvent):
     """`drain_timeout` seconds have passed since the old backend began to drain."""
 
-    slot: int
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OldExited:
+class OldExited(SlotEvent):
     """The old backend is gone, as ordered or by itself.
 
     Attributes:
         killed: it took SIGKILL.
     """
 
-    slot: int
     killed: bool = False
 
 
@@ -117,29 +104,13 @@ class WaitTimedOut:
     """Between two steps, the slots did not all become ready or lost in time."""
 
 
-StepEvent = (
-    StepStarted
-    | SlotFoundEmpty
-    | ReplacementReady
-    | ReplacementFailed
-    | ReplacementGone
-    | OldDrained
-    | DrainTimedOut
-    | OldExited
-    | AbortRequested
+_Reported = (
+    ReplacementReady | ReplacementFailed | ReplacementGone | OldDrained | DrainTimedOut | OldExited | AbortRequested
 )
+
+StepEvent = StepStarted | SlotFoundEmpty | _Reported
 """What a step reacts to; `StepStarted` and `SlotFoundEmpty` come from the rollout, the others from
 outside."""
 
-RolloutEvent = (
-    SlotsSeen
-    | WaitTimedOut
-    | AbortRequested
-    | ReplacementReady
-    | ReplacementFailed
-    | ReplacementGone
-    | OldDrained
-    | DrainTimedOut
-    | OldExited
-)
+RolloutEvent = SlotsSeen | WaitTimedOut | _Reported
 """What a rollout reacts to."""

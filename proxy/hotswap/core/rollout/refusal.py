@@ -3,31 +3,19 @@
 A refusal is a value that is computed from facts and changes nothing, so after any refusal a good trigger
 works. The first row that holds is the answer, and no later row is looked at; that is why reading the
 compatibility number, which may run a command, can be left until the cheap rows have passed: judge the facts
-with `offered=NOT_READ` first, then again with what was read.
+without it first, then again with what was read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
-from typing import Final
 
 from hotswap.core.errors import Problem, RefusalCode, Refused
 from hotswap.core.identity import RolloutId
 from hotswap.core.process.answers import DETAILS
 from hotswap.core.rollout.compatibility import Compatibility, Unreadable
 from hotswap.core.strategy import Strategy
-
-
-class NotRead(Enum):
-    """The type of `NOT_READ`."""
-
-    NOT_READ = "not read"
-
-
-NOT_READ: Final = NotRead.NOT_READ
-"""The new release's compatibility number has not been read yet: no row about it holds, nor any below."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +36,7 @@ class TriggerState:
         shutting_down: the proxy is stopping.
         takeover_in_progress: a new proxy process is taking over.
         running: the number captured when the code that serves now was started; None without one.
-        offered: the number of the new release; None without one, `NOT_READ` before it was read.
+        offered: the number of the new release; None without one, and before it was read.
         problems: what is wrong with the configuration that the rollout would use.
     """
 
@@ -65,7 +53,7 @@ class TriggerState:
     shutting_down: bool = False
     takeover_in_progress: bool = False
     running: Compatibility | None = None
-    offered: Compatibility | NotRead | None = None
+    offered: Compatibility | None = None
     problems: tuple[Problem, ...] = ()
 
     def to_json(self) -> dict[str, object]:
@@ -84,7 +72,7 @@ class TriggerState:
             "takeover_in_progress": self.takeover_in_progress,
             "compatibility": {
                 "running": None if self.running is None else str(self.running),
-                "offered": None if self.offered in (None, NOT_READ) else str(self.offered),
+                "offered": None if self.offered is None else str(self.offered),
             },
             "problems": [problem.to_json() for problem in self.problems],
         }
@@ -162,9 +150,6 @@ def _compatibility_unreadable(state: TriggerState) -> str | None:
 
 
 def _config_invalid(state: TriggerState) -> str | None:
-    # The last row waits for those about the number, which come before it.
-    if state.offered is NOT_READ:
-        return None
     return "; ".join(str(problem) for problem in state.problems) or None
 
 

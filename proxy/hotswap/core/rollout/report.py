@@ -139,37 +139,3 @@ class RolloutReport:
         document: dict[str, object] = asdict(self)
         document["started"] = self.started.isoformat()
         return document
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PastRollout:
-    """A rollout that ended in an earlier proxy process, of which only the report is left.
-
-    Attributes:
-        last: the report.
-    """
-
-    last: RolloutReport
-
-    @property
-    def id(self) -> RolloutId:
-        """Its id."""
-        return self.last.id
-
-    @property
-    def outcome(self) -> Outcome:
-        """How it ended."""
-        return self.last.outcome
-
-    @property
-    def in_progress(self) -> bool:
-        """False: it has ended."""
-        return False
-
-    def report(self, now: float) -> RolloutReport:
-        """The report, which is final.
-
-        Args:
-            now: as of a rollout that may still run; nothing depends on it.
-        """
-        return self.last

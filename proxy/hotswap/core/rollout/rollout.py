@@ -33,13 +33,8 @@ from hotswap.core.identity import RolloutId
 from hotswap.core.rollout.commands import Command, EndRollout, LockPool, Outcome, WaitForSlots
 from hotswap.core.rollout.events import (
     AbortRequested,
-    DrainTimedOut,
-    OldDrained,
-    OldExited,
-    ReplacementFailed,
-    ReplacementGone,
-    ReplacementReady,
     RolloutEvent,
+    SlotEvent,
     SlotFoundEmpty,
     SlotsSeen,
     StepEvent,
@@ -47,7 +42,7 @@ from hotswap.core.rollout.events import (
     WaitTimedOut,
 )
 from hotswap.core.rollout.queue import QueuedSlot
-from hotswap.core.rollout.report import ExchangeCounts, RolloutReport
+from hotswap.core.rollout.report import RolloutReport
 from hotswap.core.rollout.step import Step
 from hotswap.core.rollout.step_table import StepState
 from hotswap.core.strategy import OnFailure, Strategy
@@ -99,7 +94,6 @@ class Rollout:
         """Plan it; nothing is to be done before `begin`.
 
         Args:
-            id, pool, trigger, strategy, on_failure, generation, size: see the attributes.
             queue: the slots in the order of their turns, from `plan_queue`.
             started: the moment on the wall clock, for the report.
             now: the same moment on the clock that all later times are on, in seconds.
@@ -164,14 +158,7 @@ class Rollout:
                 return self._fail("slots-not-ready", "the slots of the pool did not all become ready in time", now)
             case AbortRequested():
                 return self._request_abort(event, now)
-            case (
-                ReplacementReady()
-                | ReplacementFailed()
-                | ReplacementGone()
-                | OldDrained()
-                | DrainTimedOut()
-                | OldExited()
-            ):
+            case SlotEvent():
                 step = self.at_hand.get(event.slot)
                 return () if step is None else self._advance(step, event, now)
             case _:
@@ -351,13 +338,6 @@ class Rollout:
         return (LockPool(reason=f"rollout {self.id} failed: {self.detail}"), end) if lock else (end,)
 
     # What it tells.
-
-    def count(self, slot: int, counts: ExchangeCounts) -> None:
-        """Set the exchange counts of a slot's latest turn; before or after its end."""
-        for step in reversed(self.steps):
-            if step.slot == slot:
-                step.counts = counts
-                return
 
     def report(self, now: float) -> RolloutReport:
         """Report of the rollout, so far or to its end."""

@@ -64,24 +64,6 @@ class Step:
         killed: the old process took SIGKILL.
     """
 
-    __slots__ = (
-        "_draining",
-        "_machine",
-        "_starting",
-        "_stopping",
-        "_whole",
-        "counts",
-        "failure",
-        "killed",
-        "new_generation",
-        "old_generation",
-        "old_gone",
-        "rollback",
-        "slot",
-        "strategy",
-        "waited_for",
-    )
-
     def __init__(
         self,
         strategy: Strategy,
@@ -122,9 +104,7 @@ class Step:
     def on(self, event: StepEvent, *, now: float) -> tuple[StepCommand, ...]:
         """Process an event, and give the commands that follow, in this order.
 
-        Args:
-            event: what happened.
-            now: when, in seconds on the clock that all times of this rollout are on.
+        `now` is in seconds on the clock that all times of this rollout are on.
 
         Raises:
             UnexpectedEvent: the table has no row for it in this state; nothing was changed.
@@ -179,12 +159,7 @@ class Step:
         return command(slot=self.slot)  # type: ignore[call-arg]  # every other one has a slot and nothing else
 
     def report(self, now: float, *, origin: float = 0.0) -> SlotReport:
-        """Report of the turn, so far or to its end.
-
-        Args:
-            now: the time, on the clock of the events.
-            origin: the moment from which offsets are counted, on the same clock.
-        """
+        """Report of the turn, so far or to its end, with offsets from a moment on the clock of the events."""
         return SlotReport(
             slot=self.slot,
             state=self.state,
