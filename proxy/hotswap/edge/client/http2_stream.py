@@ -217,9 +217,6 @@ class Http2Stream:
                 return True
         return False
 
-    def on_ready(self, events: int) -> None:
-        """A stream has no socket."""
-
     def on_deadline(self) -> None:
         """The client is too slow with its body, or does not read its response."""
         exchange = self.exchange

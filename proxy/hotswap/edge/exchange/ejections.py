@@ -85,9 +85,6 @@ class Ejections:
                 self._set_ejected(backend, 0)
         self._rearm()
 
-    def on_ready(self, events: int) -> None:
-        """There is no socket."""
-
     def on_crash(self, error: Exception) -> None:
         """Contain a defect of ours."""
         self._plane.on_crash(error, "ejections")

@@ -270,9 +270,6 @@ class Gate:
         """The next held exchanges may go."""
         self.let_in()
 
-    def on_ready(self, events: int) -> None:
-        """A gate has no socket."""
-
     def on_crash(self, error: Exception) -> None:
         """Contain a defect of ours."""
         self.plane.on_crash(error, "gate")

@@ -77,7 +77,7 @@ class Poller:
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
         self._forgotten: set[int] = set()
-        self._soon: dict[Callable[[], None], Handler] = {}
+        self._soon: dict[Callable[[], None], Handler | Timed] = {}
         self._clock = clock
         self._serving = False
         self._nudge: trio.lowlevel.Task | None = None
@@ -109,7 +109,7 @@ class Poller:
             # Its number may be used again while events of the old socket are still to be served.
             self._forgotten.add(fd)
 
-    def soon(self, handler: Handler, callback: Callable[[], None]) -> None:
+    def soon(self, handler: Handler | Timed, callback: Callable[[], None]) -> None:
         """Call back in this turn or one of the next, after the events that are ready now.
 
         Once, however often it is asked for: who is always busy would otherwise be called more and more often.

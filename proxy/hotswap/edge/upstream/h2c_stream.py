@@ -314,9 +314,6 @@ class H2cStream:
         else:
             self.fail(UpstreamTimedOut("the backend took too long to go on"))
 
-    def on_ready(self, events: int) -> None:
-        """A stream has no socket."""
-
     def on_crash(self, error: Exception) -> None:
         """Contain a defect of ours to this exchange."""
         exchange, self.exchange = self.exchange, None

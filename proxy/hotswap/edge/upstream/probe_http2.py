@@ -18,9 +18,6 @@ from hotswap.wire.http2.items import Body, Ended, Lost, Responded, Trailed
 if TYPE_CHECKING:
     from hotswap.core.config.pools import HealthTable
 
-if TYPE_CHECKING:
-    from hotswap.core.config.pools import HealthTable
-
 GRPC_HEALTH: Final = "/grpc.health.v1.Health/Check"
 _EMPTY_MESSAGE: Final = bytes(5)
 """No compression, no bytes: asks about the server as a whole."""
