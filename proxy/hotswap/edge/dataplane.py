@@ -25,10 +25,10 @@ from hotswap.core.tally import Tally
 from hotswap.edge.client.handshake import Handshake
 from hotswap.edge.client.http1_connection import Http1Connection
 from hotswap.edge.client.listener import Listener, OpenListener
-from hotswap.edge.client.room_maker import RoomMaker
 from hotswap.edge.exchange.exchange import Exchange
 from hotswap.edge.exchange.gate import Gate
 from hotswap.edge.exchange.ledger import Ledger
+from hotswap.edge.exchange.room_maker import RoomMaker
 from hotswap.edge.exchange.tunnel import CUT, Tunnel
 from hotswap.edge.loop.names import Names
 from hotswap.edge.loop.pipe import Pipe
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from hotswap.core.pool.candidate import Candidate
     from hotswap.core.pool.reports import Report
     from hotswap.core.pool.view import Applied, PoolView
-    from hotswap.edge.client.surroundings import Log
+    from hotswap.edge.loop.plane import Log
     from hotswap.edge.upstream.upstream import Upstream
 
 BUFFER_BYTES: Final = 256 * 1024
@@ -78,6 +78,7 @@ class DataPlane:
         self.poller = Poller(clock=clock, linger=linger)
         self.poller.on_defect = self.on_crash
         self.ledger = ledger(tally, access, clock)
+        self.record = self.ledger.record
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
         self.names = Names(clock)
         self.pipe = Pipe()
@@ -88,7 +89,7 @@ class DataPlane:
         self.tunnels: dict[Exchange, Tunnel] = {}
         self.stopping = False
         self.handed_over = False
-        self.room = RoomMaker(self, lambda: (*self.listeners.values(), *self.closed_listeners))
+        self.room = RoomMaker(self, self.gates, lambda: (*self.listeners.values(), *self.closed_listeners))
         self._request_prefix = secrets.token_hex(6).encode()
         self._requests = 0
         self._date_second, self._date_line = 0, b""

@@ -23,8 +23,8 @@ from hotswap.wire.client_hello import HELLO_BYTES, parse_client_hello
 
 if TYPE_CHECKING:
     from hotswap.core.http.forwarding import Peer
-    from hotswap.edge.client.surroundings import ClientPlane, PublicListener
-    from hotswap.edge.exchange.entrance import ClientConnection
+    from hotswap.edge.exchange.entrance import ClientConnection, Entrance
+    from hotswap.edge.exchange.tunnel import ClientPlane
 
 NO_APPLICATION_PROTOCOL: Final = b"\x15\x03\x03\x00\x02\x02\x78"
 """The record of a fatal alert, as it is before there are keys (RFC 8446 5.1 and 6)."""
@@ -41,7 +41,7 @@ class Handshake:
     __slots__ = ("_context", "_sock", "armed", "deadline", "listener", "peer", "plane", "stream")
 
     def __init__(
-        self, plane: ClientPlane, listener: PublicListener, sock: socket.socket, peer: Peer, context: ssl.SSLContext
+        self, plane: ClientPlane, listener: Entrance, sock: socket.socket, peer: Peer, context: ssl.SSLContext
     ) -> None:
         self.plane = plane
         self.listener = listener

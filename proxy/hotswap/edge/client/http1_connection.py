@@ -27,8 +27,8 @@ from hotswap.wire.http1.request_parser import END, HTTP2_HEAD, RequestItem, Requ
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hotswap.edge.client.surroundings import ClientPlane, PublicListener
-    from hotswap.edge.exchange.entrance import ClientConnection
+    from hotswap.edge.exchange.entrance import ClientConnection, Entrance
+    from hotswap.edge.exchange.tunnel import ClientPlane
     from hotswap.edge.upstream.upstream_connection import UpstreamConnection
 
 READS_AT_A_TIME: Final = 8
@@ -73,7 +73,7 @@ class Http1Connection:
     request_trailers: Sequence[Field] = ()  # those of HTTP/1.1 are dropped (F15)
     shut_out = False  # a connection has one answer at a time, which is bounded by itself
 
-    def __init__(self, plane: ClientPlane, listener: PublicListener, stream: Stream, peer: Peer) -> None:
+    def __init__(self, plane: ClientPlane, listener: Entrance, stream: Stream, peer: Peer) -> None:
         self.plane = plane
         self.listener = listener
         self.stream = stream

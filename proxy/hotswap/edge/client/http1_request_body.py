@@ -9,7 +9,7 @@ from hotswap.core.http.body_pace import is_too_slow
 from hotswap.edge.loop.pipe import WORTHWHILE
 
 if TYPE_CHECKING:
-    from hotswap.edge.client.surroundings import PublicListener
+    from hotswap.edge.exchange.entrance import Entrance
     from hotswap.edge.exchange.exchange import Exchange
     from hotswap.edge.loop.plane import LoopPlane
     from hotswap.edge.loop.stream import Stream
@@ -27,7 +27,7 @@ class Http1RequestBody:
 
     __slots__ = ("_answered", "_listener", "_waited", "left")
 
-    def __init__(self, listener: PublicListener) -> None:
+    def __init__(self, listener: Entrance) -> None:
         self.left = 0
         self._listener = listener
         self._answered = 0  # bytes of the answer when the client was last found silent

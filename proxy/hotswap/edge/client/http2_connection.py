@@ -28,8 +28,8 @@ from hotswap.wire.http2.reader import Http2Reader
 from hotswap.wire.http2.session import MAX_STREAMS, Http2Session
 
 if TYPE_CHECKING:
-    from hotswap.edge.client.surroundings import ClientPlane, PublicListener
-    from hotswap.edge.exchange.entrance import ClientConnection
+    from hotswap.edge.exchange.entrance import ClientConnection, Entrance
+    from hotswap.edge.exchange.tunnel import ClientPlane
 
 READ_BYTES: Final = 64 * 1024
 """Taken from the socket at a time: bounds what one client can make us do before others have their turn."""
@@ -71,7 +71,7 @@ class Http2Connection:
         "streams",
     )
 
-    def __init__(self, plane: ClientPlane, listener: PublicListener, stream: Stream, peer: Peer) -> None:
+    def __init__(self, plane: ClientPlane, listener: Entrance, stream: Stream, peer: Peer) -> None:
         self.plane = plane
         self.listener = listener
         self.stream = stream

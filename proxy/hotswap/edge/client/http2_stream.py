@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from hotswap.core.http.forwarding import Peer
     from hotswap.core.http.messages import Field, RequestHead, ResponseHead
     from hotswap.edge.client.http2_backlog import Http2Backlog
-    from hotswap.edge.client.surroundings import ClientPlane, PublicListener
-    from hotswap.edge.exchange.entrance import ClientConnection
+    from hotswap.edge.exchange.entrance import ClientConnection, Entrance
+    from hotswap.edge.exchange.tunnel import ClientPlane
     from hotswap.edge.loop.stream import Data, Stream
     from hotswap.edge.upstream.upstream_connection import UpstreamConnection
     from hotswap.wire.http2.session import Http2Session
@@ -45,7 +45,7 @@ class StreamConnection(Protocol):
     """The connection of a stream; see `hotswap.edge.client.http2_connection`."""
 
     plane: ClientPlane
-    listener: PublicListener
+    listener: Entrance
     peer: Peer
     stream: Stream
     session: Http2Session
@@ -450,9 +450,6 @@ class Http2Stream:
             self.connection.mark()
             self.drop_kept()
             self._finish()
-
-    def drain(self) -> None:
-        """Nothing to do: the connection drains, not the stream."""
 
     def close(self) -> None:
         """Abort the exchange: the connection is closed."""

@@ -23,7 +23,7 @@ from hotswap.core.room import Idle, choose_to_end
 from hotswap.edge.client.handshake import Handshake
 from hotswap.edge.client.http1_connection import Http1Connection
 from hotswap.edge.client.preamble import Preamble
-from hotswap.edge.client.room_maker import end_idle
+from hotswap.edge.exchange.room_maker import end_idle
 from hotswap.edge.loop import descriptors
 from hotswap.edge.loop.poller import ACCEPT, READ
 from hotswap.edge.loop.sockets import address_of, close_all, look_for_the_lost
@@ -33,8 +33,8 @@ from hotswap.edge.loop.timers import NEVER
 if TYPE_CHECKING:
     from hotswap.core.address import Address
     from hotswap.core.config import ListenerTable
-    from hotswap.edge.client.surroundings import ClientPlane
-    from hotswap.edge.exchange.entrance import ClientConnection, Connection
+    from hotswap.edge.exchange.entrance import ClientConnection
+    from hotswap.edge.exchange.tunnel import ClientPlane
 
 ACCEPTS_AT_A_TIME: Final = 8
 FULL_IDLE: Final = 5.0
@@ -128,7 +128,7 @@ class Listener:
         self._told_at = -math.inf  # when that was said
         self._looked = 0  # how many connections the search for idle ones has passed
         self._clients: Counter[str] = Counter()  # connections of each client, and
-        self._client_of: dict[Connection, str] = {}  # whose they are; both only where their number is limited
+        self._client_of: dict[object, str] = {}  # whose they are; both only where their number is limited
         self.configure(listener)
 
     def configure(self, listener: OpenListener) -> None:
@@ -200,7 +200,7 @@ class Listener:
         if self._want is Want.CONNECTIONS and len(self.connections) < self._limit:
             self._resume()
 
-    def replace(self, old: Connection, new: ClientConnection) -> None:
+    def replace(self, old: object, new: ClientConnection) -> None:
         """Count a connection's successor in its place."""
         self.connections.difference_update((old,))  # a stream of HTTP/2 that becomes a tunnel was none of them
         self.connections.add(new)
@@ -316,14 +316,7 @@ class Listener:
             client.close()
 
     def admit(self, client: socket.socket, host: str, port: int, *, instead_of: ClientConnection | None = None) -> None:
-        """Serve a client whose address is known.
-
-        Args:
-            client: its socket.
-            host: its address; empty for a Unix socket.
-            port: of the listener.
-            instead_of: the connection it was until now.
-        """
+        """As `Entrance.admit`."""
         connection: Handshake | Http1Connection | None = None
         try:
             if self._per_client and host and self._clients[host] >= self._per_client:

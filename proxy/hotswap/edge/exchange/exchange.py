@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from hotswap.core.pool.candidate import Candidate
     from hotswap.edge.exchange.entrance import Entrance
     from hotswap.edge.exchange.gate import Gate
-    from hotswap.edge.exchange.plane import ExchangePlane
-    from hotswap.edge.exchange.responder import Responder
+    from hotswap.edge.exchange.surroundings import ExchangePlane, Responder
     from hotswap.edge.loop.stream import Data, Stream
     from hotswap.edge.upstream.carrier import Carrier
     from hotswap.edge.upstream.upstream import Upstream
@@ -87,7 +86,12 @@ class Exchange:
     )
 
     def __init__(
-        self, plane: ExchangePlane, listener: Entrance, responder: Responder[Exchange], head: RequestHead, peer: Peer
+        self,
+        plane: ExchangePlane[Exchange],
+        listener: Entrance,
+        responder: Responder[Exchange],
+        head: RequestHead,
+        peer: Peer,
     ) -> None:
         self.plane = plane
         self.listener = listener
@@ -572,7 +576,7 @@ class Exchange:
             self.plane.poller.timers.forget(self)
         self._release_claim()
         self._replay = None
-        self.plane.ledger.record(self)
+        self.plane.record(self)
 
     def on_crash(self, error: Exception) -> None:
         """Contain a defect of ours to this exchange."""

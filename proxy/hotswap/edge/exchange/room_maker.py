@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Final
 
 from hotswap.core.room import choose_to_end
 from hotswap.edge.loop import descriptors
 
 if TYPE_CHECKING:
-    from hotswap.core.room import Idle
-    from hotswap.edge.client.surroundings import ClientPlane
-    from hotswap.edge.exchange.entrance import ClientConnection
+    from hotswap.edge.exchange.entrance import ClientConnection, Entrance
+    from hotswap.edge.exchange.gate import Gate
+    from hotswap.edge.loop.plane import LoopPlane
 
 SHORT_IDLE: Final = 1.0
 """Seconds that a connection may be idle when descriptors are short: who has just come, or has just been answered, is
@@ -23,40 +23,32 @@ REMINDER: Final = 60.0
 """Seconds between two log records about connections that were ended."""
 
 
-class Clients(Protocol):
-    """Connections of a listener, of which idle ones can be ended; see `hotswap.edge.client.listener.Listener`."""
-
-    @property
-    def connections(self) -> Collection[ClientConnection]:
-        """Open connections."""
-
-    def idle_since(self, moment: float) -> Iterable[Idle[ClientConnection]]:
-        """Connections idle since a moment."""
-
-
 class RoomMaker:
     """Ends idle connections of a data plane, and logs that: at once, then at most once a minute.
 
     Args:
         plane: whose.
+        gates: of all its pools.
         listeners: gives all that have connections.
 
     Attributes:
         ended: how many were ended since the start.
     """
 
-    __slots__ = ("_fruitless_until", "_listeners", "_plane", "_told_at", "ended")
+    __slots__ = ("_fruitless_until", "_gates", "_listeners", "_plane", "_told_at", "ended")
 
-    def __init__(self, plane: ClientPlane, listeners: Callable[[], Iterable[Clients]]) -> None:
+    def __init__(
+        self, plane: LoopPlane, gates: Mapping[str, Gate], listeners: Callable[[], Iterable[Entrance]]
+    ) -> None:
         self.ended = 0
         self._plane = plane
+        self._gates = gates
         self._listeners = listeners
         self._fruitless_until = self._told_at = -math.inf
 
     def held(self) -> int:
         """Number of descriptors in use for clients and backends."""
-        gates = self._plane.gates.values()
-        upstream = sum(len(to.connections) for gate in gates for to in gate.upstreams.values())
+        upstream = sum(len(to.connections) for gate in self._gates.values() for to in gate.upstreams.values())
         return upstream + sum(len(listener.connections) for listener in self._listeners())
 
     def make(self, *, upstream: bool = False) -> bool:
@@ -73,8 +65,7 @@ class RoomMaker:
         if not ended:
             self._fruitless_until = max(self._fruitless_until, now + FRUITLESS)
             if upstream:
-                gates = self._plane.gates.values()
-                ended = sum(to.close_idle() for gate in gates for to in gate.upstreams.values())
+                ended = sum(to.close_idle() for gate in self._gates.values() for to in gate.upstreams.values())
         self.ended += ended
         if ended and now - self._told_at >= REMINDER:
             self._told_at = now
