@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from hotswap.core.errors import ConnectFailed, UpstreamBroken, UpstreamTimedOut
 from hotswap.edge.loop.poller import GONE
 from hotswap.edge.loop.stream import BLOCKED
-from hotswap.edge.upstream.connector import ConnectionOwner, Connector
+from hotswap.edge.upstream.connector import Connector
 from hotswap.edge.upstream.h2c_stream import H2cStream
 from hotswap.wire.http2.client_session import Http2ClientSession
 from hotswap.wire.http2.items import BackendItem, BackendLeaving, Body, Ended, Lost, Opened, Responded, Trailed
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hotswap.core.http.messages import Field
+    from hotswap.core.pool.candidate import Candidate
+    from hotswap.edge.loop.plane import LoopPlane
     from hotswap.edge.upstream.carrier import Carried
+    from hotswap.edge.upstream.endpoints import BackendEndpoints
 
 IDLE: Final = 4.0
 """Seconds a connection without streams is kept."""
@@ -39,14 +42,16 @@ ANSWERS_BYTES: Final = 64 * 1024
 """Answers to pings and settings that a backend may leave unread."""
 
 
-class RoomFinder(ConnectionOwner, Protocol):
-    """Owner that finds a connection with room; see `hotswap.edge.upstream.h2c_upstream.H2cUpstream`.
+class RoomFinder(Protocol):
+    """Owner of all connections to one backend; see `hotswap.edge.upstream.h2c_upstream.H2cUpstream`."""
 
-    Attributes:
-        allowed: streams on one connection, as the backend said last.
-    """
-
+    plane: LoopPlane
+    backend: Candidate
+    endpoints: BackendEndpoints
     allowed: int
+
+    def forget(self, connection: Connector) -> None:
+        """Remove a connection that has ended; harmless when it has been."""
 
     def find_room(self) -> H2cConnection:
         """A connection that takes another stream, or a new one.
@@ -71,12 +76,12 @@ class H2cConnection(Connector):
         "ready",
         "session",
         "streams",
+        "upstream",
     )
 
-    upstream: RoomFinder
-
     def __init__(self, upstream: RoomFinder) -> None:
-        super().__init__(upstream)
+        super().__init__(upstream.plane, upstream.endpoints)
+        self.upstream = upstream
         self.session = Http2ClientSession()
         self.ready = False  # the backend has said what it allows, and allows something
         self.streams: dict[H2cStream, None] = {}  # in the order in which they came
@@ -384,7 +389,7 @@ class H2cConnection(Connector):
         elif not self.streams:
             self._leave()
         elif not self.ready:
-            self.fail(ConnectFailed(f"connect to {self.upstream.backend.address}: no room said in time"))
+            self.fail(ConnectFailed(f"connect to {self.endpoints.address}: no room said in time"))
 
     def on_crash(self, error: Exception) -> None:
         """Contain a defect of ours to this connection."""

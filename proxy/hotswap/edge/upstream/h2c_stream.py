@@ -29,14 +29,7 @@ PIECE_BYTES: Final = 64 * 1024
 
 
 class Bearer(Protocol):
-    """The connection of a stream; see `hotswap.edge.upstream.h2c_connection.H2cConnection`.
-
-    Attributes:
-        plane: the data plane.
-        ready: whether the backend's settings have come and allow a stream.
-        session: the HTTP/2 session.
-        stream: the socket's stream.
-    """
+    """The connection of a stream; see `hotswap.edge.upstream.h2c_connection.H2cConnection`."""
 
     plane: LoopPlane
     ready: bool

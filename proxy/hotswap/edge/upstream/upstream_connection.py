@@ -11,7 +11,7 @@ from hotswap.core.http.messages import ResponseHead
 from hotswap.edge.loop.pipe import WORTHWHILE
 from hotswap.edge.loop.poller import GONE
 from hotswap.edge.loop.stream import BLOCKED, TINY_PIECES_BYTES, Stream
-from hotswap.edge.upstream.connector import ConnectionOwner, Connector
+from hotswap.edge.upstream.connector import Connector
 from hotswap.wire.http1.request_parser import End
 from hotswap.wire.http1.response_parser import UNTIL_CLOSE, ResponseParser
 
@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hotswap.core.http.messages import RequestHead
+    from hotswap.core.pool.candidate import Candidate
+    from hotswap.edge.loop.plane import LoopPlane
     from hotswap.edge.loop.stream import Data
     from hotswap.edge.upstream.carrier import Carried
+    from hotswap.edge.upstream.endpoints import BackendEndpoints
     from hotswap.edge.upstream.replay import Replay
 
 IDLE: Final = 4.0
@@ -31,14 +34,16 @@ PARSED_BYTES: Final = 64 * 1024
 """Read at a time of what has to be parsed."""
 
 
-class Keeper(ConnectionOwner, Protocol):
-    """Owner that keeps idle connections; see `hotswap.edge.upstream.upstream.Upstream`.
+class Keeper(Protocol):
+    """Owner of all connections to one backend; see `hotswap.edge.upstream.upstream.Upstream`."""
 
-    Attributes:
-        idle: the connections that carry nothing.
-    """
-
+    plane: LoopPlane
+    backend: Candidate
+    endpoints: BackendEndpoints
     idle: list[UpstreamConnection]
+
+    def forget(self, connection: Connector) -> None:
+        """Remove a connection that has ended; harmless when it has been."""
 
     def rest(self, connection: UpstreamConnection) -> None:
         """Keep a connection for the next request."""
@@ -58,12 +63,12 @@ class UpstreamConnection(Connector):
         "paused",
         "received",
         "rests_until",
+        "upstream",
     )
 
-    upstream: Keeper
-
     def __init__(self, upstream: Keeper) -> None:
-        super().__init__(upstream)
+        super().__init__(upstream.plane, upstream.endpoints)
+        self.upstream = upstream
         self.exchange: Carried | None = None
         self.fresh = True
         self.received = False
