@@ -259,10 +259,9 @@ class Http2Connection:
         look_at = poller.now + self.listener.idle_timeout if self.streams else self._idle_at
         poller.timers.set(self, min(self._head_by, self._stall_at, self._goaway_at, look_at))
 
-    # For the streams.
+    # For the streams; `StreamConnection` says what each is to do.
 
     def mark(self) -> None:
-        """Schedule one flush at the end of this turn."""
         if self.session.output_bytes > FLUSH_BYTES:
             self.flush()
         elif not self._dirty:
@@ -270,7 +269,6 @@ class Http2Connection:
             self.plane.poller.soon(self, self.flush)
 
     def credit(self, stream_id: int, size: int) -> None:
-        """Credit bytes of a request body that were forwarded."""
         session = self.session
         session.credit(stream_id, size)
         if session.has_output:
@@ -296,7 +294,6 @@ class Http2Connection:
             self._linger()
 
     def release(self, stream: Http2Stream) -> None:
-        """Forget a stream that is over."""
         self.session.release(stream.stream_id)
         self.streams.pop(stream.stream_id, None)
         self.backlog.forget(stream)

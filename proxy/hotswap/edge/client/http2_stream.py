@@ -243,11 +243,10 @@ class Http2Stream:
             self.plane.on_crash(again, "http2 stream")
         self._lose()
 
-    # The responder of the exchange.
+    # The responder of the exchange; `Responder` says what each is to do.
 
     @property
     def backed_up(self) -> bool:
-        """Whether the client takes nothing now."""
         return bool(self._kept) or self.connection.backlog.is_backed_up(self)
 
     @property
@@ -260,11 +259,9 @@ class Http2Stream:
         return backlog.shuts_out(self, headed=self._headed)
 
     def send_interim(self, exchange: Exchange, head: ResponseHead) -> None:
-        """Forward an informational response."""
         self.session.send_head(self.stream_id, write_response(head))
 
     def send_response(self, exchange: Exchange, head: ResponseHead) -> bool:
-        """Send a complete response."""
         self.send_head(exchange, head)
         if head.body:
             self.send_body(head.body)
@@ -272,7 +269,6 @@ class Http2Stream:
         return self.flush()
 
     def send_head(self, exchange: Exchange, head: ResponseHead) -> None:
-        """Start the response."""
         self._headed = True
         status = head.status
         if exchange.upgrading and 200 <= status < 300:
@@ -316,7 +312,6 @@ class Http2Stream:
             self._trailers = write_trailers(fields)
 
     def send_end(self) -> None:
-        """End the response."""
         if not self._ended:
             held, self._held = self._held, None
             if not self._trailers:
@@ -338,7 +333,6 @@ class Http2Stream:
         return not connection.stream.broken
 
     def done(self, exchange: Exchange) -> None:
-        """The exchange ended with a complete response."""
         self.exchange = None
         self._inbox = None
         if not self._kept:
@@ -350,7 +344,6 @@ class Http2Stream:
         self._lose()
 
     def read_on(self) -> None:
-        """Resume reading the request body."""
         if self._uncredited:
             self.connection.credit(self.stream_id, self._uncredited)
             self._uncredited = 0
@@ -358,7 +351,6 @@ class Http2Stream:
             self.plane.poller.soon(self, self._deliver)
 
     def put(self, data: Data, *, end: bool = False) -> None:
-        """Send a piece of the body, or buffer what the windows do not allow."""
         if end:
             self._ended = True
         kept = self._kept
@@ -407,7 +399,7 @@ class Http2Stream:
         if self.kept_bytes:
             self._keep(-self.kept_bytes)
 
-    # A tunnel (RFC 8441).
+    # A tunnel (RFC 8441); `TunnelledStream` says what its channel wants.
 
     def tunnel(self, exchange: Exchange, head: ResponseHead, connection: UpstreamConnection) -> bool:
         """Become one end of a tunnel: the backend accepted the WebSocket."""
@@ -431,7 +423,6 @@ class Http2Stream:
         return self.channel
 
     def credit(self, size: int) -> None:
-        """Credit bytes of the client that were forwarded."""
         self.connection.credit(self.stream_id, size)
 
     def part(self, tunnel: ClientConnection) -> None:

@@ -82,7 +82,7 @@ class OpenListener:
 
 
 class Listener:
-    """A listener that accepts clients."""
+    """A listener that accepts clients; `Entrance` is what these see of it."""
 
     __slots__ = (
         "_accepting",
@@ -184,12 +184,10 @@ class Listener:
                 connection.on_crash(error)
 
     def add(self, connection: ClientConnection) -> None:
-        """Count a new connection."""
         self.connections.add(connection)
         self._count()
 
     def forget(self, connection: ClientConnection) -> None:
-        """Stop counting a connection that has ended."""
         self.connections.discard(connection)
         host = self._client_of.pop(connection, None)
         if host is not None:
@@ -278,7 +276,6 @@ class Listener:
             self.plane.poller.timers.set(self, self.plane.poller.now + want.pause)
 
     def idle_since(self, moment: float) -> Iterator[Idle[ClientConnection]]:
-        """Connections idle since a moment; of very many, the next part of them each time."""
         begin = self._looked if self._looked < len(self.connections) else 0
         self._looked = begin + LOOKED_AT
         for connection in islice(self.connections, begin, self._looked):
@@ -316,7 +313,6 @@ class Listener:
             client.close()
 
     def admit(self, client: socket.socket, host: str, port: int, *, instead_of: ClientConnection | None = None) -> None:
-        """As `Entrance.admit`."""
         connection: Handshake | Http1Connection | None = None
         try:
             if self._per_client and host and self._clients[host] >= self._per_client:

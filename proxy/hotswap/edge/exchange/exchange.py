@@ -278,7 +278,6 @@ class Exchange:
             return upstream.connect()
 
     def on_upstream_failed(self, connection: Carrier, error: ConnectFailed | UpstreamBroken | UpstreamTimedOut) -> None:
-        """The connection to the backend failed and is closed."""
         self.connection = None
         if isinstance(error, ConnectFailed):
             self.written = 0
@@ -370,7 +369,7 @@ class Exchange:
         if upstream is not None and self.gate is not None:
             self.gate.claims.release(upstream.backend)
 
-    # To and from the backend.
+    # To and from the backend; `Carried` says what each tells.
 
     def on_connected(self) -> None:
         """Send the request head and what has arrived of its body in one call."""
@@ -391,18 +390,15 @@ class Exchange:
             self.responder.read_on()
 
     def on_upstream_drained(self) -> None:
-        """The backend takes more of the request body."""
         if not self.request_done:
             self.responder.read_on()
 
     def on_interim(self, head: ResponseHead) -> None:
-        """An informational response arrived."""
         if self.head.version > 10 and (head.status != 100 or self.head.expect_continue) and not self._began:
             self.responder.send_interim(self, head)
             self.flush()
 
     def on_response_head(self, head: ResponseHead) -> None:
-        """The response head arrived."""
         if self.sent_at:
             self.upstream_seconds = self.plane.poller.now - self.sent_at
         if head.status == 101:
@@ -416,16 +412,13 @@ class Exchange:
         self.responder.send_head(self, head)
 
     def on_response_body(self, data: Data) -> None:
-        """A piece of the response body arrived."""
         self.response_bytes += len(data)
         self.responder.send_body(data)
 
     def on_response_moved(self, size: int) -> None:
-        """A piece of the response body was moved to the client in the kernel."""
         self.response_bytes += size
 
     def on_response(self, head: ResponseHead) -> None:
-        """The complete response arrived in one read."""
         self.upstream_seconds = self.plane.poller.now - self.sent_at
         self.status = head.status
         self._began = True
@@ -437,7 +430,6 @@ class Exchange:
         self._end(alive=self.responder.send_response(self, head))
 
     def on_response_end(self) -> None:
-        """The response is complete."""
         self._note_upstream_end()
         responder = self.responder
         responder.send_end()
@@ -474,7 +466,6 @@ class Exchange:
 
     @property
     def downstream_backed_up(self) -> bool:
-        """Whether the response has to wait for the client."""
         return self.responder.backed_up
 
     def on_downstream_drained(self) -> None:

@@ -161,17 +161,9 @@ class H2cConnection(Connector):
             return True
         return False
 
-    # For the streams.
+    # For the streams; `Bearer` says what each is to do.
 
     def begin(self, stream: H2cStream, fields: list[Field], *, end: bool) -> int:
-        """Send a request head.
-
-        Returns:
-            The number of its stream.
-
-        Raises:
-            UpstreamBroken: nothing was sent, and nothing can be.
-        """
         if self._closed or self.stream.broken:
             raise UpstreamBroken("the connection is closed")
         stream_id = self.session.send_head(fields, end=end)
@@ -181,12 +173,10 @@ class H2cConnection(Connector):
         return stream_id
 
     def credit(self, stream_id: int, size: int) -> None:
-        """Credit bytes of a response body that were forwarded."""
         self.session.credit(stream_id, size)
         self.mark()
 
     def mark(self) -> None:
-        """Schedule one flush at the end of this turn."""
         if not self._dirty and not self._closed:
             self._dirty = True
             self.plane.poller.soon(self, self.flush)
@@ -212,7 +202,6 @@ class H2cConnection(Connector):
             self.fail(UpstreamBroken("the backend asks, and does not read the answers"))
 
     def forget(self, stream: H2cStream) -> None:
-        """Forget a stream that is over."""
         self.streams.pop(stream, None)
         self._unsent.discard(stream)
         if stream.stream_id:

@@ -102,18 +102,12 @@ class H2cStream:
         """Whether the connection is not ready for the request yet."""
         return not self.connection.ready
 
-    # From the exchange.
+    # From the exchange; `Carrier` says what each is to do.
 
     def carry(self, exchange: Carried, head: RequestHead) -> None:
-        """Start to carry an exchange."""
         self.exchange = exchange
 
     def send_request(self, exchange: Carried, request_id: bytes, replay: Replay | None) -> int:
-        """Send the request head and what has arrived of the body.
-
-        Returns:
-            How many bytes were written; 0 when the connection takes nothing.
-        """
         fields = write_request(
             exchange.head, exchange.peer, target=exchange.target, request_id=request_id, retried=exchange.retries > 0
         )
@@ -135,7 +129,6 @@ class H2cStream:
         return size
 
     def send_body(self, data: Data) -> None:
-        """Send a piece of the body."""
         if not self._kept:
             sent = self.connection.session.send_body(self.stream_id, data)
             self.connection.mark()
@@ -145,7 +138,6 @@ class H2cStream:
         self._kept.append(bytes(data))
 
     def send_end(self) -> None:
-        """End the body."""
         if self._kept:
             self._ending = True
         else:
@@ -159,14 +151,12 @@ class H2cStream:
 
     @property
     def backed_up(self) -> bool:
-        """Whether the backend takes no more of the body now."""
         if self._kept or self.connection.stream.backed_up:
             self._held_up = True
             return True
         return False
 
     def await_backend(self, seconds: float) -> None:
-        """Set the timeout for the backend's next progress, in either direction; 0 is none."""
         poller = self.plane.poller
         poller.timers.set(self, poller.now + seconds if seconds else math.inf)
 
@@ -201,7 +191,6 @@ class H2cStream:
             self.connection.forget(self)
 
     def fail(self, error: UpstreamBroken | ConnectFailed | UpstreamTimedOut) -> None:
-        """Reset, and tell the exchange."""
         exchange, self.exchange = self.exchange, None
         self.close()
         if exchange is not None:

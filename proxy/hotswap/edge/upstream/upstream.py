@@ -73,7 +73,6 @@ class Upstream:
         return None
 
     def rest(self, connection: UpstreamConnection) -> None:
-        """Keep a connection for the next request."""
         idle, now = self.idle, connection.idle_since
         if len(idle) < MAX_RESTING or idle[MAX_RESTING - 1].rests_until <= now:
             connection.rests_until = now + REST
@@ -105,7 +104,6 @@ class Upstream:
             yield from connection.exchanges()
 
     def forget(self, connection: Connector) -> None:
-        """A connection has ended; harmless when it is forgotten."""
         self.connections.discard(connection)
         if not self.connections and not self.backend.claimable:
             self._on_unused(self.backend)

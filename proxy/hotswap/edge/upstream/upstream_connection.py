@@ -89,10 +89,9 @@ class UpstreamConnection(Connector):
         if self.exchange is not None:
             self.exchange.on_connected()
 
-    # Carrying an exchange.
+    # Carrying an exchange; `Carrier` says what each is to do.
 
     def carry(self, exchange: Carried, head: RequestHead) -> None:
-        """Start to carry an exchange."""
         self.exchange = exchange
         self.received = False
         self.paused = False
@@ -102,15 +101,9 @@ class UpstreamConnection(Connector):
 
     @property
     def backed_up(self) -> bool:
-        """Whether the backend takes no more of the body now."""
         return self.stream.backed_up
 
     def send_request(self, exchange: Carried, request_id: bytes, replay: Replay | None) -> int:
-        """Send the request head and what has arrived of the body in one call.
-
-        Returns:
-            How many bytes were written; 0 when the connection takes nothing.
-        """
         head = exchange.head
         data = write_request(
             head, exchange.peer, target=exchange.target, request_id=request_id, retried=exchange.retries > 0
@@ -136,7 +129,6 @@ class UpstreamConnection(Connector):
         return 0 if stream.broken else size
 
     def send_body(self, data: Data) -> None:
-        """Send a piece of the body."""
         assert self.exchange is not None
         if self.exchange.head.chunked:
             self.stream.write_all([b"%x\r\n" % len(data), data, b"\r\n"])
@@ -144,13 +136,11 @@ class UpstreamConnection(Connector):
             self.stream.write(data)
 
     def send_end(self) -> None:
-        """End the body."""
         assert self.exchange is not None
         if self.exchange.head.chunked:
             self.stream.write(b"0\r\n\r\n")
 
     def await_backend(self, seconds: float) -> None:
-        """Set the timeout for the backend's next progress, in either direction; 0 is none."""
         poller = self.plane.poller
         poller.timers.set(self, poller.now + seconds if seconds else math.inf)
 
@@ -196,7 +186,6 @@ class UpstreamConnection(Connector):
         self.upstream.forget(self)
 
     def fail(self, error: UpstreamBroken | ConnectFailed | UpstreamTimedOut) -> None:
-        """Close and tell the exchange."""
         exchange, self.exchange = self.exchange, None
         self.close()
         if exchange is not None:
