@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from hotswap.core.pool.candidate import Candidate
     from hotswap.core.pool.reports import Report
     from hotswap.core.pool.view import Applied, PoolView
+    from hotswap.edge.exchange.entrance import ClientConnection
     from hotswap.edge.loop.plane import Log
     from hotswap.edge.upstream.upstream import Upstream
 
@@ -89,7 +90,7 @@ class DataPlane:
         self.tunnels: dict[Exchange, Tunnel] = {}
         self.stopping = False
         self.handed_over = False
-        self.room = RoomMaker(self, self.gates, lambda: (*self.listeners.values(), *self.closed_listeners))
+        self.room = RoomMaker(self, self.gates, self._every_listener)
         self._request_prefix = secrets.token_hex(6).encode()
         self._requests = 0
         self._date_second, self._date_line = 0, b""
@@ -111,7 +112,7 @@ class DataPlane:
             # Before the connections: who has no answer yet gets one.
             for gate in self.gates.values():
                 gate.close()
-            for listener in (*self.listeners.values(), *self.closed_listeners):
+            for listener in self._every_listener():
                 listener.close()
                 for connection in tuple(listener.connections):
                     connection.close()
@@ -330,7 +331,7 @@ class DataPlane:
         answered 503, or broken off, and closed a moment later. **Cancellation** leaves the rest open.
         """
         self.stopping = True
-        listeners = [*self.listeners.values(), *self.closed_listeners]
+        listeners = self._every_listener()
         for listener in listeners:
             listener.close()
         tunnels = tuple(self.tunnels.values())
@@ -378,7 +379,7 @@ class DataPlane:
 
     def connection_count(self) -> int:
         """How many clients are connected."""
-        return sum(len(listener.connections) for listener in (*self.listeners.values(), *self.closed_listeners))
+        return sum(len(listener.connections) for listener in self._every_listener())
 
     async def wait_left(self, *, timeout: float, hurry: trio.Event) -> None:
         """Let the clients of a suspended data plane finish, until none is left.
@@ -395,11 +396,7 @@ class DataPlane:
         began = self.clock()
         due: dict[object, float] = {}
         while True:
-            connections = [
-                connection
-                for listener in (*self.listeners.values(), *self.closed_listeners)
-                for connection in tuple(listener.connections)
-            ]
+            connections = self._every_connection()
             if not connections or self.clock() - began > timeout:
                 return
             now = self.clock()
@@ -419,7 +416,7 @@ class DataPlane:
 
     def drain_connections(self) -> None:
         """Close idle connections, and the others after what is under way."""
-        for listener in (*self.listeners.values(), *self.closed_listeners):
+        for listener in self._every_listener():
             listener.drain_connections()
 
     def cut_clients(self) -> int:
@@ -431,10 +428,15 @@ class DataPlane:
         count = self.connection_count()
         for tunnel in tuple(self.tunnels.values()):
             tunnel.cut()
-        for listener in (*self.listeners.values(), *self.closed_listeners):
-            for connection in tuple(listener.connections):
-                connection.close()
+        for connection in self._every_connection():
+            connection.close()
         return count
+
+    def _every_listener(self) -> tuple[Listener, ...]:
+        return (*self.listeners.values(), *self.closed_listeners)
+
+    def _every_connection(self) -> list[ClientConnection]:
+        return [connection for listener in self._every_listener() for connection in listener.connections]
 
     # For the parts.
 

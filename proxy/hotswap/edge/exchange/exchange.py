@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from hotswap.core.errors import ConnectFailed, NothingLeft, Side, UpstreamBroken, UpstreamTimedOut
 from hotswap.core.http.forwarding import counted_down, error_head, request_id_of
 from hotswap.core.http.messages import IDEMPOTENT, Field, ResponseHead
-from hotswap.core.http.retry import RETRY_FIELD, Attempt, Ending, Fail, Failure, Retry, failure_of
+from hotswap.core.http.retry import RETRY_FIELD, Attempt, Fail, Failure, Retry, failure_of
 from hotswap.core.http.routing import RouteMatch, location_of
 from hotswap.edge.exchange.retry_state import RetryState
 from hotswap.edge.loop.timers import NEVER
@@ -324,12 +324,12 @@ class Exchange:
                     self.plane.poller.timers.set(self, now + pause)
                 else:
                     self._admit_again(gate, state)
-            case Fail(ending=Ending.TRUNCATE):
+            case Fail(status=0):
                 self._break_off()
             case Fail(status=503):
                 self.turn_away(self.error)
             case Fail(status=status):
-                self.answer(status or 502, side=Side.UPSTREAM, error=self.error)
+                self.answer(status, side=Side.UPSTREAM, error=self.error)
 
     def _admit_again(self, gate: Gate, state: RetryState) -> None:
         upstream = gate.admit(self, state.excluded)
