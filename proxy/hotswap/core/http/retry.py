@@ -125,8 +125,8 @@ class Fail:
     """Verdict: end the exchange.
 
     Attributes:
-        status: what to answer; 0: a response was begun, and the client's connection (or stream) is broken off, without a
-            last chunk or clean end, and that is logged.
+        status: what to answer; 0: a response was begun, and the client's connection (or stream) is broken off, without
+            a last chunk or clean end, and that is logged.
         blame: the backend gets a passive failure.
     """
 
