@@ -16,6 +16,7 @@ from hotswap.core.room import Idle
 from hotswap.edge.client.http1_connection import Http1Connection
 from hotswap.edge.client.http2_connection import Http2Connection
 from hotswap.edge.client.tls import ServerContext
+from hotswap.edge.loop.containment import contain
 from hotswap.edge.loop.poller import DEAD, GONE, READ
 from hotswap.edge.loop.timers import NEVER
 from hotswap.edge.loop.tls_stream import TlsStream
@@ -168,7 +169,4 @@ class Handshake:
         self.listener.replace(self, connection)
         stream.own(connection)
         stream.readable = True
-        try:
-            connection.open()
-        except Exception as error:  # contained here: this object is no connection any more
-            connection.on_crash(error)
+        contain(connection, connection.open)  # here: this object is no connection any more

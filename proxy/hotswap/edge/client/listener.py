@@ -25,6 +25,7 @@ from hotswap.edge.client.http1_connection import Http1Connection
 from hotswap.edge.client.preamble import Preamble
 from hotswap.edge.exchange.room_maker import end_idle
 from hotswap.edge.loop import descriptors
+from hotswap.edge.loop.containment import contain
 from hotswap.edge.loop.poller import ACCEPT, READ
 from hotswap.edge.loop.sockets import address_of, close_all, look_for_the_lost
 from hotswap.edge.loop.stream import Stream
@@ -178,10 +179,7 @@ class Listener:
     def drain_connections(self) -> None:
         """Drain every connection; an exception in one of them does not spare the others."""
         for connection in tuple(self.connections):
-            try:
-                connection.drain()
-            except Exception as error:  # contained: one connection
-                connection.on_crash(error)
+            contain(connection, connection.drain)
 
     def add(self, connection: ClientConnection) -> None:
         self.connections.add(connection)
@@ -331,10 +329,7 @@ class Listener:
                 self.forget(instead_of)
             self._count()
         if connection is not None:
-            try:
-                connection.open()
-            except Exception as error:  # contained: whoever accepts goes on
-                connection.on_crash(error)
+            contain(connection, connection.open)
 
     def _begin(self, client: socket.socket, peer: Peer) -> Handshake | Http1Connection:
         poller = self.plane.poller

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from hotswap.edge.loop.containment import Contained
+
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterable
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     from hotswap.core.room import Idle
 
 
-class ClientConnection(Protocol):
+class ClientConnection(Contained, Protocol):
     """A client connection, as its listener sees it."""
 
     def drain(self) -> None:
@@ -26,9 +28,6 @@ class ClientConnection(Protocol):
 
     def close(self) -> None:
         """Close at once."""
-
-    def on_crash(self, error: Exception) -> None:
-        """An exception left one of these: log it and end this connection, nothing else."""
 
 
 class Entrance(Protocol):

@@ -27,6 +27,7 @@ from hotswap.core.pool.view import Applied
 from hotswap.core.pool.withdrawal import Released, Withdrawal, WithdrawalAct
 from hotswap.core.tally import Histogram
 from hotswap.edge.exchange.ejections import Ejections
+from hotswap.edge.loop.containment import contain
 from hotswap.edge.loop.plane import LoopPlane
 from hotswap.edge.loop.timers import NEVER, Timed
 from hotswap.edge.upstream.h2c_upstream import H2cUpstream
@@ -238,10 +239,7 @@ class Gate:
             exchange.held_seconds += now - exchange.held_at
             self.longest_hold = max(self.longest_hold, exchange.held_seconds)
             self.plane.poller.timers.set(exchange, math.inf)
-            try:
-                exchange.on_let_in(self.upstreams[backend.id])
-            except Exception as error:  # contained: the others still want in
-                exchange.on_crash(error)
+            contain(exchange, exchange.on_let_in, self.upstreams[backend.id])
         if self.held:
             match self.claims.outlook():
                 case Outlook.CLAIMABLE:
@@ -255,10 +253,7 @@ class Gate:
         while self.held:
             exchange = self.held[0]
             self.forget(exchange)
-            try:
-                exchange.turn_away("no backend can take the request")
-            except Exception as error:  # contained: the others have to hear of it too
-                exchange.on_crash(error)
+            contain(exchange, exchange.turn_away, "no backend can take the request")
 
     def cut_all(self) -> None:
         """End by force whatever is held or in flight: answered where no answer has begun, broken off where one has."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from hotswap.core.room import choose_to_end
 from hotswap.edge.loop import descriptors
+from hotswap.edge.loop.containment import contain
 
 if TYPE_CHECKING:
     from hotswap.edge.exchange.entrance import ClientConnection, Entrance
@@ -82,7 +83,4 @@ class RoomMaker:
 def end_idle(connections: Iterable[ClientConnection]) -> None:
     """End idle connections of any listener; an exception in one of them does not spare the others."""
     for connection in connections:
-        try:
-            connection.leave_at_once()
-        except Exception as error:  # contained: one connection
-            connection.on_crash(error)
+        contain(connection, connection.leave_at_once)

@@ -13,6 +13,7 @@ import math
 from typing import TYPE_CHECKING, Final, Protocol
 
 from hotswap.core.errors import ConnectFailed, UpstreamBroken, UpstreamTimedOut
+from hotswap.edge.loop.containment import contain
 from hotswap.edge.loop.poller import GONE
 from hotswap.edge.loop.stream import BLOCKED
 from hotswap.edge.upstream.connector import Connector
@@ -260,10 +261,7 @@ class H2cConnection(Connector):
     def _begin_exchange(self, stream: H2cStream) -> None:
         exchange = stream.exchange
         if exchange is not None:
-            try:
-                exchange.on_connected()
-            except Exception as error:  # contained: one exchange
-                stream.on_crash(error)
+            contain(stream, exchange.on_connected)
 
     def on_ready(self, events: int) -> None:
         """The socket is ready."""
@@ -280,10 +278,7 @@ class H2cConnection(Connector):
 
     def _tell_all(self) -> None:
         for stream in tuple(self.streams):
-            try:
-                stream.on_window()
-            except Exception as error:  # contained: one exchange
-                stream.on_crash(error)
+            contain(stream, stream.on_window)
 
     def pump(self) -> None:
         """Read and process frames; windows bound them, so a slow client need not stop this."""
@@ -364,10 +359,8 @@ class H2cConnection(Connector):
         self._retired = True
         for stream in tuple(self.streams):
             if not stream.stream_id or stream.stream_id > last:
-                try:
-                    stream.fail(UpstreamBroken("the backend did not begin with the request", retry_safe=True))
-                except Exception as error:  # contained: one exchange
-                    stream.on_crash(error)
+                error = UpstreamBroken("the backend did not begin with the request", retry_safe=True)
+                contain(stream, stream.fail, error)
         if not self.streams:
             self._leave()
 
@@ -392,10 +385,7 @@ class H2cConnection(Connector):
         self.close()
         for stream in tuple(self.streams):
             if not stream.ended:
-                try:
-                    stream.fail(error)
-                except Exception as again:  # contained: the others are to hear of it as well
-                    stream.on_crash(again)
+                contain(stream, stream.fail, error)
 
     def _leave(self) -> None:
         """Close with GOAWAY: the connection is not needed any more."""
