@@ -154,13 +154,7 @@ class DataPlane:
     # Pools.
 
     def add_pool(self, view: PoolView, table: PoolTable, tell: Callable[[Report], None]) -> None:
-        """Serve a pool; another of the same name is served no more.
-
-        Args:
-            view: what control has decided about it.
-            table: its definition.
-            tell: takes what control has to know.
-        """
+        """Serve a pool; another of the same name is served no more. `tell` takes what control has to know."""
         gate = self.gates.get(view.pool)
         if gate is not None:
             gate.close()
@@ -195,17 +189,11 @@ class DataPlane:
             tunnel.end(error)
 
     def close_tunnels(self, backend: Candidate, *, within: float) -> int:
-        """Have the tunnels to a backend closed in order, spread over a time, so that their clients do not all come
-        back at once. Each gets a close frame (1012, service restart) between two frames, and a moment to answer it.
+        """Have the tunnels to a backend closed in order, spread over `within` seconds.
 
-        Call it when three quarters of a drain are over; `cut` ends what is left.
-
-        Args:
-            backend: the backend.
-            within: seconds in which the last of them begins to close.
-
-        Returns:
-            How many there are; `pool_counts` says how many were closed.
+        So their clients do not all come back at once. Each gets a close frame (1012, service restart) between two
+        frames, and a moment to answer it. Call it when three quarters of a drain are over; `cut` ends what is left.
+        Gives how many there are; `pool_counts` says how many were closed.
         """
         tunnels = self.tunnels_to(backend)
         now = self.clock()
@@ -228,14 +216,9 @@ class DataPlane:
         return None if gate is None else gate.upstreams.get(backend.id)
 
     def cut(self, backend: Candidate, gate: Gate | None = None) -> int:
-        """End by force what is in flight in a backend.
+        """End by force what is in flight in a backend; gives how many exchanges, tunnels included.
 
-        Args:
-            backend: the backend.
-            gate: its pool's, if that is not among the gates any more.
-
-        Returns:
-            How many exchanges, tunnels included, were cut.
+        The gate is that of its pool, if that is not among the gates any more.
         """
         count = 0
         for exchange in tuple(self._exchanges(backend, gate)):
@@ -420,11 +403,7 @@ class DataPlane:
             listener.drain_connections()
 
     def cut_clients(self) -> int:
-        """Close every client connection; tunnels are told why.
-
-        Returns:
-            How many there were.
-        """
+        """Close every client connection, tunnels with a word why; gives how many there were."""
         count = self.connection_count()
         for tunnel in tuple(self.tunnels.values()):
             tunnel.cut()

@@ -34,9 +34,7 @@ NO_APPLICATION_PROTOCOL: Final = b"\x15\x03\x03\x00\x02\x02\x78"
 class Handshake:
     """Handshake of one connection, until the protocol's connection object replaces it or it is closed.
 
-    Args:
-        sock: its socket, of which nothing was read.
-        context: of the listener.
+    Its socket is one of which nothing was read, the context is that of the listener.
     """
 
     __slots__ = ("_context", "_sock", "armed", "deadline", "listener", "peer", "plane", "stream")

@@ -40,14 +40,7 @@ NO_LIMIT: Final = 1 << 62
 
 
 class Http1Connection:
-    """A client connection and the responder of its exchanges; two objects would cost a call for each piece.
-
-    Args:
-        plane: the data plane.
-        listener: whose client it is.
-        stream: the client.
-        peer: the client, as requests name it.
-    """
+    """A client connection and the responder of its exchanges; two objects would cost a call for each piece."""
 
     __slots__ = (
         "_backlog",

@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 class Http1RequestBody:
     """State of a request body that did not arrive together with its head.
 
-    Args:
-        listener: whose client sends it.
-
-    Attributes:
-        left: bytes that need no parser: they are moved and never parsed.
+    Of its bytes, `left` need no parser: they are moved and never parsed.
     """
 
     __slots__ = ("_answered", "_listener", "_waited", "left")
@@ -34,16 +30,9 @@ class Http1RequestBody:
         self._waited = 0.0  # seconds that the client took for its pieces
 
     def read(self, exchange: Exchange, stream: Stream, plane: LoopPlane, deadline: float) -> int:
-        """Forward a piece of a counted body without the parser.
+        """Forward a piece of a counted body without the parser; returns as `Stream.read_into`.
 
-        Args:
-            exchange: whose body it is.
-            stream: the client.
-            plane: the data plane.
-            deadline: of the client, which was set when it was asked for this piece.
-
-        Returns:
-            As `Stream.read_into`.
+        `deadline` is of the client, and was set when it was asked for this piece.
         """
         left = self.left
         now = plane.poller.now
@@ -71,7 +60,7 @@ class Http1RequestBody:
             exchange: whose body it is.
             size: bytes of the piece that the exchange does not count yet.
             now: seconds of the data plane's clock.
-            deadline: of the client, which was set when it was asked for this piece.
+            deadline: as of `read`.
         """
         listener = self._listener
         rate = listener.body_rate

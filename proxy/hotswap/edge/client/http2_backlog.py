@@ -67,9 +67,7 @@ class Http2Backlog:
     def shuts_out(self, waiter: Waiter, *, headed: bool) -> bool:
         """Whether a stream must not read its backend now; the stream is called back when to check again.
 
-        Args:
-            waiter: the stream.
-            headed: the head of its answer has been read.
+        `headed` says that the head of its answer has been read.
         """
         if self._stream.unsent > KEPT_LIMIT:
             self._waiting.add(waiter)

@@ -95,11 +95,7 @@ class Http2Connection:
         self._goaway_at = math.inf
 
     def open(self, early: bytes = b"") -> None:
-        """Start serving; the poller watches the stream already.
-
-        Args:
-            early: what has been read of the client already.
-        """
+        """Start serving, with what has been read of the client already; the poller watches the stream."""
         if early:
             self._take(self.reader.feed(early, self.plane.poller.now))
         self.flush()

@@ -367,11 +367,7 @@ class Http2Stream:
         self._keep(len(data))
 
     def _send_kept(self) -> bool:
-        """Send what is buffered.
-
-        Returns:
-            Whether nothing is kept any more.
-        """
+        """Send what is buffered; tells whether nothing is any more."""
         kept = self._kept
         if kept:
             data = kept[0] if len(kept) == 1 else b"".join(kept)

@@ -21,13 +21,7 @@ if TYPE_CHECKING:
 
 
 class Preamble:
-    """A connection whose PROXY header is incomplete.
-
-    Args:
-        sock: its socket.
-        told_by: the address of who is connected to us.
-        port: of the listener.
-    """
+    """A connection whose PROXY header is incomplete; `told_by` is the address of who is connected to us."""
 
     __slots__ = ("_over", "_port", "_sock", "_told_by", "armed", "deadline", "listener", "plane")
 

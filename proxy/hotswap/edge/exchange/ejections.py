@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 class Ejections:
     """The conduct of the backends of one pool, and the ends of their ejections; control is told of each.
 
-    Attributes:
-        suspects: those that failed since their last whole response; mostly none, and then a response costs nothing.
+    `suspects` are those that failed since their last whole response; mostly none, and then a response costs nothing.
     """
 
     __slots__ = ("_claims", "_conducts", "_plane", "_tell", "armed", "deadline", "suspects")

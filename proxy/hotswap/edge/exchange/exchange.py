@@ -491,12 +491,9 @@ class Exchange:
             connection.fail(UpstreamBroken("the backend's handshake is not one"))
 
     def on_tunnel_end(self, *, sent: int, received: int, error: str = "") -> None:
-        """The tunnel that this exchange became has ended.
+        """The tunnel that this exchange became has ended, after so many bytes to and from the client.
 
-        Args:
-            sent: bytes to the client.
-            received: bytes from the client.
-            error: what ended it, if not one of its two ends.
+        `error` is what ended it, if not one of its two ends.
         """
         self.response_bytes = sent
         self.request_bytes = received

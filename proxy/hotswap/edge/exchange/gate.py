@@ -65,11 +65,7 @@ class Claimant(Timed, Protocol):
 
 
 class GatePlane(LoopPlane, Protocol):
-    """The data plane, as a gate sees it.
-
-    Attributes:
-        tally: what is counted.
-    """
+    """The data plane, as a gate sees it; `tally` is what is counted."""
 
     tally: Tally
 
@@ -87,14 +83,7 @@ class GatePlane(LoopPlane, Protocol):
 
 
 class Gate:
-    """The data plane's side of one pool.
-
-    Args:
-        plane: the data plane.
-        view: what control has decided about the pool.
-        table: its definition.
-        tell: takes what control has to know.
-    """
+    """The data plane's side of one pool; `tell` takes what control has to know."""
 
     __slots__ = (
         "_closed",

@@ -119,12 +119,7 @@ class Ledger:
     ) -> None:
         """Record an answer to input that was not a request.
 
-        Args:
-            listener: where it came in.
-            peer: from whom.
-            error: what is wrong with it.
-            line: method, target and version, as far as they could be read; they are told and not counted by.
-            response_bytes: bytes of the answer's body.
+        `line` is its method, target and version, as far as they could be read; they are told and not counted by.
         """
         method, target, version = line
         self._tally.requests[listener.name, "", "", error.status] += 1

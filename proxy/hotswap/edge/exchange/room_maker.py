@@ -27,13 +27,7 @@ REMINDER: Final = 60.0
 class RoomMaker:
     """Ends idle connections of a data plane, and logs that: at once, then at most once a minute.
 
-    Args:
-        plane: whose.
-        gates: of all its pools.
-        listeners: gives all that have connections.
-
-    Attributes:
-        ended: how many were ended since the start.
+    `listeners` gives all that have connections; `ended` is how many were ended since the start.
     """
 
     __slots__ = ("_fruitless_until", "_gates", "_listeners", "_plane", "_told_at", "ended")
@@ -53,13 +47,9 @@ class RoomMaker:
         return upstream + sum(len(listener.connections) for listener in self._listeners())
 
     def make(self, *, upstream: bool = False) -> bool:
-        """End idle connections of clients.
+        """End idle connections of clients; tells whether there were any.
 
-        Args:
-            upstream: a connection to a backend wants in, for which idle ones to backends go where no client is idle.
-
-        Returns:
-            Whether there were any.
+        With `upstream` a connection to a backend wants in: idle ones to backends go where no client is idle.
         """
         now = self._plane.poller.now
         ended = self._end_clients(now) if now >= self._fruitless_until else 0

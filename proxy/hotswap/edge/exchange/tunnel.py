@@ -147,11 +147,7 @@ class Tunnel:
         self.backend_end.other = self.client_end
 
     def open(self, early: bytes) -> None:
-        """Start forwarding.
-
-        Args:
-            early: what the client sent behind its request.
-        """
+        """Start forwarding, first what the client sent behind its request."""
         self._connection.exchange = None
         self.plane.tunnels[self._exchange] = self
         self.client_end.stream.own(self.client_end)
@@ -372,8 +368,7 @@ class TunnelEnd:
 class BackendEnd(TunnelEnd):
     """Backend side: tracks frames, so that a close frame of ours can be inserted between them.
 
-    Attributes:
-        silent: nothing more of the backend's is passed on.
+    Once it is `silent`, nothing more of the backend's is passed on.
     """
 
     __slots__ = ("_close_frame", "_frames", "silent")

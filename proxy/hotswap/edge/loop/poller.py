@@ -142,11 +142,7 @@ class Poller:
     def _turn(self, timeout: float = 0.0) -> bool:
         """Dispatch what is ready, and what becomes ready meanwhile, for about `TURN` seconds.
 
-        Args:
-            timeout: how many seconds to wait for the first event.
-
-        Returns:
-            Whether the time was over before the events were.
+        Waits `timeout` seconds for the first event, and tells whether the time was over before the events were.
         """
         clock = self._clock
         self.now = now = clock()
@@ -241,12 +237,9 @@ class Poller:
                 await trio.lowlevel.checkpoint()
 
     def run_deadlines(self) -> bool:
-        """Dispatch passed deadlines, for about `DEADLINES` seconds.
+        """Dispatch passed deadlines, for about `DEADLINES` seconds; tells whether the time was over before they were.
 
         For tests also without waiting for the next tick.
-
-        Returns:
-            Whether the time was over before the deadlines were.
         """
         clock = self._clock
         due = self.timers.due

@@ -138,11 +138,7 @@ class H2cConnection(Connector):
         return min(self.session.room, self._limit) if self.ready else self.upstream.allowed
 
     def takes_more(self, *, careful: bool) -> bool:
-        """Whether another stream can be opened.
-
-        Args:
-            careful: it must not be sent twice, so a look at an idle socket is worth its price.
-        """
+        """Whether another stream can be opened; `careful` as of `Upstream.take`."""
         if self._closed or self._retired or self.stream.hangup or len(self.streams) >= self._room:
             return False
         if self.streams or not self.ready:
@@ -151,11 +147,7 @@ class H2cConnection(Connector):
         return not (careful or idle > QUIET) or self.stream.peek_quiet()
 
     def retire(self) -> bool:
-        """Open no more streams; closes after the last.
-
-        Returns:
-            Whether it was closed at once.
-        """
+        """Open no more streams, and close after the last; tells whether that was at once."""
         self._retired = True
         if not self.streams and not self._closed:
             self._leave()

@@ -69,11 +69,7 @@ class H2cUpstream(Upstream):
         return connection
 
     def close_idle(self) -> int:
-        """Close every connection without streams; others close after their last.
-
-        Returns:
-            How many were closed.
-        """
+        """Close every connection without streams, and give their number; others close after their last."""
         return sum(connection.retire() for connection in self._open)
 
     def close(self) -> None:

@@ -32,10 +32,7 @@ class ProbeFailed(Exception):
 
 
 async def ask_http2(connection: trio.socket.SocketType, health: HealthTable, pool: str) -> int:
-    """Probe a backend over a new connection.
-
-    Returns:
-        The status.
+    """Probe a backend over a new connection; gives the status.
 
     Raises:
         ProbeFailed: there is none, or the health service says something else than SERVING.

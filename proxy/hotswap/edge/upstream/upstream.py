@@ -37,10 +37,7 @@ MAX_RESTING: Final = 64
 class Upstream:
     """All connections to one backend.
 
-    Args:
-        plane: what all share.
-        backend: where they lead.
-        on_unused: called when the last of them to a backend that is not claimable has ended.
+    `on_unused` is called when the last of them to a backend that is not claimable has ended.
     """
 
     __slots__ = ("_on_unused", "backend", "connections", "endpoints", "idle", "plane")
@@ -56,8 +53,7 @@ class Upstream:
     def take(self, *, careful: bool) -> Carrier | None:
         """Take an idle connection that is fit for a request, the most recently used first.
 
-        Args:
-            careful: what it is to carry must not be sent twice, so a look at the socket is worth its price.
+        With `careful`, what it is to carry must not be sent twice, so a look at the socket is worth its price.
         """
         idle = self.idle
         now = self.plane.poller.now
@@ -109,11 +105,7 @@ class Upstream:
             self._on_unused(self.backend)
 
     def close_idle(self) -> int:
-        """Close every idle connection.
-
-        Returns:
-            How many were closed.
-        """
+        """Close every idle connection; gives how many."""
         idle, self.idle = self.idle, []
         for connection in idle:
             connection.close()
