@@ -148,11 +148,6 @@ class Gate:
             outlook=self.claims.outlook(),
         )
 
-    @property
-    def in_flight(self) -> int:
-        """Exchanges in flight in the whole pool."""
-        return self.claims.in_flight
-
     def only_excluded(self, excluding: Collection[BackendId]) -> bool:
         """Whether every claimable backend is among those an exchange has failed with; true when there is none."""
         claims = self.claims

@@ -8,9 +8,11 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from hotswap.core.http.access_log import json_line, json_time
+from hotswap.core.memory import Memory
 from hotswap.core.pool.traffic import BUCKETS, COARSE, FINE_BOUNDS, NO_GENERATION
 from hotswap.core.tally import DURATION_BOUNDS, Tally
 
@@ -21,15 +23,8 @@ if TYPE_CHECKING:
     from hotswap.edge.exchange.exchange import Exchange
 
 
-class _Methods(dict[bytes, str]):
-    """Cache of decoded methods; llhttp knows some forty, so it stays small."""
-
-    def __missing__(self, method: bytes) -> str:
-        text = self[method] = method.decode("ascii", "replace")
-        return text
-
-
-_METHODS: Final = _Methods()
+_METHODS: Final = Memory(partial(str, encoding="ascii", errors="replace"), entries=64, key_bytes=64)
+"""Methods as text; llhttp knows some forty."""
 
 NO_LINE: Final = (b"", b"", 0)
 
