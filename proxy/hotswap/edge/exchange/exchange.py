@@ -46,6 +46,10 @@ class Exchange:
     `request_done` says that the whole request has come from the client; `upstream` is set while a backend is claimed,
     `backend` stays the last that was. `retries` are all attempts after the first; `written` are the bytes of the
     request that were written to the present backend. Times are seconds of the data plane's clock.
+
+    For the record: `pool_name` and `request_id` are empty until there is a pool and a backend is asked, `status` is 0
+    and `upstream_seconds` negative until there is a response; `request_bytes` and `response_bytes` are of the bodies;
+    `side` is whose fault `error` is, which says why it did not end well, or by an answer of the proxy's own.
     """
 
     __slots__ = (
