@@ -62,7 +62,7 @@ class Running:
     @property
     def in_flight(self) -> int:
         """Exchanges that are in flight."""
-        return self.plane.gates["web"].in_flight
+        return self.plane.gates["web"].claims.in_flight
 
 
 @asynccontextmanager

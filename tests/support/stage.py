@@ -230,7 +230,7 @@ class Stage:
     @property
     def in_flight(self) -> int:
         """Exchanges that are in flight in the pool."""
-        return self.plane.gates["web"].in_flight
+        return self.plane.gates["web"].claims.in_flight
 
     def records(self) -> list[dict[str, Any]]:
         """Access lines so far."""

@@ -25,10 +25,10 @@ from hotswap.core.tally import Tally
 from hotswap.edge.client.handshake import Handshake
 from hotswap.edge.client.http1_connection import Http1Connection
 from hotswap.edge.client.listener import Listener, OpenListener
-from hotswap.edge.client.room_maker import RoomMaker
 from hotswap.edge.exchange.exchange import Exchange
 from hotswap.edge.exchange.gate import Gate
 from hotswap.edge.exchange.ledger import Ledger
+from hotswap.edge.exchange.room_maker import RoomMaker
 from hotswap.edge.exchange.tunnel import CUT, Tunnel
 from hotswap.edge.loop.names import Names
 from hotswap.edge.loop.pipe import Pipe
@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from hotswap.core.pool.candidate import Candidate
     from hotswap.core.pool.reports import Report
     from hotswap.core.pool.view import Applied, PoolView
-    from hotswap.edge.client.surroundings import Log
+    from hotswap.edge.exchange.entrance import ClientConnection
+    from hotswap.edge.loop.plane import Log
     from hotswap.edge.upstream.upstream import Upstream
 
 BUFFER_BYTES: Final = 256 * 1024
@@ -78,6 +79,7 @@ class DataPlane:
         self.poller = Poller(clock=clock, linger=linger)
         self.poller.on_defect = self.on_crash
         self.ledger = ledger(tally, access, clock)
+        self.record = self.ledger.record
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
         self.names = Names(clock)
         self.pipe = Pipe()
@@ -88,7 +90,7 @@ class DataPlane:
         self.tunnels: dict[Exchange, Tunnel] = {}
         self.stopping = False
         self.handed_over = False
-        self.room = RoomMaker(self, lambda: (*self.listeners.values(), *self.closed_listeners))
+        self.room = RoomMaker(self, self.gates, self._every_listener)
         self._request_prefix = secrets.token_hex(6).encode()
         self._requests = 0
         self._date_second, self._date_line = 0, b""
@@ -110,7 +112,7 @@ class DataPlane:
             # Before the connections: who has no answer yet gets one.
             for gate in self.gates.values():
                 gate.close()
-            for listener in (*self.listeners.values(), *self.closed_listeners):
+            for listener in self._every_listener():
                 listener.close()
                 for connection in tuple(listener.connections):
                     connection.close()
@@ -152,13 +154,7 @@ class DataPlane:
     # Pools.
 
     def add_pool(self, view: PoolView, table: PoolTable, tell: Callable[[Report], None]) -> None:
-        """Serve a pool; another of the same name is served no more.
-
-        Args:
-            view: what control has decided about it.
-            table: its definition.
-            tell: takes what control has to know.
-        """
+        """Serve a pool; another of the same name is served no more. `tell` takes what control has to know."""
         gate = self.gates.get(view.pool)
         if gate is not None:
             gate.close()
@@ -193,17 +189,11 @@ class DataPlane:
             tunnel.end(error)
 
     def close_tunnels(self, backend: Candidate, *, within: float) -> int:
-        """Have the tunnels to a backend closed in order, spread over a time, so that their clients do not all come
-        back at once. Each gets a close frame (1012, service restart) between two frames, and a moment to answer it.
+        """Have the tunnels to a backend closed in order, spread over `within` seconds.
 
-        Call it when three quarters of a drain are over; `cut` ends what is left.
-
-        Args:
-            backend: the backend.
-            within: seconds in which the last of them begins to close.
-
-        Returns:
-            How many there are; `pool_counts` says how many were closed.
+        So their clients do not all come back at once. Each gets a close frame (1012, service restart) between two
+        frames, and a moment to answer it. Call it when three quarters of a drain are over; `cut` ends what is left.
+        Gives how many there are; `pool_counts` says how many were closed.
         """
         tunnels = self.tunnels_to(backend)
         now = self.clock()
@@ -226,14 +216,9 @@ class DataPlane:
         return None if gate is None else gate.upstreams.get(backend.id)
 
     def cut(self, backend: Candidate, gate: Gate | None = None) -> int:
-        """End by force what is in flight in a backend.
+        """End by force what is in flight in a backend; gives how many exchanges, tunnels included.
 
-        Args:
-            backend: the backend.
-            gate: its pool's, if that is not among the gates any more.
-
-        Returns:
-            How many exchanges, tunnels included, were cut.
+        The gate is that of its pool, if that is not among the gates any more.
         """
         count = 0
         for exchange in tuple(self._exchanges(backend, gate)):
@@ -329,7 +314,7 @@ class DataPlane:
         answered 503, or broken off, and closed a moment later. **Cancellation** leaves the rest open.
         """
         self.stopping = True
-        listeners = [*self.listeners.values(), *self.closed_listeners]
+        listeners = self._every_listener()
         for listener in listeners:
             listener.close()
         tunnels = tuple(self.tunnels.values())
@@ -377,7 +362,7 @@ class DataPlane:
 
     def connection_count(self) -> int:
         """How many clients are connected."""
-        return sum(len(listener.connections) for listener in (*self.listeners.values(), *self.closed_listeners))
+        return sum(len(listener.connections) for listener in self._every_listener())
 
     async def wait_left(self, *, timeout: float, hurry: trio.Event) -> None:
         """Let the clients of a suspended data plane finish, until none is left.
@@ -394,11 +379,7 @@ class DataPlane:
         began = self.clock()
         due: dict[object, float] = {}
         while True:
-            connections = [
-                connection
-                for listener in (*self.listeners.values(), *self.closed_listeners)
-                for connection in tuple(listener.connections)
-            ]
+            connections = self._every_connection()
             if not connections or self.clock() - began > timeout:
                 return
             now = self.clock()
@@ -418,22 +399,23 @@ class DataPlane:
 
     def drain_connections(self) -> None:
         """Close idle connections, and the others after what is under way."""
-        for listener in (*self.listeners.values(), *self.closed_listeners):
+        for listener in self._every_listener():
             listener.drain_connections()
 
     def cut_clients(self) -> int:
-        """Close every client connection; tunnels are told why.
-
-        Returns:
-            How many there were.
-        """
+        """Close every client connection, tunnels with a word why; gives how many there were."""
         count = self.connection_count()
         for tunnel in tuple(self.tunnels.values()):
             tunnel.cut()
-        for listener in (*self.listeners.values(), *self.closed_listeners):
-            for connection in tuple(listener.connections):
-                connection.close()
+        for connection in self._every_connection():
+            connection.close()
         return count
+
+    def _every_listener(self) -> tuple[Listener, ...]:
+        return (*self.listeners.values(), *self.closed_listeners)
+
+    def _every_connection(self) -> list[ClientConnection]:
+        return [connection for listener in self._every_listener() for connection in listener.connections]
 
     # For the parts.
 

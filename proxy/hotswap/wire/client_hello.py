@@ -36,11 +36,7 @@ _UNKNOWN: Final = ClientHello()
 
 
 def parse_client_hello(data: bytes) -> ClientHello | None:
-    """Parse the first bytes of a TLS connection.
-
-    Returns:
-        None when there is more to come.
-    """
+    """Parse the first bytes of a TLS connection; None when there is more to come."""
     message = bytearray()
     at = 0
     while len(message) < 4 or len(message) < 4 + int.from_bytes(message[1:4]):

@@ -44,13 +44,7 @@ class ProxyHeader:
 
 
 def parse_proxy_header(data: bytes) -> ProxyHeader | None:
-    """Parse a header from the first bytes of a connection.
-
-    Args:
-        data: everything that came so far.
-
-    Returns:
-        The header, or None while it is not complete.
+    """Parse a header from everything that came so far of a connection; None while it is not complete.
 
     Raises:
         ProxyProtocolError: it will never be one.

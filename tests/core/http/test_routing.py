@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes
 
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hotswap.core.config.listeners import RedirectTable
+from hotswap.core.config.routes import RouteTable
 from hotswap.core.http.messages import RequestHead
 from hotswap.core.http.path_readings import MOST_WORK, Undecided, readings
 from hotswap.core.http.routing import (
@@ -25,14 +25,9 @@ from hotswap.core.http.routing import (
 )
 
 
-@dataclass(frozen=True)
-class Definition:
+def route(pool: str, path: str = "/", hosts: tuple[str, ...] = (), *, strip_prefix: bool = False) -> RouteTable:
     """A route as the configuration has it."""
-
-    pool: str
-    path: str = "/"
-    hosts: tuple[str, ...] = ()
-    strip_prefix: bool = False
+    return RouteTable(pool=pool, path=path, hosts=hosts, strip_prefix=strip_prefix)
 
 
 class Clean:
@@ -55,12 +50,12 @@ def pool_of(router: Router | Clean, path: bytes, host: bytes = b"example.org") -
 
 HOSTS = Router(
     (
-        Definition("any"),
-        Definition("any-api", path="/api"),
-        Definition("wild", hosts=("*.example.org",)),
-        Definition("deeper", hosts=("*.b.example.org",)),
-        Definition("exact", hosts=("www.example.org", "[::1]"), path="/"),
-        Definition("only-docs", hosts=("docs.example.net",), path="/docs"),
+        route("any"),
+        route("any-api", path="/api"),
+        route("wild", hosts=("*.example.org",)),
+        route("deeper", hosts=("*.b.example.org",)),
+        route("exact", hosts=("www.example.org", "[::1]"), path="/"),
+        route("only-docs", hosts=("docs.example.net",), path="/docs"),
     )
 )
 
@@ -98,7 +93,7 @@ def test_a_more_exact_host_beats_a_longer_path() -> None:
 
 
 CLEAN = Clean()
-PATHS = Router((Definition("root"), Definition("api", path="/api"), Definition("v2", path="/api/v2/")))
+PATHS = Router((route("root"), route("api", path="/api"), route("v2", path="/api/v2/")))
 
 
 @pytest.mark.parametrize(
@@ -219,7 +214,7 @@ def test_what_is_no_path_is_refused(path: bytes, refusal: PathRefusal) -> None:
 
 def test_without_a_route_there_is_no_match() -> None:
     """An unknown host or path is None, for clean and for unclear paths."""
-    router = Router((Definition("web", path="/a", hosts=("example.org",)),))
+    router = Router((route("web", path="/a", hosts=("example.org",)),))
     assert router.match(b"example.org", b"/b") is None
     assert router.match(b"example.org", b"/b//c") is None
     assert router.match(b"example.net", b"/a") is None
@@ -227,7 +222,7 @@ def test_without_a_route_there_is_no_match() -> None:
 
 def test_readings_that_lead_to_the_same_pool_are_not_ambiguous() -> None:
     """What matters is where the request goes, not which route sends it there."""
-    router = Router((Definition("web"), Definition("web", path="/api")))
+    router = Router((route("web"), route("web", path="/api")))
     assert pool_of(router, b"/x/../api") == "web"
 
 
@@ -246,7 +241,7 @@ def test_readings_that_lead_to_the_same_pool_are_not_ambiguous() -> None:
 )
 def test_a_stripped_prefix_leaves_an_origin_form(path: bytes, target: bytes, rewritten: bytes) -> None:
     """The prefix is taken off as it was spelled, and the rest begins with exactly one slash."""
-    router = Router((Definition("api", path="/api", strip_prefix=True),))
+    router = Router((route("api", path="/api", strip_prefix=True),))
     match = router.match(b"example.org", path)
     assert isinstance(match, RouteMatch)
     assert match.rewrite(target) == rewritten
@@ -261,7 +256,7 @@ def test_a_target_is_untouched_when_nothing_is_stripped() -> None:
 
 def test_the_first_of_two_equal_routes_wins() -> None:
     """A slash at the end of a path means nothing, and `*` is any host."""
-    router = Router((Definition("first", path="/a/"), Definition("second", path="/a", hosts=("*",))))
+    router = Router((route("first", path="/a/"), route("second", path="/a")))
     assert pool_of(router, b"/a") == "first"
 
 
@@ -396,7 +391,7 @@ def seconds_of(path: bytes) -> float:
 
 def test_where_every_path_goes_to_one_pool_nothing_is_ambiguous() -> None:
     """There is nothing to step into."""
-    router = Router((Definition("web"),))
+    router = Router((route("web"),))
     assert pool_of(router, b"/a%2fb/..;/api/x\\..//%5c") == "web"
 
 
@@ -412,7 +407,7 @@ def test_where_every_path_goes_to_one_pool_nothing_is_ambiguous() -> None:
 )
 def test_a_path_that_does_not_name_another_route_is_no_riddle(path: bytes) -> None:
     """However much there is in it that backends read in different ways (found: 400 where there was too much)."""
-    router = Router((Definition("web"), Definition("admin", path="/admin"), Definition("api", path="/v1/api")))
+    router = Router((route("web"), route("admin", path="/admin"), route("api", path="/v1/api")))
     assert pool_of(router, path) == "web"
     assert pool_of(router, path + b"/..;" * 9 + b"/%2561dmin/") is PathRefusal.AMBIGUOUS
     assert pool_of(router, path + b"/..;" * 9 + b"/v1%2fapi/") is PathRefusal.AMBIGUOUS

@@ -203,16 +203,8 @@ def combined_line(
 ) -> bytes:
     """Format one exchange as `client - - [time] "request line" status bytes "referer" "user agent"`.
 
-    Args:
-        time: when the exchange ended, from `combined_time`.
-        client: the client's address, without its port.
-        method: as sent; empty when no request could be read, the request line is then `-`.
-        target: the target in origin-form, with its query.
-        version: 10, 11 or 20.
-        status: what was answered.
-        response_bytes: bytes of the response's body.
-        referer: the field's value, or empty.
-        user_agent: the field's value, or empty.
+    Arguments are as of `json_line`, but for `time`, which is from `combined_time`, and two fields of the request, which
+    may be empty; without a method the request line is `-`.
     """
     request = b"-"
     if method:

@@ -302,11 +302,7 @@ ALLOWED_METHODS: Final = (b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIO
 
 
 def error_head(status: int, fields: tuple[Field, ...] = ()) -> tuple[ResponseHead, bytes]:
-    """An answer of the proxy's own: fixed text, nothing of what the client sent, no version.
-
-    Returns:
-        The head and the body.
-    """
+    """Head and body of an answer of the proxy's own: fixed text, nothing of what the client sent, no version."""
     reason = REASONS.get(status, b"Error")
     body = b"%d %b\n" % (status, reason)
     head = ResponseHead()

@@ -105,15 +105,6 @@ class Where(StrEnum):
     """Another backend, at once; the same one only if there is no other, and then after `backoff`."""
 
 
-class Ending(StrEnum):
-    """How an exchange ends without a retry."""
-
-    ANSWER = "answer"
-    """The proxy answers with the status."""
-    TRUNCATE = "truncate"
-    """The client's connection (or stream) is broken off: no last chunk, no clean end; logged."""
-
-
 @dataclass(frozen=True, slots=True)
 class Retry:
     """Verdict: retry.
@@ -134,12 +125,11 @@ class Fail:
     """Verdict: end the exchange.
 
     Attributes:
-        ending: how.
-        status: what to answer when the ending is `ANSWER`; 0 for a response that was begun, which keeps its own.
+        status: what to answer; 0: a response was begun, and the client's connection (or stream) is broken off, without
+            a last chunk or clean end, and that is logged.
         blame: the backend gets a passive failure.
     """
 
-    ending: Ending
     status: int = 502
     blame: bool = False
 
@@ -189,7 +179,7 @@ UNTOUCHED: Final = _only(Failure.NOT_PROCESSED, Failure.NOT_SENT)
 """Nothing is wrong with the backend or its connections: the next attempt may use one that is there."""
 
 RULES: Final[tuple[Rule, ...]] = (
-    Rule("the response is partly sent", Fail(Ending.TRUNCATE, 0, blame=True), begun=True),
+    Rule("the response is partly sent", Fail(0, blame=True), begun=True),
     Rule(
         "no connection, and another backend to ask",
         Retry(Where.OTHER_BACKEND, counted=False, blame=True),
@@ -219,7 +209,7 @@ RULES: Final[tuple[Rule, ...]] = (
         replayable=True,
         overdue=False,
     ),
-    Rule("nobody processed it in time", Fail(Ending.ANSWER, 503), failures=UNTOUCHED, overdue=True),
+    Rule("nobody processed it in time", Fail(503), failures=UNTOUCHED, overdue=True),
     # A used connection that ends without a byte is most likely the race with the backend's own idle timeout:
     # no blame, and the same backend on a fresh connection is as good as any.
     Rule(
@@ -241,20 +231,20 @@ RULES: Final[tuple[Rule, ...]] = (
         replayable=True,
     ),
     # The work may be running: a second try would double it.
-    Rule("no response in time", Fail(Ending.ANSWER, 504, blame=True), failures=_only(Failure.TIMED_OUT)),
+    Rule("no response in time", Fail(504, blame=True), failures=_only(Failure.TIMED_OUT)),
     Rule(
         "a reused connection ended and may have done it",
-        Fail(Ending.ANSWER),
+        Fail(),
         failures=_LOST,
         responded=False,
         reused=True,
     ),
     Rule(
         "a connection broke",
-        Fail(Ending.ANSWER, blame=True),
+        Fail(blame=True),
         failures=_only(Failure.BROKEN, Failure.NOT_CONNECTED),
     ),
-    Rule("whatever else", Fail(Ending.ANSWER)),
+    Rule("whatever else", Fail()),
 )
 
 
@@ -272,7 +262,7 @@ def decide(attempt: Attempt) -> Verdict:
 
 def given_up(verdict: Retry) -> Fail:
     """The ending of an exchange whose retry is not possible, for lack of tries or budget."""
-    return Fail(Ending.ANSWER, 502, blame=verdict.blame)
+    return Fail(502, blame=verdict.blame)
 
 
 def backoff(retries: int, random: Callable[[], float]) -> float:

@@ -20,13 +20,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_to_bytes
 
 from hotswap.core.http.path_readings import Undecided, keep_slashes, readings
 
 if TYPE_CHECKING:
     from hotswap.core.config.listeners import RedirectTable
+    from hotswap.core.config.routes import RouteTable
     from hotswap.core.http.messages import RequestHead
 
 CACHE_ENTRIES: Final = 4096
@@ -41,26 +42,6 @@ _BAD_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _STRUCTURAL_ESCAPE: Final = re.compile(rb"%(?:2[3-5eEfF]|3[bBfF]|5[cC])")
 """An escape of a byte that readings differ about; 2[3-5] has `$` in it, which does no harm."""
 _STRUCTURAL: Final = re.compile(rb"[\\;]|//|/\.")
-
-
-class RouteDefinition(Protocol):
-    """A `[[routes]]` table, as far as the router needs it."""
-
-    @property
-    def hosts(self) -> Sequence[str]:
-        """Names or `*.suffix` wildcards; empty, or `*`, is any host."""
-
-    @property
-    def path(self) -> str:
-        """The prefix, beginning with a slash; one slash at its end means nothing."""
-
-    @property
-    def strip_prefix(self) -> bool:
-        """Whether the backend gets the target without the prefix."""
-
-    @property
-    def pool(self) -> str:
-        """Name of the pool."""
 
 
 class PathRefusal(StrEnum):
@@ -112,14 +93,14 @@ class Router:
 
     __slots__ = ("_any", "_cache", "_exact", "_wildcards")
 
-    def __init__(self, routes: Sequence[RouteDefinition]) -> None:
+    def __init__(self, routes: Sequence[RouteTable]) -> None:
         hosts: dict[bytes, dict[bytes, _Prefix]] = {}
         for route in routes:
             prefix = unquote_to_bytes(route.path).rstrip(b"/")
             match = RouteMatch(pool=route.pool, strip=prefix if route.strip_prefix else b"")
-            for name in route.hosts or ("*",):
-                host = b"" if name == "*" else bare_host(name.encode())
-                hosts.setdefault(host, {}).setdefault(prefix, _Prefix(prefix, prefix + b"/", match))
+            for name in route.hosts or ("",):
+                table = hosts.setdefault(bare_host(name.encode()), {})
+                table.setdefault(prefix, _Prefix(prefix, prefix + b"/", match))
         ordered = {
             host: tuple(sorted(table.values(), key=lambda entry: -len(entry.prefix))) for host, table in hosts.items()
         }

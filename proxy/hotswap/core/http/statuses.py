@@ -11,11 +11,7 @@ STATUSES_PATTERN = r"^\d{3}(-\d{3})?(,\d{3}(-\d{3})?)*$"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusSet:
-    """A set of HTTP statuses: `200 in statuses`.
-
-    Attributes:
-        ranges: lowest and highest status of each range, both inclusive.
-    """
+    """A set of HTTP statuses: `200 in statuses`. Ranges are from the lowest to the highest, both inclusive."""
 
     ranges: tuple[tuple[int, int], ...]
 

@@ -16,6 +16,7 @@ from hotswap.core.room import Idle
 from hotswap.edge.client.http1_connection import Http1Connection
 from hotswap.edge.client.http2_connection import Http2Connection
 from hotswap.edge.client.tls import ServerContext
+from hotswap.edge.loop.containment import contain
 from hotswap.edge.loop.poller import DEAD, GONE, READ
 from hotswap.edge.loop.timers import NEVER
 from hotswap.edge.loop.tls_stream import TlsStream
@@ -23,8 +24,8 @@ from hotswap.wire.client_hello import HELLO_BYTES, parse_client_hello
 
 if TYPE_CHECKING:
     from hotswap.core.http.forwarding import Peer
-    from hotswap.edge.client.surroundings import ClientPlane, PublicListener
-    from hotswap.edge.exchange.entrance import ClientConnection
+    from hotswap.edge.exchange.entrance import ClientConnection, Entrance
+    from hotswap.edge.exchange.tunnel import ClientPlane
 
 NO_APPLICATION_PROTOCOL: Final = b"\x15\x03\x03\x00\x02\x02\x78"
 """The record of a fatal alert, as it is before there are keys (RFC 8446 5.1 and 6)."""
@@ -33,15 +34,13 @@ NO_APPLICATION_PROTOCOL: Final = b"\x15\x03\x03\x00\x02\x02\x78"
 class Handshake:
     """Handshake of one connection, until the protocol's connection object replaces it or it is closed.
 
-    Args:
-        sock: its socket, of which nothing was read.
-        context: of the listener.
+    Its socket is one of which nothing was read, the context is that of the listener.
     """
 
     __slots__ = ("_context", "_sock", "armed", "deadline", "listener", "peer", "plane", "stream")
 
     def __init__(
-        self, plane: ClientPlane, listener: PublicListener, sock: socket.socket, peer: Peer, context: ssl.SSLContext
+        self, plane: ClientPlane, listener: Entrance, sock: socket.socket, peer: Peer, context: ssl.SSLContext
     ) -> None:
         self.plane = plane
         self.listener = listener
@@ -168,7 +167,4 @@ class Handshake:
         self.listener.replace(self, connection)
         stream.own(connection)
         stream.readable = True
-        try:
-            connection.open()
-        except Exception as error:  # contained here: this object is no connection any more
-            connection.on_crash(error)
+        contain(connection, connection.open)  # here: this object is no connection any more

@@ -27,8 +27,8 @@ from hotswap.wire.http1.request_parser import END, HTTP2_HEAD, RequestItem, Requ
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hotswap.edge.client.surroundings import ClientPlane, PublicListener
-    from hotswap.edge.exchange.entrance import ClientConnection
+    from hotswap.edge.exchange.entrance import ClientConnection, Entrance
+    from hotswap.edge.exchange.tunnel import ClientPlane
     from hotswap.edge.upstream.upstream_connection import UpstreamConnection
 
 READS_AT_A_TIME: Final = 8
@@ -40,14 +40,7 @@ NO_LIMIT: Final = 1 << 62
 
 
 class Http1Connection:
-    """A client connection and the responder of its exchanges; two objects would cost a call for each piece.
-
-    Args:
-        plane: the data plane.
-        listener: whose client it is.
-        stream: the client.
-        peer: the client, as requests name it.
-    """
+    """A client connection and the responder of its exchanges; two objects would cost a call for each piece."""
 
     __slots__ = (
         "_backlog",
@@ -73,7 +66,7 @@ class Http1Connection:
     request_trailers: Sequence[Field] = ()  # those of HTTP/1.1 are dropped (F15)
     shut_out = False  # a connection has one answer at a time, which is bounded by itself
 
-    def __init__(self, plane: ClientPlane, listener: PublicListener, stream: Stream, peer: Peer) -> None:
+    def __init__(self, plane: ClientPlane, listener: Entrance, stream: Stream, peer: Peer) -> None:
         self.plane = plane
         self.listener = listener
         self.stream = stream
@@ -332,11 +325,10 @@ class Http1Connection:
         self.plane.ledger.refused(self.listener, self.peer, error, self._parser.refused_line(), len(body))
         self._linger()
 
-    # The responder of the running exchange.
+    # The responder of the running exchange; `Responder` says what each is to do.
 
     @property
     def backed_up(self) -> bool:
-        """Whether the send buffer is full."""
         return self.stream.backed_up
 
     def truncate(self, exchange: Exchange) -> None:
@@ -348,7 +340,6 @@ class Http1Connection:
         self.close()
 
     def send_interim(self, exchange: Exchange, head: ResponseHead) -> None:
-        """Forward an informational response."""
         self._out.append(write_response(head, version=11, no_body=True, close=False))
 
     def send_response(self, exchange: Exchange, head: ResponseHead) -> bool:
@@ -369,7 +360,6 @@ class Http1Connection:
         return not stream.broken
 
     def send_head(self, exchange: Exchange, head: ResponseHead) -> None:
-        """Start the response."""
         no_body = exchange.head.method == b"HEAD" or head.status == 204 or head.status == 304
         self._chunking = head.content_length is None and not no_body and exchange.head.version == 11
         self._bodiless = no_body
@@ -391,7 +381,6 @@ class Http1Connection:
         )
 
     def send_body(self, data: Data) -> None:
-        """Send a piece of the response body."""
         if self._chunking:
             if len(data):
                 self._out += (b"%x\r\n" % len(data), data, b"\r\n")
@@ -409,12 +398,10 @@ class Http1Connection:
         """Drop the trailers: few clients of HTTP/1.1 read them, and leaving them out is always allowed (F15)."""
 
     def send_end(self) -> None:
-        """End the response."""
         if self._chunking:
             self._out.append(b"0\r\n\r\n")
 
     def flush(self) -> bool:
-        """Send what is buffered."""
         out = self._out
         if out:
             self.stream.write_all(out)
@@ -445,7 +432,6 @@ class Http1Connection:
         self.pump()
 
     def read_on(self) -> None:
-        """Resume reading the request body."""
         self._await_client()  # until now it was not the client that was waited for
         if self.stream.readable:
             self.plane.poller.soon(self, self.pump)

@@ -9,7 +9,7 @@ from hotswap.core.http.body_pace import is_too_slow
 from hotswap.edge.loop.pipe import WORTHWHILE
 
 if TYPE_CHECKING:
-    from hotswap.edge.client.surroundings import PublicListener
+    from hotswap.edge.exchange.entrance import Entrance
     from hotswap.edge.exchange.exchange import Exchange
     from hotswap.edge.loop.plane import LoopPlane
     from hotswap.edge.loop.stream import Stream
@@ -18,32 +18,21 @@ if TYPE_CHECKING:
 class Http1RequestBody:
     """State of a request body that did not arrive together with its head.
 
-    Args:
-        listener: whose client sends it.
-
-    Attributes:
-        left: bytes that need no parser: they are moved and never parsed.
+    Of its bytes, `left` need no parser: they are moved and never parsed.
     """
 
     __slots__ = ("_answered", "_listener", "_waited", "left")
 
-    def __init__(self, listener: PublicListener) -> None:
+    def __init__(self, listener: Entrance) -> None:
         self.left = 0
         self._listener = listener
         self._answered = 0  # bytes of the answer when the client was last found silent
         self._waited = 0.0  # seconds that the client took for its pieces
 
     def read(self, exchange: Exchange, stream: Stream, plane: LoopPlane, deadline: float) -> int:
-        """Forward a piece of a counted body without the parser.
+        """Forward a piece of a counted body without the parser; returns as `Stream.read_into`.
 
-        Args:
-            exchange: whose body it is.
-            stream: the client.
-            plane: the data plane.
-            deadline: of the client, which was set when it was asked for this piece.
-
-        Returns:
-            As `Stream.read_into`.
+        `deadline` is of the client, and was set when it was asked for this piece.
         """
         left = self.left
         now = plane.poller.now
@@ -71,7 +60,7 @@ class Http1RequestBody:
             exchange: whose body it is.
             size: bytes of the piece that the exchange does not count yet.
             now: seconds of the data plane's clock.
-            deadline: of the client, which was set when it was asked for this piece.
+            deadline: as of `read`.
         """
         listener = self._listener
         rate = listener.body_rate

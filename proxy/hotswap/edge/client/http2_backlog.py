@@ -6,8 +6,9 @@ that no backend is read for a stream that has no room for what would come.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, Protocol
+
+from hotswap.edge.loop.containment import Contained, contain
 
 if TYPE_CHECKING:
     from hotswap.edge.loop.stream import Stream
@@ -20,7 +21,7 @@ HEAD_ROOM: Final = 60 * 1024
 """What a read of a backend brings of a body at most, and with its head: the first window of most clients takes that."""
 
 
-class Waiter(Protocol):
+class Waiter(Contained, Protocol):
     """A stream that waits for its client."""
 
     stream_id: int
@@ -30,9 +31,6 @@ class Waiter(Protocol):
 
     def on_drained(self) -> None:
         """The socket or the backlog has room again: check whether to continue."""
-
-    def on_crash(self, error: Exception) -> None:
-        """Contain a defect of ours to this stream."""
 
 
 class Http2Backlog:
@@ -69,9 +67,7 @@ class Http2Backlog:
     def shuts_out(self, waiter: Waiter, *, headed: bool) -> bool:
         """Whether a stream must not read its backend now; the stream is called back when to check again.
 
-        Args:
-            waiter: the stream.
-            headed: the head of its answer has been read.
+        `headed` says that the head of its answer has been read.
         """
         if self._stream.unsent > KEPT_LIMIT:
             self._waiting.add(waiter)
@@ -89,10 +85,7 @@ class Http2Backlog:
             if self._session.window <= 0:
                 break
             del self._windowless[waiter]
-            try:
-                waiter.on_window()
-            except Exception as error:  # contained: one stream
-                waiter.on_crash(error)
+            contain(waiter, waiter.on_window)
         self._let_in()
 
     def on_stream_window(self, waiter: Waiter) -> None:
@@ -104,12 +97,14 @@ class Http2Backlog:
     def _let_in(self) -> None:
         """Call back the streams that were kept from reading; each checks again."""
         shut_out, self._shut_out = self._shut_out, set()
-        _go_on(shut_out)
+        for waiter in shut_out:
+            contain(waiter, waiter.on_drained)
 
     def on_drained(self) -> None:
         """The socket's send buffer is empty again."""
         waiting, self._waiting = self._waiting, set()
-        _go_on(waiting)
+        for waiter in waiting:
+            contain(waiter, waiter.on_drained)
 
     def forget(self, waiter: Waiter) -> None:
         """Unregister a stream that is over."""
@@ -120,12 +115,3 @@ class Http2Backlog:
             self._waiting.discard(waiter)
         if self._shut_out:
             self._shut_out.discard(waiter)
-
-
-def _go_on(waiting: Iterable[Waiter]) -> None:
-    """Call back streams, containing what one of them raises."""
-    for waiter in waiting:
-        try:
-            waiter.on_drained()
-        except Exception as error:  # contained: one stream
-            waiter.on_crash(error)

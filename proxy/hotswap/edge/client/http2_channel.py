@@ -70,15 +70,12 @@ class Http2Channel:
 
     @property
     def backed_up(self) -> bool:
-        """Whether a source should stop."""
         return self._stream.backed_up
 
     def own(self, owner: Owner) -> None:
-        """Set the end of the tunnel that is called back."""
         self.owner = owner
 
     def read_into(self, buffer: memoryview) -> int:
-        """As `Stream.read_into`."""
         if self.broken:
             return 0
         inbox = self._inbox
@@ -100,7 +97,6 @@ class Http2Channel:
         return BLOCKED
 
     def write(self, data: Data) -> None:
-        """As `Stream.write`."""
         if not self.broken and len(data):
             self._stream.put(data)
             self._stream.flush()

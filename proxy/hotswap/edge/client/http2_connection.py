@@ -28,8 +28,8 @@ from hotswap.wire.http2.reader import Http2Reader
 from hotswap.wire.http2.session import MAX_STREAMS, Http2Session
 
 if TYPE_CHECKING:
-    from hotswap.edge.client.surroundings import ClientPlane, PublicListener
-    from hotswap.edge.exchange.entrance import ClientConnection
+    from hotswap.edge.exchange.entrance import ClientConnection, Entrance
+    from hotswap.edge.exchange.tunnel import ClientPlane
 
 READ_BYTES: Final = 64 * 1024
 """Taken from the socket at a time: bounds what one client can make us do before others have their turn."""
@@ -71,7 +71,7 @@ class Http2Connection:
         "streams",
     )
 
-    def __init__(self, plane: ClientPlane, listener: PublicListener, stream: Stream, peer: Peer) -> None:
+    def __init__(self, plane: ClientPlane, listener: Entrance, stream: Stream, peer: Peer) -> None:
         self.plane = plane
         self.listener = listener
         self.stream = stream
@@ -95,11 +95,7 @@ class Http2Connection:
         self._goaway_at = math.inf
 
     def open(self, early: bytes = b"") -> None:
-        """Start serving; the poller watches the stream already.
-
-        Args:
-            early: what has been read of the client already.
-        """
+        """Start serving, with what has been read of the client already; the poller watches the stream."""
         if early:
             self._take(self.reader.feed(early, self.plane.poller.now))
         self.flush()
@@ -259,10 +255,9 @@ class Http2Connection:
         look_at = poller.now + self.listener.idle_timeout if self.streams else self._idle_at
         poller.timers.set(self, min(self._head_by, self._stall_at, self._goaway_at, look_at))
 
-    # For the streams.
+    # For the streams; `StreamConnection` says what each is to do.
 
     def mark(self) -> None:
-        """Schedule one flush at the end of this turn."""
         if self.session.output_bytes > FLUSH_BYTES:
             self.flush()
         elif not self._dirty:
@@ -270,7 +265,6 @@ class Http2Connection:
             self.plane.poller.soon(self, self.flush)
 
     def credit(self, stream_id: int, size: int) -> None:
-        """Credit bytes of a request body that were forwarded."""
         session = self.session
         session.credit(stream_id, size)
         if session.has_output:
@@ -296,7 +290,6 @@ class Http2Connection:
             self._linger()
 
     def release(self, stream: Http2Stream) -> None:
-        """Forget a stream that is over."""
         self.session.release(stream.stream_id)
         self.streams.pop(stream.stream_id, None)
         self.backlog.forget(stream)

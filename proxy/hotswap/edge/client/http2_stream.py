@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from hotswap.core.http.forwarding import Peer
     from hotswap.core.http.messages import Field, RequestHead, ResponseHead
     from hotswap.edge.client.http2_backlog import Http2Backlog
-    from hotswap.edge.client.surroundings import ClientPlane, PublicListener
-    from hotswap.edge.exchange.entrance import ClientConnection
+    from hotswap.edge.exchange.entrance import ClientConnection, Entrance
+    from hotswap.edge.exchange.tunnel import ClientPlane
     from hotswap.edge.loop.stream import Data, Stream
     from hotswap.edge.upstream.upstream_connection import UpstreamConnection
     from hotswap.wire.http2.session import Http2Session
@@ -45,7 +45,7 @@ class StreamConnection(Protocol):
     """The connection of a stream; see `hotswap.edge.client.http2_connection`."""
 
     plane: ClientPlane
-    listener: PublicListener
+    listener: Entrance
     peer: Peer
     stream: Stream
     session: Http2Session
@@ -217,9 +217,6 @@ class Http2Stream:
                 return True
         return False
 
-    def on_ready(self, events: int) -> None:
-        """A stream has no socket."""
-
     def on_deadline(self) -> None:
         """The client is too slow with its body, or does not read its response."""
         exchange = self.exchange
@@ -246,11 +243,10 @@ class Http2Stream:
             self.plane.on_crash(again, "http2 stream")
         self._lose()
 
-    # The responder of the exchange.
+    # The responder of the exchange; `Responder` says what each is to do.
 
     @property
     def backed_up(self) -> bool:
-        """Whether the client takes nothing now."""
         return bool(self._kept) or self.connection.backlog.is_backed_up(self)
 
     @property
@@ -263,11 +259,9 @@ class Http2Stream:
         return backlog.shuts_out(self, headed=self._headed)
 
     def send_interim(self, exchange: Exchange, head: ResponseHead) -> None:
-        """Forward an informational response."""
         self.session.send_head(self.stream_id, write_response(head))
 
     def send_response(self, exchange: Exchange, head: ResponseHead) -> bool:
-        """Send a complete response."""
         self.send_head(exchange, head)
         if head.body:
             self.send_body(head.body)
@@ -275,7 +269,6 @@ class Http2Stream:
         return self.flush()
 
     def send_head(self, exchange: Exchange, head: ResponseHead) -> None:
-        """Start the response."""
         self._headed = True
         status = head.status
         if exchange.upgrading and 200 <= status < 300:
@@ -319,7 +312,6 @@ class Http2Stream:
             self._trailers = write_trailers(fields)
 
     def send_end(self) -> None:
-        """End the response."""
         if not self._ended:
             held, self._held = self._held, None
             if not self._trailers:
@@ -341,7 +333,6 @@ class Http2Stream:
         return not connection.stream.broken
 
     def done(self, exchange: Exchange) -> None:
-        """The exchange ended with a complete response."""
         self.exchange = None
         self._inbox = None
         if not self._kept:
@@ -353,7 +344,6 @@ class Http2Stream:
         self._lose()
 
     def read_on(self) -> None:
-        """Resume reading the request body."""
         if self._uncredited:
             self.connection.credit(self.stream_id, self._uncredited)
             self._uncredited = 0
@@ -361,7 +351,6 @@ class Http2Stream:
             self.plane.poller.soon(self, self._deliver)
 
     def put(self, data: Data, *, end: bool = False) -> None:
-        """Send a piece of the body, or buffer what the windows do not allow."""
         if end:
             self._ended = True
         kept = self._kept
@@ -378,11 +367,7 @@ class Http2Stream:
         self._keep(len(data))
 
     def _send_kept(self) -> bool:
-        """Send what is buffered.
-
-        Returns:
-            Whether nothing is kept any more.
-        """
+        """Send what is buffered; tells whether nothing is any more."""
         kept = self._kept
         if kept:
             data = kept[0] if len(kept) == 1 else b"".join(kept)
@@ -410,7 +395,7 @@ class Http2Stream:
         if self.kept_bytes:
             self._keep(-self.kept_bytes)
 
-    # A tunnel (RFC 8441).
+    # A tunnel (RFC 8441); `TunnelledStream` says what its channel wants.
 
     def tunnel(self, exchange: Exchange, head: ResponseHead, connection: UpstreamConnection) -> bool:
         """Become one end of a tunnel: the backend accepted the WebSocket."""
@@ -434,7 +419,6 @@ class Http2Stream:
         return self.channel
 
     def credit(self, size: int) -> None:
-        """Credit bytes of the client that were forwarded."""
         self.connection.credit(self.stream_id, size)
 
     def part(self, tunnel: ClientConnection) -> None:
@@ -453,9 +437,6 @@ class Http2Stream:
             self.connection.mark()
             self.drop_kept()
             self._finish()
-
-    def drain(self) -> None:
-        """Nothing to do: the connection drains, not the stream."""
 
     def close(self) -> None:
         """Abort the exchange: the connection is closed."""

@@ -15,7 +15,7 @@ from hotswap.edge.loop.stream import BLOCKED, Stream
 from hotswap.edge.loop.timers import NEVER
 
 if TYPE_CHECKING:
-    from hotswap.edge.exchange.entrance import ClientConnection, Connection, Entrance
+    from hotswap.edge.exchange.entrance import ClientConnection, Entrance
     from hotswap.edge.loop.plane import LoopPlane
 
 LINGER_BYTES: Final = 64 * 1024
@@ -36,7 +36,7 @@ class LingeringClose:
         self._left = LINGER_BYTES
         self._ended = False  # the client has closed its half
 
-    def begin(self, instead_of: Connection) -> None:
+    def begin(self, instead_of: ClientConnection) -> None:
         """Replace a connection."""
         self.listener.replace(instead_of, self)
         self.stream.own(self)

@@ -23,8 +23,9 @@ from hotswap.core.room import Idle, choose_to_end
 from hotswap.edge.client.handshake import Handshake
 from hotswap.edge.client.http1_connection import Http1Connection
 from hotswap.edge.client.preamble import Preamble
-from hotswap.edge.client.room_maker import end_idle
+from hotswap.edge.exchange.room_maker import end_idle
 from hotswap.edge.loop import descriptors
+from hotswap.edge.loop.containment import contain
 from hotswap.edge.loop.poller import ACCEPT, READ
 from hotswap.edge.loop.sockets import address_of, close_all, look_for_the_lost
 from hotswap.edge.loop.stream import Stream
@@ -33,8 +34,8 @@ from hotswap.edge.loop.timers import NEVER
 if TYPE_CHECKING:
     from hotswap.core.address import Address
     from hotswap.core.config import ListenerTable
-    from hotswap.edge.client.surroundings import ClientPlane
-    from hotswap.edge.exchange.entrance import ClientConnection, Connection
+    from hotswap.edge.exchange.entrance import ClientConnection
+    from hotswap.edge.exchange.tunnel import ClientPlane
 
 ACCEPTS_AT_A_TIME: Final = 8
 FULL_IDLE: Final = 5.0
@@ -82,7 +83,7 @@ class OpenListener:
 
 
 class Listener:
-    """A listener that accepts clients."""
+    """A listener that accepts clients; `Entrance` is what these see of it."""
 
     __slots__ = (
         "_accepting",
@@ -128,7 +129,7 @@ class Listener:
         self._told_at = -math.inf  # when that was said
         self._looked = 0  # how many connections the search for idle ones has passed
         self._clients: Counter[str] = Counter()  # connections of each client, and
-        self._client_of: dict[Connection, str] = {}  # whose they are; both only where their number is limited
+        self._client_of: dict[object, str] = {}  # whose they are; both only where their number is limited
         self.configure(listener)
 
     def configure(self, listener: OpenListener) -> None:
@@ -178,18 +179,13 @@ class Listener:
     def drain_connections(self) -> None:
         """Drain every connection; an exception in one of them does not spare the others."""
         for connection in tuple(self.connections):
-            try:
-                connection.drain()
-            except Exception as error:  # contained: one connection
-                connection.on_crash(error)
+            contain(connection, connection.drain)
 
     def add(self, connection: ClientConnection) -> None:
-        """Count a new connection."""
         self.connections.add(connection)
         self._count()
 
     def forget(self, connection: ClientConnection) -> None:
-        """Stop counting a connection that has ended."""
         self.connections.discard(connection)
         host = self._client_of.pop(connection, None)
         if host is not None:
@@ -200,7 +196,7 @@ class Listener:
         if self._want is Want.CONNECTIONS and len(self.connections) < self._limit:
             self._resume()
 
-    def replace(self, old: Connection, new: ClientConnection) -> None:
+    def replace(self, old: object, new: ClientConnection) -> None:
         """Count a connection's successor in its place."""
         self.connections.difference_update((old,))  # a stream of HTTP/2 that becomes a tunnel was none of them
         self.connections.add(new)
@@ -278,7 +274,6 @@ class Listener:
             self.plane.poller.timers.set(self, self.plane.poller.now + want.pause)
 
     def idle_since(self, moment: float) -> Iterator[Idle[ClientConnection]]:
-        """Connections idle since a moment; of very many, the next part of them each time."""
         begin = self._looked if self._looked < len(self.connections) else 0
         self._looked = begin + LOOKED_AT
         for connection in islice(self.connections, begin, self._looked):
@@ -316,14 +311,6 @@ class Listener:
             client.close()
 
     def admit(self, client: socket.socket, host: str, port: int, *, instead_of: ClientConnection | None = None) -> None:
-        """Serve a client whose address is known.
-
-        Args:
-            client: its socket.
-            host: its address; empty for a Unix socket.
-            port: of the listener.
-            instead_of: the connection it was until now.
-        """
         connection: Handshake | Http1Connection | None = None
         try:
             if self._per_client and host and self._clients[host] >= self._per_client:
@@ -342,10 +329,7 @@ class Listener:
                 self.forget(instead_of)
             self._count()
         if connection is not None:
-            try:
-                connection.open()
-            except Exception as error:  # contained: whoever accepts goes on
-                connection.on_crash(error)
+            contain(connection, connection.open)
 
     def _begin(self, client: socket.socket, peer: Peer) -> Handshake | Http1Connection:
         poller = self.plane.poller

@@ -8,40 +8,24 @@ from __future__ import annotations
 
 import math
 import socket
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from hotswap.core.room import Idle
-from hotswap.edge.client.surroundings import PublicListener
 from hotswap.edge.loop.poller import DEAD, GONE, READ
 from hotswap.edge.loop.timers import NEVER
 from hotswap.wire.proxy_protocol import MAX_VERSION_2, ProxyProtocolError, parse_proxy_header
 
 if TYPE_CHECKING:
-    from hotswap.edge.client.surroundings import ClientPlane
-    from hotswap.edge.exchange.entrance import ClientConnection
-
-
-class AdmittingListener(PublicListener, Protocol):
-    """The listener that admits a connection once its client's address is known."""
-
-    def admit(self, client: socket.socket, host: str, port: int, *, instead_of: ClientConnection | None = None) -> None:
-        """As `Listener.admit`."""
+    from hotswap.edge.exchange.entrance import ClientConnection, Entrance
+    from hotswap.edge.exchange.tunnel import ClientPlane
 
 
 class Preamble:
-    """A connection whose PROXY header is incomplete.
-
-    Args:
-        sock: its socket.
-        told_by: the address of who is connected to us.
-        port: of the listener.
-    """
+    """A connection whose PROXY header is incomplete; `told_by` is the address of who is connected to us."""
 
     __slots__ = ("_over", "_port", "_sock", "_told_by", "armed", "deadline", "listener", "plane")
 
-    def __init__(
-        self, plane: ClientPlane, listener: AdmittingListener, sock: socket.socket, *, told_by: str, port: int
-    ) -> None:
+    def __init__(self, plane: ClientPlane, listener: Entrance, sock: socket.socket, *, told_by: str, port: int) -> None:
         self.plane = plane
         self.listener = listener
         self.deadline, self.armed = math.inf, NEVER

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from hotswap.core.http.access_log import combined_line, combined_time
 from hotswap.core.tally import Tally
-from hotswap.edge.exchange.ledger import NO_LINE, Ledger, Record
+from hotswap.edge.exchange.ledger import NO_LINE, Ledger
 
 if TYPE_CHECKING:
     from hotswap.core.errors import BadRequest
     from hotswap.core.http.forwarding import Peer
     from hotswap.edge.exchange.entrance import Entrance
+    from hotswap.edge.exchange.exchange import Exchange
 
 
 class CombinedLedger(Ledger):
@@ -26,7 +27,7 @@ class CombinedLedger(Ledger):
         self._combined = sink
         self._written: list[bytes] = []
 
-    def record(self, exchange: Record) -> None:
+    def record(self, exchange: Exchange) -> None:
         """Record the end of an exchange."""
         super().record(exchange)
         if self._combined is None:

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 class Ejections:
     """The conduct of the backends of one pool, and the ends of their ejections; control is told of each.
 
-    Attributes:
-        suspects: those that failed since their last whole response; mostly none, and then a response costs nothing.
+    `suspects` are those that failed since their last whole response; mostly none, and then a response costs nothing.
     """
 
     __slots__ = ("_claims", "_conducts", "_plane", "_tell", "armed", "deadline", "suspects")
@@ -84,9 +83,6 @@ class Ejections:
             if backend.ejected and (conduct is None or conduct.ejected_until <= now):
                 self._set_ejected(backend, 0)
         self._rearm()
-
-    def on_ready(self, events: int) -> None:
-        """There is no socket."""
 
     def on_crash(self, error: Exception) -> None:
         """Contain a defect of ours."""

@@ -1,29 +1,24 @@
-"""Interfaces through which exchanges and tunnels see the listener by which a request came."""
+"""Interfaces through which a client's connections and exchanges see the listener by which they came, and it them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from hotswap.edge.loop.containment import Contained
+
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterable
+
     from hotswap.core.config.listeners import RedirectTable
     from hotswap.core.room import Idle
 
 
-class Connection(Protocol):
+class ClientConnection(Contained, Protocol):
     """A client connection, as its listener sees it."""
 
     def drain(self) -> None:
         """Close gracefully: at once when idle, else after the exchanges under way."""
-
-    def close(self) -> None:
-        """Close at once."""
-
-    def on_crash(self, error: Exception) -> None:
-        """An exception left one of these: log it and end this connection, nothing else."""
-
-
-class ClientConnection(Connection, Protocol):
-    """A client connection that can be ended to make room for others."""
 
     def idle(self) -> Idle[ClientConnection] | None:
         """Since when it is idle; None when something is under way."""
@@ -31,27 +26,57 @@ class ClientConnection(Connection, Protocol):
     def leave_at_once(self) -> None:
         """Close to make room, unless something has just begun; called for idle ones."""
 
+    def close(self) -> None:
+        """Close at once."""
+
 
 class Entrance(Protocol):
     """A listener; see `hotswap.edge.client.listener.Listener`.
 
     Attributes:
         name: of the listener.
+        header_bytes: the longest head of a request.
+        headers: the most fields of a head.
+        header_timeout: seconds for a head, a handshake or a PROXY header.
         body_bytes: the longest body of a request; None is any.
+        body_rate: bytes of a body in a second, below which it is too slow; 0 is any.
+        requests: the most requests of one connection; 0 is any number.
         idle_timeout: seconds in which nothing may move.
+        http2: whether HTTP/2 is spoken.
         redirect: where it sends everybody, if it does.
+        connections: those that are open.
     """
 
     name: str
+    header_bytes: int
+    headers: int
+    header_timeout: float
     body_bytes: int | None
+    body_rate: int
+    requests: int
     idle_timeout: float
+    http2: bool
     redirect: RedirectTable | None
+    connections: set[ClientConnection]
+
+    def admit(self, client: socket.socket, host: str, port: int, *, instead_of: ClientConnection | None = None) -> None:
+        """Serve a client whose address is known.
+
+        Args:
+            client: its socket.
+            host: its address; empty for a Unix socket.
+            port: of the listener.
+            instead_of: the connection it was until now.
+        """
 
     def add(self, connection: ClientConnection) -> None:
         """Count a new connection."""
 
-    def replace(self, old: Connection, new: ClientConnection) -> None:
-        """Count a connection's successor in its place."""
+    def replace(self, old: object, new: ClientConnection) -> None:
+        """Count a connection's successor in its place; what becomes a tunnel may be a stream, which was not counted."""
 
     def forget(self, connection: ClientConnection) -> None:
         """Stop counting a connection that has ended."""
+
+    def idle_since(self, moment: float) -> Iterable[Idle[ClientConnection]]:
+        """Connections idle since a moment; of very many, the next part of them each time."""

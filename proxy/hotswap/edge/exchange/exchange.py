@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from hotswap.core.errors import ConnectFailed, NothingLeft, Side, UpstreamBroken, UpstreamTimedOut
 from hotswap.core.http.forwarding import counted_down, error_head, request_id_of
 from hotswap.core.http.messages import IDEMPOTENT, Field, ResponseHead
-from hotswap.core.http.retry import RETRY_FIELD, Attempt, Ending, Fail, Failure, Retry, failure_of
+from hotswap.core.http.retry import RETRY_FIELD, Attempt, Fail, Failure, Retry, failure_of
 from hotswap.core.http.routing import RouteMatch, location_of
 from hotswap.edge.exchange.retry_state import RetryState
 from hotswap.edge.loop.timers import NEVER
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from hotswap.core.pool.candidate import Candidate
     from hotswap.edge.exchange.entrance import Entrance
     from hotswap.edge.exchange.gate import Gate
-    from hotswap.edge.exchange.plane import ExchangePlane
-    from hotswap.edge.exchange.responder import Responder
+    from hotswap.edge.exchange.surroundings import ExchangePlane, Responder
     from hotswap.edge.loop.stream import Data, Stream
     from hotswap.edge.upstream.carrier import Carrier
     from hotswap.edge.upstream.upstream import Upstream
@@ -47,6 +46,10 @@ class Exchange:
     `request_done` says that the whole request has come from the client; `upstream` is set while a backend is claimed,
     `backend` stays the last that was. `retries` are all attempts after the first; `written` are the bytes of the
     request that were written to the present backend. Times are seconds of the data plane's clock.
+
+    For the record: `pool_name` and `request_id` are empty until there is a pool and a backend is asked, `status` is 0
+    and `upstream_seconds` negative until there is a response; `request_bytes` and `response_bytes` are of the bodies;
+    `side` is whose fault `error` is, which says why it did not end well, or by an answer of the proxy's own.
     """
 
     __slots__ = (
@@ -87,7 +90,12 @@ class Exchange:
     )
 
     def __init__(
-        self, plane: ExchangePlane, listener: Entrance, responder: Responder[Exchange], head: RequestHead, peer: Peer
+        self,
+        plane: ExchangePlane[Exchange],
+        listener: Entrance,
+        responder: Responder[Exchange],
+        head: RequestHead,
+        peer: Peer,
     ) -> None:
         self.plane = plane
         self.listener = listener
@@ -274,7 +282,6 @@ class Exchange:
             return upstream.connect()
 
     def on_upstream_failed(self, connection: Carrier, error: ConnectFailed | UpstreamBroken | UpstreamTimedOut) -> None:
-        """The connection to the backend failed and is closed."""
         self.connection = None
         if isinstance(error, ConnectFailed):
             self.written = 0
@@ -321,12 +328,12 @@ class Exchange:
                     self.plane.poller.timers.set(self, now + pause)
                 else:
                     self._admit_again(gate, state)
-            case Fail(ending=Ending.TRUNCATE):
+            case Fail(status=0):
                 self._break_off()
             case Fail(status=503):
                 self.turn_away(self.error)
             case Fail(status=status):
-                self.answer(status or 502, side=Side.UPSTREAM, error=self.error)
+                self.answer(status, side=Side.UPSTREAM, error=self.error)
 
     def _admit_again(self, gate: Gate, state: RetryState) -> None:
         upstream = gate.admit(self, state.excluded)
@@ -366,7 +373,7 @@ class Exchange:
         if upstream is not None and self.gate is not None:
             self.gate.claims.release(upstream.backend)
 
-    # To and from the backend.
+    # To and from the backend; `Carried` says what each tells.
 
     def on_connected(self) -> None:
         """Send the request head and what has arrived of its body in one call."""
@@ -387,18 +394,15 @@ class Exchange:
             self.responder.read_on()
 
     def on_upstream_drained(self) -> None:
-        """The backend takes more of the request body."""
         if not self.request_done:
             self.responder.read_on()
 
     def on_interim(self, head: ResponseHead) -> None:
-        """An informational response arrived."""
         if self.head.version > 10 and (head.status != 100 or self.head.expect_continue) and not self._began:
             self.responder.send_interim(self, head)
             self.flush()
 
     def on_response_head(self, head: ResponseHead) -> None:
-        """The response head arrived."""
         if self.sent_at:
             self.upstream_seconds = self.plane.poller.now - self.sent_at
         if head.status == 101:
@@ -412,16 +416,13 @@ class Exchange:
         self.responder.send_head(self, head)
 
     def on_response_body(self, data: Data) -> None:
-        """A piece of the response body arrived."""
         self.response_bytes += len(data)
         self.responder.send_body(data)
 
     def on_response_moved(self, size: int) -> None:
-        """A piece of the response body was moved to the client in the kernel."""
         self.response_bytes += size
 
     def on_response(self, head: ResponseHead) -> None:
-        """The complete response arrived in one read."""
         self.upstream_seconds = self.plane.poller.now - self.sent_at
         self.status = head.status
         self._began = True
@@ -433,7 +434,6 @@ class Exchange:
         self._end(alive=self.responder.send_response(self, head))
 
     def on_response_end(self) -> None:
-        """The response is complete."""
         self._note_upstream_end()
         responder = self.responder
         responder.send_end()
@@ -470,7 +470,6 @@ class Exchange:
 
     @property
     def downstream_backed_up(self) -> bool:
-        """Whether the response has to wait for the client."""
         return self.responder.backed_up
 
     def on_downstream_drained(self) -> None:
@@ -496,12 +495,9 @@ class Exchange:
             connection.fail(UpstreamBroken("the backend's handshake is not one"))
 
     def on_tunnel_end(self, *, sent: int, received: int, error: str = "") -> None:
-        """The tunnel that this exchange became has ended.
+        """The tunnel that this exchange became has ended, after so many bytes to and from the client.
 
-        Args:
-            sent: bytes to the client.
-            received: bytes from the client.
-            error: what ended it, if not one of its two ends.
+        `error` is what ended it, if not one of its two ends.
         """
         self.response_bytes = sent
         self.request_bytes = received
@@ -572,7 +568,7 @@ class Exchange:
             self.plane.poller.timers.forget(self)
         self._release_claim()
         self._replay = None
-        self.plane.ledger.record(self)
+        self.plane.record(self)
 
     def on_crash(self, error: Exception) -> None:
         """Contain a defect of ours to this exchange."""

@@ -27,6 +27,7 @@ from hotswap.core.pool.view import Applied
 from hotswap.core.pool.withdrawal import Released, Withdrawal, WithdrawalAct
 from hotswap.core.tally import Histogram
 from hotswap.edge.exchange.ejections import Ejections
+from hotswap.edge.loop.containment import contain
 from hotswap.edge.loop.plane import LoopPlane
 from hotswap.edge.loop.timers import NEVER, Timed
 from hotswap.edge.upstream.h2c_upstream import H2cUpstream
@@ -64,11 +65,7 @@ class Claimant(Timed, Protocol):
 
 
 class GatePlane(LoopPlane, Protocol):
-    """The data plane, as a gate sees it.
-
-    Attributes:
-        tally: what is counted.
-    """
+    """The data plane, as a gate sees it; `tally` is what is counted."""
 
     tally: Tally
 
@@ -86,14 +83,7 @@ class GatePlane(LoopPlane, Protocol):
 
 
 class Gate:
-    """The data plane's side of one pool.
-
-    Args:
-        plane: the data plane.
-        view: what control has decided about the pool.
-        table: its definition.
-        tell: takes what control has to know.
-    """
+    """The data plane's side of one pool; `tell` takes what control has to know."""
 
     __slots__ = (
         "_closed",
@@ -157,11 +147,6 @@ class Gate:
             waiting=len(self.held),
             outlook=self.claims.outlook(),
         )
-
-    @property
-    def in_flight(self) -> int:
-        """Exchanges in flight in the whole pool."""
-        return self.claims.in_flight
 
     def only_excluded(self, excluding: Collection[BackendId]) -> bool:
         """Whether every claimable backend is among those an exchange has failed with; true when there is none."""
@@ -238,10 +223,7 @@ class Gate:
             exchange.held_seconds += now - exchange.held_at
             self.longest_hold = max(self.longest_hold, exchange.held_seconds)
             self.plane.poller.timers.set(exchange, math.inf)
-            try:
-                exchange.on_let_in(self.upstreams[backend.id])
-            except Exception as error:  # contained: the others still want in
-                exchange.on_crash(error)
+            contain(exchange, exchange.on_let_in, self.upstreams[backend.id])
         if self.held:
             match self.claims.outlook():
                 case Outlook.CLAIMABLE:
@@ -255,10 +237,7 @@ class Gate:
         while self.held:
             exchange = self.held[0]
             self.forget(exchange)
-            try:
-                exchange.turn_away("no backend can take the request")
-            except Exception as error:  # contained: the others have to hear of it too
-                exchange.on_crash(error)
+            contain(exchange, exchange.turn_away, "no backend can take the request")
 
     def cut_all(self) -> None:
         """End by force whatever is held or in flight: answered where no answer has begun, broken off where one has."""
@@ -269,9 +248,6 @@ class Gate:
     def on_deadline(self) -> None:
         """The next held exchanges may go."""
         self.let_in()
-
-    def on_ready(self, events: int) -> None:
-        """A gate has no socket."""
 
     def on_crash(self, error: Exception) -> None:
         """Contain a defect of ours."""

@@ -8,75 +8,28 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from hotswap.core.http.access_log import json_line, json_time
+from hotswap.core.memory import Memory
 from hotswap.core.pool.traffic import BUCKETS, COARSE, FINE_BOUNDS, NO_GENERATION
 from hotswap.core.tally import DURATION_BOUNDS, Tally
 
 if TYPE_CHECKING:
-    from hotswap.core.errors import BadRequest, Side
+    from hotswap.core.errors import BadRequest
     from hotswap.core.http.forwarding import Peer
-    from hotswap.core.http.messages import RequestHead
-    from hotswap.core.pool.candidate import Candidate
     from hotswap.edge.exchange.entrance import Entrance
-    from hotswap.edge.exchange.gate import Gate
+    from hotswap.edge.exchange.exchange import Exchange
 
 
-class _Methods(dict[bytes, str]):
-    """Cache of decoded methods; llhttp knows some forty, so it stays small."""
-
-    def __missing__(self, method: bytes) -> str:
-        text = self[method] = method.decode("ascii", "replace")
-        return text
-
-
-_METHODS: Final = _Methods()
+_METHODS: Final = Memory(partial(str, encoding="ascii", errors="replace"), entries=64, key_bytes=64)
+"""Methods as text; llhttp knows some forty."""
 
 NO_LINE: Final = (b"", b"", 0)
 
 TUNNEL: Final = 101
 """The status of what became a tunnel: how long one lasts says nothing about how fast its backend is."""
-
-
-class Record(Protocol):
-    """What is recorded of an exchange; see `hotswap.edge.exchange.exchange.Exchange`.
-
-    Attributes:
-        head: of the request.
-        peer: who asked.
-        listener: by which it came.
-        pool_name: the pool it was routed to; empty when it was routed to none.
-        gate: of that pool.
-        backend: the last that it was given to.
-        request_id: empty when no backend was asked.
-        status: of the response; 0 when there was none.
-        request_bytes: of the body.
-        response_bytes: of the body.
-        started: when its head had come, in seconds of the data plane's clock.
-        held_seconds: for which it waited for a backend.
-        upstream_seconds: which the backend took; negative when none answered.
-        retries: attempts after the first.
-        side: whose fault its error is.
-        error: why it did not end well, or by the proxy's own answer.
-    """
-
-    head: RequestHead
-    peer: Peer
-    listener: Entrance
-    pool_name: str
-    gate: Gate | None
-    backend: Candidate | None
-    request_id: bytes
-    status: int
-    request_bytes: int
-    response_bytes: int
-    started: float
-    held_seconds: float
-    upstream_seconds: float
-    retries: int
-    side: Side | None
-    error: str
 
 
 class Ledger:
@@ -98,7 +51,7 @@ class Ledger:
         self._second = 0
         self._stamp = b""
 
-    def record(self, exchange: Record) -> None:
+    def record(self, exchange: Exchange) -> None:
         """Record the end of an exchange."""
         tally = self._tally
         head = exchange.head
@@ -161,12 +114,7 @@ class Ledger:
     ) -> None:
         """Record an answer to input that was not a request.
 
-        Args:
-            listener: where it came in.
-            peer: from whom.
-            error: what is wrong with it.
-            line: method, target and version, as far as they could be read; they are told and not counted by.
-            response_bytes: bytes of the answer's body.
+        `line` is its method, target and version, as far as they could be read; they are told and not counted by.
         """
         method, target, version = line
         self._tally.requests[listener.name, "", "", error.status] += 1

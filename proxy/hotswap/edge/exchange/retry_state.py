@@ -67,7 +67,7 @@ class RetryState:
         """
         gate = self._gate
         if not self._in_budget:
-            if not gate.budget.claim(gate.in_flight, backend=backend.id, share=share, now=now):
+            if not gate.budget.claim(gate.claims.in_flight, backend=backend.id, share=share, now=now):
                 return given_up(verdict)
             self._in_budget = True
         return verdict

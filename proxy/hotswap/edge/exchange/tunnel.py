@@ -14,15 +14,16 @@ import math
 from typing import TYPE_CHECKING, Final, Protocol
 
 from hotswap.core.errors import Side
-from hotswap.edge.loop.plane import LoopPlane
+from hotswap.edge.exchange.exchange import Exchange
+from hotswap.edge.exchange.surroundings import ExchangePlane
 from hotswap.edge.loop.poller import DEAD, GONE
 from hotswap.edge.loop.stream import BLOCKED, TINY_PIECES_BYTES, Stream
 from hotswap.edge.loop.timers import NEVER
 from hotswap.wire.websocket import FrameTracker, close_frame
 
 if TYPE_CHECKING:
-    from hotswap.edge.exchange.exchange import Exchange
-    from hotswap.edge.exchange.tunnel_stream import TunnelClient, TunnelStream
+    from hotswap.edge.exchange.ledger import Ledger
+    from hotswap.edge.loop.stream import Owner
     from hotswap.edge.upstream.upstream_connection import UpstreamConnection
 
 READS_AT_A_TIME: Final = 4
@@ -39,18 +40,67 @@ closed both."""
 CUT: Final = "cut at the end of the drain"
 
 
-class TunnelPlane(LoopPlane, Protocol):
-    """The data plane, as a tunnel sees it.
+class ClientPlane(ExchangePlane[Exchange], Protocol):
+    """The data plane, as client connections and their tunnels see it; see `hotswap.edge.dataplane.DataPlane`.
 
     Attributes:
+        ledger: takes what was answered without an exchange.
         tunnels: those that are open.
         stopping: nothing is accepted any more, and each answer is the last of its connection.
         handed_over: because another process takes over, not because this one ends.
     """
 
+    ledger: Ledger
     tunnels: dict[Exchange, Tunnel]
     stopping: bool
     handed_over: bool
+
+
+class TunnelStream(Protocol):
+    """Byte stream of one side: a `Stream`, or one with the same methods."""
+
+    readable: bool
+    hangup: bool
+    broken: bool
+
+    @property
+    def unsent(self) -> int:
+        """Buffered bytes that were not sent yet."""
+
+    @property
+    def backed_up(self) -> bool:
+        """Whether a source should stop."""
+
+    def own(self, owner: Owner) -> None:
+        """Set the end of the tunnel that is called back."""
+
+    def read_into(self, buffer: memoryview) -> int:
+        """As `Stream.read_into`."""
+
+    def write(self, data: bytes | memoryview) -> None:
+        """As `Stream.write`."""
+
+    def flush_kept(self) -> bool:
+        """As `Stream.flush_kept`."""
+
+    def stalled_at(self, seconds: float) -> float:
+        """As `Stream.stalled_at`."""
+
+    def end_writes(self) -> None:
+        """Shut down the writing half."""
+
+    def close(self) -> None:
+        """Close; idempotent."""
+
+
+class TunnelClient(Protocol):
+    """A connection or stream of a client that becomes a tunnel."""
+
+    def give_stream(self) -> TunnelStream:
+        """Hand over the byte stream; the tunnel replaces this connection."""
+
+    def part(self, tunnel: Tunnel) -> None:
+        """End in place of a tunnel whose backend broke, visibly if the protocol can, and lose nothing that it sent."""
 
 
 class Tunnel:
@@ -75,7 +125,7 @@ class Tunnel:
 
     def __init__(
         self,
-        plane: TunnelPlane,
+        plane: ClientPlane,
         exchange: Exchange,
         client: TunnelClient,
         connection: UpstreamConnection,
@@ -97,11 +147,7 @@ class Tunnel:
         self.backend_end.other = self.client_end
 
     def open(self, early: bytes) -> None:
-        """Start forwarding.
-
-        Args:
-            early: what the client sent behind its request.
-        """
+        """Start forwarding, first what the client sent behind its request."""
         self._connection.exchange = None
         self.plane.tunnels[self._exchange] = self
         self.client_end.stream.own(self.client_end)
@@ -322,8 +368,7 @@ class TunnelEnd:
 class BackendEnd(TunnelEnd):
     """Backend side: tracks frames, so that a close frame of ours can be inserted between them.
 
-    Attributes:
-        silent: nothing more of the backend's is passed on.
+    Once it is `silent`, nothing more of the backend's is passed on.
     """
 
     __slots__ = ("_close_frame", "_frames", "silent")

@@ -29,9 +29,7 @@ def limit() -> int:
 def for_client(descriptor: int, held: Callable[[], int]) -> bool:
     """Whether a descriptor that was just opened leaves room for another client.
 
-    Args:
-        descriptor: its number.
-        held: tells how many descriptors are of clients or to backends; asked only when it matters.
+    `held` tells how many descriptors are of clients or to backends; it is asked only when it matters.
     """
     most = limit()
     return descriptor < client_descriptors(most) or (

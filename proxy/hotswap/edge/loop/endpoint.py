@@ -11,12 +11,7 @@ from hotswap.core.address import Address, UnixAddress
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Family and address for connect(2).
-
-    Attributes:
-        family: of the socket.
-        address: as the socket takes it.
-    """
+    """Family and address, as connect(2) takes them."""
 
     family: int
     address: Any

@@ -74,9 +74,6 @@ class Name:
         self._since = 0.0  # when the lookup under way began
         self._done: trio.Event | None = None  # set at its end
 
-    def __str__(self) -> str:
-        return self.host
-
     def take(self) -> tuple[Endpoint, ...]:
         """The known addresses; starts a lookup when they are due for a refresh.
 

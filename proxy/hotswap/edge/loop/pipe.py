@@ -32,10 +32,7 @@ class Pipe:
             pass  # a user with very many pipes gets small ones, which work as well
 
     def fill(self, fd: int, count: int) -> int:
-        """Splice up to `count` bytes from a socket into the pipe.
-
-        Returns:
-            How many it were; 0 at the end of the stream.
+        """Splice up to `count` bytes from a socket into the pipe; gives how many, 0 at the end of the stream.
 
         Raises:
             BlockingIOError: there is nothing now.
@@ -44,10 +41,7 @@ class Pipe:
         return os.splice(fd, self._into, min(count, PIPE_BYTES), flags=_FLAGS)
 
     def drain(self, fd: int, count: int) -> int:
-        """Splice up to `count` bytes from the pipe into a socket.
-
-        Returns:
-            How many it were.
+        """Splice up to `count` bytes from the pipe into a socket; gives how many.
 
         Raises:
             BlockingIOError: the socket takes nothing now.

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from hotswap.edge.loop.names import Names
     from hotswap.edge.loop.pipe import Pipe
     from hotswap.edge.loop.poller import Poller
+
+
+class Log(Protocol):
+    """Log of the data plane."""
+
+    def debug(self, event: str, **fields: Any) -> Any:  # structlog's own signature
+        """Log what helps a developer."""
+
+    def warning(self, event: str, **fields: Any) -> Any:
+        """Log what an operator should see."""
+
+    def error(self, event: str, **fields: Any) -> Any:
+        """Log a defect."""
 
 
 class LoopPlane(Protocol):
@@ -18,12 +31,14 @@ class LoopPlane(Protocol):
         buffer: what is read and passed on in one go passes through here; nobody keeps a view of it.
         names: the addresses behind the host names of backends.
         pipe: where bodies pass through the kernel.
+        log: where refusals, failed handshakes and pauses are told.
     """
 
     poller: Poller
     buffer: memoryview
     names: Names
     pipe: Pipe
+    log: Log
 
     def on_crash(self, error: Exception, where: str) -> None:
         """Log an exception that reached the top of a connection."""

@@ -19,7 +19,8 @@ from typing import Final, Protocol
 
 import trio
 
-from hotswap.edge.loop.timers import TICK, Timed, Timers
+from hotswap.edge.loop.containment import Contained
+from hotswap.edge.loop.timers import TICK, Timers
 
 READ: Final = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 """Interest of a socket that nothing waits to be written to."""
@@ -45,14 +46,11 @@ LINGER: Final = 0.001
 sent is often on its way, and to go to sleep and be woken by trio costs more than to serve it."""
 
 
-class Handler(Protocol):
+class Handler(Contained, Protocol):
     """Callbacks of one socket."""
 
     def on_ready(self, events: int) -> None:
         """The socket is ready; never blocks."""
-
-    def on_crash(self, error: Exception) -> None:
-        """`on_ready` or `on_deadline` raised this: log it and close this connection, nothing else."""
 
 
 def _raise(error: Exception, _where: str) -> None:
@@ -77,7 +75,7 @@ class Poller:
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
         self._forgotten: set[int] = set()
-        self._soon: dict[Callable[[], None], Handler] = {}
+        self._soon: dict[Callable[[], None], Contained] = {}
         self._clock = clock
         self._serving = False
         self._nudge: trio.lowlevel.Task | None = None
@@ -109,7 +107,7 @@ class Poller:
             # Its number may be used again while events of the old socket are still to be served.
             self._forgotten.add(fd)
 
-    def soon(self, handler: Handler, callback: Callable[[], None]) -> None:
+    def soon(self, handler: Contained, callback: Callable[[], None]) -> None:
         """Call back in this turn or one of the next, after the events that are ready now.
 
         Once, however often it is asked for: who is always busy would otherwise be called more and more often.
@@ -144,11 +142,7 @@ class Poller:
     def _turn(self, timeout: float = 0.0) -> bool:
         """Dispatch what is ready, and what becomes ready meanwhile, for about `TURN` seconds.
 
-        Args:
-            timeout: how many seconds to wait for the first event.
-
-        Returns:
-            Whether the time was over before the events were.
+        Waits `timeout` seconds for the first event, and tells whether the time was over before the events were.
         """
         clock = self._clock
         self.now = now = clock()
@@ -184,7 +178,7 @@ class Poller:
         self._end_turn()
         return more
 
-    def _contain(self, handler: Handler | Timed, error: Exception) -> None:
+    def _contain(self, handler: Contained, error: Exception) -> None:
         """Have a handler deal with its own exception; if that raises too, only log it."""
         try:
             handler.on_crash(error)
@@ -243,12 +237,9 @@ class Poller:
                 await trio.lowlevel.checkpoint()
 
     def run_deadlines(self) -> bool:
-        """Dispatch passed deadlines, for about `DEADLINES` seconds.
+        """Dispatch passed deadlines, for about `DEADLINES` seconds; tells whether the time was over before they were.
 
         For tests also without waiting for the next tick.
-
-        Returns:
-            Whether the time was over before the deadlines were.
         """
         clock = self._clock
         due = self.timers.due

@@ -134,11 +134,7 @@ class Stream:
         return got
 
     def move(self, count: int, target: Stream, pipe: Pipe) -> int:
-        """Splice up to `count` bytes to another plain stream; what that does not take is buffered.
-
-        Returns:
-            As `read_into`.
-        """
+        """Splice up to `count` bytes to another plain stream, buffering what it does not take; as `read_into`."""
         try:
             got = left = pipe.fill(self.fd, count)
         except BlockingIOError:
@@ -207,11 +203,7 @@ class Stream:
                     sent = 0
 
     def flush_kept(self) -> bool:
-        """Send what is buffered; called when the socket is writable.
-
-        Returns:
-            Whether everything is out.
-        """
+        """Send what is buffered, when the socket is writable; tells whether everything is out."""
         kept = self._kept
         while self.unsent:
             try:

@@ -14,6 +14,8 @@ import heapq
 import math
 from typing import Any, Final, Protocol
 
+from hotswap.edge.loop.containment import Contained
+
 TICK: Final = 0.05
 """Seconds between two looks at the heap."""
 
@@ -31,7 +33,7 @@ NEVER: Final[Place] = [math.inf, 0, None]
 """The place of those that have none."""
 
 
-class Timed(Protocol):
+class Timed(Contained, Protocol):
     """An object with a deadline.
 
     `deadline` and `armed` are the timers' own: infinite and `NEVER` when nothing is set.
@@ -42,9 +44,6 @@ class Timed(Protocol):
 
     def on_deadline(self) -> None:
         """The deadline has passed; it is no longer set."""
-
-    def on_crash(self, error: Exception) -> None:
-        """An exception left `on_deadline`."""
 
 
 class Timers:

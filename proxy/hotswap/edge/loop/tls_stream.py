@@ -32,10 +32,7 @@ class TlsStream(Stream):
     scheme = b"https"
 
     def handshake(self) -> bool:
-        """Continue the handshake.
-
-        Returns:
-            Whether it is complete.
+        """Continue the handshake; tells whether it is complete.
 
         Raises:
             OSError: it failed (`ssl.SSLError`), or the connection broke.

@@ -11,7 +11,7 @@ import errno
 import math
 import os
 import socket
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from hotswap.core.errors import ConnectFailed, NothingLeft, UpstreamBroken, UpstreamTimedOut
 from hotswap.edge.loop import descriptors
@@ -22,7 +22,6 @@ from hotswap.edge.loop.timers import NEVER
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hotswap.core.pool.candidate import Candidate
     from hotswap.edge.loop.endpoint import Endpoint
     from hotswap.edge.loop.plane import LoopPlane
     from hotswap.edge.upstream.carrier import Carried
@@ -35,25 +34,6 @@ FULL_BACKLOG_PAUSE: Final = 0.005
 """Seconds until a Unix connect is tried again whose listener's queue was full (EAGAIN)."""
 
 
-class ConnectionOwner(Protocol):
-    """Owner of all connections to one backend; see `hotswap.edge.upstream.upstream.Upstream`.
-
-    Attributes:
-        plane: what serves them.
-        backend: where they lead.
-        endpoints: how it is reached.
-        connections: those that are open.
-    """
-
-    plane: LoopPlane
-    backend: Candidate
-    endpoints: BackendEndpoints
-    connections: set[Connector]
-
-    def forget(self, connection: Connector) -> None:
-        """Remove a connection that has ended; harmless when it has been."""
-
-
 class Connector:
     """A socket that connects to a backend, with a deadline."""
 
@@ -64,21 +44,21 @@ class Connector:
         "connecting",
         "deadline",
         "endpoint",
+        "endpoints",
         "give_up_at",
         "plane",
         "stream",
-        "upstream",
     )
 
-    def __init__(self, upstream: ConnectionOwner) -> None:
+    def __init__(self, plane: LoopPlane, endpoints: BackendEndpoints) -> None:
         """Open a socket; `connect` goes on.
 
         Raises:
             ConnectFailed: there is none, or nowhere to connect to.
         """
-        self.upstream = upstream
-        self.plane = upstream.plane
-        self._left = [(endpoint, False) for endpoint in upstream.endpoints.known()]
+        self.plane = plane
+        self.endpoints = endpoints
+        self._left = [(endpoint, False) for endpoint in endpoints.known()]
         self.endpoint: Endpoint
         self._patient: bool  # it has been given up once: now it has all the time there is
         self.stream = self._open_next()
@@ -90,7 +70,7 @@ class Connector:
         while True:
             self.endpoint, self._patient = self._left.pop(0)
             try:
-                sock = self.upstream.endpoints.open_socket(self.endpoint.family)
+                sock = self.endpoints.open_socket(self.endpoint.family)
             except ConnectFailed as error:
                 if isinstance(error, NothingLeft) or not self._left:
                     raise
@@ -116,7 +96,7 @@ class Connector:
             poller.watch(self.stream.fd, self, READ)
             self.connecting = False
             self.stream.readable = False
-            self.upstream.endpoints.note_connected(self.endpoint)
+            self.endpoints.note_connected(self.endpoint)
         elif code == errno.EINPROGRESS:
             self.connecting = True
             poller.watch(self.stream.fd, self, READ_WRITE)
@@ -129,9 +109,9 @@ class Connector:
             self._try_next(first=first)
             return
         else:
-            self.upstream.endpoints.note_unreachable()
+            self.endpoints.note_unreachable()
             kind = NothingLeft if code in descriptors.OURS else ConnectFailed
-            raise kind(f"connect to {self.upstream.backend.address}: {os.strerror(code)}")
+            raise kind(f"connect to {self.endpoints.address}: {os.strerror(code)}")
         if not first and not self.connecting:
             self._connected()
 
@@ -153,7 +133,7 @@ class Connector:
             self._go_elsewhere(os.strerror(code))
             return
         self.plane.poller.rewatch(stream.fd, self, READ)
-        self.upstream.endpoints.note_connected(self.endpoint)
+        self.endpoints.note_connected(self.endpoint)
         self._connected()
 
     def _go_elsewhere(self, why: str) -> None:
@@ -164,8 +144,8 @@ class Connector:
             except ConnectFailed as error:
                 self.fail(error)
         else:
-            self.upstream.endpoints.note_unreachable()
-            self.fail(ConnectFailed(f"connect to {self.upstream.backend.address}: {why}"))
+            self.endpoints.note_unreachable()
+            self.fail(ConnectFailed(f"connect to {self.endpoints.address}: {why}"))
 
     def _go_on_connecting(self) -> None:
         """A deadline has passed while connecting."""

@@ -17,11 +17,7 @@ if TYPE_CHECKING:
 
 
 class BackendEndpoints:
-    """Endpoints of one backend: one, or as many as its name has.
-
-    Attributes:
-        address: as it was configured, for what is said of it.
-    """
+    """Endpoints of one backend: one, or as many as its name has; `address` is as it was configured."""
 
     __slots__ = ("_endpoints", "_name", "address")
 

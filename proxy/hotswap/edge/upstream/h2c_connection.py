@@ -13,9 +13,10 @@ import math
 from typing import TYPE_CHECKING, Final, Protocol
 
 from hotswap.core.errors import ConnectFailed, UpstreamBroken, UpstreamTimedOut
+from hotswap.edge.loop.containment import contain
 from hotswap.edge.loop.poller import GONE
 from hotswap.edge.loop.stream import BLOCKED
-from hotswap.edge.upstream.connector import ConnectionOwner, Connector
+from hotswap.edge.upstream.connector import Connector
 from hotswap.edge.upstream.h2c_stream import H2cStream
 from hotswap.wire.http2.client_session import Http2ClientSession
 from hotswap.wire.http2.items import BackendItem, BackendLeaving, Body, Ended, Lost, Opened, Responded, Trailed
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hotswap.core.http.messages import Field
+    from hotswap.core.pool.candidate import Candidate
+    from hotswap.edge.loop.plane import LoopPlane
     from hotswap.edge.upstream.carrier import Carried
+    from hotswap.edge.upstream.endpoints import BackendEndpoints
 
 IDLE: Final = 4.0
 """Seconds a connection without streams is kept."""
@@ -39,14 +43,16 @@ ANSWERS_BYTES: Final = 64 * 1024
 """Answers to pings and settings that a backend may leave unread."""
 
 
-class RoomFinder(ConnectionOwner, Protocol):
-    """Owner that finds a connection with room; see `hotswap.edge.upstream.h2c_upstream.H2cUpstream`.
+class RoomFinder(Protocol):
+    """Owner of all connections to one backend; see `hotswap.edge.upstream.h2c_upstream.H2cUpstream`."""
 
-    Attributes:
-        allowed: streams on one connection, as the backend said last.
-    """
-
+    plane: LoopPlane
+    backend: Candidate
+    endpoints: BackendEndpoints
     allowed: int
+
+    def forget(self, connection: Connector) -> None:
+        """Remove a connection that has ended; harmless when it has been."""
 
     def find_room(self) -> H2cConnection:
         """A connection that takes another stream, or a new one.
@@ -71,12 +77,12 @@ class H2cConnection(Connector):
         "ready",
         "session",
         "streams",
+        "upstream",
     )
 
-    upstream: RoomFinder
-
     def __init__(self, upstream: RoomFinder) -> None:
-        super().__init__(upstream)
+        super().__init__(upstream.plane, upstream.endpoints)
+        self.upstream = upstream
         self.session = Http2ClientSession()
         self.ready = False  # the backend has said what it allows, and allows something
         self.streams: dict[H2cStream, None] = {}  # in the order in which they came
@@ -132,11 +138,7 @@ class H2cConnection(Connector):
         return min(self.session.room, self._limit) if self.ready else self.upstream.allowed
 
     def takes_more(self, *, careful: bool) -> bool:
-        """Whether another stream can be opened.
-
-        Args:
-            careful: it must not be sent twice, so a look at an idle socket is worth its price.
-        """
+        """Whether another stream can be opened; `careful` as of `Upstream.take`."""
         if self._closed or self._retired or self.stream.hangup or len(self.streams) >= self._room:
             return False
         if self.streams or not self.ready:
@@ -145,28 +147,16 @@ class H2cConnection(Connector):
         return not (careful or idle > QUIET) or self.stream.peek_quiet()
 
     def retire(self) -> bool:
-        """Open no more streams; closes after the last.
-
-        Returns:
-            Whether it was closed at once.
-        """
+        """Open no more streams, and close after the last; tells whether that was at once."""
         self._retired = True
         if not self.streams and not self._closed:
             self._leave()
             return True
         return False
 
-    # For the streams.
+    # For the streams; `Bearer` says what each is to do.
 
     def begin(self, stream: H2cStream, fields: list[Field], *, end: bool) -> int:
-        """Send a request head.
-
-        Returns:
-            The number of its stream.
-
-        Raises:
-            UpstreamBroken: nothing was sent, and nothing can be.
-        """
         if self._closed or self.stream.broken:
             raise UpstreamBroken("the connection is closed")
         stream_id = self.session.send_head(fields, end=end)
@@ -176,12 +166,10 @@ class H2cConnection(Connector):
         return stream_id
 
     def credit(self, stream_id: int, size: int) -> None:
-        """Credit bytes of a response body that were forwarded."""
         self.session.credit(stream_id, size)
         self.mark()
 
     def mark(self) -> None:
-        """Schedule one flush at the end of this turn."""
         if not self._dirty and not self._closed:
             self._dirty = True
             self.plane.poller.soon(self, self.flush)
@@ -207,7 +195,6 @@ class H2cConnection(Connector):
             self.fail(UpstreamBroken("the backend asks, and does not read the answers"))
 
     def forget(self, stream: H2cStream) -> None:
-        """Forget a stream that is over."""
         self.streams.pop(stream, None)
         self._unsent.discard(stream)
         if stream.stream_id:
@@ -266,10 +253,7 @@ class H2cConnection(Connector):
     def _begin_exchange(self, stream: H2cStream) -> None:
         exchange = stream.exchange
         if exchange is not None:
-            try:
-                exchange.on_connected()
-            except Exception as error:  # contained: one exchange
-                stream.on_crash(error)
+            contain(stream, exchange.on_connected)
 
     def on_ready(self, events: int) -> None:
         """The socket is ready."""
@@ -286,10 +270,7 @@ class H2cConnection(Connector):
 
     def _tell_all(self) -> None:
         for stream in tuple(self.streams):
-            try:
-                stream.on_window()
-            except Exception as error:  # contained: one exchange
-                stream.on_crash(error)
+            contain(stream, stream.on_window)
 
     def pump(self) -> None:
         """Read and process frames; windows bound them, so a slow client need not stop this."""
@@ -370,10 +351,8 @@ class H2cConnection(Connector):
         self._retired = True
         for stream in tuple(self.streams):
             if not stream.stream_id or stream.stream_id > last:
-                try:
-                    stream.fail(UpstreamBroken("the backend did not begin with the request", retry_safe=True))
-                except Exception as error:  # contained: one exchange
-                    stream.on_crash(error)
+                error = UpstreamBroken("the backend did not begin with the request", retry_safe=True)
+                contain(stream, stream.fail, error)
         if not self.streams:
             self._leave()
 
@@ -384,7 +363,7 @@ class H2cConnection(Connector):
         elif not self.streams:
             self._leave()
         elif not self.ready:
-            self.fail(ConnectFailed(f"connect to {self.upstream.backend.address}: no room said in time"))
+            self.fail(ConnectFailed(f"connect to {self.endpoints.address}: no room said in time"))
 
     def on_crash(self, error: Exception) -> None:
         """Contain a defect of ours to this connection."""
@@ -398,10 +377,7 @@ class H2cConnection(Connector):
         self.close()
         for stream in tuple(self.streams):
             if not stream.ended:
-                try:
-                    stream.fail(error)
-                except Exception as again:  # contained: the others are to hear of it as well
-                    stream.on_crash(again)
+                contain(stream, stream.fail, error)
 
     def _leave(self) -> None:
         """Close with GOAWAY: the connection is not needed any more."""

@@ -29,14 +29,7 @@ PIECE_BYTES: Final = 64 * 1024
 
 
 class Bearer(Protocol):
-    """The connection of a stream; see `hotswap.edge.upstream.h2c_connection.H2cConnection`.
-
-    Attributes:
-        plane: the data plane.
-        ready: whether the backend's settings have come and allow a stream.
-        session: the HTTP/2 session.
-        stream: the socket's stream.
-    """
+    """The connection of a stream; see `hotswap.edge.upstream.h2c_connection.H2cConnection`."""
 
     plane: LoopPlane
     ready: bool
@@ -109,18 +102,12 @@ class H2cStream:
         """Whether the connection is not ready for the request yet."""
         return not self.connection.ready
 
-    # From the exchange.
+    # From the exchange; `Carrier` says what each is to do.
 
     def carry(self, exchange: Carried, head: RequestHead) -> None:
-        """Start to carry an exchange."""
         self.exchange = exchange
 
     def send_request(self, exchange: Carried, request_id: bytes, replay: Replay | None) -> int:
-        """Send the request head and what has arrived of the body.
-
-        Returns:
-            How many bytes were written; 0 when the connection takes nothing.
-        """
         fields = write_request(
             exchange.head, exchange.peer, target=exchange.target, request_id=request_id, retried=exchange.retries > 0
         )
@@ -142,7 +129,6 @@ class H2cStream:
         return size
 
     def send_body(self, data: Data) -> None:
-        """Send a piece of the body."""
         if not self._kept:
             sent = self.connection.session.send_body(self.stream_id, data)
             self.connection.mark()
@@ -152,7 +138,6 @@ class H2cStream:
         self._kept.append(bytes(data))
 
     def send_end(self) -> None:
-        """End the body."""
         if self._kept:
             self._ending = True
         else:
@@ -166,14 +151,12 @@ class H2cStream:
 
     @property
     def backed_up(self) -> bool:
-        """Whether the backend takes no more of the body now."""
         if self._kept or self.connection.stream.backed_up:
             self._held_up = True
             return True
         return False
 
     def await_backend(self, seconds: float) -> None:
-        """Set the timeout for the backend's next progress, in either direction; 0 is none."""
         poller = self.plane.poller
         poller.timers.set(self, poller.now + seconds if seconds else math.inf)
 
@@ -208,7 +191,6 @@ class H2cStream:
             self.connection.forget(self)
 
     def fail(self, error: UpstreamBroken | ConnectFailed | UpstreamTimedOut) -> None:
-        """Reset, and tell the exchange."""
         exchange, self.exchange = self.exchange, None
         self.close()
         if exchange is not None:
@@ -313,9 +295,6 @@ class H2cStream:
             self.await_backend(exchange.idle_timeout)  # the client is slow, not the backend
         else:
             self.fail(UpstreamTimedOut("the backend took too long to go on"))
-
-    def on_ready(self, events: int) -> None:
-        """A stream has no socket."""
 
     def on_crash(self, error: Exception) -> None:
         """Contain a defect of ours to this exchange."""

@@ -53,11 +53,6 @@ class H2cUpstream(Upstream):
         return self._new_connection().open_stream()
 
     def find_room(self) -> H2cConnection:
-        """A connection that takes another stream, or a new one.
-
-        Raises:
-            ConnectFailed: there is none, and a new one failed at once.
-        """
         for connection in self._open:
             if connection.takes_more(careful=False):
                 return connection
@@ -74,11 +69,7 @@ class H2cUpstream(Upstream):
         return connection
 
     def close_idle(self) -> int:
-        """Close every connection without streams; others close after their last.
-
-        Returns:
-            How many were closed.
-        """
+        """Close every connection without streams, and give their number; others close after their last."""
         return sum(connection.retire() for connection in self._open)
 
     def close(self) -> None:

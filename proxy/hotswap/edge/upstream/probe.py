@@ -32,9 +32,6 @@ from hotswap.wire.http1.response_parser import ResponseParser
 if TYPE_CHECKING:
     from hotswap.core.config.pools import HealthTable
 
-if TYPE_CHECKING:
-    from hotswap.core.config.pools import HealthTable
-
 MAX_HEAD_BYTES: Final = 65536
 """A head longer than this is no answer to a health check."""
 

@@ -18,9 +18,6 @@ from hotswap.wire.http2.items import Body, Ended, Lost, Responded, Trailed
 if TYPE_CHECKING:
     from hotswap.core.config.pools import HealthTable
 
-if TYPE_CHECKING:
-    from hotswap.core.config.pools import HealthTable
-
 GRPC_HEALTH: Final = "/grpc.health.v1.Health/Check"
 _EMPTY_MESSAGE: Final = bytes(5)
 """No compression, no bytes: asks about the server as a whole."""
@@ -35,10 +32,7 @@ class ProbeFailed(Exception):
 
 
 async def ask_http2(connection: trio.socket.SocketType, health: HealthTable, pool: str) -> int:
-    """Probe a backend over a new connection.
-
-    Returns:
-        The status.
+    """Probe a backend over a new connection; gives the status.
 
     Raises:
         ProbeFailed: there is none, or the health service says something else than SERVING.

@@ -37,10 +37,7 @@ MAX_RESTING: Final = 64
 class Upstream:
     """All connections to one backend.
 
-    Args:
-        plane: what all share.
-        backend: where they lead.
-        on_unused: called when the last of them to a backend that is not claimable has ended.
+    `on_unused` is called when the last of them to a backend that is not claimable has ended.
     """
 
     __slots__ = ("_on_unused", "backend", "connections", "endpoints", "idle", "plane")
@@ -56,8 +53,7 @@ class Upstream:
     def take(self, *, careful: bool) -> Carrier | None:
         """Take an idle connection that is fit for a request, the most recently used first.
 
-        Args:
-            careful: what it is to carry must not be sent twice, so a look at the socket is worth its price.
+        With `careful`, what it is to carry must not be sent twice, so a look at the socket is worth its price.
         """
         idle = self.idle
         now = self.plane.poller.now
@@ -73,7 +69,6 @@ class Upstream:
         return None
 
     def rest(self, connection: UpstreamConnection) -> None:
-        """Keep a connection for the next request."""
         idle, now = self.idle, connection.idle_since
         if len(idle) < MAX_RESTING or idle[MAX_RESTING - 1].rests_until <= now:
             connection.rests_until = now + REST
@@ -105,17 +100,12 @@ class Upstream:
             yield from connection.exchanges()
 
     def forget(self, connection: Connector) -> None:
-        """A connection has ended; harmless when it is forgotten."""
         self.connections.discard(connection)
         if not self.connections and not self.backend.claimable:
             self._on_unused(self.backend)
 
     def close_idle(self) -> int:
-        """Close every idle connection.
-
-        Returns:
-            How many were closed.
-        """
+        """Close every idle connection; gives how many."""
         idle, self.idle = self.idle, []
         for connection in idle:
             connection.close()

@@ -11,7 +11,7 @@ from hotswap.core.http.messages import ResponseHead
 from hotswap.edge.loop.pipe import WORTHWHILE
 from hotswap.edge.loop.poller import GONE
 from hotswap.edge.loop.stream import BLOCKED, TINY_PIECES_BYTES, Stream
-from hotswap.edge.upstream.connector import ConnectionOwner, Connector
+from hotswap.edge.upstream.connector import Connector
 from hotswap.wire.http1.request_parser import End
 from hotswap.wire.http1.response_parser import UNTIL_CLOSE, ResponseParser
 
@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hotswap.core.http.messages import RequestHead
+    from hotswap.core.pool.candidate import Candidate
+    from hotswap.edge.loop.plane import LoopPlane
     from hotswap.edge.loop.stream import Data
     from hotswap.edge.upstream.carrier import Carried
+    from hotswap.edge.upstream.endpoints import BackendEndpoints
     from hotswap.edge.upstream.replay import Replay
 
 IDLE: Final = 4.0
@@ -31,14 +34,16 @@ PARSED_BYTES: Final = 64 * 1024
 """Read at a time of what has to be parsed."""
 
 
-class Keeper(ConnectionOwner, Protocol):
-    """Owner that keeps idle connections; see `hotswap.edge.upstream.upstream.Upstream`.
+class Keeper(Protocol):
+    """Owner of all connections to one backend; see `hotswap.edge.upstream.upstream.Upstream`."""
 
-    Attributes:
-        idle: the connections that carry nothing.
-    """
-
+    plane: LoopPlane
+    backend: Candidate
+    endpoints: BackendEndpoints
     idle: list[UpstreamConnection]
+
+    def forget(self, connection: Connector) -> None:
+        """Remove a connection that has ended; harmless when it has been."""
 
     def rest(self, connection: UpstreamConnection) -> None:
         """Keep a connection for the next request."""
@@ -58,12 +63,12 @@ class UpstreamConnection(Connector):
         "paused",
         "received",
         "rests_until",
+        "upstream",
     )
 
-    upstream: Keeper
-
     def __init__(self, upstream: Keeper) -> None:
-        super().__init__(upstream)
+        super().__init__(upstream.plane, upstream.endpoints)
+        self.upstream = upstream
         self.exchange: Carried | None = None
         self.fresh = True
         self.received = False
@@ -84,10 +89,9 @@ class UpstreamConnection(Connector):
         if self.exchange is not None:
             self.exchange.on_connected()
 
-    # Carrying an exchange.
+    # Carrying an exchange; `Carrier` says what each is to do.
 
     def carry(self, exchange: Carried, head: RequestHead) -> None:
-        """Start to carry an exchange."""
         self.exchange = exchange
         self.received = False
         self.paused = False
@@ -97,15 +101,9 @@ class UpstreamConnection(Connector):
 
     @property
     def backed_up(self) -> bool:
-        """Whether the backend takes no more of the body now."""
         return self.stream.backed_up
 
     def send_request(self, exchange: Carried, request_id: bytes, replay: Replay | None) -> int:
-        """Send the request head and what has arrived of the body in one call.
-
-        Returns:
-            How many bytes were written; 0 when the connection takes nothing.
-        """
         head = exchange.head
         data = write_request(
             head, exchange.peer, target=exchange.target, request_id=request_id, retried=exchange.retries > 0
@@ -131,7 +129,6 @@ class UpstreamConnection(Connector):
         return 0 if stream.broken else size
 
     def send_body(self, data: Data) -> None:
-        """Send a piece of the body."""
         assert self.exchange is not None
         if self.exchange.head.chunked:
             self.stream.write_all([b"%x\r\n" % len(data), data, b"\r\n"])
@@ -139,13 +136,11 @@ class UpstreamConnection(Connector):
             self.stream.write(data)
 
     def send_end(self) -> None:
-        """End the body."""
         assert self.exchange is not None
         if self.exchange.head.chunked:
             self.stream.write(b"0\r\n\r\n")
 
     def await_backend(self, seconds: float) -> None:
-        """Set the timeout for the backend's next progress, in either direction; 0 is none."""
         poller = self.plane.poller
         poller.timers.set(self, poller.now + seconds if seconds else math.inf)
 
@@ -191,7 +186,6 @@ class UpstreamConnection(Connector):
         self.upstream.forget(self)
 
     def fail(self, error: UpstreamBroken | ConnectFailed | UpstreamTimedOut) -> None:
-        """Close and tell the exchange."""
         exchange, self.exchange = self.exchange, None
         self.close()
         if exchange is not None:

@@ -177,11 +177,7 @@ class RequestParser:
         return used
 
     def _read_head(self, data: bytes, place: int) -> int:
-        """Collect a head until it is complete, then parse it.
-
-        Returns:
-            The place where what was used ends.
-        """
+        """Collect a head until it is complete, then parse it; gives the place where what was used ends."""
         before = self._raw
         if before == b"\r":  # perhaps the beginning of an empty line
             self._raw = b""

@@ -53,11 +53,7 @@ class Budget:
         self.exhausted = False
 
     def take(self, cost: float) -> bool:
-        """Debit points, or credit them when negative.
-
-        Returns:
-            Whether that was too many.
-        """
+        """Debit points, or credit them when negative; tells whether that was too many."""
         points = self._points - cost
         if points > POINTS:
             points = POINTS

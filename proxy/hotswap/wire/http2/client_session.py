@@ -136,10 +136,7 @@ class Http2ClientSession:
         return out[0] if len(out) == 1 else b"".join(out)
 
     def send_head(self, fields: list[Field], *, end: bool) -> int:
-        """Begin a stream with the head of a request.
-
-        Returns:
-            Its number.
+        """Begin a stream with the head of a request; gives its number.
 
         Raises:
             UpstreamBroken: the backend allows no more streams; nothing was sent.

@@ -64,8 +64,7 @@ def list_size(fields: Iterable[Field]) -> int:
 class FieldDecoder(Decoder):
     """Decoder of the field blocks of one peer.
 
-    Args:
-        max_list_bytes: limit on a decoded list, as SETTINGS_MAX_HEADER_LIST_SIZE counts it.
+    `max_list_bytes` limits a decoded list, as SETTINGS_MAX_HEADER_LIST_SIZE counts it.
     """
 
     def __init__(self, max_list_bytes: int) -> None:

@@ -213,12 +213,7 @@ _STATUSES: Final = {status: (b":status", b"%d" % status) for status in range(100
 
 
 def write_response(head: ResponseHead, *, status: int | None = None) -> list[Field]:
-    """Field list of a response; its head has no connection fields (D7).
-
-    Args:
-        head: the backend's, or our own.
-        status: instead of the head's.
-    """
+    """Field list of a response, which may get another status; its head has no connection fields (D7)."""
     code = status or head.status
     fields = [_STATUSES.get(code) or (b":status", b"%d" % code)]
     fields += [(name.lower(), value[:-2]) for name, _, value in [line.partition(b": ") for line in head.lines]]

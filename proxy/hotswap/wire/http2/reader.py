@@ -72,13 +72,8 @@ FIELDS_A_POINT: Final = 8
 class Http2Reader:
     """Parser of the frames of one client.
 
-    Args:
-        session: what it reads for.
-        header_bytes: limit on the fields of one request, compressed and decoded.
-        headers: limit on their number.
-
-    Attributes:
-        pending: frames wait to be read: feed nothing, and again.
+    The limits are on the fields of one request, compressed and decoded, and on their number. When frames are `pending`,
+    feed nothing, and again.
     """
 
     __slots__ = (

@@ -15,12 +15,7 @@ KEPT_HEAD_BYTES: Final = 2048
 
 
 class RequestHeads:
-    """Head builder of one connection, with its cache.
-
-    Args:
-        header_bytes: limit on the fields of one request, decoded.
-        headers: limit on their number.
-    """
+    """Head builder of one connection, with its cache; the limits are on the fields of one request, decoded."""
 
     __slots__ = ("_header_bytes", "_headers", "_known")
 
@@ -35,12 +30,7 @@ class RequestHeads:
         return known[1] if known is not None and known[0] is fields else None
 
     def read(self, block: bytes, fields: list[Field], *, ended: bool) -> RequestHead:
-        """Build a head.
-
-        Args:
-            block: the fields as they came.
-            fields: as they were decoded.
-            ended: END_STREAM came with them.
+        """Build a head of a field block, from its fields as they were decoded; with `ended` END_STREAM came with them.
 
         Raises:
             MalformedRequest: reset the stream.

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Final
 
 from hotswap.core.room import choose_to_end
 from hotswap.edge.loop import descriptors
+from hotswap.edge.loop.containment import contain
 
 if TYPE_CHECKING:
-    from hotswap.core.room import Idle
-    from hotswap.edge.client.surroundings import ClientPlane
-    from hotswap.edge.exchange.entrance import ClientConnection
+    from hotswap.edge.exchange.entrance import ClientConnection, Entrance
+    from hotswap.edge.exchange.gate import Gate
+    from hotswap.edge.loop.plane import LoopPlane
 
 SHORT_IDLE: Final = 1.0
 """Seconds that a connection may be idle when descriptors are short: who has just come, or has just been answered, is
@@ -23,58 +24,39 @@ REMINDER: Final = 60.0
 """Seconds between two log records about connections that were ended."""
 
 
-class Clients(Protocol):
-    """Connections of a listener, of which idle ones can be ended; see `hotswap.edge.client.listener.Listener`."""
-
-    @property
-    def connections(self) -> Collection[ClientConnection]:
-        """Open connections."""
-
-    def idle_since(self, moment: float) -> Iterable[Idle[ClientConnection]]:
-        """Connections idle since a moment."""
-
-
 class RoomMaker:
     """Ends idle connections of a data plane, and logs that: at once, then at most once a minute.
 
-    Args:
-        plane: whose.
-        listeners: gives all that have connections.
-
-    Attributes:
-        ended: how many were ended since the start.
+    `listeners` gives all that have connections; `ended` is how many were ended since the start.
     """
 
-    __slots__ = ("_fruitless_until", "_listeners", "_plane", "_told_at", "ended")
+    __slots__ = ("_fruitless_until", "_gates", "_listeners", "_plane", "_told_at", "ended")
 
-    def __init__(self, plane: ClientPlane, listeners: Callable[[], Iterable[Clients]]) -> None:
+    def __init__(
+        self, plane: LoopPlane, gates: Mapping[str, Gate], listeners: Callable[[], Iterable[Entrance]]
+    ) -> None:
         self.ended = 0
         self._plane = plane
+        self._gates = gates
         self._listeners = listeners
         self._fruitless_until = self._told_at = -math.inf
 
     def held(self) -> int:
         """Number of descriptors in use for clients and backends."""
-        gates = self._plane.gates.values()
-        upstream = sum(len(to.connections) for gate in gates for to in gate.upstreams.values())
+        upstream = sum(len(to.connections) for gate in self._gates.values() for to in gate.upstreams.values())
         return upstream + sum(len(listener.connections) for listener in self._listeners())
 
     def make(self, *, upstream: bool = False) -> bool:
-        """End idle connections of clients.
+        """End idle connections of clients; tells whether there were any.
 
-        Args:
-            upstream: a connection to a backend wants in, for which idle ones to backends go where no client is idle.
-
-        Returns:
-            Whether there were any.
+        With `upstream` a connection to a backend wants in: idle ones to backends go where no client is idle.
         """
         now = self._plane.poller.now
         ended = self._end_clients(now) if now >= self._fruitless_until else 0
         if not ended:
             self._fruitless_until = max(self._fruitless_until, now + FRUITLESS)
             if upstream:
-                gates = self._plane.gates.values()
-                ended = sum(to.close_idle() for gate in gates for to in gate.upstreams.values())
+                ended = sum(to.close_idle() for gate in self._gates.values() for to in gate.upstreams.values())
         self.ended += ended
         if ended and now - self._told_at >= REMINDER:
             self._told_at = now
@@ -91,7 +73,4 @@ class RoomMaker:
 def end_idle(connections: Iterable[ClientConnection]) -> None:
     """End idle connections of any listener; an exception in one of them does not spare the others."""
     for connection in connections:
-        try:
-            connection.leave_at_once()
-        except Exception as error:  # contained: one connection
-            connection.on_crash(error)
+        contain(connection, connection.leave_at_once)
