@@ -54,7 +54,7 @@ class RunningRuntime:
         """Block until a condition holds; it is looked at whenever an event was published."""
         with self.parts.events.subscribe() as events:
             while not condition():
-                await events.next_event()
+                await anext(events)
 
     async def fetch(self, path: str, *, listener: str = "public") -> Response:
         """One exchange over a fresh connection."""

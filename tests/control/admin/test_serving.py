@@ -73,8 +73,8 @@ async def test_a_client_that_leaves_ends_its_subscription() -> None:
     """Nothing is queued for somebody who is gone."""
     async with open_fake_proxy() as proxy:
         async with open_event_stream(proxy.addresses[0]):
-            assert proxy.runtime.events.subscribers == 1
-        while proxy.runtime.events.subscribers:
+            assert len(proxy.runtime.events.subscriptions) == 1
+        while proxy.runtime.events.subscriptions:
             await trio.sleep(0.001)
 
 
@@ -130,7 +130,7 @@ async def test_at_the_end_streams_end_and_running_calls_answer(monkeypatch: pyte
         async with trio.open_nursery() as nursery:
             nursery.start_soon(wait_for_rollout)
             nursery.start_soon(listen)
-            while proxy.runtime.running("web") is None or not proxy.runtime.events.subscribers:
+            while proxy.runtime.running("web") is None or not proxy.runtime.events.subscriptions:
                 await trio.sleep(0.001)
             proxy.scope.cancel()
             proxy.runtime.go_on.set()

@@ -55,7 +55,7 @@ async def until(pool: StaticPool, *healths: Health) -> None:
     """Block until the backends have been judged like this."""
     with pool.surroundings.events.subscribe() as events:
         while [backend.health for backend in pool.core.backends] != list(healths):
-            await events.next_event()
+            await anext(events)
 
 
 async def test_addresses_become_claimable_when_a_probe_passes(tmp_path):

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 
 import trio
 
-from hotswap.control.telemetry.events import Event, EventLog, Subscription, SubscriptionEnded
+from hotswap.control.telemetry.events import Event, EventLog, Subscription
 
 HEARTBEAT = 15.0
 """Seconds of silence after which a comment is sent, so that nobody between takes the connection for dead."""
@@ -56,8 +56,8 @@ async def _next_message(subscription: Subscription, ending: trio.Event, heartbea
 
             nursery.start_soon(stop_at_the_end)
             try:
-                message = write_event(await subscription.next_event())
-            except SubscriptionEnded:
+                message = write_event(await anext(subscription))
+            except StopAsyncIteration:
                 return None
             finally:
                 nursery.cancel_scope.cancel()
