@@ -12,7 +12,7 @@ from hotswap.control.process.runtime import Runtime
 from hotswap.control.takeover.new_process import take_kept_log
 from hotswap.control.takeover.stub import be_stub
 from hotswap.control.takeover.takeovers import call, open_inherited
-from hotswap.control.telemetry.access import AccessLog
+from hotswap.control.telemetry.access import open_access_log
 from hotswap.control.telemetry.logs import configure_logs
 from hotswap.control.telemetry.uncaught import log_uncaught
 from hotswap.core.config import Configuration
@@ -54,7 +54,7 @@ async def run_proxy(config_path: Path | str | None = None, *, old: int | None = 
     log_uncaught()
     try:
         try:
-            access = AccessLog(config.proxy.access_log, kept=take_kept_log(os.environ))
+            access = open_access_log(config.proxy.access_log, kept=take_kept_log(os.environ))
         except OSError as error:
             raise ConfigError(
                 [Problem("proxy.access_log", config.proxy.access_log, f"a file that can be written; {error.strerror}")]
@@ -64,7 +64,8 @@ async def run_proxy(config_path: Path | str | None = None, *, old: int | None = 
             tell_cautions(runtime.parts.log, config)
             await runtime.serve()
         finally:
-            access.close()
+            if access is not None:
+                access.close()
     finally:
         stream.close()
     parts = runtime.parts

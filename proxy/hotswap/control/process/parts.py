@@ -17,10 +17,10 @@ from hotswap.control.process.listeners import Listeners
 from hotswap.control.process.premises import Premises
 from hotswap.control.rollout.book import RolloutBook
 from hotswap.control.takeover.predecessor import Predecessor
-from hotswap.control.telemetry.access import AccessLog
 from hotswap.control.telemetry.drains import DrainsBook
 from hotswap.control.telemetry.events import EventLog
 from hotswap.control.telemetry.facts import FactsBook
+from hotswap.control.telemetry.lines import LineWriter
 from hotswap.control.telemetry.notify import ServiceManager
 from hotswap.control.telemetry.traffic import TrafficRecorder
 from hotswap.control.workers.local_link import LocalLink
@@ -41,7 +41,7 @@ class Parts:
         config_path: the file that the configuration came from, read again by reloads.
         started: when the process started, ISO 8601 in UTC.
         processors: how many this process may use.
-        access: the access log.
+        access: the access log; None: it is off.
         life: what changes about the process.
         premises: its state directory and its user.
         door: where the admin API is reached.
@@ -68,13 +68,13 @@ class Parts:
     listeners: Listeners
     surroundings: Surroundings
 
-    def __init__(self, config_path: Path, config: Configuration, *, access: AccessLog, phase: Phase) -> None:
+    def __init__(self, config_path: Path, config: Configuration, *, access: LineWriter | None, phase: Phase) -> None:
         """Make what can be made before anything runs.
 
         Args:
             config_path: the file the configuration came from.
             config: the configuration to begin with.
-            access: the access log.
+            access: the access log; None: it is off.
             phase: one of `PHASE_STARTS`.
         """
         self.config_path = config_path
@@ -94,7 +94,7 @@ class Parts:
         self.plane = DataPlane(
             tally=self.tally,
             log=self.log,
-            access=access.write if access.enabled else None,
+            access=None if access is None else access.write,
             ledger=CombinedLedger if config.proxy.access_log_format is AccessLogFormat.COMBINED else Ledger,
         )
         self.link = LocalLink(self.plane)

@@ -18,7 +18,7 @@ from hotswap.control.process.parts import Parts
 from hotswap.control.process.signals import HANDLED, serve_signals
 from hotswap.control.takeover.order import CouldNotTakeOver
 from hotswap.control.takeover.takeovers import Takeovers
-from hotswap.control.telemetry.access import AccessLog
+from hotswap.control.telemetry.lines import LineWriter
 from hotswap.core.config import Configuration
 from hotswap.core.errors import ConfigError, ProxyError
 from hotswap.core.process.phases import Phase, PhaseEvent
@@ -42,7 +42,7 @@ class Runtime:
         config_path: Path,
         config: Configuration,
         *,
-        access: AccessLog,
+        access: LineWriter | None,
         old: socket.socket | None = None,
     ) -> None:
         """Make it, inside trio; nothing runs before `serve`.
@@ -50,7 +50,7 @@ class Runtime:
         Args:
             config_path: the file the configuration came from, read again by reloads.
             config: the configuration to begin with.
-            access: the access log.
+            access: the access log; None: it is off.
             old: connected to the process to take over from; None: there is none.
         """
         phase = Phase.STARTING if old is None else Phase.SUCCEEDING

@@ -98,7 +98,7 @@ class Takeover:
             config,
             called=called,
             caller=-1 if caller is None else caller,
-            access_log=lambda: parts.access.fd,
+            access_log=lambda: None if parts.access is None else parts.access.fd,
         )
         self._called = called is not None
         self._refused: Refused | None = None
