@@ -25,7 +25,7 @@ from hotswap.control.takeover.handover_state import (
 )
 from hotswap.control.telemetry.events import EventLog
 from hotswap.core.config import SupervisedPoolTable, parse_draft
-from hotswap.core.errors import UnknownRollout
+from hotswap.core.errors import NotFound
 from hotswap.core.identity import RolloutId
 from hotswap.core.rollout.commands import Outcome
 from hotswap.core.rollout.compatibility import CompatibilityNumber, Unreadable
@@ -96,7 +96,7 @@ async def test_reports_of_rollouts_survive_the_journey(tmp_path) -> None:
         async with trio.open_nursery() as nursery:
             new.start([run], nursery)
         assert [one.id for one in new.rollouts()] == [*(f"past-{number}" for number in range(21, 40)), run.rollout.id]
-        with pytest.raises(UnknownRollout):
+        with pytest.raises(NotFound, match="no rollout "):
             new.find("past-20")
 
 
