@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
 from hotswap.control.admin.call import Act, Asked
 from hotswap.control.admin.messages import AdminRequest, AdminResponse, respond
 from hotswap.control.admin.parameters import (
@@ -24,7 +26,6 @@ from hotswap.control.admin.views import detail_of, find_pool, find_slot, report,
 from hotswap.control.process.verbs import Verbs
 from hotswap.control.rollout.reload import ReloadAnswer
 from hotswap.control.takeover.order import TakeoverFailed, TakeoverOrder
-from hotswap.control.telemetry.metrics import CONTENT_TYPE
 from hotswap.core.quantities import parse_duration
 
 CLI_AGENT = "hotswap-cli"
@@ -195,4 +196,4 @@ async def readyz(asked: Asked[Parameters]) -> AdminResponse:
 
 async def scrape(asked: Asked[Parameters]) -> AdminResponse:
     """Answer a scrape by Prometheus."""
-    return AdminResponse(media_type=CONTENT_TYPE, body=asked.metrics.text())
+    return AdminResponse(media_type=CONTENT_TYPE_LATEST, body=asked.metrics.text())

@@ -40,7 +40,7 @@ class Asked(Generic[P]):
 Act = Callable[[Asked[P]], Awaitable[AdminResponse]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Call(Generic[P]):
     """One row of the table of calls; routing, validation, the OpenAPI document and the tests of the docs read it.
 
