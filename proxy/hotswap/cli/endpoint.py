@@ -48,6 +48,11 @@ class AdminEndpoint:
     source: str
     assumed: bool = False
 
+    @property
+    def where(self) -> str:
+        """Its addresses, for messages."""
+        return " or ".join(map(str, self.addresses))
+
 
 def parse_admin_url(text: str) -> Address:
     """Parse the value of `--admin`.

@@ -107,8 +107,7 @@ class Problem:
     allowed: str
 
     def __str__(self) -> str:
-        found = "is missing" if self.value is MISSING else f"is {written(self.value)}"
-        return f"{self.path} {found}: {self.allowed}"
+        return problem_text(self.to_json())
 
     def to_json(self) -> dict[str, str | None]:
         """Give it as JSON; the value as TOML would write it, null when there is none."""

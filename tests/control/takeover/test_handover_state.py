@@ -29,7 +29,7 @@ from hotswap.core.errors import NotFound
 from hotswap.core.identity import RolloutId
 from hotswap.core.rollout.commands import Outcome
 from hotswap.core.rollout.compatibility import CompatibilityNumber, Unreadable
-from hotswap.core.tally import Tally
+from hotswap.core.tally import Histogram, Tally
 from hotswap.processes.presets import recipe
 from hotswap.wire.handover import HandoverBroken
 from tests.support.pool_stage import open_pool, supervised_table
@@ -121,7 +121,7 @@ def count(tally: Tally, things: list[tuple[str, int, float]]) -> None:
         tally.rollouts[name, "done"] += 1
         tally.takeovers["done"] += 1
         tally.connections[name] += 1
-        tally.observe(tally.request_duration, name, seconds)
+        tally.request_duration.setdefault(name, Histogram()).observe(seconds)
 
 
 @given(counts, counts, counts)

@@ -1,12 +1,12 @@
 """Configuration: frozen models of the TOML file, and its parser.
 
-One module a group of tables (`process`, `listeners`, `routes`, `pools`), the kinds of value they share
+One module a group of tables (`process`, `listeners`, `pools`), the kinds of value they share
 (`fields`), the whole (`configuration`, `schema`), what is wrong (`findings`, `conflicts`) and the way in (`parsing`).
 """
 
 from __future__ import annotations
 
-from hotswap.core.config.configuration import Configuration
+from hotswap.core.config.configuration import Configuration, RouteTable
 from hotswap.core.config.listeners import CertificateTable, LimitsTable, ListenerTable, RedirectTable, TlsTable
 from hotswap.core.config.parsing import Draft, parse_draft
 from hotswap.core.config.pools import (
@@ -19,7 +19,6 @@ from hotswap.core.config.pools import (
     SupervisedPoolTable,
 )
 from hotswap.core.config.process import AccessLogFormat, AdminTable, ProxyTable
-from hotswap.core.config.routes import RouteTable
 from hotswap.core.config.schema import configuration_schema
 
 __all__ = [
