@@ -22,7 +22,7 @@ from hotswap.control.admin.parameters import (
 )
 from hotswap.control.admin.problems import problem
 from hotswap.control.admin.streaming import stream_events
-from hotswap.control.admin.views import detail_of, find_pool, find_slot, report, reports, unready_reasons
+from hotswap.control.admin.views import detail_of, find_pool, find_slot, report, unready_reasons
 from hotswap.control.process.verbs import Verbs
 from hotswap.control.rollout.reload import ReloadAnswer
 from hotswap.control.takeover.order import TakeoverFailed, TakeoverOrder
@@ -48,7 +48,7 @@ async def pool_now(asked: Asked[Parameters]) -> AdminResponse:
 
 async def rollouts(asked: Asked[Parameters]) -> AdminResponse:
     """Answer with the rollouts that are remembered."""
-    return respond({"rollouts": reports(await asked.verbs.rollouts())})
+    return respond({"rollouts": [report(rollout) for rollout in await asked.verbs.rollouts()]})
 
 
 async def rollout_now(asked: Asked[Parameters]) -> AdminResponse:
@@ -64,29 +64,28 @@ def trigger_of(request: AdminRequest) -> str:
     return "cli" if request.fields.get("user-agent", "").startswith(CLI_AGENT) else "api"
 
 
-async def answer_reload(verbs: Verbs, outcome: ReloadAnswer, *, wait: bool) -> AdminResponse:
+async def answer_reload(asked: Asked[ReloadParameters], outcome: ReloadAnswer) -> AdminResponse:
     """Write down what became of a reload of several pools; a refusal when nothing at all was accepted."""
     refusals = {pool: refused.to_json() for pool, refused in outcome.refusals.items()}
     if refusals and not outcome.rollouts and not outcome.changes:
         first = next(iter(outcome.refusals.values()))
-        return problem(first.status, first.code.value, first.detail, {**first.state, "refusals": refusals})
-    if wait:
+        return problem(first.status, first.code, first.detail, {**first.state, "refusals": refusals})
+    if asked.given.wait:
         for rollout in outcome.rollouts:
-            await verbs.wait_rollout(rollout.id)
-    document = {"rollouts": reports(outcome.rollouts), "refusals": refusals, "changes": list(outcome.changes)}
-    return respond(document, status=200 if wait or not outcome.rollouts else 202)
+            await asked.verbs.wait_rollout(rollout.id)
+    rollouts = [report(rollout) for rollout in outcome.rollouts]
+    document = {"rollouts": rollouts, "refusals": refusals, "changes": list(outcome.changes)}
+    return respond(document, status=200 if asked.given.wait or not rollouts else 202)
 
 
 async def reload_all(asked: Asked[ReloadParameters]) -> AdminResponse:
     """Do what SIGUSR2 does."""
-    outcome = await asked.verbs.reload_all(trigger=trigger_of(asked.request))
-    return await answer_reload(asked.verbs, outcome, wait=asked.given.wait)
+    return await answer_reload(asked, await asked.verbs.reload_all(trigger=trigger_of(asked.request)))
 
 
 async def reread(asked: Asked[ReloadParameters]) -> AdminResponse:
     """Do what SIGHUP does."""
-    outcome = await asked.verbs.reread_configuration(trigger=trigger_of(asked.request))
-    return await answer_reload(asked.verbs, outcome, wait=asked.given.wait)
+    return await answer_reload(asked, await asked.verbs.reread_configuration(trigger=trigger_of(asked.request)))
 
 
 async def reload_pool(asked: Asked[ReloadParameters]) -> AdminResponse:

@@ -28,11 +28,9 @@ def problem(
     """Answer with a problem document.
 
     Args:
-        status: of the answer.
         code: stable, lower-case, with dashes.
-        detail: one sentence.
         state: the facts found, ready for JSON.
-        fields: further fields of the answer.
+        fields: further fields of the answer's head.
     """
     document = {
         "type": "about:blank",
@@ -61,8 +59,3 @@ def problem_of(error: ProxyError) -> AdminResponse:
     if not error.code:
         return problem(500, "internal", error.detail)
     return problem(error.status, error.code, error.detail, error.state)
-
-
-def internal_problem() -> AdminResponse:
-    """Answer after a defect, of which the log has the traceback and the caller nothing."""
-    return problem(500, "internal", "the call failed inside the proxy; its log says why")

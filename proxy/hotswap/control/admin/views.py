@@ -15,11 +15,6 @@ from hotswap.core.rollout.report import PastRollout
 from hotswap.core.rollout.rollout import Rollout
 
 
-def reports(rollouts: Any) -> list[dict[str, object]]:
-    """Give rollouts as JSON."""
-    return [report(rollout) for rollout in rollouts]
-
-
 def report(rollout: Rollout | PastRollout) -> dict[str, object]:
     """Give a rollout as JSON, as it is now."""
     return rollout.report(trio.current_time()).to_json()

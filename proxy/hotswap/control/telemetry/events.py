@@ -106,13 +106,7 @@ class EventLog:
     """
 
     def __init__(self, *, ring: int = RING, queue: int = QUEUE, now: Callable[[], str] = utc_now) -> None:
-        """Start an empty log.
-
-        Args:
-            ring: how many events are kept.
-            queue: how many may wait for one subscriber.
-            now: gives the wall clock as text.
-        """
+        """Start an empty log; `now` gives the wall clock as text."""
         self._ring: deque[Event] = deque(maxlen=ring)
         self._queue = queue
         self._now = now
