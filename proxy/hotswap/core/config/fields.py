@@ -127,14 +127,10 @@ def _parse_limit(text: str) -> int | None:
         raise ValueError(f'{error}; or "{UNLIMITED}"') from None
 
 
-def _format_limit(limit: int | None) -> str:
-    return UNLIMITED if limit is None else format_size(limit)
-
-
 SizeLimit = Annotated[
     int | None,
     PlainValidator(_text(_parse_limit, f'{SIZE_ALLOWED}; or "{UNLIMITED}"')),
-    PlainSerializer(_format_limit, return_type=str),
+    PlainSerializer(lambda limit: UNLIMITED if limit is None else format_size(limit), return_type=str),
     WithJsonSchema({"type": "string", "format": "size", "pattern": f"{SIZE_PATTERN}|^{UNLIMITED}$"}),
 ]
 """Bytes, or None where the file says "unlimited"."""
