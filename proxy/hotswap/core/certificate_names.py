@@ -36,10 +36,7 @@ class CertificateNames:
     def choose(self, name: str) -> int:
         """Index of the certificate for a name: by the name itself, else by a wildcard, else the first."""
         exact, wildcard = _spellings(name)
-        found = self._first.get(exact)
-        if found is None:
-            found = self._first.get(wildcard, 0)
-        return found
+        return self._first.get(exact, self._first.get(wildcard, 0))
 
     def shown(self, index: int) -> Callable[[bytes], bool]:
         """Give the function that says whether requests for a host, with or without a port, may come over a connection.

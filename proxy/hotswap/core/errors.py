@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
@@ -79,17 +79,8 @@ class ProxyError(Exception):
 # Configuration.
 
 
-class Missing(Enum):
-    """Type of `MISSING`, so that "no value" differs from every TOML value."""
-
-    MISSING = "missing"
-
-    def __repr__(self) -> str:
-        return "MISSING"
-
-
-MISSING: Final = Missing.MISSING
-"""The value of a problem about a key that is not there."""
+MISSING: Final = object()
+"""The value of a problem about a key that is not there; it differs from every TOML value."""
 
 
 @dataclass(frozen=True, slots=True)

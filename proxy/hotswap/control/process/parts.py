@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 
 import trio
@@ -18,7 +17,7 @@ from hotswap.control.process.premises import Premises
 from hotswap.control.rollout.book import RolloutBook
 from hotswap.control.takeover.predecessor import Predecessor
 from hotswap.control.telemetry.drains import DrainsBook
-from hotswap.control.telemetry.events import EventLog
+from hotswap.control.telemetry.events import EventLog, utc_now
 from hotswap.control.telemetry.facts import FactsBook
 from hotswap.control.telemetry.lines import LineWriter
 from hotswap.control.telemetry.notify import ServiceManager
@@ -78,7 +77,7 @@ class Parts:
             phase: one of `PHASE_STARTS`.
         """
         self.config_path = config_path
-        self.started = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        self.started = utc_now()
         self.processors = len(os.sched_getaffinity(0))
         self.access = access
         self.life = Life(config, phase=phase)

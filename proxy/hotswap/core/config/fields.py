@@ -9,7 +9,7 @@ from __future__ import annotations
 import os.path
 import re
 from collections.abc import Callable
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -27,7 +27,7 @@ from pydantic import (
 )
 
 from hotswap.core.address import ALLOWED as ADDRESS_ALLOWED
-from hotswap.core.address import Address, TcpAddress, UnixAddress, parse_address
+from hotswap.core.address import Address, TcpAddress, UnixAddress, ip_of, parse_address
 from hotswap.core.http.statuses import STATUSES_ALLOWED, STATUSES_PATTERN, StatusSet, parse_statuses
 from hotswap.core.quantities import (
     DURATION_ALLOWED,
@@ -314,12 +314,9 @@ CERTIFICATE_NAME_ALLOWED = 'a host name such as "localhost" or "*.example.org", 
 
 
 def _parse_certificate_name(text: str) -> str:
+    ip = ip_of(text)
     try:
-        return str(ip_address(text))
-    except ValueError:
-        pass
-    try:
-        return _parse_host(text)
+        return _parse_host(text) if ip is None else str(ip)
     except ValueError:
         raise ValueError(CERTIFICATE_NAME_ALLOWED) from None
 
