@@ -7,24 +7,15 @@ One module a group of tables (`process`, `listeners`, `pools`), the kinds of val
 from __future__ import annotations
 
 from hotswap.core.config.configuration import Configuration, RouteTable
-from hotswap.core.config.listeners import CertificateTable, LimitsTable, ListenerTable, RedirectTable, TlsTable
+from hotswap.core.config.listeners import LimitsTable, ListenerTable, TlsTable
 from hotswap.core.config.parsing import Draft, parse_draft
-from hotswap.core.config.pools import (
-    CompatibilityTable,
-    HealthTable,
-    PoolTable,
-    RolloutTable,
-    StaticPoolTable,
-    StorageTable,
-    SupervisedPoolTable,
-)
-from hotswap.core.config.process import AccessLogFormat, AdminTable, ProxyTable
+from hotswap.core.config.pools import CompatibilityTable, HealthTable, PoolTable, StaticPoolTable, SupervisedPoolTable
+from hotswap.core.config.process import AccessLogFormat, AdminTable
 from hotswap.core.config.schema import configuration_schema
 
 __all__ = [
     "AccessLogFormat",
     "AdminTable",
-    "CertificateTable",
     "CompatibilityTable",
     "Configuration",
     "Draft",
@@ -32,12 +23,8 @@ __all__ = [
     "LimitsTable",
     "ListenerTable",
     "PoolTable",
-    "ProxyTable",
-    "RedirectTable",
-    "RolloutTable",
     "RouteTable",
     "StaticPoolTable",
-    "StorageTable",
     "SupervisedPoolTable",
     "TlsTable",
     "configuration_schema",
