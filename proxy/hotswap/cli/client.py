@@ -56,12 +56,11 @@ class ProxyLost(Exception):
 
 
 class ProblemAnswer(Exception):
-    """The proxy answered with an error; `status` and `document` are its answer."""
+    """The proxy answered with an error: a status, and a document with the rest."""
 
     def __init__(self, status: int, document: dict[str, Any]) -> None:
         super().__init__(document.get("detail", f"status {status}"))
         self.status = status
-        self.document = document
         self.code = str(document.get("code", f"status-{status}"))
         self.detail = str(document.get("detail", ""))
         self.state: Mapping[str, Any] = document.get("state") or {}

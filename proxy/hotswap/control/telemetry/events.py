@@ -10,7 +10,7 @@ else.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -105,11 +105,10 @@ class EventLog:
         silent: another process goes on with the numbers, so nothing is recorded here.
     """
 
-    def __init__(self, *, ring: int = RING, queue: int = QUEUE, now: Callable[[], str] = utc_now) -> None:
-        """Start an empty log; `now` gives the wall clock as text."""
+    def __init__(self, *, ring: int = RING, queue: int = QUEUE) -> None:
+        """Start an empty log."""
         self._ring: deque[Event] = deque(maxlen=ring)
         self._queue = queue
-        self._now = now
         self.last_id = 0
         self.silent = False
         self.subscriptions: set[Subscription] = set()
@@ -134,7 +133,7 @@ class EventLog:
             return self.last_id
         self.last_id += 1
         bounded = {key: bounded_value(value, LONGEST_VALUE) for key, value in fields.items()}
-        event = Event(id=self.last_id, at=self._now(), kind=kind, fields=bounded)
+        event = Event(id=self.last_id, at=utc_now(), kind=kind, fields=bounded)
         self._ring.append(event)
         self.subscriptions = {one for one in self.subscriptions if one.offer(event)}
         return event.id
