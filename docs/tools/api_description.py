@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from hotswap.control.admin import documents
+from docs.tools import api_documents
 from hotswap.control.admin.call import AnyCall
 from hotswap.control.admin.calls import CALLS
 from hotswap.control.admin.messages import JSON
@@ -40,7 +40,7 @@ class _Shapes:
 
     @staticmethod
     def _model(name: str) -> Any:
-        return RolloutReport if name == RolloutReport.__name__ else getattr(documents, name)
+        return RolloutReport if name == RolloutReport.__name__ else getattr(api_documents, name)
 
     def content(self, shape: str, media_type: str = JSON) -> dict[str, Any]:
         """Describe a body: of a shape, or, where the name is that of a media type, of anything of it."""

@@ -13,21 +13,19 @@ from pydantic import BaseModel
 
 from hotswap.core.config import (
     AdminTable,
-    CertificateTable,
     CompatibilityTable,
     HealthTable,
     LimitsTable,
     ListenerTable,
-    ProxyTable,
-    RedirectTable,
-    RolloutTable,
     RouteTable,
     StaticPoolTable,
-    StorageTable,
     SupervisedPoolTable,
     TlsTable,
     configuration_schema,
 )
+from hotswap.core.config.listeners import CertificateTable, RedirectTable
+from hotswap.core.config.pools import RolloutTable, StorageTable
+from hotswap.core.config.process import ProxyTable
 from hotswap.core.errors import written
 from hotswap.core.server import ABILITIES, Server
 

@@ -10,7 +10,7 @@ import pytest
 import trio
 from pydantic import TypeAdapter
 
-from hotswap.control.admin import documents
+from docs.tools import api_documents as documents
 from hotswap.core.rollout.report import RolloutReport
 from tests.support.hotswap import Ran, run_hotswap
 

@@ -114,7 +114,7 @@ def test_a_start_loads_nothing_that_no_proxy_needs() -> None:
         "from hotswap.cli.loading import UNUSED, leaving_out\n"
         "with leaving_out(UNUSED | {'sys': None}):\n"
         "    import hotswap.control.process.entry\n"
-        "unwanted = *UNUSED, 'fastapi', 'starlette', 'hypercorn', 'hotswap.control.admin.documents'\n"
+        "unwanted = *UNUSED, 'fastapi', 'starlette', 'hypercorn'\n"
         "print([name for name in unwanted if name in sys.modules])\n"
         "import asyncio, importlib.metadata, rich.console\n"
         "assert importlib.metadata.version('trio')\n"

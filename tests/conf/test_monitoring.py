@@ -10,7 +10,7 @@ from pathlib import Path
 
 import trio
 
-from hotswap.control.telemetry.metrics import HotswapCollector
+from hotswap.control.telemetry.metrics import Metrics
 from hotswap.core.tally import Tally
 from tests.support.hotswap import run_hotswap
 from tests.support.pools import command_pool, listeners
@@ -24,7 +24,7 @@ STATUS: dict[str, dict[str, object]] = {"pools": {}, "listeners": {}}
 
 
 def _known(name: str) -> bool:
-    families = HotswapCollector(Tally(), lambda: STATUS).collect()
+    families = Metrics(Tally(), lambda: STATUS).collect()
     exported = {f"{family.name}_total" if family.type == "counter" else family.name for family in families}
     return re.sub(r"_(bucket|sum|count)$", "", name) in exported
 

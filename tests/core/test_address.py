@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hotswap.core.address import TcpAddress, UnixAddress, parse_address
+from hotswap.core.address import TcpAddress, UnixAddress, ip_of, parse_address
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,11 @@ def test_what_is_no_address_is_told_what_is_missing(text, why):
     """And what is allowed."""
     with pytest.raises(ValueError, match=rf"{why}.*allowed: \"HOST:PORT\""):
         parse_address(text)
+
+
+@pytest.mark.parametrize(
+    ("host", "ip"), [("127.0.0.1", "127.0.0.1"), ("0::1", "::1"), ("localhost", "None"), ("", "None")]
+)
+def test_an_ip_address_is_told_from_a_host_name(host, ip):
+    """However it is written."""
+    assert str(ip_of(host)) == ip

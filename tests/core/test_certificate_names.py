@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hotswap.core.certificate_names import CACHE_ENTRIES, CertificateNames, ShownCertificate
+from hotswap.core.certificate_names import CACHE_ENTRIES, CertificateNames
 from hotswap.core.memory import Memory
 
 NAMES = CertificateNames([["a.example"], ["b.example", "Both.example"], ["*.c.example", "both.example"], []])
@@ -53,17 +53,17 @@ def test_a_name_gets_its_certificate_or_the_first(name: str, index: int) -> None
 )
 def test_a_connection_is_for_what_its_certificate_is_for(index: int, host: bytes, allowed: bool) -> None:
     """With or without a port, and where nothing else would have been shown."""
-    shown = ShownCertificate(NAMES, index)
-    assert [shown.is_for(host), shown.is_for(host)] == [allowed, allowed]
+    may_ask_for = NAMES.shown(index)
+    assert [may_ask_for(host), may_ask_for(host)] == [allowed, allowed]
 
 
 def test_what_is_remembered_is_bounded() -> None:
     """In number and in size, whatever hosts a client makes up."""
-    shown = ShownCertificate(NAMES, 1)
+    may_ask_for = NAMES.shown(1)
     for number in range(3 * CACHE_ENTRIES):
-        assert not shown.is_for(b"%d.example" % number)
-    assert shown.is_for(b"b.example")
-    kept: Memory[bool] = shown.is_for.__self__  # type: ignore[attr-defined]  # the bound method of one
+        assert not may_ask_for(b"%d.example" % number)
+    assert may_ask_for(b"b.example")
+    kept: Memory[bool] = may_ask_for.__self__  # type: ignore[attr-defined]  # the bound method of one
     assert len(kept) <= CACHE_ENTRIES
-    shown.is_for(b"x" * 10_000)
+    may_ask_for(b"x" * 10_000)
     assert max(map(len, kept)) < 1000

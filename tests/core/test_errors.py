@@ -10,6 +10,7 @@ from hotswap.core.errors import (
     BadRequest,
     ConfigError,
     ConnectFailed,
+    NotFound,
     Problem,
     ProxyError,
     RefusalCode,
@@ -17,7 +18,6 @@ from hotswap.core.errors import (
     Side,
     StartFailed,
     StartFailure,
-    UnknownPool,
     UpstreamBroken,
     UpstreamTimedOut,
     written,
@@ -87,8 +87,8 @@ def test_a_bad_request_has_the_status_of_its_reason():
 
 def test_an_unknown_pool_is_told_which_ones_there_are():
     """A typing error is seen at once."""
-    assert str(UnknownPool("wbe", ["web", "api"])) == "no pool 'wbe'; there is web, api"
-    assert UnknownPool("wbe").status == 404
+    assert str(NotFound("pool", "wbe", ["web", "api"])) == "no pool 'wbe'; there is web, api"
+    assert NotFound("pool", "wbe").status == 404
 
 
 def test_a_failed_start_keeps_the_last_output():

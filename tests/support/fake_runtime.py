@@ -24,15 +24,13 @@ from hotswap.core.address import Address, TcpAddress
 from hotswap.core.config import Configuration, SupervisedPoolTable, parse_draft
 from hotswap.core.errors import (
     ConfigError,
+    NotFound,
     PoolNotStarted,
     Problem,
     ProxyError,
     RefusalCode,
     Refused,
     StartFailure,
-    UnknownPool,
-    UnknownRollout,
-    UnknownSlot,
 )
 from hotswap.core.identity import RolloutId
 from hotswap.core.pool.backend import Backend
@@ -233,7 +231,7 @@ class FakeRuntime:
         """Give one."""
         self.asked_for_rollout += 1
         if rollout_id not in self._rollouts:
-            raise UnknownRollout(rollout_id, self._rollouts)
+            raise NotFound("rollout", rollout_id, self._rollouts)
         return self._rollouts[rollout_id]
 
     async def rollouts(self) -> Sequence[Rollout]:
@@ -253,7 +251,7 @@ class FakeRuntime:
     def pool(self, name: str) -> JoinedPool:
         """Give a pool."""
         if name not in self.cores:
-            raise UnknownPool(name, self.cores)
+            raise NotFound("pool", name, self.cores)
         return self.cores[name]
 
     def backend(self, pool: str, slot: int) -> Backend:
@@ -261,7 +259,7 @@ class FakeRuntime:
         for backend in self.pool(pool).backends:
             if backend.slot == slot:
                 return backend
-        raise UnknownSlot(slot, range(self.pool(pool).size))
+        raise NotFound("slot", slot, range(self.pool(pool).size))
 
     def drain(self, pool: str, slot: int) -> None:
         """Drain a slot, unless a rollout runs."""

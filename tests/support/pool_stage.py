@@ -212,7 +212,7 @@ class Stage:
         """Block until a condition holds; it is looked at whenever an event was published."""
         with self.surroundings.events.subscribe() as events:
             while not condition():
-                await events.next_event()
+                await anext(events)
 
     async def wait_full(self) -> None:
         """Block until every slot is ready."""

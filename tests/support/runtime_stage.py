@@ -13,7 +13,6 @@ import trio
 
 from hotswap.control.configuration.loading import load_configuration
 from hotswap.control.process.runtime import Runtime
-from hotswap.control.telemetry.access import AccessLog
 from tests.support.client import Response, Target, fetch
 
 SECONDS_TO_STOP = 20.0
@@ -54,7 +53,7 @@ class RunningRuntime:
         """Block until a condition holds; it is looked at whenever an event was published."""
         with self.parts.events.subscribe() as events:
             while not condition():
-                await events.next_event()
+                await anext(events)
 
     async def fetch(self, path: str, *, listener: str = "public") -> Response:
         """One exchange over a fresh connection."""
@@ -83,7 +82,7 @@ async def open_runtime(text: str, directory: Path, *, booted: bool = True) -> As
     )
     structlog.configure(processors=[_drop])
     try:
-        runtime = Runtime(config, load_configuration(config), access=AccessLog("off"))
+        runtime = Runtime(config, load_configuration(config), access=None)
         running = RunningRuntime(runtime, config)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(runtime.serve)

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from hotswap.cli.endpoint import AdminEndpoint
-from hotswap.cli.exits import CommandError, ExitCode, unreachable
+from hotswap.cli.exits import CommandError, ExitCode
 from hotswap.control.telemetry.version import PROGRAM_VERSION
 from hotswap.core.address import Address, TcpAddress, UnixAddress
 from hotswap.core.errors import problem_text
@@ -56,12 +56,11 @@ class ProxyLost(Exception):
 
 
 class ProblemAnswer(Exception):
-    """The proxy answered with an error; `status` and `document` are its answer."""
+    """The proxy answered with an error: a status, and a document with the rest."""
 
     def __init__(self, status: int, document: dict[str, Any]) -> None:
         super().__init__(document.get("detail", f"status {status}"))
         self.status = status
-        self.document = document
         self.code = str(document.get("code", f"status-{status}"))
         self.detail = str(document.get("detail", ""))
         self.state: Mapping[str, Any] = document.get("state") or {}
@@ -179,7 +178,7 @@ def translate(error: ProxyLost | ProblemAnswer, endpoint: AdminEndpoint) -> Comm
     """Give the error with which a command ends, for what the proxy answered or did not."""
     if isinstance(error, ProxyLost):
         hint = f'found by {endpoint.source}; is it running? "hotswap run" starts one'
-        return unreachable(endpoint.addresses, str(error), hint)
+        return CommandError(ExitCode.FAILED, f"no proxy can be reached at {endpoint.where}: {error}", hint)
     problems = [problem_text(problem) for problem in error.state.get("problems", ())]
     match error.status:
         case 409:

@@ -6,7 +6,6 @@ table has to be understood.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import tomllib
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ import click
 
 from hotswap.cli.exits import CommandError, ExitCode
 from hotswap.control.configuration.path import find_configuration
-from hotswap.core.address import Address, TcpAddress, UnixAddress
+from hotswap.core.address import Address, TcpAddress, UnixAddress, ip_of
 from hotswap.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -47,6 +46,11 @@ class AdminEndpoint:
     token: str | None
     source: str
     assumed: bool = False
+
+    @property
+    def where(self) -> str:
+        """Its addresses, for messages."""
+        return " or ".join(map(str, self.addresses))
 
 
 def parse_admin_url(text: str) -> Address:
@@ -161,11 +165,8 @@ def _understand(given: Any, path: Path | None) -> AdminTable:
 def _reachable(address: Address) -> Address:
     """Give the address to connect to for one that is listened on: the wildcard means loopback."""
     if isinstance(address, TcpAddress):
-        try:
-            ip = ipaddress.ip_address(address.host)
-        except ValueError:
-            return address
-        if ip.is_unspecified:
+        ip = ip_of(address.host)
+        if ip is not None and ip.is_unspecified:
             return TcpAddress("::1" if ip.version == 6 else "127.0.0.1", address.port)
     return address
 

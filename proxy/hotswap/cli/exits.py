@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import IntEnum
 from typing import IO, Any
 
@@ -39,12 +38,6 @@ class CommandError(click.ClickException):
         tell(self.message)
         for hint in self.hints:
             tell(f"  {hint}")
-
-
-def unreachable(endpoints: Sequence[object], reason: str, *hints: str) -> CommandError:
-    """Give the error for a proxy that does not answer."""
-    where = " or ".join(str(endpoint) for endpoint in endpoints)
-    return CommandError(ExitCode.FAILED, f"no proxy can be reached at {where}: {reason}", *hints)
 
 
 def invalid(error: ConfigError) -> CommandError:

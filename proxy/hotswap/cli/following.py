@@ -7,8 +7,7 @@ functions of these; `hotswap.cli.picture` draws them where a person sits there.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
 
 from hotswap.cli.client import AdminClient, Json, ProblemAnswer, ProxyLost, path_of
 from hotswap.cli.terminal import tell
@@ -107,11 +106,8 @@ class Lines:
                 tell(f"rollout {report['id']}: pool {report['pool']}, {step_words(step, pool, report['strategy'])}")
 
 
-class Progress(Protocol):
-    """Displays the progress of a rollout."""
-
-    def show(self, report: Json, pool: Json) -> None:
-        """Display it, given the report of the rollout and the state of its pool."""
+Progress = Callable[[Json, Json], None]
+"""Displays the progress of a rollout, given its report and the state of its pool."""
 
 
 def follow(client: AdminClient, report: Json, progress: Progress) -> Json:
@@ -140,7 +136,7 @@ def follow(client: AdminClient, report: Json, progress: Progress) -> Json:
             raise
         else:
             lost_since = None
-            progress.show(report, pool)
+            progress(report, pool)
             if report["outcome"] != "running":
                 return report
         time.sleep(POLL)  # noqa: TID251  # nothing else runs in this process

@@ -59,7 +59,7 @@ def leaving_out(modules: Mapping[str, Contents | None]) -> Iterator[None]:
     absent = {name: contents for name, contents in modules.items() if name not in sys.modules}
     for name, contents in absent.items():
         # What is None is not found.
-        sys.modules[name] = None if contents is None else stand_in(name, contents)  # type: ignore[assignment]
+        sys.modules[name] = None if contents is None else StandIn(name, contents)  # type: ignore[assignment]
     try:
         yield
     finally:
@@ -69,7 +69,17 @@ def leaving_out(modules: Mapping[str, Contents | None]) -> Iterator[None]:
 
 
 class StandIn(ModuleType):
-    """A module that is imported as soon as anything but what is given here is asked of it."""
+    """A module that is imported as soon as anything but what is given here is asked of it.
+
+    A package has it as its attribute, as what is imported.
+    """
+
+    def __init__(self, name: str, contents: Contents) -> None:
+        super().__init__(name)
+        vars(self).update(contents)
+        package, _, last = name.rpartition(".")
+        if package:
+            setattr(import_module(package), last, self)
 
     def __getattr__(self, attribute: str) -> object:
         if attribute.startswith("__"):
@@ -77,13 +87,3 @@ class StandIn(ModuleType):
         if sys.modules.get(self.__name__) is self:
             del sys.modules[self.__name__]
         return getattr(import_module(self.__name__), attribute)
-
-
-def stand_in(name: str, contents: Contents) -> StandIn:
-    """Make one; a package has it as its attribute, as what is imported."""
-    module = StandIn(name)
-    vars(module).update(contents)
-    package, _, last = name.rpartition(".")
-    if package:
-        setattr(import_module(package), last, module)
-    return module

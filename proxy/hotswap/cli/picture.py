@@ -147,8 +147,8 @@ def bar(share: float, state: str, phase: str) -> Text:
 def open_progress() -> Iterator[Progress]:
     """Choose the display for standard error: a live table on a terminal, lines elsewhere."""
     if not sys.stderr.isatty():
-        yield Lines()
+        yield Lines().show
         return
     # What it shows at the end stays: how long each slot took.
     with Live(console=messages(), refresh_per_second=8, redirect_stdout=False, redirect_stderr=False) as live:
-        yield Picture(live)
+        yield Picture(live).show

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from functools import partial
@@ -40,11 +39,9 @@ def run(config: Path | None, attach: bool, takeover_fd: int | None, handoff_info
     # A trigger that comes before the proxy can take it is lost, and does not end it; there is nothing to stop yet.
     for number in (signal.SIGUSR2, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    # What process 1 does not handle the kernel does not deliver.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(ExitCode.DONE))
-    if os.getpid() == 1:
-        # What process 1 does not handle the kernel does not deliver: a stop during the boot would do nothing.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     # Whoever started this may have blocked or ignored what we live by, and a blocked order to stop never comes.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -94,7 +91,7 @@ def check(config: Path | None) -> None:
 @click.option("--force", is_flag=True, help="Overwrite PATH if it exists.")
 def init(path: Path, app: str | None, server: str | None, force: bool) -> None:
     """Write a commented configuration for the app in this directory."""
-    from hotswap.cli.starter import Starter, detect_starter, write_starter
+    from hotswap.cli.starter import Starter, detect_starter, starter_text
 
     found = detect_starter(path.absolute().parent, app=app, server=server)
     if isinstance(found, Starter):
@@ -111,7 +108,8 @@ def init(path: Path, app: str | None, server: str | None, force: bool) -> None:
     else:
         raise CommandError(ExitCode.USAGE, "no app was found here", "name it by --app, such as shop.asgi:app")
     try:
-        write_starter(path, starter, force=force)
+        with path.open("w" if force else "x", encoding="utf-8") as stream:
+            stream.write(starter_text(starter))
     except FileExistsError:
         raise CommandError(ExitCode.FAILED, f"{path} exists already", "overwrite it by --force") from None
     except OSError as error:

@@ -53,15 +53,13 @@ def speaks(command: Callable[Concatenate[AdminClient, P], R]) -> Callable[P, R]:
         client = AdminClient(click.get_current_context().ensure_object(Options).endpoint())
         if client.endpoint.assumed:
             # It may be somebody else's: whoever gives an order shall see whom he gave it to.
-            where = " or ".join(str(address) for address in client.endpoint.addresses)
-            tell(f"no configuration was found here; speaking to the proxy at {where}")
+            tell(f"no configuration was found here; speaking to the proxy at {client.endpoint.where}")
         try:
             return command(client, *arguments, **options)
         except (ProxyLost, ProblemAnswer) as error:
             raise translate(error, client.endpoint) from error
         except (KeyError, TypeError, AttributeError) as error:
-            where = " or ".join(str(address) for address in client.endpoint.addresses)
-            message = f"what answers at {where} is not the admin API of a hotswap proxy: {error!r}"
+            message = f"what answers at {client.endpoint.where} is not the admin API of a hotswap proxy: {error!r}"
             raise CommandError(ExitCode.FAILED, message, f"found by {client.endpoint.source}") from error
 
     return speaking

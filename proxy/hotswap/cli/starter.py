@@ -158,17 +158,6 @@ def _server_for(interface: Interface, interpreter: Interpreter) -> Server:
     return next(installed, PREFERRED[interface][0])
 
 
-def write_starter(path: Path, starter: Starter, *, force: bool) -> None:
-    """Write the file.
-
-    Raises:
-        FileExistsError: it is there, and `force` is False.
-        OSError: it cannot be written.
-    """
-    with path.open("w" if force else "x", encoding="utf-8") as stream:
-        stream.write(starter_text(starter))
-
-
 def starter_text(starter: Starter) -> str:
     """The text of the file: what is needed, and as comments what most people change next."""
     pool = [f'server = "{starter.server}"', f'app = "{starter.app}"']

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 ALLOWED = '"HOST:PORT", "[IPV6]:PORT" or "unix:/path"'
 
@@ -30,6 +31,14 @@ class UnixAddress:
 
 
 Address = TcpAddress | UnixAddress
+
+
+def ip_of(host: str) -> IPv4Address | IPv6Address | None:
+    """Read an IP address; None of a host name."""
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
 
 
 def parse_address(text: str) -> Address:

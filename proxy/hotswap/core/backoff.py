@@ -20,11 +20,7 @@ LONGEST = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """Consecutive crashes of one slot.
-
-    Attributes:
-        crashes: crashes in a row so far.
-    """
+    """Crashes of one slot in a row, so far."""
 
     crashes: int = 0
 

@@ -36,34 +36,20 @@ class CertificateNames:
     def choose(self, name: str) -> int:
         """Index of the certificate for a name: by the name itself, else by a wildcard, else the first."""
         exact, wildcard = _spellings(name)
-        found = self._first.get(exact)
-        if found is None:
-            found = self._first.get(wildcard, 0)
-        return found
+        return self._first.get(exact, self._first.get(wildcard, 0))
 
+    def shown(self, index: int) -> Callable[[bytes], bool]:
+        """Give the function that says whether requests for a host, with or without a port, may come over a connection.
 
-class ShownCertificate:
-    """The certificate of a connection, selected by the name that its client asked for.
+        Args:
+            index: of the certificate that its client was shown because of the name it asked for.
+        """
 
-    Args:
-        certificates: all of the listener.
-        index: which of them.
-    """
+        def may_ask_for(authority: bytes) -> bool:
+            host = bare_host(authority).decode("ascii", "replace")
+            return not host or not self.names[index].isdisjoint(_spellings(host)) or self.choose(host) == index
 
-    __slots__ = ("_certificates", "_index", "is_for")
-
-    is_for: Callable[[bytes], bool]
-    """Whether requests for a host, with or without a port, may come over such a connection."""
-
-    def __init__(self, certificates: CertificateNames, index: int) -> None:
-        self._certificates = certificates
-        self._index = index
-        self.is_for = Memory(self._is_for, entries=CACHE_ENTRIES, key_bytes=256).__getitem__
-
-    def _is_for(self, authority: bytes) -> bool:
-        host = bare_host(authority).decode("ascii", "replace")
-        own = self._certificates.names[self._index]
-        return not host or not own.isdisjoint(_spellings(host)) or self._certificates.choose(host) == self._index
+        return Memory(may_ask_for, entries=CACHE_ENTRIES, key_bytes=256).__getitem__
 
 
 def _spellings(name: str) -> tuple[str, str]:

@@ -9,7 +9,6 @@ translated into these once, in the module that calls the library.
     ├── ConfigError             the configuration, with every problem in it
     ├── Refused                 a verb that was not carried out, with the reason code and the state found
     ├── NotFound                a verb about something that does not exist
-    │   └── UnknownPool, UnknownSlot, UnknownRollout
     ├── BadRequest              the client's side
     ├── UpstreamError           the backend's side, seen from an exchange
     │   ├── ConnectFailed
@@ -23,7 +22,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
 from hotswap.core.printable import bounded
@@ -37,6 +37,22 @@ class Side(StrEnum):
     INTERNAL = "internal"
 
 
+class RefusalCode(StrEnum):
+    """Reason of a refusal, in the order in which a reload is checked: the first that holds is the answer."""
+
+    SHUTTING_DOWN = "shutting-down"
+    TAKEOVER_IN_PROGRESS = "takeover-in-progress"
+    NOT_SUPERVISED = "not-supervised"
+    POOL_TOO_SMALL = "pool-too-small"
+    STORAGE_EXCLUSIVE = "storage-exclusive"
+    POOL_LOCKED = "pool-locked"
+    ROLLOUT_IN_PROGRESS = "rollout-in-progress"
+    NOT_READY = "not-ready"
+    COMPATIBILITY_MISMATCH = "compatibility-mismatch"
+    COMPATIBILITY_UNREADABLE = "compatibility-unreadable"
+    CONFIG_INVALID = "config-invalid"
+
+
 class ProxyError(Exception):
     """Root of the tree; `str()` of it is `detail`, one sentence for a person.
 
@@ -45,11 +61,15 @@ class ProxyError(Exception):
         retry_safe: the exchange may be sent to another backend, whatever its method and body.
         status: the HTTP status to answer when this error ends an exchange or an admin call.
         detail: what happened, without a traceback and without secrets, and not longer than `LONGEST_TEXT`.
+        code: the word for it when it answers a verb; "" of what is no answer to one.
+        state: the facts that a verb was judged by, ready for JSON.
     """
 
     side: Side = Side.INTERNAL
     retry_safe: bool = False
     status: int = 500
+    code: str = ""
+    state: Mapping[str, object] = MappingProxyType({})
 
     def __init__(self, detail: str) -> None:
         self.detail = bounded(detail)
@@ -59,17 +79,8 @@ class ProxyError(Exception):
 # Configuration.
 
 
-class Missing(Enum):
-    """Type of `MISSING`, so that "no value" differs from every TOML value."""
-
-    MISSING = "missing"
-
-    def __repr__(self) -> str:
-        return "MISSING"
-
-
-MISSING: Final = Missing.MISSING
-"""The value of a problem about a key that is not there."""
+MISSING: Final = object()
+"""The value of a problem about a key that is not there; it differs from every TOML value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +98,7 @@ class Problem:
     allowed: str
 
     def __str__(self) -> str:
-        found = "is missing" if self.value is MISSING else f"is {written(self.value)}"
-        return f"{self.path} {found}: {self.allowed}"
+        return problem_text(self.to_json())
 
     def to_json(self) -> dict[str, str | None]:
         """Give it as JSON; the value as TOML would write it, null when there is none."""
@@ -133,9 +143,11 @@ class ConfigError(ProxyError):
     """
 
     status = 422
+    code = RefusalCode.CONFIG_INVALID
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
+        self.state = {"problems": [problem.to_json() for problem in self.problems]}
         Exception.__init__(self, "\n".join(str(problem) for problem in self.problems))
         self.detail = str(self)
 
@@ -143,36 +155,15 @@ class ConfigError(ProxyError):
 # Verbs that are not carried out.
 
 
-class RefusalCode(StrEnum):
-    """Reason of a refusal, in the order in which a reload is checked: the first that holds is the answer."""
-
-    SHUTTING_DOWN = "shutting-down"
-    TAKEOVER_IN_PROGRESS = "takeover-in-progress"
-    NOT_SUPERVISED = "not-supervised"
-    POOL_TOO_SMALL = "pool-too-small"
-    STORAGE_EXCLUSIVE = "storage-exclusive"
-    POOL_LOCKED = "pool-locked"
-    ROLLOUT_IN_PROGRESS = "rollout-in-progress"
-    NOT_READY = "not-ready"
-    COMPATIBILITY_MISMATCH = "compatibility-mismatch"
-    COMPATIBILITY_UNREADABLE = "compatibility-unreadable"
-    CONFIG_INVALID = "config-invalid"
-
-
 class Refused(ProxyError):
-    """A verb was refused and nothing was changed.
-
-    Attributes:
-        code: the reason.
-        state: the facts it was judged by, ready for JSON.
-    """
+    """A verb was refused and nothing was changed."""
 
     status = 409
 
     def __init__(self, code: RefusalCode, detail: str, state: Mapping[str, object] | None = None) -> None:
         super().__init__(detail)
-        self.code = code
-        self.state: dict[str, object] = dict(state or {})
+        self.code: RefusalCode = code
+        self.state = dict(state or {})
 
     def to_json(self) -> dict[str, object]:
         """Give it as JSON, for answers that hold several."""
@@ -180,41 +171,18 @@ class Refused(ProxyError):
 
 
 class NotFound(ProxyError):
-    """A verb named something that does not exist; `known` lists what does.
+    """A verb named a pool, slot or rollout that does not exist; the state lists what does.
 
-    Attributes:
-        code: the word for the answer's `code`, such as `unknown-pool`.
+    Its code is `unknown-pool`, `unknown-slot` or `unknown-rollout`.
     """
 
     status = 404
-    code = "not-found"
-    noun = "thing"
 
-    def __init__(self, name: object, known: Iterable[object] = ()) -> None:
-        self.known = tuple(str(item) for item in known)
-        there_is = f"there is {', '.join(self.known)}" if self.known else "there is none"
-        super().__init__(f"no {self.noun} {str(name)!r}; {there_is}")
-
-
-class UnknownPool(NotFound):
-    """The configuration has no pool of this name."""
-
-    code = "unknown-pool"
-    noun = "pool"
-
-
-class UnknownSlot(NotFound):
-    """The pool has no slot of this number."""
-
-    code = "unknown-slot"
-    noun = "slot"
-
-
-class UnknownRollout(NotFound):
-    """No rollout with this id is remembered."""
-
-    code = "unknown-rollout"
-    noun = "rollout"
+    def __init__(self, noun: str, name: object, known: Iterable[object] = ()) -> None:
+        there = [str(item) for item in known]
+        super().__init__(f"no {noun} {str(name)!r}; there is {', '.join(there) or 'none'}")
+        self.code = f"unknown-{noun}"
+        self.state = {"known": there}
 
 
 # The client's side.
@@ -307,9 +275,7 @@ class StartFailed(BackendError):
 class PoolNotStarted(BackendError):
     """A pool that is new in the configuration did not come up, so nothing of the configuration was taken over.
 
-    Attributes:
-        pool: its name.
-        output: the last lines of the backend that failed, oldest first.
+    The state has its name and `output`, the last lines of the backend that failed, oldest first.
     """
 
     status = 424
@@ -319,5 +285,4 @@ class PoolNotStarted(BackendError):
         super().__init__(
             f"pool {pool} is new and did not come up: {detail}; nothing of the configuration was taken over"
         )
-        self.pool = pool
-        self.output = tuple(output)
+        self.state = {"pool": pool, "output": list(output)}

@@ -6,7 +6,6 @@ program a duration is a float of seconds and a size an int of bytes.
 
 from __future__ import annotations
 
-import math
 import re
 
 DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -42,7 +41,7 @@ def parse_duration(text: str) -> float:
         raise ValueError(f"{DURATION_ALLOWED}{unit}")
     # 0.1 has no exact float; microseconds are finer than anything here is measured in.
     seconds = round(float(match[1]) * DURATION_UNITS[match[3]], 6)
-    if not math.isfinite(seconds) or seconds > _LONGEST:
+    if seconds > _LONGEST:
         raise ValueError(f"{DURATION_ALLOWED}, at most a year")
     return seconds
 

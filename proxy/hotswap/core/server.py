@@ -43,26 +43,20 @@ class Abilities:
     """
 
     interfaces: tuple[Interface, ...]
-    listens: tuple[Listen, ...]
+    listens: tuple[Listen, ...] = (Listen.FD, Listen.UNIX, Listen.TCP)
 
 
 ABILITIES: Mapping[Server, Abilities] = MappingProxyType(
     {
-        Server.UVICORN: Abilities(
-            interfaces=(Interface.ASGI, Interface.WSGI), listens=(Listen.FD, Listen.UNIX, Listen.TCP)
-        ),
-        Server.HYPERCORN: Abilities(
-            interfaces=(Interface.ASGI, Interface.WSGI), listens=(Listen.FD, Listen.UNIX, Listen.TCP)
-        ),
-        Server.GUNICORN: Abilities(
-            interfaces=(Interface.WSGI, Interface.ASGI), listens=(Listen.FD, Listen.UNIX, Listen.TCP)
-        ),
+        Server.UVICORN: Abilities(interfaces=(Interface.ASGI, Interface.WSGI)),
+        Server.HYPERCORN: Abilities(interfaces=(Interface.ASGI, Interface.WSGI)),
+        Server.GUNICORN: Abilities(interfaces=(Interface.WSGI, Interface.ASGI)),
         # granian's command line takes no file descriptor (granian#786).
         Server.GRANIAN: Abilities(interfaces=(Interface.ASGI, Interface.WSGI), listens=(Listen.UNIX, Listen.TCP)),
         # Neither does that of waitress.
         Server.WAITRESS: Abilities(interfaces=(Interface.WSGI,), listens=(Listen.UNIX, Listen.TCP)),
-        Server.DAPHNE: Abilities(interfaces=(Interface.ASGI,), listens=(Listen.FD, Listen.UNIX, Listen.TCP)),
-        Server.COMMAND: Abilities(interfaces=(), listens=(Listen.FD, Listen.UNIX, Listen.TCP)),
+        Server.DAPHNE: Abilities(interfaces=(Interface.ASGI,)),
+        Server.COMMAND: Abilities(interfaces=()),
     }
 )
 """One row a server; measured, see `docs/reference/servers.md`."""

@@ -48,10 +48,3 @@ class Tally:
     health_checks: Counter[tuple[str, str]] = field(default_factory=Counter)
     connections: Counter[str] = field(default_factory=Counter)
     takeovers: Counter[str] = field(default_factory=Counter)
-
-    def observe(self, series: dict[str, Histogram], label: str, seconds: float) -> None:
-        """Count a duration under one label of one of this tally's histogram series."""
-        histogram = series.get(label)
-        if histogram is None:
-            histogram = series[label] = Histogram()
-        histogram.observe(seconds)

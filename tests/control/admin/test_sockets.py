@@ -12,16 +12,17 @@ import pytest
 from hotswap.control.admin.sockets import open_admin_sockets
 from hotswap.core.address import Address, TcpAddress, UnixAddress
 from hotswap.core.errors import ConfigError
+from hotswap.edge.loop.sockets import address_of
 
 
 def test_every_address_is_opened_and_told_as_it_really_is(tmp_path: Path) -> None:
     """Port 0 becomes a port."""
     path = UnixAddress(str(tmp_path / "admin.sock"))
     with open_admin_sockets([TcpAddress("127.0.0.1", 0), path]) as opened:
-        tcp, unix = opened
-        assert isinstance(tcp.address, TcpAddress)
-        socket.create_connection((tcp.address.host, tcp.address.port)).close()
-        assert unix.address == path
+        tcp, unix = map(address_of, opened)
+        assert isinstance(tcp, TcpAddress)
+        socket.create_connection((tcp.host, tcp.port)).close()
+        assert unix == path
 
 
 def test_a_unix_socket_is_for_its_owner_alone_and_goes_with_us(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import trio
 
 from hotswap.control.pools.static_pool import StaticPool
 from hotswap.core.config import StaticPoolTable
-from hotswap.core.errors import Refused, UnknownSlot
+from hotswap.core.errors import NotFound, Refused
 from hotswap.core.pool.lifecycle import Health
 from tests.support.hotswap import SOURCES
 from tests.support.pool_stage import StillPlane, open_surroundings
@@ -55,7 +55,7 @@ async def until(pool: StaticPool, *healths: Health) -> None:
     """Block until the backends have been judged like this."""
     with pool.surroundings.events.subscribe() as events:
         while [backend.health for backend in pool.core.backends] != list(healths):
-            await events.next_event()
+            await anext(events)
 
 
 async def test_addresses_become_claimable_when_a_probe_passes(tmp_path):
@@ -90,7 +90,7 @@ async def test_an_operator_drains_and_readmits(tmp_path):
             pool.drain_slot(1)
         pool.readmit_slot(0)
         assert pool.core.ready_slots() == {0, 1}
-        with pytest.raises(UnknownSlot):
+        with pytest.raises(NotFound, match="no slot "):
             pool.drain_slot(2)
 
 

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from hotswap.control.process.status import summarise
-from hotswap.core.errors import ConfigError, RefusalCode, Refused, UnknownPool, UnknownRollout, UnknownSlot
+from hotswap.core.errors import ConfigError, NotFound, RefusalCode, Refused
 from tests.support.client import Response
 from tests.support.hotswap import living
 from tests.support.pools import command_pool, listeners, table
@@ -228,13 +228,13 @@ async def test_what_does_not_exist_is_unknown(tmp_path):
     async with open_runtime(web(tmp_path), tmp_path) as running:
         runtime = running.runtime
         for verb in (runtime.orders.pause, runtime.orders.resume, runtime.orders.unlock, runtime.orders.abort):
-            with pytest.raises(UnknownPool):
+            with pytest.raises(NotFound, match="no pool "):
                 verb("nothing")
-        with pytest.raises(UnknownSlot):
+        with pytest.raises(NotFound, match="no slot "):
             runtime.orders.drain("web", 2)
-        with pytest.raises(UnknownRollout):
+        with pytest.raises(NotFound, match="no rollout "):
             await runtime.orders.wait_rollout("r9")
-        with pytest.raises(UnknownRollout):
+        with pytest.raises(NotFound, match="no rollout "):
             await runtime.orders.rollout("r9")
 
 

@@ -12,7 +12,7 @@ import pytest
 import trio
 import trio.testing
 
-from hotswap.core.errors import ConfigError, PoolNotStarted, RefusalCode, Refused, UnknownPool
+from hotswap.core.errors import ConfigError, NotFound, PoolNotStarted, RefusalCode, Refused
 from hotswap.core.rollout.commands import Outcome
 from hotswap.core.rollout.rollout import Rollout
 from tests.support.client import fetch
@@ -98,7 +98,7 @@ async def test_a_static_pool_is_not_rolled(tmp_path):
         with pytest.raises(Refused) as refusal:
             await running.orders.reload_pool("legacy", trigger="test")
         assert refusal.value.code is RefusalCode.NOT_SUPERVISED
-        with pytest.raises(UnknownPool):
+        with pytest.raises(NotFound, match="no pool "):
             await running.orders.reload_pool("nothing", trigger="test")
 
 
@@ -477,7 +477,9 @@ async def test_a_pool_under_another_name_serves_before_the_old_one_ends(tmp_path
         running.write(broken)
         with pytest.raises(PoolNotStarted, match="pool site is new") as failure:
             await getattr(running.orders, verb)(trigger="signal")
-        assert "No module named backends.nothing" in failure.value.output[-1]
+        output = failure.value.state["output"]
+        assert isinstance(output, list)
+        assert "No module named backends.nothing" in output[-1]
         assert list(running.parts.pools) == ["web"]
         assert (await running.fetch("/whoami")).json()["pool"] == "web"
         with trio.move_on_after(5):

@@ -25,11 +25,11 @@ from hotswap.control.takeover.handover_state import (
 )
 from hotswap.control.telemetry.events import EventLog
 from hotswap.core.config import SupervisedPoolTable, parse_draft
-from hotswap.core.errors import UnknownRollout
+from hotswap.core.errors import NotFound
 from hotswap.core.identity import RolloutId
 from hotswap.core.rollout.commands import Outcome
 from hotswap.core.rollout.compatibility import CompatibilityNumber, Unreadable
-from hotswap.core.tally import Tally
+from hotswap.core.tally import Histogram, Tally
 from hotswap.processes.presets import recipe
 from hotswap.wire.handover import HandoverBroken
 from tests.support.pool_stage import open_pool, supervised_table
@@ -96,7 +96,7 @@ async def test_reports_of_rollouts_survive_the_journey(tmp_path) -> None:
         async with trio.open_nursery() as nursery:
             new.start([run], nursery)
         assert [one.id for one in new.rollouts()] == [*(f"past-{number}" for number in range(21, 40)), run.rollout.id]
-        with pytest.raises(UnknownRollout):
+        with pytest.raises(NotFound, match="no rollout "):
             new.find("past-20")
 
 
@@ -121,7 +121,7 @@ def count(tally: Tally, things: list[tuple[str, int, float]]) -> None:
         tally.rollouts[name, "done"] += 1
         tally.takeovers["done"] += 1
         tally.connections[name] += 1
-        tally.observe(tally.request_duration, name, seconds)
+        tally.request_duration.setdefault(name, Histogram()).observe(seconds)
 
 
 @given(counts, counts, counts)

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
+import re
+
+import pytest
 import trio
 import trio.testing
 
-from hotswap.control.telemetry.events import Event, EventLog, SubscriberTooSlow, Subscription
-
-
-def fixed_clock() -> str:
-    """The same moment, whenever asked."""
-    return "2025-01-01T00:00:00.000Z"
+from hotswap.control.telemetry.events import Event, EventLog, Subscription
 
 
 async def take(subscription: Subscription, count: int) -> list[Event]:
     """Take some events, or fail in time."""
     with trio.fail_after(5):
-        return [await subscription.next_event() for _ in range(count)]
+        return [await anext(subscription) for _ in range(count)]
 
 
 async def test_events_are_numbered_from_one_and_carry_their_fields() -> None:
     """The first event is 1, and its JSON is flat."""
-    log = EventLog(now=fixed_clock)
+    log = EventLog()
     assert log.last_id == 0
     assert log.publish("backend.ready", pool="web", slot=0) == 1
     assert log.publish("backend.drained", pool="web", slot=1) == 2
-    assert log.recent()[0].as_json() == {
-        "id": 1,
-        "at": "2025-01-01T00:00:00.000Z",
-        "kind": "backend.ready",
-        "pool": "web",
-        "slot": 0,
-    }
+    first = log.recent()[0].as_json()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", str(first.pop("at")))
+    assert first == {"id": 1, "kind": "backend.ready", "pool": "web", "slot": 0}
 
 
 async def test_texts_of_an_event_are_cut() -> None:
@@ -88,14 +82,10 @@ async def test_a_slow_subscriber_is_disconnected_and_the_others_are_not() -> Non
             log.publish(f"e{number}")
             seen += [event.kind for event in await take(quick, 1)]
         assert seen == ["e0", "e1", "e2", "e3"]
-        assert log.subscribers == 1
+        assert len(log.subscriptions) == 1
         assert [event.kind for event in await take(slow, 2)] == ["e0", "e1"]
-        with trio.fail_after(5):
-            try:
-                await slow.next_event()
-            except SubscriberTooSlow:
-                return
-    raise AssertionError("the slow subscriber was not told")
+        with trio.fail_after(5), pytest.raises(StopAsyncIteration):
+            await anext(slow)
 
 
 async def test_a_waiting_subscriber_is_woken_by_a_publication() -> None:
@@ -104,7 +94,7 @@ async def test_a_waiting_subscriber_is_woken_by_a_publication() -> None:
     got: list[str] = []
 
     async def listen(subscription: Subscription) -> None:
-        got.append((await subscription.next_event()).kind)
+        got.append((await anext(subscription)).kind)
 
     with log.subscribe() as subscription, trio.fail_after(5):
         async with trio.open_nursery() as nursery:
@@ -118,8 +108,8 @@ async def test_leaving_the_with_block_ends_the_subscription() -> None:
     """Nothing is kept for somebody who is gone."""
     log = EventLog()
     with log.subscribe():
-        assert log.subscribers == 1
-    assert log.subscribers == 0
+        assert len(log.subscriptions) == 1
+    assert len(log.subscriptions) == 0
 
 
 async def test_listeners_are_let_go_when_another_process_goes_on():
@@ -130,10 +120,10 @@ async def test_listeners_are_let_go_when_another_process_goes_on():
         log.part()
         log.publish("after")
         assert [event.kind async for event in listening] == ["before"]
-    assert log.subscribers == 0
+    assert len(log.subscriptions) == 0
     log.skip()
     number = log.publish("again")
     # What the other process told had numbers from 3 on.
     with log.subscribe(after=7) as listening:
         assert listening.missed
-        assert (await listening.next_event()).id == number
+        assert (await anext(listening)).id == number

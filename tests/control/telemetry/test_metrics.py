@@ -7,7 +7,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from hotswap.control.telemetry.metrics import Metrics
-from hotswap.core.tally import Tally
+from hotswap.core.tally import Histogram, Tally
 
 CONTRACT = {
     "hotswap_requests": {"listener", "pool", "method", "code"},
@@ -33,8 +33,8 @@ def full_tally() -> Tally:
     tally = Tally()
     tally.requests["public", "web", "GET", 200] += 7
     for series in (tally.request_duration, tally.upstream_duration, tally.rollout_duration):
-        tally.observe(series, "web", 0.002)
-        tally.observe(series, "web", 100.0)
+        series.setdefault("web", Histogram()).observe(0.002)
+        series.setdefault("web", Histogram()).observe(100.0)
     tally.backend_starts["web", "boot"] += 2
     tally.backend_exits["web", "crashed"] += 1
     tally.rollouts["web", "done"] += 1

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from docs.tools.configuration_reference import TABLES, write_page
-from hotswap.core.config import Configuration
-from hotswap.core.config.schema import tables_of
+from hotswap.core.config import configuration_schema
 
 
 def test_every_table_has_its_section():
     """A new table is not forgotten."""
-    assert {model for _, model in TABLES} == set(tables_of(Configuration)) - {Configuration}
+    tables = {name for name, definition in configuration_schema()["$defs"].items() if "properties" in definition}
+    assert {model.__name__ for _, model in TABLES} == tables
 
 
 def test_no_cell_breaks_its_row():

@@ -5,6 +5,6 @@ of the proxy: every order is one of the verbs, every answer a view of its state.
 restarted, without anybody else noticing.
 
 `sockets` opens where it listens, `connection` is one HTTP/1.1 connection, `guard` decides who may speak, `calls` is the
-table of what can be asked, `acts` does it, `problems` are the refusals, `streaming` the events, `documents` the shapes,
-and `serving` puts them together.
+table of what can be asked, `acts` does it, `problems` are the refusals, `streaming` the events, and `serving` puts them
+together.
 """

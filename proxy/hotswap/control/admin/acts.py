@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
 from hotswap.control.admin.call import Act, Asked
 from hotswap.control.admin.messages import AdminRequest, AdminResponse, respond
 from hotswap.control.admin.parameters import (
@@ -20,11 +22,10 @@ from hotswap.control.admin.parameters import (
 )
 from hotswap.control.admin.problems import problem
 from hotswap.control.admin.streaming import stream_events
-from hotswap.control.admin.views import detail_of, find_pool, find_slot, report, reports, unready_reasons
+from hotswap.control.admin.views import detail_of, find_pool, find_slot, report, unready_reasons
 from hotswap.control.process.verbs import Verbs
 from hotswap.control.rollout.reload import ReloadAnswer
 from hotswap.control.takeover.order import TakeoverFailed, TakeoverOrder
-from hotswap.control.telemetry.metrics import CONTENT_TYPE
 from hotswap.core.quantities import parse_duration
 
 CLI_AGENT = "hotswap-cli"
@@ -47,7 +48,7 @@ async def pool_now(asked: Asked[Parameters]) -> AdminResponse:
 
 async def rollouts(asked: Asked[Parameters]) -> AdminResponse:
     """Answer with the rollouts that are remembered."""
-    return respond({"rollouts": reports(await asked.verbs.rollouts())})
+    return respond({"rollouts": [report(rollout) for rollout in await asked.verbs.rollouts()]})
 
 
 async def rollout_now(asked: Asked[Parameters]) -> AdminResponse:
@@ -63,29 +64,28 @@ def trigger_of(request: AdminRequest) -> str:
     return "cli" if request.fields.get("user-agent", "").startswith(CLI_AGENT) else "api"
 
 
-async def answer_reload(verbs: Verbs, outcome: ReloadAnswer, *, wait: bool) -> AdminResponse:
+async def answer_reload(asked: Asked[ReloadParameters], outcome: ReloadAnswer) -> AdminResponse:
     """Write down what became of a reload of several pools; a refusal when nothing at all was accepted."""
     refusals = {pool: refused.to_json() for pool, refused in outcome.refusals.items()}
     if refusals and not outcome.rollouts and not outcome.changes:
         first = next(iter(outcome.refusals.values()))
-        return problem(first.status, first.code.value, first.detail, {**first.state, "refusals": refusals})
-    if wait:
+        return problem(first.status, first.code, first.detail, {**first.state, "refusals": refusals})
+    if asked.given.wait:
         for rollout in outcome.rollouts:
-            await verbs.wait_rollout(rollout.id)
-    document = {"rollouts": reports(outcome.rollouts), "refusals": refusals, "changes": list(outcome.changes)}
-    return respond(document, status=200 if wait or not outcome.rollouts else 202)
+            await asked.verbs.wait_rollout(rollout.id)
+    rollouts = [report(rollout) for rollout in outcome.rollouts]
+    document = {"rollouts": rollouts, "refusals": refusals, "changes": list(outcome.changes)}
+    return respond(document, status=200 if asked.given.wait or not rollouts else 202)
 
 
 async def reload_all(asked: Asked[ReloadParameters]) -> AdminResponse:
     """Do what SIGUSR2 does."""
-    outcome = await asked.verbs.reload_all(trigger=trigger_of(asked.request))
-    return await answer_reload(asked.verbs, outcome, wait=asked.given.wait)
+    return await answer_reload(asked, await asked.verbs.reload_all(trigger=trigger_of(asked.request)))
 
 
 async def reread(asked: Asked[ReloadParameters]) -> AdminResponse:
     """Do what SIGHUP does."""
-    outcome = await asked.verbs.reread_configuration(trigger=trigger_of(asked.request))
-    return await answer_reload(asked.verbs, outcome, wait=asked.given.wait)
+    return await answer_reload(asked, await asked.verbs.reread_configuration(trigger=trigger_of(asked.request)))
 
 
 async def reload_pool(asked: Asked[ReloadParameters]) -> AdminResponse:
@@ -195,4 +195,4 @@ async def readyz(asked: Asked[Parameters]) -> AdminResponse:
 
 async def scrape(asked: Asked[Parameters]) -> AdminResponse:
     """Answer a scrape by Prometheus."""
-    return AdminResponse(media_type=CONTENT_TYPE, body=asked.metrics.text())
+    return AdminResponse(media_type=CONTENT_TYPE_LATEST, body=asked.metrics.text())

@@ -17,7 +17,7 @@ from hotswap.control.admin.calls import CALLS
 from hotswap.control.admin.guard import Guard
 from hotswap.control.admin.messages import AdminRequest, AdminResponse
 from hotswap.control.admin.parameters import read_parameters
-from hotswap.control.admin.problems import internal_problem, problem, problem_of
+from hotswap.control.admin.problems import problem, problem_of
 from hotswap.control.process.verbs import Verbs
 from hotswap.control.telemetry.metrics import Metrics
 from hotswap.core.errors import ProxyError
@@ -27,14 +27,7 @@ class Application:
     """The calls of the admin API over a running proxy."""
 
     def __init__(self, verbs: Verbs, guard: Guard, log: FilteringBoundLogger, *, ending: trio.Event) -> None:
-        """Answer for a proxy.
-
-        Args:
-            verbs: the proxy.
-            guard: decides who may speak.
-            log: where refusals and defects are told.
-            ending: set when the server is about to end, so that streams end too.
-        """
+        """Answer for a proxy; `ending` is set when the server is about to end, so that streams end too."""
         self._asked = partial(Asked, verbs=verbs, metrics=Metrics(verbs.tally, verbs.status), ending=ending)
         self._guard = guard
         self._log = log
@@ -55,7 +48,7 @@ class Application:
             return problem_of(error)
         except Exception as error:
             self._log.error("admin.failed", method=request.method, path=request.path, exc_info=error)
-            return internal_problem()
+            return problem(500, "internal", "the call failed inside the proxy; its log says why")
 
     async def _route(self, request: AdminRequest) -> AdminResponse:
         found = [(call, parts) for call in CALLS if (parts := call.match(request.segments)) is not None]

@@ -40,7 +40,7 @@ class Asked(Generic[P]):
 Act = Callable[[Asked[P]], Awaitable[AdminResponse]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Call(Generic[P]):
     """One row of the table of calls; routing, validation, the OpenAPI document and the tests of the docs read it.
 
@@ -51,7 +51,8 @@ class Call(Generic[P]):
         summary: what it does, in a few words.
         act: does it.
         takes: its parameters.
-        answers: for each status of success, the name of the shape in `documents`, or a media type where it is no JSON.
+        answers: for each status of success the name of a shape in `docs/tools/api_documents.py`, or a media type where
+            it is no JSON.
         problems: the statuses of what can be wrong.
         endless: its answer has no end that a HEAD could wait for.
         described: whether the OpenAPI document has it; files of the page are no calls.

@@ -19,29 +19,12 @@ from hotswap.control.admin.parameters import (
 def _view(
     path: str, name: str, summary: str, act: Act[Parameters], shape: str, problems: tuple[int, ...] = ()
 ) -> AnyCall:
-    return Call(
-        method="GET",
-        path=path,
-        name=name,
-        summary=summary,
-        act=act,
-        takes=Parameters,
-        answers={200: shape},
-        problems=problems,
-    )
+    return Call("GET", path, name, summary, act, Parameters, {200: shape}, problems)
 
 
 def _order(path: str, summary: str, act: Act[Parameters], shape: str = "ChangeDocument") -> AnyCall:
-    return Call(
-        method="POST",
-        path=f"/v1/pools/{{pool}}/{path}",
-        name=path.rpartition("/")[2],
-        summary=summary,
-        act=act,
-        takes=Parameters,
-        answers={200: shape},
-        problems=(404, 409),
-    )
+    name = path.rpartition("/")[2]
+    return Call("POST", f"/v1/pools/{{pool}}/{path}", name, summary, act, Parameters, {200: shape}, (404, 409))
 
 
 CALLS: Final[tuple[AnyCall, ...]] = (

@@ -68,9 +68,6 @@ class AdminConnection:
         """Serve a stream, which this owns from here on.
 
         Args:
-            stream: the accepted connection.
-            application: answers requests.
-            log: where what ends a connection is told.
             parting: set when idle connections are to be closed, and the others after the answer under way.
         """
         self.asked = False

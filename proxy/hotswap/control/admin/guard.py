@@ -15,13 +15,13 @@ Four checks, each against one way in, in this order:
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Collection, Mapping
 
 from hotswap.control.admin.messages import AdminRequest, AdminResponse
 from hotswap.control.admin.page import PAGE_FILES
 from hotswap.control.admin.problems import problem
 from hotswap.control.configuration.token_file import TokenFile
+from hotswap.core.address import ip_of
 from hotswap.core.config.conflicts import is_loopback
 from hotswap.core.http.messages import valid_host
 from hotswap.core.http.routing import bare_host
@@ -46,10 +46,7 @@ def host_of(authority: str) -> str:
 
 def same_address(one: str, other: str) -> bool:
     """Tell whether two texts are the same IP address, however written."""
-    try:
-        return ipaddress.ip_address(one) == ipaddress.ip_address(other)
-    except ValueError:
-        return False
+    return ip_of(one) is not None and ip_of(one) == ip_of(other)
 
 
 def _judge_body(fields: Mapping[str, str]) -> AdminResponse | None:

@@ -59,13 +59,4 @@ def _always(
     async def act(_asked: Asked[Parameters]) -> AdminResponse:
         return response
 
-    return Call(
-        method="GET",
-        path=path,
-        name=name,
-        summary=summary,
-        act=act,
-        takes=Parameters,
-        answers={200: media_type},
-        described=described,
-    )
+    return Call("GET", path, name, summary, act, Parameters, {200: media_type}, described=described)

@@ -83,8 +83,7 @@ def read_parameters(model: type[P], request: AdminRequest) -> P:
     for name, field in model.model_fields.items():
         key = field.alias or name
         places[key] = place_of(field.json_schema_extra)
-        source = request.fields if places[key] == HEADER else request.query
-        sent = key.lower() if places[key] == HEADER else key
+        source, sent = (request.fields, key.lower()) if places[key] == HEADER else (request.query, key)
         if sent in source:
             given[key] = source[sent]
     try:

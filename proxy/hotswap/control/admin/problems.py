@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 from hotswap.control.admin.messages import AdminResponse, write_json
-from hotswap.core.errors import ConfigError, NotFound, PoolNotStarted, ProxyError, RefusalCode, Refused
+from hotswap.core.errors import ProxyError
 from hotswap.core.printable import bounded, bounded_value
 
 MEDIA_TYPE = "application/problem+json"
@@ -28,11 +28,9 @@ def problem(
     """Answer with a problem document.
 
     Args:
-        status: of the answer.
         code: stable, lower-case, with dashes.
-        detail: one sentence.
         state: the facts found, ready for JSON.
-        fields: further fields of the answer.
+        fields: further fields of the answer's head.
     """
     document = {
         "type": "about:blank",
@@ -49,30 +47,15 @@ class InvalidParameters(ProxyError):
     """Parameters of a call are not of their form: each as `path` and `allowed`."""
 
     status = 422
+    code = "invalid-request"
 
     def __init__(self, problems: Sequence[Mapping[str, str]]) -> None:
         super().__init__("a parameter is not of its form")
-        self.problems = tuple(problems)
+        self.state = {"problems": list(problems)}
 
 
 def problem_of(error: ProxyError) -> AdminResponse:
     """Answer to an error of this program."""
-    match error:
-        case Refused():
-            return problem(error.status, error.code.value, error.detail, error.state)
-        case NotFound():
-            return problem(error.status, error.code, error.detail, {"known": list(error.known)})
-        case ConfigError():
-            problems = [one.to_json() for one in error.problems]
-            return problem(error.status, RefusalCode.CONFIG_INVALID.value, error.detail, {"problems": problems})
-        case PoolNotStarted():
-            return problem(error.status, error.code, error.detail, {"pool": error.pool, "output": list(error.output)})
-        case InvalidParameters():
-            return problem(error.status, "invalid-request", error.detail, {"problems": list(error.problems)})
-        case _:
-            return problem(500, "internal", error.detail)
-
-
-def internal_problem() -> AdminResponse:
-    """Answer after a defect, of which the log has the traceback and the caller nothing."""
-    return problem(500, "internal", "the call failed inside the proxy; its log says why")
+    if not error.code:
+        return problem(500, "internal", error.detail)
+    return problem(error.status, error.code, error.detail, error.state)

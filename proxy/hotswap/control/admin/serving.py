@@ -23,6 +23,7 @@ from hotswap.control.configuration.token_file import TokenFile
 from hotswap.control.process.verbs import Verbs
 from hotswap.core.address import Address, TcpAddress
 from hotswap.core.errors import ConfigError, Problem
+from hotswap.edge.loop.sockets import address_of
 
 GRACE = 2.0
 """Seconds that running calls get at the end."""
@@ -62,7 +63,7 @@ async def serve_admin(
     with ExitStack() as stack:
         door = door or AdminDoor()
         sockets = stack.enter_context(open_admin_sockets(table.bind, door))
-        addresses = tuple(one.address for one in sockets)
+        addresses = tuple(map(address_of, sockets))
         async with trio.open_nursery() as nursery:
             server = _Server(application, log)
             door.parting = server.part
@@ -95,7 +96,7 @@ async def _accept_forever(server: _Server, door: AdminDoor, log: FilteringBoundL
         listeners: list[trio.SocketListener] = []
         try:
             # Copies: a listener closes its socket when it ends, and these must survive a restart.
-            copies = (trio.socket.from_stdlib_socket(one.socket.dup()) for one in door.sockets)
+            copies = (trio.socket.from_stdlib_socket(one.dup()) for one in door.sockets)
             listeners.extend(map(trio.SocketListener, copies))
             with trio.CancelScope() as door.accepting:
                 await trio.serve_listeners(server.handle, listeners, handler_nursery=server.connections)

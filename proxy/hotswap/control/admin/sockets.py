@@ -9,7 +9,6 @@ import socket
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 
 import trio
 
@@ -21,14 +20,6 @@ from hotswap.processes.listening import remove_own
 BACKLOG = 128
 
 OWNER_ONLY = 0o600
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdminSocket:
-    """A listening socket and the address it really has: the port is never 0 here."""
-
-    socket: socket.socket
-    address: Address
 
 
 class AdminDoor:
@@ -44,7 +35,7 @@ class AdminDoor:
     """
 
     def __init__(self) -> None:
-        self.sockets: tuple[AdminSocket, ...] = ()
+        self.sockets: tuple[socket.socket, ...] = ()
         self.asked: tuple[Address, ...] = ()
         self.inherited: dict[Address, socket.socket] = {}
         self.handed_over = False
@@ -76,7 +67,7 @@ class AdminDoor:
         """Close our copies for good: the sockets belong to the process after this one."""
         self.handed_over = True
         for one in self.sockets:
-            one.socket.close()
+            one.close()
         self.sockets = ()
 
     def settle(self) -> None:
@@ -94,9 +85,10 @@ class AdminDoor:
         """Listen anew where the path of a Unix socket was removed by somebody; what fails is left for the next time."""
         found = list(self.sockets)
         for index, one in enumerate(found):
-            if isinstance(one.address, UnixAddress) and not os.path.lexists(one.address.path):
+            address = address_of(one)
+            if isinstance(address, UnixAddress) and not os.path.lexists(address.path):
                 with contextlib.suppress(OSError):
-                    found[index] = self._again.enter_context(_open_unix(one.address, self))
+                    found[index] = self._again.enter_context(_open_unix(address, self))
         if found != list(self.sockets):
             self.sockets = tuple(found)
             self.accepting.cancel()
@@ -114,7 +106,7 @@ class AdminDoor:
 @contextmanager
 def open_admin_sockets(
     addresses: Iterable[Address], door: AdminDoor | None = None
-) -> Iterator[tuple[AdminSocket, ...]]:
+) -> Iterator[tuple[socket.socket, ...]]:
     """Listen on every address, and close and clean up afterwards.
 
     Args:
@@ -130,15 +122,15 @@ def open_admin_sockets(
         opened = []
         door.asked = tuple(addresses)
         for index, address in enumerate(door.asked):
-            match address:
-                case _ if address in door.inherited:
-                    opener = _adopt(door.inherited.pop(address), address, door)
-                case UnixAddress():
-                    opener = _open_unix(address, door)
-                case TcpAddress():
-                    opener = _open_tcp(address)
             try:
-                opened.append(stack.enter_context(opener))
+                match address:
+                    case _ if address in door.inherited:
+                        listening = stack.enter_context(_adopt(door.inherited.pop(address), address, door))
+                    case UnixAddress():
+                        listening = stack.enter_context(_open_unix(address, door))
+                    case TcpAddress():
+                        listening = stack.enter_context(bind_tcp(address, backlog=BACKLOG))
+                opened.append(listening)
             except OSError as error:
                 reason = error.strerror or str(error)
                 allowed = f"an address for the admin API; it cannot listen there: {reason}"
@@ -148,27 +140,18 @@ def open_admin_sockets(
 
 
 @contextmanager
-def _adopt(listening: socket.socket, address: Address, door: AdminDoor) -> Iterator[AdminSocket]:
+def _adopt(listening: socket.socket, address: Address, door: AdminDoor) -> Iterator[socket.socket]:
     with listening:
-        if isinstance(address, UnixAddress):
-            made = os.stat(address.path)
-            try:
-                yield AdminSocket(socket=listening, address=address)
-            finally:
-                if not door.handed_over and not door.borrowed:
-                    remove_own(address.path, made)
-        else:
-            yield AdminSocket(socket=listening, address=address_of(listening))
+        made = os.stat(address.path) if isinstance(address, UnixAddress) else None
+        try:
+            yield listening
+        finally:
+            if isinstance(address, UnixAddress) and made and not door.handed_over and not door.borrowed:
+                remove_own(address.path, made)
 
 
 @contextmanager
-def _open_tcp(address: TcpAddress) -> Iterator[AdminSocket]:
-    with bind_tcp(address, backlog=BACKLOG) as listening:
-        yield AdminSocket(socket=listening, address=address_of(listening))
-
-
-@contextmanager
-def _open_unix(address: UnixAddress, door: AdminDoor) -> Iterator[AdminSocket]:
+def _open_unix(address: UnixAddress, door: AdminDoor) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
         _clear_stale(address.path)
         listening.bind(address.path)
@@ -177,7 +160,7 @@ def _open_unix(address: UnixAddress, door: AdminDoor) -> Iterator[AdminSocket]:
             # Nobody can connect before `listen`, so there is no moment in which others could.
             os.chmod(address.path, OWNER_ONLY)
             listening.listen(BACKLOG)
-            yield AdminSocket(socket=listening, address=address)
+            yield listening
         finally:
             if not door.handed_over:
                 remove_own(address.path, made)

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 
 import trio
 
-from hotswap.control.telemetry.events import Event, EventLog, Subscription, SubscriptionEnded
+from hotswap.control.telemetry.events import Event, EventLog, Subscription
 
 HEARTBEAT = 15.0
 """Seconds of silence after which a comment is sent, so that nobody between takes the connection for dead."""
@@ -22,16 +22,12 @@ def write_event(event: Event) -> bytes:
     return f"id: {event.id}\nevent: {event.kind}\ndata: {data}\n\n".encode()
 
 
-async def stream_events(
-    events: EventLog, after: int | None, *, ending: trio.Event, heartbeat: float = HEARTBEAT
-) -> AsyncGenerator[bytes, None]:
+async def stream_events(events: EventLog, after: int | None, *, ending: trio.Event) -> AsyncGenerator[bytes, None]:
     """Give messages until the server ends, another process goes on, or the client is too slow.
 
     Args:
-        events: the log.
         after: the last number the client saw; None for only what comes from now on.
         ending: set when the server ends.
-        heartbeat: seconds of silence between comments.
     """
     with events.subscribe(after) as subscription:
         # At once, so that the client knows it is connected and misses nothing from here on.
@@ -40,14 +36,14 @@ async def stream_events(
             lost = json.dumps({"kind": "events.missed", "count": subscription.missed})
             yield f"event: events.missed\ndata: {lost}\n\n".encode()
         # No yield inside a cancel scope: a generator must not give control away there.
-        while (message := await _next_message(subscription, ending, heartbeat)) is not None:
+        while (message := await _next_message(subscription, ending)) is not None:
             yield message
 
 
-async def _next_message(subscription: Subscription, ending: trio.Event, heartbeat: float) -> bytes | None:
+async def _next_message(subscription: Subscription, ending: trio.Event) -> bytes | None:
     """Wait for an event, or for the time of a heartbeat, or for the end, which is None."""
     message: bytes | None = b": heartbeat\n\n"
-    with trio.move_on_after(heartbeat):
+    with trio.move_on_after(HEARTBEAT):
         async with trio.open_nursery() as nursery:
 
             async def stop_at_the_end() -> None:
@@ -56,8 +52,8 @@ async def _next_message(subscription: Subscription, ending: trio.Event, heartbea
 
             nursery.start_soon(stop_at_the_end)
             try:
-                message = write_event(await subscription.next_event())
-            except SubscriptionEnded:
+                message = write_event(await anext(subscription))
+            except StopAsyncIteration:
                 return None
             finally:
                 nursery.cancel_scope.cancel()

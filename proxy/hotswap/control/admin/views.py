@@ -9,15 +9,10 @@ import trio
 
 from hotswap.control.process.verbs import Verbs
 from hotswap.core.config import SupervisedPoolTable
-from hotswap.core.errors import UnknownPool, UnknownSlot
+from hotswap.core.errors import NotFound
 from hotswap.core.pool.lifecycle import BackendState, Health
 from hotswap.core.rollout.report import RolloutReport
 from hotswap.core.rollout.rollout import Rollout
-
-
-def reports(rollouts: Any) -> list[dict[str, object]]:
-    """Give rollouts as JSON."""
-    return [report(rollout) for rollout in rollouts]
 
 
 def report(rollout: Rollout | RolloutReport) -> dict[str, object]:
@@ -30,11 +25,11 @@ def find_pool(verbs: Verbs, name: str) -> dict[str, Any]:
     """Give a pool out of the status.
 
     Raises:
-        UnknownPool: there is none of this name.
+        NotFound: there is none of this name.
     """
     pools: Mapping[str, dict[str, Any]] = verbs.status()["pools"]
     if name not in pools:
-        raise UnknownPool(name, pools)
+        raise NotFound("pool", name, pools)
     return pools[name]
 
 
@@ -42,12 +37,11 @@ def find_slot(verbs: Verbs, pool: str, slot: str) -> int:
     """Read the number of a slot.
 
     Raises:
-        UnknownPool: there is no such pool.
-        UnknownSlot: it is not a number, or the pool has no slot of this number.
+        NotFound: there is no such pool, or it has no slot of this number, or it is no number.
     """
     known = [str(one["slot"]) for one in find_pool(verbs, pool)["slots"]]
     if slot not in known:
-        raise UnknownSlot(slot, known)
+        raise NotFound("slot", slot, known)
     return int(slot)
 
 

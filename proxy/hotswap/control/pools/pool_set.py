@@ -11,7 +11,7 @@ from hotswap.control.pools.static_pool import StaticPool
 from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.control.pools.surroundings import Surroundings
 from hotswap.core.config import PoolTable, StaticPoolTable
-from hotswap.core.errors import BackendError, PoolNotStarted, StartFailed, UnknownPool
+from hotswap.core.errors import BackendError, NotFound, PoolNotStarted, StartFailed
 from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.events import PoolEvent
 
@@ -39,12 +39,12 @@ class PoolSet(Mapping[str, AnyPool]):
         """Give a pool.
 
         Raises:
-            UnknownPool: there is none of this name.
+            NotFound: there is none of this name.
         """
         try:
             return self._pools[name]
         except KeyError:
-            raise UnknownPool(name, self._pools) from None
+            raise NotFound("pool", name, self._pools) from None
 
     def __contains__(self, name: object) -> bool:
         return name in self._pools

@@ -20,7 +20,7 @@ from hotswap.control.pools.probing import serve_probes
 from hotswap.control.pools.surroundings import Surroundings
 from hotswap.core.address import Address
 from hotswap.core.config import StaticPoolTable
-from hotswap.core.errors import BackendError, UnknownSlot
+from hotswap.core.errors import BackendError, NotFound
 from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.lifecycle import BackendState, Health
 from hotswap.core.pool.pool import Pool
@@ -198,7 +198,7 @@ class StaticPool:
         """Take a backend out of rotation until it is readmitted.
 
         Raises:
-            UnknownSlot: there is no such slot.
+            NotFound: there is no such slot.
             Refused: no other backend could be claimed then.
         """
         if self.entries.drain(self._backend_in(number)):
@@ -208,7 +208,7 @@ class StaticPool:
         """Bring a drained backend back into rotation; nothing happens when it is there.
 
         Raises:
-            UnknownSlot: there is no such slot.
+            NotFound: there is no such slot.
         """
         if self.entries.readmit(self._backend_in(number)):
             self.log.info("backend.readmitted", slot=number, by="operator")
@@ -225,7 +225,7 @@ class StaticPool:
     def _backend_in(self, number: int) -> Backend:
         backend = self._newest_in(number)
         if backend is None or number >= self.core.size:
-            raise UnknownSlot(number, range(self.core.size))
+            raise NotFound("slot", number, range(self.core.size))
         return backend
 
     def _add(self, slot: int, address: Address) -> None:

@@ -34,7 +34,7 @@ from hotswap.control.pools.supervised_backend import ExitReason, StartReason, Su
 from hotswap.control.pools.surroundings import Surroundings
 from hotswap.core.backoff import Backoff
 from hotswap.core.config import SupervisedPoolTable
-from hotswap.core.errors import RefusalCode, Refused, UnknownSlot
+from hotswap.core.errors import NotFound, RefusalCode, Refused
 from hotswap.core.identity import RolloutId
 from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.lifecycle import BackendState
@@ -329,7 +329,7 @@ class SupervisedPool:
         The order is about the slot: a backend that dies is respawned as any other, and its successor is drained.
 
         Raises:
-            UnknownSlot: there is no such slot.
+            NotFound: there is no such slot.
             Refused: a rollout is in progress, or no other backend could be claimed then.
         """
         member = self._ready_in(number)
@@ -344,7 +344,7 @@ class SupervisedPool:
         One whose backend has just died is in rotation as soon as the next one is ready.
 
         Raises:
-            UnknownSlot: there is no such slot.
+            NotFound: there is no such slot.
             Refused: a rollout is in progress, or the slot is not drained and has no backend that is ready.
         """
         if self.is_drained(number) and self._serving_in(number) is None:
@@ -362,7 +362,7 @@ class SupervisedPool:
 
     def _check_operable(self, number: int) -> dict[str, object]:
         if not 0 <= number < self.core.size:
-            raise UnknownSlot(number, range(self.core.size))
+            raise NotFound("slot", number, range(self.core.size))
         state = {**self.entries.describe_slot(number), "rollout": self.rollout_id}
         if self.stopping:
             raise Refused(RefusalCode.SHUTTING_DOWN, "the proxy is shutting down", state)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 from hotswap.control.configuration.cautions import tell_cautions
@@ -13,7 +13,7 @@ from hotswap.control.process.runtime import Runtime
 from hotswap.control.takeover.new_process import take_kept_log
 from hotswap.control.takeover.stub import be_stub
 from hotswap.control.takeover.takeovers import call, open_inherited
-from hotswap.control.telemetry.access import AccessLog
+from hotswap.control.telemetry.access import open_access_log
 from hotswap.control.telemetry.logs import configure_logs
 from hotswap.control.telemetry.uncaught import log_uncaught
 from hotswap.core.config import Configuration
@@ -54,12 +54,12 @@ async def run_proxy(config_path: Path | str | None = None, *, old: int | None = 
     with closing(configure_logs(level=config.proxy.log_level.value, log_format=config.proxy.log_format.value)):
         log_uncaught()
         try:
-            access = AccessLog(config.proxy.access_log, kept=take_kept_log(os.environ))
+            access = open_access_log(config.proxy.access_log, kept=take_kept_log(os.environ))
         except OSError as error:
             raise ConfigError(
                 [Problem("proxy.access_log", config.proxy.access_log, f"a file that can be written; {error.strerror}")]
             ) from error
-        with closing(access):
+        with nullcontext() if access is None else closing(access):
             runtime = Runtime(path, config, access=access, old=channel)
             tell_cautions(runtime.parts.log, config)
             await runtime.serve()

@@ -59,7 +59,8 @@ class Orders:
     async def reread_configuration(self, *, trigger: str = SIGNAL) -> ReloadAnswer:
         # By a signal during a takeover, when nobody could be answered that it is refused, logs are reopened everywhere
         # at once, and the rest is done when it is known who goes on, by that process.
-        self._parts.access.reopen()
+        if self._parts.access is not None:
+            self._parts.access.reopen()
         self._parts.predecessor.order(Order.REOPEN)
         if trigger == SIGNAL and await self._wait_whether_replaced():
             return ReloadAnswer()

@@ -16,10 +16,10 @@ from hotswap.control.process.listeners import Listeners
 from hotswap.control.process.premises import Premises
 from hotswap.control.rollout.book import RolloutBook
 from hotswap.control.takeover.predecessor import Predecessor
-from hotswap.control.telemetry.access import AccessLog
 from hotswap.control.telemetry.drains import DrainsBook
 from hotswap.control.telemetry.events import EventLog, utc_now
 from hotswap.control.telemetry.facts import FactsBook
+from hotswap.control.telemetry.lines import LineWriter
 from hotswap.control.telemetry.notify import ServiceManager
 from hotswap.control.telemetry.traffic import TrafficRecorder
 from hotswap.control.workers.local_link import LocalLink
@@ -40,6 +40,7 @@ class Parts:
         config_path: the file that the configuration came from, read again by reloads.
         started: when the process started, ISO 8601 in UTC.
         processors: how many this process may use.
+        access: the access log; None: it is off.
         nursery: of every task of the process; this and the next are there once the boot, or the takeover that stands
             for it, has made them.
         guardian: ends the backends should this process die.
@@ -52,7 +53,7 @@ class Parts:
     listeners: Listeners
     surroundings: Surroundings
 
-    def __init__(self, config_path: Path, config: Configuration, *, access: AccessLog, phase: Phase) -> None:
+    def __init__(self, config_path: Path, config: Configuration, *, access: LineWriter | None, phase: Phase) -> None:
         """Make what can be made before anything runs, to begin with a configuration in one of `PHASE_STARTS`."""
         self.config_path = config_path
         self.started = utc_now()
@@ -71,7 +72,7 @@ class Parts:
         self.plane = DataPlane(
             tally=self.tally,
             log=self.log,
-            access=access.write if access.enabled else None,
+            access=None if access is None else access.write,
             ledger=CombinedLedger if config.proxy.access_log_format is AccessLogFormat.COMBINED else Ledger,
         )
         self.link = LocalLink(self.plane)

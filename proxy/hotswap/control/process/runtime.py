@@ -18,7 +18,7 @@ from hotswap.control.process.parts import Parts
 from hotswap.control.process.signals import HANDLED, serve_signals
 from hotswap.control.takeover.order import CouldNotTakeOver
 from hotswap.control.takeover.takeovers import Takeovers
-from hotswap.control.telemetry.access import AccessLog
+from hotswap.control.telemetry.lines import LineWriter
 from hotswap.core.config import Configuration
 from hotswap.core.errors import ConfigError, ProxyError
 from hotswap.core.process.phases import Phase, PhaseEvent
@@ -32,7 +32,7 @@ class Runtime:
     """A running proxy: its parts, the takeovers that it has a part in, and the orders that it takes."""
 
     def __init__(
-        self, config_path: Path, config: Configuration, *, access: AccessLog, old: socket.socket | None = None
+        self, config_path: Path, config: Configuration, *, access: LineWriter | None, old: socket.socket | None = None
     ) -> None:
         """Make it, inside trio; `old` is connected to the process to take over from. Nothing runs before `serve`."""
         phase = Phase.STARTING if old is None else Phase.SUCCEEDING

@@ -21,8 +21,8 @@ class Verbs(Protocol):
 
     Each order is refused with its reason, or done; what takes time is waited for by whoever asks. Those that must read
     a file or run a command first are async, and answer only when it is decided. `Refused` means that nothing was
-    changed; whoever names a pool may be told `UnknownPool`, and `UnknownSlot` or `UnknownRollout` likewise. While a
-    takeover is in progress every order about a pool or the configuration is refused.
+    changed, `NotFound` that there is no pool, slot or rollout of the name that was given. While a takeover is in
+    progress every order about a pool or the configuration is refused.
     """
 
     @property

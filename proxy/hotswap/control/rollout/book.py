@@ -8,7 +8,7 @@ import trio
 from structlog.typing import FilteringBoundLogger
 
 from hotswap.control.rollout.rollouts import RolloutRun
-from hotswap.core.errors import UnknownRollout
+from hotswap.core.errors import NotFound
 from hotswap.core.identity import RolloutId
 from hotswap.core.rollout.commands import Outcome
 from hotswap.core.rollout.report import RolloutReport
@@ -60,19 +60,19 @@ class RolloutBook:
         """Give one of them.
 
         Raises:
-            UnknownRollout: none of this id is remembered.
+            NotFound: none of this id is remembered.
         """
         rollouts = {rollout.id: rollout for rollout in self.rollouts()}
         found = rollouts.get(RolloutId(rollout_id))
         if found is None:
-            raise UnknownRollout(rollout_id, rollouts)
+            raise NotFound("rollout", rollout_id, rollouts)
         return found
 
     async def wait_ended(self, rollout_id: str) -> Rollout | RolloutReport:
         """Block until one of them has ended, and give it.
 
         Raises:
-            UnknownRollout: none of this id is remembered.
+            NotFound: none of this id is remembered.
         """
         found = self.find(rollout_id)
         run = self._runs.get(found.id)

@@ -117,7 +117,7 @@ class Reloader:
         """Read the configuration and roll one pool by its definition there; everything else stays as it is.
 
         Raises:
-            UnknownPool: there is none of this name.
+            NotFound: there is none of this name.
             Refused: nothing was changed.
 
         **Cancellation**: nothing was changed.
@@ -301,7 +301,7 @@ class Reloader:
         try:
             await parts.pools.prove(added, releases, parts.surroundings, parts.nursery, static=removing)
         except PoolNotStarted as error:
-            parts.log.error("config.not_applied", code=error.code, detail=error.detail, output=list(error.output))
+            parts.log.error("config.not_applied", code=error.code, detail=error.detail, output=error.state["output"])
             parts.events.publish("config.not_applied", code=error.code, detail=error.detail)
             raise
 

@@ -11,6 +11,7 @@ from hotswap.core.rollout.report import RolloutReport, SlotReport
 from hotswap.core.rollout.rollout import Rollout
 from hotswap.core.rollout.step import Step
 from hotswap.core.rollout.step_table import StepState
+from hotswap.core.tally import Histogram
 
 
 class RolloutTelling:
@@ -71,7 +72,7 @@ class RolloutTelling:
         document = report.to_json()
         tally = self._surroundings.tally
         tally.rollouts[self._pool.name, outcome.value] += 1
-        tally.observe(tally.rollout_duration, self._pool.name, report.seconds)
+        tally.rollout_duration.setdefault(self._pool.name, Histogram()).observe(report.seconds)
         seconds = round(report.seconds, 3)
         if outcome is Outcome.DONE:
             self.log.info("rollout.done", generation=self._rollout.generation, seconds=seconds)

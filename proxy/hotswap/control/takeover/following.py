@@ -95,7 +95,8 @@ class Following:
         pool = parts.pools.get(name)
         match order:
             case Order.REOPEN:
-                parts.access.reopen()
+                if parts.access is not None:
+                    parts.access.reopen()
             case Order.LEAVE:
                 parts.plane.drain_connections()
             case Order.PAUSE if pool is not None:

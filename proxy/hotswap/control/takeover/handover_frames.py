@@ -38,7 +38,7 @@ class HandoverFrames:
             for one in self._parts.listeners.hand_over()
         ]
         frames += [
-            partial(_listener, admin.socket, "admin", name="admin", asked=str(asked), owned=True)
+            partial(_listener, admin, "admin", name="admin", asked=str(asked), owned=True)
             for admin, asked in zip(door.sockets, door.asked, strict=True)
         ]
         return frames

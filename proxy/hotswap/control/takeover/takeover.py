@@ -94,7 +94,11 @@ class Takeover:
         self._log = parts.log.bind(takeover=parts.life.incarnation + 1)
         config = order.config or parts.config_path
         self._new = NewProcess(
-            order.executable, config, called=called, caller=caller, access_log=lambda: parts.access.fd
+            order.executable,
+            config,
+            called=called,
+            caller=caller,
+            access_log=lambda: None if parts.access is None else parts.access.fd,
         )
         self._called = called is not None
         self._refused: Refused | None = None

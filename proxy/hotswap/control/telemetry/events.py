@@ -10,10 +10,10 @@ else.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from types import TracebackType
 
 import trio
 
@@ -47,27 +47,18 @@ class Event:
         return {"id": self.id, "at": self.at, "kind": self.kind, **self.fields}
 
 
-class SubscriptionEnded(Exception):
-    """Nothing more comes: the log goes on in another process."""
-
-
-class SubscriberTooSlow(SubscriptionEnded):
-    """More events than the queue holds waited for this subscriber, so it was disconnected."""
-
-
 class Subscription:
-    """One listener's place in the log: a context manager, and an iterator of events.
+    """One listener's place in the log: an iterator of events, which ends with what is queued.
 
     Attributes:
         missed: how many events after the asked number the ring no longer held.
     """
 
-    def __init__(self, log: EventLog, replay: tuple[Event, ...], missed: int, limit: int) -> None:
+    def __init__(self, replay: tuple[Event, ...], missed: int, limit: int) -> None:
         self.missed = missed
-        self._log = log
         self._waiting = deque(replay)
         self._limit = limit
-        self._overrun = self._ended = False
+        self._ended = False
         self._arrived = trio.Event()
 
     def end(self) -> None:
@@ -78,47 +69,26 @@ class Subscription:
     def offer(self, event: Event) -> bool:
         """Queue an event without waiting; False when the queue was full and the subscription has ended."""
         if len(self._waiting) >= self._limit:
-            self._overrun = True
-        else:
-            self._waiting.append(event)
+            self.end()
+            return False
+        self._waiting.append(event)
         self._arrived.set()
-        return not self._overrun
-
-    async def next_event(self) -> Event:
-        """Wait for the next event and take it.
-
-        Raises:
-            SubscriberTooSlow: what was queued has been given, and there was more than that.
-            SubscriptionEnded: what was queued has been given, and nothing more comes.
-
-        **Cancellation**: no event is lost; the next call gives it.
-        """
-        while not self._waiting:
-            if self._overrun:
-                raise SubscriberTooSlow
-            if self._ended:
-                raise SubscriptionEnded
-            self._arrived = trio.Event()
-            await self._arrived.wait()
-        return self._waiting.popleft()
+        return True
 
     def __aiter__(self) -> Subscription:
         return self
 
     async def __anext__(self) -> Event:
-        """Give the next event, until the subscription has ended."""
-        try:
-            return await self.next_event()
-        except SubscriptionEnded:
-            raise StopAsyncIteration from None
+        """Wait for the next event and take it.
 
-    def __enter__(self) -> Subscription:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._log.forget(self)
+        **Cancellation**: no event is lost; the next call gives it.
+        """
+        while not self._waiting:
+            if self._ended:
+                raise StopAsyncIteration
+            self._arrived = trio.Event()
+            await self._arrived.wait()
+        return self._waiting.popleft()
 
 
 def utc_now() -> str:
@@ -130,45 +100,24 @@ class EventLog:
     """Numbers, keeps and hands out events.
 
     Attributes:
+        last_id: number of the newest event; 0 before the first.
+        subscriptions: those that have not ended.
         silent: another process goes on with the numbers, so nothing is recorded here.
     """
 
-    def __init__(
-        self,
-        *,
-        ring: int = RING,
-        queue: int = QUEUE,
-        now: Callable[[], str] = utc_now,
-    ) -> None:
-        """Start an empty log.
-
-        Args:
-            ring: how many events are kept.
-            queue: how many may wait for one subscriber.
-            now: gives the wall clock as text.
-        """
+    def __init__(self, *, ring: int = RING, queue: int = QUEUE) -> None:
+        """Start an empty log."""
         self._ring: deque[Event] = deque(maxlen=ring)
         self._queue = queue
-        self._now = now
-        self._last = 0
+        self.last_id = 0
         self.silent = False
-        self._subscriptions: set[Subscription] = set()
-
-    @property
-    def last_id(self) -> int:
-        """The number of the newest event; 0 before the first."""
-        return self._last
+        self.subscriptions: set[Subscription] = set()
 
     def restore(self, last: int, events: Iterable[Event]) -> None:
         """Go on where the log of another process stood, so that those who come back miss nothing."""
-        self._last = last
+        self.last_id = last
         self._ring.clear()
         self._ring.extend(events)
-
-    @property
-    def subscribers(self) -> int:
-        """How many are listening."""
-        return len(self._subscriptions)
 
     def publish(self, kind: str, **fields: object) -> int:
         """Record a change and hand it to everybody who listens; never waits.
@@ -181,46 +130,44 @@ class EventLog:
             The number of the event.
         """
         if self.silent:
-            return self._last
-        self._last += 1
+            return self.last_id
+        self.last_id += 1
         bounded = {key: bounded_value(value, LONGEST_VALUE) for key, value in fields.items()}
-        event = Event(id=self._last, at=self._now(), kind=kind, fields=bounded)
+        event = Event(id=self.last_id, at=utc_now(), kind=kind, fields=bounded)
         self._ring.append(event)
-        for subscription in [s for s in self._subscriptions if not s.offer(event)]:
-            self._subscriptions.discard(subscription)
+        self.subscriptions = {one for one in self.subscriptions if one.offer(event)}
         return event.id
 
     def recent(self, after: int = 0) -> tuple[Event, ...]:
         """Give what the ring still holds after an event number, oldest first."""
         return tuple(event for event in self._ring if event.id > after)
 
-    def subscribe(self, after: int | None = None) -> Subscription:
-        """Listen from a number on; use the result in a `with` statement, or call `forget`.
+    @contextmanager
+    def subscribe(self, after: int | None = None) -> Iterator[Subscription]:
+        """Listen within the block, from a number on.
 
         Args:
             after: the last event seen; None means only events from now on. A number this log has not reached
                 belongs to another process's log, so everything kept is given.
         """
         if after is None:
-            after = self._last
-        elif not 0 <= after <= self._last:
+            after = self.last_id
+        elif not 0 <= after <= self.last_id:
             after = 0
         replay = self.recent(after)
-        missed = self._last - after - len(replay)
-        subscription = Subscription(self, replay, missed, max(self._queue, len(replay)))
-        self._subscriptions.add(subscription)
-        return subscription
+        missed = self.last_id - after - len(replay)
+        subscription = Subscription(replay, missed, max(self._queue, len(replay)))
+        self.subscriptions.add(subscription)
+        try:
+            yield subscription
+        finally:
+            self.subscriptions.discard(subscription)
 
     def skip(self) -> None:
         """Leave out the numbers that a process which is gone has used: its listeners are told that they missed some."""
-        self._last += RING
+        self.last_id += RING
 
     def part(self) -> None:
         """End every subscription: who listens has to ask anew, and finds the process that goes on."""
-        for subscription in tuple(self._subscriptions):
-            self._subscriptions.discard(subscription)
-            subscription.end()
-
-    def forget(self, subscription: Subscription) -> None:
-        """End a subscription; harmless when it has ended already."""
-        self._subscriptions.discard(subscription)
+        while self.subscriptions:
+            self.subscriptions.pop().end()

@@ -22,11 +22,7 @@ class FactsBook:
     """The last look at the processes of the backends."""
 
     def __init__(self, pids: Callable[[], Iterable[int]]) -> None:
-        """Begin without a look.
-
-        Args:
-            pids: gives the processes that there are.
-        """
+        """Begin without a look; `pids` gives the processes that there are."""
         self._pids = pids
         self._facts: Mapping[int, ProcessFacts] = {}
         self._looked = float("-inf")

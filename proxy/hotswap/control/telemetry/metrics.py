@@ -12,13 +12,7 @@ from itertools import accumulate
 from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from hotswap.control.pools.supervised_backend import ExitReason, StartReason
@@ -26,8 +20,6 @@ from hotswap.core.errors import RefusalCode
 from hotswap.core.pool.lifecycle import BackendState
 from hotswap.core.rollout.commands import Outcome
 from hotswap.core.tally import DURATION_BOUNDS, Histogram, Tally
-
-CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 Status = Callable[[], Mapping[str, Any]]
 """Gives the state now, as `GET /v1/status` answers it."""
@@ -74,15 +66,22 @@ def histogram(name: str, text: str, label: str, series: Mapping[str, Histogram])
     return family
 
 
-class HotswapCollector(Collector):
-    """The families of the contract, in its order."""
+class Metrics(Collector):
+    """What a scrape is answered: this program's families, in the order of the contract, and those of any process."""
 
     def __init__(self, tally: Tally, status: Status) -> None:
         self._tally = tally
         self._status = status
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+
+    def text(self) -> bytes:
+        """Give the scrape, in the format that `CONTENT_TYPE_LATEST` names."""
+        return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
-        """Give every family of a scrape."""
+        """Give every family of ours."""
         tally, status = self._tally, self._status()
         starts = from_zero(tally.backend_starts, status, StartReason)
         exits = from_zero(tally.backend_exits, status, ExitReason)
@@ -129,16 +128,3 @@ def _states(pools: Mapping[str, Any]) -> Keys:
         states: Counter[str] = Counter({str(state): 0 for state in BackendState})
         states.update(str(backend["state"]) for slot in pool["slots"] for backend in slot["backends"])
         yield from (((name, state), count) for state, count in states.items())
-
-
-class Metrics:
-    """The text of a scrape: this program's families, and the usual ones about the process."""
-
-    def __init__(self, tally: Tally, status: Status) -> None:
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(HotswapCollector(tally, status))
-        ProcessCollector(registry=self._registry)
-
-    def text(self) -> bytes:
-        """Give the scrape, in the format that `CONTENT_TYPE` names."""
-        return generate_latest(self._registry)

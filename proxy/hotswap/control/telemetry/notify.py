@@ -24,11 +24,7 @@ class ServiceManager:
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        """Find it.
-
-        Args:
-            environment: where NOTIFY_SOCKET and WATCHDOG_USEC are looked up.
-        """
+        """Find it by NOTIFY_SOCKET and WATCHDOG_USEC."""
         path = environment.get("NOTIFY_SOCKET", "")
         # A leading @ stands for the NUL of the abstract namespace.
         self._address = f"\0{path[1:]}" if path.startswith("@") else path

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import sub
+from typing import Any
 
 import trio
 from structlog.typing import FilteringBoundLogger
@@ -102,7 +103,7 @@ class TrafficRecorder:
 
     def tell(self, after: int = 0) -> dict[str, object]:
         """Give the samples after a tick, ready for JSON."""
-        pools: dict[str, dict[str, object]] = {name: {"samples": [], "generations": {}} for name in self._served()}
+        pools: dict[str, dict[str, Any]] = {name: {"samples": [], "generations": {}} for name in self._served()}
         for (pool, generation), series in self._series.items():
             if pool not in pools:
                 continue
@@ -110,9 +111,7 @@ class TrafficRecorder:
             if generation == WHOLE:
                 pools[pool]["samples"] = told
             else:
-                generations = pools[pool]["generations"]
-                assert isinstance(generations, dict)
-                generations[str(generation)] = told
+                pools[pool]["generations"][str(generation)] = told
         return {"tick": self.tick, "at": self._at, "interval": INTERVAL, "kept": KEPT, "pools": pools}
 
 

@@ -1,31 +1,21 @@
 """Configuration: frozen models of the TOML file, and its parser.
 
-One module a group of tables (`process`, `listeners`, `routes`, `pools`), the kinds of value they share
+One module a group of tables (`process`, `listeners`, `pools`), the kinds of value they share
 (`fields`), the whole (`configuration`, `schema`), what is wrong (`findings`, `conflicts`) and the way in (`parsing`).
 """
 
 from __future__ import annotations
 
-from hotswap.core.config.configuration import Configuration
-from hotswap.core.config.listeners import CertificateTable, LimitsTable, ListenerTable, RedirectTable, TlsTable
+from hotswap.core.config.configuration import Configuration, RouteTable
+from hotswap.core.config.listeners import LimitsTable, ListenerTable, TlsTable
 from hotswap.core.config.parsing import Draft, parse_draft
-from hotswap.core.config.pools import (
-    CompatibilityTable,
-    HealthTable,
-    PoolTable,
-    RolloutTable,
-    StaticPoolTable,
-    StorageTable,
-    SupervisedPoolTable,
-)
-from hotswap.core.config.process import AccessLogFormat, AdminTable, ProxyTable
-from hotswap.core.config.routes import RouteTable
+from hotswap.core.config.pools import CompatibilityTable, HealthTable, PoolTable, StaticPoolTable, SupervisedPoolTable
+from hotswap.core.config.process import AccessLogFormat, AdminTable
 from hotswap.core.config.schema import configuration_schema
 
 __all__ = [
     "AccessLogFormat",
     "AdminTable",
-    "CertificateTable",
     "CompatibilityTable",
     "Configuration",
     "Draft",
@@ -33,12 +23,8 @@ __all__ = [
     "LimitsTable",
     "ListenerTable",
     "PoolTable",
-    "ProxyTable",
-    "RedirectTable",
-    "RolloutTable",
     "RouteTable",
     "StaticPoolTable",
-    "StorageTable",
     "SupervisedPoolTable",
     "TlsTable",
     "configuration_schema",

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_address
 
-from hotswap.core.address import Address, TcpAddress, UnixAddress, parse_address
+from hotswap.core.address import Address, TcpAddress, UnixAddress, ip_of, parse_address
 from hotswap.core.config.fields import resolve_path
 from hotswap.core.config.findings import Finding, Location, did_you_mean
 from hotswap.core.errors import MISSING, written
@@ -120,10 +119,8 @@ def _host(address: TcpAddress) -> str:
 
 
 def _family(host: str) -> int:
-    try:
-        return ip_address(host).version
-    except ValueError:
-        return 0
+    ip = ip_of(host)
+    return 0 if ip is None else ip.version
 
 
 def _admin(document: Raw) -> Iterator[Finding]:
@@ -145,12 +142,8 @@ def _admin(document: Raw) -> Iterator[Finding]:
 
 def is_loopback(host: str) -> bool:
     """Tell whether only this machine can connect to a host."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+    ip = ip_of(host)
+    return host.lower() == "localhost" if ip is None else ip.is_loopback
 
 
 def _listener(location: Location, listener: Raw) -> Iterator[Finding]:

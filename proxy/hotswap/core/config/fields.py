@@ -9,7 +9,7 @@ from __future__ import annotations
 import os.path
 import re
 from collections.abc import Callable
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -27,7 +27,7 @@ from pydantic import (
 )
 
 from hotswap.core.address import ALLOWED as ADDRESS_ALLOWED
-from hotswap.core.address import Address, TcpAddress, UnixAddress, parse_address
+from hotswap.core.address import Address, TcpAddress, UnixAddress, ip_of, parse_address
 from hotswap.core.http.statuses import STATUSES_ALLOWED, STATUSES_PATTERN, StatusSet, parse_statuses
 from hotswap.core.quantities import (
     DURATION_ALLOWED,
@@ -127,14 +127,10 @@ def _parse_limit(text: str) -> int | None:
         raise ValueError(f'{error}; or "{UNLIMITED}"') from None
 
 
-def _format_limit(limit: int | None) -> str:
-    return UNLIMITED if limit is None else format_size(limit)
-
-
 SizeLimit = Annotated[
     int | None,
     PlainValidator(_text(_parse_limit, f'{SIZE_ALLOWED}; or "{UNLIMITED}"')),
-    PlainSerializer(_format_limit, return_type=str),
+    PlainSerializer(lambda limit: UNLIMITED if limit is None else format_size(limit), return_type=str),
     WithJsonSchema({"type": "string", "format": "size", "pattern": f"{SIZE_PATTERN}|^{UNLIMITED}$"}),
 ]
 """Bytes, or None where the file says "unlimited"."""
@@ -318,12 +314,9 @@ CERTIFICATE_NAME_ALLOWED = 'a host name such as "localhost" or "*.example.org", 
 
 
 def _parse_certificate_name(text: str) -> str:
+    ip = ip_of(text)
     try:
-        return str(ip_address(text))
-    except ValueError:
-        pass
-    try:
-        return _parse_host(text)
+        return _parse_host(text) if ip is None else str(ip)
     except ValueError:
         raise ValueError(CERTIFICATE_NAME_ALLOWED) from None
 

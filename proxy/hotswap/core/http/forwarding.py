@@ -9,12 +9,11 @@ as its client wrote it, so one is believed (`X-Forwarded-For` where it comes) an
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
-from hotswap.core.certificate_names import ShownCertificate
 from hotswap.core.http.hops import (
     Hop,
     agree,
@@ -80,10 +79,10 @@ class Peer:
         proxies: networks of those whose word about who came to them is believed too.
     """
 
-    __slots__ = ("_block", "_host", "_proxies", "address", "certificate", "node", "port", "scheme", "trusted")
+    __slots__ = ("_block", "_host", "_proxies", "address", "may_ask_for", "node", "port", "scheme", "trusted")
 
-    certificate: ShownCertificate | None
-    """What the client was shown because of the name it asked for; bounds the hosts it may ask for now."""
+    may_ask_for: Callable[[bytes], bool] | None
+    """Whether a host is one of the certificate that the client was shown; None where it asked for no name."""
 
     def __init__(
         self,
@@ -99,7 +98,7 @@ class Peer:
         self.scheme = scheme
         self.port = b"%d" % port if port else b""
         self.trusted = trusted
-        self.certificate = None
+        self.may_ask_for = None
         self._proxies = proxies
         self._host: bytes | None = None
         self._block = b""

@@ -26,8 +26,8 @@ from urllib.parse import unquote_to_bytes
 from hotswap.core.http.path_readings import Undecided, keep_slashes, readings
 
 if TYPE_CHECKING:
+    from hotswap.core.config.configuration import RouteTable
     from hotswap.core.config.listeners import RedirectTable
-    from hotswap.core.config.routes import RouteTable
     from hotswap.core.http.messages import RequestHead
 
 CACHE_ENTRIES: Final = 4096

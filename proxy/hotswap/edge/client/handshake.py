@@ -158,7 +158,7 @@ class Handshake:
         self.plane.poller.timers.forget(self)
         context = stream.sock.context
         if isinstance(context, ServerContext):
-            self.peer.certificate = context.shown
+            self.peer.may_ask_for = context.may_ask_for
         connection: Http1Connection | Http2Connection
         if stream.sock.selected_alpn_protocol() == "h2":
             connection = Http2Connection(self.plane, self.listener, stream, self.peer)

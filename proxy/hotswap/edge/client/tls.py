@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from hotswap.core.certificate_names import CertificateNames, ShownCertificate
+from hotswap.core.certificate_names import CertificateNames
 from hotswap.core.errors import ConfigError, Problem
 from hotswap.wire.client_hello import ClientHello
 
@@ -37,13 +37,14 @@ class ServerContext(ssl.SSLContext):
     of names that are not ASCII, and of what it raises, it only tells on stderr.
 
     Attributes:
-        shown: what a connection with this context was shown; None where clients were not told apart by name.
+        may_ask_for: whether requests for a host may come over its connections; None where clients were not told apart
+            by name.
         speaks: the protocols that are chosen from by ALPN.
         names: of its certificates, where a listener has several.
         contexts: for each of these certificates.
     """
 
-    shown: ShownCertificate | None = None
+    may_ask_for: Callable[[bytes], bool] | None = None
     speaks: Collection[bytes] = ()
     names: CertificateNames | None = None
     contexts: Sequence[ServerContext] = ()
@@ -91,7 +92,7 @@ def open_context(table: TlsTable, *, http2: bool, state_dir: Path, where: str) -
         return contexts[0]
     certificates = CertificateNames(names)
     for index, context in enumerate(contexts):
-        context.shown = ShownCertificate(certificates, index)
+        context.may_ask_for = certificates.shown(index)
     # For those who name nobody: the first certificate too, and nothing is held against them later.
     nameless = _loaded(table, table.certificates[0], http2=http2)
     nameless.names, nameless.contexts = certificates, contexts

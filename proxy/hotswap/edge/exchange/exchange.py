@@ -137,8 +137,8 @@ class Exchange:
         if limit is not None and (head.content_length or 0) > limit:
             self.answer(413, side=Side.DOWNSTREAM, error="the body is too large")
             return
-        certificate = self.peer.certificate
-        if certificate is not None and not certificate.is_for(head.host):
+        may_ask_for = self.peer.may_ask_for
+        if may_ask_for is not None and not may_ask_for(head.host):
             self.answer(421, side=Side.DOWNSTREAM, error="the connection is for another host")
             return
         redirect = listener.redirect

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 from pydantic import TypeAdapter
 
-from hotswap.control.admin import documents
+from docs.tools import api_documents as documents
 from hotswap.core.rollout.report import RolloutReport
 from tests.support.fake_runtime import open_fake_proxy
 

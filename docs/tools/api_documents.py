@@ -1,7 +1,7 @@
 """The shapes of the admin API's answers, for `/openapi.json`.
 
 They describe and do not filter: answers are written from the state itself, so a model that lags behind can
-make the description incomplete, never the answer. `tests/control/admin/test_documents.py` holds them together.
+make the description incomplete, never the answer. `tests/control/admin/test_api_documents.py` holds them together.
 """
 
 from __future__ import annotations
