@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from typing import Final
+
 from structlog.typing import FilteringBoundLogger
 
 from hotswap.control.pools.supervised_pool import SupervisedPool
@@ -12,6 +15,13 @@ from hotswap.core.rollout.rollout import Rollout
 from hotswap.core.rollout.step import Step
 from hotswap.core.rollout.step_table import StepState
 from hotswap.core.tally import Histogram
+
+TURN_ENDS: Final = {
+    StepState.DONE: ("rollout.slot_done", logging.INFO),
+    StepState.ABORTED: ("rollout.slot_aborted", logging.WARNING),
+    StepState.FAILED: ("rollout.slot_failed", logging.ERROR),
+}
+"""How the end of a slot's turn is told."""
 
 
 class RolloutTelling:
@@ -53,9 +63,10 @@ class RolloutTelling:
 
     def turn_ended(self, report: SlotReport) -> None:
         """Tell that the turn of a slot is over: done, failed or aborted."""
-        event, exchanges = f"rollout.slot_{report.state}", report.exchanges
-        log = self.log.error if report.state is StepState.FAILED else self.log.info
-        log(
+        exchanges = report.exchanges
+        event, level = TURN_ENDS[report.state]
+        self.log.log(
+            level,
             event,
             slot=report.slot,
             seconds=round(report.seconds.total, 3),
