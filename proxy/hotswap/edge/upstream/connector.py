@@ -11,6 +11,7 @@ import errno
 import math
 import os
 import socket
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
 from hotswap.core.errors import ConnectFailed, NothingLeft, UpstreamBroken, UpstreamTimedOut
@@ -34,7 +35,7 @@ FULL_BACKLOG_PAUSE: Final = 0.005
 """Seconds until a Unix connect is tried again whose listener's queue was full (EAGAIN)."""
 
 
-class Connector:
+class Connector(ABC):
     """A socket that connects to a backend, with a deadline."""
 
     __slots__ = (
@@ -159,29 +160,29 @@ class Connector:
                 self._left.append((self.endpoint, True))
             self._go_elsewhere("timed out")
 
+    @abstractmethod
     def exchanges(self) -> Iterator[Carried]:
         """The exchanges that it carries."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_connected(self) -> None:
         """The connection is established."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fail(self, error: UpstreamBroken | ConnectFailed | UpstreamTimedOut) -> None:
         """Close, and tell its exchanges."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_ready(self, events: int) -> None:
         """The socket is ready."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_deadline(self) -> None:
         """The backend took too long."""
-        raise NotImplementedError
 
-    def on_drained(self) -> None:
+    def on_drained(self) -> None:  # noqa: B027  # nothing waits for it on a connection to a backend
         """The send buffer is empty again."""
 
+    @abstractmethod
     def on_crash(self, error: Exception) -> None:
         """Contain a defect of ours."""
-        raise NotImplementedError
