@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,18 @@ async def test_what_holds_a_drain_is_named_and_what_is_cut_is_reported(tmp_path:
         assert f"slot {slot}: cut {line} from 127.0.0.1" in shown.stdout
         assert statuses == [503]
         assert not shop.hotswap.written(SECRET)
+
+
+@pytest.mark.fail_after(60)
+async def test_an_operator_who_drains_is_answered_with_what_that_waits_for(tmp_path: Path):
+    """As it is then; nobody has asked for the status before."""
+    async with run_shop(tmp_path, stop_timeout="200ms") as shop, trio.open_nursery() as nursery:
+        nursery.start_soon(shop.hotswap.fetch, "/slow?seconds=600")
+        slot = (await shop.in_flight())["slot"]
+        answer = await shop.hotswap.admin.call("POST", f"/v1/pools/web/slots/{slot}/drain")
+        (backend,) = json.loads(answer.body)["slot"]["backends"]
+        assert [one["request_line"] for one in backend["waiting_for"]] == ["GET /slow?seconds=600"]
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.fail_after(60)

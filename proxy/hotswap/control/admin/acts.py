@@ -104,6 +104,7 @@ def _slot_order(act: Callable[[Verbs, str, int], None]) -> Act[Parameters]:
         pool = asked.parts["pool"]
         number = find_slot(asked.verbs, pool, asked.parts["slot"])
         act(asked.verbs, pool, number)
+        await asked.verbs.look()
         slots = find_pool(asked.verbs, pool)["slots"]
         return respond({"pool": pool, "slot": next(one for one in slots if one["slot"] == number)})
 
