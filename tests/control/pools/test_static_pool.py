@@ -58,6 +58,13 @@ async def until(pool: StaticPool, *healths: Health) -> None:
             await anext(events)
 
 
+async def test_no_address_is_judged_before_the_pool_is_served():
+    """Or the boot would be over before the first probe."""
+    table = StaticPoolTable.model_validate({"addresses": [DEAD]})
+    async with open_surroundings(StillPlane()) as (surroundings, _log):
+        assert not StaticPool("legacy", table, surroundings).judged
+
+
 async def test_addresses_become_claimable_when_a_probe_passes(tmp_path):
     """Before that requests are held; one that does not answer is found out by itself."""
     async with open_address(tmp_path / "a") as address, open_static(address, DEAD) as (pool, _plane):

@@ -90,8 +90,8 @@ class StaticPool:
 
     @property
     def judged(self) -> bool:
-        """Each address has been found healthy or unhealthy."""
-        return all(backend.health is not Health.UNKNOWN for backend in self.core.backends)
+        """Each address has been found healthy or unhealthy; none has before the pool is served."""
+        return bool(self.core.backends) and all(backend.health is not Health.UNKNOWN for backend in self.core.backends)
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Probe the addresses until cancelled."""
@@ -116,7 +116,7 @@ class StaticPool:
         health = self.table.health
         timeout = (health.timeout + health.interval) * max(health.healthy_after, health.unhealthy_after)
         with trio.move_on_after(timeout):
-            while not self.core.ready_slots() and not (self.core.backends and self.judged) and not self.stopping:
+            while not self.core.ready_slots() and not self.judged and not self.stopping:
                 await trio.sleep(min(0.05, health.interval))
         if not self.core.ready_slots():
             raise BackendError("none of its addresses answers the health check")
