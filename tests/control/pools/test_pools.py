@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from hotswap.control.pools.supervised_backend import ExitReason
 from hotswap.core.errors import NotFound, RefusalCode, Refused
 from hotswap.core.pool.lifecycle import BackendState, Health
 from hotswap.core.rollout.compatibility import Unreadable
@@ -142,6 +143,17 @@ async def test_an_operator_drains_a_backend_and_readmits_it(tmp_path):
         stage.pool.readmit_slot(0)
         assert stage.ready == {0, 1}
         assert stage.pids() == before
+
+
+async def test_a_backend_that_is_about_to_be_stopped_is_not_readmitted(tmp_path):
+    """Whoever waits until nothing is in flight in it stops it then."""
+    async with open_pool(supervised_table(tmp_path)) as stage:
+        member = stage.pool.members.find(0)
+        stage.pool.drain_slot(0)
+        assert member is not None
+        member.expect(ExitReason.STOPPED)
+        assert not stage.pool.members.readmit(member)
+        assert stage.ready == {1}
 
 
 async def test_the_last_backend_that_can_be_claimed_is_not_drained(tmp_path):

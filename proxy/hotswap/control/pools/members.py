@@ -168,8 +168,8 @@ class Members:
         self.entries.move(member.backend, BackendState.DRAINING)
 
     def readmit(self, member: SupervisedBackend) -> bool:
-        """Make a draining backend claimable again; False when it has died meanwhile."""
-        return member.alive and self.entries.readmit(member.backend)
+        """Make a draining backend claimable again; False when it has died meanwhile, or is about to be stopped."""
+        return member.alive and member.ending is None and self.entries.readmit(member.backend)
 
     def let_go_starting(self, slot: int | None = None) -> None:
         """Kill what is still starting, in one slot or in all, because it is no longer wanted."""

@@ -190,7 +190,7 @@ class SupervisedPool:
             slot = self.slots.get(member.backend.slot)
             if member.leaving:
                 continue  # looked after since it began to leave
-            if member.backend.state is BackendState.STOPPING:
+            if member.backend.state is BackendState.STOPPING or member.ending is not None:
                 self.members.end_soon(member)
             elif slot is not None and not slot.drained and self.members.readmit(member):
                 member.log.info("backend.readmitted")
