@@ -118,6 +118,15 @@ def test_it_takes_what_is_named(tmp_path: Path, server: str) -> None:
     assert init(tmp_path, "--app", "my_app.entry:make", "--server", server)["server"] == server
 
 
+def test_quotes_are_written_as_toml_reads_them(tmp_path: Path) -> None:
+    """A factory may be called with words."""
+    (tmp_path / "main.py").write_text("def make(name): ...\n", encoding="utf-8")
+    app = 'main:make("shop\\1")'
+    path = tmp_path / "hotswap.toml"
+    assert run_cli("init", str(path), "--app", app, "--server", "gunicorn").code == 0
+    assert written(path)["app"] == app
+
+
 def test_a_server_that_cannot_call_a_factory_is_not_given_one(tmp_path: Path) -> None:
     """Exit code 2, and the line that is missing."""
     (tmp_path / "main.py").write_text("def create_app():\n    return Flask('shop')\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,17 +159,22 @@ def _server_for(interface: Interface, interpreter: Interpreter) -> Server:
     return next(installed, PREFERRED[interface][0])
 
 
+def toml(text: str) -> str:
+    """Write a string of TOML: JSON escapes what TOML does."""
+    return json.dumps(text, ensure_ascii=False)
+
+
 def starter_text(starter: Starter) -> str:
     """The text of the file: what is needed, and as comments what most people change next."""
-    pool = [f'server = "{starter.server}"', f'app = "{starter.app}"']
+    pool = [f'server = "{starter.server}"', f"app = {toml(starter.app)}"]
     if ABILITIES[starter.server].interfaces[0] is not starter.interface:
         pool.append(f'interface = "{starter.interface}"')
     if starter.args:
-        pool.append("args = [" + ", ".join(f'"{one}"' for one in starter.args) + "]")
+        pool.append("args = [" + ", ".join(map(toml, starter.args)) + "]")
     if starter.python:
-        pool.append(_with_comment(f'python = "{starter.python}"', "the interpreter of the app"))
+        pool.append(_with_comment(f"python = {toml(str(starter.python))}", "the interpreter of the app"))
     health = [
-        _with_comment(f'path = "{starter.health_path or "/"}"', "asked for until it says yes, and then every 2 s")
+        _with_comment(f"path = {toml(starter.health_path or '/')}", "asked for until it says yes, and then every 2 s")
     ]
     if starter.django:
         health.append(_with_comment('host = "localhost"', "must be one of ALLOWED_HOSTS"))
