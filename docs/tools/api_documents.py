@@ -71,7 +71,7 @@ class PoolDocument(Document):
     generation: int
     locked: str | None = Field(description="why, or null")
     paused: bool
-    outlook: Outlook = Field(description="what a request can hope for now")
+    outlook: Outlook = Field(description="what a request can expect now")
     compatibility: str | None
     held: int = Field(description="requests waiting for a backend")
     slots: list[SlotDocument]

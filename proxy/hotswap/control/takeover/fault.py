@@ -1,4 +1,4 @@
-"""Accidents on order: where the tests of a takeover make a process die or fall silent, and how long others wait then.
+"""Fault injection for tests of a takeover: where a process dies or falls silent, and how long others wait then.
 
 `HOTSWAP_FAULT` names places and what happens there, once each, such as `new:prepared=kill` or `old:committed=stop
 old:probation=stop`. `HOTSWAP_DEADLINES` gives states other deadlines than the tables do, such as `greeting=3
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final, TypeVar
 
-ACCIDENTS: Final = "HOTSWAP_FAULT"
+FAULTS: Final = "HOTSWAP_FAULT"
 DEADLINES: Final = "HOTSWAP_DEADLINES"
 
 SILENCE: Final = "silence"
@@ -24,14 +24,14 @@ StateT = TypeVar("StateT", bound=StrEnum)
 
 
 def fault(place: str) -> None:
-    """Have the accident that was ordered for this place, if one was."""
-    ordered = os.environ.get(ACCIDENTS)
+    """Inject the fault that is ordered for this place, if one is."""
+    ordered = os.environ.get(FAULTS)
     if not ordered:
         return
-    for accident in ordered.split():
-        where, _, what = accident.partition("=")
+    for order in ordered.split():
+        where, _, what = order.partition("=")
         if where == place:
-            os.environ[ACCIDENTS] = " ".join(one for one in ordered.split() if one != accident)
+            os.environ[FAULTS] = " ".join(one for one in ordered.split() if one != order)
             os.kill(os.getpid(), signal.SIGSTOP if what == "stop" else signal.SIGKILL)
 
 

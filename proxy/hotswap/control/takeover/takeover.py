@@ -246,7 +246,7 @@ class Takeover:
                 self._going = self._frames.going()
                 self._following.begin(self._going)
             case OldCommand.SEND_COMMIT:
-                # Not after an accident in between: then everything returns.
+                # Not after a failure in between: then everything returns.
                 if self._following.active:
                     self._send_commit()
             case OldCommand.STOP_ACCEPTING:
@@ -481,4 +481,4 @@ class Takeover:
         if self._following.active:
             self._perform(OldCommand.ACCEPT_AGAIN)
             self._perform(OldCommand.TAKE_BACK)
-        self._report_failure(step=state, reason=f"an accident in the takeover itself: {error!r}")
+        self._report_failure(step=state, reason=f"a defect in the takeover itself: {error!r}")

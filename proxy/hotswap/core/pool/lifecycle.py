@@ -39,7 +39,7 @@ class BackendState(StrEnum):
 
 
 class Health(StrEnum):
-    """Health of a backend, as probes found it; see `hotswap.core.pool.health`."""
+    """Health of a backend, as probes found it."""
 
     UNKNOWN = "unknown"
     HEALTHY = "healthy"

@@ -86,7 +86,7 @@ class SlotsSeen:
 
     Attributes:
         ready: slots with a claimable backend (`Pool.ready_slots`).
-        lost: slots without a ready backend and without hope for one (`Pool.lost_slots`).
+        lost: slots without a ready backend and with none expected (`Pool.lost_slots`).
         vacant: slots in which nothing lives that has ever been ready, so that there is nothing to drain.
         drained: slots that an operator has taken out of rotation and whose backend lives.
         unwell: slots whose backend lives and serves nobody, because its probes fail.

@@ -3,13 +3,13 @@
 It replaces every backend of a pool, one slot at a time, and is a machine without a clock: facts go in (`on`),
 orders come out, whoever performs them brings the next facts.
 
-A rollout repairs: slots that are vacant when it begins are filled first, all at once, straight from the new
-release, because there is nothing to drain. Then the others have their turn one at a time, those first that serve
-nobody anyway (unwell, or drained by an operator, which they stay). Between two turns it *waits* until every slot is
-ready, so that it never takes a second one out of rotation. Slots that are beyond hope do not hold it up: a queued
-one has its turn first, and one that was replaced and did not stay up fails the rollout. One at a time also means:
-the queue is a snapshot of slots and generations, so a slot that crashes before its turn is respawned by its
-supervisor, and what came back is replaced, once.
+A rollout repairs: slots that are vacant when it begins are filled first, all at once, straight from the new release,
+because there is nothing to drain. Then the others have their turn one at a time, those first that serve nobody anyway
+(unwell, or drained by an operator, which they stay). Between two turns it *waits* until every slot is ready, so that it
+never takes a second one out of rotation. Slots for which no backend is expected do not hold it up: a queued one has its
+turn first, and one that was replaced and did not stay up fails the rollout. One at a time also means: the queue is a
+snapshot of slots and generations, so a slot that crashes before its turn is respawned by its supervisor, and what came
+back is replaced, once.
 
 | direction | ends when | outcome |
 |---|---|---|

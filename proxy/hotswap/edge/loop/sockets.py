@@ -101,7 +101,7 @@ def _is_stale(path: str) -> bool:
 def look_for_the_lost(sock: socket.socket) -> None:
     """Set TCP keepalive, which finds vanished clients; accepted sockets inherit it.
 
-    Whoever loses power or network says no farewell, and while an answer takes its time nothing is sent that could fail.
+    Whoever loses power or network closes nothing, and while an answer takes its time nothing is sent that could fail.
     """
     if sock.family != socket.AF_UNIX:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
