@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import trio
@@ -11,6 +10,7 @@ import trio
 from hotswap.control.pools.static_pool import StaticPool
 from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.control.process.parts import Parts
+from hotswap.control.telemetry.events import utc_now
 from hotswap.control.telemetry.version import PROGRAM_VERSION
 from hotswap.core.http.exchange_view import tell_exchanges
 from hotswap.core.pool.backend import Backend
@@ -91,7 +91,7 @@ def _backend(parts: Parts, pool: SupervisedPool | StaticPool, backend: Backend) 
         "connections": parts.link.connections_to(backend),
         "pid": backend.pid,
         "address": str(backend.address),
-        "since": _wall_clock(backend.since - now),
+        "since": utc_now(backend.since - now),
         "uptime": None if facts is None else round(facts.uptime, 1),
         "memory": None if facts is None else facts.memory,
         "release": None if member is None else member.release.directory,
@@ -99,12 +99,6 @@ def _backend(parts: Parts, pool: SupervisedPool | StaticPool, backend: Backend) 
         "drain_left": None if deadline is None else round(max(0.0, deadline - now), 3),
         "waiting_for": tell_exchanges(parts.drains.of(backend)) if in_flight else [],
     }
-
-
-def _wall_clock(ago: float) -> str:
-    """Give a moment that lies so many seconds from now, as ISO 8601 in UTC with milliseconds."""
-    moment = datetime.now(UTC) + timedelta(seconds=ago)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _progress(rollout: Rollout) -> str:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import trio
 
@@ -91,9 +91,9 @@ class Subscription:
         return self._waiting.popleft()
 
 
-def utc_now() -> str:
-    """Give the wall clock as ISO 8601 in UTC with milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def utc_now(ahead: float = 0.0) -> str:
+    """Give the wall clock, or a moment so many seconds ahead of it, as ISO 8601 in UTC with milliseconds."""
+    return (datetime.now(UTC) + timedelta(seconds=ahead)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class EventLog:
