@@ -27,7 +27,7 @@ GROUPS: Final = ("X25519MLKEM768:X25519:P-256:P-384", "X25519:P-256:P-384")
 two that cost a server many times as much (X448 and P-521) are left out."""
 
 AUTHORITY: Final = "development-ca.pem"
-"""The certificate of the development authority, in the state directory."""
+"""The file name of the certificate of the development authority."""
 
 
 class ServerContext(ssl.SSLContext):
@@ -60,20 +60,20 @@ class ServerContext(ssl.SSLContext):
         return self.contexts[self.names.choose(hello.server_name.decode("latin-1"))]
 
 
-def open_context(table: TlsTable, *, http2: bool, state_dir: Path, where: str) -> ssl.SSLContext:
+def open_context(table: TlsTable, *, http2: bool, authority_dir: Path, where: str) -> ssl.SSLContext:
     """Create the context of a listener.
 
     Args:
         table: its `tls` table.
         http2: whether to offer `h2`.
-        state_dir: where the development authority is kept.
+        authority_dir: where the development authority is kept.
         where: key path of the table, for messages.
 
     Raises:
         ConfigError: a file cannot be read, or written, or does not hold what it should.
     """
     if table.self_signed:
-        return _self_signed(table, http2=http2, path=state_dir / AUTHORITY, where=where)
+        return _self_signed(table, http2=http2, path=authority_dir / AUTHORITY, where=where)
     from hotswap.edge.client.certificates import names_of
 
     contexts: list[ServerContext] = []
@@ -133,7 +133,7 @@ def choose_groups(context: object) -> bool:
 
 
 def _self_signed(table: TlsTable, *, http2: bool, path: Path, where: str) -> ssl.SSLContext:
-    """Issue a certificate for development from the authority in the state directory."""
+    """Issue a certificate for development from the authority in a file."""
     from hotswap.edge.client.certificates import development_authority
 
     try:
