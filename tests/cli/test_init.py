@@ -115,6 +115,8 @@ def test_a_path_for_health_checks_is_used_if_there_is_one(tmp_path: Path) -> Non
 @pytest.mark.parametrize("server", ["uvicorn", "hypercorn", "gunicorn", "granian", "waitress", "daphne"])
 def test_it_takes_what_is_named(tmp_path: Path, server: str) -> None:
     """For an app that cannot be found by looking."""
+    (tmp_path / "my_app").mkdir()
+    (tmp_path / "my_app" / "entry.py").write_text("make = object()\n")
     assert init(tmp_path, "--app", "my_app.entry:make", "--server", server)["server"] == server
 
 

@@ -64,22 +64,22 @@ def run(config: Path | None, attach: bool, takeover_fd: int | None, handoff_info
 @click.command()
 @CONFIG
 def check(config: Path | None) -> None:
-    """Say everything that is wrong with a configuration, without starting anything."""
-    from hotswap.control.configuration.cautions import find_cautions
-    from hotswap.control.configuration.loading import load_configuration
+    """Say everything that is wrong with a configuration, without starting anything.
+
+    The interpreter of each pool is asked whether it has the server and the app. Warnings are of what will disappoint.
+    """
     from hotswap.control.configuration.path import find_configuration
-    from hotswap.control.process.privileges import look_as_user
+    from hotswap.control.process.checking import check_configuration
 
     try:
         path = find_configuration() if config is None else config
-        loaded = load_configuration(path)
-        # Whoever looks as root sees what only root does; the proxy will be somebody else.
-        lost = look_as_user(loaded, path.absolute())
+        checked = check_configuration(path)
     except ConfigError as error:
         raise invalid(error) from None
+    loaded = checked.config
     counts = ((loaded.listeners, "listener"), (loaded.routes, "route"), (loaded.pools, "pool"))
     words = [f"{len(things)} {noun}{'' if len(things) == 1 else 's'}" for things, noun in counts]
-    for caution in [*lost, *find_cautions(loaded)]:
+    for caution in checked.cautions:
         tell(f"warning: {caution}")
     tell(f"{path}: good; {', '.join(words)}")
 

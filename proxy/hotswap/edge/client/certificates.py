@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from datetime import datetime
 from pathlib import Path
 
 import trustme
@@ -18,6 +19,11 @@ def names_of(pem: bytes) -> tuple[str, ...]:
     except x509.ExtensionNotFound:
         return ()
     return tuple(extension.value.get_values_for_type(x509.DNSName))
+
+
+def expiry_of(pem: bytes) -> datetime:
+    """When a certificate ends: the first of a chain, which is the one that clients are shown for the name; in UTC."""
+    return x509.load_pem_x509_certificates(pem)[0].not_valid_after_utc
 
 
 def development_authority(certificate: Path) -> trustme.CA:
