@@ -7,7 +7,7 @@ import click
 from hotswap.cli.group import VERBS, load_verb
 
 CONTRACT = """
-run check init status reload rollouts drain readmit pause resume unlock abort events takeover stop version schema
+run check init status reload apply rollouts drain readmit pause resume unlock abort events takeover stop version schema
 completion
 """
 

@@ -17,6 +17,7 @@ VERBS: Final[Mapping[str, str]] = {
     "init": "running",
     "status": "watching",
     "reload": "reloading",
+    "apply": "applying",
     "rollouts": "reporting",
     "drain": "ordering",
     "readmit": "ordering",
