@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import trio
 
 from hotswap.cli.applying import certificate_words
 from hotswap.core.errors import PoolNotStarted, Problem, RefusalCode, Refused
+from tests.support.certificates import issue_certificate
 from tests.support.command_line import cli
 from tests.support.fake_runtime import FakeProxy, open_fake_proxy
+from tests.support.hotswap import run_hotswap
+from tests.support.pools import command_pool, listeners
 
 
 @pytest.fixture
@@ -26,7 +31,8 @@ async def test_what_changed_is_data(proxy: FakeProxy) -> None:
     proxy.runtime.changes, proxy.runtime.changed = ("listener public changed", "pool new added"), ("web",)
     result = await cli("apply", "--admin", proxy.url)
     assert result.code == 0, result.stderr
-    *changes, end = result.stdout.splitlines()
+    *changes, certificate, end = result.stdout.splitlines()
+    assert certificate.startswith("certificate example.org of listener public: good until 2035-01-01 (")
     assert changes == [
         "listener public changed",
         "pool new added",
@@ -41,7 +47,8 @@ async def test_it_says_that_nothing_changed(proxy: FakeProxy) -> None:
     """As a message, and with 0: certificates were loaded all the same."""
     proxy.runtime.changes = ()
     result = await cli("apply", "--admin", proxy.url)
-    assert (result.code, result.stdout) == (0, "")
+    assert result.code == 0
+    assert result.stdout.startswith("certificate example.org of listener public: good until ")
     assert "nothing in the configuration has changed" in result.stderr
 
 
@@ -60,6 +67,7 @@ async def test_json_is_one_document(proxy: FakeProxy) -> None:
     document = (await cli("apply", "--json", "--admin", proxy.url)).document
     assert set(document) == {"changes", "certificates", "rollouts", "refusals"}
     assert document["changes"] == ["pool web: hold_limit"]
+    assert [certificate["names"] for certificate in document["certificates"]] == [["example.org"]]
     assert [report["outcome"] for report in document["rollouts"]] == ["done"]
 
 
@@ -135,3 +143,29 @@ async def test_an_interrupt_leaves_the_rollout_alone(proxy: FakeProxy) -> None:
     assert await process.wait() == 1
     assert b"rollout r1 goes on without you" in told
     proxy.runtime.go_on.set()
+
+
+async def test_a_renewed_certificate_and_a_changed_pool_are_applied(tmp_path: Path) -> None:
+    """By a proxy that runs: what changed, until when the certificate is good, and a mistake that changes nothing."""
+    certificates = issue_certificate(tmp_path)
+    text = listeners(certificates) + command_pool(tmp_path, "faulty.plain")
+    async with run_hotswap(text, tmp_path) as proxy:
+        issue_certificate(tmp_path, "renewed.example")
+        with proxy.config.open("a", encoding="utf-8") as file:
+            file.write('\n[listeners.more]\nbind = ["127.0.0.1:0"]\n[pools.web.rollout]\nstrategy = "surge"\n')
+        text = proxy.config.read_text(encoding="utf-8").replace('rollout = { "strategy" = "drain-first" }\n', "")
+        proxy.config.write_text(text, encoding="utf-8")
+        applied = await proxy.command("apply")
+        assert applied.code == 0, applied.stderr
+        assert "listener more opened\n" in applied.stdout
+        assert "certificate renewed.example of listener secure: good until " in applied.stdout
+        assert str(certificates.cert) in applied.stdout
+        assert "pool web changed: rollout r1 replaces its backends\n" in applied.stdout
+        assert "rollout r1 of pool web: done, 2 of 2 slots replaced" in applied.stdout
+        again = await proxy.command("apply", "--json")
+        assert again.code == 0
+        assert json.loads(again.stdout)["changes"] == []
+        proxy.config.write_text(f"{text}\nsizee = 1\n", encoding="utf-8")
+        wrong = await proxy.command("apply")
+        assert (wrong.code, wrong.stdout) == (2, "")
+        assert "sizee" in wrong.stderr

@@ -11,7 +11,7 @@ import pytest
 import structlog.testing
 from structlog.typing import FilteringBoundLogger
 
-from hotswap.control.configuration.cautions import find_cautions, find_expiring, tell_cautions
+from hotswap.control.configuration.cautions import find_cautions, find_expiring, read_certificates, tell_cautions
 from hotswap.control.configuration.loading import load_configuration
 from hotswap.core.config import Configuration
 from hotswap.core.room import client_descriptors
@@ -126,7 +126,7 @@ def test_a_certificate_that_ends_soon_is_told(tmp_path: Path, days: float, words
     for path, pem in ((tmp_path / "a.pem", leaf.cert_chain_pems[0]), (tmp_path / "a.key", leaf.private_key_pem)):
         pem.write_to_path(path)
     config = configuration(tmp_path, key=tmp_path / "a.key")
-    told = list(find_expiring(config, end - timedelta(days=days)))
+    told = list(find_expiring(read_certificates(config), end - timedelta(days=days)))
     assert len(told) == (words is not None)
     assert all(f"{tmp_path}/a.pem {words}" in caution for caution in told)
 

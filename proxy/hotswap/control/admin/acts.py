@@ -81,7 +81,7 @@ async def answer_reload(
     rollouts = [report(rollout) for rollout in outcome.rollouts]
     document = {"rollouts": rollouts, "refusals": refusals, "changes": list(outcome.changes)}
     if certificates:
-        document["certificates"] = asked.verbs.status().get("certificates", [])
+        document["certificates"] = asked.verbs.status()["certificates"]
     return respond(document, status=200 if asked.given.wait or not rollouts else 202)
 
 

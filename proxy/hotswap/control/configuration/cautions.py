@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
@@ -14,6 +14,7 @@ from structlog.typing import FilteringBoundLogger
 
 from hotswap.control.configuration.outside import read_file, read_within
 from hotswap.core.address import TcpAddress
+from hotswap.core.certificate_facts import CertificateFacts
 from hotswap.core.config import Configuration, SupervisedPoolTable
 from hotswap.core.config.conflicts import is_loopback
 from hotswap.core.room import client_descriptors
@@ -83,23 +84,29 @@ def find_public_development(config: Configuration) -> Iterator[str]:
                 break
 
 
-def find_expiring(config: Configuration, now: datetime) -> Iterator[str]:
-    """Say which certificates have ended or end soon; blocks, to read them.
+def find_expiring(certificates: Iterable[tuple[str, CertificateFacts]], now: datetime) -> Iterator[str]:
+    """Say which certificates have ended or end soon.
 
     Args:
-        config: whose.
+        certificates: each with the name of its listener; those that the proxy issues itself are passed over.
         now: with a time zone.
     """
+    for name, facts in certificates:
+        if facts.file is not None and facts.expires - now < EXPIRY_NOTICE:
+            when = f"ends in {(facts.expires - now).days} days" if now < facts.expires else "has expired"
+            end = f"{facts.expires:%Y-%m-%d %H:%M} UTC"
+            yield f"listeners.{name}: the certificate {facts.file} {when} ({end}); renew it"
+
+
+def read_certificates(config: Configuration) -> Iterator[tuple[str, CertificateFacts]]:
+    """Read the facts of the certificates that a configuration names; blocks. What cannot be read is told elsewhere."""
     for name, listener in config.listeners.items():
         for files in () if listener.tls is None else listener.tls.certificates:
             # Here, because it takes a library that is slow to load, and most have no certificate.
-            from hotswap.edge.client.certificates import expiry_of
+            from hotswap.edge.client.certificates import facts_of
 
-            with suppress(OSError, ValueError):  # told elsewhere
-                end = expiry_of(read_file(files.cert, LARGEST_CHAIN))
-                if end - now < EXPIRY_NOTICE:
-                    when = f"ends in {(end - now).days} days" if now < end else "has expired"
-                    yield f"listeners.{name}: the certificate {files.cert} {when} ({end:%Y-%m-%d %H:%M} UTC); renew it"
+            with suppress(OSError, ValueError):
+                yield name, facts_of(read_file(files.cert, LARGEST_CHAIN), file=files.cert)
 
 
 def _mode_of(path: str) -> int:

@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from hotswap.control.configuration.cautions import find_cautions, find_expiring
+from hotswap.control.configuration.cautions import find_cautions, find_expiring, read_certificates
 from hotswap.control.configuration.loading import load_configuration
 from hotswap.control.configuration.outside import ReadTooSlow, read_within
+from hotswap.control.configuration.state_place import ADMIN_SOCKET
 from hotswap.control.pools.start_check import check_starts
 from hotswap.control.process.privileges import identity_of, look_as_user
 from hotswap.core.address import Address
@@ -68,7 +69,7 @@ def check_configuration(path: Path) -> Checked:
     problems += starts.problems
     if problems:
         raise ConfigError(problems)
-    expiring = find_expiring(config, datetime.now(UTC))
+    expiring = find_expiring(read_certificates(config), datetime.now(UTC))
     return Checked(config=config, cautions=(*cautions, *starts.cautions, *find_cautions(config), *expiring))
 
 
@@ -77,7 +78,7 @@ def is_running(config: Configuration) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knock:
         knock.settimeout(1.0)
         try:
-            return knock.connect_ex(os.path.join(config.proxy.state_dir, "admin.sock")) in {0, errno.EAGAIN}
+            return knock.connect_ex(os.path.join(config.proxy.state_dir, ADMIN_SOCKET)) in {0, errno.EAGAIN}
         except OSError:  # the path is too long, or nobody answers
             return False
 
