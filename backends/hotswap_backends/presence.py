@@ -28,15 +28,17 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     """Answer one question.
 
     Args:
-        question: `program` (looked up in PATH) or else `server` (a module), `module` and `attribute` of the app (empty:
-            not asked), and `paths`, which come first in the search.
+        question: `program` (looked up in PATH), or `modules` (names), or else `server` (a module), `module` and
+            `attribute` of the app (empty: not asked), and `paths`, which come first in the search.
 
     Returns:
-        What was found: see `look_for_program` and `look_for_app`; `server` is whether that module is there, `pip`
-        whether this interpreter has pip.
+        What was found: see `look_for_program` and `look_for_app`; of each of the modules, and of the server, whether
+        it is there; `pip` is whether this interpreter has pip.
     """
     if question.get("program"):
         return look_for_program(question["program"])
+    if question.get("modules"):
+        return {name: find(name) is not None for name in question["modules"]}
     sys.path[:0] = question.get("paths") or [""]
     found: dict[str, Any] = {
         "prefix": sys.prefix,
