@@ -1,6 +1,6 @@
 """Launcher: sets `LISTEN_PID` and what else only the new process can, then executes the server.
 
-Started by the proxy as `python -I -S launch.py PARENT DIRECTORY PROGRAM ARGUMENT…`. It has its own session,
+Started by the proxy as `python -I -S -c SOURCE PARENT DIRECTORY PROGRAM ARGUMENT…`. It has its own session,
 standard streams, the listening socket as fd 3 where there is one, and SIGUSR2 blocked. It gives the server a
 clean start:
 

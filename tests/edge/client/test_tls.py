@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import sys
 
 import pytest
 import trio
@@ -143,3 +144,12 @@ async def test_long_bodies_pass_through_tls_with_slow_readers(tmp_path):
                 await trio.sleep(0.002)
             assert http.stream.unsent <= 600 * 1024  # type: ignore[attr-defined]
             assert (await client.read_response())[1] == body
+
+
+def test_certificates_that_cannot_be_read_any_more_are_told_by_name(tmp_path, monkeypatch):
+    """A proxy that had none so far gets some when its environment is gone."""
+    monkeypatch.setitem(sys.modules, "hotswap.edge.client.certificates", None)
+    table = TlsTable(self_signed=("localhost",))
+    told = rf"listeners\.x\.tls .*hotswap\.edge\.client\.certificates is gone from {sys.prefix}"
+    with pytest.raises(ConfigError, match=told):
+        open_context(table, http2=False, state_dir=tmp_path, where="listeners.x.tls")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -70,12 +71,17 @@ def open_context(table: TlsTable, *, http2: bool, state_dir: Path, where: str) -
         where: key path of the table, for messages.
 
     Raises:
-        ConfigError: a file cannot be read, or written, or does not hold what it should.
+        ConfigError: a file cannot be read, or written, or does not hold what it should; or this process has not
+            needed certificates so far, and what reads them was removed since it was started.
     """
+    try:
+        from hotswap.edge.client.certificates import names_of
+    except ImportError as error:
+        allowed = f"left out until the proxy is started anew: its package {error.name} is gone from {sys.prefix}"
+        asked = ", ".join(table.self_signed or [files.cert for files in table.certificates])
+        raise ConfigError([Problem(where, asked, allowed)]) from error
     if table.self_signed:
         return _self_signed(table, http2=http2, path=state_dir / AUTHORITY, where=where)
-    from hotswap.edge.client.certificates import names_of
-
     contexts: list[ServerContext] = []
     names: list[tuple[str, ...]] = []
     problems: list[Problem] = []
