@@ -15,6 +15,7 @@ from hotswap.cli.completing import complete_pool
 from hotswap.cli.endpoint import Options
 from hotswap.cli.speaking import speaks
 from hotswap.cli.terminal import put_json, tell
+from hotswap.control.configuration.path import absolute_path
 
 POOL = click.argument("pool", shell_complete=complete_pool)
 SLOT = click.argument("slot", type=click.IntRange(min=0))
@@ -129,7 +130,7 @@ def takeover(
         query["executable"] = os.path.abspath(shutil.which(executable) or executable)
     config = to or click.get_current_context().ensure_object(Options).config
     if config is not None:
-        query["config"] = str(config.absolute())
+        query["config"] = str(absolute_path(config))
     answer = client.post(f"{path_of('v1', 'takeover')}?{urlencode(query)}", timeout=TAKEOVER_TIMEOUT)
     if as_json:
         put_json(answer)

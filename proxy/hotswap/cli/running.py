@@ -67,14 +67,14 @@ def check(config: Path | None) -> None:
     """Say everything that is wrong with a configuration, without starting anything."""
     from hotswap.control.configuration.cautions import find_cautions
     from hotswap.control.configuration.loading import load_configuration
-    from hotswap.control.configuration.path import find_configuration
+    from hotswap.control.configuration.path import absolute_path, find_configuration
     from hotswap.control.process.privileges import look_as_user
 
     try:
         path = find_configuration() if config is None else config
         loaded = load_configuration(path)
         # Whoever looks as root sees what only root does; the proxy will be somebody else.
-        lost = look_as_user(loaded, path.absolute())
+        lost = look_as_user(loaded, absolute_path(path))
     except ConfigError as error:
         raise invalid(error) from None
     counts = ((loaded.listeners, "listener"), (loaded.routes, "route"), (loaded.pools, "pool"))
