@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -74,12 +75,12 @@ def test_what_operators_are_told_of_certificates(tmp_path):
     for hosts in (["a.example"], ["a.example", "*.c.example"]):
         files = [names.files(host) for host in hosts]
         table = TlsTable.model_validate({"certificates": files})
-        context = open_context(table, http2=False, state_dir=tmp_path, where="x")
+        context = open_context(table, http2=False, authority_dir=tmp_path, where="x")
         assert isinstance(context, ServerContext)
         assert [facts.names for facts in context.facts] == [(host,) for host in hosts]
         assert [facts.file for facts in context.facts] == [one["cert"] for one in files]
     table = TlsTable.model_validate({"self_signed": ["localhost", "127.0.0.1"]})
-    context = open_context(table, http2=False, state_dir=tmp_path, where="x")
+    context = open_context(table, http2=False, authority_dir=tmp_path, where="x")
     assert isinstance(context, ServerContext)
     (facts,) = context.facts
     assert (facts.names, facts.addresses, facts.file) == (("localhost",), ("127.0.0.1",), None)
@@ -162,3 +163,12 @@ async def test_long_bodies_pass_through_tls_with_slow_readers(tmp_path):
                 await trio.sleep(0.002)
             assert http.stream.unsent <= 600 * 1024  # type: ignore[attr-defined]
             assert (await client.read_response())[1] == body
+
+
+def test_certificates_that_cannot_be_read_any_more_are_told_by_name(tmp_path, monkeypatch):
+    """A proxy that had none so far gets some when its environment is gone."""
+    monkeypatch.setitem(sys.modules, "hotswap.edge.client.certificates", None)
+    table = TlsTable(self_signed=("localhost",))
+    told = rf"listeners\.x\.tls .*hotswap\.edge\.client\.certificates is gone from {sys.prefix}"
+    with pytest.raises(ConfigError, match=told):
+        open_context(table, http2=False, authority_dir=tmp_path, where="listeners.x.tls")

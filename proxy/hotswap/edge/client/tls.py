@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -73,12 +74,17 @@ def open_context(table: TlsTable, *, http2: bool, authority_dir: Path, where: st
         where: key path of the table, for messages.
 
     Raises:
-        ConfigError: a file cannot be read, or written, or does not hold what it should.
+        ConfigError: a file cannot be read, or written, or does not hold what it should; or this process has not
+            needed certificates so far, and what reads them was removed since it was started.
     """
+    try:
+        from hotswap.edge.client.certificates import facts_of
+    except ImportError as error:
+        allowed = f"left out until the proxy is started anew: its package {error.name} is gone from {sys.prefix}"
+        asked = ", ".join(table.self_signed or [files.cert for files in table.certificates])
+        raise ConfigError([Problem(where, asked, allowed)]) from error
     if table.self_signed:
         return _self_signed(table, http2=http2, path=authority_dir / AUTHORITY, where=where)
-    from hotswap.edge.client.certificates import facts_of
-
     contexts: list[ServerContext] = []
     facts: list[CertificateFacts] = []
     problems: list[Problem] = []
