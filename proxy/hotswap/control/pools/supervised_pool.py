@@ -259,13 +259,14 @@ class SupervisedPool:
         crashed = member.ending is None and backend.state in (BackendState.READY, BackendState.DRAINING)
         reason = ExitReason.CRASHED if crashed else member.ending or ExitReason.START_FAILED
         self.surroundings.tally.backend_exits[self.name, reason.value] += 1
+        told = ended.in_words(asked=member.ending is not None)
         self.surroundings.events.publish(
-            "backend.exited", **identity_of(backend), pid=backend.pid, reason=reason.value, exit=str(ended)
+            "backend.exited", **identity_of(backend), pid=backend.pid, reason=reason.value, exit=told
         )
         if crashed:
             self._note_crash(member, ended)
             return
-        member.log.info("backend.exited", reason=reason.value, exit=str(ended))
+        member.log.info("backend.exited", reason=reason.value, exit=told)
         # One that was starting, or had failed to, belongs to whoever waits for it.
         if backend.state in (BackendState.DRAINING, BackendState.STOPPING) or member.leaving:
             self.entries.bury(backend)
