@@ -107,4 +107,6 @@ async def open_terminal(
     finally:
         if process.returncode is None:
             process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
         os.close(ours)

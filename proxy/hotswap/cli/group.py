@@ -24,7 +24,7 @@ VERBS: Final[Mapping[str, str]] = {
     "resume": "ordering",
     "unlock": "ordering",
     "abort": "ordering",
-    "events": "watching",
+    "events": "event_stream",
     "takeover": "ordering",
     "stop": "ordering",
     "schema": "running",

@@ -86,7 +86,9 @@ def exit_words(fields: Fields) -> str:
     reason, exit = str(fields["reason"]), str(fields.get("exit") or "")
     if reason == "stopped" and exit in ("", "stopped", "exit code 0"):
         return "stopped"
-    return reason.replace("-", " ") + (f", {exit}" if exit and exit != reason else "")
+    if not exit or exit.startswith(reason):
+        return exit or reason
+    return f"{reason.replace('-', ' ')}, {exit}"
 
 
 def _ready(fields: Fields) -> str:
