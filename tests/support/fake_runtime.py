@@ -76,6 +76,7 @@ class FakeRuntime:
     """Pools and rollouts that change as the test says.
 
     Attributes:
+        config_path: the file that it says it runs.
         refusal: raised by every reload while set.
         broken: raised by every verb while set, as a defect would be.
         outcome: how the next rollout goes: `done`, `failed`, or `held` until `go_on` is set.
@@ -87,7 +88,8 @@ class FakeRuntime:
     """
 
     def __init__(self, nursery: trio.Nursery, text: str = CONFIGURATION) -> None:
-        self.config: Configuration = parse_draft(text, origin="/nowhere/hotswap.toml").accept()
+        self.config_path = "/nowhere/hotswap.toml"
+        self.config: Configuration = parse_draft(text, origin=self.config_path).accept()
         self.events = EventLog()
         self.tally = Tally()
         self.served: dict[str, Served] = {}
@@ -361,7 +363,7 @@ class FakeRuntime:
             "version": "1.2.3",
             "pid": 4711,
             "started": "2025-01-01T00:00:00+00:00",
-            "config": "/nowhere/hotswap.toml",
+            "config": self.config_path,
             "ready": self.ready(),
             "stopping": self.stopping > 0,
             "generation": 1,

@@ -270,6 +270,7 @@ async def run_hotswap(
     launcher: Sequence[str] = (),
     program: Sequence[str] = PROGRAM,
     pass_fds: Sequence[int] = (),
+    admin: str = "admin.sock",
 ) -> AsyncIterator[Hotswap]:
     """Run a proxy for the time of the block.
 
@@ -283,6 +284,7 @@ async def run_hotswap(
         program: The command, where it is another one than that of the checkout.
         launcher: A program, with its arguments, that runs the command behind them.
         pass_fds: Descriptors that it inherits.
+        admin: The path of a Unix socket of its admin API, below the directory.
     """
     config = directory / "hotswap.toml"
     config.write_text(complete_configuration(config_text, directory), encoding="utf-8")
@@ -295,7 +297,7 @@ async def run_hotswap(
         stderr=subprocess.PIPE,
         pass_fds=pass_fds,
     )
-    hotswap = Hotswap(process, directory=directory, config=config, admin=Admin(directory / "admin.sock"))
+    hotswap = Hotswap(process, directory=directory, config=config, admin=Admin(directory / admin))
     assert process.stdout is not None
     assert process.stderr is not None
     try:

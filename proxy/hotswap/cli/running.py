@@ -16,20 +16,36 @@ from hotswap.control.telemetry.version import PROGRAM_VERSION
 from hotswap.core.errors import ConfigError
 
 CONFIG = click.argument("config", required=False, metavar="[CONFIG]", type=click.Path(path_type=Path))
+NAMED_CONFIG = click.option(
+    "--config", "named", metavar="FILE", type=click.Path(path_type=Path), help="The same as CONFIG."
+)
+
+
+def _only_one(config: Path | None, named: Path | None) -> Path | None:
+    """Give the configuration that was named, in one way or the other.
+
+    Raises:
+        CommandError: two were.
+    """
+    if config is not None and named is not None and config != named:
+        raise CommandError(ExitCode.USAGE, f"two configurations are named, {config} and {named}; one is meant")
+    return named if config is None else config
 
 
 @click.command()
 @CONFIG
+@NAMED_CONFIG
 @click.option("--attach", is_flag=True, help="Take over from the proxy that runs with the same state_dir.")
 @click.option("--takeover-fd", type=int, hidden=True)
 @click.option("--handoff-info", is_flag=True, hidden=True)
-def run(config: Path | None, attach: bool, takeover_fd: int | None, handoff_info: bool) -> None:
+def run(config: Path | None, named: Path | None, attach: bool, takeover_fd: int | None, handoff_info: bool) -> None:
     """Run the proxy until it is stopped.
 
     CONFIG defaults to hotswap.toml in the working directory, then /etc/hotswap/hotswap.toml.
 
     SIGUSR2 reloads, SIGHUP re-reads the configuration, SIGTERM stops gracefully; a second SIGTERM stops at once.
     """
+    config = _only_one(config, named)
     if handoff_info:
         from hotswap.control.configuration.path import find_configuration
         from hotswap.control.takeover.handoff_info import describe_handoff
@@ -63,13 +79,15 @@ def run(config: Path | None, attach: bool, takeover_fd: int | None, handoff_info
 
 @click.command()
 @CONFIG
-def check(config: Path | None) -> None:
+@NAMED_CONFIG
+def check(config: Path | None, named: Path | None) -> None:
     """Say everything that is wrong with a configuration, without starting anything."""
     from hotswap.control.configuration.cautions import find_cautions
     from hotswap.control.configuration.loading import load_configuration
     from hotswap.control.configuration.path import find_configuration
     from hotswap.control.process.privileges import look_as_user
 
+    config = _only_one(config, named)
     try:
         path = find_configuration() if config is None else config
         loaded = load_configuration(path)

@@ -1,7 +1,8 @@
-"""Where the configuration is when nobody names a file."""
+"""Where the configuration is when nobody names a file, and whether two paths name the same one."""
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,3 +30,11 @@ def find_configuration() -> Path:
     raise ConfigError(
         [Problem(FILE_NAME, MISSING, f'looked for {looked}; name a file, or write one with "hotswap init"')]
     )
+
+
+def is_same_file(one: str | Path, other: str | Path) -> bool:
+    """Tell whether two paths name one configuration, by what they say or by where they lead now.
+
+    A link that a deploy moves on leads to another file than it did; what it is called stays.
+    """
+    return os.path.normpath(one) == os.path.normpath(other) or os.path.realpath(one) == os.path.realpath(other)

@@ -14,6 +14,7 @@ from functools import partial
 import trio
 
 from hotswap.control.admin.serving import serve_admin
+from hotswap.control.configuration.state_place import ADMIN_SOCKET
 from hotswap.control.pools.lost_sockets import replace_unreachable
 from hotswap.control.pools.release import read_releases
 from hotswap.control.pools.start_places import StartPlaces
@@ -28,6 +29,7 @@ from hotswap.control.process.processors import usable_processors
 from hotswap.control.process.verbs import Verbs
 from hotswap.control.takeover.stub import forget_pid
 from hotswap.control.telemetry.version import PROGRAM_VERSION
+from hotswap.core.address import UnixAddress
 from hotswap.core.config import SupervisedPoolTable
 from hotswap.core.process.phases import LENT, PhaseEvent
 from hotswap.edge.loop.sockets import inherited_sockets
@@ -48,6 +50,7 @@ async def boot(parts: Parts, verbs: Verbs) -> None:
     state_dir, environment = premises.directory, dict(os.environ)
     listeners = parts.listeners = Listeners(state_dir=state_dir, inherited=inherited_sockets(environment))
     nursery.start_soon(parts.manager.serve_watchdog)
+    place_admin(parts)
     await nursery.start(serve_admin, verbs, parts.door)
     prepared = await trio.to_thread.run_sync(listeners.prepare, config.listeners)
     listeners.refuse_unclaimed(prepared)
@@ -68,6 +71,12 @@ async def boot(parts: Parts, verbs: Verbs) -> None:
     begin_serving(parts)
 
 
+def place_admin(parts: Parts) -> None:
+    """Say where the admin API always answers, and who may speak to it there."""
+    parts.door.own = UnixAddress(str(parts.premises.directory / ADMIN_SOCKET))
+    parts.door.group = parts.premises.group
+
+
 def surround(parts: Parts, guardian: Guardian, environment: Mapping[str, str]) -> None:
     """Make what pools need of this process; the variables are those of the backends, but for who they are."""
     parts.guardian = guardian
@@ -78,7 +87,7 @@ def surround(parts: Parts, guardian: Guardian, environment: Mapping[str, str]) -
         tally=parts.tally,
         log=parts.log,
         guardian=guardian,
-        sockets=parts.premises.directory,
+        sockets=parts.premises.sockets,
         environment={**environment, **identity_of(parts.config.proxy.user)},
         predecessor=parts.predecessor,
         places=StartPlaces(usable_processors()),
@@ -92,7 +101,7 @@ def begin_serving(parts: Parts) -> None:
     parts.life.note(PhaseEvent.ACCEPTED)
     parts.nursery.start_soon(parts.traffic.serve, parts.log)
     parts.nursery.start_soon(SpareMemory().serve)
-    watch = partial(parts.premises.watch, ours=lambda: parts.life.phase not in LENT)
+    watch = partial(parts.premises.watch, ours=lambda: parts.life.phase not in LENT, misses=parts.door.misses)
     parts.nursery.start_soon(watch, parts.log, partial(_restore_paths, parts))
     parts.nursery.start_soon(serve_notifications, parts)
 

@@ -67,5 +67,5 @@ async def run_proxy(config_path: Path | str | None = None, *, old: int | None = 
     if parts.life.successor and os.getpid() == 1:
         # Nothing else is left in this process, so nobody minds that it blocks; and as its files are closed, nothing of
         # this loop can be unwound afterwards.
-        os._exit(be_stub(parts.surroundings.sockets, parts.life.successor))
+        os._exit(be_stub(parts.premises.directory, parts.life.successor))
     return 0

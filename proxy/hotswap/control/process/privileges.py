@@ -88,7 +88,9 @@ def drop_privileges(user: str, *, state_dir: Path, access_log: str = "") -> None
         return
     try:
         for path in (state_dir, *state_dir.iterdir()):
-            os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
+            # What has a group of its own was given to that of `[admin].group`.
+            group = entry.pw_gid if os.lstat(path).st_gid == os.getegid() else -1
+            os.chown(path, entry.pw_uid, group, follow_symlinks=False)
         if os.path.isabs(access_log):
             _give_file(access_log, entry.pw_uid)
         os.initgroups(entry.pw_name, entry.pw_gid)

@@ -37,11 +37,6 @@ def new_command(executable: str | None) -> tuple[str, ...]:
     return (executable,)
 
 
-def is_same_file(one: str | Path, other: str | Path) -> bool:
-    """Tell whether two paths name one configuration, by what they say or by where they lead."""
-    return os.path.normpath(one) == os.path.normpath(other) or os.path.realpath(one) == os.path.realpath(other)
-
-
 async def ask_new_version(command: Sequence[str], config: Path, *, environment: Mapping[str, str]) -> HandoffInfo:
     """Ask the new code on disk, by a command from `new_command`, whether it can take over with a configuration.
 

@@ -17,7 +17,7 @@ import trio
 from hotswap.control.admin.serving import serve_admin
 from hotswap.control.pools.release import Release, read_releases
 from hotswap.control.pools.supervised_pool import SupervisedPool
-from hotswap.control.process.boot import surround
+from hotswap.control.process.boot import place_admin, surround
 from hotswap.control.process.listeners import HandedSocket, Listeners, Prepared
 from hotswap.control.process.parts import Parts
 from hotswap.control.process.verbs import Verbs
@@ -151,6 +151,7 @@ class Inheritance:
         parts.listeners = Listeners(state_dir=parts.surroundings.sockets, handed=self.handed)
         self.prepared = await trio.to_thread.run_sync(parts.listeners.prepare, parts.config.listeners)
         # Whoever calls the admin API is left in the queue for now.
+        place_admin(parts)
         parts.door.inherit(self.admin)
         await parts.nursery.start(serve_admin, self._verbs, parts.door)
         # One that root has started to take over becomes the user here, as in a boot.

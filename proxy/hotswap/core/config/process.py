@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from hotswap.core.address import TcpAddress
-from hotswap.core.config.fields import Addresses, Duration, FilePath, LogPath, Table
+from hotswap.core.config.fields import AddressField, Duration, FilePath, LogPath, Table
 
 
 class LogLevel(StrEnum):
@@ -41,9 +40,10 @@ class ProxyTable(Table):
     """The process: where it keeps its state, how it logs, how it ends."""
 
     state_dir: FilePath = ""
-    """Directory for the development authority and the sockets of backends, mode 0700. Default:
-    $RUNTIME_DIRECTORY, else .hotswap beside the file, else, where that cannot be written, a directory of this
-    configuration's own below /run/hotswap (root) or $XDG_STATE_HOME/hotswap. Used by one proxy at a time."""
+    """Directory for the sockets of the admin API, of backends and of a takeover, mode 0700 (0710 with `admin.group`).
+    Default: $RUNTIME_DIRECTORY, else .hotswap beside the file, else, where that cannot be written, a directory of this
+    configuration's own below /run/hotswap (root) or $XDG_STATE_HOME/hotswap. Used by one proxy at a time, and made
+    again when it vanished."""
 
     log_level: LogLevel = LogLevel.INFO
     """The least severe record that is written."""
@@ -69,10 +69,15 @@ class ProxyTable(Table):
 
 
 class AdminTable(Table):
-    """Where the admin API answers."""
+    """Where the admin API answers, besides admin.sock in `proxy.state_dir`, which is always there."""
 
-    bind: Addresses = (TcpAddress("127.0.0.1", 9900),)
-    """Addresses; one that is neither loopback nor `unix:` needs `token_file`."""
+    bind: tuple[AddressField, ...] = ()
+    """Further addresses, such as "127.0.0.1:9900" for the page in a browser; one that is neither loopback nor `unix:`
+    needs `token_file`."""
+
+    group: str = ""
+    """Group that may use the Unix sockets of the admin API, which have mode 0660 then and 0600 without; empty: their
+    owner alone. Who is in it needs no root to deploy, and can do whatever the user of the proxy can."""
 
     token_file: FilePath = ""
     """File whose first line callers have to send as `Authorization: Bearer`."""
