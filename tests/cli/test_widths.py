@@ -130,7 +130,8 @@ async def test_the_state_is_drawn_with_a_row_for_each_backend(width: int, pool: 
     assert all("ready" in row for row in rows)
     text = " ".join(" ".join(lines).split())
     assert (
-        "exited with status 1: ModuleNotFoundError: No module named 'shop' (4 attempts failed, tried again at " in text
+        "exited with status 1: ModuleNotFoundError: No module named 'shop'; 4 failed starts in a row; next try at "
+        in text
     )
 
 

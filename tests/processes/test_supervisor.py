@@ -298,7 +298,7 @@ async def test_a_backend_that_answers_is_ready(stage):
 async def test_a_backend_that_dies_at_start_fails_with_its_last_words(stage):
     """The traceback is in the report."""
     process = stage.spawn("print('booting'); import no_such_module")
-    with pytest.raises(StartFailed, match="exit code 1") as caught:
+    with pytest.raises(StartFailed, match="exited with status 1") as caught:
         await stage.wait_ready(process)
     assert caught.value.reason is StartFailure.EXITED
     assert caught.value.output[0] == "booting"

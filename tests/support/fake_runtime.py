@@ -333,6 +333,10 @@ class FakeRuntime:
                         "slot": slot,
                         "hopeful": core.expects(slot),
                         "failed_starts": core.failed_starts(slot),
+                        "attempts": core.failed_starts(slot),
+                        "last_error": None if (error := core.last_error(slot)) is None else error.text,
+                        "exit": None if error is None else error.exit,
+                        "next_try": None,
                         "drained": any(one.state is BackendState.DRAINING for one in core.backends if one.slot == slot),
                         "backends": [
                             {
@@ -370,7 +374,18 @@ class FakeRuntime:
             "takeover": None,
             "predecessors": 0,
             "pools": pools,
-            "listeners": {"public": {"bind": ["127.0.0.1:8443"], "connections": 3}},
+            "listeners": {
+                "public": {"bind": ["127.0.0.1:8443"], "urls": ["https://127.0.0.1:8443/"], "connections": 3}
+            },
+            "routes": [{"hosts": [], "path": "/", "pool": "web"}],
+            "certificates": [
+                {
+                    "listener": "public",
+                    "names": ["example.org"],
+                    "expires": "2035-01-01T00:00:00.000Z",
+                    "file": "/etc/shop.pem",
+                }
+            ],
         }
 
     async def start_takeover(self, _order: TakeoverOrder) -> TakeoverResult:

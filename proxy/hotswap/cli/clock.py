@@ -18,11 +18,8 @@ def duration_words(seconds: float) -> str:
 
 
 def moment(value: Any) -> str:
-    """An ISO 8601 timestamp in local time, without its fractions."""
-    try:
-        return f"{datetime.fromisoformat(str(value)).astimezone():%Y-%m-%d %H:%M:%S}"
-    except ValueError:
-        return "-"
+    """An ISO 8601 timestamp without its fractions; the proxy's are in UTC."""
+    return str(value).replace("T", " ").partition(".")[0].removesuffix("Z") if isinstance(value, str) else "-"
 
 
 def clock_words(at: Any, now: datetime) -> str:

@@ -43,7 +43,7 @@ def rollouts(client: AdminClient, rollout: str | None, as_json: bool) -> None:
 
 def show_report(report: Json) -> None:
     """Print a report for a person: how it went, each slot with its phases and exchanges, what failed or was cut."""
-    put(f"{summary(report)}, {report['strategy']}, by {report['trigger']}, since {moment(report['started'])}")
+    put(f"{summary(report)}, {report['strategy']}, by {report['trigger']}, since {moment(report['started'])} UTC")
     if report["reason"]:
         put(why_ended(report))
     console = output()

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime
+from typing import Literal
 
 import click
 from rich.cells import cell_len
@@ -16,12 +16,12 @@ from rich.table import Table
 from rich.text import Text
 
 from hotswap.cli.client import AdminClient, Json, ProxyLost
-from hotswap.cli.clock import clock_words, duration_words, moment
+from hotswap.cli.clock import duration_words, moment
 from hotswap.cli.speaking import speaks
 from hotswap.cli.terminal import output, put, put_json
 from hotswap.cli.waiting import size_words, waiting_lines
 from hotswap.control.telemetry.wording import counted
-from hotswap.core.printable import escape_controls
+from hotswap.core.printable import escape_controls, one_line
 
 WATCH_INTERVAL = 1.0
 """Seconds between two looks."""
@@ -95,15 +95,17 @@ def _looks(client: AdminClient) -> Iterator[Json]:
 
 def render_status(document: Json, width: int) -> RenderableType:
     """Lay the state out in so many columns."""
-    head = Text(f"hotswap {document['version']}, pid {document['pid']}, since {moment(document['started'])}")
+    head = Text(f"hotswap {document['version']}, pid {document['pid']}, since {moment(document['started'])} UTC")
     head.append(f", {document['config']}")
+    if document["stopping"]:
+        head.append(", STOPPING", style="bold yellow")
     parts: list[RenderableType] = [head]
     for name, listener in document["listeners"].items():
         where = " ".join(listener["bind"])
         parts.append(Text(f"listener {name}: {where}, {counted(listener['connections'], 'connection')}"))
+    parts += [certificate_line(one) for one in document.get("certificates", ())]
     parts += [pool_line(name, pool) for name, pool in document["pools"].items()]
-    parts.append(_backends(document, width))
-    parts += [Text(escape_controls(line), style="red") for line in trouble_lines(document)]
+    parts += _backends(document, width)
     parts += [Text(escape_controls(line), style="yellow") for line in waiting_lines(document)]
     return Group(*parts)
 
@@ -130,35 +132,58 @@ def pool_line(name: str, pool: Json) -> Text:
     return line
 
 
-def trouble_lines(document: Json) -> Iterator[str]:
-    """Say of every slot that is not well why, how often it was tried, and when it is tried again."""
-    for name, pool in document["pools"].items():
-        for slot in pool["slots"]:
-            if not slot.get("last_error"):
-                continue
-            attempts, next_try = slot.get("attempts") or 0, slot.get("next_try")
-            told = [f"{counted(attempts, 'attempt')} failed"] if attempts else []
-            told += [f"tried again at {clock_words(next_try, datetime.now().astimezone())}"] if next_try else []
-            more = f" ({', '.join(told)})" if told else ""
-            yield f"{name}/{slot['slot']}: {slot['last_error']}{more}"
-
-
-def _backends(document: Json, width: int) -> RenderableType:
-    rows = []
+def _backends(document: Json, width: int) -> list[RenderableType]:
+    """The table of backends, with why a slot is not well below its row."""
+    rows: list[list[str | Text]] = []
+    errors: dict[int, Text] = {}
     for name, pool in document["pools"].items():
         for slot in pool["slots"]:
             rows += [_cells(name, slot["slot"], one) for one in slot["backends"]]
             if not slot["backends"]:
                 rows.append([name, str(slot["slot"]), "", Text("empty", style="red"), *[""] * (len(COLUMNS) - 4)])
+            if slot.get("last_error") is not None:
+                errors[len(rows) - 1] = error_line_of(slot)
     kept = _fitting(rows, width)
     if _needed(rows, kept) > width:
-        return Group(*(_line(row) for row in rows))
-    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
-    for index in kept:
-        table.add_column(COLUMNS[index], justify="right" if COLUMNS[index] in NUMERIC else "left", no_wrap=True)
+        return [
+            line for number, row in enumerate(rows) for line in (_line(row), errors.get(number)) if line is not None
+        ]
+    widths = [max(cell_len(str(text)) for text in (COLUMNS[index], *(row[index] for row in rows))) for index in kept]
+    parts: list[RenderableType] = [_table(kept, widths, [])]
+    pending: list[list[str | Text]] = []
+    for number, row in enumerate(rows):
+        pending.append(row)
+        if number in errors:
+            # No cell may hold it: it is as long as a line.
+            parts += [_table(kept, widths, pending, head=False), errors[number]]
+            pending = []
+    return [*parts, *([_table(kept, widths, pending, head=False)] if pending else [])]
+
+
+def _table(kept: list[int], widths: list[int], rows: list[list[str | Text]], *, head: bool = True) -> Table:
+    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold", show_header=head)
+    for index, width in zip(kept, widths, strict=True):
+        justify: Literal["left", "right"] = "right" if COLUMNS[index] in NUMERIC else "left"
+        table.add_column(COLUMNS[index], justify=justify, no_wrap=True, min_width=width)
     for row in rows:
         table.add_row(*(row[index] for index in kept))
     return table
+
+
+def error_line_of(slot: Json) -> Text:
+    """Why a slot is not well, how often it was tried in vain, and when it is tried again."""
+    words = f"  {one_line(str(slot['last_error']))}"
+    if slot.get("attempts"):
+        words += f"; {counted(slot['attempts'], 'failed start')} in a row"
+    if slot.get("next_try"):
+        words += f"; next try at {moment(slot['next_try'])} UTC"
+    return Text(words, style="red")
+
+
+def certificate_line(certificate: Json) -> Text:
+    """A certificate with its names and its end."""
+    names = escape_controls(" ".join(certificate["names"])) or "no name"
+    return Text(f"certificate of {certificate['listener']}: {names}, until {moment(certificate['expires'])} UTC")
 
 
 def _fitting(rows: list[list[str | Text]], width: int) -> list[int]:

@@ -37,7 +37,12 @@ def _tell_ready(parts: Parts) -> None:
     listeners, page = find_links(parts)
     if missing:
         detail = "ready with what serves; these pools did not come up so far and are tried again"
-        parts.log.warning("proxy.ready", not_ready=missing, listeners=listeners, page=page, detail=detail)
+        errors = {
+            name: [error.text for error in map(core.last_error, range(core.size)) if error is not None][:1]
+            for name, core in ((name, parts.pools[name].core) for name in missing)
+        }
+        told = {"not_ready": missing, "last_errors": errors, "detail": detail}
+        parts.log.warning("proxy.ready", listeners=listeners, page=page, **told)
     else:
         parts.log.info("proxy.ready", listeners=listeners, page=page)
     parts.events.publish("proxy.ready")
