@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,28 @@ def test_a_place_is_the_slot_the_pool_or_the_listener(fields: dict[str, object],
         ("backend.draining", {"in_flight": 2}, "draining, 2 in flight"),
         ("backend.draining", {"by": "operator"}, "drained by an operator"),
         ("backend.crashed", {"exit": "exit code 1", "in_flight": 0}, "crashed: exit code 1"),
+        (
+            "backend.crashed",
+            {"exit": "exit code 1", "last_error": "exited with status 1: boom", "in_flight": 2},
+            "crashed: exited with status 1: boom; 2 in flight",
+        ),
+        (
+            "backend.failed",
+            {"before": "starting", "last_error": "exited with status 1"},
+            "did not become ready: exited with status 1",
+        ),
+        (
+            "backend.backoff",
+            {"last_error": "exited with status 1"},
+            "waits before it is tried again: exited with status 1",
+        ),
+        ("backend.health", {"health": "unhealthy", "detail": "status 500"}, "unhealthy: status 500"),
+        ("proxy.ready", {}, "ready"),
+        (
+            "proxy.ready",
+            {"not_ready": ["web", "api"], "last_errors": {"web": ["exited with status 1"], "api": []}},
+            "ready, without web (exited with status 1), api, which did not come up so far and is tried again",
+        ),
         ("proxy.stopping", {"in_flight": 0}, "stopping: the backends end; Ctrl-C again stops at once"),
         (
             "proxy.stopping",
@@ -64,6 +87,15 @@ def test_a_record_says_it_in_a_sentence(name: str, fields: dict[str, object], se
     assert sentence_of(name, fields) == sentence
 
 
+def test_a_crash_loop_is_told_with_its_reason_and_the_next_try() -> None:
+    """At the time of day of whoever reads it."""
+    at = datetime(2026, 11, 30, 12, 0, 5).astimezone()
+    fields = {"crashes": 3, "last_error": "exited with status 1", "next_try": at.isoformat()}
+    assert sentence_of("slot.crash_looping", fields) == (
+        "failed 3 times in a row: exited with status 1; next try at 12:00:05"
+    )
+
+
 def test_what_another_record_says_is_left_out() -> None:
     """That an end was reached is said once."""
     assert sentence_of("rollout.report", {"report": {}}) is None
@@ -81,7 +113,7 @@ def test_a_record_without_a_sentence_of_its_own_is_told_by_its_parts() -> None:
 
 def test_a_sentence_that_misses_a_field_is_made_of_what_there_is() -> None:
     """By a call that leaves something out, or a version that has other fields."""
-    assert sentence_of("backend.failed", {"reason": "exited"}) == "failed (reason exited)"
+    assert sentence_of("backend.not_started", {"reason": "exited"}) == "not started (reason exited)"
     assert sentence_of("backend.ready", {"seconds": "soon"}) == "ready (seconds soon)"
 
 

@@ -7,6 +7,7 @@ What says nothing that another line does not say as well has no sentence at all.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Final
 
 from hotswap.core.printable import one_line
@@ -81,6 +82,11 @@ def seconds_words(seconds: object) -> str:
     return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
 
 
+def clock(at: object) -> str:
+    """The local time of day of an ISO 8601 moment."""
+    return f"{datetime.fromisoformat(str(at)).astimezone():%H:%M:%S}"
+
+
 def exit_words(fields: Fields) -> str:
     """Say how a process ended: `stopped` when it was asked to and did."""
     reason, exit = str(fields["reason"]), str(fields.get("exit") or "")
@@ -103,7 +109,25 @@ def _draining(fields: Fields) -> str:
 
 
 def _crashed(fields: Fields) -> str:
-    return f"crashed: {fields['exit']}" + (f", {fields['in_flight']} in flight" if fields.get("in_flight") else "")
+    why = fields.get("last_error") or fields["exit"]
+    return f"crashed: {why}" + (f"; {fields['in_flight']} in flight" if fields.get("in_flight") else "")
+
+
+def _failed(fields: Fields) -> str:
+    return f"did not become ready: {fields.get('detail') or fields['last_error']}"
+
+
+def _backoff(fields: Fields) -> str:
+    return f"waits before it is tried again: {fields['last_error']}"
+
+
+def _crash_looping(fields: Fields) -> str:
+    why = f": {fields['last_error']}" if fields.get("last_error") else ""
+    return f"failed {fields['crashes']} times in a row{why}; next try at {clock(fields['next_try'])}"
+
+
+def _health(fields: Fields) -> str:
+    return f"{fields['health']}: {fields['detail']}" if fields.get("detail") else str(fields["health"])
 
 
 def _stopping(fields: Fields) -> str:
@@ -171,18 +195,17 @@ def _listening(fields: Fields) -> str:
 
 
 def _proxy_ready(fields: Fields) -> str:
-    missing = fields.get("not_ready")
-    told = ", ".join(map(str, missing)) if isinstance(missing, list | tuple) else ""
-    return f"ready, without {told}, which did not come up so far and is tried again" if told else "ready"
+    missing, errors = fields.get("not_ready"), fields.get("last_errors")
+    if not isinstance(missing, list | tuple) or not missing:
+        return "ready"
+    why = errors if isinstance(errors, Mapping) else {}
+    told = [f"{pool} ({why[pool][0]})" if why.get(pool) else str(pool) for pool in missing]
+    return f"ready, without {', '.join(told)}, which did not come up so far and is tried again"
 
 
 def _signal(fields: Fields) -> str | None:
     # What stops the proxy is told by `proxy.stopping`.
     return None if fields["signal"] in ("SIGINT", "SIGTERM") else f"{fields['signal']} received"
-
-
-def _health(fields: Fields) -> str:
-    return str(fields["health"])
 
 
 def _ejected(fields: Fields) -> str:
@@ -222,9 +245,11 @@ SENTENCES: Final[Mapping[str, Sentence]] = {
     "backend.killed": "killed: {detail}",
     "backend.exited": exit_words,
     "backend.crashed": _crashed,
-    "backend.failed": "did not become ready: {detail}",
+    "backend.failed": _failed,
     "backend.not_started": "could not be started: {detail}",
-    "backend.backoff": "waits before it is tried again",
+    "backend.backoff": _backoff,
+    "slot.crash_looping": _crash_looping,
+    "slot.recovered": "ready again",
     "backend.health": _health,
     "backend.healthy": "healthy again",
     "backend.unhealthy": "unhealthy: {detail}",
