@@ -12,6 +12,7 @@ import re
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
+from shlex import quote as quote_word
 from typing import Any
 from urllib.parse import quote
 
@@ -255,7 +256,8 @@ def translate(error: ProxyLost | ProblemAnswer | Stranger, endpoint: AdminEndpoi
             hints.insert(0, f"its address is the value of ${VARIABLE}; unset it to find the proxy of {endpoint.config}")
         return CommandError(ExitCode.FAILED, f"{error}, not {endpoint.config}; nothing was done", *hints)
     if isinstance(error, ProxyLost):
-        hint = f'found by {endpoint.source}; is it running? "hotswap run" starts one'
+        command = "hotswap run CONFIG" if endpoint.config is None else f"hotswap run {quote_word(str(endpoint.config))}"
+        hint = f"found by {endpoint.source}; if it is not running, start it: {command}"
         if isinstance(error.__cause__, PermissionError):
             hint = "call this as the user that runs it, or let a group do so by [admin].group"
         return CommandError(ExitCode.FAILED, f"no proxy can be reached at {endpoint.where}: {error}", hint)
