@@ -18,9 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
-from tests.support.tools import require_tool
+from tests.support.tools import refuse, require_tool
 
 BOOT_SECONDS = 30
 
@@ -101,12 +99,6 @@ def _cgroups() -> Path:
     raise AssertionError("cgroup2 is not mounted")
 
 
-def _refuse(message: str) -> None:
-    if os.environ.get("CI") == "true":
-        pytest.fail(message)
-    pytest.skip(message)
-
-
 @contextmanager
 def open_machine() -> Iterator[Machine]:
     """Boot one, and throw it away in the end; without the rights or programs for it the test is skipped, but in CI.
@@ -115,7 +107,7 @@ def open_machine() -> Iterator[Machine]:
         AssertionError: it did not boot.
     """
     if os.geteuid() != 0:
-        _refuse("a machine of its own needs root")
+        refuse("a machine of its own needs root")
     for program, package in (("unshare", "util-linux"), ("nsenter", "util-linux"), ("systemctl", "systemd")):
         require_tool(program, package=package)
     # Neither the name nor the layer may lie beneath the root that is overlaid, so the layer is in memory.
@@ -185,6 +177,6 @@ def copy_into(machine: Machine, source: Path, place: str) -> None:
     target = machine.root / place.lstrip("/")
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
-        shutil.copytree(source, target)
+        shutil.copytree(source, target, dirs_exist_ok=True)
     else:
         shutil.copy(source, target)
