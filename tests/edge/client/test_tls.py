@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ssl
+import sys
+from datetime import UTC, datetime
 
 import pytest
 import trio
@@ -11,7 +13,7 @@ from trio.testing import wait_all_tasks_blocked
 from hotswap.core.config import TlsTable
 from hotswap.core.errors import ConfigError
 from hotswap.edge.client.listener import OpenListener
-from hotswap.edge.client.tls import AUTHORITY, open_context
+from hotswap.edge.client.tls import AUTHORITY, ServerContext, open_context
 from tests.support.certificates import Names
 from tests.support.stage import GET, OK, Line, Stage, open_stage
 
@@ -65,6 +67,24 @@ async def test_the_certificate_is_chosen_by_name(tmp_path):
         await line.read_head()
         await line.send(OK)
         assert (await first.read_response())[1] == b"ok"
+
+
+def test_what_operators_are_told_of_certificates(tmp_path):
+    """The names and the end of each that is in use, and its file."""
+    names = Names(tmp_path)
+    for hosts in (["a.example"], ["a.example", "*.c.example"]):
+        files = [names.files(host) for host in hosts]
+        table = TlsTable.model_validate({"certificates": files})
+        context = open_context(table, http2=False, authority_dir=tmp_path, where="x")
+        assert isinstance(context, ServerContext)
+        assert [facts.names for facts in context.facts] == [(host,) for host in hosts]
+        assert [facts.file for facts in context.facts] == [one["cert"] for one in files]
+    table = TlsTable.model_validate({"self_signed": ["localhost", "127.0.0.1"]})
+    context = open_context(table, http2=False, authority_dir=tmp_path, where="x")
+    assert isinstance(context, ServerContext)
+    (facts,) = context.facts
+    assert (facts.names, facts.addresses, facts.file) == (("localhost",), ("127.0.0.1",), None)
+    assert facts.expires > datetime.now(UTC)
 
 
 async def test_a_development_certificate_is_trusted_by_its_own_authority(tmp_path):
@@ -143,3 +163,12 @@ async def test_long_bodies_pass_through_tls_with_slow_readers(tmp_path):
                 await trio.sleep(0.002)
             assert http.stream.unsent <= 600 * 1024  # type: ignore[attr-defined]
             assert (await client.read_response())[1] == body
+
+
+def test_certificates_that_cannot_be_read_any_more_are_told_by_name(tmp_path, monkeypatch):
+    """A proxy that had none so far gets some when its environment is gone."""
+    monkeypatch.setitem(sys.modules, "hotswap.edge.client.certificates", None)
+    table = TlsTable(self_signed=("localhost",))
+    told = rf"listeners\.x\.tls .*hotswap\.edge\.client\.certificates is gone from {sys.prefix}"
+    with pytest.raises(ConfigError, match=told):
+        open_context(table, http2=False, authority_dir=tmp_path, where="listeners.x.tls")

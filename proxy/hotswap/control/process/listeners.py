@@ -24,10 +24,11 @@ from structlog.typing import FilteringBoundLogger
 from hotswap.control.configuration.authority_place import publish_authority
 from hotswap.control.configuration.outside import is_barred, read_within
 from hotswap.core.address import Address, TcpAddress, UnixAddress
+from hotswap.core.certificate_facts import CertificateFacts
 from hotswap.core.config import ListenerTable, TlsTable
 from hotswap.core.errors import ConfigError, Problem
 from hotswap.edge.client.listener import OpenListener
-from hotswap.edge.client.tls import AUTHORITY, open_context
+from hotswap.edge.client.tls import AUTHORITY, ServerContext, open_context
 from hotswap.edge.dataplane import DataPlane
 from hotswap.edge.loop.sockets import address_of, bind, close_all, matches
 
@@ -150,6 +151,15 @@ class Listeners:
             if opened.table.tls is not None
             for files in opened.table.tls.certificates
         )
+
+    def certificate_facts(self) -> list[tuple[str, CertificateFacts]]:
+        """Give what is known of every certificate that is in use, each with the name of its listener."""
+        return [
+            (name, facts)
+            for name, opened in self._open.items()
+            if isinstance(opened.context, ServerContext)
+            for facts in opened.context.facts
+        ]
 
     def hand_over(self) -> list[HandedSocket]:
         """Give every open socket, for another process; they stay open and ours."""

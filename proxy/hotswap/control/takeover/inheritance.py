@@ -200,7 +200,13 @@ class Inheritance:
 
 
 def _restore(pool: SupervisedPool, state: SupervisedState) -> None:
-    pool.restore(generation=state.generation, newest=state.newest, releases=state.releases, slots=state.slots)
+    pool.restore(
+        generation=state.generation,
+        newest=state.newest,
+        releases=state.releases,
+        slots=state.slots,
+        errors=state.errors,
+    )
     if state.locked is not None:
         pool.core.lock(state.locked)
     if state.paused:

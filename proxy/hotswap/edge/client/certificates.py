@@ -5,21 +5,34 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from hotswap.core.certificate_facts import CertificateFacts
 
-def names_of(pem: bytes) -> tuple[str, ...]:
-    """DNS names that a certificate covers."""
+
+def facts_of(pem: bytes, *, file: str | None) -> CertificateFacts:
+    """Read whom a certificate is for and until when.
+
+    Args:
+        pem: the chain, whose first certificate it is.
+        file: where it came from.
+
+    Raises:
+        ValueError: there is no certificate in it.
+    """
     certificate = x509.load_pem_x509_certificates(pem)[0]
-    try:
-        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except x509.ExtensionNotFound:
-        return ()
-    return tuple(extension.value.get_values_for_type(x509.DNSName))
+    names: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    with suppress(x509.ExtensionNotFound):
+        value = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names = tuple(value.get_values_for_type(x509.DNSName))
+        addresses = tuple(str(address) for address in value.get_values_for_type(x509.IPAddress))
+    return CertificateFacts(names=names, addresses=addresses, expires=certificate.not_valid_after_utc, file=file)
 
 
 def development_authority(certificate: Path) -> trustme.CA:
