@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import trio
 
+from hotswap.control.configuration.state_place import signpost_of
+from tests.support.admin import Admin
 from tests.support.command_line import Result, program
 from tests.support.hotswap import Hotswap, run_hotswap
 from tests.support.other_user import (
@@ -174,6 +176,33 @@ async def test_two_configurations_in_one_directory_never_share_their_state(tmp_p
         assert str(hotswap.config) in strange.stderr
         assert str(other) in strange.stderr
         assert (await hotswap.status())["stopping"] is False
+
+
+@pytest.mark.fail_after(60)
+async def test_it_is_found_by_a_link_that_a_deploy_has_moved_on(tmp_path: Path) -> None:
+    """Its state is in the release that it was started from; `reload` comes from the next, when the first is gone."""
+    for number in (1, 2):
+        text, directory = project(tmp_path, f"r{number}")
+        (directory / "hotswap.toml").write_text(text.replace(f"{directory}", str(tmp_path / "current")))
+    shared = surroundings(tmp_path)
+    current = tmp_path / "current"
+    current.symlink_to("r1")
+    text = (current / "hotswap.toml").read_text()
+    async with run_hotswap(text, current, environment=shared, admin=SOCKET) as hotswap:
+        (tmp_path / "next").symlink_to("r2")
+        (tmp_path / "next").rename(current)
+        done = await verb(current, "reload", PWD=str(current), **shared)
+        assert done.code == 0, done.stderr
+        second = await verb(current, "run", PWD=str(current), **shared)
+        assert second.code == 2
+        assert f"a hotswap already runs here: {current}/hotswap.toml, pid {hotswap.pid}" in second.stderr
+        shutil.rmtree(tmp_path / "r1")
+        found = await verb(tmp_path, "status", "--json", "--config", str(current / "hotswap.toml"), **shared)
+        while found.code:
+            found = await verb(tmp_path, "status", "--json", "--config", str(current / "hotswap.toml"), **shared)
+        assert found.document["pid"] == hotswap.pid
+        hotswap.admin = Admin(tmp_path / "r1" / SOCKET)
+    assert not await trio.Path(signpost_of(current / "hotswap.toml", shared)).is_symlink()
 
 
 @pytest.mark.fail_after(90)
