@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import pwd
 import shutil
 import socket
 import stat
@@ -233,6 +236,42 @@ async def test_a_group_may_deploy_and_reaches_nothing_else(reachable_directory: 
             assert modes(state, own, state / "backends") == [0o710, 0o660, 0o700]
             assert connect_as_member(GROUP, own) == REACHED
         assert (await verb(directory, "reload")).code == 0
+
+
+@pytest.mark.fail_after(60)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+async def test_where_the_file_is_out_of_reach_its_state_is_with_the_user(reachable_directory: Path) -> None:
+    """A directory of each configuration's own, below the state of whoever runs it; found without a word by the same."""
+    directory = reachable_directory
+    home = directory / "home"
+    home.mkdir()
+    os.chown(home, *[pwd.getpwnam(USER).pw_uid] * 2)
+    python = reachable_python()
+    pool = command_pool(directory, "faulty.plain", size=1).replace(sys.executable, python)
+    text = PLAIN + "[admin]\n" + listeners() + pool
+    become = ("setpriv", f"--reuid={USER}", "--clear-groups", "--no-new-privs")
+    variables = {**ENVIRONMENT, "HOME": str(home), "XDG_STATE_HOME": str(home / "state"), "XDG_DATA_HOME": ""}
+    place = default_place(directory / "hotswap.toml", home / "state")
+    own = str((place / "admin.sock").relative_to(directory))
+    program = (python, "-m", "hotswap")
+    async with run_hotswap(
+        text, directory, launcher=become, program=program, environment=variables, admin=own
+    ) as hotswap:
+        assert modes(place, place / "admin.sock") == [0o700, 0o600]
+        found = await trio.run_process(
+            [*become, *program, "status", "--json"],
+            cwd=directory,
+            env={"PATH": os.environ["PATH"], **variables},
+            capture_stdout=True,
+        )
+        assert json.loads(found.stdout)["pid"] == hotswap.pid
+        assert not (directory / ".hotswap").exists()
+
+
+def default_place(file: Path, state_home: Path) -> Path:
+    """The directory of a configuration alone, as the reference describes it."""
+    digest = hashlib.sha256(os.fsencode(file)).hexdigest()[:8]
+    return state_home / "hotswap" / f"{file.parent.name[:20]}-{digest}"
 
 
 def modes(*paths: Path) -> list[int]:
