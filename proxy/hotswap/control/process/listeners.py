@@ -24,7 +24,7 @@ from structlog.typing import FilteringBoundLogger
 from hotswap.control.configuration.outside import is_barred, read_within
 from hotswap.core.address import Address, TcpAddress, UnixAddress
 from hotswap.core.config import ListenerTable
-from hotswap.core.errors import ConfigError, Problem
+from hotswap.core.errors import ConfigError, Problem, Verbatim
 from hotswap.edge.client.listener import OpenListener
 from hotswap.edge.client.tls import AUTHORITY, open_context
 from hotswap.edge.dataplane import DataPlane
@@ -277,9 +277,14 @@ class Listeners:
         claimed = {address for listener in prepared.listeners for address in listener.addresses}
         unclaimed = [str(address) for sock in self._given if (address := address_of(sock)) not in claimed]
         if unclaimed:
-            way_out = "a listener that binds it; or take it out of the socket unit, since its clients would hang"
             raise ConfigError(
-                [Problem("listeners", f"{address} (passed by LISTEN_FDS)", way_out) for address in unclaimed]
+                Problem(
+                    "listeners",
+                    Verbatim(f"without {address}, which LISTEN_FDS passes"),
+                    "complete for the sockets that are passed; "
+                    f"add a listener that binds {address}, or take it out of the socket unit: its clients would hang",
+                )
+                for address in unclaimed
             )
 
     def commit(self, prepared: Prepared, plane: DataPlane) -> tuple[str, ...]:

@@ -84,7 +84,7 @@ def open_context(table: TlsTable, *, http2: bool, state_dir: Path, where: str) -
             contexts.append(_loaded(table, files, http2=http2))
             names.append(names_of(Path(files.cert).read_bytes()))
         except (OSError, ValueError) as error:
-            allowed = f"a PEM certificate chain and its private key ({_reason(error)})"
+            allowed = f"a PEM certificate chain and its private key; {_reason(error)}"
             problems.append(Problem(f"{where}.certificates[{index}]", f"{files.cert}, {files.key}", allowed))
     if problems:
         raise ConfigError(problems)

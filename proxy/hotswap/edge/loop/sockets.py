@@ -18,6 +18,7 @@ from typing import Final
 from hotswap.core.address import Address, TcpAddress, UnixAddress
 from hotswap.core.errors import ConfigError, Problem
 
+WANTED: Final = "an address that can be listened on"
 BACKLOG: Final = 4096
 LOST_AFTER: Final = 60
 LOST_PROBES: Final = 4
@@ -37,18 +38,20 @@ def bind(address: Address, *, where: str) -> socket.socket:
     try:
         return _bind_unix(address.path) if isinstance(address, UnixAddress) else bind_tcp(address)
     except UnicodeError as error:
-        raise ConfigError([Problem(where, str(address), f"{address} has no name that can be looked up")]) from error
+        raise ConfigError(
+            [Problem(where, str(address), f"{WANTED}; {address} has no name that can be looked up")]
+        ) from error
     except OSError as error:
         match error.errno:
             case errno.EADDRINUSE:
-                way_out = "is in use by another program; stop it or choose another address"
+                way_out = "is in use by another program: stop it or choose another address"
             case errno.EACCES | errno.EPERM:
-                way_out = "may not be bound by this user; use a port from 1024 on, or socket activation"
+                way_out = "may not be bound by this user: use a port from 1024 on, or socket activation"
             case errno.EADDRNOTAVAIL:
                 way_out = "is not an address of this machine"
             case _:
                 way_out = f"cannot be bound: {error.strerror or error}"
-        raise ConfigError([Problem(where, str(address), f"{address} {way_out}")]) from error
+        raise ConfigError([Problem(where, str(address), f"{WANTED}; {address} {way_out}")]) from error
 
 
 def bind_tcp(address: TcpAddress, *, backlog: int = BACKLOG) -> socket.socket:
