@@ -25,7 +25,7 @@ from hotswap.core.config import Configuration, Draft, locate, parse_draft
 from hotswap.core.config.conflicts import Raw, entries, tables
 from hotswap.core.config.fields import resolve_path
 from hotswap.core.config.findings import Finding
-from hotswap.core.config.lines import Location
+from hotswap.core.config.key_lines import Location
 from hotswap.core.errors import MISSING, ConfigError, Problem, Verbatim
 from hotswap.core.errors import written as quoted
 from hotswap.processes.listening import MAX_PATH_BYTES

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from hotswap.core.address import Address, TcpAddress, UnixAddress, ip_of, parse_address
 from hotswap.core.config.fields import resolve_path
 from hotswap.core.config.findings import Finding
-from hotswap.core.config.lines import Location
+from hotswap.core.config.key_lines import Location
 from hotswap.core.config.spelling import nearest
 from hotswap.core.errors import MISSING, written
 from hotswap.core.server import ABILITIES, Server

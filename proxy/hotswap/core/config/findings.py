@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from hotswap.core.address import parse_address
 from hotswap.core.config.fields import NAME_ALLOWED, NAME_PATTERN
-from hotswap.core.config.lines import Lines, Location
+from hotswap.core.config.key_lines import KeyLines, Location
 from hotswap.core.config.spelling import did_you_mean
 from hotswap.core.config.unknown_keys import describe_key, unknown_key
 from hotswap.core.errors import MISSING, Problem, written
@@ -25,7 +25,6 @@ _TABLES = {
     "tls": 'write { self_signed = ["localhost"] } for a development certificate, '
     'or { certificates = [{ cert = "FILE", key = "FILE" }] }',
     "redirect": "write {} for a redirect to https",
-    "routes": 'write [[routes]] and, below it, pool = "NAME"',
 }
 """What stands in a table that was given as something else."""
 
@@ -66,7 +65,7 @@ def read_location(path: str) -> Location:
     return tuple(int(index) if index else quoted or bare for quoted, index, bare in parts)
 
 
-def in_order_of(lines: Lines, file: str, findings: Iterable[Finding]) -> tuple[Problem, ...]:
+def in_order_of(lines: KeyLines, file: str, findings: Iterable[Finding]) -> tuple[Problem, ...]:
     """Convert findings to problems, sorted by their lines in the file."""
     problems = (
         Problem(write_location(finding.location), finding.value, finding.allowed, file, lines.of(finding.location))
@@ -158,7 +157,10 @@ def _list(place: Location, value: object) -> str:
     """Say what would be right in place of a value that is no list."""
     key = place[-1]
     if place == ("routes",):
-        return f"a list of tables; {_TABLES['routes']}"
+        is_table = isinstance(value, Mapping)
+        return (
+            f"a list of tables; write {'[[routes]], with two brackets' if is_table else whole_list([{'pool': 'NAME'}])}"
+        )
     if key in ("command", "args"):
         words = _words(value)
         what = "a list, program and arguments" if key == "command" else "a list of arguments"

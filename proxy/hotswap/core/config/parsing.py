@@ -19,7 +19,7 @@ from hotswap.core.config.configuration import Configuration
 from hotswap.core.config.conflicts import find_conflicts
 from hotswap.core.config.fields import DIRECTORY
 from hotswap.core.config.findings import Finding, find_unusable_texts, in_order_of, read_location, translate
-from hotswap.core.config.lines import Lines
+from hotswap.core.config.key_lines import KeyLines
 from hotswap.core.config.syntax import syntax_problem
 from hotswap.core.errors import ConfigError, Problem
 
@@ -55,7 +55,7 @@ class Draft:
         """
         findings = [*self.findings, *more]
         if findings or self.configuration is None:
-            raise ConfigError(in_order_of(Lines(self.text), self.origin, findings))
+            raise ConfigError(in_order_of(KeyLines(self.text), self.origin, findings))
         return self.configuration
 
 
@@ -105,7 +105,7 @@ def locate(problems: Iterable[Problem], text: str, *, origin: str) -> tuple[Prob
         text: what was accepted.
         origin: path of the file.
     """
-    lines = Lines(text)
+    lines = KeyLines(text)
     located = (
         problem if problem.file else replace(problem, file=origin, line=lines.of(read_location(problem.path)))
         for problem in problems

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from hotswap.core.config.lines import Lines
+from hotswap.core.config.key_lines import KeyLines
 from hotswap.core.errors import MISSING, Problem, Verbatim, written
 
 _WAYS_OUT = {
@@ -55,8 +55,8 @@ def syntax_problem(text: str, origin: str, message: str) -> Problem:
 
 def _first_time(lines: list[str], number: int) -> str:
     """Say where a key or table stood for the first time, and what can be done."""
-    before = Lines("\n".join(lines[: number - 1]))
-    location = Lines("\n".join(lines[:number])).last
+    before = KeyLines("\n".join(lines[: number - 1]))
+    location = KeyLines("\n".join(lines[:number])).last
     if not before.has(location):
         return ""
     return f", in line {before.of(location)}: remove one of the two"

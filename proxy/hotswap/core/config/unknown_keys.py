@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from hotswap.core.config.configuration import Configuration
 from hotswap.core.config.descriptions import descriptions_of
-from hotswap.core.config.lines import Location
+from hotswap.core.config.key_lines import Location
 from hotswap.core.config.pools import STATIC, SUPERVISED, StaticPoolTable, SupervisedPoolTable
 from hotswap.core.config.spelling import nearest
 

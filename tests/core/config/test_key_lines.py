@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hotswap.core.config.lines import DEEPEST, Lines, Location
+from hotswap.core.config.key_lines import DEEPEST, KeyLines, Location
 
 EVERY_FORM = '''\
 # a = 0
@@ -79,7 +79,7 @@ def assert_found_where_they_stand(text: str) -> int:
     count = 0
     for location, value in leaves(tomllib.loads(text)):
         if type(value) is int and value >= 100:
-            assert str(value) in text.split("\n")[Lines(text).of(location) - 1]
+            assert str(value) in text.split("\n")[KeyLines(text).of(location) - 1]
             count += 1
     return count
 
@@ -114,7 +114,7 @@ def test_every_form_of_a_key_has_its_line(newline):
 )
 def test_tables_lists_and_what_is_missing_have_lines(location, line):
     """A table that of its header, and a key that is missing that of its table."""
-    assert Lines(EVERY_FORM).of(location) == line
+    assert KeyLines(EVERY_FORM).of(location) == line
 
 
 KEYS = st.sampled_from(["a", "b-c", '"d e"', "'f.g'", '"\\u0068"', "1"])
@@ -157,7 +157,7 @@ def test_lines_are_those_of_the_values(text):
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError:
         return  # a key or table twice
-    lines = Lines(text)
+    lines = KeyLines(text)
     assert [location for location in locations(document) if not lines.has(location)] == []
     assert_found_where_they_stand(text)
 
@@ -165,7 +165,7 @@ def test_lines_are_those_of_the_values(text):
 @given(st.text(alphabet="a1=.[]{}\"'#,\\ \n\r\té", max_size=60))
 def test_no_text_is_too_odd_to_be_read(text):
     """No TOML ends it; and what is TOML is found as a whole."""
-    lines = Lines(text)
+    lines = KeyLines(text)
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError:
@@ -197,10 +197,10 @@ def test_no_text_is_too_odd_to_be_read(text):
 )
 def test_hostile_texts_cost_linear_time(piece):
     """A megabyte of anything is read; what grows with its square would take minutes."""
-    Lines(piece * (1_000_000 // len(piece)))
+    KeyLines(piece * (1_000_000 // len(piece)))
 
 
 def test_deeper_than_any_key_of_a_configuration_lines_are_those_of_the_table_above():
     """So that a key with a million parts costs no more than its letters."""
     path = ".".join("a" * (DEEPEST + 5))
-    assert Lines(f"b = 1\n{path} = 2").of(("a",) * (DEEPEST + 5)) == 2
+    assert KeyLines(f"b = 1\n{path} = 2").of(("a",) * (DEEPEST + 5)) == 2

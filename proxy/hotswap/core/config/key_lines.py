@@ -21,8 +21,8 @@ _SCALAR = re.compile(r"[^,\]}#\n]*")
 _QUOTE_OR_ESCAPE = re.compile(r"[\"\\]")
 
 
-class Lines:
-    """Lines of the keys, entries and tables of a TOML text.
+class KeyLines:
+    """KeyLines of the keys, entries and tables of a TOML text.
 
     Attributes:
         last: location of the last key or table header of the text.
