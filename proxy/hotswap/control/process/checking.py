@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from hotswap.control.configuration.cautions import find_cautions, find_expiring, read_certificates
-from hotswap.control.configuration.loading import load_configuration
+from hotswap.control.configuration.loading import load_configuration, locate_problems
 from hotswap.control.configuration.outside import ReadTooSlow, read_within
 from hotswap.control.configuration.path import absolute_path
 from hotswap.control.configuration.state_place import ADMIN_SOCKET
@@ -22,7 +22,7 @@ from hotswap.control.process.privileges import identity_of, look_as_user
 from hotswap.core.address import Address
 from hotswap.core.config import Configuration
 from hotswap.core.errors import ConfigError, Problem
-from hotswap.edge.loop.sockets import try_address, why_not_bound
+from hotswap.edge.loop.sockets import WANTED, try_address, why_not_bound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ def check_configuration(path: Path) -> Checked:
     starts = check_starts(config.pools, environment, user=config.proxy.user)
     problems += starts.problems
     if problems:
-        raise ConfigError(problems)
+        raise locate_problems(ConfigError(problems), path)
     expiring = find_expiring(read_certificates(config), datetime.now(UTC))
     return Checked(config=config, cautions=(*cautions, *starts.cautions, *find_cautions(config), *expiring))
 
@@ -89,12 +89,18 @@ def _files(config: Configuration) -> Iterator[Problem]:
     proxy = config.proxy
     with suppress(OSError):  # a disk that does not answer is told by who uses it
         if proxy.access_log not in {"", "-", "off"} and _is_directory(proxy.access_log):
-            yield Problem("proxy.access_log", proxy.access_log, "a file that can be written; it is a directory")
+            yield Problem(
+                "proxy.access_log",
+                proxy.access_log,
+                "a file that can be written; this is a directory: name a file in it",
+            )
         place = proxy.state_dir
         while place != os.path.dirname(place) and not read_within(partial(os.path.lexists, place), place):
             place = os.path.dirname(place)
         if not _is_directory(place):
-            yield Problem("proxy.state_dir", proxy.state_dir, f"a directory for this user alone; {place} is none")
+            yield Problem(
+                "proxy.state_dir", proxy.state_dir, f"a directory for this user alone; {place} is none: name another"
+            )
 
 
 def _is_directory(path: str) -> bool:
@@ -123,5 +129,5 @@ def _try(where: str, address: Address, *, running: bool) -> Problem | str | None
         if isinstance(error, PermissionError):
             # Who checks may be another than who runs.
             return f"{where}: {words}"
-        return Problem(where, str(address), words)
+        return Problem(where, str(address), f"{WANTED}; {words}")
     return None
