@@ -55,14 +55,19 @@ REFUSED = {
     "an access log that is a directory": '[proxy]\naccess_log = "/tmp"\n' + listeners() + STATIC,
     "a state directory that is a file": '[proxy]\nstate_dir = "FILE"\n' + listeners() + STATIC,
     "a state directory below a file": '[proxy]\nstate_dir = "FILE/deep/state"\n' + listeners() + STATIC,
+    "a damaged authority": listeners(tls={"self_signed": ["localhost"]}) + STATIC,
     "an admin socket without a directory": '[admin]\nbind = ["unix:none/at/all.sock"]\n' + listeners() + STATIC,
 }
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-async def test_what_run_refuses_check_refuses(tmp_path: Path, kind: str) -> None:
+async def test_what_run_refuses_check_refuses(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same keys, and exit code 2."""
     (tmp_path / "FILE").touch()
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    (tmp_path / "data" / "hotswap").mkdir(parents=True)
+    for name in ("development-ca.pem", "development-ca.key"):
+        (tmp_path / "data" / "hotswap" / name).write_text("nothing that was ever a certificate")
     path = written(tmp_path, REFUSED[kind])
     ran = await program("run", str(path), directory=tmp_path)
     assert ran.code == 2, ran.stderr
@@ -78,6 +83,12 @@ def test_an_address_in_use_is_a_caution(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         checked = check_configuration(written(tmp_path, listeners(bind=[f"127.0.0.1:{port}"]) + STATIC))
     assert any(f"127.0.0.1:{port} is in use" in caution for caution in checked.cautions)
+
+
+def test_a_name_that_cannot_be_looked_up_is_a_caution(tmp_path: Path) -> None:
+    """A start goes on: a backend's name may come later."""
+    checked = check_configuration(written(tmp_path, listeners() + STATIC.replace("127.0.0.1", "a..b")))
+    assert any("pools.web.addresses[0]: a..b cannot be looked up" in caution for caution in checked.cautions)
 
 
 @NOT_ROOT
