@@ -79,7 +79,7 @@ def test_the_socket_of_a_living_process_is_left_alone(tmp_path: Path) -> None:
     """A second proxy by mistake does not take the first one's operators away."""
     path = UnixAddress(str(tmp_path / "admin.sock"))
     with open_admin_sockets([path]):
-        with pytest.raises(ConfigError, match=r"admin.bind\[0\] is \"unix:.*another process answers there"):
+        with pytest.raises(ConfigError, match=r"admin.bind\[0\] must be .*, is \"unix:.*another process answers there"):
             open_admin_sockets([path]).__enter__()
         assert Path(path.path).exists()
 
@@ -109,7 +109,7 @@ def test_a_port_in_use_says_which_and_leaves_nothing_open(tmp_path: Path) -> Non
         port = taken.getsockname()[1]
         path = tmp_path / "admin.sock"
         addresses: list[Address] = [UnixAddress(str(path)), TcpAddress("127.0.0.1", port)]
-        reason = rf'admin.bind\[1\] is "127.0.0.1:{port}".*Address already in use'
+        reason = rf'admin.bind\[1\] must be .*, is "127.0.0.1:{port}".*Address already in use'
         with pytest.raises(ConfigError, match=reason):
             open_admin_sockets(addresses).__enter__()
         assert not path.exists()
