@@ -13,8 +13,8 @@ from hotswap.cli.group import NEAR, VERBS, hotswap, load_verb, nearest_verbs
 from tests.support.command_line import run_cli
 
 CONTRACT = """
-run check init status reload rollouts drain readmit pause resume unlock abort events takeover stop version schema
-completion
+run check init status healthcheck reload apply rollouts drain readmit pause resume unlock abort events takeover stop
+version schema completion
 """
 
 

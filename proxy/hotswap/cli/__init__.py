@@ -4,6 +4,8 @@
 nothing of it but an address. Data goes to standard output, everything else to standard error; the exit code says
 how it went (`hotswap.cli.exits`).
 
+`healthcheck` alone has a short cut past all of that: it is called every few seconds (`readiness`).
+
 `endpoint` finds the proxy, `client` speaks to it, `following` watches a rollout, `terminal` prints; `group` is
 the list of commands, which are in `running`, `watching`, `reloading`, `reporting` and `ordering`; `starter` writes a
 first configuration, and `loading` has them start sooner.
@@ -20,6 +22,12 @@ from hotswap.cli.loading import loading
 
 def main() -> None:
     """Do what the arguments of this process say, and end it with the exit code of that."""
+    if sys.argv[1:2] == ["healthcheck"]:
+        from hotswap.cli.readiness import answer_quickly
+
+        code = answer_quickly(sys.argv[2:])
+        if code is not None:
+            sys.exit(code)
     with loading():
         import click
 

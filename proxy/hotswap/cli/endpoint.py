@@ -11,15 +11,17 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-import click
 
 from hotswap.cli.exits import CommandError, ExitCode
 from hotswap.control.configuration.path import find_configuration
 from hotswap.control.configuration.state_place import ADMIN_SOCKET, possible_state_dirs
 from hotswap.core.address import Address, TcpAddress, UnixAddress, ip_of, parse_address
 from hotswap.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    import click  # `healthcheck` finds the proxy without it
 
 VARIABLE = "HOTSWAP_ADMIN"
 TOKEN_VARIABLE = "HOTSWAP_ADMIN_TOKEN_FILE"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from hotswap.cli.common_options import common_options
 from hotswap.cli.endpoint import Options
 from hotswap.cli.examples import example_lines
+from hotswap.cli.exits import CommandError
 from hotswap.control.telemetry.version import PROGRAM_VERSION
 
 VERBS: Final[Mapping[str, str]] = {
@@ -18,7 +19,9 @@ VERBS: Final[Mapping[str, str]] = {
     "check": "running",
     "init": "running",
     "status": "watching",
+    "healthcheck": "healthcheck",
     "reload": "reloading",
+    "apply": "applying",
     "rollouts": "reporting",
     "drain": "ordering",
     "readmit": "ordering",
@@ -96,6 +99,14 @@ class VerbGroup(click.Group):
         rows = [(name, first_sentence(load_verb(name))) for name in VERBS]
         with formatter.section("Verbs"):
             formatter.write_dl(rows)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Do what a verb does, and end with the exit code of its error."""
+        try:
+            return super().invoke(ctx)
+        except CommandError as error:
+            error.show()
+            ctx.exit(error.exit_code)
 
 
 def first_sentence(verb: click.Command) -> str:

@@ -26,6 +26,7 @@ from hotswap.control.process.notifying import serve_notifications
 from hotswap.control.process.parts import Parts
 from hotswap.control.process.privileges import identity_of
 from hotswap.control.process.processors import usable_processors
+from hotswap.control.process.start_warnings import tell_start_warnings
 from hotswap.control.process.verbs import Verbs
 from hotswap.control.takeover.stub import forget_pid
 from hotswap.control.telemetry.version import PROGRAM_VERSION
@@ -68,6 +69,7 @@ async def boot(parts: Parts, verbs: Verbs) -> None:
     releases = await read_releases(config.pools, environment=around.environment, guardian=around.guardian)
     apply_configuration(parts, config, prepared, releases)
     listeners.close_unused()
+    nursery.start_soon(tell_start_warnings, parts)
     begin_serving(parts)
 
 
