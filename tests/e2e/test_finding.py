@@ -30,14 +30,17 @@ GROUP = "games"
 """One that every Linux has, with nobody in it."""
 
 PLAIN = '[proxy]\nlog_format = "json"\naccess_log = "off"\n'
+SECURE = '[listeners.secure]\nbind = ["127.0.0.1:0"]\ntls = { self_signed = ["localhost"] }\n'
 SOCKET = ".hotswap/admin.sock"
 
 
-def project(parent: Path, name: str, *, admin: str = "[admin]\n", proxy: str = PLAIN) -> tuple[str, Path]:
+def project(parent: Path, name: str, *, admin: str = "[admin]\n", more: str = "") -> tuple[str, Path]:
     """Give a configuration as `init` might write it, with a state directory of its own making, and its directory."""
     directory = parent / name
     directory.mkdir()
-    return proxy + admin + listeners() + command_pool(directory, "faulty.plain", strategy="surge", size=1), directory
+    return PLAIN + admin + more + listeners() + command_pool(
+        directory, "faulty.plain", strategy="surge", size=1
+    ), directory
 
 
 def surroundings(parent: Path) -> dict[str, str]:
@@ -60,7 +63,7 @@ async def verb(directory: Path, *arguments: str, **variables: str) -> Result:
 async def test_two_projects_of_one_user_have_nothing_to_do_with_each_other(tmp_path: Path) -> None:
     """Each is found from its directory and by its file; every other address is refused before anything is done."""
     shared = surroundings(tmp_path)
-    (text_a, a), (text_b, b) = project(tmp_path, "a"), project(tmp_path, "b")
+    (text_a, a), (text_b, b) = project(tmp_path, "a", more=SECURE), project(tmp_path, "b", more=SECURE)
     _, stopped = project(tmp_path, "stopped")
     (stopped / "hotswap.toml").write_text(PLAIN + listeners() + command_pool(stopped, "faulty.plain"))
     async with (
@@ -72,6 +75,11 @@ async def test_two_projects_of_one_user_have_nothing_to_do_with_each_other(tmp_p
             assert found.document["pid"] == proxy.pid, found.stderr
             named = await verb(tmp_path, "status", "--json", "--config", str(proxy.config), **shared)
             assert named.document["pid"] == proxy.pid, named.stderr
+        # One authority for all projects of a user, which outlives them; its certificate is beside each.
+        trusted = Path(shared["XDG_DATA_HOME"]) / "hotswap" / "development-ca.pem"
+        for proxy in (first, second):
+            assert [one["authority"] for one in proxy.records() if "authority" in one] == [str(trusted)]
+            assert (proxy.directory / ".hotswap" / trusted.name).read_bytes() == trusted.read_bytes()
         assert (await verb(a, "reload", **shared)).code == 0
         assert (await generation(first), await generation(second)) == (2, 1)
 

@@ -255,7 +255,8 @@ def _with_slot(slot: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _environment() -> dict[str, str]:
     # Only what a program needs: no variable of the machine that runs the tests may change what the proxy
     # does.
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    names = ("PATH", "HOME", "LANG", "TMPDIR", "XDG_DATA_HOME")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
     return {**kept, "PYTHONPATH": SOURCES, "PYTHONDONTWRITEBYTECODE": "1"}
 
 

@@ -19,6 +19,11 @@ from contextlib import suppress
 
 from hotswap.cli.loading import loading
 
+MISSING = (
+    "the Python package {package} is missing, which hotswap needs: install hotswap whole for {python} "
+    "(python -m pip install hotswap), or in a checkout have both folders in the path, PYTHONPATH=proxy:backends"
+)
+
 
 def main() -> None:
     """Do what the arguments of this process say, and end it with the exit code of that."""
@@ -28,6 +33,17 @@ def main() -> None:
         code = answer_quickly(sys.argv[2:])
         if code is not None:
             sys.exit(code)
+    try:
+        _run()
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in {"", __name__.partition(".")[0]}:
+            raise
+        sys.stderr.write(f"{MISSING.format(package=package, python=sys.executable)}\n")
+        sys.exit(1)
+
+
+def _run() -> None:
     with loading():
         import click
 

@@ -15,6 +15,7 @@ from hotswap.cli.completing import complete_pool
 from hotswap.cli.exits import CommandError, ExitCode
 from hotswap.cli.speaking import speaks
 from hotswap.cli.terminal import put_json, tell
+from hotswap.control.configuration.path import absolute_path
 
 POOL = click.argument("pool", shell_complete=complete_pool)
 OPTIONAL_POOL = click.argument("pool", required=False, shell_complete=complete_pool)
@@ -151,7 +152,7 @@ def takeover(
         # A name is looked up here, where the operator typed it.
         query["executable"] = os.path.abspath(shutil.which(executable) or executable)
     if to is not None:
-        query["config"] = str(to.absolute())
+        query["config"] = str(absolute_path(to))
     answer = client.post(f"{path_of('v1', 'takeover')}?{urlencode(query)}", timeout=TAKEOVER_TIMEOUT)
     if as_json:
         put_json(answer)

@@ -196,6 +196,9 @@ bind = ["127.0.0.1:8000"]          # for the world: ["0.0.0.0:8000", "[::]:8000"
 # ... or with your own:
 # tls = {{ certificates = [{{ cert = "fullchain.pem", key = "privkey.pem" }}] }}
 
+[admin]
+bind = ["127.0.0.1:9900"]          # the page in a browser; the verbs of hotswap need no address
+
 [[routes]]                         # the longest path wins
 path = "/"
 pool = "{name}"

@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hotswap.control.configuration.outside import ReadTooSlow, is_barred, read_file, read_within
-from hotswap.control.configuration.path import find_configuration
+from hotswap.control.configuration.path import absolute_path, find_configuration
 from hotswap.control.configuration.state_place import ADMIN_SOCKET, default_state_dir, state_dir_of
 from hotswap.control.configuration.token_file import TokenFile
 from hotswap.core.config import Configuration, Draft, parse_draft
@@ -51,7 +51,7 @@ def load_configuration(
     Raises:
         ConfigError: something is wrong; it lists every problem of text and disk together.
     """
-    file = Path(path).absolute() if path is not None else find_configuration()
+    file = absolute_path(path) if path is not None else find_configuration()
     draft = parse_draft(_read(file), origin=str(file))
     configuration = draft.accept(_find_missing(draft, file, environ, held))
     if configuration.proxy.state_dir:

@@ -15,6 +15,7 @@ from pathlib import Path
 from hotswap.control.configuration.cautions import find_cautions, find_expiring, read_certificates
 from hotswap.control.configuration.loading import load_configuration
 from hotswap.control.configuration.outside import ReadTooSlow, read_within
+from hotswap.control.configuration.path import absolute_path
 from hotswap.control.configuration.state_place import ADMIN_SOCKET
 from hotswap.control.pools.start_check import check_starts
 from hotswap.control.process.privileges import identity_of, look_as_user
@@ -53,7 +54,7 @@ def check_configuration(path: Path) -> Checked:
     cautions: list[str] = []
     try:
         # Whoever looks as root sees what only root does; the proxy will be somebody else.
-        cautions += look_as_user(config, path.absolute())
+        cautions += look_as_user(config, absolute_path(path))
     except ConfigError as error:
         problems += error.problems
     running = is_running(config)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import trio
 from structlog.typing import FilteringBoundLogger
 
+from hotswap.control.configuration.authority_place import find_authority_dir
 from hotswap.control.process.privileges import drop_privileges, look_as_user, owner_of_state
 from hotswap.control.process.state_directory import StateDirectory, may_give_to, open_state_directory
 from hotswap.core.config import Configuration
@@ -56,6 +57,11 @@ class Premises:
         """Who may use the Unix sockets of the admin API besides the user of this process; None: nobody."""
         name = self._config.admin.group
         return _find_group(name) if name else None
+
+    def authority_dir(self, environ: Mapping[str, str]) -> Path:
+        """Find where the development authority is kept, once the state directory was entered; blocks for a moment."""
+        becomes = owner_of_state(self._config.proxy.user) not in (None, os.geteuid())
+        return find_authority_dir(self.directory, environ, becomes=becomes)
 
     async def enter(self, log: FilteringBoundLogger, *, shared: bool = False) -> None:
         """Make or find the state directory, lock it, and see what the user could do; nobody is changed by it.

@@ -51,7 +51,7 @@ async def ask_new_version(command: Sequence[str], config: Path, *, environment: 
             argv, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
     except OSError as error:
-        raise _unreadable(f"{command[0]} cannot be started: {error.strerror}") from error
+        raise _unreadable(f"{command[0]} cannot be started: {_why(command[0], error)}") from error
     answer, complaint = bytearray(), bytearray()
 
     async def read(stream: trio.abc.ReceiveStream, into: bytearray) -> None:
@@ -91,6 +91,14 @@ async def ask_new_version(command: Sequence[str], config: Path, *, environment: 
             {"config": str(config), "problems": problems},
         )
     return info
+
+
+def _why(program: str, error: OSError) -> str:
+    """Say why a program cannot be started, and what helps where it was removed since this process was."""
+    if not isinstance(error, FileNotFoundError):
+        return error.strerror or str(error)
+    what = "the interpreter that it names is gone" if os.path.lexists(program) else "it is gone"
+    return f"{what}; install hotswap there again, or name another one: hotswap takeover --executable FILE"
 
 
 def _unreadable(detail: str) -> Refused:

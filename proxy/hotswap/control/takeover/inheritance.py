@@ -148,7 +148,8 @@ class Inheritance:
             other = name in (self.state.static if not isinstance(table, StaticPoolTable) else self.state.supervised)
             if other:
                 raise BackendError(f"pool {name} is of another kind in the new configuration")
-        parts.listeners = Listeners(state_dir=parts.surroundings.sockets, handed=self.handed)
+        authority = await trio.to_thread.run_sync(parts.premises.authority_dir, os.environ)
+        parts.listeners = Listeners(state_dir=parts.premises.directory, authority_dir=authority, handed=self.handed)
         self.prepared = await trio.to_thread.run_sync(parts.listeners.prepare, parts.config.listeners)
         # Whoever calls the admin API is left in the queue for now.
         place_admin(parts)

@@ -20,7 +20,7 @@ Raw = Mapping[str, object]
 
 RESERVED_VARIABLES = frozenset(
     {"LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET"}
-    | {"HOTSWAP_POOL", "HOTSWAP_SLOT", "HOTSWAP_GENERATION"}
+    | {"HOTSWAP_BACKEND", "HOTSWAP_GENERATION", "HOTSWAP_POOL", "HOTSWAP_SLOT"}
 )
 """Variables that the proxy itself gives to a backend."""
 

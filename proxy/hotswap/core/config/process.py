@@ -63,9 +63,8 @@ class ProxyTable(Table):
     """How long a graceful stop waits for exchanges to finish before it cuts them."""
 
     user: str = ""
-    """Become this user after binding; empty: stay who started it. It must be able to read the configuration and what
-    the pools name, and to enter the way to state_dir; a certificate that root alone can read is renewed by a restart or
-    `hotswap run --attach` as root."""
+    """Become this user after binding; empty: stay who started it. A start is refused when the user could not read what
+    a reload reads: the configuration, certificates and keys, `token_file`, and what the pools name."""
 
 
 class AdminTable(Table):
