@@ -80,6 +80,14 @@ class VerbGroup(click.Group):
         """Import a verb, unless there is none of this name."""
         return load_verb(cmd_name) if cmd_name in VERBS else None
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Do what a verb does, and end with the exit code of its error."""
+        try:
+            return super().invoke(ctx)
+        except CommandError as error:
+            error.show()
+            ctx.exit(error.exit_code)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -99,14 +107,6 @@ class VerbGroup(click.Group):
         rows = [(name, first_sentence(load_verb(name))) for name in VERBS]
         with formatter.section("Verbs"):
             formatter.write_dl(rows)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Do what a verb does, and end with the exit code of its error."""
-        try:
-            return super().invoke(ctx)
-        except CommandError as error:
-            error.show()
-            ctx.exit(error.exit_code)
 
 
 def first_sentence(verb: click.Command) -> str:
