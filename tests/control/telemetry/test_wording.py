@@ -35,7 +35,8 @@ def test_a_place_is_the_slot_the_pool_or_the_listener(fields: dict[str, object],
         ("backend.exited", {"reason": "stopped", "exit": "exit code 0"}, "stopped"),
         ("backend.exited", {"reason": "stopped", "exit": "exit code 3"}, "stopped, exit code 3"),
         ("backend.exited", {"reason": "killed", "exit": "killed by SIGKILL"}, "killed by SIGKILL"),
-        ("backend.exited", {"reason": "start-failed", "exit": "exit code 1"}, "start failed, exit code 1"),
+        ("backend.exited", {"reason": "crashed", "exit": "exit code 1"}, "crashed: exit code 1"),
+        ("backend.exited", {"reason": "discarded"}, "ended before it was ready: it is not wanted any more"),
         ("backend.draining", {"in_flight": 0}, "draining"),
         ("backend.draining", {"in_flight": 2}, "draining, 2 in flight"),
         ("backend.draining", {"by": "operator"}, "drained by an operator"),
@@ -99,6 +100,7 @@ def test_a_crash_loop_is_told_with_its_reason_and_the_next_try() -> None:
 def test_what_another_record_says_is_left_out() -> None:
     """That an end was reached is said once."""
     assert sentence_of("rollout.report", {"report": {}}) is None
+    assert sentence_of("backend.exited", {"reason": "start-failed", "exit": "exit code 1"}) is None
     assert sentence_of("rollout.step", {"rollout": "r1", "state": "aborted"}) is None
     assert sentence_of("signal.received", {"signal": "SIGINT"}) is None
 

@@ -87,14 +87,18 @@ def clock(at: object) -> str:
     return f"{datetime.fromisoformat(str(at)).astimezone():%H:%M:%S}"
 
 
-def exit_words(fields: Fields) -> str:
-    """Say how a process ended: `stopped` when it was asked to and did."""
+def exit_words(fields: Fields) -> str | None:
+    """Say how a process ended: `stopped` when it was asked to and did; nothing where its start has failed."""
     reason, exit = str(fields["reason"]), str(fields.get("exit") or "")
+    if reason == "start-failed":
+        return None
+    if reason == "discarded":
+        return "ended before it was ready: it is not wanted any more"
     if reason == "stopped" and exit in ("", "stopped", "exit code 0"):
         return "stopped"
-    if not exit or exit.startswith(reason):
-        return exit or reason
-    return f"{reason.replace('-', ' ')}, {exit}"
+    if reason == "crashed":
+        return f"crashed: {fields.get('last_error') or exit}"
+    return exit or reason if not exit or exit.startswith(reason) else f"{reason}, {exit}"
 
 
 def _ready(fields: Fields) -> str:
