@@ -23,6 +23,17 @@ PAGE = REPOSITORY / "docs" / "how-to" / "production.md"
 UNITS = REPOSITORY / "conf" / "systemd"
 NEXT_VERSION = "99.0"
 
+PIP = """\
+[global]
+no-index = true
+find-links = /srv/wheels
+disable-pip-version-check = true
+
+[install]
+no-compile = true
+"""
+"""Nothing is fetched."""
+
 
 def build_version(version: str, place: Path) -> None:
     """Build a wheel of this checkout into a folder, under another version when one is given."""
@@ -54,8 +65,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
         pack_again(with_what_they_need(["hotswap", "flask", "gunicorn"]), wheels)
         build_version("", wheels)
         copy_into(opened, wheels, "/srv/wheels")
-        index = "[global]\nno-index = true\nfind-links = /srv/wheels\ndisable-pip-version-check = true\n[install]\nno-compile = true\n"
-        (opened.root / "etc" / "pip.conf").write_text(index, encoding="utf-8")
+        (opened.root / "etc" / "pip.conf").write_text(PIP, encoding="utf-8")
         yield opened
 
 

@@ -113,3 +113,17 @@ def test_a_port_in_use_says_which_and_leaves_nothing_open(tmp_path: Path) -> Non
         with pytest.raises(ConfigError, match=reason):
             open_admin_sockets(addresses).__enter__()
         assert not path.exists()
+
+
+def test_a_socket_that_was_closed_meanwhile_is_not_missed(tmp_path: Path) -> None:
+    """Whoever looks is a thread, and the proxy may end while it does; one whose path was removed is missed."""
+    door = AdminDoor()
+    path = tmp_path / "admin.sock"
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(path))
+    door.sockets = (listening,)
+    assert not door.misses()
+    path.unlink()
+    assert door.misses()
+    listening.close()
+    assert not door.misses()

@@ -92,9 +92,18 @@ class AdminDoor:
                         os.unlink(address.path)
 
     def misses(self) -> bool:
-        """Tell whether the path of a Unix socket was removed by somebody."""
-        addresses = map(address_of, self.sockets)
-        return any(isinstance(one, UnixAddress) and not os.path.lexists(one.path) for one in addresses)
+        """Tell whether the path of a Unix socket was removed by somebody; a socket that is closed has none to miss.
+
+        It may be called in a thread, while the loop closes them.
+        """
+        for one in self.sockets:
+            try:
+                address = address_of(one)
+            except OSError:
+                continue
+            if isinstance(address, UnixAddress) and not os.path.lexists(address.path):
+                return True
+        return False
 
     def reopen_missing(self) -> None:
         """Listen anew where the path of a Unix socket was removed by somebody; what fails is left for the next time."""
