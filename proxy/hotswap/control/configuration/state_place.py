@@ -12,8 +12,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Final
 
+from hotswap.control.configuration.path import release_link
+
 ADMIN_SOCKET: Final = "admin.sock"
 """The name, in the state directory, of the Unix socket at which the admin API always answers."""
+
+
+STATE_DIRECTORY: Final = ".hotswap"
+"""The name of the state directory beside a configuration."""
+
+MOST_RELEASES: Final = 100
+"""So many directories are looked at for the one that a proxy was started in."""
 
 
 def default_state_dir(file: str | os.PathLike[str], environ: Mapping[str, str]) -> str:
@@ -61,7 +70,21 @@ def possible_state_dirs(file: str | os.PathLike[str], given: str, environ: Mappi
         places += [*_other_places(os.fspath(file), environ), *_other_places(real, environ)]
     elif not os.path.isabs(given):
         places.append(state_dir_of(real, given, environ))
+    if not os.path.isabs(given):
+        places += _in_other_releases(file, given or STATE_DIRECTORY)
     return tuple(dict.fromkeys(map(os.path.normpath, places)))
+
+
+def _in_other_releases(file: str | os.PathLike[str], name: str) -> Iterator[str]:
+    """Give where a proxy has its state that was started when a link on the way led to another release."""
+    link = release_link(file)
+    if link is None:
+        return
+    rest = os.path.join(os.path.dirname(os.path.relpath(file, link)), name)
+    with suppress(OSError):
+        releases = os.path.dirname(os.path.realpath(link))
+        for release in sorted(os.listdir(releases))[-MOST_RELEASES:]:
+            yield os.path.join(releases, release, rest)
 
 
 def _other_places(file: str, environ: Mapping[str, str]) -> Iterator[str]:
@@ -79,7 +102,7 @@ def _runtime_directory(environ: Mapping[str, str]) -> str:
 
 
 def _beside(file: str | os.PathLike[str]) -> str:
-    return os.path.join(os.path.dirname(file), ".hotswap")
+    return os.path.join(os.path.dirname(file), STATE_DIRECTORY)
 
 
 def _own_place(file: str | os.PathLike[str], environ: Mapping[str, str]) -> str:
