@@ -87,6 +87,8 @@ class RolloutMachine(RuleBasedStateMachine):
         self.spawned: Counter[tuple[int, int]] = Counter()
         self.wanted_out: set[int] = set()  # slots out of rotation because of the rollout
         self.filled: set[int] = set()  # slots that were empty, and that it fills
+        self.vacant = frozenset(self.crashed)
+        self.served = len(self.vacant) < size
         self.ends: list[Outcome] = []
         self.events: deque[RolloutEvent] = deque()
         self.pumping = False
@@ -382,6 +384,13 @@ class RolloutMachine(RuleBasedStateMachine):
         if len(self.rollout.at_hand) > 1:
             assert not self.wanted_out
             assert set(self.rollout.at_hand) <= self.filled
+
+    @invariant()
+    def the_way_back_leads_to_a_release_that_serves(self) -> None:
+        back = {step.slot for step in self.rollout.steps if step.rollback}
+        assert self.served or not back
+        filled = {step.slot for step in self.rollout.steps if step.state is StepState.DONE and not step.rollback}
+        assert back & self.vacant <= filled
 
     @invariant()
     def what_an_operator_has_drained_stays_drained(self) -> None:
