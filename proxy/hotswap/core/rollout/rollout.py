@@ -335,9 +335,7 @@ class Rollout:
         self._untouched = self._queue
         left = self._left_vacant()
         emptied = [
-            step
-            for step in self.steps
-            if step.state is not StepState.DONE and step.old_gone and step.slot not in left
+            step for step in self.steps if step.state is not StepState.DONE and step.old_gone and step.slot not in left
         ]
         self._queue = [self._backward_step(step) for step in (*emptied, *replaced)]
         return self._next(now)
