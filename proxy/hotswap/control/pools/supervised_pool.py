@@ -147,6 +147,15 @@ class SupervisedPool:
         self.releases.restore(generation=generation, newest=newest, releases=releases)
         self.slots = {slot.number: slot for slot in slots}
 
+    def start_anew(self, release: Release) -> None:
+        """Have every slot started from another release, because nothing serves; before `serve`."""
+        generation = self.releases.generation = self.releases.add(release)
+        for slot in self.slots.values():
+            slot.generation, slot.release, slot.backoff = generation, release, Backoff()
+        self._conform()
+        self.forget_releases()
+        self.log.info("pool.starts_anew", generation=generation, directory=release.directory)
+
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Fill the slots and keep them filled, until cancelled.
 

@@ -56,6 +56,7 @@ from hotswap.core.rollout.events import (
 )
 from hotswap.core.rollout.rollout import Role, Rollout
 from hotswap.core.rollout.step import Step
+from hotswap.core.strategy import Strategy
 from hotswap.processes.own_time import sleep_own_time
 
 
@@ -288,6 +289,8 @@ class RolloutRun:
                 # In one go with the look at the scope: what was cancelled before it began starts nothing.
                 await trio.lowlevel.checkpoint()
                 release = pool.releases[generation]
+                if self.rollout.strategy is Strategy.STOP_FIRST:
+                    await pool.members.wait_gone(slot)
                 if turn.old is None:
                     # Several may be filled at once; what takes the place of another is alone, and waits for nobody.
                     place = await self._surroundings.places.take(pool.name, (0, slot))
