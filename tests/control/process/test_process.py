@@ -89,6 +89,10 @@ async def test_a_proxy_in_which_nothing_serves_is_not_ready(tmp_path):
     async with open_runtime(config, tmp_path, booted=False) as running:
         await running.wait(lambda: running.kinds().count("backend.exited") >= 4)
         assert not running.parts.life.booted
+        refusal = running.runtime.takeovers.refusal()
+        assert refusal is not None
+        assert refusal.code is RefusalCode.NOT_READY
+        assert "nothing serves yet in pool web; once repaired: hotswap reload" in refusal.detail
 
 
 async def test_a_configuration_that_is_read_again_before_a_pool_came_up_is_answered(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 import structlog
 import trio
 
+from hotswap.core.backoff import Backoff
 from hotswap.core.config import SupervisedPoolTable
 from hotswap.core.pool.events import BackendAdded, PoolEvent
 from hotswap.core.pool.lifecycle import BackendState
@@ -391,6 +392,27 @@ async def test_a_queued_backend_that_crashes_before_its_turn_is_replaced_once(tm
         assert run.rollout.outcome is Outcome.DONE
         assert generations(stage) == {0: 2, 1: 2}
         assert stage.surroundings.tally.backend_starts["web", "rollout"] == 2
+
+
+async def test_a_queued_slot_that_crashes_again_and_again_is_not_waited_for(tmp_path):
+    """Its respawn may be half a minute away, which is longer than the rollout waits; the new release fills it at once.
+
+    And that begins with a clean record: what the old one did wrong makes nobody wait for it.
+    """
+    async with open_pool(supervised_table(tmp_path)) as stage:
+        slow = supervised_table(tmp_path, "faulty.plain", "--boot-seconds", "0.4", start_timeout="3s")
+        async with trio.open_nursery() as nursery:
+            run = await stage.plan(slow)
+            nursery.start_soon(run.perform)
+            await stage.wait(lambda: state_of(stage, 0, 2) is BackendState.STARTING)
+            stage.pool.slots[1].backoff = Backoff(crashes=9)
+            member = stage.pool.members.find(1)
+            assert member is not None
+            os.kill(member.process.pid, signal.SIGKILL)
+        assert run.rollout.outcome is Outcome.DONE
+        assert generations(stage) == {0: 2, 1: 2}
+        assert ("web", "crash") not in stage.surroundings.tally.backend_starts
+        assert stage.pool.slots[1].backoff == Backoff()
 
 
 async def test_a_late_crash_of_a_new_backend_is_an_ordinary_respawn(tmp_path):

@@ -9,6 +9,7 @@ import trio
 from hotswap.control.pools.release import Release
 from hotswap.core.backoff import Backoff
 from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.slot_record import CRASH_LOOP
 
 
 # Not frozen: it is the supervisor's memory of the slot, and only the pool writes to it.
@@ -35,3 +36,8 @@ class Slot:
     sleeping: bool = False
     drained: bool = False
     placeholder: Backend | None = None
+
+    @property
+    def looping(self) -> bool:
+        """Its backends have crashed or failed to start again and again, whether they were ready in between or not."""
+        return self.backoff.crashes >= CRASH_LOOP

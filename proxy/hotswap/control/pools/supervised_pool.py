@@ -248,6 +248,9 @@ class SupervisedPool:
         """Make a backend that is ready claimable unless its slot is drained; its release is the slot's from now on."""
         backend = member.backend
         slot = self.slots[backend.slot]
+        if backend.generation != slot.generation:
+            # What the release before did wrong says nothing of this one.
+            slot.backoff = Backoff()
         slot.generation, slot.release = backend.generation, member.release
         member.ready_at = trio.current_time()
         self.entries.admit(backend, drained=slot.drained)

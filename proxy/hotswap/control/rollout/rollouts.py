@@ -147,9 +147,11 @@ class RolloutRun:
         ready, slots = core.ready_slots(), frozenset(range(core.size))
         alive = slots & {member.backend.slot for member in pool.members.serving()}
         drained = frozenset(slot for slot in alive if pool.is_drained(slot))
+        # One that becomes ready and dies again and again is as lost as one that never does: its waits are long by then.
+        looping = {slot for slot in slots - alive if slot in pool.slots and pool.slots[slot].looping}
         return SlotsSeen(
             ready=ready,
-            lost=core.lost_slots(),
+            lost=core.lost_slots() | looping,
             vacant=slots - alive,
             drained=drained,
             unwell=alive - drained - ready,
