@@ -304,18 +304,18 @@ async def test_a_size_that_changes_alone_replaces_nothing(tmp_path):
     """What is missing starts, what is too much drains, by the release in force; what stays is the same processes."""
     async with open_runtime(web(tmp_path), tmp_path) as running:
         pool = running.parts.pools["web"]
-        stayed = [backend.pid for backend in pool.core.backends]
+        stayed = {backend.slot: backend.pid for backend in pool.core.backends}
         running.write(web(tmp_path, size=3))
         answer = await running.orders.reread_configuration()
         assert (answer.rollouts, answer.changes) == ((), ("pool web resized from 2 to 3",))
         await running.wait(lambda: running.generations() == [1, 1, 1])
-        assert [backend.pid for backend in pool.core.backends][:2] == stayed
+        assert stayed.items() <= {backend.slot: backend.pid for backend in pool.core.backends}.items()
         assert (await running.orders.reread_configuration()).changes == ()
         running.write(web(tmp_path, size=1))
         answer = await running.orders.reread_configuration()
         assert (answer.rollouts, answer.changes) == ((), ("pool web resized from 3 to 1",))
         await running.wait(lambda: len(pool.core.backends) == 1)
-        assert [backend.pid for backend in pool.core.backends] == stayed[:1]
+        assert {backend.slot: backend.pid for backend in pool.core.backends} == {0: stayed[0]}
         assert running.kinds().count("backend.crashed") == 0
 
 
@@ -330,6 +330,17 @@ async def test_a_size_that_changes_during_a_rollout_is_refused(tmp_path):
         await running.orders.wait_rollout(rollout.id)
         assert (await running.orders.reread_configuration()).changes == ("pool web resized from 2 to 3",)
         await running.wait(lambda: running.generations() == [2, 2, 2])
+
+
+async def test_a_store_for_one_process_grows_no_second_one(tmp_path):
+    """It is refused as a rollout would be."""
+    surge: dict[str, Any] = {"storage": {"shared": False}, "strategy": "surge"}
+    async with open_runtime(web(tmp_path, size=1, **surge), tmp_path) as running:
+        running.write(web(tmp_path, size=2, **surge))
+        with pytest.raises(Refused) as refusal:
+            await running.orders.reread_configuration()
+        assert refusal.value.code is RefusalCode.STORAGE_EXCLUSIVE
+        assert running.parts.pools["web"].core.size == 1
 
 
 async def test_a_size_that_would_end_all_that_serves_is_rolled_in(tmp_path):
@@ -348,7 +359,7 @@ async def test_a_size_that_would_end_all_that_serves_is_rolled_in(tmp_path):
         (rollout,) = (await running.orders.reread_configuration()).rollouts
         await running.orders.wait_rollout(rollout.id)
         assert rollout.outcome is Outcome.DONE
-        assert running.generations() == [2]
+        await running.wait(lambda: running.generations() == [2])
 
 
 async def test_a_refused_reload_uses_up_no_number(tmp_path):

@@ -215,13 +215,17 @@ class Reloader:
     def _only_resized(self, pool: SupervisedPool, config: Configuration) -> bool:
         """Tell whether the configuration gives a pool another size and nothing else, and no rollout is needed for it.
 
-        One is where none of the slots that stay serves: what serves now would end with the others.
+        One is where none of the slots that stay serves: what serves now would end with the others. And a store for one
+        process at a time bears no more of them.
         """
         table = config.pools[pool.name]
         assert isinstance(table, SupervisedPoolTable), "a pool of another kind is a problem"
         if self._coming(pool) or table != pool.table.model_copy(update={"size": table.size}):
             return False
-        return any(slot < table.slots(self._parts.processors) for slot in pool.core.ready_slots())
+        size = table.slots(self._parts.processors)
+        if size > pool.core.size and not table.storage.shared:
+            return False
+        return any(slot < size for slot in pool.core.ready_slots())
 
     def _resize(self, config: Configuration) -> tuple[str, ...]:
         """Give the pools another size of which that alone has changed; what it does is told."""
