@@ -65,7 +65,9 @@ class RolloutMachine(RuleBasedStateMachine):
     @initialize(
         strategy=st.sampled_from(Strategy),
         on_failure=st.sampled_from(OnFailure),
-        found=st.lists(st.sampled_from(["serving", "serving", "vacant", "drained", "unwell"]), min_size=1, max_size=4),
+        found=st.lists(
+            st.sampled_from(["serving", "serving", "vacant", "starting", "drained", "unwell"]), min_size=1, max_size=4
+        ),
     )
     def boot(self, strategy: Strategy, on_failure: OnFailure, found: list[str]) -> None:
         size = len(found)
@@ -74,12 +76,14 @@ class RolloutMachine(RuleBasedStateMachine):
         self.drained = {slot for slot in range(size) if found[slot] == "drained"}
         for slot in range(size):
             if found[slot] != "vacant":
-                self.become_ready(self.pool.add(slot=slot, generation=1, address=ADDRESS, now=0.0))
+                backend = self.pool.add(slot=slot, generation=1, address=ADDRESS, now=0.0)
+                if found[slot] != "starting":
+                    self.become_ready(backend)
             if found[slot] == "unwell":
                 self.pool.set_health(self.pool.backends[-1], Health.UNHEALTHY)
         self.claimed: Counter[Backend] = Counter()
         self.crashed = {
-            slot for slot in range(size) if found[slot] == "vacant"
+            slot for slot in range(size) if found[slot] in ("vacant", "starting")
         }  # slots that wait for a respawn by the supervisor
         self.dying: set[Backend] = set()  # replacements that were killed and are not reaped yet
         self.deadlines: set[int] = set()  # slots whose drain deadline may still pass
