@@ -390,6 +390,15 @@ async def test_pools_in_which_nothing_serves_are_rolled_before_the_others(tmp_pa
             assert rollout.outcome is Outcome.DONE
 
 
+async def test_a_pool_that_stays_down_ends_no_rollout_of_another(tmp_path):
+    """It was down before, so its failure says nothing of the deploy; one of a pool that served does."""
+    broken = command_pool(tmp_path, "backends.nothing").replace("[pools.web]", "[pools.api]")
+    async with open_runtime(web(tmp_path) + broken, tmp_path) as running:
+        answer = await running.orders.reload_all(trigger="signal")
+        ended = [await running.orders.wait_rollout(rollout.id) for rollout in answer.rollouts]
+        assert [(one.pool, one.outcome) for one in ended] == [("api", Outcome.FAILED), ("web", Outcome.DONE)]
+
+
 async def test_an_unlock_says_what_it_did_and_where_nothing_serves_a_reload_repairs(tmp_path):
     """Slots that it starts again have the release that they had; the refusal before it names both verbs."""
     async with open_runtime(web(tmp_path, "backends.nothing"), tmp_path, booted=False) as running:
