@@ -58,9 +58,9 @@ def find_configuration() -> Path:
         with suppress(PermissionError):
             if candidate.is_file():
                 return candidate
-    looked = " and ".join(map(str, candidates))
+    looked = " or ".join(map(str, candidates))
     raise ConfigError(
-        [Problem(FILE_NAME, MISSING, f'looked for {looked}; name a file, or write one with "hotswap init"')]
+        [Problem(FILE_NAME, MISSING, f'at {looked}; name another file, or write one with "hotswap init"')]
     )
 
 
