@@ -157,6 +157,12 @@ class ReloadDocument(Document):
     changes: list[str] = Field(description="what else the configuration changed")
 
 
+class AppliedDocument(ReloadDocument):
+    """What became of a configuration that was read again."""
+
+    certificates: list[CertificateDocument] = Field(description="those in use from now on, as they were loaded")
+
+
 class RolloutsDocument(Document):
     """The rollouts that are remembered, the newest last."""
 

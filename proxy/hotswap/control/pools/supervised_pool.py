@@ -277,19 +277,20 @@ class SupervisedPool:
         crashed = member.ending is None and backend.state in (BackendState.READY, BackendState.DRAINING)
         reason = ExitReason.CRASHED if crashed else member.ending or ExitReason.START_FAILED
         self.surroundings.tally.backend_exits[self.name, reason.value] += 1
+        told = ended.in_words(asked=member.ending is not None)
         words, why = "", {}
         if crashed:
             words = exit_words(code=ended.code, number=ended.signal, output=member.process.output_lines())
-            self.entries.note_error(backend.slot, LastError(text=words, exit=str(ended)))
+            self.entries.note_error(backend.slot, LastError(text=words, exit=told))
             why = {"last_error": words}
         self.surroundings.events.publish(
-            "backend.exited", **identity_of(backend), pid=backend.pid, reason=reason.value, exit=str(ended), **why
+            "backend.exited", **identity_of(backend), pid=backend.pid, reason=reason.value, exit=told, **why
         )
         if crashed:
             self._note_crash(member, ended, words)
             return
         level = logging.DEBUG if member.quiet else logging.INFO
-        member.log.log(level, "backend.exited", reason=reason.value, exit=str(ended))
+        member.log.log(level, "backend.exited", reason=reason.value, exit=told)
         # One that was starting, or had failed to, belongs to whoever waits for it.
         if backend.state in (BackendState.DRAINING, BackendState.STOPPING) or member.leaving:
             self.entries.bury(backend)

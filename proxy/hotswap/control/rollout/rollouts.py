@@ -292,6 +292,7 @@ class RolloutRun:
                 if turn.old is None:
                     # Several may be filled at once; what takes the place of another is alone, and waits for nobody.
                     place = await self._surroundings.places.take(pool.name, (0, slot))
+                    turn.step.note_spawned(trio.current_time())
                 turn.new = pool.members.launch(slot, generation, release, reason, rollout=self.rollout.id)
                 if place is not None:
                     pool.tasks.start(place.watch, turn.new.process.pid)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -28,7 +29,7 @@ GROUPS: Final = ("X25519MLKEM768:X25519:P-256:P-384", "X25519:P-256:P-384")
 two that cost a server many times as much (X448 and P-521) are left out."""
 
 AUTHORITY: Final = "development-ca.pem"
-"""The certificate of the development authority, in the state directory."""
+"""The file name of the certificate of the development authority."""
 
 
 class ServerContext(ssl.SSLContext):
@@ -63,22 +64,27 @@ class ServerContext(ssl.SSLContext):
         return self.contexts[self.names.choose(hello.server_name.decode("latin-1"))]
 
 
-def open_context(table: TlsTable, *, http2: bool, state_dir: Path, where: str) -> ssl.SSLContext:
+def open_context(table: TlsTable, *, http2: bool, authority_dir: Path, where: str) -> ssl.SSLContext:
     """Create the context of a listener.
 
     Args:
         table: its `tls` table.
         http2: whether to offer `h2`.
-        state_dir: where the development authority is kept.
+        authority_dir: where the development authority is kept.
         where: key path of the table, for messages.
 
     Raises:
-        ConfigError: a file cannot be read, or written, or does not hold what it should.
+        ConfigError: a file cannot be read, or written, or does not hold what it should; or this process has not
+            needed certificates so far, and what reads them was removed since it was started.
     """
+    try:
+        from hotswap.edge.client.certificates import facts_of
+    except ImportError as error:
+        allowed = f"left out until the proxy is started anew: its package {error.name} is gone from {sys.prefix}"
+        asked = ", ".join(table.self_signed or [files.cert for files in table.certificates])
+        raise ConfigError([Problem(where, asked, allowed)]) from error
     if table.self_signed:
-        return _self_signed(table, http2=http2, path=state_dir / AUTHORITY, where=where)
-    from hotswap.edge.client.certificates import facts_of
-
+        return _self_signed(table, http2=http2, path=authority_dir / AUTHORITY, where=where)
     contexts: list[ServerContext] = []
     facts: list[CertificateFacts] = []
     problems: list[Problem] = []
@@ -137,7 +143,7 @@ def choose_groups(context: object) -> bool:
 
 
 def _self_signed(table: TlsTable, *, http2: bool, path: Path, where: str) -> ssl.SSLContext:
-    """Issue a certificate for development from the authority in the state directory."""
+    """Issue a certificate for development from the authority in a file."""
     from hotswap.edge.client.certificates import development_authority, facts_of
 
     try:
