@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from hotswap.cli.common_options import common_options
-from hotswap.cli.endpoint import Options, note_option
+from hotswap.cli.endpoint import Options
 from hotswap.cli.examples import example_lines
 from hotswap.cli.exits import CommandError
 from hotswap.control.telemetry.version import PROGRAM_VERSION
