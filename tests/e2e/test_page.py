@@ -39,8 +39,7 @@ async def open_page(
         open_browser(size=size, dark=dark) as browser,
         run_hotswap(admin + listeners() + pool, tmp_path) as hotswap,
     ):
-        address = json.loads(await hotswap.wait_line("admin.listening"))["addresses"][0]
-        await browser.open(f"http://{address}/")
+        await browser.open(await hotswap.page())
         await browser.wait("document.querySelectorAll('.slots .ready').length === 2")
         yield hotswap, browser, releases
 
@@ -150,6 +149,14 @@ health = {{ interval = "200ms" }}
 """
 
 
+PLAIN_APP = """
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"here"})
+"""
+
+
 @SCREENS
 async def test_a_pool_that_is_down_says_why_and_what_it_is_started_from(tmp_path: Path, size: tuple[int, int]) -> None:
     """With the next try; beside it what each pool answers, listeners as links, and certificates until when."""
@@ -159,8 +166,7 @@ async def test_a_pool_that_is_down_says_why_and_what_it_is_started_from(tmp_path
     pool = demo_pool(tmp_path, app="shop:app", directory=releases.current, size=1)
     text = admin + listeners() + pool + DOWN.format(directory=tmp_path)
     async with open_browser(size=size) as browser, run_hotswap(text, tmp_path, wait_ready=False) as hotswap:
-        address = json.loads(await hotswap.wait_line("admin.listening"))["addresses"][0]
-        await browser.open(f"http://{address}/")
+        await browser.open(await hotswap.page())
         error = "document.querySelector('[data-pool-name=api] .why.error')?.textContent"
         await browser.wait(f"/a_module_that_nobody_wrote.*failed starts in a row.*next try in/.test({error})")
         release = "document.querySelector('[data-pool-name=api] [data-label=release]')"
@@ -188,6 +194,13 @@ async def test_a_pool_that_is_down_says_why_and_what_it_is_started_from(tmp_path
         )
         await browser.wait("document.getElementById('events').textContent.includes('Backend did not start')")
         await assert_fits(browser)
+        # And this is repaired here, by deploying: nothing serves that a reload could lose.
+        (tmp_path / "a_module_that_nobody_wrote.py").write_text(PLAIN_APP)
+        await browser.press("Reload api")
+        await browser.wait("document.querySelector('[data-pool-name=api] .answer')?.textContent.includes('Accepted')")
+        await browser.wait("document.querySelector('[data-pool-name=api] .slots .ready')")
+        await browser.wait(f"!{error}")
+        assert (await hotswap.pool("api"))["slots"][0]["last_error"] is None
         await assert_no_complaints(browser)
 
 

@@ -124,7 +124,7 @@ async def test_a_new_reason_is_told_anew_and_so_is_the_recovery(tmp_path):
         script.write_text(f"echo here we go; exec {sys.executable} -m faulty.plain\n")
         await stage.wait_full()
         (recovered,) = stage.logged("slot.recovered")
-        assert recovered["failed_starts"] >= 4
+        assert recovered["crashes"] >= 4
         assert core.last_error(0) is None
         assert "here we go" in [record["line"] for record in stage.logged("backend.output")]
 
