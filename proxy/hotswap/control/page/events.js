@@ -1,15 +1,15 @@
 // Events: the recent ones as a list, and the important ones as sentences for those who listen to the page.
 
 import { h } from "/page/element.js";
-import { clock } from "/page/words.js";
+import { clock, seconds } from "/page/words.js";
 
 const KEPT = 200;
 const SHOWN = 80;
 const UNSHOWN = new Set(["rollout.report"]);
-const PLAIN = new Set(["id", "at", "kind", "pool", "slot", "generation", "backend", "pid", "before", "state", "rollback", "report", "exchanges", "failed_starts"]);
+const PLAIN = new Set(["id", "at", "kind", "pool", "slot", "generation", "backend", "pid", "before", "state", "rollback", "report", "exchanges", "failed_starts", "health", "outcome"]);
 
 // What speaks for itself.
-const SPOKEN = new Set(["detail", "last_error", "reason", "exit", "health", "rollout", "message"]);
+const SPOKEN = new Set(["detail", "last_error", "reason", "exit", "rollout", "message", "code"]);
 
 // Kinds whose words are not those of their name.
 const NAMES = {
@@ -69,11 +69,12 @@ function about(event) {
     .map(([key, value]) => `${SPOKEN.has(key) ? "" : `${key.replaceAll("_", " ")} `}${told(key, value)}`);
   // The kind of a backend's event is the state it came to; of a rollout's step the state is the news.
   if (event.kind === "rollout.step") rest.unshift(event.state);
-  return [...where, ...rest].join(", ");
+  return [...new Set([...where, ...rest])].join(", ");
 }
 
 function told(key, value) {
   if (key === "next_try") return clock(value);
+  if (key === "seconds") return seconds(value);
   return Array.isArray(value) ? value.map((one) => one.request_line ?? one).join("; ") : value;
 }
 
