@@ -128,13 +128,13 @@ class AdminDoor:
 
 
 def all_addresses(own: UnixAddress | None, named: Sequence[Address]) -> tuple[tuple[str, Address], ...]:
-    """Give every address of the admin API with the key it comes from: its own socket, then those that are named.
+    """Give every address of the admin API with the key it comes from: those that are named, then its own socket.
 
     One that is named by the path of its own socket is that one, and not opened twice.
     """
     placed = () if own is None else (("proxy.state_dir", own),)
     told = tuple((f"admin.bind[{index}]", address) for index, address in enumerate(named))
-    return placed + tuple((key, address) for key, address in told if own is None or not _same(own, address))
+    return (*((key, address) for key, address in told if own is None or not _same(own, address)), *placed)
 
 
 def _same(own: UnixAddress, address: Address) -> bool:
