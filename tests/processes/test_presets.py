@@ -8,10 +8,10 @@ import sys
 import pytest
 
 from hotswap.core.config.pools import SupervisedPoolTable
-from hotswap.core.server import ABILITIES, Interface, Server
+from hotswap.core.server import ABILITIES, Server
 from hotswap.core.strategy import Listen
 from hotswap.processes.listening import Transport
-from hotswap.processes.presets import PRESETS, recipe
+from hotswap.processes.presets import PRESETS, SERVE, recipe
 from tests.support.hotswap import SOURCES
 
 APP = """
@@ -100,7 +100,8 @@ def test_arguments_of_the_pool_come_last(server):
     argv = recipe(
         table(server=server, app="shop:app", args=["--own", "one"], listen=abilities.listens[0], python="/opt/python")
     ).argv
-    assert argv[:3] == ("/opt/python", "-m", server.value)
+    interface = abilities.interfaces[0].value
+    assert argv[:5] == ("/opt/python", str(SERVE), server.value, interface, "shop:app")
     assert argv[-3:-1] == ("--own", "one") or argv[-2:] == ("--own", "one")
 
 
@@ -120,10 +121,3 @@ def test_an_inherited_socket_is_a_unix_socket_where_the_server_can_take_one():
     """daphne takes every file descriptor for an IPv4 socket."""
     tcp = {server for server, preset in PRESETS.items() if preset.transport is Transport.TCP}
     assert tcp == {Server.DAPHNE}
-
-
-@pytest.mark.parametrize(("interface", "expected"), [(Interface.ASGI, ()), (Interface.WSGI, ("--interface", "wsgi"))])
-def test_uvicorn_is_told_of_an_interface_that_is_not_its_own(interface, expected):
-    """ASGI needs no word."""
-    argv = recipe(table(server="uvicorn", app="shop:app", interface=interface)).argv
-    assert argv[argv.index("--fd") + 2 :][: len(expected)] == expected

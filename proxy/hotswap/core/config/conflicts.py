@@ -14,7 +14,7 @@ from hotswap.core.address import Address, TcpAddress, UnixAddress, ip_of, parse_
 from hotswap.core.config.fields import resolve_path
 from hotswap.core.config.findings import Finding, Location, did_you_mean
 from hotswap.core.errors import MISSING, written
-from hotswap.core.server import ABILITIES, Server
+from hotswap.core.server import ABILITIES, Server, refused_argument
 
 Raw = Mapping[str, object]
 
@@ -253,6 +253,9 @@ def _server(location: Location, pool: Raw, server: Server) -> Iterator[Finding]:
             pool.get("app", MISSING),
             f'required with server = "{server}": a string "module:attribute" such as "shop.asgi:app"',
         )
+    for index, argument in texts(pool, "args"):
+        if refused := refused_argument(server, argument):
+            yield Finding((*location, "args", index), argument, refused)
     if pool.get("command", []) != []:
         yield Finding(
             (*location, "command"),
