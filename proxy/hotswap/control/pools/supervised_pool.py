@@ -28,6 +28,7 @@ from hotswap.control.pools.first_start import FirstStart
 from hotswap.control.pools.members import Members
 from hotswap.control.pools.pinned_releases import PinnedReleases
 from hotswap.control.pools.pool_handover import PoolHandover
+from hotswap.control.pools.recycler import Recycler
 from hotswap.control.pools.release import Release
 from hotswap.control.pools.slot import Slot
 from hotswap.control.pools.supervised_backend import ExitReason, StartReason, SupervisedBackend
@@ -39,6 +40,7 @@ from hotswap.core.identity import RolloutId
 from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.lifecycle import BackendState
 from hotswap.core.pool.pool import Pool
+from hotswap.core.pool.recycling import PoolStanding
 from hotswap.core.rollout.compatibility import Unreadable
 from hotswap.core.rollout.rollout import Rollout
 from hotswap.core.strategy import Strategy
@@ -78,6 +80,7 @@ class SupervisedPool:
         first_start: whether every slot came up after the start, for whoever waits for it.
         filler: starts backends for slots that have none.
         handover: what follows when another proxy process owns its backends.
+        recycler: replaces backends that have reached a limit.
     """
 
     def __init__(self, name: str, release: Release, surroundings: Surroundings, *, processors: int) -> None:
@@ -106,6 +109,14 @@ class SupervisedPool:
         self.members = Members(self.entries, self.tasks, surroundings, self.log, on_exit=self._note_exit)
         self.filler = Filler(self.members, admit=self.admit, on_failure=self.first_start.note_failure)
         self.handover = PoolHandover(self.members, freeze=self.freeze, thaw=self.thaw)
+        self.recycler = Recycler(
+            self.members,
+            self.slots,
+            table=lambda: self.table,
+            standing=self._standing,
+            admit=self.admit,
+            refill=self.refill,
+        )
 
     @property
     def release(self) -> Release:
@@ -144,7 +155,7 @@ class SupervisedPool:
     def restore(self, *, generation: int, newest: int, releases: Mapping[int, Release], slots: Iterable[Slot]) -> None:
         """Go on where the proxy process before this one stood; before `serve`."""
         self.releases.restore(generation=generation, newest=newest, releases=releases)
-        self.slots = {slot.number: slot for slot in slots}
+        self.slots.update({slot.number: slot for slot in slots})
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Fill the slots and keep them filled, until cancelled.
@@ -158,6 +169,7 @@ class SupervisedPool:
                 self.members.look_after_all()
                 self.refill(StartReason.BOOT)
                 self._note_number()
+                self.recycler.start()
                 task_status.started()
                 await trio.sleep_forever()
         finally:
@@ -173,6 +185,7 @@ class SupervisedPool:
         **Cancellation**: some may live on; cancelling `serve` kills them.
         """
         self.filler.stopping = self._announcer.ending = True
+        self.recycler.break_off()
         self.first_start.note_stop()
         for slot in self.slots.values():
             self.filler.leave(slot)
@@ -199,6 +212,7 @@ class SupervisedPool:
     def freeze(self) -> None:
         """Start nothing for now: another proxy process may own the backends."""
         self.filler.frozen = True
+        self.recycler.break_off()
         for slot in self.slots.values():
             self.filler.leave(slot)
 
@@ -271,7 +285,7 @@ class SupervisedPool:
             self.entries.bury(backend)
         if member.leaving:
             # A slot of its number may have come back, and have waited for it.
-            self.refill(StartReason.REFILL)
+            self.refill(StartReason.RECYCLE if member.recycled else StartReason.REFILL)
 
     def _note_crash(self, member: SupervisedBackend, ended: Exit) -> None:
         backend = member.backend
@@ -284,7 +298,7 @@ class SupervisedPool:
             output=list(member.process.output_lines()[-5:]),
         )
         self.entries.move(backend, BackendState.STOPPED)
-        if slot is None or self.stopping or not respawn:
+        if slot is None or self.stopping or not respawn or self.recycler.replaces(backend):
             self.entries.remove(backend)
         elif self.core.locked is not None:
             self.entries.remove(backend)
@@ -332,6 +346,7 @@ class SupervisedPool:
             NotFound: there is no such slot.
             Refused: a rollout is in progress, or no other backend could be claimed then.
         """
+        self.recycler.break_off()
         member = self._ready_in(number)
         changed = self.entries.drain(member.backend)
         self.slots[number].drained = True
@@ -383,6 +398,21 @@ class SupervisedPool:
             raise Refused(RefusalCode.NOT_READY, detail, state)
         return member
 
+    # Recycling.
+
+    def _standing(self) -> PoolStanding:
+        """What else goes on, so that recycling waits."""
+        return PoolStanding(
+            size=self.core.size,
+            ready=len(self.core.ready_slots()),
+            ending=self.stopping or self.filler.frozen or self.handover.active,
+            rollout=self.rollout_id is not None,
+            locked=self.core.locked is not None,
+            paused=self.core.paused,
+            drained=any(slot.drained for slot in self.slots.values()),
+            leaving=any(member.leaving for member in self.members),
+        )
+
     # Rollouts.
 
     def pin(self, generation: int) -> None:
@@ -399,6 +429,7 @@ class SupervisedPool:
             self._drop_slot(number)
         self.refill(StartReason.REFILL)
         self._note_number()
+        self.recycler.start()
 
     def _drop_slot(self, number: int) -> None:
         self.clear_slot(number)
