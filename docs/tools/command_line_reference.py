@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from hotswap.cli.examples import example_lines
 from hotswap.cli.group import VERBS, hotswap, load_verb
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
@@ -37,7 +38,7 @@ What `--json` prints gains keys over time and loses none.
 
 ## Finding the proxy
 
-Verbs that speak to a running proxy have three options for it:
+Verbs that speak to a running proxy have three options for it, before the verb or behind it:
 
 | option | means |
 |---|---|
@@ -45,17 +46,22 @@ Verbs that speak to a running proxy have three options for it:
 
 AFTER = """\
 
-The order is: `--admin`, a file named by `--config`, `$HOTSWAP_ADMIN`, then the `[admin]` table of the configuration that `run` would use.
-When there is no configuration either, the default of `[admin].bind` is tried.
-Of several addresses the first that answers is used.
-Only the `[admin]` table is read, so a mistake elsewhere in the file does not hide the proxy.
+The order is: `--admin`, `$HOTSWAP_ADMIN`, `admin.sock` in the [state directory](configuration.md#proxy) of the configuration, then the addresses of its `[admin]` table; of these the first at which the proxy of the configuration answers is used.
+The configuration is the file named by `--config`, else the one that `run` would use.
+Where its proxy was started with other rights or variables, as by a service, the directories that it may have had to choose are looked at as well.
+
+A verb never speaks to another configuration's proxy: unless `--admin` was given, the proxy is asked first which file it runs, and when that is not the file that was meant, nothing is done, both are named, and the exit code is 1.
+Two names of one file, such as a link and what it points to, are the same configuration.
+After `takeover --to FILE` the proxy is found by that file.
+
+Of the file nothing is read but `state_dir` and the `[admin]` table, so a mistake elsewhere in it does not hide the proxy.
 """
 
 
 def write_page() -> str:
     """Give the page."""
     context = click.Context(hotswap, info_name="hotswap")
-    shared = shared_options(load_verb("status"))
+    shared = shared_options(hotswap)
     parts = [HEAD, *(option_row(option) for option in shared), AFTER]
     for name in VERBS:
         parts.extend(_command(name, load_verb(name), context))
@@ -80,6 +86,7 @@ def _command(name: str, command: click.Command, parent: click.Context) -> Iterat
     usage = " ".join(command.collect_usage_pieces(context))
     yield f"\n## hotswap {name}\n\n```\nhotswap {name} {usage}\n```\n\n"
     yield "\n\n".join(" ".join(part.split()) for part in (command.help or "").split("\n\n")) + "\n"
+    yield "\n```\n" + "\n".join(example_lines(name)) + "\n```\n"
     shared = shared_options(command)
     options = [one for one in command.params if isinstance(one, click.Option) and not one.hidden]
     own = [one for one in options if one not in shared]

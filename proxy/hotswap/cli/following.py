@@ -91,6 +91,12 @@ def summary(report: Json) -> str:
     return words + "".join(f", {one}" for one in told)
 
 
+def why_ended(report: Json) -> str:
+    """Say how a rollout that is not done has ended and why; the reason code only where that is another word."""
+    words = [report["outcome"], *([report["reason"]] if report["reason"] != report["outcome"] else [])]
+    return ": ".join(str(word) for word in (*words, report["detail"]) if word)
+
+
 class Lines:
     """Progress as log lines: one whenever a slot's turn advances."""
 

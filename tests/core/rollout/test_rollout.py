@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from hotswap.core.errors import StartFailure
 from hotswap.core.identity import RolloutId
@@ -350,6 +350,57 @@ def test_an_abort_between_two_steps_ends_it_at_once():
     play.tell(ABORT, ABORTED)
     play.ended(Outcome.ABORTED)
     assert play.rollout.reason == "aborted"
+
+
+def test_an_abort_is_told_once_and_by_whom():
+    """The reason is the word for it, the detail a sentence without that word."""
+    for reason, by in (("aborted", "by an operator"), ("shutting-down", "because of shutting-down")):
+        play = Playbook()
+        play.tell(AbortRequested(reason=reason), ABORTED)
+        assert play.rollout.detail == f"ended {by} before every slot was replaced"
+
+
+def test_the_wait_for_other_rollouts_is_not_its_time():
+    """It begins when it is performed, and its times count from then on."""
+    rollout = Rollout(
+        id=RolloutId("r2"),
+        pool="api",
+        trigger="signal",
+        strategy=Strategy.DRAIN_FIRST,
+        on_failure=OnFailure.LOCK,
+        generation=2,
+        queue=[QueuedSlot(slot=0, generation=1)],
+        size=1,
+        started=STARTED,
+        now=100.0,
+    )
+    assert rollout.report(130.0).seconds == 0.0
+    rollout.begin(now=140.0)
+    rollout.on(SlotsSeen(ready=frozenset({0}), lost=frozenset()), now=141.0)
+    report = rollout.report(145.0)
+    assert report.started == STARTED + timedelta(seconds=40)
+    assert report.seconds == 5.0
+    assert report.slots[0].offsets.turn == 1.0
+    assert report.slots[0].seconds.total == 4.0
+
+
+def test_a_rollout_that_never_began_took_no_time():
+    """It was ended while it waited for others."""
+    play = Playbook()
+    waiting = Rollout(
+        id=RolloutId("r2"),
+        pool="api",
+        trigger="signal",
+        strategy=Strategy.DRAIN_FIRST,
+        on_failure=OnFailure.LOCK,
+        generation=2,
+        queue=[],
+        size=0,
+        started=STARTED,
+        now=play.now,
+    )
+    waiting.on(ABORT, now=play.now + 30)
+    assert waiting.report(play.now + 60).seconds == 0.0
 
 
 def test_an_abort_while_the_replacement_starts_brings_the_old_one_back():

@@ -25,6 +25,7 @@ from hotswap.control.rollout.turn import Turn
 from hotswap.core.errors import BackendError, StartFailed, StartFailure
 from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.events import BackendDrained, PoolEvent
+from hotswap.core.pool.last_error import LastError
 from hotswap.core.pool.lifecycle import BackendState
 from hotswap.core.rollout.commands import (
     AdmitReplacement,
@@ -294,6 +295,7 @@ class RolloutRun:
                 if turn.old is None:
                     # Several may be filled at once; what takes the place of another is alone, and waits for nobody.
                     place = await self._surroundings.places.take(pool.name, (0, slot))
+                    turn.step.note_spawned(trio.current_time())
                 turn.new = pool.members.launch(slot, generation, release, reason, rollout=self.rollout.id)
                 if place is not None:
                     pool.tasks.start(place.watch, turn.new.process.pid)
@@ -310,6 +312,11 @@ class RolloutRun:
 
     def _replacement_failed(self, slot: int, reason: StartFailure, detail: str, output: tuple[str, ...] = ()) -> None:
         self._telling.replacement_failed(slot, reason, detail, output)
+        member = self._turns[slot].new
+        if member is None:
+            self._pool.entries.note_error(slot, LastError(text=detail))
+        else:
+            self._pool.members.note_failure(member, detail)
         self._take_in(ReplacementFailed(slot=slot, reason=reason, detail=detail, output=output))
 
     def _retire_old(self, slot: int) -> None:

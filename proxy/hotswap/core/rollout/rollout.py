@@ -25,7 +25,7 @@ back is replaced, once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
 
@@ -95,7 +95,7 @@ class Rollout:
 
         Args:
             queue: the slots in the order of their turns, from `plan_queue`.
-            started: the moment on the wall clock, for the report.
+            started: the moment on the wall clock, from which that of the beginning is reckoned for the report.
             now: the same moment on the clock that all later times are on, in seconds.
         """
         self.id = id
@@ -121,7 +121,8 @@ class Rollout:
         self._untouched: list[Step] = []
         self._abort: AbortRequested | None = None
         self._started = started
-        self._began = now
+        self._planned = now
+        self._began: float | None = None
         self._ended: float | None = None
 
     @property
@@ -135,7 +136,11 @@ class Rollout:
         return next(iter(self.at_hand.values()), None)
 
     def begin(self, *, now: float) -> tuple[Command, ...]:
-        """Start; an empty queue is done at once."""
+        """Start; an empty queue is done at once.
+
+        What it waited for before, such as the rollouts of other pools, is not its time.
+        """
+        self._began = now
         return self._next(now)
 
     def on(self, event: RolloutEvent, *, now: float) -> tuple[Command, ...]:
@@ -310,7 +315,8 @@ class Rollout:
             # It failed before it was aborted, and what is there now is a mixture.
             self._give_reason(abort.reason, f"the rollback was ended: {abort.reason}")
             return self._end(Outcome.FAILED, now, lock=True)
-        self._give_reason(abort.reason, f"ended before every slot was replaced: {abort.reason}")
+        by = "by an operator" if abort.reason == Outcome.ABORTED else f"because of {abort.reason}"
+        self._give_reason(abort.reason, f"ended {by} before every slot was replaced")
         return self._end(Outcome.ABORTED, now)
 
     def _fail(self, reason: str, detail: str, now: float) -> tuple[Command, ...]:
@@ -341,6 +347,7 @@ class Rollout:
 
     def report(self, now: float) -> RolloutReport:
         """Report of the rollout, so far or to its end."""
+        began = now if self._began is None else self._began
         return RolloutReport(
             id=self.id,
             pool=self.pool,
@@ -350,10 +357,10 @@ class Rollout:
             outcome=self.outcome,
             reason=self.reason,
             detail=self.detail,
-            started=self._started,
-            seconds=(now if self._ended is None else self._ended) - self._began,
+            started=self._started + timedelta(seconds=began - self._planned),
+            seconds=0.0 if self._began is None else (now if self._ended is None else self._ended) - began,
             rolled_back=self.rolled_back,
             locked=self.locked,
-            slots=tuple(step.report(now, origin=self._began) for step in (*self.steps, *self._queue, *self._untouched)),
+            slots=tuple(step.report(now, origin=began) for step in (*self.steps, *self._queue, *self._untouched)),
             output=self.output,
         )
