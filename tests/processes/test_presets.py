@@ -70,6 +70,18 @@ async def test_a_server_becomes_ready_and_stops(stage, tmp_path, server, listen,
     assert os.listdir(stage.directory) == []
 
 
+@pytest.mark.parametrize("server", ["uvicorn", "hypercorn"])
+async def test_a_server_runs_without_the_files_of_the_proxy(stage, tmp_path, server):
+    """The environment of the proxy is gone and the app's own is there; with the processes that a server starts."""
+    (tmp_path / "shop.py").write_text(APP)
+    program, _, *arguments = recipe(table(server=server, app="shop:asgi")).argv
+    argv = (program, str(tmp_path / "gone" / "hotswap_backends" / "serve.py"), *arguments)
+    process = stage.spawn(argv=argv, directory=str(tmp_path))
+    await stage.wait_ready(process, start_timeout=40)
+    assert not await process.stop(stop_timeout=20)
+    assert os.listdir(stage.directory) == ["serve.py"]
+
+
 async def test_an_app_that_says_it_is_ready_is_asked_afterwards(stage, tmp_path):
     """READY=1 after the startup, STOPPING=1 at the end: the wrapper of `hotswap_backends.notify` in a server."""
     (tmp_path / "shop.py").write_text(
