@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import sys
 from importlib.util import module_from_spec
@@ -23,6 +24,7 @@ from hotswap_backends.serve import (
     told_scope,
     wrap_asgi,
 )
+from tests.support.hotswap import REPOSITORY
 
 SHOP = """
 class Shop:
@@ -208,3 +210,9 @@ def test_the_app_is_wrapped_as_what_it_is(shop: str, interface: str, attribute: 
         module = module_from_spec(spec)
         finder.exec_module(module)
         assert iscoroutinefunction(module.app) == (attribute == "asgi")
+
+
+def test_any_python_in_use_can_run_it():
+    """It is run by the interpreter of the app."""
+    source = (REPOSITORY / "backends" / "hotswap_backends" / "serve.py").read_text(encoding="utf-8")
+    ast.parse(source, feature_version=(3, 8))

@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import trio
 
 from hotswap.core.config import SupervisedPoolTable
 from hotswap.core.errors import Refused
@@ -170,3 +171,67 @@ async def test_a_limit_that_a_new_backend_reaches_replaces_none(tmp_path: Path):
         await stage.wait(lambda: seen(stage, "backend.recycled"))
         assert len(stage.logged("recycle.memory_too_small")) == 1
         assert [record["reason"] for record in stage.logged("backend.recycling")] == ["requests"]
+
+
+GROWING = """
+import runpy, threading, time
+def grow():
+    time.sleep(2)
+    global held
+    held = b"x" * (100 << 20)
+threading.Thread(target=grow, daemon=True).start()
+runpy.run_module("faulty.plain", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.fail_after(30)
+async def test_a_backend_that_has_grown_is_replaced(tmp_path: Path):
+    """By what it takes with everything that it has started."""
+    (tmp_path / "shop.py").write_text(GROWING)
+    async with open_pool(recycled_table(tmp_path, recycle={"memory": "90MiB"})) as stage:
+        before = stage.pids()
+        await stage.wait(lambda: seen(stage, "backend.recycled"))
+        (record, *_) = stage.logged("backend.recycling")
+        assert record["reason"] == "memory"
+        assert record["memory"] >= 90 << 20
+        assert stage.pids()[record["slot"]] != before[record["slot"]]
+
+
+@pytest.mark.fail_after(30)
+async def test_a_takeover_that_begins_breaks_a_replacement_off_and_holds_others_up(tmp_path: Path):
+    """Until it has come to nothing."""
+    write_app(tmp_path)
+    async with open_pool(recycled_table(tmp_path)) as stage:
+        before = stage.pids()
+        write_app(tmp_path, boot=20)
+        use_up(stage, 0)
+        await stage.wait(lambda: stage.surroundings.tally.backend_starts["web", "recycle"] == 1)
+        stage.pool.recycler.hold()
+        assert {backend.pid for backend in stage.pool.core.backends if backend.claimable} == set(before.values())
+        write_app(tmp_path)
+        with trio.move_on_after(2.5):
+            await stage.wait(lambda: seen(stage, "backend.recycled"))
+        assert stage.surroundings.tally.backend_starts["web", "recycle"] == 1
+        stage.pool.recycler.held = False
+        await stage.wait(lambda: seen(stage, "backend.recycled"))
+
+
+@pytest.mark.fail_after(30)
+async def test_a_rollout_is_not_told_of_the_end_of_one_that_was_recycled_out_of_its_slot(tmp_path: Path):
+    """Slot and generation are the same: what serves is drained to its end all the same."""
+    write_app(tmp_path)
+    async with open_pool(recycled_table(tmp_path)) as stage, trio.open_nursery() as nursery:
+        before = stage.pids()
+        use_up(stage, 0)
+        leaving = stage.plane.claim(stage.pool.core, 0)
+        await stage.wait(lambda: seen(stage, "backend.recycled"))
+        serving = stage.plane.claim(stage.pool.core, 0)
+        assert (leaving.pid, serving.generation) == (before[0], leaving.generation)
+        nursery.start_soon(stage.roll)
+        await stage.wait(lambda: stage.kinds().count("rollout.step") >= 2 and serving.state is BackendState.DRAINING)
+        stage.plane.finish(leaving)
+        await stage.wait(lambda: leaving not in stage.pool.core.backends)
+        assert serving.state is BackendState.DRAINING
+        stage.plane.finish(serving)
+        await stage.wait(lambda: seen(stage, "rollout.done"))
+        assert stage.plane.cuts == 0
