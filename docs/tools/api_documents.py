@@ -206,6 +206,15 @@ class ChangeDocument(Document):
     changed: bool = Field(description="false when it was so already")
 
 
+class UnlockDocument(Document):
+    """What the end of a lock did."""
+
+    pool: str
+    changed: bool = Field(description="false when it was not locked")
+    refilled: list[int] = Field(description="slots that were empty; each is started again from the release it had")
+    serving: list[int] = Field(description="slots that serve; when there are none, a reload repairs the pool")
+
+
 class AbortDocument(Document):
     """Which rollout was asked to end."""
 

@@ -16,6 +16,7 @@ import trio
 
 from hotswap.control.admin.serving import serve_admin
 from hotswap.control.admin.sockets import AdminDoor
+from hotswap.control.pools.unlocked import Unlocked
 from hotswap.control.rollout.reload import ReloadAnswer
 from hotswap.control.takeover.order import TakeoverFailed, TakeoverOrder, TakeoverResult
 from hotswap.control.telemetry.events import EventLog
@@ -295,12 +296,12 @@ class FakeRuntime:
         core.resume()
         return before
 
-    def unlock(self, pool: str) -> bool:
-        """Unlock."""
+    def unlock(self, pool: str) -> Unlocked | None:
+        """Unlock; no slot is ever empty."""
         core = self.pool(pool)
         before = core.locked
         core.unlock()
-        return before is not None
+        return None if before is None else Unlocked(serving=tuple(sorted(core.ready_slots())))
 
     def abort(self, pool: str) -> RolloutId | None:
         """Ask the rollout to end."""

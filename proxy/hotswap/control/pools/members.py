@@ -187,6 +187,12 @@ class Members:
             if member.backend.state is BackendState.STARTING and slot in (None, member.backend.slot):
                 self.let_go(member)
 
+    async def wait_gone(self, slot: int) -> None:
+        """Block until no process is left of what was told to go in a slot; call where nothing else is in it."""
+        for member in self:
+            if member.backend.slot == slot:
+                await member.process.wait_exit()
+
     def part_with(self, member: SupervisedBackend) -> None:
         """End a backend in order, in a task of its own; nobody waits for it, and it fills no slot any more."""
         member.leave_for_good()

@@ -127,9 +127,10 @@ class Recycler:
 
     def start(self) -> None:
         """Look after the backends from now on, where the definition has a limit; harmless when it is done already."""
-        if self.limits.any and not self._serving:
+        tasks = self._members.tasks
+        if self.limits.any and not self._serving and tasks.nursery is not None:
             self._serving = True
-            self._members.tasks.start(self._serve)
+            tasks.start(self._serve)
 
     def hold(self) -> None:
         """Replace nothing until `held` is False again; what is at hand is broken off."""

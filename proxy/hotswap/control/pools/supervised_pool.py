@@ -34,6 +34,7 @@ from hotswap.control.pools.release import Release
 from hotswap.control.pools.slot import Slot
 from hotswap.control.pools.supervised_backend import ExitReason, StartReason, SupervisedBackend
 from hotswap.control.pools.surroundings import Surroundings
+from hotswap.control.pools.unlocked import Unlocked
 from hotswap.core.backoff import Backoff
 from hotswap.core.config import SupervisedPoolTable
 from hotswap.core.errors import NotFound, RefusalCode, Refused
@@ -143,9 +144,9 @@ class SupervisedPool:
 
     @property
     def settled(self) -> bool:
-        """Every slot has a backend that can be claimed, or one failed to start and is tried again."""
+        """Every slot has a backend that can be claimed, or one failed to start and is tried again or given up."""
         ready = self.core.ready_slots()
-        return all(
+        return self.core.locked is not None or all(
             number in ready or (number in self.slots and self.slots[number].backoff.crashes > 0)
             for number in range(self.core.size)
         )
@@ -169,6 +170,15 @@ class SupervisedPool:
         self.slots.update({slot.number: slot for slot in slots})
         for number, error in errors.items():
             self.entries.note_error(number, error)
+
+    def start_anew(self, release: Release) -> None:
+        """Have every slot started from another release, because nothing serves; before `serve`."""
+        generation = self.releases.generation = self.releases.add(release)
+        for slot in self.slots.values():
+            slot.generation, slot.release, slot.backoff = generation, release, Backoff()
+        self._conform()
+        self.forget_releases()
+        self.log.info("pool.starts_anew", generation=generation, directory=release.directory)
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Fill the slots and keep them filled, until cancelled.
@@ -265,6 +275,9 @@ class SupervisedPool:
         """Make a backend that is ready claimable unless its slot is drained; its release is the slot's from now on."""
         backend = member.backend
         slot = self.slots[backend.slot]
+        if backend.generation != slot.generation:
+            # What the release before did wrong says nothing of this one.
+            slot.backoff = Backoff()
         slot.generation, slot.release = backend.generation, member.release
         failed = self.core.failed_starts(slot.number)
         member.speak_up()
@@ -355,16 +368,20 @@ class SupervisedPool:
             "pool.locked", reason=reason, detail=f"reloads are refused; once repaired: hotswap unlock {self.name}"
         )
 
-    def unlock(self) -> bool:
-        """End the lock and fill the slots again, each from its own release; False when there was no lock."""
+    def unlock(self) -> Unlocked | None:
+        """End the lock and fill the slots again, each from its own release; None when there was no lock."""
         if self.core.locked is None:
-            return False
+            return None
         self.core.unlock()
-        self.log.info("pool.unlocked")
         for slot in self.slots.values():
             slot.backoff = Backoff()
         self.refill(StartReason.REFILL)
-        return True
+        unlocked = Unlocked(
+            refilled=tuple(number for number, slot in sorted(self.slots.items()) if slot.filling is not None),
+            serving=tuple(sorted(self.core.ready_slots())),
+        )
+        self.log.info("pool.unlocked", refilled=list(unlocked.refilled), serving=list(unlocked.serving))
+        return unlocked
 
     # Operators.
 
@@ -451,6 +468,20 @@ class SupervisedPool:
     def pin(self, generation: int) -> None:
         """Make the release of a rollout that is done the pool's: its definition is in force from now on."""
         self.releases.generation = generation
+        self._conform()
+        self._note_number()
+
+    def resize(self, table: SupervisedPoolTable) -> None:
+        """Take over a definition of which only the size differs: what is missing starts, what is too much drains.
+
+        Nothing that stays is replaced, and what is started comes from the release in force.
+        """
+        self._amend_release(self.release, replace(self.release, table=table))
+        self._conform()
+
+    def _conform(self) -> None:
+        """Make the definition in force that of the pool: its slots, and what the data plane is told."""
+        self.recycler.break_off()
         table = self.table
         self.core.reconfigure(
             balance=table.balance,
@@ -461,7 +492,6 @@ class SupervisedPool:
         for number in [number for number in self.slots if number >= self.core.size]:
             self._drop_slot(number)
         self.refill(StartReason.REFILL)
-        self._note_number()
         self.recycler.start()
 
     def _drop_slot(self, number: int) -> None:

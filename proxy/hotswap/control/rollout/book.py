@@ -22,13 +22,14 @@ class RolloutBook:
     """The rollouts of a proxy process, and the reports of those of the processes that it took over from.
 
     Attributes:
-        last: the number of the last id that was given.
+        last: the number of the last id that was given and not given back.
     """
 
     def __init__(self, log: FilteringBoundLogger) -> None:
         self._log = log
         self._runs: dict[RolloutId, RolloutRun] = {}
         self._past: tuple[RolloutReport, ...] = ()
+        self._unused: set[RolloutId] = set()
         self.last = 0
 
     def restore(self, last: int, reports: Iterable[RolloutReport] = ()) -> None:
@@ -46,6 +47,14 @@ class RolloutBook:
         """Give an id that no rollout of this process had."""
         self.last += 1
         return RolloutId(f"r{self.last}")
+
+    def give_back(self, rollout_id: RolloutId) -> None:
+        """Take back an id that leads to no rollout, because the trigger was refused; the next one has it."""
+        self._unused.add(rollout_id)
+        # One that a later trigger holds already keeps its own.
+        while (last := RolloutId(f"r{self.last}")) in self._unused:
+            self._unused.discard(last)
+            self.last -= 1
 
     def rollouts(self) -> Sequence[Rollout | RolloutReport]:
         """Give those that are remembered, the newest last."""

@@ -19,6 +19,10 @@ back is replaced, once.
 | back | every slot that was replaced, or emptied, is as it was | `failed`, not locked |
 | back | a replacement fails, slots are lost, or it is aborted | `failed`, pool locked |
 
+The way back leads to a release that serves. So a slot that was vacant when it began and could not be filled is left
+vacant, as it was: the supervisor goes on with it after the end. And where nothing served when it began, slots that were
+filled keep the only release that ever served, and the pool is locked as with `lock`.
+
 `force_end` is for the performer's own faults: whatever happens, "in progress" ends.
 """
 
@@ -117,6 +121,8 @@ class Rollout:
         self._queue = [self._forward_step(queued) for queued in queue]
         self._slots = frozenset(queued.slot for queued in queue)
         self._looked = False
+        self._served = True
+        self._vacant: frozenset[int] = frozenset()
         self._failure: tuple[str, str] | None = None
         self._untouched: list[Step] = []
         self._abort: AbortRequested | None = None
@@ -196,11 +202,13 @@ class Rollout:
 
         It is not when the rollout itself fills the slot next: the old backend of the step at hand, its
         replacement before it was admitted, and a slot left empty by a failed step that a rollback will
-        refill.
+        refill. Nor is it in a slot that a rollback leaves vacant until its end.
         """
         if not self.in_progress:
             return True
         if any(queued.slot == slot and queued.old_gone for queued in self._queue):
+            return False
+        if self.rolling_back and slot in self._left_vacant():
             return False
         match self.role_of(slot, generation):
             case None:
@@ -248,8 +256,11 @@ class Rollout:
         }
         # What an operator has drained serves nobody either, and is well.
         lost = seen.lost - seen.drained - seen.unwell
-        vacant = frozenset() if self._looked else seen.vacant
         first, self._looked = not self._looked, True
+        if first:
+            self._vacant = seen.vacant
+            self._served = bool(seen.ready | seen.drained | seen.unwell)
+        vacant = seen.vacant if first else frozenset()
         fallen = sorted(finished & lost)
         if fallen:
             slots = ", ".join(str(slot) for slot in fallen)
@@ -258,6 +269,8 @@ class Rollout:
         empty = [step for step in self._queue if step.old_gone or step.slot in lost | vacant]
         aside = [step for step in self._queue if step.slot in seen.unwell | seen.drained]
         settled = seen.ready | lost | seen.drained | {step.slot for step in (*empty, *aside)}
+        if self.rolling_back:
+            settled |= self._left_vacant()
         if not settled.issuperset(self._slots) and not (first and empty):
             return ()
         if not empty:
@@ -321,14 +334,21 @@ class Rollout:
 
     def _fail(self, reason: str, detail: str, now: float) -> tuple[Command, ...]:
         self._give_reason(reason, detail)
-        if self.rolling_back or self.on_failure is OnFailure.LOCK:
+        replaced = [step for step in reversed(self.steps) if step.state is StepState.DONE]
+        if self.rolling_back or self.on_failure is OnFailure.LOCK or (replaced and not self._served):
             return self._end(Outcome.FAILED, now, lock=True)
         self.rolling_back = True
         self._untouched = self._queue
-        emptied = [step for step in self.steps if step.state is not StepState.DONE and step.old_gone]
-        replaced = [step for step in reversed(self.steps) if step.state is StepState.DONE]
+        left = self._left_vacant()
+        emptied = [
+            step for step in self.steps if step.state is not StepState.DONE and step.old_gone and step.slot not in left
+        ]
         self._queue = [self._backward_step(step) for step in (*emptied, *replaced)]
         return self._next(now)
+
+    def _left_vacant(self) -> frozenset[int]:
+        """Slots that were vacant when it began, and that it did not fill."""
+        return self._vacant - {step.slot for step in self.steps if step.state is StepState.DONE and not step.rollback}
 
     def _give_reason(self, reason: str, detail: str) -> None:
         # The first reason is the reason; what went wrong on the way back is added to the sentence.
