@@ -149,7 +149,7 @@ async def test_a_refusal_lists_the_problems_of_a_configuration(proxy: FakeProxy)
     problems = [{"path": "pools.web.size", "value": None, "allowed": "a number"}]
     proxy.runtime.refusal = Refused(RefusalCode.CONFIG_INVALID, "2 problems", {"problems": problems})
     result = await cli("reload", "--admin", proxy.url)
-    assert "pools.web.size is missing: a number" in result.stderr
+    assert "pools.web.size must be a number, is missing" in result.stderr
 
 
 async def test_a_proxy_behind_a_unix_socket_with_a_token(tmp_path: Path) -> None:

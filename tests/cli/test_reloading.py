@@ -97,7 +97,7 @@ async def test_a_refusal_is_exit_code_3_with_its_reason(
     # The detail of an invalid configuration is the list of its problems, which is printed anyway.
     why = "the configuration cannot be used" if code is RefusalCode.CONFIG_INVALID else "it cannot be now"
     assert f"refused: {code.value}: {why}\n" in result.stderr
-    assert "pools.web.size is -1: 1 or more" in result.stderr
+    assert "pools.web.size must be 1 or more, is -1" in result.stderr
     assert result.stdout == ""
 
 

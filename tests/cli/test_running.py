@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,13 +58,15 @@ def test_check_warns_of_what_will_disappoint_and_exits_with_0(tmp_path: Path) ->
 
 @pytest.mark.parametrize("verb", ["check", "run"])
 def test_every_problem_is_printed_at_once_with_exit_code_2(tmp_path: Path, verb: str) -> None:
-    """Key path, value, and what is allowed; one a line."""
+    """File and line, key, what it must be, and its value; one a line, in the order of the lines."""
     path = tmp_path / "hotswap.toml"
     path.write_text(BAD)
     result = run_cli(verb, str(path))
     assert (result.code, result.stdout) == (2, "")
-    assert 'listeners.public.bind[0] is "nonsense": ' in result.stderr
-    assert 'routes[0].pool is "none": ' in result.stderr
+    assert re.search(rf'{path}:\d+: listeners.public.bind\[0\] must be "HOST:PORT", .*, is "nonsense"', result.stderr)
+    assert re.search(rf'{path}:\d+: routes\[0\].pool must be the name of a pool, is "none"', result.stderr)
+    lines = [int(number) for number in re.findall(r"^/\S+:(\d+): ", result.stderr, re.MULTILINE)]
+    assert lines == sorted(lines)
     assert "pools.web.sizee" in result.stderr
     assert "Traceback" not in result.stderr
 

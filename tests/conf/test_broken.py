@@ -1,13 +1,12 @@
 """Files that people write by mistake, and what `hotswap check` says about each: where, what was found, a way out.
 
 Every file in `broken/` begins with the mistake in words, followed by the whole answer in lines that begin with `#>`;
-DIRECTORY stands for the folder.
+FILE stands for its path and DIRECTORY for the folder.
 """
 
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -17,13 +16,16 @@ from tests.support.command_line import run_cli
 BROKEN = Path(__file__).parent / "broken"
 FILES = sorted(BROKEN.glob("*.toml"))
 
-PROBLEM = re.compile(r"(?P<path>\S+|.*\.toml:\d+|\S+\"[^\"]+\"\S*) (is (?P<value>.+?)|is missing): (?P<way_out>.+)")
+PROBLEM = re.compile(
+    r"(?P<file>/.+):(?P<line>\d+): (?P<path>\S+|\S+\"[^\"]+\"\S*) must be (?P<what>.+), is (?P<found>.+)"
+)
 
 
 def answer(file: Path) -> list[str]:
     """What the file says that it should be told."""
     lines = file.read_text(encoding="utf-8").splitlines()
-    return [line.removeprefix("#> ").replace("DIRECTORY", str(BROKEN)) for line in lines if line.startswith("#> ")]
+    said = [line.removeprefix("#> ") for line in lines if line.startswith("#> ")]
+    return [re.sub("^FILE", str(file), line).replace("DIRECTORY", str(BROKEN)) for line in said]
 
 
 def test_there_are_many_of_them() -> None:
@@ -40,27 +42,25 @@ def test_a_broken_file_is_answered_with_the_place_the_value_and_a_way_out(file: 
     for line in checked.stderr.splitlines():
         found = PROBLEM.fullmatch(line)
         assert found, line
-        assert len(found["way_out"].split()) >= 2, line
+        assert found["file"] == str(file)
+        assert len(found["what"].split()) + len(found["found"].partition("; ")[2].split()) >= 2, line
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_the_place_that_is_named_is_in_the_file(file: Path) -> None:
-    """A path of keys that leads to what was found, or to a table in which something is missing; or a line."""
-    for line in answer(file):
-        path = line.partition(" is ")[0]
-        if path.startswith("/"):
-            number = int(path.rpartition(":")[2])
-            assert not file.read_text(encoding="utf-8").splitlines()[number - 1].startswith("#")
-            continue
-        table: object = tomllib.loads(file.read_text(encoding="utf-8"))
-        parts = [part.strip('"') for part in re.findall(r'"[^"]+"|[\w-]+', path)]
-        for depth, part in enumerate(parts):
-            if isinstance(table, list):
-                table = table[int(part)]
-                continue
-            assert isinstance(table, dict)
-            if part not in table:
-                assert "is missing" in line
-                assert depth == len(parts) - 1
-                break
-            table = table[part]
+def test_the_line_that_is_named_has_the_key(file: Path) -> None:
+    """Or it is that of the table in which something is missing; the lines come in their order."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    numbers = []
+    for text in answer(file):
+        found = PROBLEM.fullmatch(text)
+        assert found, text
+        line = lines[int(found["line"]) - 1]
+        numbers.append(int(found["line"]))
+        last = re.sub(r"\[\d+\]$", "", found["path"]).rpartition(".")[2].strip('"')
+        if found["path"] == "line":
+            assert f", is {line.strip()};" in text
+        elif not found["found"].startswith("missing"):
+            assert last in line
+        elif numbers[-1] > 1:
+            assert line.startswith("[")
+    assert numbers == sorted(numbers)

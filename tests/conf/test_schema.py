@@ -16,12 +16,13 @@ EXAMPLES = sorted((ROOT / "conf").rglob("*.toml"))
 BROKEN = sorted((Path(__file__).parent / "broken").glob("*.toml"))
 
 BEYOND = {
-    *("address-taken-twice", "admin-for-everybody", "route-to-nowhere", "route-twice"),
+    *("address-taken-twice", "admin-for-everybody", "route-to-nowhere", "route-twice", "route-among-many"),
     *("app-missing", "command-missing", "command-without-port", "interface-impossible", "listen-impossible"),
     *("compatibility-both", "tls-both-kinds", "tls-without-certificate", "no-routes", "empty", "port-too-high"),
     *(
         "certificate-missing",
         "directory-missing",
+        "directory-is-file",
         "python-missing",
         "user-unknown",
         "environment-reserved",

@@ -20,6 +20,8 @@ from hotswap.core.errors import (
     StartFailure,
     UpstreamBroken,
     UpstreamTimedOut,
+    Verbatim,
+    problem_text,
     written,
 )
 
@@ -98,14 +100,25 @@ def test_a_failed_start_keeps_the_last_output():
 
 
 def test_a_configuration_error_prints_one_problem_a_line():
-    """Path, value, and what is allowed."""
+    """File and line, path, what is allowed, value, and a way out, as far as each is known."""
     error = ConfigError(
-        [Problem("routes[1].pool", "wbe", "the name of a pool"), Problem("pools.web.app", MISSING, "required")]
+        [
+            Problem("routes[1].pool", "wbe", 'the name of a pool; there is "web": write "web"', "/etc/h.toml", 7),
+            Problem("pools.web.app", MISSING, "given"),
+            Problem("file", Verbatim("a directory"), "a file; name the file in it", "/etc"),
+        ]
     )
     assert str(error).splitlines() == [
-        'routes[1].pool is "wbe": the name of a pool',
-        "pools.web.app is missing: required",
+        '/etc/h.toml:7: routes[1].pool must be the name of a pool, is "wbe"; there is "web": write "web"',
+        "pools.web.app must be given, is missing",
+        "/etc: file must be a file, is a directory; name the file in it",
     ]
+
+
+def test_a_problem_of_another_version_is_told_all_the_same():
+    """It may have less to say, or be no more than a text."""
+    assert problem_text({"path": "a", "value": None, "allowed": "b; c"}) == "a must be b, is missing; c"
+    assert problem_text("odd") == "odd"
 
 
 @pytest.mark.parametrize(

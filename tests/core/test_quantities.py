@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotswap.core.quantities import format_duration, format_size, parse_duration, parse_size
+from hotswap.core.quantities import duration_meant, format_duration, format_size, parse_duration, parse_size, size_meant
 
 
 @pytest.mark.parametrize(
@@ -55,11 +55,36 @@ def test_what_is_no_size_is_refused_with_what_is_allowed(text):
         parse_size(text)
 
 
-@pytest.mark.parametrize(("text", "meant"), [("64KB", '"KiB"'), ("10m", '"MiB"'), ("1G", '"GiB"')])
+@pytest.mark.parametrize(
+    ("text", "meant"), [("64KB", "64KiB"), ("10m", "10MiB"), ("1 G", "1GiB"), ("4096", "4KiB"), ("1 byte", "1B")]
+)
 def test_a_decimal_unit_is_told_the_one_to_write(text, meant):
     """KB means 1000 to some and 1024 to others, so the way out is named."""
-    with pytest.raises(ValueError, match=meant):
+    with pytest.raises(ValueError, match=f'; write "{meant}"$'):
         parse_size(text)
+    parse_size(meant)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"), [("30", "30s"), ("30 secs", "30s"), ("5 min", "5m"), ("1 Hour", "1h"), ("10 days", "10d")]
+)
+def test_a_duration_that_can_be_told_is_told_how_to_write_it(text, meant):
+    """Words for units are many, and each of them is clear."""
+    with pytest.raises(ValueError, match=f'; write "{meant}"$'):
+        parse_duration(text)
+    parse_duration(meant)
+
+
+@pytest.mark.parametrize(("value", "meant"), [(30, '"30s"'), (1.5, '"1.5s"'), (True, ""), (-1, ""), ("soon", "")])
+def test_a_number_without_quotes_means_seconds(value, meant):
+    """A flag is no number, and no time is negative."""
+    assert duration_meant(value).partition("; write ")[2] == meant
+
+
+@pytest.mark.parametrize(("value", "meant"), [(65536, '"64KiB"'), (1.5, ""), (False, ""), ([], "")])
+def test_a_number_without_quotes_means_bytes(value, meant):
+    """A part of a byte is none."""
+    assert size_meant(value).partition("; write ")[2] == meant
 
 
 @given(st.integers(min_value=0, max_value=1 << 50))

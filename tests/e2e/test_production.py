@@ -23,6 +23,17 @@ PAGE = REPOSITORY / "docs" / "how-to" / "production.md"
 UNITS = REPOSITORY / "conf" / "systemd"
 NEXT_VERSION = "99.0"
 
+PIP = """\
+[global]
+no-index = true
+find-links = /srv/wheels
+disable-pip-version-check = true
+
+[install]
+no-compile = true
+"""
+"""Nothing is fetched."""
+
 
 def build_version(version: str, place: Path) -> None:
     """Build a wheel of this checkout into a folder, under another version when one is given."""
@@ -54,8 +65,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
         pack_again(with_what_they_need(["hotswap", "flask", "gunicorn"]), wheels)
         build_version("", wheels)
         copy_into(opened, wheels, "/srv/wheels")
-        index = "[global]\nno-index = true\nfind-links = /srv/wheels\ndisable-pip-version-check = true\n"
-        (opened.root / "etc" / "pip.conf").write_text(index, encoding="utf-8")
+        (opened.root / "etc" / "pip.conf").write_text(PIP, encoding="utf-8")
         yield opened
 
 
@@ -82,7 +92,7 @@ def left_behind(machine: Machine) -> list[str]:
     return found + users
 
 
-@pytest.mark.fail_after(120)
+@pytest.mark.fail_after(240)
 async def test_a_bare_machine_becomes_a_served_site_and_bare_again(machine: Machine, tmp_path: Path):
     """Every command of the page does what the page says, up to the last, after which nothing is left."""
     page = PAGE.read_text(encoding="utf-8")

@@ -337,7 +337,7 @@ async def test_what_cannot_work_is_refused_before_anything_happens(tmp_path: Pat
         broken.write_text("[listeners.public]\nbind = 7\n", encoding="utf-8")
         problem = await chain.fail_over(config=broken)
         assert problem["code"] == "config-invalid"
-        assert "listeners.public.bind is 7: " in problem["detail"]
+        assert "listeners.public.bind must be a list of addresses, is 7; " in problem["detail"]
         assert {one["path"] for one in problem["state"]["problems"]} >= {"listeners.public.bind"}
         # What lies in preflight and says otherwise when it runs is found out too, and so is a port that is taken.
         liar = chain.script(

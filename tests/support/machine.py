@@ -49,7 +49,13 @@ rm -rf "$root/etc/systemd/system"
 mkdir "$root/etc/systemd/system"
 ln -s /dev/null "$root/etc/systemd/system/systemd-networkd-wait-online.service"
 ip link set lo up 2>/dev/null || python3 -c "$3"
-exec chroot "$root" /usr/bin/env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+# No chroot: processes in one may not make user namespaces, as PrivateUsers= of a unit does.
+mkdir "$root/old"
+cd "$root"
+pivot_root . old
+umount -l old
+rmdir old
+exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin \
     /lib/systemd/systemd --system --unit=basic.target --show-status=0 --log-target=null
 """
 

@@ -92,9 +92,9 @@ def summary(report: Json) -> str:
 
 
 def why_ended(report: Json) -> str:
-    """Say how a rollout that is not done has ended and why; the reason code only where that is another word."""
-    words = [report["outcome"], *([report["reason"]] if report["reason"] != report["outcome"] else [])]
-    return ": ".join(str(word) for word in (*words, report["detail"]) if word)
+    """Say why a rollout that is not done has ended; its reason code only where that says more than the outcome."""
+    codes = [] if report["reason"] in (None, report["outcome"]) else [report["reason"]]
+    return ": ".join(map(str, [*codes, report["detail"]]))
 
 
 class Lines:

@@ -180,7 +180,7 @@ def _tell_failure(report: Json) -> None:
     if report["outcome"] not in {"failed", "aborted"}:
         return
     pool = report["pool"]
-    tell(f"rollout {report['id']} of pool {pool} {why_ended(report)}")
+    tell(f"rollout {report['id']} of pool {pool} {report['outcome']}: {why_ended(report)}")
     if report["output"]:
         tell("the last lines of the backend:")
         _tell_lines(report["output"])

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 ALLOWED = '"HOST:PORT", "[IPV6]:PORT" or "unix:/path"'
+
+_URL = re.compile(r"([a-z][a-z0-9+]*)://([^/?#@]+)", re.IGNORECASE)
+_NOT_IN_HOSTS = re.compile(r"[\s/\\@*?#\"',;=]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +52,47 @@ def parse_address(text: str) -> Address:
         text: `HOST:PORT`, `[IPV6]:PORT` or `unix:/path`.
 
     Raises:
-        ValueError: it is none of these; the message says what is allowed.
+        ValueError: it is none of these; the message says what is allowed, why this is not, and what to write instead.
     """
     if text.startswith("unix:"):
         path = text.removeprefix("unix:")
         if not path:
-            raise ValueError(f"a path is missing; allowed: {ALLOWED}")
+            raise ValueError(f"{ALLOWED}; the path is missing")
         return UnixAddress(path)
     host, colon, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
-    if not colon:
-        raise ValueError(f"a port is missing; allowed: {ALLOWED}")
-    if ":" in host and not bracketed:
-        raise ValueError(f"an address of IPv6 stands in brackets; allowed: {ALLOWED}")
-    if not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f"a port is a number from 0 to 65535; allowed: {ALLOWED}")
-    host = host[1:-1] if bracketed else host
-    if not host:
-        raise ValueError(f"a host is missing; allowed: {ALLOWED}")
-    return TcpAddress(host, int(port))
+    if colon and port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535:
+        if bracketed and isinstance(ip_of(host[1:-1]), IPv6Address):
+            return TcpAddress(host[1:-1], int(port))
+        if host and not bracketed and ":" not in host and _NOT_IN_HOSTS.search(host) is None:
+            return TcpAddress(host, int(port))
+    raise ValueError(f"{ALLOWED}; {_why_not(text)}")
+
+
+def _why_not(text: str) -> str:
+    """Say why a text is no address, and what was probably meant."""
+    url = _URL.match(text)
+    if url is not None:
+        host = url[2] if _has_port(url[2]) else f"{url[2]}:{443 if url[1].lower() == 'https' else 80}"
+        return f'without scheme and path: write "{host}"'
+    if text.startswith("/"):
+        return f'a path begins with "unix:": write "unix:{text}"'
+    if text.isascii() and text.isdigit() and int(text[:6]) <= 65535:
+        return f'the host is missing: write "127.0.0.1:{text}", or "0.0.0.0:{text}" for every address of this machine'
+    host, colon, port = text.rpartition(":")
+    if isinstance(ip_of(host), IPv6Address) and port.isdecimal() and 2 <= len(port) <= 5:
+        return f'an address of IPv6 stands in brackets: write "[{host}]:{port}"'
+    if isinstance(ip_of(text), IPv6Address):
+        return f'the port is missing, and IPv6 stands in brackets: write "[{text}]:8000"'
+    if not colon or (text.startswith("[") and text.endswith("]")):
+        usable = text and _NOT_IN_HOSTS.search(text) is None
+        return f'the port is missing: write "{text}:8000"' if usable else "the port is missing"
+    if not port.isascii() or not port.isdigit() or len(port) > 5 or int(port) > 65535:
+        return "a port is a number from 0 to 65535"
+    if host in ("", "*", "[]"):
+        return f'the host is missing: write "0.0.0.0:{port}" for every IPv4 address of this machine'
+    return f"{host} is neither a host name nor an IP address"
+
+
+def _has_port(host: str) -> bool:
+    return host.rpartition(":")[2].isdigit() and ":" in host

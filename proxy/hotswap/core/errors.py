@@ -84,25 +84,42 @@ MISSING: Final = object()
 
 
 @dataclass(frozen=True, slots=True)
+class Verbatim:
+    """A value that is shown as it is: a line of a file, or words that say what was found in place of a value."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong in the configuration.
+    """One thing wrong in the configuration; `str()` is `FILE:LINE: KEY must be WHAT, is VALUE; WAY OUT`.
 
     Attributes:
-        path: the dotted path of the key, such as `pools.web.health.interval` or `routes[1].pool`.
+        path: the dotted path of the key, such as `pools.web.health.interval` or `routes[1].pool`; `line` or `file` of
+            what is no key.
         value: what was found there, or `MISSING`.
-        allowed: what would be right, and how to get there.
+        allowed: what would be right, in words that follow "must be"; then, after the first `; `, how to get there.
+        file: where the key stands, as far as that is known.
+        line: its line there, or that of the table it is missing in; 0 where nobody knows.
     """
 
     path: str
     value: object
     allowed: str
+    file: str = ""
+    line: int = 0
 
     def __str__(self) -> str:
         return problem_text(self.to_json())
 
-    def to_json(self) -> dict[str, str | None]:
-        """Give it as JSON; the value as TOML would write it, null when there is none."""
+    def to_json(self) -> dict[str, str | int | None]:
+        """Give it as JSON; the value as TOML would write it, null when there is none, and so are file and line."""
         return {
+            "file": self.file or None,
+            "line": self.line or None,
             "path": self.path,
             "value": None if self.value is MISSING else written(self.value),
             "allowed": self.allowed,
@@ -113,8 +130,10 @@ def problem_text(document: object) -> str:
     """Format a problem that came as JSON, perhaps from another version, as a line."""
     if not isinstance(document, Mapping):
         return str(document)
-    found = "is missing" if document.get("value") is None else f"is {document['value']}"
-    return f"{document.get('path')} {found}: {document.get('allowed')}"
+    where = "".join(f"{document[key]}:" for key in ("file", "line") if document.get(key))
+    found = "missing" if document.get("value") is None else document["value"]
+    what, semicolon, way_out = str(document.get("allowed")).partition("; ")
+    return f"{where}{' ' if where else ''}{document.get('path')} must be {what}, is {found}{semicolon}{way_out}"
 
 
 def written(value: object) -> str:
@@ -127,6 +146,8 @@ def written(value: object) -> str:
             text = f'"{escaped}"'
         case list() | tuple():
             text = f"[{', '.join(written(item) for item in value)}]"
+        case int() if value.bit_length() > 256:
+            text = hex(value)
         case dict() if not value:
             text = "{}"
         case dict():
@@ -137,7 +158,7 @@ def written(value: object) -> str:
 
 
 class ConfigError(ProxyError):
-    """The configuration cannot be used; every problem in it at once, in the order of the file's tables.
+    """The configuration cannot be used; every problem in it at once, in the order of the file's lines.
 
     `str()` prints one problem a line.
     """

@@ -11,8 +11,8 @@ import re
 DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 SIZE_UNITS = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 
-DURATION_ALLOWED = 'a duration: a string such as "500ms", "30s", "5m" or "1h"'
-SIZE_ALLOWED = 'a size: a string such as "512B", "64KiB", "10MiB" or "1GiB"'
+DURATION_ALLOWED = 'a duration, a string such as "500ms", "30s", "5m" or "1h"'
+SIZE_ALLOWED = 'a size, a string such as "512B", "64KiB", "10MiB" or "1GiB"'
 
 DURATION_PATTERN = r"^(\d+(\.\d+)?)(ms|s|m|h|d)$"
 SIZE_PATTERN = r"^(\d+)(B|KiB|MiB|GiB)$"
@@ -21,6 +21,20 @@ _LONGEST = 366 * 86400.0
 _LARGEST = 1 << 50
 _DURATION = re.compile(DURATION_PATTERN, re.ASCII)
 _SIZE = re.compile(SIZE_PATTERN, re.ASCII)
+_NUMBER_AND_WORD = re.compile(r"(\d+(?:\.\d+)?) ?([a-z]*)\.?", re.ASCII)
+_DURATION_WORDS = {
+    **dict.fromkeys(("ms", "msec", "msecs", "millis", "millisecond", "milliseconds"), "ms"),
+    **dict.fromkeys(("", "s", "sec", "secs", "second", "seconds"), "s"),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), "m"),
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), "h"),
+    **dict.fromkeys(("d", "day", "days"), "d"),
+}
+_SIZE_WORDS = {
+    **dict.fromkeys(("", "b", "byte", "bytes"), "B"),
+    **dict.fromkeys(("k", "kb", "ki", "kib"), "KiB"),
+    **dict.fromkeys(("m", "mb", "mi", "mib"), "MiB"),
+    **dict.fromkeys(("g", "gb", "gi", "gib"), "GiB"),
+}
 
 
 def parse_duration(text: str) -> float:
@@ -37,13 +51,43 @@ def parse_duration(text: str) -> float:
     """
     match = _DURATION.fullmatch(text)
     if match is None:
-        unit = f'; "{text}" has no unit' if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) else ""
-        raise ValueError(f"{DURATION_ALLOWED}{unit}")
+        raise ValueError(f"{DURATION_ALLOWED}{duration_meant(text)}")
     # 0.1 has no exact float; microseconds are finer than anything here is measured in.
     seconds = round(float(match[1]) * DURATION_UNITS[match[3]], 6)
     if seconds > _LONGEST:
         raise ValueError(f"{DURATION_ALLOWED}, at most a year")
     return seconds
+
+
+def duration_meant(value: object) -> str:
+    """Give `; write "…"` when a value can be told to mean a duration, else nothing. A number alone means seconds."""
+    match = _number_and_word(value)
+    unit = _DURATION_WORDS.get(match[2]) if match is not None else None
+    if match is None or unit is None or float(match[1]) * DURATION_UNITS[unit] > _LONGEST:
+        return ""
+    bare = "; it has no unit" if not match[2] else ""
+    return f'{bare}; write "{match[1]}{unit}"'
+
+
+def size_meant(value: object) -> str:
+    """Give `; write "…"` when a value can be told to mean a size, else nothing. A number alone means bytes."""
+    match = _number_and_word(value)
+    unit = _SIZE_WORDS.get(match[2]) if match is not None else None
+    if match is None or unit is None or "." in match[1] or len(match[1]) > 15:
+        return ""
+    size = int(match[1]) * SIZE_UNITS[unit]
+    if size > _LARGEST:
+        return ""
+    bare = "; it has no unit" if not match[2] else ""
+    return f'{bare}; write "{format_size(size)}"'
+
+
+def _number_and_word(value: object) -> re.Match[str] | None:
+    """Read a number with a word behind it, however it is written; None of everything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    text = value if isinstance(value, str) else f"{value}"
+    return _NUMBER_AND_WORD.fullmatch(text.strip().lower()) if len(text) <= 40 else None
 
 
 def format_duration(seconds: float) -> str:
@@ -72,9 +116,7 @@ def parse_size(text: str) -> int:
     """
     match = _SIZE.fullmatch(text)
     if match is None:
-        decimal = re.fullmatch(r"\d+\s*([kKmMgG])[bB]?", text, re.ASCII)
-        hint = f'; write "{decimal[1].upper()}iB", which is a power of 1024' if decimal else ""
-        raise ValueError(f"{SIZE_ALLOWED}{hint}")
+        raise ValueError(f"{SIZE_ALLOWED}{size_meant(text)}")
     size = int(match[1]) * SIZE_UNITS[match[2]] if len(match[1]) <= 18 else _LARGEST + 1
     if size > _LARGEST:
         raise ValueError(f"{SIZE_ALLOWED}, at most 1024 TiB")

@@ -191,15 +191,15 @@ async def test_abort_names_the_rollout_that_was_asked_to_end(proxy: FakeProxy, c
 
 
 async def test_a_bad_configuration_lists_every_problem(proxy: FakeProxy, client: httpx.AsyncClient) -> None:
-    """422 with key path, value as in the file, and what is allowed."""
+    """422 with file and line as far as they are known, key path, value as in the file, and what is allowed."""
     proxy.runtime.config_problems = (
-        Problem("pools.web.size", -1, "a number from 1"),
+        Problem("pools.web.size", -1, "a number from 1", "/a.toml", 7),
         Problem("routes[0].pool", MISSING, "the name of a pool"),
     )
     document = problem(await client.post("/v1/config/reload"), 422, "config-invalid")
     assert document["state"]["problems"] == [
-        {"path": "pools.web.size", "value": "-1", "allowed": "a number from 1"},
-        {"path": "routes[0].pool", "value": None, "allowed": "the name of a pool"},
+        {"file": "/a.toml", "line": 7, "path": "pools.web.size", "value": "-1", "allowed": "a number from 1"},
+        {"file": None, "line": None, "path": "routes[0].pool", "value": None, "allowed": "the name of a pool"},
     ]
 
 

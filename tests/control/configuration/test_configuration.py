@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -12,10 +13,14 @@ from pathlib import Path
 import pytest
 import trustme
 
-from hotswap.control.configuration.loading import load_configuration
+from hotswap.control.configuration.loading import (
+    describe_unreadable,
+    load_configuration,
+    locate_problems,
+)
 from hotswap.control.configuration.path import find_configuration
 from hotswap.core.config import SupervisedPoolTable
-from hotswap.core.errors import ConfigError
+from hotswap.core.errors import ConfigError, Problem
 
 CONF = Path(__file__).parents[3] / "conf"
 LEAST = """
@@ -39,6 +44,13 @@ def problems(file: Path, text: str) -> dict[str, str]:
     with pytest.raises(ConfigError) as caught:
         load_configuration(file)
     return {problem.path: problem.allowed for problem in caught.value.problems}
+
+
+def told(path: Path) -> list[str]:
+    """What is said about a file, line by line."""
+    with pytest.raises(ConfigError) as caught:
+        load_configuration(path)
+    return str(caught.value).splitlines()
 
 
 def make_certificate(folder: Path, name: str) -> None:
@@ -160,20 +172,68 @@ class TestWhatIsMissing:
 
     def test_a_file_that_is_not_there_is_a_problem_like_others(self, tmp_path):
         """Not a traceback."""
-        with pytest.raises(ConfigError, match="No such file"):
-            load_configuration(tmp_path / "none.toml")
+        path = tmp_path / "none.toml"
+        wanted = (
+            f'{path}: file must be a configuration, is missing; name one that exists, or write one with "hotswap init"'
+        )
+        assert told(path) == [wanted]
+        path.symlink_to("nowhere.toml")
+        assert "is a symbolic link to nowhere.toml, which does not exist; " in told(path)[0]
 
     def test_a_directory_in_place_of_the_file_is_said_so(self, tmp_path):
         """A mistake that completion in a shell makes easy."""
-        with pytest.raises(ConfigError, match="Is a directory"):
-            load_configuration(tmp_path)
+        assert told(tmp_path) == [
+            f"{tmp_path}: file must be a file, is a directory; name the file in it, such as {tmp_path}/hotswap.toml"
+        ]
+
+    def test_a_file_that_may_not_be_read_is_told_with_who_asks(self, file):
+        """The user is not always whom one thinks."""
+        error = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        problem = str(describe_unreadable(file, error))
+        assert problem.startswith(
+            f"{file}: file must be readable, is not permitted; user {os.geteuid()} may not read it"
+        )
 
     def test_bytes_that_are_not_utf_8_are_shown_with_their_line(self, file):
         """TOML is UTF-8, whatever the editor thinks."""
         file.write_bytes(b"[proxy]\nuser = '\xfc'\n")
-        with pytest.raises(ConfigError) as caught:
-            load_configuration(file)
-        assert [problem.path for problem in caught.value.problems] == [f"{file}:2"]
+        assert told(file) == [
+            f"{file}:2: line must be UTF-8, is with the byte 0xfc, perhaps of ISO 8859-1; "
+            f"save it as UTF-8: iconv -f ISO-8859-1 -t UTF-8 {file} > new.toml"
+        ]
+
+    @pytest.mark.parametrize(
+        ("encoding", "named"), [("utf-16", "UTF-16"), ("utf-16-le", "UTF-16LE"), ("utf-16-be", "UTF-16BE")]
+    )
+    def test_a_file_in_utf_16_is_told_so_and_how_it_is_saved(self, file, encoding, named):
+        """The advice is a command, and the file that it writes is good."""
+        file.write_text(LEAST, encoding=encoding)
+        assert told(file) == [
+            f"{file}:1: file must be UTF-8, is UTF-16; save it as UTF-8: iconv -f {named} -t UTF-8 {file} > new.toml"
+        ]
+        file.write_text(file.read_bytes().decode(named.lower()), encoding="utf-8")
+        load_configuration(file)
+
+    def test_a_byte_order_mark_of_utf_8_is_no_mistake(self, file):
+        """Some editors write it, and lines are counted as ever."""
+        file.write_text(LEAST, encoding="utf-8-sig")
+        load_configuration(file)
+        file.write_text("[proxi]\n" + LEAST, encoding="utf-8-sig")
+        assert told(file) == [f"{file}:1: proxi must be spelt proxy, is {{}}"]
+
+    def test_a_problem_that_is_found_later_gets_its_line_from_the_file(self, file):
+        """What the text cannot tell, such as a port that is in use, is in there all the same."""
+        file.write_text(LEAST, encoding="utf-8")
+        later = ConfigError(
+            [Problem("pools.web.environment_file", "a", "b"), Problem("listeners.public.bind", "c", "d")]
+        )
+        located = locate_problems(later, file)
+        assert [(problem.path, problem.line) for problem in located.problems] == [
+            ("listeners.public.bind", 3),
+            ("pools.web.environment_file", 6),
+        ]
+        file.unlink()
+        assert locate_problems(later, file) is later
 
     def test_a_file_that_nobody_wrote_by_hand_is_not_read(self, file):
         """A wrong path must not fill the memory."""
@@ -237,7 +297,7 @@ class TestWhatIsMissing:
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
         file.write_text(LEAST + 'python = "python-of-the-app"\n', encoding="utf-8")
         load_configuration(file, environ={"PATH": str(program.parent)})
-        with pytest.raises(ConfigError, match="python-of-the-app cannot be executed"):
+        with pytest.raises(ConfigError, match="python-of-the-app: there is none in PATH"):
             load_configuration(file, environ={"PATH": "/nowhere"})
 
 

@@ -56,7 +56,7 @@ def test_a_server_that_the_interpreter_lacks_is_told_with_how_to_install_it(tmp_
     (tmp_path / "main.py").write_text("app = 1\n")
     python = bare_environment(tmp_path)
     told = problem(pool(tmp_path, python=str(python)))
-    assert told.startswith('pools.web.server is "uvicorn": a server that is installed; ')
+    assert told.startswith('pools.web.server must be a server that is installed, is "uvicorn"; ')
     assert f"{python} -m pip install uvicorn" in told or f"uv pip install --python {python} uvicorn" in told
 
 
@@ -65,8 +65,12 @@ def test_an_app_that_is_not_there_is_told(tmp_path: Path) -> None:
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "main.py").write_text("application = 1\n")
     told = problem(pool(tmp_path))
-    assert told.startswith('pools.web.app is "main:app": a module that exists')
-    assert f'directory = "{tmp_path}/src"' in told
+    assert told.startswith('pools.web.app must be a module that exists, and an attribute of it, is "main:app"; ')
+    assert told.endswith('it is there with environment = { PYTHONPATH = "src" }')
+    assert check(pool(tmp_path, environment={"PYTHONPATH": "src"}, app="main:application")) == StartCheck()
+    (tmp_path / "src").rename(tmp_path / "server")
+    assert problem(pool(tmp_path)).endswith(f'it is there with directory = "{tmp_path}/server"')
+    (tmp_path / "server").rename(tmp_path / "src")
     told = problem(pool(tmp_path / "src"))
     assert told.endswith(f'{tmp_path}/src/main.py has no app; did you mean "application"?')
 
@@ -124,7 +128,7 @@ def test_what_a_file_of_gunicorns_own_may_change_is_a_caution(tmp_path: Path) ->
 def test_a_command_that_is_not_there_is_told(tmp_path: Path) -> None:
     """Looked up as the launcher does: in the pool's PATH, or from its directory."""
     told = problem(pool(tmp_path, server="command", app="", command=["nowhere-at-all", "{fd}"]))
-    assert told.startswith('pools.web.command is ["nowhere-at-all", "{fd}"]: a program and its arguments; ')
+    assert told.startswith('pools.web.command must be a program and its arguments, is ["nowhere-at-all", "{fd}"]; ')
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "serve").write_text("#!/bin/sh\n")
     (tmp_path / "bin" / "serve").chmod(0o755)
@@ -148,7 +152,7 @@ def test_an_interpreter_that_says_nothing_is_not_waited_for_for_ever(tmp_path: P
     assert "did not say within" in found.cautions[0]
     python.write_text("#!/bin/sh\necho no library >&2; exit 1\n")
     told = problem(pool(tmp_path, python=str(python)))
-    assert told.startswith("pools.web.python is ")
+    assert told.startswith("pools.web.python must be an interpreter that runs, is ")
     assert told.endswith("no library")
 
 

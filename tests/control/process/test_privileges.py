@@ -101,7 +101,9 @@ def test_a_python_that_the_user_may_not_execute_is_a_problem(tmp_path):
         timeout=30,
     )
     assert done.returncode == 2, done.stderr
-    assert f'proxy.user is "nobody": a user that may execute the Python of this proxy; {python}: no' in done.stderr
+    assert (
+        f'proxy.user must be a user that may execute the Python of this proxy, is "nobody"; {python}: no' in done.stderr
+    )
     assert "Traceback" not in done.stderr
     assert (tmp_path / "state").stat().st_uid == os.geteuid(), "a start that is refused changes nothing"
 

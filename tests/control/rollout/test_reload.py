@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -281,10 +282,36 @@ async def test_rereading_a_file_with_mistakes_raises_every_problem_and_changes_n
         with pytest.raises(ConfigError) as failure:
             await running.orders.reread_configuration()
         assert len(failure.value.problems) == 2
+        lines = running.config.read_text(encoding="utf-8").splitlines()
+        for problem in failure.value.problems:
+            assert problem.file == str(running.config)
+            assert problem.path.rpartition(".")[2] in lines[problem.line - 1]
+        told = [event for event in running.parts.events.recent() if event.kind == "config.invalid"]
+        assert told[-1].fields["problems"] == [str(problem) for problem in failure.value.problems]
         assert running.generations() == [1, 1]
         running.write("this is no TOML")
         with pytest.raises(ConfigError):
             await running.orders.reread_configuration()
+
+
+async def test_what_is_wrong_with_the_machine_is_told_with_the_line_of_the_key_too(tmp_path):
+    """A port that another program has, which the text alone cannot tell."""
+    async with open_runtime(web(tmp_path), tmp_path) as running:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            address = f"127.0.0.1:{taken.getsockname()[1]}"
+            running.write(web(tmp_path) + f'[listeners.other]\nbind = ["{address}"]\n')
+            line = running.config.read_text(encoding="utf-8").splitlines().index(f'bind = ["{address}"]') + 1
+            told = (
+                f"{running.config}:{line}: listeners.other.bind[0] must be an address that can be listened on, "
+                f'is "{address}"; {address} is in use by another program: stop it or choose another address'
+            )
+            with pytest.raises(ConfigError) as failure:
+                await running.orders.reread_configuration()
+            assert str(failure.value) == told
+            with pytest.raises(Refused) as of_all:
+                await running.orders.reload_all(trigger="signal")
+            assert of_all.value.detail == told
+        running.write(web(tmp_path))
 
 
 async def test_rereading_rolls_only_what_has_changed(tmp_path):
@@ -388,6 +415,15 @@ async def test_pools_in_which_nothing_serves_are_rolled_before_the_others(tmp_pa
         for rollout in answer.rollouts:
             await running.orders.wait_rollout(rollout.id)
             assert rollout.outcome is Outcome.DONE
+
+
+async def test_a_pool_that_stays_down_ends_no_rollout_of_another(tmp_path):
+    """It was down before, so its failure says nothing of the deploy; one of a pool that served does."""
+    broken = command_pool(tmp_path, "backends.nothing").replace("[pools.web]", "[pools.api]")
+    async with open_runtime(web(tmp_path) + broken, tmp_path) as running:
+        answer = await running.orders.reload_all(trigger="signal")
+        ended = [await running.orders.wait_rollout(rollout.id) for rollout in answer.rollouts]
+        assert [(one.pool, one.outcome) for one in ended] == [("api", Outcome.FAILED), ("web", Outcome.DONE)]
 
 
 async def test_an_unlock_says_what_it_did_and_where_nothing_serves_a_reload_repairs(tmp_path):

@@ -7,8 +7,14 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from hotswap.control.telemetry import wording
 from hotswap.control.telemetry.wording import SENTENCES, place_of, plain_sentence, seconds_words, sentence_of
+
+FIELDS = re.findall(r"fields(?:\.get\(|\[)['\"](\w+)['\"]", Path(wording.__file__).read_text(encoding="utf-8"))
+"""Every field that a sentence asks for."""
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "log-events.md"
 
@@ -35,7 +41,16 @@ def test_a_place_is_the_slot_the_pool_or_the_listener(fields: dict[str, object],
         ("backend.exited", {"reason": "stopped", "exit": "exit code 0"}, "stopped"),
         ("backend.exited", {"reason": "stopped", "exit": "exit code 3"}, "stopped, exit code 3"),
         ("backend.exited", {"reason": "killed", "exit": "killed by SIGKILL"}, "killed by SIGKILL"),
-        ("backend.exited", {"reason": "start-failed", "exit": "exit code 1"}, "start failed, exit code 1"),
+        ("backend.exited", {"reason": "crashed", "exit": "exit code 1"}, "crashed: exit code 1"),
+        ("backend.exited", {"reason": "discarded"}, "ended before it was ready: it is not wanted any more"),
+        ("backend.stopping", {"stop_timeout": 30.0}, "stopping, at most 30 s"),
+        ("backend.stopping", {"before": "draining"}, "stopping"),
+        ("listener.listening", {"addresses": ["127.0.0.1:80"]}, "listening on 127.0.0.1:80"),
+        (
+            "listener.listening",
+            {"addresses": ["[::1]:443"], "authority": "/a.pem"},
+            "listening on [::1]:443; trust /a.pem for its certificate",
+        ),
         ("backend.draining", {"in_flight": 0}, "draining"),
         ("backend.draining", {"in_flight": 2}, "draining, 2 in flight"),
         ("backend.draining", {"by": "operator"}, "drained by an operator"),
@@ -99,6 +114,7 @@ def test_a_crash_loop_is_told_with_its_reason_and_the_next_try() -> None:
 def test_what_another_record_says_is_left_out() -> None:
     """That an end was reached is said once."""
     assert sentence_of("rollout.report", {"report": {}}) is None
+    assert sentence_of("backend.exited", {"reason": "start-failed", "exit": "exit code 1"}) is None
     assert sentence_of("rollout.step", {"rollout": "r1", "state": "aborted"}) is None
     assert sentence_of("signal.received", {"signal": "SIGINT"}) is None
 
@@ -140,3 +156,21 @@ def test_every_documented_name_has_words() -> None:
     for name in set(re.findall(r"^\| `([a-z_]+\.[a-z_]+)`", PAGE.read_text(encoding="utf-8"), re.M)):
         assert not re.search(r"[a-z]_[a-z]|[a-z]\.[a-z]", sentence_of(name, {}) or ""), name
         assert "=" not in plain_sentence(name, {"detail": "x", "seconds": 1.5})
+
+
+@given(
+    name=st.sampled_from(sorted(SENTENCES)),
+    fields=st.dictionaries(
+        st.sampled_from(sorted(FIELDS)),
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.text(max_size=5)
+        | st.lists(st.text(max_size=3), max_size=2)
+        | st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+    ),
+)
+def test_whatever_a_record_has_it_is_told(name: str, fields: dict[str, object]) -> None:
+    """Whoever logs goes on: no field of a form that nobody foresaw stops the proxy."""
+    told = sentence_of(name, fields)
+    assert told is None or "\n" not in told

@@ -99,7 +99,8 @@ def test_problems_are_told_in_the_form_of_the_admin_api():
     """Page and command line show path, value and what is allowed of each."""
     refused = check_trigger(replace(GOOD, **BAD[RefusalCode.CONFIG_INVALID]))
     assert refused is not None
-    assert refused.state["problems"] == [{"path": "pools.web.size", "value": "0", "allowed": "1 or more"}]
+    problem = {"file": None, "line": None, "path": "pools.web.size", "value": "0", "allowed": "1 or more"}
+    assert refused.state["problems"] == [problem]
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,9 @@ def test_a_damaged_development_authority_is_a_problem_with_a_way_out(tmp_path):
     path = tmp_path / AUTHORITY
     open_context(table, http2=False, authority_dir=tmp_path, where="listeners.secure.tls")
     path.write_text("nothing that was ever a certificate")
-    with pytest.raises(ConfigError, match=r"listeners\.secure\.tls\.self_signed is .*makes a new one") as caught:
+    with pytest.raises(
+        ConfigError, match=r"listeners\.secure\.tls\.self_signed must be .*; .*makes a new one"
+    ) as caught:
         open_context(table, http2=False, authority_dir=tmp_path, where="listeners.secure.tls")
     assert caught.value.problems[0].value == str(path)
     path.unlink()

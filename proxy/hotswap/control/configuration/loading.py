@@ -19,14 +19,16 @@ from contextlib import suppress
 from pathlib import Path
 
 from hotswap.control.configuration.outside import ReadTooSlow, is_barred, read_file, read_within
-from hotswap.control.configuration.path import absolute_path, find_configuration
+from hotswap.control.configuration.path import FILE_NAME, absolute_path, find_configuration
 from hotswap.control.configuration.state_place import ADMIN_SOCKET, default_state_dir, state_dir_of
 from hotswap.control.configuration.token_file import TokenFile
-from hotswap.core.config import Configuration, Draft, parse_draft
+from hotswap.core.config import Configuration, Draft, locate, parse_draft
 from hotswap.core.config.conflicts import Raw, entries, tables
 from hotswap.core.config.fields import resolve_path
-from hotswap.core.config.findings import Finding, Location
-from hotswap.core.errors import MISSING, ConfigError, Problem
+from hotswap.core.config.findings import Finding
+from hotswap.core.config.key_lines import Location
+from hotswap.core.errors import MISSING, ConfigError, Problem, Verbatim
+from hotswap.core.errors import written as quoted
 from hotswap.processes.listening import MAX_PATH_BYTES
 
 LARGEST_FILE = 4 * 1024 * 1024
@@ -64,14 +66,64 @@ def _read(file: Path) -> str:
     try:
         content = read_file(file, LARGEST_FILE + 1)
     except OSError as error:
-        raise ConfigError([Problem(str(file), MISSING, f"a file that can be read; {error.strerror}")]) from None
+        raise ConfigError([describe_unreadable(file, error)]) from None
     if len(content) > LARGEST_FILE:
-        raise ConfigError([Problem(str(file), f"{len(content)} bytes", "at most 4 MiB")])
+        size = Verbatim(f"of {len(content)} bytes or more")
+        raise ConfigError([Problem("file", size, "a configuration of at most 4 MiB", str(file))])
     try:
-        return content.decode("utf-8-sig")
+        text = _decode(content)
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError([Problem(f"{file}:{line}", content[error.start : error.end], "UTF-8")]) from None
+        raise ConfigError([_not_utf8(file, content, error.start)]) from None
+    if "\0" in text[:2]:
+        raise ConfigError([_not_utf8(file, content, 0)])
+    return text
+
+
+def describe_unreadable(file: Path, error: OSError) -> Problem:
+    """Say why a configuration cannot be read, and what to do."""
+    if isinstance(error, FileNotFoundError):
+        broken = file.is_symlink()
+        found = Verbatim(f"a symbolic link to {os.readlink(file)}, which does not exist") if broken else MISSING
+        way_out = 'name one that exists, or write one with "hotswap init"'
+        return Problem("file", found, f"a configuration; {way_out}", str(file))
+    if isinstance(error, IsADirectoryError):
+        inside = file / FILE_NAME
+        return Problem("file", Verbatim("a directory"), f"a file; name the file in it, such as {inside}", str(file))
+    if isinstance(error, PermissionError):
+        way_out = f"user {os.geteuid()} may not read it or not enter the way to it: see `namei -l {file}`"
+        return Problem("file", Verbatim("not permitted"), f"readable; {way_out}", str(file))
+    return Problem("file", Verbatim((error.strerror or str(error)).lower()), "a file that can be read", str(file))
+
+
+def locate_problems(error: ConfigError, path: Path) -> ConfigError:
+    """Add file and line to the problems of a configuration that was read before, as far as it can be read again.
+
+    Args:
+        error: what was wrong when the configuration was put to use.
+        path: the file it is from.
+    """
+    if all(problem.file for problem in error.problems):
+        return error
+    with suppress(OSError, UnicodeDecodeError):
+        return ConfigError(locate(error.problems, _decode(read_file(path, LARGEST_FILE)), origin=str(path)))
+    return error
+
+
+def _decode(content: bytes) -> str:
+    """Decode a configuration: UTF-8, with a byte order mark or without."""
+    return content.decode("utf-8-sig")
+
+
+def _not_utf8(file: Path, content: bytes, start: int) -> Problem:
+    """Say in which encoding a file seems to be, and how to save it in the right one; `start` is what cannot be read."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content[:2]:
+        byte_order = "" if b"\0" not in content[:2] else "BE" if content.startswith(b"\0") else "LE"
+        encoding, path, line, found = f"UTF-16{byte_order}", "file", 1, "UTF-16"
+    else:
+        encoding, path, line = "ISO-8859-1", "line", content.count(b"\n", 0, start) + 1
+        found = f"with the byte 0x{content[start]:02x}, perhaps of ISO 8859-1"
+    way_out = f"save it as UTF-8: iconv -f {encoding} -t UTF-8 {file} > new.toml"
+    return Problem(path, Verbatim(found), f"UTF-8; {way_out}", str(file), line)
 
 
 def _find_missing(
@@ -176,7 +228,7 @@ def _directory(location: Location, pool: Raw, directory: str) -> Iterator[Findin
 def _unusable(path: str) -> str | None:
     """Say what a directory should be and is not, or None when it is."""
     if not os.path.isdir(path):
-        reason = "it is not a directory" if os.path.lexists(path) else "there is none"
+        reason = "it is not a directory" if os.path.lexists(path) else "there is none: make it, or name another"
         if os.path.islink(path) and not os.path.exists(path):
             reason = f"it is a symbolic link to {os.readlink(path)}, which does not exist"
         return f"a directory; {path}: {reason}"
@@ -189,7 +241,12 @@ def _program(location: Location, pool: Raw, directory: str, environ: Mapping[str
 
     def judge() -> str | None:
         found = shutil.which(program, path=environ.get("PATH"))
-        return None if found else f"an interpreter; {program} cannot be executed"
+        if found:
+            return None
+        if os.path.isdir(program):
+            return f"an interpreter; {program} is a directory: write {quoted(os.path.join(written, 'bin', 'python'))}"
+        there = "there is none" if not os.path.lexists(program) else "it cannot be executed"
+        return f"an interpreter; {program}: {there if '/' in program else 'there is none in PATH'}"
 
     if written:
         yield from _look((*location, "python"), written, program, f"an interpreter; {program}: ", judge)
@@ -236,7 +293,7 @@ def _user(proxy: Raw) -> Iterator[Finding]:
         try:
             pwd.getpwnam(user)
         except KeyError:
-            return "a user of this machine; there is none of this name"
+            return "a user of this machine; there is none of this name: make it with useradd, or leave user out"
         return None
 
     if user:
@@ -263,7 +320,7 @@ def _log(proxy: Raw, directory: str) -> Iterator[Finding]:
     wanted = "a path in a directory that exists; "
 
     def judge() -> str | None:
-        return None if os.path.isdir(folder) else f"{wanted}{folder} does not"
+        return None if os.path.isdir(folder) else f"{wanted}{folder} does not: make it, or name another"
 
     if written not in {"", "-", "off"}:
         yield from _look(("proxy", "access_log"), written, folder, wanted, judge)

@@ -91,8 +91,14 @@ export class Orders {
   }
 }
 
+function problem({ file, line, path, value, allowed }) {
+  const where = [file, line].filter(Boolean).map((part) => `${part}:`).join("");
+  const [what, ...wayOut] = String(allowed).split("; ");
+  return [`${where} ${path} must be ${what}, is ${value ?? "missing"}`.trim(), ...wayOut].join("; ");
+}
+
 function problems(state) {
-  const found = [...(state.problems ?? [])].map(({ path, value, allowed }) => `${path}: ${value ?? "missing"}; ${allowed}`);
+  const found = (state.problems ?? []).map(problem);
   for (const [pool, refusal] of Object.entries(state.refusals ?? {})) {
     found.push(`${pool}: ${refusal.code}: ${refusal.detail}`);
   }

@@ -134,8 +134,12 @@ class Members:
 
         Raises:
             StartFailed: it did not become ready; it is left as it is.
+
+        **Cancellation**: it is left as it is, whether it has become ready in the same instant or not.
         """
         await member.wait_ready()
+        # It became ready, and was given up before this task had its turn.
+        await trio.lowlevel.checkpoint_if_cancelled()
         if member not in self._members:
             # It answered and died in the same instant, and its death was noted while it was still starting.
             raise StartFailed(

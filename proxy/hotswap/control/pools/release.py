@@ -35,6 +35,7 @@ NOT_INHERITED = frozenset(
 )
 """Variables that are about the proxy and not about its backends."""
 
+_ENTRY = "a file with one NAME=VALUE a line; this line has none: put # before it if it is a comment"
 MAX_ENVIRONMENT_BYTES = 1024 * 1024
 """More than that is no environment file; the kernel takes about 2 MiB of arguments and variables together."""
 
@@ -181,7 +182,13 @@ def read_environment_file(key: str, path: str) -> dict[str, str]:
         name, value = name.strip(), value.strip()
         if not equals or not name or " " in name or "\0" in entry:
             # The line may hold a secret, so it is not shown.
-            problems.append(Problem(key, f"{path}:{number}", "one NAME=VALUE a line"))
+            problems.append(
+                Problem(
+                    key,
+                    f"{path}:{number}",
+                    _ENTRY,
+                )
+            )
             continue
         if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
             value = value[1:-1]

@@ -275,11 +275,11 @@ class SupervisedPool:
         """Make a backend that is ready claimable unless its slot is drained; its release is the slot's from now on."""
         backend = member.backend
         slot = self.slots[backend.slot]
+        failed = self.core.failed_starts(slot.number)
         if backend.generation != slot.generation:
             # What the release before did wrong says nothing of this one.
-            slot.backoff = Backoff()
+            failed, slot.backoff = slot.backoff.crashes, Backoff()
         slot.generation, slot.release = backend.generation, member.release
-        failed = self.core.failed_starts(slot.number)
         member.speak_up()
         member.ready_at = trio.current_time()
         self.entries.admit(backend, drained=slot.drained)
@@ -287,8 +287,9 @@ class SupervisedPool:
             self.surroundings.predecessor.note_added(backend)
         member.log.info("backend.ready", seconds=round(member.ready_at - member.started, 3))
         if failed >= CRASH_LOOP:
-            self.log.info("slot.recovered", slot=slot.number, failed_starts=failed)
-            self.surroundings.events.publish("slot.recovered", pool=self.name, slot=slot.number, failed_starts=failed)
+            told = {"slot": slot.number, "crashes": failed}
+            self.log.info("slot.recovered", **told)
+            self.surroundings.events.publish("slot.recovered", pool=self.name, **told)
         if slot.drained:
             member.log.info("backend.draining", by="operator")
         self.tasks.start(member.serve_probes, self.entries)

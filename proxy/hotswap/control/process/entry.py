@@ -7,7 +7,7 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 
 from hotswap.control.configuration.cautions import tell_cautions
-from hotswap.control.configuration.loading import load_configuration
+from hotswap.control.configuration.loading import load_configuration, locate_problems
 from hotswap.control.configuration.path import absolute_path, find_configuration
 from hotswap.control.process.runtime import Runtime
 from hotswap.control.takeover.new_process import take_kept_log
@@ -44,6 +44,13 @@ async def run_proxy(config_path: Path | str | None = None, *, old: int | None = 
         CouldNotTakeOver: it was started to take over, and that did not come about.
     """
     path, config = _read_configuration(config_path)
+    try:
+        return await _run(path, config, old, attach)
+    except ConfigError as error:
+        raise locate_problems(error, path) from error
+
+
+async def _run(path: Path, config: Configuration, old: int | None, attach: bool) -> int:
     channel = None
     if old is not None:
         channel = open_inherited(old)

@@ -26,7 +26,7 @@ from hotswap.control.configuration.outside import is_barred, read_within
 from hotswap.core.address import Address, TcpAddress, UnixAddress
 from hotswap.core.certificate_facts import CertificateFacts
 from hotswap.core.config import ListenerTable, TlsTable
-from hotswap.core.errors import ConfigError, Problem
+from hotswap.core.errors import ConfigError, Problem, Verbatim
 from hotswap.edge.client.listener import OpenListener
 from hotswap.edge.client.tls import AUTHORITY, ServerContext, open_context
 from hotswap.edge.dataplane import DataPlane
@@ -299,9 +299,14 @@ class Listeners:
         claimed = {address for listener in prepared.listeners for address in listener.addresses}
         unclaimed = [str(address) for sock in self._given if (address := address_of(sock)) not in claimed]
         if unclaimed:
-            way_out = "a listener that binds it; or take it out of the socket unit, since its clients would hang"
             raise ConfigError(
-                [Problem("listeners", f"{address} (passed by LISTEN_FDS)", way_out) for address in unclaimed]
+                Problem(
+                    "listeners",
+                    Verbatim(f"without {address}, which LISTEN_FDS passes"),
+                    "complete for the sockets that are passed; "
+                    f"add a listener that binds {address}, or take it out of the socket unit: its clients would hang",
+                )
+                for address in unclaimed
             )
 
     def commit(self, prepared: Prepared, plane: DataPlane) -> tuple[str, ...]:

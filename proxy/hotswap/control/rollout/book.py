@@ -101,7 +101,8 @@ class RolloutBook:
         """Take rollouts in and perform them one after the other.
 
         When one does not come to its end as planned, those behind it are aborted: one deploy is often rolled
-        over several pools, and what broke in the first is likely to break in the next.
+        over several pools, and what broke in the first is likely to break in the next. One of a pool in which nothing
+        served before says nothing of the deploy, and ends no other.
         """
         for run in runs:
             self._runs[run.rollout.id] = run
@@ -118,6 +119,7 @@ class RolloutBook:
                 run.abort(f"{broken.rollout.id}-{broken.rollout.outcome}")
             if run.rollout.in_progress:
                 await run.perform()
-            # One that was dropped says nothing about the others.
-            if run.rollout.outcome is not Outcome.DONE and not run.dropped:
+            # One that was dropped says nothing about the others, nor does one that only failed to repair.
+            failed_to_repair = run.rollout.outcome is Outcome.FAILED and not run.rollout.served
+            if run.rollout.outcome is not Outcome.DONE and not failed_to_repair and not run.dropped:
                 broken = broken or run

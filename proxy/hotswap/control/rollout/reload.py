@@ -23,7 +23,7 @@ from functools import partial
 
 import trio
 
-from hotswap.control.configuration.loading import load_configuration
+from hotswap.control.configuration.loading import load_configuration, locate_problems
 from hotswap.control.pools.release import Release
 from hotswap.control.pools.static_pool import StaticPool
 from hotswap.control.pools.supervised_pool import SupervisedPool
@@ -34,7 +34,7 @@ from hotswap.control.rollout.marks import Marks
 from hotswap.control.rollout.offer import Offer, read_offer, read_offers
 from hotswap.control.rollout.rollouts import RolloutRun
 from hotswap.core.config import Configuration, PoolTable, StaticPoolTable, SupervisedPoolTable
-from hotswap.core.errors import MISSING, ConfigError, PoolNotStarted, Problem, RefusalCode, Refused
+from hotswap.core.errors import MISSING, ConfigError, PoolNotStarted, Problem, RefusalCode, Refused, Verbatim
 from hotswap.core.identity import RolloutId
 from hotswap.core.rollout.queue import QueuedSlot, plan_queue
 from hotswap.core.rollout.rollout import Rollout
@@ -138,12 +138,13 @@ class Reloader:
                 config, problems = await self._load()
                 table = None if config is None else config.pools.get(name)
                 if config is not None and not isinstance(table, SupervisedPoolTable):
-                    found = MISSING if table is None else "a static pool"
+                    found = MISSING if table is None else Verbatim("a static pool")
                     allowed = 'a supervised pool; to take over a file without it: "hotswap reload"'
                     problems = (Problem(f"pools.{name}", found, allowed),)
                 if not isinstance(table, SupervisedPoolTable):
                     table = pool.table
                 offer = await read_offer(pool.name, table, self._parts.surroundings, problems)
+                offer = replace(offer, problems=await self._locate(offer.problems))
                 refusal = self._marks.check(pool, offer)
                 if refusal is not None:
                     raise self._marks.tell(pool.name, refusal)
@@ -192,14 +193,25 @@ class Reloader:
             return None, error.problems
         except Exception as error:
             parts.log.error("config.crashed", exc_info=error)
-            return None, (Problem(str(path), MISSING, f"a configuration that can be read; {error!r}"),)
+            return None, (Problem("file", Verbatim("unusable"), f"a configuration; {error!r}", str(path)),)
         problems = tuple(
-            Problem(f"pools.{name}", "another kind of pool", "the same kind under one name, until a restart")
+            Problem(
+                f"pools.{name}",
+                Verbatim("another kind of pool"),
+                "of the same kind until a restart; give the new pool a name of its own",
+            )
             for name, table in config.pools.items()
             if (known := parts.pools.find(name)) is not None
             and isinstance(known, StaticPool) is not isinstance(table, StaticPoolTable)
         )
-        return (None if problems else config), problems
+        return (None if problems else config), await self._locate(problems)
+
+    async def _locate(self, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+        """Add file and line to what was found wrong after the file had been read."""
+        if all(problem.file for problem in problems):
+            return problems
+        error = await trio.to_thread.run_sync(locate_problems, ConfigError(problems), self._parts.config_path)
+        return error.problems
 
     # Act.
 
@@ -300,6 +312,10 @@ class Reloader:
             except ConfigError as error:
                 problems = (*problems, *error.problems)
         try:
+            problems = await self._locate(problems)
+            offers = {
+                name: replace(offer, problems=await self._locate(offer.problems)) for name, offer in offers.items()
+            }
             # What is wrong with what was read while the proxy ends is no fault of the file.
             self._marks.refuse_for_all()
             wrong = (*problems, *(problem for offer in offers.values() for problem in offer.problems))

@@ -20,7 +20,7 @@ def own_handoff_info() -> HandoffInfo:
 
 def describe_handoff(config: Path) -> dict[str, object]:
     """Give what `--handoff-info` prints: versions, and what is wrong with a configuration."""
-    problems: list[dict[str, str | None]] = []
+    problems: list[dict[str, str | int | None]] = []
     try:
         load_configuration(config)
     except ConfigError as error:

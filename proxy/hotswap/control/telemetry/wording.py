@@ -43,7 +43,12 @@ def sentence_of(name: str, fields: Fields) -> str | None:
     try:
         found = SENTENCES[name]
         said = found(fields) if callable(found) else None if found is None else found.format_map(fields)
-    except (LookupError, TypeError, ValueError):  # of another version, or by a call that leaves something out
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ):  # of another version, or by a call that leaves something out
         said = plain_sentence(name, fields)
     return None if said is None else one_line(said)
 
@@ -87,14 +92,18 @@ def clock(at: object) -> str:
     return f"{datetime.fromisoformat(str(at)).astimezone():%H:%M:%S}"
 
 
-def exit_words(fields: Fields) -> str:
-    """Say how a process ended: `stopped` when it was asked to and did."""
+def exit_words(fields: Fields) -> str | None:
+    """Say how a process ended: `stopped` when it was asked to and did; nothing where its start has failed."""
     reason, exit = str(fields["reason"]), str(fields.get("exit") or "")
+    if reason == "start-failed":
+        return None
+    if reason == "discarded":
+        return "ended before it was ready: it is not wanted any more"
     if reason == "stopped" and exit in ("", "stopped", "exit code 0"):
         return "stopped"
-    if not exit or exit.startswith(reason):
-        return exit or reason
-    return f"{reason.replace('-', ' ')}, {exit}"
+    if reason == "crashed":
+        return f"crashed: {fields.get('last_error') or exit}"
+    return exit or reason if not exit or exit.startswith(reason) else f"{reason}, {exit}"
 
 
 def _ready(fields: Fields) -> str:
@@ -128,6 +137,11 @@ def _crash_looping(fields: Fields) -> str:
 
 def _health(fields: Fields) -> str:
     return f"{fields['health']}: {fields['detail']}" if fields.get("detail") else str(fields["health"])
+
+
+def _backend_stopping(fields: Fields) -> str:
+    limit = f", at most {seconds_words(fields['stop_timeout'])}" if "stop_timeout" in fields else ""
+    return f"stopping{limit}"
 
 
 def _stopping(fields: Fields) -> str:
@@ -189,9 +203,9 @@ def _applied(fields: Fields) -> str:
 
 def _listening(fields: Fields) -> str:
     addresses = fields["addresses"]
-    assert isinstance(addresses, list | tuple)
+    told = ", ".join(map(str, addresses)) if isinstance(addresses, list | tuple) else str(addresses)
     trust = f"; trust {fields['authority']} for its certificate" if fields.get("authority") else ""
-    return f"listening on {', '.join(map(str, addresses))}{trust}"
+    return f"listening on {told}{trust}"
 
 
 def _proxy_ready(fields: Fields) -> str:
@@ -241,7 +255,7 @@ SENTENCES: Final[Mapping[str, Sentence]] = {
     "backend.ready": _ready,
     "backend.draining": _draining,
     "backend.readmitted": "in rotation again",
-    "backend.stopping": "stopping",
+    "backend.stopping": _backend_stopping,
     "backend.killed": "killed: {detail}",
     "backend.exited": exit_words,
     "backend.crashed": _crashed,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from hotswap.core.config.configuration import Configuration, RouteTable
 from hotswap.core.config.listeners import LimitsTable, ListenerTable, TlsTable
-from hotswap.core.config.parsing import Draft, parse_draft
+from hotswap.core.config.parsing import Draft, locate, parse_draft
 from hotswap.core.config.pools import CompatibilityTable, HealthTable, PoolTable, StaticPoolTable, SupervisedPoolTable
 from hotswap.core.config.process import AccessLogFormat, AdminTable
 from hotswap.core.config.schema import configuration_schema
@@ -28,5 +28,6 @@ __all__ = [
     "SupervisedPoolTable",
     "TlsTable",
     "configuration_schema",
+    "locate",
     "parse_draft",
 ]

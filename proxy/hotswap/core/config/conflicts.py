@@ -13,7 +13,9 @@ from typing import Final
 
 from hotswap.core.address import Address, TcpAddress, UnixAddress, ip_of, parse_address
 from hotswap.core.config.fields import resolve_path
-from hotswap.core.config.findings import Finding, Location, did_you_mean
+from hotswap.core.config.findings import Finding
+from hotswap.core.config.key_lines import Location
+from hotswap.core.config.spelling import nearest
 from hotswap.core.errors import MISSING, written
 from hotswap.core.server import ABILITIES, Server, refused_argument
 
@@ -26,6 +28,7 @@ RESERVED_VARIABLES = frozenset(
 """Variables that the proxy itself gives to a backend."""
 
 _PRESET_ONLY = ("app", "interface", "args", "python")
+_MOST_NAMES = 8
 _PLACEHOLDERS = {"{socket}": "unix", "{host}": "tcp", "{port}": "tcp"}
 
 
@@ -72,11 +75,26 @@ def texts(within: Raw, key: str) -> Iterator[tuple[int, str]]:
 
 def _presence(document: Raw) -> Iterator[Finding]:
     if not document.get("listeners", {}):
-        yield Finding(("listeners",), MISSING, "required; at least one table such as [listeners.public]")
+        yield Finding(("listeners",), MISSING, f"at least one table such as [listeners.public]; {_least(document)}")
         return
     routed = any("redirect" not in listener for _, listener in tables(document, "listeners"))
     if routed and not document.get("routes", []):
-        yield Finding(("routes",), MISSING, 'required; at least one entry, [[routes]] with pool = "…"')
+        names = [name for name, _ in tables(document, "pools")]
+        pool = names[0] if names else "NAME"
+        yield Finding(("routes",), MISSING, f"at least one entry; add [[routes]] and, below it, pool = {written(pool)}")
+
+
+def _least(document: Raw) -> str:
+    """Say what has to be added to a file without listeners, as lines that may stand at its very beginning."""
+    lines = ['listeners.public.bind = ["127.0.0.1:8000"]']
+    pools = [name for name, _ in tables(document, "pools")]
+    if not document.get("routes"):
+        lines.append(f"routes = [{{ pool = {written(pools[0] if pools else 'web')} }}]")
+    if not document.get("pools"):
+        lines.append('pools.web = { server = "uvicorn", app = "shop.asgi:app" }')
+    if len(lines) == 1:
+        return f"add {lines[0]}"
+    return f'the least is {", ".join(lines[:-1])} and {lines[-1]}, each on a line; "hotswap init" writes a whole file'
 
 
 def _addresses(document: Raw, directory: str) -> Iterator[Finding]:
@@ -97,7 +115,8 @@ def _addresses(document: Raw, directory: str) -> Iterator[Finding]:
             name = ".".join(map(str, location))
             other = next((holder for held, holder in taken if _overlap(held, address)), None)
             if other is not None:
-                yield Finding((*location, "bind", index), text, f"an address of its own; {other} listens there already")
+                wrong = f"an address of its own; {other} listens there already: give one of them another port or path"
+                yield Finding((*location, "bind", index), text, wrong)
             taken.append((address, name))
 
 
@@ -136,7 +155,8 @@ def _admin(document: Raw) -> Iterator[Finding]:
             yield Finding(
                 ("admin", "bind", index),
                 text,
-                'a loopback address or "unix:/path"; others reach this one, so it needs admin.token_file',
+                f'a loopback address or "unix:/path"; others reach this one: write "127.0.0.1:{address.port}", '
+                "or name a file with a token by admin.token_file",
             )
 
 
@@ -149,29 +169,33 @@ def is_loopback(host: str) -> bool:
 def _listener(location: Location, listener: Raw) -> Iterator[Finding]:
     tls, redirect = listener.get("tls"), listener.get("redirect")
     if isinstance(tls, Mapping):
-        yield from _either((*location, "tls"), tls, "certificates", "self_signed")
+        yield from _either((*location, "tls"), tls, "certificates", "self_signed", 'self_signed = ["localhost"]')
     if isinstance(redirect, Mapping):
         if "tls" in listener:
             yield Finding(
                 (*location, "redirect"),
                 redirect,
-                "no tls on a bounce listener: give the redirect a listener of its own",
+                "in a listener without tls; give it one of its own, such as [listeners.bounce]",
             )
         elif redirect.get("scheme") == "http":
             port = redirect.get("port", 80)
             if any(text.rpartition(":")[2] == str(port) for _, text in texts(listener, "bind")):
                 yield Finding(
-                    (*location, "redirect"), redirect, "another port or scheme: this one leads back to itself"
+                    (*location, "redirect"),
+                    redirect,
+                    "a redirect to another port or scheme; this one leads back to itself",
                 )
 
 
-def _either(location: Location, table: Raw, one: str, other: str) -> Iterator[Finding]:
+def _either(location: Location, table: Raw, one: str, other: str, example: str) -> Iterator[Finding]:
     """Of two keys exactly one has to be there, and not empty."""
     given = [key for key in (one, other) if key in table and table[key] not in ([], "")]
     if len(given) == 2:
-        yield Finding((*location, other), table[other], f"either {one} or {other}, not both")
+        yield Finding((*location, other), table[other], f"left out where {one} is given; it is either one or the other")
     elif not given and not any(key in table and not isinstance(table[key], list | str) for key in (one, other)):
-        yield Finding((*location, one), table.get(one, MISSING), f"required: either {one} or {other}")
+        yield Finding(
+            (*location, one), table.get(one, MISSING), f"given; a table has either {one} or {other}: add {example}"
+        )
 
 
 def _routes(document: Raw) -> Iterator[Finding]:
@@ -181,8 +205,10 @@ def _routes(document: Raw) -> Iterator[Finding]:
     for index, route in entries(document, "routes"):
         pool = route.get("pool")
         if isinstance(pool, str) and known is not None and pool not in known:
-            there_is = f"there is {', '.join(map(written, known))}" if known else "there is none"
-            yield Finding(("routes", index, "pool"), pool, f"the name of a pool; {there_is}{did_you_mean(pool, known)}")
+            near = nearest(pool, known)
+            there_is = f"there is {_listed(known)}" if known else f"there is none: add [pools.{pool or 'web'}]"
+            meant = f": write {written(near[0] if near else known[0])}" if near or len(known) == 1 else ""
+            yield Finding(("routes", index, "pool"), pool, f"the name of a pool; {there_is}{meant}")
         path = route.get("path", "/")
         if not isinstance(path, str):
             continue
@@ -195,8 +221,14 @@ def _routes(document: Raw) -> Iterator[Finding]:
                 yield Finding(
                     ("routes", index, "path"),
                     path,
-                    f"a path of its own: routes[{first}] has the same for {same}",
+                    f"a path of its own; routes[{first}] has the same for {same}",
                 )
+
+
+def _listed(names: list[str]) -> str:
+    """List names, or the first of very many."""
+    shown = ", ".join(map(written, names[:_MOST_NAMES]))
+    return shown if len(names) <= _MOST_NAMES else f"{shown} and {len(names) - _MOST_NAMES} more"
 
 
 def _pool(location: Location, pool: Raw) -> Iterator[Finding]:
@@ -209,19 +241,19 @@ def _pool(location: Location, pool: Raw) -> Iterator[Finding]:
     yield from _recycling(location, pool)
     compatibility = pool.get("compatibility")
     if isinstance(compatibility, Mapping):
-        yield from _either((*location, "compatibility"), compatibility, "file", "command")
+        yield from _either((*location, "compatibility"), compatibility, "file", "command", 'file = "RESTART_EPOCH"')
         file = compatibility.get("file")
         if isinstance(file, str) and (os.path.isabs(file) or ".." in file.split("/")):
             yield Finding(
                 (*location, "compatibility", "file"),
                 file,
-                "a path inside the pool's directory: it is the release that says it",
+                "a path inside the pool's directory; it is the release that says it",
             )
     environment = pool.get("environment")
     for variable, value in environment.items() if isinstance(environment, Mapping) else ():
         here = (*location, "environment", variable)
         if variable in RESERVED_VARIABLES:
-            yield Finding(here, value, "another name: hotswap sets this variable itself")
+            yield Finding(here, value, "left out; hotswap sets this variable itself")
         elif not variable or "=" in variable or "\0" in variable:
             yield Finding(here, value, "a name without = and NUL")
 
@@ -253,26 +285,29 @@ def _server(location: Location, pool: Raw, server: Server) -> Iterator[Finding]:
             yield Finding(
                 (*location, "command"),
                 pool.get("command", MISSING),
-                'required with server = "command": a list, program and arguments',
+                'a list, program and arguments, with server = "command"; '
+                'add command = ["./serve", "--fd", "{fd}"], with what starts your server',
             )
         for key in _PRESET_ONLY:
             if pool.get(key, "") not in ("", []):
                 yield Finding(
                     (*location, key),
                     pool[key],
-                    'only a preset has this key; with server = "command" write it into command',
+                    'left out with server = "command"; what it would do is yours to write into command',
                 )
         listen = pool.get("listen", abilities.listens[0])
         for index, text in texts(pool, "command"):
             for placeholder, kind in _PLACEHOLDERS.items():
                 if placeholder in text and listen != kind:
-                    yield Finding((*location, "command", index), text, f'{placeholder} only with listen = "{kind}"')
+                    wrong = f'without {placeholder} unless listen is "{kind}"; set listen = "{kind}"'
+                    yield Finding((*location, "command", index), text, wrong)
         return
     if pool.get("app", "") == "":
         yield Finding(
             (*location, "app"),
             pool.get("app", MISSING),
-            f'required with server = "{server}": a string "module:attribute" such as "shop.asgi:app"',
+            f'a string "module:attribute" with server = "{server}"; it names what is imported: '
+            'add app = "shop.asgi:app", with the names of your app',
         )
     for index, argument in texts(pool, "args"):
         if refused := refused_argument(server, argument):
@@ -281,13 +316,14 @@ def _server(location: Location, pool: Raw, server: Server) -> Iterator[Finding]:
         yield Finding(
             (*location, "command"),
             pool["command"],
-            f'only with server = "command"; arguments for {server} belong into args',
+            f'left out unless server is "command"; arguments for {server} belong into args',
         )
     for key, able in (("listen", abilities.listens), ("interface", abilities.interfaces)):
         word = pool.get(key)
         if isinstance(word, str) and word not in {str(one) for one in able} and word in _WORDS[key]:
             choice = " or ".join(written(str(one)) for one in able)
-            yield Finding((*location, key), word, f"{choice}, which is what {server} can do")
+            wrong = f'{choice} with server = "{server}"; that is what it can do: write {written(str(able[0]))}'
+            yield Finding((*location, key), word, wrong)
 
 
 _WORDS: Mapping[str, frozenset[str]] = {

@@ -28,16 +28,19 @@ from pydantic import (
 
 from hotswap.core.address import ALLOWED as ADDRESS_ALLOWED
 from hotswap.core.address import Address, TcpAddress, UnixAddress, ip_of, parse_address
+from hotswap.core.errors import written
 from hotswap.core.http.statuses import STATUSES_ALLOWED, STATUSES_PATTERN, StatusSet, parse_statuses
 from hotswap.core.quantities import (
     DURATION_ALLOWED,
     DURATION_PATTERN,
     SIZE_ALLOWED,
     SIZE_PATTERN,
+    duration_meant,
     format_duration,
     format_size,
     parse_duration,
     parse_size,
+    size_meant,
 )
 
 DIRECTORY = "directory"
@@ -58,26 +61,33 @@ class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, arbitrary_types_allowed=True)
 
 
-def _text(parse: Callable[[str], Any], allowed: str) -> Callable[[object], Any]:
-    """Make a validator of a function that parses a string; what is no string is refused with `allowed`."""
+def _nothing_meant(_value: object) -> str:
+    return ""
+
+
+def _text(
+    parse: Callable[[str], Any], allowed: str, meant: Callable[[object], str] = _nothing_meant
+) -> Callable[[object], Any]:
+    """Make a validator of a function that parses a string; what is no string is refused with `allowed`, and with what
+    was meant where that can be told."""
 
     def validate(value: object) -> Any:
         if not isinstance(value, str):
-            raise ValueError(allowed)
+            raise ValueError(allowed + meant(value))
         return parse(value)
 
     return validate
 
 
-def _matching(pattern: str, allowed: str) -> BeforeValidator:
+def _matching(pattern: str, allowed: str, meant: Callable[[object], str] = _nothing_meant) -> BeforeValidator:
     """Make a validator of texts that match a pattern as a whole."""
 
     def parse(text: str) -> str:
         if not re.fullmatch(pattern, text):
-            raise ValueError(allowed)
+            raise ValueError(allowed + meant(text))
         return text
 
-    return BeforeValidator(_text(parse, allowed))
+    return BeforeValidator(_text(parse, allowed, meant))
 
 
 Flag = StrictBool
@@ -87,7 +97,8 @@ Flag = StrictBool
 def _more_than_zero(allowed: str) -> AfterValidator:
     def check(value: float) -> float:
         if value <= 0:
-            raise ValueError(f"{allowed}, more than zero")
+            what, semicolon, way_out = allowed.partition("; ")
+            raise ValueError(f"{what}, more than zero{semicolon}{way_out}")
         return value
 
     return AfterValidator(check)
@@ -95,7 +106,7 @@ def _more_than_zero(allowed: str) -> AfterValidator:
 
 Duration = Annotated[
     float,
-    BeforeValidator(_text(parse_duration, DURATION_ALLOWED)),
+    BeforeValidator(_text(parse_duration, DURATION_ALLOWED, duration_meant)),
     PlainSerializer(format_duration, return_type=str),
     WithJsonSchema({"type": "string", "format": "duration", "pattern": DURATION_PATTERN}),
 ]
@@ -106,7 +117,7 @@ Period = Annotated[Duration, _more_than_zero(DURATION_ALLOWED)]
 
 SizeOrNone = Annotated[
     int,
-    PlainValidator(_text(parse_size, SIZE_ALLOWED)),
+    PlainValidator(_text(parse_size, SIZE_ALLOWED, size_meant)),
     PlainSerializer(format_size, return_type=str),
     WithJsonSchema({"type": "string", "format": "size", "pattern": SIZE_PATTERN}),
 ]
@@ -116,6 +127,13 @@ Size = Annotated[SizeOrNone, _more_than_zero(SIZE_ALLOWED)]
 """Bytes, one or more."""
 
 UNLIMITED = "unlimited"
+SIZE_LIMIT_ALLOWED = f'{SIZE_ALLOWED}, or "{UNLIMITED}"'
+
+
+def _limit_meant(value: object) -> str:
+    if str(value).lower() in {"0", "-1", "none", "off", "no", "false", "infinite", "unlimited", ""}:
+        return f'; write "{UNLIMITED}"'
+    return size_meant(value)
 
 
 def _parse_limit(text: str) -> int | None:
@@ -123,13 +141,13 @@ def _parse_limit(text: str) -> int | None:
         return None
     try:
         return parse_size(text)
-    except ValueError as error:
-        raise ValueError(f'{error}; or "{UNLIMITED}"') from None
+    except ValueError:
+        raise ValueError(SIZE_LIMIT_ALLOWED + _limit_meant(text)) from None
 
 
 SizeLimit = Annotated[
     int | None,
-    PlainValidator(_text(_parse_limit, f'{SIZE_ALLOWED}; or "{UNLIMITED}"')),
+    PlainValidator(_text(_parse_limit, SIZE_LIMIT_ALLOWED, _limit_meant)),
     PlainSerializer(lambda limit: UNLIMITED if limit is None else format_size(limit), return_type=str),
     WithJsonSchema({"type": "string", "format": "size", "pattern": f"{SIZE_PATTERN}|^{UNLIMITED}$"}),
 ]
@@ -144,14 +162,15 @@ Positive = Annotated[StrictInt, Field(ge=1, le=1_000_000_000)]
 PortNumber = Annotated[StrictInt, Field(ge=1, le=65535)]
 
 AUTO: Literal["auto"] = "auto"
-POOL_SIZE_ALLOWED = 'a whole number from 1 to 1000, or "auto": one less than there are processors, at least 2'
+POOL_SIZE_ALLOWED = 'a whole number from 1 to 1000, or "auto" (one less than there are processors, at least 2)'
 
 
 def _parse_pool_size(value: object) -> int | Literal["auto"]:
     if value == AUTO:
         return AUTO
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1000:
-        raise ValueError(POOL_SIZE_ALLOWED)
+        is_number = isinstance(value, str) and re.fullmatch(r"[1-9]\d{0,2}", value, re.ASCII)
+        raise ValueError(f"{POOL_SIZE_ALLOWED}{f'; write {value}, without quotes' if is_number else ''}")
     return value
 
 
@@ -162,9 +181,15 @@ PoolSize = Annotated[
 ]
 """How many slots, or "auto"."""
 
+
+def _quotes_meant(value: object) -> str:
+    is_number = isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 599
+    return f'; write "{value}"' if is_number else ""
+
+
 Statuses = Annotated[
     StatusSet,
-    PlainValidator(_text(parse_statuses, STATUSES_ALLOWED)),
+    PlainValidator(_text(parse_statuses, STATUSES_ALLOWED, _quotes_meant)),
     PlainSerializer(str, return_type=str),
     WithJsonSchema({"type": "string", "format": "statuses", "pattern": STATUSES_PATTERN}),
 ]
@@ -219,20 +244,22 @@ HostName = Annotated[
 """What stands in the field Host."""
 
 
-ADDRESS_PATTERN = r"^unix:.+$|^([^:]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$"
+ADDRESS_PATTERN = r"^unix:.+$|^([^:\s/*]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$"
 """For editors; `parse_address` knows better."""
 
 
 def _parse_address(value: object, info: ValidationInfo) -> Address:
     if isinstance(value, TcpAddress | UnixAddress):
         return value
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 65535:
+        parse_address(str(value))  # refuses it, and says what is missing
     if not isinstance(value, str):
         raise ValueError(ADDRESS_ALLOWED)
     address = parse_address(value)
     if isinstance(address, UnixAddress):
         path = _resolve(address.path, info)
         if len(os.fsencode(path)) > 107:
-            raise ValueError(f"a path of at most 107 bytes, the kernel's limit for Unix sockets; {path} is longer")
+            raise ValueError(f"a path of at most 107 bytes; the kernel takes no longer one for a socket, as {path} is")
         return UnixAddress(path)
     return address
 
@@ -247,7 +274,7 @@ AddressField = Annotated[
 
 def _at_least_one(addresses: tuple[Address, ...]) -> tuple[Address, ...]:
     if not addresses:
-        raise ValueError(f"a list with at least one entry, {ADDRESS_ALLOWED}")
+        raise ValueError(f'a list with at least one entry, {ADDRESS_ALLOWED}; write ["127.0.0.1:8000"]')
     return addresses
 
 
@@ -275,7 +302,7 @@ def _parse_network(value: object) -> IPv4Network | IPv6Network:
         meant = ip_network(value, strict=False)
     except ValueError:
         raise ValueError(NETWORK_ALLOWED) from None
-    raise ValueError(f'a network without bits set behind its prefix; did you mean "{meant}"?')
+    raise ValueError(f'a network without bits set behind its prefix; write "{meant}"')
 
 
 Network = Annotated[
@@ -293,14 +320,26 @@ HOST_ALLOWED = 'a host name such as "example.org", or "*.example.org" for every 
 def _parse_host(text: str) -> str:
     host = text.lower()
     if not host.isascii():
-        raise ValueError(f'{HOST_ALLOWED}; write other letters in their "xn--" form')
-    if "://" in host or "/" in host:
-        raise ValueError(f"{HOST_ALLOWED}, without scheme and path")
-    if re.search(r"[^:\]]:\d+$", host) and not host.startswith("["):
-        raise ValueError(f"{HOST_ALLOWED}, without port")
+        raise ValueError(f'{HOST_ALLOWED}; other letters are written in their "xn--" form{_ascii_form(host)}')
+    bare = re.sub(r"^[a-z]+://", "", host).partition("/")[0]
+    if not bare.startswith("["):
+        bare = re.sub(r":[0-9]+$", "", bare)
+    if bare != host and _HOST.fullmatch(bare):
+        raise ValueError(f"{HOST_ALLOWED}; without scheme, port and path: write {written(bare)}")
+    if host in ("*", "_", "any", ""):
+        raise ValueError(f"{HOST_ALLOWED}; leave hosts out for any host")
     if _HOST.fullmatch(host) is None:
         raise ValueError(HOST_ALLOWED)
     return host.removesuffix(".")
+
+
+def _ascii_form(host: str) -> str:
+    """Give `: write "…"` where there is such a form."""
+    try:
+        form = host.encode("idna").decode("ascii")
+    except UnicodeError:
+        return ""
+    return f": write {written(form)}" if _HOST.fullmatch(form) else ""
 
 
 Host = Annotated[
@@ -330,9 +369,18 @@ CertificateName = Annotated[
 
 URL_PATH_ALLOWED = 'a path that begins with "/", without query and fragment'
 
+
+def _path_meant(value: object) -> str:
+    """Give `; write "…"` for a path without its slash, or with scheme and host before it."""
+    if not isinstance(value, str) or len(value) > 200 or re.search(r"[^!-~]", value):
+        return ""
+    path = re.sub(r"^[a-z]+://[^/]*", "", value).partition("#")[0].partition("?")[0].lstrip("/").removesuffix("*")
+    return f"; write {written('/' + path)}"
+
+
 UrlPath = Annotated[
     str,
-    _matching(r"/[^\x00-\x20\x7f#?]*", URL_PATH_ALLOWED),
+    _matching(r"/[^\x00-\x20\x7f#?]*", URL_PATH_ALLOWED, _path_meant),
     WithJsonSchema({"type": "string", "format": "url-path", "pattern": "^/"}),
 ]
 
@@ -340,15 +388,33 @@ TARGET_ALLOWED = 'a path that begins with "/", with a query where needed'
 
 Target = Annotated[
     str,
-    _matching(r"/[!\"$-~]*", TARGET_ALLOWED),
+    _matching(r"/[!\"$-~]*", TARGET_ALLOWED, _path_meant),
     WithJsonSchema({"type": "string", "format": "url-path", "pattern": "^/"}),
 ]
 """What stands in a request line: ASCII, may have a query."""
 
 APP_ALLOWED = 'a string "module:attribute" such as "shop.asgi:app"'
 
+
+def _app_meant(value: object) -> str:
+    """Give `; write "…"` for the path of a file, or a module without the name of the app in it."""
+    if not isinstance(value, str) or len(value) > 200:
+        return ""
+    file, _, attribute = value.strip().partition(":")
+    module = re.sub(r"\.py$", "", file).replace("/", ".").replace("\\", ".").replace("-", "_")
+    module = module.strip(".") if not file.startswith(("/", "..")) else module.rpartition(".")[2]
+    is_dotted = "." in module and not file.endswith(".py") and not attribute
+    if is_dotted and module.rpartition(".")[2] in {"app", "application"}:
+        module, _, attribute = module.rpartition(".")
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*", module):
+        return ""
+    # As frameworks name it in the files that they write.
+    attribute = attribute or ("application" if module.rpartition(".")[2] in {"asgi", "wsgi"} else "app")
+    return f'; write "{module}:{attribute}", if {attribute} is its name in there'
+
+
 App = Annotated[
     str,
-    _matching(r"|[A-Za-z_][\w.]*:\S.*", APP_ALLOWED),
+    _matching(r"|[A-Za-z_][\w.]*(?<!\.py):\S.*", APP_ALLOWED, _app_meant),
     WithJsonSchema({"type": "string", "pattern": r"^$|^[A-Za-z_][A-Za-z0-9_.]*:[^ ]"}),
 ]

@@ -7,30 +7,36 @@ guessed.
 from __future__ import annotations
 
 import re
-import types
 from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
-from typing import Annotated, NamedTuple, Union, get_args, get_origin
+from typing import NamedTuple
 
-from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from hotswap.core.config.configuration import Configuration
-from hotswap.core.config.descriptions import descriptions_of
-from hotswap.core.config.fields import NAME_ALLOWED
-from hotswap.core.config.pools import STATIC, SUPERVISED, StaticPoolTable, SupervisedPoolTable
+from hotswap.core.address import parse_address
+from hotswap.core.config.fields import NAME_ALLOWED, NAME_PATTERN
+from hotswap.core.config.key_lines import KeyLines, Location
+from hotswap.core.config.spelling import did_you_mean
+from hotswap.core.config.unknown_keys import describe_key, unknown_key
 from hotswap.core.errors import MISSING, Problem, written
 
-Location = tuple[str | int, ...]
-"""Keys and indexes from the top of the file down to one value."""
-
-_POOL_KINDS: Mapping[str | int, type[BaseModel]] = {
-    SUPERVISED: SupervisedPoolTable,
-    STATIC: StaticPoolTable,
-}
-
-
 _KEY = "[key]"
+
+_TABLES = {
+    "tls": 'write { self_signed = ["localhost"] } for a development certificate, '
+    'or { certificates = [{ cert = "FILE", key = "FILE" }] }',
+    "redirect": "write {} for a redirect to https",
+}
+"""What stands in a table that was given as something else."""
+
+_EXAMPLES = {
+    "bind": 'bind = ["127.0.0.1:8000"]',
+    "addresses": 'addresses = ["127.0.0.1:9000"]',
+    "server": 'server = "uvicorn", or addresses = ["127.0.0.1:9000"] where something else runs the backends',
+    "pool": 'pool = "NAME"',
+    "cert": 'cert = "FILE"',
+    "key": 'key = "FILE"',
+}
+"""Keys that have to be given, as an example."""
 
 
 class Finding(NamedTuple):
@@ -53,32 +59,19 @@ def write_location(location: Location) -> str:
     return text
 
 
-def in_order_of(document: Mapping[str, object], findings: Iterable[Finding]) -> tuple[Problem, ...]:
-    """Convert findings to problems, sorted by the order of the file's tables, missing tables last."""
+def read_location(path: str) -> Location:
+    """Read what `write_location` wrote."""
+    parts = re.findall(r'"([^"]*)"|\[(\d+)\]|([A-Za-z0-9_-]+)', path)
+    return tuple(int(index) if index else quoted or bare for quoted, index, bare in parts)
 
-    def place(finding: Finding) -> tuple[int, ...]:
-        table: object = document
-        found = []
-        for part in finding.location[:2]:
-            if isinstance(table, Mapping) and part in table:
-                found.append(list(table).index(part))
-                table = table[part]
-            elif isinstance(part, int):
-                found.append(part)
-            else:
-                found.append(1_000_000)
-        return tuple(found)
 
-    return tuple(
-        Problem(write_location(finding.location), finding.value, finding.allowed)
-        for finding in sorted(findings, key=place)
+def in_order_of(lines: KeyLines, file: str, findings: Iterable[Finding]) -> tuple[Problem, ...]:
+    """Convert findings to problems, sorted by their lines in the file."""
+    problems = (
+        Problem(write_location(finding.location), finding.value, finding.allowed, file, lines.of(finding.location))
+        for finding in findings
     )
-
-
-def did_you_mean(word: str, words: Iterable[str]) -> str:
-    """Give `; did you mean "…"?` when one of the words is close, else nothing."""
-    close = get_close_matches(word.lower(), list(words), n=1, cutoff=0.6)
-    return f'; did you mean "{close[0]}"?' if close else ""
+    return tuple(sorted(problems, key=lambda problem: problem.line))
 
 
 def translate(errors: Iterable[ErrorDetails]) -> Iterator[Finding]:
@@ -98,106 +91,113 @@ def _place(location: Location) -> Location:
 
 
 def _allowed(error: ErrorDetails) -> str:
-    context = error.get("ctx", {})
+    context, value, location = error.get("ctx", {}), error["input"], error["loc"]
     match error["type"]:
         case "value_error":
             return str(context["error"])
         case "missing":
-            return f"required; {_description(error['loc'])}"
+            key = str(location[-1])
+            example = f": add {_EXAMPLES[key]}" if key in _EXAMPLES else ""
+            return f"given; {describe_key(location)}{example}"
         case "extra_forbidden":
-            return _unknown_key(error["loc"])
+            return unknown_key(location, _place(location), value)
         case "enum":
-            words = re.findall(r"'([^']*)'", context["expected"])
-            # Of versions every one looks like every other, and none of them is meant.
-            named = isinstance(error["input"], str) and not error["input"][:1].isdigit()
-            hint = did_you_mean(error["input"], words) if named else ""
-            return f"one of {', '.join(map(written, words)) or context['expected']}{hint}"
+            return _one_of(context["expected"], value)
         case "string_type":
-            return "a string in quotes"
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            return f"a string in quotes{f'; write {written(str(value))}' if is_number else ''}"
         case "int_type":
-            return "a whole number"
+            digits = re.fullmatch(r"\d{1,9}", value, re.ASCII) if isinstance(value, str) else None
+            return f"a whole number{f'; write {int(digits[0])}, without quotes' if digits else ''}"
         case "bool_type":
-            return "true or false, without quotes"
+            return f"true or false, without quotes{_flag_meant(value)}"
         case "tuple_type":
-            one = error["input"]
-            return "a list in brackets" + (f", [{written(one)}]" if isinstance(one, str | int) else "")
+            return _list(_place(location), value)
         case "model_type" | "dict_type" | "mapping_type":
-            return f"a table, [{write_location(_place(error['loc']))}]"
+            key = str(_place(location)[-1])
+            return f"a table{f'; {_TABLES[key]}' if key in _TABLES else f', [{write_location(_place(location))}]'}"
         case "greater_than_equal":
             return f"a whole number, {context['ge']} or more"
         case "less_than_equal":
             return f"a whole number, {context['le']} or less"
-        case "string_pattern_mismatch" if error["loc"][-1] == _KEY:
-            return NAME_ALLOWED
+        case "string_pattern_mismatch" if location[-1] == _KEY:
+            return f"{NAME_ALLOWED}{_name_meant(str(value))}"
         case "string_too_short":
-            return f"a string that is not empty; {_description(error['loc'])}"
+            return f"a string that is not empty; {describe_key(location)}"
         case _:
             return error["msg"]
 
 
-def _table_at(location: Location) -> type[BaseModel] | None:
-    """Find the model of the table at a place, by the annotations from the top down."""
-    annotation: object = Configuration
-    for index, part in enumerate(location):
-        is_kind = index == 2 and location[0] == "pools"
-        annotation = _POOL_KINDS.get(part) if is_kind else _step(annotation, part)
-    return _model_of(annotation)
+def _one_of(expected: str, value: object) -> str:
+    words = re.findall(r"'([^']*)'", expected)
+    if not words:
+        return f"one of {expected}"
+    # Of versions every one looks like every other, and none of them is meant.
+    named = isinstance(value, str) and not value[:1].isdigit()
+    hint = did_you_mean(str(value), words) if named else ""
+    if isinstance(value, int | float) and str(value) in words:
+        hint = f"; write {written(str(value))}"
+    return f"one of {', '.join(map(written, words))}{hint}"
 
 
-def _step(annotation: object, part: str | int) -> object:
-    model = _model_of(annotation)
-    if model is not None:
-        field = model.model_fields.get(str(part))
-        return field.annotation if field is not None else None
-    inner = get_args(annotation)
-    if get_origin(annotation) is dict:
-        return inner[1]
-    return inner[0] if get_origin(annotation) is tuple else None
+def _flag_meant(value: object) -> str:
+    word = str(value).lower()
+    if word in {"true", "yes", "on", "1"}:
+        return "; write true"
+    return "; write false" if word in {"false", "no", "off", "0"} else ""
 
 
-def _model_of(annotation: object) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if get_origin(annotation) in (Annotated, Union, types.UnionType):
-        models = (_model_of(inner) for inner in get_args(annotation))
-        return next((model for model in models if model is not None), None)
-    return None
+def _name_meant(name: str) -> str:
+    """Give the name that can be had by replacing what names cannot have."""
+    meant = re.sub(r"[^A-Za-z0-9_-]", "-", name)[:40].lstrip("-_")
+    return f"; write {meant}, and so wherever it is named" if re.fullmatch(NAME_PATTERN, meant) else ""
 
 
-def _description(location: Location) -> str:
-    """Give the first line of what the key means."""
-    model = _table_at(location[:-1])
-    text = descriptions_of(model).get(str(location[-1]), "") if model is not None else ""
-    sentence = re.split(r"[.;]\s", text)[0].rstrip(".")
-    return sentence[:1].lower() + sentence[1:]
+def _list(place: Location, value: object) -> str:
+    """Say what would be right in place of a value that is no list."""
+    key = place[-1]
+    if place == ("routes",):
+        is_table = isinstance(value, Mapping)
+        return (
+            f"a list of tables; write {'[[routes]], with two brackets' if is_table else whole_list([{'pool': 'NAME'}])}"
+        )
+    if key in ("command", "args"):
+        words = _words(value)
+        what = "a list, program and arguments" if key == "command" else "a list of arguments"
+        return f"{what}{f'; write {whole_list(words)}' if words else ''}"
+    if key == "self_signed" and isinstance(value, bool):
+        return 'a list of names; write ["localhost"], or the names by which the listener is reached'
+    if key == "certificates":
+        pair = whole_list([value]) if isinstance(value, Mapping) else '[{ cert = "FILE", key = "FILE" }]'
+        return f"a list of tables; write {pair}"
+    if key in ("bind", "addresses"):
+        return f"a list of addresses; write {whole_list([_address_meant(value)])}"
+    one = value if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)) else None
+    return f"a list in brackets{f'; write {whole_list([one])}' if one is not None else ''}"
 
 
-def _unknown_key(location: Location) -> str:
-    """Say what is allowed instead of a key that the table does not have, and where the key would be right."""
-    *above, last = location
-    key, table = str(last), tuple(above)
-    model = _table_at(table)
-    if model is None:
-        return "unknown key"
-    if table[:1] == ("pools",) and len(table) == 3:
-        other = StaticPoolTable if model is SupervisedPoolTable else SupervisedPoolTable
-        if key == "addresses":
-            return "a pool has either addresses (something else runs the backends) or server (hotswap does)"
-        if key in other.model_fields:
-            return "only a supervised pool, one with server in place of addresses, has this key"
-    for name, field in model.model_fields.items():
-        inner = _model_of(field.annotation)
-        if inner is not None and key in inner.model_fields:
-            return f"unknown key here; it belongs to [{write_location((*_place(table), name))}]"
-    for length in range(len(table) - 1, 0, -1):
-        outer = _table_at(table[:length])
-        if outer is not None and key in outer.model_fields:
-            home = write_location(_place(table[:length]))
-            return f"unknown key here; it belongs to [{home}], above the tables inside it"
-    hint = did_you_mean(key, model.model_fields)
-    if hint:
-        return f"unknown key{hint}"
-    return f"unknown key; allowed here: {', '.join(model.model_fields)}"
+def _words(value: object) -> list[str]:
+    """Split a command line as a shell would; nothing where that cannot be done."""
+    import shlex  # the start of a proxy has no use for it
+
+    try:
+        return shlex.split(value) if isinstance(value, str) else []
+    except ValueError:
+        return []
+
+
+def _address_meant(value: object) -> str:
+    """Give the address that was meant, or an example."""
+    try:
+        return str(parse_address(str(value)))
+    except ValueError as error:
+        advised = re.search(r'write "([^"]+)"', str(error))
+        return advised[1] if advised is not None and not isinstance(value, Mapping | list) else "127.0.0.1:8000"
+
+
+def whole_list(items: Iterable[object]) -> str:
+    """Format a list as TOML, each item cut where it is too long for a line."""
+    return f"[{', '.join(map(written, items))}]"
 
 
 def find_unusable_texts(value: object, location: Location = ()) -> Iterator[Finding]:

@@ -11,15 +11,17 @@ from __future__ import annotations
 import os.path
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
 from hotswap.core.config.configuration import Configuration
 from hotswap.core.config.conflicts import find_conflicts
 from hotswap.core.config.fields import DIRECTORY
-from hotswap.core.config.findings import Finding, find_unusable_texts, in_order_of, translate
-from hotswap.core.errors import MISSING, ConfigError, Problem
+from hotswap.core.config.findings import Finding, find_unusable_texts, in_order_of, read_location, translate
+from hotswap.core.config.key_lines import KeyLines
+from hotswap.core.config.syntax import syntax_problem
+from hotswap.core.errors import ConfigError, Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,12 +29,16 @@ class Draft:
     """A parsed file that is not accepted yet.
 
     Attributes:
+        text: TOML.
+        origin: path of the file.
         document: the tables as TOML gives them.
         directory: where the file is; its relative paths start here.
         configuration: the models, or None when a key is wrong.
         findings: everything wrong so far.
     """
 
+    text: str
+    origin: str
     document: dict[str, object]
     directory: str
     configuration: Configuration | None
@@ -49,7 +55,7 @@ class Draft:
         """
         findings = [*self.findings, *more]
         if findings or self.configuration is None:
-            raise ConfigError(in_order_of(self.document, findings))
+            raise ConfigError(in_order_of(KeyLines(self.text), self.origin, findings))
         return self.configuration
 
 
@@ -68,8 +74,9 @@ def parse_draft(text: str, *, origin: str) -> Draft:
     """
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([_syntax_problem(text, origin, str(error))]) from None
+    except (ValueError, RecursionError) as error:
+        # Not only its own kind of error: tables too deep for it and numbers with too many digits come as these.
+        raise ConfigError([syntax_problem(text, origin, str(error))]) from None
     directory = os.path.dirname(origin)
     configuration = None
     findings: list[Finding] = []
@@ -80,25 +87,27 @@ def parse_draft(text: str, *, origin: str) -> Draft:
     findings.extend(find_unusable_texts(document))
     reported = {finding.location for finding in findings}
     findings.extend(finding for finding in find_conflicts(document, directory) if finding.location not in reported)
-    return Draft(document=document, directory=directory, configuration=configuration, findings=tuple(findings))
+    return Draft(
+        text=text,
+        origin=origin,
+        document=document,
+        directory=directory,
+        configuration=configuration,
+        findings=tuple(findings),
+    )
 
 
-_WAYS_OUT = {
-    "illegal character '\\n'": "a string ends with a quote on the line it begins on",
-    "cannot overwrite a value": "a key is set once, and this one is set already",
-    "cannot declare": "a table is opened once, and this one is open already",
-    "invalid value": "a string stands in quotes, and true and false are written small",
-    "expected '=' after a key": "a key and its value are written key = value",
-}
-"""What the messages of tomllib that users meet most mean for their file."""
+def locate(problems: Iterable[Problem], text: str, *, origin: str) -> tuple[Problem, ...]:
+    """Add file and line to problems that were found after the text was accepted, and sort all by their lines.
 
-
-def _syntax_problem(text: str, origin: str, message: str) -> Problem:
-    """Point at the line that is not TOML; tomllib says where in its message only."""
-    lines = text.splitlines()
-    where = message.rpartition("(at line ")[2].partition(",")[0]
-    line = int(where) if where.isdigit() else len(lines)
-    value: object = lines[line - 1].strip() if 0 < line <= len(lines) else MISSING
-    said = f"{message[:1].lower()}{message[1:]}"
-    way_out = next((f": {advice}" for start, advice in _WAYS_OUT.items() if said.startswith(start)), "")
-    return Problem(f"{origin}:{line}", value, f"TOML; {said}{way_out}")
+    Args:
+        problems: some of them may know their line already.
+        text: what was accepted.
+        origin: path of the file.
+    """
+    lines = KeyLines(text)
+    located = (
+        problem if problem.file else replace(problem, file=origin, line=lines.of(read_location(problem.path)))
+        for problem in problems
+    )
+    return tuple(sorted(located, key=lambda problem: problem.line))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-STATUSES_ALLOWED = 'statuses: a string such as "200", "200-399" or "200-299,401", each from 100 to 599'
+STATUSES_ALLOWED = 'a string of statuses such as "200", "200-399" or "200-299,401", each from 100 to 599'
 STATUSES_PATTERN = r"^\d{3}(-\d{3})?(,\d{3}(-\d{3})?)*$"
 
 

@@ -79,6 +79,7 @@ class Rollout:
         rolled_back: it went backward to the end.
         at_hand: the steps at hand by slot, several only where slots are filled that were empty.
         steps: every step begun, in order.
+        served: something served, or was kept from it by an operator or its probes, when it began.
     """
 
     def __init__(
@@ -121,7 +122,7 @@ class Rollout:
         self._queue = [self._forward_step(queued) for queued in queue]
         self._slots = frozenset(queued.slot for queued in queue)
         self._looked = False
-        self._served = True
+        self.served = True
         self._vacant: frozenset[int] = frozenset()
         self._failure: tuple[str, str] | None = None
         self._untouched: list[Step] = []
@@ -259,7 +260,7 @@ class Rollout:
         first, self._looked = not self._looked, True
         if first:
             self._vacant = seen.vacant
-            self._served = bool(seen.ready | seen.drained | seen.unwell)
+            self.served = bool(seen.ready | seen.drained | seen.unwell)
         vacant = seen.vacant if first else frozenset()
         fallen = sorted(finished & lost)
         if fallen:
@@ -335,7 +336,7 @@ class Rollout:
     def _fail(self, reason: str, detail: str, now: float) -> tuple[Command, ...]:
         self._give_reason(reason, detail)
         replaced = [step for step in reversed(self.steps) if step.state is StepState.DONE]
-        if self.rolling_back or self.on_failure is OnFailure.LOCK or (replaced and not self._served):
+        if self.rolling_back or self.on_failure is OnFailure.LOCK or (replaced and not self.served):
             return self._end(Outcome.FAILED, now, lock=True)
         self.rolling_back = True
         self._untouched = self._queue

@@ -93,7 +93,7 @@ def open_context(table: TlsTable, *, http2: bool, authority_dir: Path, where: st
             contexts.append(_loaded(table, files, http2=http2))
             facts.append(facts_of(Path(files.cert).read_bytes(), file=str(files.cert)))
         except (OSError, ValueError) as error:
-            allowed = f"a PEM certificate chain and its private key ({_reason(error)})"
+            allowed = f"a PEM certificate chain and its private key; {_reason(error)}"
             problems.append(Problem(f"{where}.certificates[{index}]", f"{files.cert}, {files.key}", allowed))
     if problems:
         raise ConfigError(problems)

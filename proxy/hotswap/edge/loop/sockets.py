@@ -18,6 +18,7 @@ from typing import Final
 from hotswap.core.address import Address, TcpAddress, UnixAddress
 from hotswap.core.errors import ConfigError, Problem
 
+WANTED: Final = "an address that can be listened on"
 BACKLOG: Final = 4096
 LOST_AFTER: Final = 60
 LOST_PROBES: Final = 4
@@ -37,7 +38,7 @@ def bind(address: Address, *, where: str) -> socket.socket:
     try:
         return _bind_unix(address.path) if isinstance(address, UnixAddress) else bind_tcp(address)
     except (UnicodeError, OSError) as error:
-        raise ConfigError([Problem(where, str(address), why_not_bound(address, error))]) from error
+        raise ConfigError([Problem(where, str(address), f"{WANTED}; {why_not_bound(address, error)}")]) from error
 
 
 def why_not_bound(address: Address, error: UnicodeError | OSError) -> str:
@@ -46,9 +47,9 @@ def why_not_bound(address: Address, error: UnicodeError | OSError) -> str:
         return f"{address} has no name that can be looked up"
     match error.errno:
         case errno.EADDRINUSE:
-            way_out = "is in use by another program; stop it or choose another address"
+            way_out = "is in use by another program: stop it or choose another address"
         case errno.EACCES | errno.EPERM:
-            way_out = "may not be bound by this user; use a port from 1024 on, or socket activation"
+            way_out = "may not be bound by this user: use a port from 1024 on, or socket activation"
         case errno.EADDRNOTAVAIL:
             way_out = "is not an address of this machine"
         case _:

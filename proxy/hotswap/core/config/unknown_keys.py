@@ -1,0 +1,187 @@
+"""Unknown keys: where a key would be right that the table does not have, and what it was meant to be."""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Mapping
+from typing import Annotated, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from hotswap.core.config.configuration import Configuration
+from hotswap.core.config.descriptions import descriptions_of
+from hotswap.core.config.key_lines import Location
+from hotswap.core.config.pools import STATIC, SUPERVISED, StaticPoolTable, SupervisedPoolTable
+from hotswap.core.config.spelling import nearest
+
+_POOL_KINDS: Mapping[str | int, type[BaseModel]] = {
+    SUPERVISED: SupervisedPoolTable,
+    STATIC: StaticPoolTable,
+}
+
+_CERTIFICATES = 'certificates = [{ cert = "FILE", key = "FILE" }] in [listeners.NAME.tls]'
+_SIZE = "the number of processes of an app is size in [pools.NAME]"
+_BIND = 'the address is one text, host and port: bind = ["127.0.0.1:8000"]'
+_FIELDS = (
+    "fields of responses are the app's to set; how many fields a request may have is headers in [listeners.NAME.limits]"
+)
+
+
+def _all(words: str, meant: str) -> dict[str, str]:
+    return dict.fromkeys(words.split(), meant)
+
+
+_MEANT: Mapping[str, Mapping[str, str]] = {
+    "proxy": {
+        **_all("workers processes worker_processes threads", _SIZE),
+        **_all("listen port host bind", "addresses are bind in [listeners.NAME]"),
+        **_all("pid_file pidfile", 'nothing needs one, and "hotswap stop" ends the proxy'),
+    },
+    "listeners": {
+        **_all("port host address listen", _BIND),
+        **_all("certificates certificate cert key ssl", _CERTIFICATES),
+        **_all("headers", _FIELDS),
+        **_all("hosts server_name path", "host names and paths are hosts and path in [[routes]]"),
+    },
+    "tls": _all("cert key certificate cert_file key_file", _CERTIFICATES),
+    "routes": {
+        **_all("backend upstream proxy_pass to target", 'it is called pool, and is a name: pool = "NAME"'),
+        **_all("prefix", "it is called path"),
+        **_all("headers", _FIELDS),
+    },
+    "pools": {
+        **_all("workers processes instances replicas count threads", "the number of processes is size"),
+        **_all("backends servers upstream upstreams url urls address", "it is called addresses"),
+        **_all("env variables", 'variables are a table, environment = { NAME = "value" }'),
+        **_all("cwd workdir working_directory chdir root path", "it is called directory"),
+        **_all("module application wsgi target", 'it is called app: app = "module:attribute"'),
+        **_all("venv virtualenv interpreter", "it is called python, and is the interpreter in there"),
+        **_all("cmd exec run", 'it is called command, and is a list, with server = "command"'),
+        **_all("port host bind", "hotswap makes the sockets of backends; clients connect to [listeners.NAME]"),
+    },
+}
+"""What users of other servers write, by the kind of table, and what it is called here."""
+
+_MISTAKEN = ("redirect", "port")
+"""A key of an inner table that is not meant where it stands one table higher."""
+
+
+def unknown_key(location: Location, place: Location, value: object) -> str:
+    """Say what is to be done with a key that its table does not have.
+
+    Args:
+        location: the key, with pydantic's mark of the kind of pool.
+        place: the same, as it is in the file.
+        value: what was given.
+    """
+    *above, last = location
+    key, table = str(last), tuple(above)
+    model = _table_at(table)
+    if model is None:
+        return "left out; it is unknown here"
+    if table[:1] == ("pools",) and len(table) == 3:
+        other = StaticPoolTable if model is SupervisedPoolTable else SupervisedPoolTable
+        if key == "addresses":
+            return "left out; a pool has either addresses (something else runs the backends) or server (hotswap does)"
+        if key in other.model_fields:
+            return "left out; only a supervised pool, one with server in place of addresses, has this key"
+    for name, field in model.model_fields.items():
+        inner = _model_of(field.annotation)
+        if inner is not None and key in inner.model_fields and (name, key) != _MISTAKEN and _fits(inner, key, value):
+            return f"in [{_header((*place[:-1], name))}]"
+    for length in range(len(table) - 1, 0, -1):
+        outer = _table_at(table[:length])
+        if outer is not None and key in outer.model_fields and _fits(outer, key, value):
+            home = place[:length] if table[0] != "pools" or length < 3 else place[: length - 1]
+            return f"in [{_header(home)}], above the tables inside it"
+    owner = "[[routes]]" if place[0] == "routes" else f"[{_header(place[:-1])}]" if place[:-1] else "the file"
+    meant = _MEANT.get(_kind_of(place[:-1]), {}).get(key.lower())
+    if meant is not None:
+        if place[0] in ("listeners", "pools"):
+            meant = meant.replace(f"[{place[0]}.NAME", f"[{_header(place[:2])}")
+        return f"left out; {owner} has no key of this name: {meant}"
+    near = nearest(key, model.model_fields)
+    if near:
+        return f"spelt {' or '.join(near)}"
+    homes = _homes(key, value)
+    return f"in {' or '.join(homes)}" if homes else f"left out; {owner} has no key of this name"
+
+
+def describe_key(location: Location) -> str:
+    """Give the first sentence of what a key means; the location has pydantic's mark of the kind of pool."""
+    model = _table_at(location[:-1])
+    text = descriptions_of(model).get(str(location[-1]), "") if model is not None else ""
+    sentence = re.split(r"[.;]\s", text)[0].rstrip(".")
+    return sentence[:1].lower() + sentence[1:]
+
+
+def _kind_of(table: Location) -> str:
+    """Name what a table is: the key of the last table that is not the name of a listener or pool, or an index."""
+    if len(table) == 2 and table[0] in ("listeners", "pools", "routes"):
+        return str(table[0])
+    return str(table[-1]) if table else ""
+
+
+def _homes(key: str, value: object) -> list[str]:
+    """Name the tables of the whole file that have a key."""
+    homes = []
+    for name, field in Configuration.model_fields.items():
+        model = _model_of(field.annotation)
+        if model is not None and key in model.model_fields and _fits(model, key, value):
+            homes.append(f"[{name}]")
+    for header, model in _NAMED.items():
+        if key in model.model_fields and _fits(model, key, value):
+            homes.append(header)
+    return homes
+
+
+def _fits(model: type[BaseModel], key: str, value: object) -> bool:
+    """Tell whether a key would be right in a table with the value that it has."""
+    try:
+        model.model_validate({key: value})
+    except ValidationError as error:
+        return not any(key in one["loc"] for one in error.errors(include_url=False))
+    return True
+
+
+def _header(table: Location) -> str:
+    parts = (part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else f'"{part}"' for part in table if isinstance(part, str))
+    return ".".join(parts)
+
+
+def _table_at(location: Location) -> type[BaseModel] | None:
+    """Find the model of the table at a place, by the annotations from the top down."""
+    annotation: object = Configuration
+    for index, part in enumerate(location):
+        is_kind = index == 2 and location[0] == "pools"
+        annotation = _POOL_KINDS.get(part) if is_kind else _step(annotation, part)
+    return _model_of(annotation)
+
+
+def _step(annotation: object, part: str | int) -> object:
+    model = _model_of(annotation)
+    if model is not None:
+        field = model.model_fields.get(str(part))
+        return field.annotation if field is not None else None
+    inner = get_args(annotation)
+    if get_origin(annotation) is dict:
+        return inner[1]
+    return inner[0] if get_origin(annotation) is tuple else None
+
+
+def _model_of(annotation: object) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (Annotated, Union, types.UnionType):
+        models = (_model_of(inner) for inner in get_args(annotation))
+        return next((model for model in models if model is not None), None)
+    return None
+
+
+_NAMED: Mapping[str, type[BaseModel]] = {
+    f"[{name}.NAME]" if name != "routes" else "[[routes]]": model
+    for name in ("listeners", "routes", "pools")
+    if (model := _model_of(get_args(Configuration.model_fields[name].annotation)[0 if name == "routes" else 1]))
+}
+"""Models of the tables of which there may be several, by their header; of pools the supervised kind."""
