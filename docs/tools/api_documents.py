@@ -41,6 +41,7 @@ class BackendDocument(Document):
     state: BackendState
     health: Health
     in_flight: int
+    served: int = Field(description="exchanges it was given since this proxy process knows it")
     connections: int
     pid: int | None
     address: str
@@ -64,6 +65,7 @@ class SlotDocument(Document):
     exit: str | None = Field(description="how the last process in it ended, where that is why; null when it is well")
     next_try: str | None = Field(description="when the next start is due, while one waits for its time")
     drained: bool = Field(description="an operator has taken it out of rotation")
+    release: str | None = Field(description="the directory that its next respawn is started in; null in a static pool")
     backends: list[BackendDocument]
 
 

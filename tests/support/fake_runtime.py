@@ -343,6 +343,7 @@ class FakeRuntime:
                         "last_error": None if (error := core.last_error(slot)) is None else error.text,
                         "exit": None if error is None else error.exit,
                         "next_try": None,
+                        "release": "/srv/shop" if core.supervised else None,
                         "drained": any(one.state is BackendState.DRAINING for one in core.backends if one.slot == slot),
                         "backends": [
                             {
@@ -351,6 +352,7 @@ class FakeRuntime:
                                 "state": one.state.value,
                                 "health": one.health.value,
                                 "in_flight": core.claims.candidates[one.id].in_flight,
+                                "served": core.claims.candidates[one.id].served,
                                 "connections": 0,
                                 "pid": one.pid,
                                 "address": str(one.address),

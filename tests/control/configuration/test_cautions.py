@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,13 @@ import pytest
 import structlog.testing
 from structlog.typing import FilteringBoundLogger
 
-from hotswap.control.configuration.cautions import find_cautions, find_expiring, read_certificates, tell_cautions
+from hotswap.control.configuration.cautions import (
+    find_cautions,
+    find_expiring,
+    find_pinned_release,
+    read_certificates,
+    tell_cautions,
+)
 from hotswap.control.configuration.loading import load_configuration
 from hotswap.core.config import Configuration
 from hotswap.core.room import client_descriptors
@@ -141,3 +148,37 @@ def test_the_log_has_what_was_not_said_before(tmp_path: Path):
         tell_cautions(log, loud, before=loud)
         tell_cautions(log, loud, before=quiet)
     assert [(record["event"], record["log_level"]) for record in records] == [("config.caution", "warning")] * 2
+
+
+def test_a_state_directory_in_a_release_is_told_with_a_better_place(tmp_path: Path) -> None:
+    """It is followed, and there is nothing left to say."""
+    (tmp_path / "releases" / "1").mkdir(parents=True)
+    (tmp_path / "current").symlink_to("releases/1")
+    for place in ("current", "releases/1"):
+        config = configuration(tmp_path / place)
+        cautions = [told for told in find_cautions(config) if told.startswith("proxy.state_dir")]
+        assert len(cautions) == (place == "current")
+    (told,) = find_cautions(configuration(tmp_path / "current"))
+    (advice,) = re.findall(r'set (state_dir = ".*") in', told)
+    assert advice == f'state_dir = "{tmp_path}/.hotswap"'
+    path = tmp_path / "current" / "hotswap.toml"
+    path.write_text(path.read_text().replace('state_dir = "state"', advice))
+    assert list(find_cautions(load_configuration(path))) == []
+
+
+def test_a_configuration_that_is_named_by_its_release_is_told_with_the_link(tmp_path: Path) -> None:
+    """As it is for whoever stands in `current` and has no name for that, such as a service; elsewhere there is none."""
+    (tmp_path / "releases" / "1" / "app").mkdir(parents=True)
+    for folder in ("", "app"):
+        path = tmp_path / "releases" / "1" / folder / "hotswap.toml"
+        assert list(find_pinned_release(path)) == []
+    for place in (tmp_path, tmp_path / "releases"):
+        (place / "current").symlink_to(tmp_path / "releases" / "1")
+        for folder in ("", "app"):
+            path = tmp_path / "releases" / "1" / folder / "hotswap.toml"
+            through = place / "current" / folder / "hotswap.toml"
+            (told,) = find_pinned_release(path)
+            assert told.startswith(f"{path} is what every reload reads")
+            assert told.endswith(f"start with {through}")
+            assert list(find_pinned_release(through)) == []
+        (place / "current").unlink()

@@ -11,6 +11,9 @@ from hotswap.core.errors import MISSING, ConfigError, Problem
 FILE_NAME = "hotswap.toml"
 SYSTEM_FILE = Path("/etc/hotswap") / FILE_NAME
 
+RELEASE_DEPTH = 3
+"""So deep a configuration may lie in its release to be found there."""
+
 
 def working_directory() -> Path:
     """Give the working directory by the name that the shell has for it, where that is one of its names.
@@ -42,6 +45,35 @@ def absolute_path(path: str | Path) -> Path:
     for part in (path if path.is_absolute() else working_directory() / path).parts[1:]:
         found = os.path.dirname(os.path.realpath(found)) if part == ".." else os.path.join(found, part)
     return Path(found)
+
+
+def release_link(path: str | os.PathLike[str]) -> Path | None:
+    """Give the link on the way to a path that a deploy moves on, such as `current`; None: there is none.
+
+    That is one which leads to another place below its own directory. Other links, such as those to home directories on
+    another disk, stay what they are.
+    """
+    path = Path(path)
+    for step in (*reversed(path.parents), path):
+        below = step.parent != Path("/") and step.is_symlink()
+        if below and Path(os.path.realpath(step)).is_relative_to(os.path.realpath(step.parent)):
+            return step
+    return None
+
+
+def through_current(path: Path) -> Path | None:
+    """Give the path to the same file through a link `current` beside its release or beside all releases, if it has one.
+
+    Args:
+        path: absolute.
+    """
+    for step in path.parents[:RELEASE_DEPTH]:
+        for place in (step.parent, step.parent.parent):
+            link = place / "current"
+            with suppress(OSError):
+                if link.is_symlink() and os.path.samefile(link, step):
+                    return link / path.relative_to(step)
+    return None
 
 
 def find_configuration() -> Path:

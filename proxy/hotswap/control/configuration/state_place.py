@@ -16,6 +16,10 @@ ADMIN_SOCKET: Final = "admin.sock"
 """The name, in the state directory, of the Unix socket at which the admin API always answers."""
 
 
+STATE_DIRECTORY: Final = ".hotswap"
+"""The name of the state directory beside a configuration."""
+
+
 def default_state_dir(file: str | os.PathLike[str], environ: Mapping[str, str]) -> str:
     """Choose where state is kept when the file does not say it: never where another configuration's may be.
 
@@ -92,7 +96,7 @@ def _runtime_directory(environ: Mapping[str, str]) -> str:
 
 
 def _beside(file: str | os.PathLike[str]) -> str:
-    return os.path.join(os.path.dirname(file), ".hotswap")
+    return os.path.join(os.path.dirname(file), STATE_DIRECTORY)
 
 
 def _own_place(file: str | os.PathLike[str], environ: Mapping[str, str]) -> str:
