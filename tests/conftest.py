@@ -39,6 +39,12 @@ AsyncTest = Callable[..., Awaitable[None]]
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _data_of_this_session(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep what a user keeps for long, such as the development authority, out of the home of whoever runs this."""
+    os.environ["XDG_DATA_HOME"] = str(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _no_process_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Fail when a program still runs that was started with a path of this session's directory."""
     directory = bytes(tmp_path_factory.getbasetemp())

@@ -26,10 +26,12 @@ The demo is ready. Try, in another terminal and in this directory:
                                            write a note; it outlives every backend
   curl --include http://localhost:8080/whoami
                                            the bounce listener: same host and path, by HTTPS
-  echo two > conf/RELEASE && .venv/bin/hotswap reload
+  echo two > conf/RELEASE && .venv/bin/hotswap reload --config conf/demo.toml
                                            replace both backends, one at a time, under their clients
-  .venv/bin/hotswap status                 what runs; `hotswap events` shows what happens
-  .venv/bin/hotswap stop                   the end; or ctrl-C here
+  .venv/bin/hotswap status --config conf/demo.toml
+                                           what runs; `hotswap events` shows what happens
+  .venv/bin/hotswap stop --config conf/demo.toml
+                                           the end; or ctrl-C here
 
   https://localhost:8443                   the notes, in a browser
   http://127.0.0.1:9900                    the page about the proxy

@@ -1,10 +1,11 @@
 """Launcher: sets `LISTEN_PID` and what else only the new process can, then executes the server.
 
-Started by the proxy as `python -I -S launch.py PARENT DIRECTORY PROGRAM ARGUMENT…`. It has its own session,
+Started by the proxy as `python -I -S -c SOURCE PARENT DIRECTORY PROGRAM ARGUMENT…`. It has its own session,
 standard streams, the listening socket as fd 3 where there is one, and SIGUSR2 blocked. It gives the server a
 clean start:
 
 - `LISTEN_PID`, which no one can know before the process exists, when `LISTEN_FDS` is set;
+- `HOTSWAP_BACKEND`, its process id and start time: by that the proxy finds what it has started, daemons too;
 - no other file descriptor;
 - SIGUSR2 ignored over the exec: the reload signal, sent to a process group by mistake, must be harmless to a
   backend also while it boots, before any handler of its own; every other signal has its default action, and
@@ -50,6 +51,7 @@ def launch(parent: int, directory: str, argv: list[str]) -> int:
     signal.pthread_sigmask(signal.SIG_SETMASK, (signal.SIGUSR2,) if is_gunicorn(argv) else ())
     if listens:
         os.environ["LISTEN_PID"] = str(os.getpid())
+    os.environ["HOTSWAP_BACKEND"] = f"{os.getpid()}-{start_time()}"
     try:
         if directory:
             os.chdir(directory)
@@ -61,6 +63,16 @@ def launch(parent: int, directory: str, argv: list[str]) -> int:
         os.execvp(argv[0], argv)
     except OSError as error:
         return _refuse(f"cannot run {argv[0]}", error)
+
+
+def start_time() -> str:
+    """Start time of this process in ticks since boot, see proc(5); with its id it names it for ever."""
+    try:
+        with open("/proc/self/stat", "rb") as stat:
+            # The name of the program is in brackets and may hold anything.
+            return stat.read().rpartition(b")")[2].split()[19].decode()
+    except OSError:
+        return ""
 
 
 def is_gunicorn(argv: list[str]) -> bool:

@@ -59,6 +59,10 @@ class SlotDocument(Document):
     slot: int
     hopeful: bool = Field(description="a backend that can be claimed is there or is coming")
     failed_starts: int = Field(description="in a row")
+    attempts: int = Field(description="the same: starts in a row that failed")
+    last_error: str | None = Field(description="one line: why it is not well; null when it is")
+    exit: str | None = Field(description="how the last process in it ended, where that is why; null when it is well")
+    next_try: str | None = Field(description="when the next start is due, while one waits for its time")
     drained: bool = Field(description="an operator has taken it out of rotation")
     backends: list[BackendDocument]
 
@@ -97,7 +101,25 @@ class ListenerDocument(Document):
     """A listener now."""
 
     bind: list[str]
+    urls: list[str] = Field(description="where a browser reaches it")
     connections: int
+
+
+class RouteDocument(Document):
+    """What a pool answers."""
+
+    hosts: list[str] = Field(description="empty: any")
+    path: str
+    pool: str
+
+
+class CertificateDocument(Document):
+    """A certificate in use."""
+
+    listener: str
+    names: list[str]
+    expires: str
+    file: str | None = Field(description="null for one that the proxy issued itself")
 
 
 class StatusDocument(Document):
@@ -114,6 +136,8 @@ class StatusDocument(Document):
     predecessors: int = Field(description="processes before this one that still serve clients")
     pools: dict[str, PoolDocument]
     listeners: dict[str, ListenerDocument]
+    routes: list[RouteDocument] = Field(description="in the order of the file")
+    certificates: list[CertificateDocument]
 
 
 class RefusalDocument(Document):
@@ -130,6 +154,12 @@ class ReloadDocument(Document):
     rollouts: list[RolloutReport] = Field(description="accepted, in the order in which they run")
     refusals: dict[str, RefusalDocument] = Field(description="pools that stay as they are")
     changes: list[str] = Field(description="what else the configuration changed")
+
+
+class AppliedDocument(ReloadDocument):
+    """What became of a configuration that was read again."""
+
+    certificates: list[CertificateDocument] = Field(description="those in use from now on, as they were loaded")
 
 
 class RolloutsDocument(Document):

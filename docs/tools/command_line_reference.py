@@ -45,10 +45,15 @@ Verbs that speak to a running proxy have three options for it:
 
 AFTER = """\
 
-The order is: `--admin`, a file named by `--config`, `$HOTSWAP_ADMIN`, then the `[admin]` table of the configuration that `run` would use.
-When there is no configuration either, the default of `[admin].bind` is tried.
-Of several addresses the first that answers is used.
-Only the `[admin]` table is read, so a mistake elsewhere in the file does not hide the proxy.
+The order is: `--admin`, `$HOTSWAP_ADMIN`, `admin.sock` in the [state directory](configuration.md#proxy) of the configuration, then the addresses of its `[admin]` table; of these the first at which the proxy of the configuration answers is used.
+The configuration is the file named by `--config`, else the one that `run` would use.
+Where its proxy was started with other rights or variables, as by a service, the directories that it may have had to choose are looked at as well.
+
+A verb never speaks to another configuration's proxy: unless `--admin` was given, the proxy is asked first which file it runs, and when that is not the file that was meant, nothing is done, both are named, and the exit code is 1.
+Two names of one file, such as a link and what it points to, are the same configuration.
+After `takeover --to FILE` the proxy is found by that file.
+
+Of the file nothing is read but `state_dir` and the `[admin]` table, so a mistake elsewhere in it does not hide the proxy.
 """
 
 

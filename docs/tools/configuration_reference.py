@@ -77,7 +77,12 @@ INTRODUCTION = """\
 
 The file is TOML.
 It is `hotswap.toml` in the working directory or in `/etc/hotswap`, unless the command line names another.
+Links in its path are followed anew by every reload, also those that the shell went through to the working directory (`$PWD`): a proxy that was started in `current/` is configured by the release that the link leads to.
 `hotswap check` reads it like `hotswap run` would and reports every problem at once.
+It also asks the interpreter of each pool, as the pool's user and in its directory, whether the server is installed and
+the app is there, without importing the app.
+`run` starts such a pool all the same, since a deploy repairs it, and says in the log what is missing.
+What will merely disappoint is a warning.
 
 - An unknown key is an error, so a typing error never passes in silence.
 - A duration is a string with a unit: `ms`, `s`, `m`, `h` or `d`.

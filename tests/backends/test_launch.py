@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hotswap.processes import guard
 from hotswap_backends import launch
 
 REPORT = "import os; print(os.getpid(), os.getcwd(), os.environ.get('LISTEN_PID'))"
@@ -46,6 +47,15 @@ def test_it_says_whom_the_socket_is_for():
     """LISTEN_PID is the program's own process id, as sd_listen_fds(3) wants it."""
     process, output, _ = run(sys.executable, "-c", REPORT, environment={"LISTEN_FDS": "1"})
     assert output.split()[2] == str(process.pid)
+
+
+def test_it_marks_what_the_program_starts():
+    """With the process id and the start time, which together no other process has."""
+    report = "import os; print(os.environ['HOTSWAP_BACKEND'], open('/proc/self/stat').read().split()[21])"
+    process, output, _ = run(sys.executable, "-c", report)
+    mark, start = output.split()
+    assert mark == f"{process.pid}-{start}"
+    assert guard.MARK.decode() == "HOTSWAP_BACKEND="
 
 
 def test_without_a_directory_it_stays_where_it_is(tmp_path):

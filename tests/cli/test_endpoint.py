@@ -46,42 +46,82 @@ def write(directory: Path, text: str) -> Path:
     return path
 
 
-def test_the_option_comes_before_the_environment_before_the_configuration(tmp_path: Path) -> None:
-    """The order of the contract."""
+def test_the_order_is_that_of_the_contract(tmp_path: Path) -> None:
+    """Option, environment, the socket in the state directory, the addresses of `[admin]`."""
     path = write(tmp_path, '[admin]\nbind = ["127.0.0.1:3"]')
     environ = {"HOTSWAP_ADMIN": "http://127.0.0.1:2"}
-    assert find_endpoint("http://127.0.0.1:1", path, None, environ=environ).addresses == (TcpAddress("127.0.0.1", 1),)
-    assert find_endpoint(None, None, None, environ=environ).addresses == (TcpAddress("127.0.0.1", 2),)
-    assert find_endpoint(None, path, None, environ={}).addresses == (TcpAddress("127.0.0.1", 3),)
+    found = [
+        find_endpoint("http://127.0.0.1:1", path, None, environ=environ),
+        find_endpoint(None, path, None, environ=environ),
+        find_endpoint(None, path, None, environ={}),
+    ]
+    own = UnixAddress(str(tmp_path / ".hotswap" / "admin.sock"))
+    assert [one.addresses for one in found] == [
+        (TcpAddress("127.0.0.1", 1),),
+        (TcpAddress("127.0.0.1", 2),),
+        (own, TcpAddress("127.0.0.1", 3)),
+    ]
 
 
-def test_a_configuration_named_on_the_command_line_comes_before_the_environment(tmp_path: Path) -> None:
-    """What was typed now beats what was exported some day."""
-    path = write(tmp_path, '[admin]\nbind = ["127.0.0.1:3"]')
+def test_whose_proxy_it_has_to_be_is_open_only_where_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variable may have been exported for another project long ago; an option was typed for this order."""
+    path = write(tmp_path, "")
     environ = {"HOTSWAP_ADMIN": "http://127.0.0.1:2"}
-    assert find_endpoint(None, path, None, environ=environ).addresses == (TcpAddress("127.0.0.1", 3),)
+    assert find_endpoint("http://127.0.0.1:1", path, None, environ=environ).config is None
+    assert find_endpoint(None, path, None, environ=environ).config == path
+    assert find_endpoint(None, path, None, environ={}).config == path
+    monkeypatch.chdir(tmp_path)
+    assert find_endpoint(None, None, None, environ=environ).config == path
+    assert find_endpoint(None, Path("hotswap.toml"), None, environ={}).config == path
+    path.unlink()
+    without_system_file()
+    assert find_endpoint(None, None, None, environ=environ).config is None
+
+
+def without_system_file() -> None:
+    if Path("/etc/hotswap/hotswap.toml").exists():
+        pytest.skip("this machine has a configuration of its own")
 
 
 def test_every_address_is_tried_and_the_wildcard_means_loopback(tmp_path: Path) -> None:
-    """Nobody connects to 0.0.0.0."""
-    path = write(tmp_path, '[admin]\nbind = ["0.0.0.0:1", "[::]:2", "unix:/run/a"]')
+    """Nobody connects to 0.0.0.0, nor to the port that the system chooses."""
+    path = write(tmp_path, '[proxy]\nstate_dir = "s"\n[admin]\nbind = ["0.0.0.0:1", "[::]:2", "unix:a", "127.0.0.1:0"]')
     found = find_endpoint(None, path, None, environ={}).addresses
-    assert found == (TcpAddress("127.0.0.1", 1), TcpAddress("::1", 2), UnixAddress("/run/a"))
+    sockets = (UnixAddress(f"{tmp_path}/s/admin.sock"), UnixAddress(f"{tmp_path}/a"))
+    assert found == (sockets[0], TcpAddress("127.0.0.1", 1), TcpAddress("::1", 2), sockets[1])
 
 
-def test_without_any_configuration_the_default_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The proxy of `make demo` is found from anywhere."""
+def test_where_it_only_may_be_is_looked_at_when_something_is_there(tmp_path: Path) -> None:
+    """The proxy of a service has a runtime directory that its operator is not told of; a message names few places."""
+    run = tmp_path / "run"
+    run.mkdir()
+    environ = {"RUNTIME_DIRECTORY": str(run)}
+    path = write(tmp_path, "")
+    assert find_endpoint(None, path, None, environ=environ).addresses == (UnixAddress(f"{run}/admin.sock"),)
+    (tmp_path / ".hotswap").mkdir()
+    (tmp_path / ".hotswap" / "admin.sock").touch()
+    both = (UnixAddress(f"{run}/admin.sock"), UnixAddress(f"{tmp_path}/.hotswap/admin.sock"))
+    assert find_endpoint(None, path, None, environ=environ).addresses == both
+
+
+def test_without_any_configuration_nobody_is_spoken_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever listens at some default would be a stranger."""
     monkeypatch.chdir(tmp_path)
-    if Path("/etc/hotswap/hotswap.toml").exists():
-        pytest.skip("this machine has a configuration of its own")
-    assert find_endpoint(None, None, None, environ={}).addresses == (TcpAddress("127.0.0.1", 9900),)
+    without_system_file()
+    with pytest.raises(CommandError, match="no configuration") as caught:
+        find_endpoint(None, None, None, environ={})
+    assert caught.value.exit_code == 1
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('[admin]\nbind = ["127.0.0.1:0"]', "leaves the port"),
         ("[admin]\nbind = [1]", "cannot be used"),
+        ("[admin]\nbind = 1", "cannot be used"),
+        ('[admin]\nbind = ["localhost"]', "cannot be used"),
+        ("admin = 1", "cannot be used"),
         ("[admin", "cannot be read"),
     ],
 )
@@ -90,6 +130,15 @@ def test_an_admin_table_that_is_no_use_is_exit_code_2(tmp_path: Path, text: str,
     with pytest.raises(CommandError, match=words) as caught:
         find_endpoint(None, write(tmp_path, text), None, environ={})
     assert caught.value.exit_code == 2
+
+
+def test_a_mistake_in_the_file_hides_no_proxy_that_runs(tmp_path: Path) -> None:
+    """Where it is no TOML any more, the socket beside it is enough."""
+    (tmp_path / ".hotswap").mkdir()
+    own = tmp_path / ".hotswap" / "admin.sock"
+    own.touch()
+    found = find_endpoint(None, write(tmp_path, "[admin"), None, environ={})
+    assert found.addresses == (UnixAddress(str(own)),)
 
 
 def test_a_token_that_cannot_be_read_is_exit_code_1(tmp_path: Path) -> None:

@@ -104,6 +104,82 @@ def test_the_interpreter_of_the_app_is_found(tmp_path: Path) -> None:
     assert init(tmp_path, "--force")["server"] == "granian", "what is there is used"
 
 
+def test_an_environment_that_is_active_is_honoured(tmp_path: Path) -> None:
+    """Wherever it is, and before one beside the app; which was taken is said."""
+    directory, elsewhere = tmp_path / "app", tmp_path / "elsewhere"
+    directory.mkdir()
+    (directory / "main.py").write_text("app = FastAPI()\n")
+    for place in (directory / ".venv", elsewhere):
+        venv.create(place, with_pip=False, symlinks=True)
+    result = run_cli("init", str(directory / "hotswap.toml"), environ={"VIRTUAL_ENV": str(elsewhere)})
+    assert written(directory / "hotswap.toml")["python"] == f"{elsewhere}/bin/python"
+    assert f"interpreter: {elsewhere}/bin/python ($VIRTUAL_ENV is active)" in result.stderr
+
+
+def test_hotswaps_own_interpreter_is_never_taken_silently(tmp_path: Path) -> None:
+    """When there is no other, in the message and in the file; also when its environment is the active one."""
+    (tmp_path / "main.py").write_text("app = FastAPI()\n")
+    path = tmp_path / "hotswap.toml"
+    result = run_cli("init", str(path), environ={"VIRTUAL_ENV": sys.prefix})
+    assert "python" not in written(path)
+    assert f"interpreter: {sys.executable}, hotswap's own" in result.stderr
+    assert '\n# python = ".venv/bin/python"' in path.read_text(encoding="utf-8")
+
+
+def test_an_interpreter_can_be_named(tmp_path: Path) -> None:
+    """Relative to the file; what is none is refused."""
+    (tmp_path / "main.py").write_text("app = FastAPI()\n")
+    venv.create(tmp_path / "other", with_pip=False, symlinks=True)
+    path = tmp_path / "hotswap.toml"
+    assert run_cli("init", str(path), "--python", "other/bin/python").code == 0
+    assert written(path)["python"] == "other/bin/python"
+    result = run_cli("init", str(path), "--force", "--python", "none/bin/python")
+    assert result.code == 2
+    assert "none/bin/python" in result.stderr
+
+
+LAYOUTS = {
+    "src": ("src/shop/app.py", "shop.app:app", ".", {"PYTHONPATH": "src"}),
+    "src without a package": ("src/main.py", "main:app", ".", {"PYTHONPATH": "src"}),
+    "a project below": ("backend/main.py", "main:app", "backend", {}),
+    "a src layout below": ("backend/src/shop/app.py", "shop.app:app", "backend", {"PYTHONPATH": "src"}),
+    "a package called src": ("src/__init__.py", "src:app", ".", {}),
+}
+
+
+@pytest.mark.parametrize("kind", LAYOUTS)
+def test_modules_are_imported_from_where_they_are(tmp_path: Path, kind: str) -> None:
+    """In a src layout the app still runs in the project, where its other files are."""
+    name, app, directory, environment = LAYOUTS[kind]
+    (tmp_path / name).parent.mkdir(parents=True)
+    (tmp_path / name).write_text("from fastapi import FastAPI\napp = FastAPI()\n")
+    (tmp_path / "pyproject.toml").touch()
+    if (tmp_path / "backend").exists():
+        (tmp_path / "backend" / "pyproject.toml").touch()
+    pool = init(tmp_path)
+    assert (pool["app"], pool["directory"], pool.get("environment", {})) == (app, directory, environment)
+
+
+def test_a_named_app_of_a_src_layout_is_looked_for_there(tmp_path: Path) -> None:
+    """Though nothing in its module looks like an app."""
+    (tmp_path / "src" / "shop").mkdir(parents=True)
+    (tmp_path / "src" / "shop" / "entry.py").write_text("make = object()\n")
+    assert init(tmp_path, "--app", "shop.entry:make")["environment"] == {"PYTHONPATH": "src"}
+
+
+def test_a_django_project_below_is_found(tmp_path: Path) -> None:
+    """With the interpreter that lies in it."""
+    (tmp_path / "backend").mkdir()
+    start_django(tmp_path / "backend")
+    venv.create(tmp_path / "backend" / ".venv", with_pip=False, symlinks=True)
+    (packages,) = (tmp_path / "backend" / ".venv" / "lib").glob("python3*/site-packages")
+    (packages / "gunicorn").mkdir()
+    pool = init(tmp_path)
+    assert (pool["app"], pool["directory"]) == ("shop.wsgi:application", "backend")
+    assert pool["python"] == "backend/.venv/bin/python"
+    assert pool["health"]["host"] == "localhost"
+
+
 def test_a_path_for_health_checks_is_used_if_there_is_one(tmp_path: Path) -> None:
     """Else `/`, and every answer that is not an error of the server."""
     (tmp_path / "main.py").write_text('app = FastAPI()\n\n\n@app.get("/healthz")\ndef health(): ...\n')
@@ -115,6 +191,8 @@ def test_a_path_for_health_checks_is_used_if_there_is_one(tmp_path: Path) -> Non
 @pytest.mark.parametrize("server", ["uvicorn", "hypercorn", "gunicorn", "granian", "waitress", "daphne"])
 def test_it_takes_what_is_named(tmp_path: Path, server: str) -> None:
     """For an app that cannot be found by looking."""
+    (tmp_path / "my_app").mkdir()
+    (tmp_path / "my_app" / "entry.py").write_text("make = object()\n")
     assert init(tmp_path, "--app", "my_app.entry:make", "--server", server)["server"] == server
 
 

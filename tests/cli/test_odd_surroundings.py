@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.hotswap import SOURCES, run_hotswap
+from tests.support.hotswap import REPOSITORY, SOURCES, run_hotswap
 from tests.support.pools import command_pool, listeners
 
 
@@ -95,3 +95,22 @@ async def test_a_directory_whose_name_is_not_utf8_is_a_directory(tmp_path: Path,
         assert done.returncode == 0, done.stderr
         assert b"caf\xe9" in os.fsencode(json.loads(done.stdout)["config"])
         assert hotswap("status", *how, before=leave).returncode == 0
+
+
+def test_a_package_of_ours_that_is_missing_is_told_in_words(tmp_path):
+    """As with one of the two folders of a checkout in the path."""
+    packages = [path for path in sys.path if Path(path).name == "site-packages"]
+    (tmp_path / "hotswap.toml").write_text(listeners() + command_pool(tmp_path, "faulty.plain"), encoding="utf-8")
+    done = subprocess.run(
+        # Without site directories, which find the other folder.
+        [sys.executable, "-S", "-m", "hotswap", "run"],
+        env={"PYTHONPATH": os.pathsep.join([str(REPOSITORY / "proxy"), *packages])},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    (told,) = done.stderr.splitlines()
+    assert told.startswith("the Python package hotswap_backends is missing, which hotswap needs: install hotswap whole")
+    assert "PYTHONPATH=proxy:backends" in told

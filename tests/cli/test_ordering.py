@@ -58,6 +58,24 @@ async def test_an_unknown_pool_is_exit_code_2(proxy: FakeProxy, verb: str) -> No
     assert (result.code, result.stderr) == (2, "no pool 'wbe'; there is web, legacy\n")
 
 
+@pytest.mark.parametrize("verb", ["unlock", "abort"])
+async def test_a_pool_may_be_left_out_where_no_other_can_be_meant(proxy: FakeProxy, verb: str) -> None:
+    """What runs elsewhere is neither rolled nor locked."""
+    alone = await cli(verb, "--admin", proxy.url)
+    assert (alone.code, alone.stderr.startswith("pool web: ")) == (0, True)
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume"])
+async def test_where_several_pools_could_be_meant_one_has_to_be_named(proxy: FakeProxy, verb: str) -> None:
+    """Nothing is guessed; with a single pool there is nothing to guess."""
+    several = await cli(verb, "--admin", proxy.url)
+    assert (several.code, several.stderr) == (2, "a pool has to be named: there is web, legacy\n")
+    text = CONFIGURATION.partition("[pools.legacy]")[0]
+    async with open_fake_proxy(text) as one:
+        alone = await cli(verb, "--admin", one.url)
+        assert (alone.code, alone.stderr.startswith("pool web: ")) == (0, True)
+
+
 async def test_an_unknown_slot_is_exit_code_2(proxy: FakeProxy) -> None:
     """Whether it is a number or not."""
     assert (await cli("drain", "web", "7", "--admin", proxy.url)).code == 2
@@ -142,7 +160,8 @@ async def test_a_proxy_behind_a_unix_socket_with_a_token(tmp_path: Path) -> None
     text = CONFIGURATION.replace("[admin]", '[admin]\ntoken_file = "token"').replace("127.0.0.1:0", f"unix:{path}", 1)
     (tmp_path / "hotswap.toml").write_text(text)
     served = text.replace('"token"', f'"{tmp_path}/token"')
-    async with open_fake_proxy(served):
+    async with open_fake_proxy(served) as proxy:
+        proxy.runtime.config_path = str(tmp_path / "hotswap.toml")
         by_config = await cli("status", "--config", str(tmp_path / "hotswap.toml"))
         assert by_config.code == 0, by_config.stderr
         named = await cli("status", "--admin", f"unix:{path}", "--token-file", str(tmp_path / "token"))

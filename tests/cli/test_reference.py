@@ -7,8 +7,8 @@ import click
 from hotswap.cli.group import VERBS, load_verb
 
 CONTRACT = """
-run check init status reload rollouts drain readmit pause resume unlock abort events takeover stop version schema
-completion
+run check init status healthcheck reload apply rollouts drain readmit pause resume unlock abort events takeover stop
+version schema completion
 """
 
 

@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from hotswap.cli.watching import event_line
+from hotswap.core.pool.last_error import LastError
 from tests.support.command_line import cli, command, environment, on_terminal
 from tests.support.fake_runtime import FakeProxy, open_fake_proxy
 
@@ -53,6 +54,23 @@ async def test_status_shows_every_backend_in_a_line(proxy: FakeProxy) -> None:
     assert "listener public: 127.0.0.1:8443, 3 connections" in result.stdout
     assert "\x1b" not in result.stdout
     assert result.stderr == ""
+
+
+async def test_status_says_why_a_slot_is_not_well_and_what_certificates_there_are(proxy: FakeProxy) -> None:
+    """Below the slot's row, whole; and that the proxy is stopping."""
+    core = proxy.runtime.pool("web")
+    core.remove(next(one for one in core.backends if one.slot == 0))
+    why = "exited with status 1: ModuleNotFoundError: No module named '\x1b[31mshop'" + " and so on" * 20
+    core.note_error(0, LastError(text=why, exit="exit code 1"), unborn=True)
+    result = await cli("status", "--admin", proxy.url)
+    lines = result.stdout.splitlines()
+    row = next(index for index, line in enumerate(lines) if line.split()[:3] == ["web", "0", "empty"])
+    text = " ".join(" ".join(lines[row + 1 :]).split())
+    assert text.startswith(why.replace("\x1b", "\\x1b") + "; 1 failed start in a row web 1 1 ready")
+    assert "certificate of public: example.org, until 2035-01-01 00:00:00 UTC" in result.stdout
+    assert "STOPPING" not in result.stdout
+    proxy.runtime.stop()
+    assert "STOPPING" in (await cli("status", "--admin", proxy.url)).stdout
 
 
 async def test_status_as_json_is_what_the_api_gives(proxy: FakeProxy) -> None:

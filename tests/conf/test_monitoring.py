@@ -20,7 +20,7 @@ CONF = Path(__file__).parents[2] / "conf"
 _NAME = re.compile(r"hotswap_[a-z_]+(?=[{\[ )])")
 
 
-STATUS: dict[str, dict[str, object]] = {"pools": {}, "listeners": {}}
+STATUS: dict[str, object] = {"pools": {}, "listeners": {}, "certificates": [], "version": "1.2.3"}
 
 
 def _known(name: str) -> bool:

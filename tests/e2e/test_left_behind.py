@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from tests.support.chain import run_chain
 from tests.support.hotswap import living, run_hotswap, wait_gone
 from tests.support.pools import listeners, table
 
@@ -16,11 +17,12 @@ def start(**options):
         file.write(f"{child.pid}\\n")
 start()
 start(preexec_fn=lambda: os.setpgid(0, 0))
-if sys.argv[1:] == ["daemon"]:
+if "daemon" in sys.argv:
     if os.fork() == 0:
         os.setsid()
-        start(start_new_session=True)
+        start(start_new_session=True, env={} if "kept" in sys.argv else None)
         os._exit(0)
+    os.wait()
 os.execv(sys.executable, [sys.executable, "-m", "faulty.plain"])
 """
 
@@ -57,12 +59,34 @@ async def test_what_a_backend_started_ends_with_it(tmp_path):
     assert living(started(tmp_path)) == []
 
 
-async def test_a_daemon_outlives_its_backend_and_not_the_proxy(tmp_path):
-    """A deploy that an app starts goes on when it replaces that app."""
-    async with run_hotswap(listeners() + pool(tmp_path, "daemon"), tmp_path) as hotswap:
+async def test_a_daemon_ends_with_its_backend(tmp_path):
+    """Also when another process of the proxy has taken the backend over, which is not the daemon's ancestor."""
+    async with run_chain(listeners() + pool(tmp_path, "daemon"), tmp_path) as chain:
+        assert len(living(started(tmp_path))) == 3
+        await chain.take_over()
+        first = started(tmp_path)
+        assert len(living(first)) == 3
+        await chain.hotswap.rollout()
+        assert living(first) == []
+    for pid in started(tmp_path):
+        await wait_gone(pid)
+
+
+async def test_a_daemon_without_the_mark_outlives_its_backend_and_not_the_proxy(tmp_path):
+    """As a deploy is started that replaces the app; when the proxy stops, nobody else knows of it."""
+    async with run_hotswap(listeners() + pool(tmp_path, "daemon", "kept"), tmp_path) as hotswap:
         await hotswap.rollout()
         survivors = living(started(tmp_path)[:3])
         assert len(survivors) == 1
     for pid in started(tmp_path):
         await wait_gone(pid)
     assert hotswap.written("orphan.ending")
+
+
+async def test_no_daemon_outlives_a_killed_proxy(tmp_path):
+    """The guardian finds them."""
+    async with run_hotswap(listeners() + pool(tmp_path, "daemon"), tmp_path, stop=False) as hotswap:
+        assert len(living(started(tmp_path))) == 3
+        hotswap.process.kill()
+        for pid in started(tmp_path):
+            await wait_gone(pid)

@@ -126,7 +126,7 @@ async def test_the_command_line_says_what_became_of_it(tmp_path: Path) -> None:
         broken = tmp_path / "broken.toml"
         broken.write_text("[listeners.public]\nbind = 7\n", encoding="utf-8")
         admin = f"unix:{hotswap.admin.path}"
-        invalid = await hotswap.command("takeover", "--admin", admin, "--config", str(broken))
+        invalid = await hotswap.command("takeover", "--admin", admin, "--to", str(broken))
         assert invalid.code == 3, invalid
         assert "config-invalid" in invalid.stderr
         assert "listeners.public.bind" in invalid.stderr

@@ -40,7 +40,7 @@ def test_what_is_somebody_elses_is_left_alone(last):
     with subprocess.Popen(SLEEPER, start_new_session=True) as backend:
         line = b"watch %d %d\n" % (backend.pid, start_time_of(backend.pid) or 0)
         assert say(line, last % backend.pid if b"%" in last else last) == 0
-        assert members_of((backend.pid,)) == {backend.pid: [backend.pid]}
+        assert members_of({backend.pid: 0}) == {backend.pid: [backend.pid]}
         backend.kill()
 
 

@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import trio
 
-from hotswap.processes.guard import END_TIMEOUT, IGNORED, guard, members_of, start_time_of
+from hotswap.processes.guard import END_TIMEOUT, IGNORED, guard, mark_of, members_of, start_time_of
 from hotswap.processes.guardian import Guardian, wait_guardians_gone
 
 PROXY = """
@@ -153,8 +154,35 @@ async def test_who_has_left_the_group_is_ended_with_the_session(play, wait_gone,
     await wait_gone(leader, *members)
 
 
+async def test_daemons_of_a_killed_proxy_are_ended_by_their_mark(play, wait_gone, lives):
+    """They have a session of their own and another parent, and the variables of their backend."""
+    program = (
+        "import os, subprocess, sys, time\n"
+        "from hotswap.processes.guard import start_time_of\n"
+        "mark = f'{os.getpid()}-{start_time_of(os.getpid())}'\n"
+        "for marked in (mark, f'{os.getpid()}-1'):\n"
+        "    subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], start_new_session=True,\n"
+        "                     env={**os.environ, 'HOTSWAP_BACKEND': marked})\n"
+        "time.sleep(60)"
+    )
+    proxy = play(program)
+    (leader,) = proxy.backends
+    while len(daemons := _children(leader)) < 2 or not all(map(any, map(mark_of, daemons))):
+        await trio.sleep(0.01)
+    (ended,) = (pid for pid in daemons if mark_of(pid)[1] == start_time_of(leader))
+    (other,) = set(daemons) - {ended}
+    proxy.kill()
+    await wait_gone(leader, ended)
+    assert lives(other)
+    os.kill(other, signal.SIGKILL)
+
+
+def _children(pid):
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def _of_session(session):
-    return members_of((session,))[session] or []
+    return members_of({session: 0})[session] or []
 
 
 def test_the_guardian_does_not_wait_for_the_dead_to_be_reaped():

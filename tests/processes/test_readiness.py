@@ -9,6 +9,7 @@ import trio
 
 from hotswap.core.errors import StartFailed, StartFailure
 from hotswap.core.pool.health import ProbeResult
+from hotswap.processes.exit_status import Exit
 from hotswap.processes.readiness import wait_ready
 
 GOOD = ProbeResult(ok=True, status=200)
@@ -29,7 +30,7 @@ class Process:
     async def wait_exit(self):
         """It ends at `exits`."""
         await self._wait_until(self.exits)
-        return "exit code 1"
+        return Exit(code=1)
 
     async def wait_notified(self):
         """It says READY=1 at `notifies`."""
@@ -105,7 +106,7 @@ async def test_an_exit_fails_the_start_at_once(autojump_clock):
     with pytest.raises(StartFailed) as caught:
         await wait(Process(exits=1.0), Probes(SILENT))
     assert caught.value.reason is StartFailure.EXITED
-    assert "exit code 1" in caught.value.detail
+    assert caught.value.detail.startswith("exited with status 1")
     assert caught.value.output == ("last words",)
     assert trio.current_time() == pytest.approx(1.0)
 

@@ -40,7 +40,8 @@ class Result:
 
 def run_cli(*arguments: str, environ: Mapping[str, str | None] | None = None) -> Result:
     """Run a command in this process, without a terminal; it must not be that of another test at the same time."""
-    clean = {"HOTSWAP_ADMIN": None, "HOTSWAP_ADMIN_TOKEN_FILE": None, **(environ or {})}
+    names = ("HOTSWAP_ADMIN", "HOTSWAP_ADMIN_TOKEN_FILE", "VIRTUAL_ENV", "CONDA_PREFIX")
+    clean = {**dict.fromkeys(names), **(environ or {})}
     result = CliRunner().invoke(hotswap, arguments, env=clean, prog_name="hotswap")
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception

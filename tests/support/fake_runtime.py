@@ -76,8 +76,11 @@ class FakeRuntime:
     """Pools and rollouts that change as the test says.
 
     Attributes:
+        config_path: the file that it says it runs.
         refusal: raised by every reload while set.
         broken: raised by every verb while set, as a defect would be.
+        changed: the pools that are rolled when the configuration is read again.
+        changes: what else it changes.
         outcome: how the next rollout goes: `done`, `failed`, or `held` until `go_on` is set.
         asked_for_rollout: somebody looked at a rollout this often.
         asked_for_status: `status` was called this often.
@@ -87,7 +90,8 @@ class FakeRuntime:
     """
 
     def __init__(self, nursery: trio.Nursery, text: str = CONFIGURATION) -> None:
-        self.config: Configuration = parse_draft(text, origin="/nowhere/hotswap.toml").accept()
+        self.config_path = "/nowhere/hotswap.toml"
+        self.config: Configuration = parse_draft(text, origin=self.config_path).accept()
         self.events = EventLog()
         self.tally = Tally()
         self.served: dict[str, Served] = {}
@@ -95,6 +99,8 @@ class FakeRuntime:
         self.refusal: Refused | PoolNotStarted | None = None
         self.broken: Exception | None = None
         self.config_problems: tuple[Problem, ...] = ()
+        self.changed: tuple[str, ...] = ()
+        self.changes: tuple[str, ...] = ("pool web: hold_limit",)
         self.outcome = "done"
         self.go_on = trio.Event()
         self.stopping = 0
@@ -174,7 +180,8 @@ class FakeRuntime:
         self.check()
         if self.config_problems:
             raise ConfigError(self.config_problems)
-        return ReloadAnswer(changes=("pool web: hold_limit",))
+        rollouts = [await self.reload_pool(name, trigger=trigger) for name in self.changed]
+        return ReloadAnswer(rollouts=tuple(rollouts), changes=self.changes)
 
     def check(self) -> None:
         """Raise what the test asked for."""
@@ -331,6 +338,10 @@ class FakeRuntime:
                         "slot": slot,
                         "hopeful": core.expects(slot),
                         "failed_starts": core.failed_starts(slot),
+                        "attempts": core.failed_starts(slot),
+                        "last_error": None if (error := core.last_error(slot)) is None else error.text,
+                        "exit": None if error is None else error.exit,
+                        "next_try": None,
                         "drained": any(one.state is BackendState.DRAINING for one in core.backends if one.slot == slot),
                         "backends": [
                             {
@@ -361,14 +372,25 @@ class FakeRuntime:
             "version": "1.2.3",
             "pid": 4711,
             "started": "2025-01-01T00:00:00+00:00",
-            "config": "/nowhere/hotswap.toml",
+            "config": self.config_path,
             "ready": self.ready(),
             "stopping": self.stopping > 0,
             "generation": 1,
             "takeover": None,
             "predecessors": 0,
             "pools": pools,
-            "listeners": {"public": {"bind": ["127.0.0.1:8443"], "connections": 3}},
+            "listeners": {
+                "public": {"bind": ["127.0.0.1:8443"], "urls": ["https://127.0.0.1:8443/"], "connections": 3}
+            },
+            "routes": [{"hosts": [], "path": "/", "pool": "web"}],
+            "certificates": [
+                {
+                    "listener": "public",
+                    "names": ["example.org"],
+                    "expires": "2035-01-01T00:00:00.000Z",
+                    "file": "/etc/shop.pem",
+                }
+            ],
         }
 
     async def start_takeover(self, _order: TakeoverOrder) -> TakeoverResult:

@@ -255,7 +255,8 @@ def _with_slot(slot: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _environment() -> dict[str, str]:
     # Only what a program needs: no variable of the machine that runs the tests may change what the proxy
     # does.
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    names = ("PATH", "HOME", "LANG", "TMPDIR", "XDG_DATA_HOME")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
     return {**kept, "PYTHONPATH": SOURCES, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
@@ -270,6 +271,7 @@ async def run_hotswap(
     launcher: Sequence[str] = (),
     program: Sequence[str] = PROGRAM,
     pass_fds: Sequence[int] = (),
+    admin: str = "admin.sock",
 ) -> AsyncIterator[Hotswap]:
     """Run a proxy for the time of the block.
 
@@ -283,6 +285,7 @@ async def run_hotswap(
         program: The command, where it is another one than that of the checkout.
         launcher: A program, with its arguments, that runs the command behind them.
         pass_fds: Descriptors that it inherits.
+        admin: The path of a Unix socket of its admin API, below the directory.
     """
     config = directory / "hotswap.toml"
     config.write_text(complete_configuration(config_text, directory), encoding="utf-8")
@@ -295,7 +298,7 @@ async def run_hotswap(
         stderr=subprocess.PIPE,
         pass_fds=pass_fds,
     )
-    hotswap = Hotswap(process, directory=directory, config=config, admin=Admin(directory / "admin.sock"))
+    hotswap = Hotswap(process, directory=directory, config=config, admin=Admin(directory / admin))
     assert process.stdout is not None
     assert process.stderr is not None
     try:

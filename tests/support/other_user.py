@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import site
@@ -30,6 +31,35 @@ def reachable_python() -> str:
             continue
         return python
     raise AssertionError(f"no Python {version} that {USER} may run; apt-get install python3")
+
+
+REACHED, BARRED = "reached", "Permission denied"
+
+_CONNECT = """
+import socket, sys
+kind = socket.SOCK_SEQPACKET if sys.argv[1].endswith("/takeover.sock") else socket.SOCK_STREAM
+try:
+    socket.socket(socket.AF_UNIX, kind).connect(sys.argv[1])
+except OSError as error:
+    print(error.strerror)
+else:
+    print("reached")
+"""
+
+
+def connect_as_member(group: str, path: Path) -> str:
+    """What a user without rights gets who is in a group and connects to a socket: `REACHED`, or why not."""
+    done = subprocess.run(
+        [reachable_python(), "-I", "-S", "-c", _CONNECT, path],
+        user=12345,  # neither root nor whom a proxy becomes
+        group=12345,
+        extra_groups=[grp.getgrnam(group).gr_gid],
+        cwd="/",
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout.strip()
 
 
 def make_directory() -> Path:

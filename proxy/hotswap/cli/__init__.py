@@ -4,6 +4,8 @@
 nothing of it but an address. Data goes to standard output, everything else to standard error; the exit code says
 how it went (`hotswap.cli.exits`).
 
+`healthcheck` alone has a short cut past all of that: it is called every few seconds (`readiness`).
+
 `endpoint` finds the proxy, `client` speaks to it, `following` watches a rollout, `terminal` prints; `group` is
 the list of commands, which are in `running`, `watching`, `reloading`, `reporting` and `ordering`; `starter` writes a
 first configuration, and `loading` has them start sooner.
@@ -17,9 +19,31 @@ from contextlib import suppress
 
 from hotswap.cli.loading import loading
 
+MISSING = (
+    "the Python package {package} is missing, which hotswap needs: install hotswap whole for {python} "
+    "(python -m pip install hotswap), or in a checkout have both folders in the path, PYTHONPATH=proxy:backends"
+)
+
 
 def main() -> None:
     """Do what the arguments of this process say, and end it with the exit code of that."""
+    if sys.argv[1:2] == ["healthcheck"]:
+        from hotswap.cli.readiness import answer_quickly
+
+        code = answer_quickly(sys.argv[2:])
+        if code is not None:
+            sys.exit(code)
+    try:
+        _run()
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in {"", __name__.partition(".")[0]}:
+            raise
+        sys.stderr.write(f"{MISSING.format(package=package, python=sys.executable)}\n")
+        sys.exit(1)
+
+
+def _run() -> None:
     with loading():
         import click
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hotswap.core.server import Interface
@@ -32,6 +32,12 @@ HEALTH_PATHS = re.compile(r"""["']/?((?:healthz|health|livez|readyz)/?)["']""")
 MOST_FILES = 500
 """So many Python files are looked at; a tree with more is named by hand."""
 
+SOURCES = "src"
+"""The directory of a src layout: its modules are imported from there, while the app runs in the one above."""
+
+MARKS = ("manage.py", "pyproject.toml", "requirements.txt", "setup.py", "Pipfile")
+"""A directory with one of these is a project of its own, and its modules are imported from there."""
+
 SKIPPED = {"tests", "test", "docs", "node_modules", "build", "dist", "site-packages", "migrations"}
 
 
@@ -44,12 +50,14 @@ class App:
         interface: what it speaks.
         factory: the attribute is a function that makes the app.
         framework: the word for what it is made with, for messages; "" when it is plain.
+        root: where its module is imported from, relative to the directory; "" for that itself.
     """
 
     name: str
     interface: Interface
     factory: bool = False
     framework: str = ""
+    root: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +80,8 @@ def find_apps(directory: Path) -> Findings:
     """Look for apps in the modules below a directory."""
     apps: list[App] = []
     health = ""
-    project = _django_project(directory)
-    for number, path in enumerate(_sources(directory, depth=3)):
+    projects: dict[str, str] = {}
+    for number, (path, root) in enumerate(_sources(directory, depth=4, root=directory)):
         if number >= MOST_FILES:
             break
         try:
@@ -81,16 +89,27 @@ def find_apps(directory: Path) -> Findings:
             tree = ast.parse(source)
         except (OSError, SyntaxError, ValueError):
             continue
-        parts = path.relative_to(directory).with_suffix("").parts
+        place = "" if root == directory else root.relative_to(directory).as_posix()
+        if place not in projects:
+            projects[place] = _django_project(root)
+        parts = path.relative_to(root).with_suffix("").parts
         module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         if module:
-            apps += _apps_in(module, tree)
+            apps += (replace(app, root=place) for app in _apps_in(module, tree))
         if not health and (found := HEALTH_PATHS.search(source.decode("utf-8", "replace"))):
             health = f"/{found[1]}"
     real = [app for app in apps if not app.factory]
-    entries = [app for app in real if project and app.name in {f"{project}.{kind}:application" for kind in Interface}]
+    entries = [app for app in real if app.name in _entry_points(projects[app.root])]
+    # Of several projects none is the one that is meant.
+    managed = {projects[app.root] for app in entries}
     # Where an app is made for good, the function that makes it is its means, and no app of its own.
-    return Findings(apps=tuple(entries or real or apps), project=project if entries else "", health_path=health)
+    return Findings(
+        apps=tuple(entries or real or apps), project=managed.pop() if len(managed) == 1 else "", health_path=health
+    )
+
+
+def _entry_points(project: str) -> set[str]:
+    return {f"{project}.{kind}:application" for kind in Interface} if project else set()
 
 
 def _django_project(directory: Path) -> str:
@@ -103,7 +122,8 @@ def _django_project(directory: Path) -> str:
     return re.split(r"\.settings\b", found[1])[0] if found and ".settings" in found[1] else ""
 
 
-def _sources(directory: Path, depth: int) -> Iterator[Path]:
+def _sources(directory: Path, depth: int, root: Path) -> Iterator[tuple[Path, Path]]:
+    """Give the sources below a directory, each with the directory that its module is imported from."""
     try:
         entries = sorted(directory.iterdir())
     except OSError:
@@ -112,9 +132,16 @@ def _sources(directory: Path, depth: int) -> Iterator[Path]:
         if not entry.stem.isidentifier() or entry.name.lower() in SKIPPED or entry.is_symlink():
             continue
         if entry.suffix == ".py" and not entry.name.startswith("test_"):
-            yield entry
+            yield entry, root
         elif depth and entry.is_dir() and not (entry / "pyvenv.cfg").exists():
-            yield from _sources(entry, depth - 1)
+            yield from _sources(entry, depth - 1, entry if directory == root and _is_root(entry) else root)
+
+
+def _is_root(directory: Path) -> bool:
+    """Tell whether modules are imported from a directory, and are no package with it."""
+    if (directory / "__init__.py").exists():
+        return False
+    return directory.name == SOURCES or any((directory / mark).exists() for mark in MARKS)
 
 
 def _apps_in(module: str, tree: ast.Module) -> Iterator[App]:

@@ -14,8 +14,9 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 from urllib.parse import quote
 
-from hotswap.cli.endpoint import AdminEndpoint
+from hotswap.cli.endpoint import VARIABLE, AdminEndpoint
 from hotswap.cli.exits import CommandError, ExitCode
+from hotswap.control.configuration.path import is_same_file
 from hotswap.control.telemetry.version import PROGRAM_VERSION
 from hotswap.core.address import Address, TcpAddress, UnixAddress
 from hotswap.core.errors import problem_text
@@ -55,6 +56,15 @@ class ProxyLost(Exception):
     """The proxy does not answer, or not in time, or not in HTTP."""
 
 
+class Stranger(Exception):
+    """What answers is another configuration's proxy: where it is, and which one it has."""
+
+    def __init__(self, where: Address, config: str) -> None:
+        super().__init__(f"the proxy at {where} runs {config}")
+        self.where = where
+        self.config = config
+
+
 class ProblemAnswer(Exception):
     """The proxy answered with an error: a status, and a document with the rest."""
 
@@ -64,6 +74,13 @@ class ProblemAnswer(Exception):
         self.code = str(document.get("code", f"status-{status}"))
         self.detail = str(document.get("detail", ""))
         self.state: Mapping[str, Any] = document.get("state") or {}
+
+
+def _weight(failure: ProxyLost | ProblemAnswer | Stranger) -> int:
+    """Order what several addresses gave by how much it says: an answer first, then a closed door, then nothing."""
+    if isinstance(failure, ProxyLost):
+        return int(isinstance(failure.__cause__, PermissionError))
+    return 2
 
 
 def path_of(*parts: object) -> str:
@@ -76,7 +93,35 @@ class AdminClient:
 
     def __init__(self, endpoint: AdminEndpoint, *, timeout: float = TIMEOUT) -> None:
         self.endpoint = endpoint
+        self._addresses = endpoint.addresses
         self._timeout = timeout
+
+    def recognise(self) -> None:
+        """Find the address at which the proxy of the configuration answers, and use no other from now on.
+
+        Where the proxy was named by its address there is nothing to find.
+
+        Raises:
+            Stranger: a proxy of another configuration answers there; it was told nothing.
+            ProblemAnswer: one answers, and does not say which configuration it has.
+            ProxyLost: none answers.
+        """
+        wanted = self.endpoint.config
+        if wanted is None:
+            return
+        failures: list[ProxyLost | ProblemAnswer | Stranger] = []
+        for address in self.endpoint.addresses:
+            self._addresses = (address,)
+            try:
+                config = str(self.get("/v1/status")["config"])
+            except (ProxyLost, ProblemAnswer) as error:
+                failures.append(error)
+                continue
+            if is_same_file(config, wanted):
+                return
+            failures.append(Stranger(address, config))
+        self._addresses = self.endpoint.addresses
+        raise max(failures, key=_weight, default=ProxyLost("no address is known"))
 
     def get(self, path: str) -> Json:
         """Send a GET."""
@@ -129,7 +174,7 @@ class AdminClient:
 
     def _connect(self, timeout: float) -> http.client.HTTPConnection:
         failure: OSError | None = None
-        for address in self.endpoint.addresses:
+        for address in self._addresses:
             connection = _connection_to(address, timeout)
             try:
                 connection.connect()
@@ -174,13 +219,22 @@ def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
-def translate(error: ProxyLost | ProblemAnswer, endpoint: AdminEndpoint) -> CommandError:
+def translate(error: ProxyLost | ProblemAnswer | Stranger, endpoint: AdminEndpoint) -> CommandError:
     """Give the error with which a command ends, for what the proxy answered or did not."""
+    if isinstance(error, Stranger):
+        hints = [f"that proxy is meant by --config {error.config}, and any by --admin URL"]
+        if endpoint.source == f"${VARIABLE}":
+            hints.insert(0, f"its address is the value of ${VARIABLE}; unset it to find the proxy of {endpoint.config}")
+        return CommandError(ExitCode.FAILED, f"{error}, not {endpoint.config}; nothing was done", *hints)
     if isinstance(error, ProxyLost):
         hint = f'found by {endpoint.source}; is it running? "hotswap run" starts one'
+        if isinstance(error.__cause__, PermissionError):
+            hint = "call this as the user that runs it, or let a group do so by [admin].group"
         return CommandError(ExitCode.FAILED, f"no proxy can be reached at {endpoint.where}: {error}", hint)
     problems = [problem_text(problem) for problem in error.state.get("problems", ())]
     match error.status:
+        case 403 if error.code == "not-over-this-address":
+            return CommandError(ExitCode.REFUSED, f"refused: {error.code}: {error.detail}")
         case 409:
             return CommandError(ExitCode.REFUSED, f"refused: {error.code}: {error.detail}", *problems)
         case 404 if error.code.startswith("unknown-"):

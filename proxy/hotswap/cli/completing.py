@@ -7,7 +7,7 @@ import sys
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from hotswap.cli.client import AdminClient, ProblemAnswer, ProxyLost
+from hotswap.cli.client import AdminClient, ProblemAnswer, ProxyLost, Stranger
 from hotswap.cli.endpoint import Options
 from hotswap.cli.exits import CommandError
 
@@ -38,8 +38,10 @@ def complete_pool(context: click.Context, parameter: click.Parameter, incomplete
     """Give the names of pools of the running proxy that begin like this; none when it does not answer."""
     try:
         endpoint = context.ensure_object(Options).endpoint()
-        pools = AdminClient(endpoint, timeout=ANSWER_TIMEOUT).get("/v1/status")["pools"]
-    except (CommandError, ProxyLost, ProblemAnswer):
+        client = AdminClient(endpoint, timeout=ANSWER_TIMEOUT)
+        client.recognise()
+        pools = client.get("/v1/status")["pools"]
+    except (CommandError, ProxyLost, ProblemAnswer, Stranger):
         return []
     named = context.params.get(parameter.name or "") or ()
     given = named if isinstance(named, tuple) else ()

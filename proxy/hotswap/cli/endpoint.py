@@ -1,7 +1,7 @@
 """Finds the address of the running proxy: by option, environment, or configuration.
 
-The models of the configuration are more than half of what a verb costs, so they are imported only when an `[admin]`
-table has to be understood.
+The models of the configuration would be more than half of what a verb costs, so what is needed of a file is read
+without them.
 """
 
 from __future__ import annotations
@@ -11,23 +11,21 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-import click
 
 from hotswap.cli.exits import CommandError, ExitCode
 from hotswap.control.configuration.path import find_configuration
-from hotswap.core.address import Address, TcpAddress, UnixAddress, ip_of
+from hotswap.control.configuration.state_place import ADMIN_SOCKET, possible_state_dirs
+from hotswap.core.address import Address, TcpAddress, UnixAddress, ip_of, parse_address
 from hotswap.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from hotswap.core.config import AdminTable
+    import click  # `healthcheck` finds the proxy without it
 
 VARIABLE = "HOTSWAP_ADMIN"
 TOKEN_VARIABLE = "HOTSWAP_ADMIN_TOKEN_FILE"
 DEFAULT_PORT = 9900
-DEFAULT_SOURCE = "the default of [admin].bind (no configuration was found)"
 ALLOWED = "http://HOST[:PORT] or unix:/path"
 
 
@@ -36,16 +34,16 @@ class AdminEndpoint:
     """Addresses and token of an admin API.
 
     Attributes:
-        addresses: its admin API; the first that answers is used.
+        addresses: where it may be; the first that answers for the configuration is used.
         token: what it wants to be sent, or None.
         source: where this was found, for messages.
-        assumed: nothing said where it is, so it is looked for at the default.
+        config: the absolute path of the configuration that its proxy has to run; None: it was named by its address.
     """
 
     addresses: tuple[Address, ...]
     token: str | None
     source: str
-    assumed: bool = False
+    config: Path | None = None
 
     @property
     def where(self) -> str:
@@ -79,53 +77,63 @@ def find_endpoint(
     *,
     environ: Mapping[str, str] = os.environ,
 ) -> AdminEndpoint:
-    """Find the proxy: by `--admin`, then `$HOTSWAP_ADMIN`, then the `[admin]` table of the configuration.
+    """Find the proxy: `--admin`, then $HOTSWAP_ADMIN, then the state directory of the configuration, then `[admin]`.
+
+    Nothing is connected to. What is found without `--admin` may be another configuration's proxy, which
+    `AdminEndpoint.config` is there to tell.
 
     Args:
-        admin: the option, if given.
-        config: the configuration, if one was named.
-        token_file: holds the token, if one was named.
-        environ: where the variables are looked up.
+        admin: the value of `--admin`.
+        config: the value of `--config`; without it, it is looked for where `run` looks.
+        token_file: the value of `--token-file`; without it, $HOTSWAP_ADMIN_TOKEN_FILE, then that of the configuration.
+        environ: the variables.
 
     Raises:
         CommandError: what was given is not an address, or a file cannot be read.
     """
     if token_file is None and environ.get(TOKEN_VARIABLE):
         token_file = Path(environ[TOKEN_VARIABLE])
-    for text, source in ((admin, "--admin"), (None if config else environ.get(VARIABLE), f"${VARIABLE}")):
+    for text, source in ((admin, "--admin"), (environ.get(VARIABLE), f"${VARIABLE}")):
         if text:
             try:
                 address = parse_admin_url(text)
             except ValueError as error:
                 raise CommandError(ExitCode.USAGE, f"{source} is {text!r}: {error}") from None
             if token_file is None:
-                token_file = _own_token_file(address, config)
-            return AdminEndpoint(addresses=(address,), token=_read_token(token_file), source=source)
+                token_file = _own_token_file(address, config, environ)
+            wanted = None if source == "--admin" else _find(config)
+            return AdminEndpoint(
+                addresses=(address,), token=_read_token(token_file), source=source, config=wanted and wanted.absolute()
+            )
     path = _find(config)
-    assumed = path is None
-    source = DEFAULT_SOURCE if path is None else f"[admin] of {path}"
-    table = _understand(_read_admin(path), path)
-    if token_file is None and table.token_file:
-        token_file = Path(table.token_file)
-    addresses = tuple(_reachable(address) for address in table.bind)
-    if any(isinstance(address, TcpAddress) and address.port == 0 for address in addresses):
-        hint = f"say where it is by --admin or ${VARIABLE}; the proxy logs it as admin.listening"
-        raise CommandError(ExitCode.USAGE, f"{source} leaves the port of the admin API to the system", hint)
-    return AdminEndpoint(addresses=addresses, token=_read_token(token_file), source=source, assumed=assumed)
+    if path is None:
+        hint = f"name its configuration by --config FILE, or its address by --admin or ${VARIABLE}"
+        raise CommandError(ExitCode.FAILED, "no configuration is here that says where the proxy is", hint)
+    path = path.absolute()
+    table = _read_admin(path, environ)
+    if token_file is None:
+        token_file = table.token_file
+    addresses = _addresses(table)
+    return AdminEndpoint(addresses=addresses, token=_read_token(token_file), source=str(path), config=path)
 
 
-def _own_token_file(address: Address, config: Path | None) -> Path | None:
+def _addresses(table: _Admin) -> tuple[Address, ...]:
+    """Give where the proxy may answer, the likeliest first; of what is only possible, what exists."""
+    likely, *possible = table.sockets
+    sockets = [likely, *(path for path in possible if os.path.exists(path))]
+    return tuple(dict.fromkeys([*map(UnixAddress, sockets), *table.bind]))
+
+
+def _own_token_file(address: Address, config: Path | None, environ: Mapping[str, str]) -> Path | None:
     """Give the token file of the configuration if that is the one of the proxy at an address; nobody else is told."""
     try:
         path = _find(config)
-        given = _read_admin(path)
-        if not isinstance(given, Mapping) or not given.get("token_file"):
-            return None
-        table = _understand(given, path)
+        table = None if path is None else _read_admin(path.absolute(), environ)
     except CommandError:
         return None
-    ours = address in {_reachable(bound) for bound in table.bind}
-    return Path(table.token_file) if ours and table.token_file else None
+    if table is None or table.token_file is None:
+        return None
+    return table.token_file if address in {*map(UnixAddress, table.sockets), *table.bind} else None
 
 
 def _find(config: Path | None) -> Path | None:
@@ -135,39 +143,65 @@ def _find(config: Path | None) -> Path | None:
         return None
 
 
-def _read_admin(path: Path | None) -> Any:
-    """Read the `[admin]` table of a file, unchecked: usually a table; nothing without a file."""
-    if path is None:
-        return {}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Admin:
+    """What a file says of where its proxy answers.
+
+    Attributes:
+        sockets: paths at which it may be, the likeliest first.
+        bind: the addresses of `[admin].bind` that can be connected to.
+        token_file: what its callers have to send.
+    """
+
+    sockets: tuple[str, ...]
+    bind: tuple[Address, ...] = ()
+    token_file: Path | None = None
+
+
+def _read_admin(path: Path, environ: Mapping[str, str]) -> _Admin:
+    """Read what a file says of the admin API, and nothing else of it.
+
+    A mistake elsewhere in the file must not hide a running proxy from its operator, nor one that makes it no TOML where
+    the proxy is found without.
+    """
     try:
-        # The table alone: a mistake elsewhere in the file must not hide a running proxy from its operator.
-        return tomllib.loads(path.read_text(encoding="utf-8-sig")).get("admin", {})
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
+        sockets = _sockets(path, "", environ)
+        if any(map(os.path.exists, sockets)):
+            return _Admin(sockets=sockets)
         hint = f"say where the proxy is by --admin or ${VARIABLE}"
-        raise CommandError(ExitCode.USAGE, f"{path} cannot be read: {error}", hint) from None
-
-
-def _understand(given: Any, path: Path | None) -> AdminTable:
-    from pydantic import ValidationError
-
-    from hotswap.core.config import AdminTable
-    from hotswap.core.config.fields import DIRECTORY
-
-    # Without a file nothing in the table is relative to anything; the working directory may have been deleted.
-    directory = "/" if path is None else str(path.absolute().parent)
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CommandError(ExitCode.USAGE, f"{path} cannot be read: {reason}", hint) from None
+    proxy, admin = document.get("proxy", {}), document.get("admin", {})
+    given = proxy.get("state_dir", "") if isinstance(proxy, dict) else ""
+    sockets = _sockets(path, given if isinstance(given, str) else "", environ)
     try:
-        return AdminTable.model_validate(given, context={DIRECTORY: directory})
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise CommandError(ExitCode.USAGE, f"[admin] of {path} cannot be used: {problems}") from None
+        token_file = admin.get("token_file", "")
+        bound = [_reachable(parse_address(text), path.parent) for text in admin.get("bind", ())]
+    except (AttributeError, TypeError, ValueError) as error:
+        message = f"[admin] of {path} cannot be used: {error}"
+        hint = f'"hotswap check {path}" says what is wrong; the proxy can be named by --admin'
+        raise CommandError(ExitCode.USAGE, message, hint) from None
+    usable = tuple(one for one in bound if not (isinstance(one, TcpAddress) and one.port == 0))
+    return _Admin(
+        sockets=sockets,
+        bind=usable,
+        token_file=path.parent / token_file if isinstance(token_file, str) and token_file else None,
+    )
 
 
-def _reachable(address: Address) -> Address:
+def _sockets(path: Path, state_dir: str, environ: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(os.path.join(place, ADMIN_SOCKET) for place in possible_state_dirs(path, state_dir, environ))
+
+
+def _reachable(address: Address, directory: Path) -> Address:
     """Give the address to connect to for one that is listened on: the wildcard means loopback."""
-    if isinstance(address, TcpAddress):
-        ip = ip_of(address.host)
-        if ip is not None and ip.is_unspecified:
-            return TcpAddress("::1" if ip.version == 6 else "127.0.0.1", address.port)
+    if isinstance(address, UnixAddress):
+        return UnixAddress(os.path.normpath(directory / address.path))
+    ip = ip_of(address.host)
+    if ip is not None and ip.is_unspecified:
+        return TcpAddress("::1" if ip.version == 6 else "127.0.0.1", address.port)
     return address
 
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import IO, Any
-
-import click
 
 from hotswap.cli.terminal import tell
 from hotswap.core.errors import ConfigError
@@ -25,15 +22,19 @@ class ExitCode(IntEnum):
     """The rollout started and failed; what failed was printed."""
 
 
-class CommandError(click.ClickException):
-    """Ends a command with an exit code; the first line of its message says why, further ones help."""
+class CommandError(Exception):
+    """Ends a command with an exit code; the first line of its message says why, further ones help.
+
+    No exception of click, because what looks for the proxy raises it, and `healthcheck` looks without click.
+    """
 
     def __init__(self, code: ExitCode, message: str, *hints: str) -> None:
         super().__init__(message)
-        self.exit_code = int(code)  # type: ignore[misc]  # click declares it for classes and reads it of instances
+        self.message = message
+        self.exit_code = int(code)
         self.hints = hints
 
-    def show(self, file: IO[Any] | None = None) -> None:
+    def show(self) -> None:
         """Print it on standard error."""
         tell(self.message)
         for hint in self.hints:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from hotswap.cli.endpoint import Options, note_option
+from hotswap.cli.exits import CommandError
 from hotswap.control.telemetry.version import PROGRAM_VERSION
 
 VERBS: Final[Mapping[str, str]] = {
@@ -16,7 +17,9 @@ VERBS: Final[Mapping[str, str]] = {
     "check": "running",
     "init": "running",
     "status": "watching",
+    "healthcheck": "healthcheck",
     "reload": "reloading",
+    "apply": "applying",
     "rollouts": "reporting",
     "drain": "ordering",
     "readmit": "ordering",
@@ -51,6 +54,14 @@ class VerbGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a verb, unless there is none of this name."""
         return load_verb(cmd_name) if cmd_name in VERBS else None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Do what a verb does, and end with the exit code of its error."""
+        try:
+            return super().invoke(ctx)
+        except CommandError as error:
+            error.show()
+            ctx.exit(error.exit_code)
 
 
 @click.group(

@@ -12,11 +12,13 @@ import click
 
 from hotswap.cli.client import AdminClient, Json, ProblemAnswer, ProxyLost, path_of
 from hotswap.cli.completing import complete_pool
-from hotswap.cli.endpoint import Options
+from hotswap.cli.exits import CommandError, ExitCode
 from hotswap.cli.speaking import speaks
 from hotswap.cli.terminal import put_json, tell
+from hotswap.control.configuration.path import absolute_path
 
 POOL = click.argument("pool", shell_complete=complete_pool)
+OPTIONAL_POOL = click.argument("pool", required=False, shell_complete=complete_pool)
 SLOT = click.argument("slot", type=click.IntRange(min=0))
 
 POLL = 0.1
@@ -24,6 +26,24 @@ POLL = 0.1
 
 TAKEOVER_TIMEOUT = 900.0
 """Seconds after which a takeover has ended in one way or the other, however long its preparation and probation."""
+
+
+def only_pool(client: AdminClient, *, supervised: bool = False) -> str:
+    """Give the pool that is meant where none is named, because there is no other.
+
+    Args:
+        client: for the proxy.
+        supervised: the verb is about pools of processes alone.
+
+    Raises:
+        CommandError: there are several, or none.
+    """
+    pools = client.get("/v1/status")["pools"]
+    meant = [name for name, pool in pools.items() if pool["supervised"] or not supervised]
+    if len(meant) != 1:
+        there_is = f"there is {', '.join(meant)}" if meant else "there is none that it could be"
+        raise CommandError(ExitCode.USAGE, f"a pool has to be named: {there_is}")
+    return str(meant[0])
 
 
 def _order(client: AdminClient, *parts: object) -> Json:
@@ -53,28 +73,31 @@ def readmit(client: AdminClient, pool: str, slot: int) -> None:
 
 
 @click.command()
-@POOL
+@OPTIONAL_POOL
 @speaks
-def pause(client: AdminClient, pool: str) -> None:
+def pause(client: AdminClient, pool: str | None) -> None:
     """Hold the requests for POOL until resume."""
+    pool = pool or only_pool(client)
     changed = _order(client, "pools", pool, "pause")["changed"]
     tell(f"pool {pool}: requests are held" if changed else f"pool {pool}: was paused already")
 
 
 @click.command()
-@POOL
+@OPTIONAL_POOL
 @speaks
-def resume(client: AdminClient, pool: str) -> None:
+def resume(client: AdminClient, pool: str | None) -> None:
     """Let the held requests for POOL go on."""
+    pool = pool or only_pool(client)
     changed = _order(client, "pools", pool, "resume")["changed"]
     tell(f"pool {pool}: requests go on" if changed else f"pool {pool}: was not paused")
 
 
 @click.command()
-@POOL
+@OPTIONAL_POOL
 @speaks
-def unlock(client: AdminClient, pool: str) -> None:
+def unlock(client: AdminClient, pool: str | None) -> None:
     """End the lock that a failed rollout left on POOL, and fill its slots again."""
+    pool = pool or only_pool(client, supervised=True)
     changed = _order(client, "pools", pool, "unlock")["changed"]
     tell(f"pool {pool}: unlocked" if changed else f"pool {pool}: was not locked")
     if not changed:
@@ -86,10 +109,11 @@ def unlock(client: AdminClient, pool: str) -> None:
 
 
 @click.command()
-@POOL
+@OPTIONAL_POOL
 @speaks
-def abort(client: AdminClient, pool: str) -> None:
+def abort(client: AdminClient, pool: str | None) -> None:
     """End the rollout of POOL as soon as that leaves no slot half-way."""
+    pool = pool or only_pool(client, supervised=True)
     rollout = _order(client, "pools", pool, "abort")["rollout"]
     if rollout is None:
         tell(f"pool {pool}: no rollout is in progress")
@@ -103,7 +127,7 @@ def abort(client: AdminClient, pool: str) -> None:
     "--to",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="The configuration of the new process. Default: that of --config, else the one that runs.",
+    help="The configuration of the new process. Default: the one that runs.",
 )
 @click.option("--probation", default="10s", show_default=True, help="While everything returns if the new process dies.")
 @click.option("--drain-timeout", default="300s", show_default=True, help="For the clients of the old process.")
@@ -121,15 +145,14 @@ def takeover(
 
     The new process gets the listening sockets and the living backends; the old one lets its clients finish. If the
     new one dies within the probation, everything returns. With --to, it runs another configuration,
-    which is asked for at the address of the one that runs.
+    by which it is found from then on.
     """
     query = {"probation": probation, "drain_timeout": drain_timeout}
     if executable is not None:
         # A name is looked up here, where the operator typed it.
         query["executable"] = os.path.abspath(shutil.which(executable) or executable)
-    config = to or click.get_current_context().ensure_object(Options).config
-    if config is not None:
-        query["config"] = str(config.absolute())
+    if to is not None:
+        query["config"] = str(absolute_path(to))
     answer = client.post(f"{path_of('v1', 'takeover')}?{urlencode(query)}", timeout=TAKEOVER_TIMEOUT)
     if as_json:
         put_json(answer)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -26,11 +27,15 @@ class Reload:
     Attributes:
         reports: of each rollout, as last seen.
         refusals: pools that were left as they are, with code, detail and state.
+        changes: what else the configuration changed, in words.
+        certificates: those that were loaded, where the answer says so.
     """
 
     def __init__(self) -> None:
         self.reports: dict[str, Json] = {}
         self.refusals: dict[str, Json] = {}
+        self.changes: list[str] = []
+        self.certificates: list[Json] = []
 
     @property
     def code(self) -> ExitCode:
@@ -56,20 +61,33 @@ def reload(client: AdminClient, pools: tuple[str, ...], no_wait: bool, as_json: 
     ends it.
     """
     found = Reload()
-    try:
+    with following(found):
         if pools:
             _check_names(client, pools)
             _reload_named(client, pools, found, wait=not no_wait)
         else:
             _reload_all(client, found, wait=not no_wait)
+    if as_json:
+        put_json(found.as_json())
+    tell_end(found, as_json=as_json, no_wait=no_wait)
+    click.get_current_context().exit(int(found.code))
+
+
+@contextmanager
+def following(found: Reload) -> Iterator[None]:
+    """Say what goes on when the block is interrupted: a rollout does not end with who watches it."""
+    try:
+        yield
     except KeyboardInterrupt:
         names = " and ".join(report["id"] for report in found.reports.values() if report["outcome"] == "running")
         if names:
             tell(f"rollout {names} goes on without you; hotswap status shows it, hotswap abort POOL ends it")
             click.get_current_context().exit(int(ExitCode.FAILED))
         raise
-    if as_json:
-        put_json(found.as_json())
+
+
+def tell_end(found: Reload, *, as_json: bool, no_wait: bool) -> None:
+    """Print how each rollout went, what was refused, and what the failed ones left behind."""
     for report in found.reports.values():
         if not as_json:
             put(f"rollout {report['id']} of pool {report['pool']}: accepted" if no_wait else summary(report))
@@ -84,7 +102,6 @@ def reload(client: AdminClient, pools: tuple[str, ...], no_wait: bool, as_json: 
     for report in found.reports.values():
         _tell_lines(cut_lines(report))
         _tell_failure(report)
-    click.get_current_context().exit(int(found.code))
 
 
 def _check_names(client: AdminClient, pools: Iterable[str]) -> None:
@@ -107,14 +124,30 @@ def _reload_named(client: AdminClient, pools: Iterable[str], found: Reload, *, w
             return
         found.reports[report["id"]] = report
         if wait:
-            _follow_all(client, found)
+            follow_all(client, found)
         if found.code is not ExitCode.DONE:
             return
 
 
 def _reload_all(client: AdminClient, found: Reload, *, wait: bool) -> None:
+    order(client, "/v1/reload", found)
+    for change in found.changes:
+        tell(f"configuration: {change}")
+    if not found.reports and not found.refusals:
+        tell("there is no supervised pool to reload")
+    if wait:
+        follow_all(client, found)
+
+
+def order(client: AdminClient, path: str, found: Reload) -> None:
+    """Have the proxy read its configuration, and note what became of that.
+
+    Raises:
+        CommandError: a pool that is new in it did not come up.
+        ProblemAnswer: it was not done for another reason than a refusal.
+    """
     try:
-        answer = client.post("/v1/reload", timeout=LONG_TIMEOUT)
+        answer = client.post(path, timeout=LONG_TIMEOUT)
     except ProblemAnswer as problem:
         if problem.code == PoolNotStarted.code:
             output = [f"| {line}" for line in problem.state.get("output", ())]
@@ -127,15 +160,12 @@ def _reload_all(client: AdminClient, found: Reload, *, wait: bool) -> None:
         return
     found.refusals.update(answer["refusals"])
     found.reports.update((report["id"], report) for report in answer["rollouts"])
-    for change in answer["changes"]:
-        tell(f"configuration: {change}")
-    if not found.reports and not found.refusals:
-        tell("there is no supervised pool to reload")
-    if wait:
-        _follow_all(client, found)
+    found.changes += answer["changes"]
+    found.certificates += answer.get("certificates", ())
 
 
-def _follow_all(client: AdminClient, found: Reload) -> None:
+def follow_all(client: AdminClient, found: Reload) -> None:
+    """Show how the rollouts go until the last has ended."""
     for key, report in found.reports.items():
         if report["outcome"] == "running":
             with open_progress() as progress:

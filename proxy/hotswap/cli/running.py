@@ -16,20 +16,36 @@ from hotswap.control.telemetry.version import PROGRAM_VERSION
 from hotswap.core.errors import ConfigError
 
 CONFIG = click.argument("config", required=False, metavar="[CONFIG]", type=click.Path(path_type=Path))
+NAMED_CONFIG = click.option(
+    "--config", "named", metavar="FILE", type=click.Path(path_type=Path), help="The same as CONFIG."
+)
+
+
+def _only_one(config: Path | None, named: Path | None) -> Path | None:
+    """Give the configuration that was named, in one way or the other.
+
+    Raises:
+        CommandError: two were.
+    """
+    if config is not None and named is not None and config != named:
+        raise CommandError(ExitCode.USAGE, f"two configurations are named, {config} and {named}; one is meant")
+    return named if config is None else config
 
 
 @click.command()
 @CONFIG
+@NAMED_CONFIG
 @click.option("--attach", is_flag=True, help="Take over from the proxy that runs with the same state_dir.")
 @click.option("--takeover-fd", type=int, hidden=True)
 @click.option("--handoff-info", is_flag=True, hidden=True)
-def run(config: Path | None, attach: bool, takeover_fd: int | None, handoff_info: bool) -> None:
+def run(config: Path | None, named: Path | None, attach: bool, takeover_fd: int | None, handoff_info: bool) -> None:
     """Run the proxy until it is stopped.
 
     CONFIG defaults to hotswap.toml in the working directory, then /etc/hotswap/hotswap.toml.
 
     SIGUSR2 reloads, SIGHUP re-reads the configuration, SIGTERM stops gracefully; a second SIGTERM stops at once.
     """
+    config = _only_one(config, named)
     if handoff_info:
         from hotswap.control.configuration.path import find_configuration
         from hotswap.control.takeover.handoff_info import describe_handoff
@@ -63,23 +79,25 @@ def run(config: Path | None, attach: bool, takeover_fd: int | None, handoff_info
 
 @click.command()
 @CONFIG
-def check(config: Path | None) -> None:
-    """Say everything that is wrong with a configuration, without starting anything."""
-    from hotswap.control.configuration.cautions import find_cautions
-    from hotswap.control.configuration.loading import load_configuration
-    from hotswap.control.configuration.path import find_configuration
-    from hotswap.control.process.privileges import look_as_user
+@NAMED_CONFIG
+def check(config: Path | None, named: Path | None) -> None:
+    """Say everything that is wrong with a configuration, without starting anything.
 
+    The interpreter of each pool is asked whether it has the server and the app. Warnings are of what will disappoint.
+    """
+    from hotswap.control.configuration.path import find_configuration
+    from hotswap.control.process.checking import check_configuration
+
+    config = _only_one(config, named)
     try:
         path = find_configuration() if config is None else config
-        loaded = load_configuration(path)
-        # Whoever looks as root sees what only root does; the proxy will be somebody else.
-        lost = look_as_user(loaded, path.absolute())
+        checked = check_configuration(path)
     except ConfigError as error:
         raise invalid(error) from None
+    loaded = checked.config
     counts = ((loaded.listeners, "listener"), (loaded.routes, "route"), (loaded.pools, "pool"))
     words = [f"{len(things)} {noun}{'' if len(things) == 1 else 's'}" for things, noun in counts]
-    for caution in [*lost, *find_cautions(loaded)]:
+    for caution in checked.cautions:
         tell(f"warning: {caution}")
     tell(f"{path}: good; {', '.join(words)}")
 
@@ -88,19 +106,25 @@ def check(config: Path | None) -> None:
 @click.argument("path", default="hotswap.toml", metavar="[PATH]", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--app", metavar="MODULE:ATTRIBUTE", help="What the server imports. Default: found in the directory.")
 @click.option("--server", metavar="NAME", help="Default: one that is installed and speaks what the app speaks.")
+@click.option(
+    "--python",
+    metavar="PATH",
+    help="The interpreter of the app. Default: of the environment that is active, or beside the app.",
+)
 @click.option("--force", is_flag=True, help="Overwrite PATH if it exists.")
-def init(path: Path, app: str | None, server: str | None, force: bool) -> None:
+def init(path: Path, app: str | None, server: str | None, python: str | None, force: bool) -> None:
     """Write a commented configuration for the app in this directory."""
     from hotswap.cli.starter import Starter, detect_starter, starter_text
 
-    found = detect_starter(path.absolute().parent, app=app, server=server)
+    detect = partial(detect_starter, path.absolute().parent, server=server, python=python)
+    found = detect(app=app)
     if isinstance(found, Starter):
         starter = found
     elif sys.stdin.isatty():
         for name in found:
             tell(f"found: {name}")
         chosen = click.prompt("The app (MODULE:ATTRIBUTE)", default=found[0] if found else None, err=True)
-        again = detect_starter(path.absolute().parent, app=chosen, server=server)
+        again = detect(app=chosen)
         assert isinstance(again, Starter), "an app was named"
         starter = again
     elif found:
@@ -115,10 +139,15 @@ def init(path: Path, app: str | None, server: str | None, force: bool) -> None:
     except OSError as error:
         raise CommandError(ExitCode.FAILED, f"{path} cannot be written: {error.strerror}") from None
     tell(f"written: {path} for {starter.app} under {starter.server}")
+    interpreter = starter.interpreter
+    if interpreter.path:
+        tell(f"interpreter: {interpreter.path} ({interpreter.why})")
+    else:
+        tell(f"interpreter: {interpreter.program}, hotswap's own: no virtual environment of the app was found")
+        tell("  if the app has one, name it by --python, or as python in the file")
     if not starter.installed:
-        tell(
-            f"{starter.server} is not installed there yet: {starter.python or 'python'} -m pip install {starter.server}"
-        )
+        told = f"{interpreter.path or interpreter.program} -m pip install {starter.server}"
+        tell(f"{starter.server} is not installed there yet: {told}")
     name = "" if path == Path("hotswap.toml") else f" {path}"
     tell(f"next: hotswap check{name}, then hotswap run{name}")
 

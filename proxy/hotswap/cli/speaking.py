@@ -9,10 +9,9 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import click
 
-from hotswap.cli.client import AdminClient, ProblemAnswer, ProxyLost, translate
+from hotswap.cli.client import AdminClient, ProblemAnswer, ProxyLost, Stranger, translate
 from hotswap.cli.endpoint import VARIABLE, Options, note_option
 from hotswap.cli.exits import CommandError, ExitCode
-from hotswap.cli.terminal import tell
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,8 +28,8 @@ def speaks(command: Callable[Concatenate[AdminClient, P], R]) -> Callable[P, R]:
         metavar="URL",
         expose_value=False,
         callback=note_option,
-        help=f"Where the proxy is: http://HOST:PORT or unix:/path. Default: ${VARIABLE}, then [admin] of the "
-        "configuration.",
+        help=f"Where the proxy is: http://HOST:PORT or unix:/path. Default: ${VARIABLE}, then admin.sock in the state "
+        "directory of the configuration, then its [admin] table.",
     )
     @click.option(
         "--config",
@@ -38,7 +37,7 @@ def speaks(command: Callable[Concatenate[AdminClient, P], R]) -> Callable[P, R]:
         type=click.Path(path_type=Path),
         expose_value=False,
         callback=note_option,
-        help="The configuration whose [admin] table says where the proxy is. Default: as for run.",
+        help="The configuration whose proxy is meant. Default: as for run.",
     )
     @click.option(
         "--token-file",
@@ -51,12 +50,10 @@ def speaks(command: Callable[Concatenate[AdminClient, P], R]) -> Callable[P, R]:
     @wraps(command)
     def speaking(*arguments: P.args, **options: P.kwargs) -> R:
         client = AdminClient(click.get_current_context().ensure_object(Options).endpoint())
-        if client.endpoint.assumed:
-            # It may be somebody else's: whoever gives an order shall see whom he gave it to.
-            tell(f"no configuration was found here; speaking to the proxy at {client.endpoint.where}")
         try:
+            client.recognise()
             return command(client, *arguments, **options)
-        except (ProxyLost, ProblemAnswer) as error:
+        except (ProxyLost, ProblemAnswer, Stranger) as error:
             raise translate(error, client.endpoint) from error
         except (KeyError, TypeError, AttributeError) as error:
             message = f"what answers at {client.endpoint.where} is not the admin API of a hotswap proxy: {error!r}"

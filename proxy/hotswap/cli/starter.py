@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from hotswap.cli.apps import App, Findings, find_apps
+from hotswap.cli.apps import SOURCES, App, Findings, find_apps
 from hotswap.cli.exits import CommandError, ExitCode
+from hotswap.cli.interpreters import Interpreter, find_interpreter
 from hotswap.core.server import ABILITIES, Interface, Server
 
 PREFERRED = {
     Interface.ASGI: (Server.UVICORN, Server.HYPERCORN, Server.GRANIAN, Server.DAPHNE),
     Interface.WSGI: (Server.GUNICORN, Server.WAITRESS, Server.GRANIAN),
 }
-
-ENVIRONMENTS = (".venv", "venv", "env")
-"""Where the interpreter of an app is, if it is not the proxy's own."""
 
 CALLS = {Server.GUNICORN: "()", Server.HYPERCORN: "()"}
 """What stands behind a function that makes the app, for servers that evaluate it."""
@@ -37,7 +33,9 @@ class Starter:
         server: the preset.
         args: what the server has to be told besides.
         pool: the name of its pool.
-        python: the interpreter of the app, relative to the file; "" when it is the proxy's own.
+        interpreter: the interpreter of the app.
+        directory: where the app runs, relative to the file.
+        search: where its modules are, relative to that; "" when they are right there.
         health_path: what the health check asks for; "" when nothing was found.
         django: a Django project, which has wishes of its own.
         installed: the interpreter has the server.
@@ -48,48 +46,24 @@ class Starter:
     server: Server
     args: tuple[str, ...]
     pool: str
-    python: str
+    interpreter: Interpreter
+    directory: str
+    search: str
     health_path: str
     django: bool
     installed: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interpreter:
-    """The Python interpreter that runs the app.
-
-    Attributes:
-        path: relative to the directory of the app; "" for the one that runs this.
-        packages: its folder of packages; None for the one that runs this.
-    """
-
-    path: str
-    packages: Path | None
-
-    def has(self, server: Server) -> bool:
-        """Whether a server is installed for it."""
-        if self.packages is None:
-            return importlib.util.find_spec(server.value) is not None
-        return (self.packages / server.value).is_dir()
-
-
-def find_interpreter(directory: Path) -> Interpreter:
-    """Look for a virtual environment beside the app that is not the one that runs this."""
-    for name in ENVIRONMENTS:
-        python = directory / name / "bin" / "python"
-        packages = next(iter(sorted((directory / name / "lib").glob("python3*/site-packages"))), None)
-        if packages is not None and python.exists() and (directory / name).resolve() != Path(sys.prefix).resolve():
-            return Interpreter(path=f"{name}/bin/python", packages=packages)
-    return Interpreter(path="", packages=None)
-
-
-def detect_starter(directory: Path, *, app: str | None, server: str | None) -> Starter | list[str]:
+def detect_starter(
+    directory: Path, *, app: str | None, server: str | None, python: str | None = None
+) -> Starter | list[str]:
     """Find the app of a directory without importing it, and choose a server.
 
     Args:
         directory: where to look.
         app: what was named; it is then only asked what it speaks.
         server: what was named.
+        python: the interpreter that was named.
 
     Returns:
         The one app, or the names of several or none: then somebody has to choose.
@@ -102,9 +76,10 @@ def detect_starter(directory: Path, *, app: str | None, server: str | None) -> S
         raise CommandError(ExitCode.USAGE, f"--server is {server!r}: allowed: {', '.join(presets)}")
     named = None if server is None else Server(server)
     found = find_apps(directory)
-    interpreter = find_interpreter(directory)
+    roots = {directory / one.root for one in found.apps if one.root}
+    interpreter = find_interpreter(directory, roots=sorted(roots), named=python or "")
     if app is not None:
-        chosen: App | None = _named(app, found)
+        chosen: App | None = _named(app, found, directory)
     else:
         chosen = _only(found, named, interpreter)
     if chosen is None:
@@ -116,6 +91,7 @@ def detect_starter(directory: Path, *, app: str | None, server: str | None) -> S
     if chosen.factory and preset not in {*CALLS, *FACTORY_ARGUMENTS}:
         hint = f"give a module a line such as: application = {chosen.name.partition(':')[2]}()"
         raise CommandError(ExitCode.USAGE, f"{preset} cannot be told to call {chosen.name}", hint)
+    place, search = _split(chosen.root)
     pool = chosen.name.partition(":")[0].split(".")[0].lower()
     pool = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in pool)
     return Starter(
@@ -124,19 +100,30 @@ def detect_starter(directory: Path, *, app: str | None, server: str | None) -> S
         server=preset,
         args=FACTORY_ARGUMENTS.get(preset, ()) if chosen.factory else (),
         pool=pool.strip("-") or "app",
-        python=interpreter.path,
+        interpreter=interpreter,
+        directory=place,
+        search=search,
         health_path=found.health_path,
         django=bool(found.project),
         installed=interpreter.has(preset),
     )
 
 
-def _named(name: str, found: Findings) -> App:
+def _split(root: str) -> tuple[str, str]:
+    """Tell where an app runs from where its modules are: in a src layout the one is above the other."""
+    above, _, last = root.rpartition("/")
+    return (above or ".", last) if last == SOURCES else (root or ".", "")
+
+
+def _named(name: str, found: Findings, directory: Path) -> App:
     module, colon, attribute = name.partition(":")
     if not colon or not module or not attribute:
         raise CommandError(ExitCode.USAGE, f"--app is {name!r}: allowed: MODULE:ATTRIBUTE, such as shop.asgi:app")
     known = next((app for app in found.apps if app.name == name), None)
-    return known or App(name=name, interface=Interface.WSGI if "wsgi" in module.lower() else Interface.ASGI)
+    top = module.partition(".")[0]
+    below = directory / SOURCES / top
+    root = SOURCES if below.is_dir() or below.with_suffix(".py").is_file() else ""
+    return known or App(name=name, interface=Interface.WSGI if "wsgi" in module.lower() else Interface.ASGI, root=root)
 
 
 def _only(found: Findings, named: Server | None, interpreter: Interpreter) -> App | None:
@@ -171,8 +158,16 @@ def starter_text(starter: Starter) -> str:
         pool.append(f'interface = "{starter.interface}"')
     if starter.args:
         pool.append("args = [" + ", ".join(map(toml, starter.args)) + "]")
-    if starter.python:
-        pool.append(_with_comment(f"python = {toml(str(starter.python))}", "the interpreter of the app"))
+    if starter.interpreter.path:
+        pool.append(_with_comment(f"python = {toml(starter.interpreter.path)}", "the interpreter of the app"))
+    else:
+        pool.append(_with_comment('# python = ".venv/bin/python"', "the app's; without it, hotswap's own runs the app"))
+    place = _with_comment(
+        f"directory = {toml(starter.directory)}", "a symbolic link that a deploy moves on is resolved at each rollout"
+    )
+    environment = '# environment = { DATABASE_URL = "sqlite:///data.db" }'
+    if starter.search:
+        environment = _with_comment(f"environment = {{ PYTHONPATH = {toml(starter.search)} }}", "where the modules are")
     health = [
         _with_comment(f"path = {toml(starter.health_path or '/')}", "asked for until it says yes, and then every 2 s")
     ]
@@ -181,7 +176,9 @@ def starter_text(starter: Starter) -> str:
     if not starter.health_path:
         said = "narrow it once the app has a path that says whether it can serve"
         health.append(_with_comment('expect = "200-499"', said))
-    return TEMPLATE.format(name=starter.pool, pool="\n".join(pool), health="\n".join(health))
+    return TEMPLATE.format(
+        name=starter.pool, pool="\n".join(pool), place=place, environment=environment, health="\n".join(health)
+    )
 
 
 def _with_comment(setting: str, comment: str) -> str:
@@ -199,15 +196,18 @@ bind = ["127.0.0.1:8000"]          # for the world: ["0.0.0.0:8000", "[::]:8000"
 # ... or with your own:
 # tls = {{ certificates = [{{ cert = "fullchain.pem", key = "privkey.pem" }}] }}
 
+[admin]
+bind = ["127.0.0.1:9900"]          # the page in a browser; the verbs of hotswap need no address
+
 [[routes]]                         # the longest path wins
 path = "/"
 pool = "{name}"
 
 [pools.{name}]
 {pool}
-directory = "."                    # a symbolic link that a deploy moves on is resolved at each rollout
+{place}
 size = 2                           # so many processes; "auto": one less than there are processors
-# environment = {{ DATABASE_URL = "sqlite:///data.db" }}
+{environment}
 # start_timeout = "30s"            # from spawn to healthy
 # drain_timeout = "30s"            # how long a replaced process may finish its requests
 # rollout = {{ strategy = "drain-first", on_failure = "lock" }}

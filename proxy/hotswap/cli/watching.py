@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
 import click
 from rich.console import Group, RenderableType
@@ -96,12 +96,15 @@ def render_status(document: Json, width: int) -> RenderableType:
     """Lay the state out in so many columns."""
     head = Text(f"hotswap {document['version']}, pid {document['pid']}, since {moment(document['started'])}")
     head.append(f", {document['config']}")
+    if document["stopping"]:
+        head.append(", STOPPING", style="bold yellow")
     parts: list[RenderableType] = [head]
     for name, listener in document["listeners"].items():
         where = " ".join(listener["bind"])
         parts.append(Text(f"listener {name}: {where}, {counted(listener['connections'], 'connection')}"))
+    parts += [certificate_line(one) for one in document.get("certificates", ())]
     parts += [pool_line(name, pool) for name, pool in document["pools"].items()]
-    parts.append(_backends(document, width))
+    parts += _backends(document, width)
     parts += [Text(escape_controls(line), style="yellow") for line in waiting_lines(document)]
     return Group(*parts)
 
@@ -128,20 +131,54 @@ def pool_line(name: str, pool: Json) -> Text:
     return line
 
 
-def _backends(document: Json, width: int) -> Table:
-    rows = []
+def _backends(document: Json, width: int) -> list[RenderableType]:
+    """The table of backends, with why a slot is not well below its row."""
+    rows: list[list[str | Text]] = []
+    errors: dict[int, Text] = {}
     for name, pool in document["pools"].items():
         for slot in pool["slots"]:
             rows += [_cells(name, slot["slot"], one) for one in slot["backends"]]
             if not slot["backends"]:
                 rows.append([name, str(slot["slot"]), "", Text("empty", style="red"), *[""] * (len(COLUMNS) - 4)])
+            if slot.get("last_error") is not None:
+                errors[len(rows) - 1] = error_line_of(slot)
     kept = _fitting(rows, width)
-    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
-    for index in kept:
-        table.add_column(COLUMNS[index], justify="right" if COLUMNS[index] in NUMERIC else "left", no_wrap=True)
+    widths = [max(len(text) for text in (COLUMNS[index], *(row[index] for row in rows))) for index in kept]
+    parts: list[RenderableType] = [_table(kept, widths, [])]
+    pending: list[list[str | Text]] = []
+    for number, row in enumerate(rows):
+        pending.append(row)
+        if number in errors:
+            # No cell may hold it: it is as long as a line.
+            parts += [_table(kept, widths, pending, head=False), errors[number]]
+            pending = []
+    return [*parts, *([_table(kept, widths, pending, head=False)] if pending else [])]
+
+
+def _table(kept: list[int], widths: list[int], rows: list[list[str | Text]], *, head: bool = True) -> Table:
+    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold", show_header=head)
+    for index, width in zip(kept, widths, strict=True):
+        justify: Literal["left", "right"] = "right" if COLUMNS[index] in NUMERIC else "left"
+        table.add_column(COLUMNS[index], justify=justify, no_wrap=True, min_width=width)
     for row in rows:
         table.add_row(*(row[index] for index in kept))
     return table
+
+
+def error_line_of(slot: Json) -> Text:
+    """Why a slot is not well, how often it was tried in vain, and when it is tried again."""
+    words = f"  {escape_controls(str(slot['last_error']))}"
+    if slot.get("attempts"):
+        words += f"; {counted(slot['attempts'], 'failed start')} in a row"
+    if slot.get("next_try"):
+        words += f"; next try at {moment(slot['next_try'])} UTC"
+    return Text(words, style="red")
+
+
+def certificate_line(certificate: Json) -> Text:
+    """A certificate with its names and its end."""
+    names = escape_controls(" ".join(certificate["names"])) or "no name"
+    return Text(f"certificate of {certificate['listener']}: {names}, until {moment(certificate['expires'])} UTC")
 
 
 def _fitting(rows: list[list[str | Text]], width: int) -> list[int]:

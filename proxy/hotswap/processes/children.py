@@ -5,6 +5,10 @@ them (a subreaper), and stay zombies until that one reaps them. A proxy in a con
 backends leave behind piles up unless it reaps what it never started. It may reap nothing else: whoever started a
 process waits for it, learns how it ended, and relies on its number staying taken until then. So what is started is
 noted here, and only a zombie that nobody noted, and that is still there at a second look, is reaped.
+
+What lives is ended with this process when a backend started it. Its variables tell that, and where it has none that
+do, that nothing else can have come here: neither a child that this process had from the beginning, by the exec of a
+script, nor what another proxy has left, that it started to take over.
 """
 
 from __future__ import annotations
@@ -34,10 +38,20 @@ _MARK: Final = b"HOTSWAP_POOL="
 
 _started: set[int] = set()
 
+_strangers: list[int] = []
+"""Children whose own children, orphaned, come here and are no backend's: from the beginning, and other proxies."""
 
-def note_child(pid: int) -> None:
-    """Register a child that the caller will wait for; call it right after the start, from any thread."""
+
+def note_child(pid: int, *, stranger: bool = False) -> None:
+    """Register a child that the caller will wait for; call it right after the start, from any thread.
+
+    Args:
+        pid: its process id.
+        stranger: what it leaves behind is no backend's.
+    """
     _started.add(pid)
+    if stranger:
+        _strangers.append(pid)
 
 
 def adopts_orphans() -> bool:
@@ -49,14 +63,15 @@ def adopts_orphans() -> bool:
 
 
 def adopt_orphans() -> None:
-    """Become a subreaper, so that what backends leave behind can be ended."""
+    """Become a subreaper, so that what backends leave behind can be ended. Call it before anything is started."""
+    _strangers.extend(_children()[0])
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 async def end_orphans(log: FilteringBoundLogger) -> None:
     """Send SIGTERM to the orphans of backends, and SIGKILL to the rest after `ORPHAN_GRACE` seconds.
 
-    Those are daemons: what has a session of its own outlives its backend, and not the proxy.
+    Those are daemons without the mark of their backend, with which they would have ended.
 
     **Cancellation**: some may live on.
     """
@@ -73,13 +88,20 @@ async def end_orphans(log: FilteringBoundLogger) -> None:
 def _signal_orphans(number: int) -> int:
     found = 0
     living, _ = _children()
-    for pid in living - _started:
-        with suppress(OSError), open(f"/proc/{pid}/environ", "rb") as variables:
-            if any(one.startswith(_MARK) for one in variables.read().split(b"\0")):
+    # Process 1 is sent the orphans of whoever entered its container as well.
+    known = not _strangers and os.getpid() != 1
+    for pid in living - _started - set(_strangers):
+        with suppress(OSError):
+            if known or _from_backend(pid):
                 # Our child, so its number is its own until we reap it.
                 os.kill(pid, number)
                 found += 1
     return found
+
+
+def _from_backend(pid: int) -> bool:
+    with open(f"/proc/{pid}/environ", "rb") as variables:
+        return any(one.startswith(_MARK) for one in variables.read().split(b"\0"))
 
 
 async def serve_orphans(log: FilteringBoundLogger) -> None:

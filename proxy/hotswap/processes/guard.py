@@ -7,8 +7,11 @@ It reads lines from a pipe whose only other end is the proxy's:
     farewell              whatever is still watched is somebody else's now; only older versions of the proxy say so
 
 When the pipe closes without that line, the groups get SIGTERM, with what has left them and is still of their
-sessions, and SIGKILL what is left a little later, all of it within `END_TIMEOUT`. It ignores the signals that
-somebody may send it by mistake: it ends when the pipe closes, whatever happens.
+sessions or bears their mark, and SIGKILL what is left a little later, all of it within `END_TIMEOUT`. It ignores the
+signals that somebody may send it by mistake: it ends when the pipe closes, whatever happens.
+
+The mark of a backend is a variable with the process id and the start time of its leader, which the launcher sets and
+whatever the backend starts inherits. It tells a daemon, which has left the session, whoever its parent is by now.
 
 Run as a script without site directories, so nothing outside of the standard library may be imported here.
 """
@@ -19,7 +22,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -40,6 +43,9 @@ IGNORED: Final = (
     signal.SIGUSR2,
 )
 """Signals that the guardian ignores."""
+
+MARK: Final = b"HOTSWAP_BACKEND="
+"""The variable whose value, PID-START, is the mark of a backend."""
 
 FAREWELL: Final = b"farewell\n"
 """The line that lets the guardian go without ending anything."""
@@ -144,50 +150,69 @@ def _end(groups: dict[int, int]) -> int:
     return ended
 
 
-def members_of(sessions: Collection[int]) -> dict[int, list[int] | None]:
-    """Living processes of sessions; None for each when that cannot be found out.
+def members_of(leaders: Mapping[int, int]) -> dict[int, list[int] | None]:
+    """Living processes of backends, by their leaders; None for each when that cannot be found out.
 
-    A process can leave its group for another, but not its session for one that exists.
+    A process can leave its group for another, but not its session for one that exists. One that makes a session of its
+    own is found by its mark, unless it has changed its variables.
+
+    Args:
+        leaders: the process that leads each session, with the time at which it was started.
     """
-    found: dict[int, list[int]] = {session: [] for session in sessions}
-    unknown: dict[int, list[int] | None] = dict.fromkeys(sessions)
+    found: dict[int, list[int]] = {session: [] for session in leaders}
+    unknown: dict[int, list[int] | None] = dict.fromkeys(leaders)
+    own = os.getpid()
     try:
         pids = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
     except OSError:
         return unknown
-    if os.getpid() not in pids:
+    if own not in pids:
         return unknown  # the list of somebody else's processes
     for pid in pids:
         with suppress(OSError):
             session = os.getsid(pid)
+            if session not in found and pid != own:
+                session, start = mark_of(pid)
+                if leaders.get(session) != start:
+                    continue
             if session in found and _lives(pid):
                 found[session].append(pid)
     return {**found}
 
 
+def mark_of(pid: int) -> tuple[int, int]:
+    """Read of which backend a process bears the mark: process id and start time of its leader; zeros: of none."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as variables:
+            _, found, rest = (b"\0" + variables.read()).partition(b"\0" + MARK)
+        leader, _, start = rest.partition(b"\0")[0].partition(b"-")
+        return (int(leader), int(start)) if found else (0, 0)
+    except (OSError, ValueError):
+        return 0, 0
+
+
 def signal_session(session: int, start: int, number: int, members: Collection[int] | None) -> bool:
-    """Send a signal to a process group and to those members of its session that have left it.
+    """Send a signal to a process group and to those members of its backend that have left it.
 
     Args:
         session: the number of both; who leads a session leads a group.
         start: when its leader was started.
         number: the signal.
-        members: of the session, from `members_of`; None: they are not known.
+        members: of the backend, from `members_of`; None: they are not known.
 
     Returns:
         Whether there was anybody to signal.
     """
     reached = signal_group(session, start, number)
-    if session <= 1 or start_time_of(session) not in (start, None):
-        return reached
+    ours = session > 1 and start_time_of(session) in (start, None)
     for pid in members or ():
         with suppress(OSError):
-            if os.getpgid(pid) == session:
+            if ours and os.getpgid(pid) == session:
                 continue  # it had its signal
             handle = os.pidfd_open(pid)
             try:
                 # Its number may have been another's a moment ago; the handle is this one's for good.
-                if os.getsid(pid) == session:
+                if (ours and os.getsid(pid) == session) or mark_of(pid) == (session, start):
                     signal.pidfd_send_signal(handle, number)
                     reached = True
             finally:

@@ -21,7 +21,6 @@ import fcntl
 import os
 import select
 import signal
-import sys
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -31,9 +30,15 @@ import trio
 
 from hotswap.processes import guard
 from hotswap.processes.children import note_child
+from hotswap.processes.scripts import interpreter_command, open_script, read_script
+
+_PROGRAM: Final = read_script("hotswap.processes", "guard.py")
 
 _LOCK_FD: Final = 3
 """After the standard streams."""
+
+_SCRIPT_FD: Final = 4
+"""Where it reads its program; what it is called by shows in a list of processes."""
 
 _LOCK_POLL: Final = 0.05
 
@@ -223,13 +228,20 @@ def _spawn(lock: Path | None) -> tuple[int, int]:
             with suppress(OSError):
                 fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
             actions.append((os.POSIX_SPAWN_DUP2, held, _LOCK_FD))
+        held_script = open_script("hotswap-guardian", _PROGRAM)
+        if held_script is None:
+            command = interpreter_command("-c", _PROGRAM)
+        else:
+            after_spawn.callback(os.close, held_script)
+            actions.append((os.POSIX_SPAWN_DUP2, held_script, _SCRIPT_FD))
+            command = interpreter_command(f"/proc/self/fd/{_SCRIPT_FD}", "guardian", str(os.getpid()))
         reading, writing = os.pipe()
         after_spawn.callback(os.close, reading)
         undo.callback(os.close, writing)
         os.set_blocking(writing, False)
         pid = os.posix_spawn(
-            sys.executable,
-            [sys.executable, "-I", "-S", os.path.abspath(guard.__file__)],
+            command[0],
+            command,
             os.environ,
             file_actions=[(os.POSIX_SPAWN_DUP2, reading, 0), *actions],
             setsid=True,

@@ -38,6 +38,9 @@ BACKLOG = 4096
 
 LOOPBACK = "127.0.0.1"
 
+MOST_MODE = 0o710
+"""What is allowed at most on a directory for sockets: its group may pass through, and others may nothing."""
+
 MAX_PATH_BYTES = 107
 """The kernel's limit for the path of a Unix socket, without its NUL."""
 
@@ -80,7 +83,7 @@ def remove_path(address: Address) -> None:
                 os.unlink(path)
 
 
-_OURS: Final = re.compile(r"\.gitignore|.*\.sock|proxy\.(pid|lock).*|development-ca\.(pem|key).*")
+_OURS: Final = re.compile(r"\.gitignore|.*\.sock|proxy\.(pid|lock).*|(development-ca|guardian)\.(pem|key|lock).*")
 
 
 def remove_own(path: str | Path, made: os.stat_result) -> None:
@@ -96,8 +99,8 @@ def remove_own(path: str | Path, made: os.stat_result) -> None:
             os.unlink(path)
 
 
-def open_directory(path: Path, *, owner: int | None = None) -> Path:
-    """Create the directory for sockets, or check that an existing one has mode 0700 and is ours.
+def open_directory(path: Path, *, owner: int | None = None, group: int | None = None) -> Path:
+    """Create the directory for sockets, or check that an existing one is ours and has mode 0700 or, for a group, 0710.
 
     Servers give their sockets any mode they like, so the directory is what keeps others out. One that is open to others
     is closed to them if nothing but sockets and files of a proxy is in it.
@@ -105,6 +108,7 @@ def open_directory(path: Path, *, owner: int | None = None) -> Path:
     Args:
         path: where.
         owner: a user whose it may be as well; None: nobody's but ours.
+        group: who may pass through it, without seeing what is in it; None: nobody.
 
     Raises:
         BackendError: it cannot be made, or is somebody else's.
@@ -116,11 +120,16 @@ def open_directory(path: Path, *, owner: int | None = None) -> Path:
             raise BackendError(f"{path} is not a directory")
         if found.st_uid not in (os.geteuid(), owner):
             raise BackendError(f"{path} belongs to user {found.st_uid}, not to {os.geteuid()}")
-        if stat.S_IMODE(found.st_mode) != 0o700:
+        if stat.S_IMODE(found.st_mode) & ~MOST_MODE:
             foreign = [entry.name for entry in path.iterdir() if not _OURS.fullmatch(entry.name)]
             if foreign:
                 raise BackendError(f"{path} is open to others and has things of theirs in it, such as {min(foreign)}")
+        if group is not None and found.st_gid != group:
             path.chmod(0o700)
+            os.chown(path, -1, group)
+        mode = 0o700 if group is None else MOST_MODE
+        if stat.S_IMODE(path.lstat().st_mode) != mode:
+            path.chmod(mode)
     except OSError as error:
         raise BackendError(f"no directory for sockets at {path}: {error.strerror}") from error
     return path

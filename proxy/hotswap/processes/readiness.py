@@ -16,6 +16,8 @@ import trio
 
 from hotswap.core.errors import StartFailed, StartFailure
 from hotswap.core.pool.health import ProbeResult
+from hotswap.core.pool.last_error import error_line, exit_words
+from hotswap.processes.exit_status import Exit
 from hotswap.processes.own_time import cancel_after_own_time
 
 Probe = Callable[[], Awaitable[ProbeResult]]
@@ -30,8 +32,8 @@ is not kept busy with probes."""
 class StartingProcess(Protocol):
     """A starting process, as the wait sees it."""
 
-    async def wait_exit(self) -> object:
-        """Block until it is gone; `str()` of the answer says how it ended."""
+    async def wait_exit(self) -> Exit:
+        """Block until it is gone, and give how it ended."""
 
     async def wait_notified(self) -> None:
         """Block until it sent `READY=1`; returns at once when it need not."""
@@ -78,11 +80,11 @@ async def wait_ready(
         attempt.cancel()
 
     async def watch_exit() -> None:
-        how = await process.wait_exit()
+        ended = await process.wait_exit()
         # What a backend said of itself tells more than its exit code.
         if (reported := process.cannot_serve()) is not None:
             fail(StartFailure.CANNOT_SERVE, f"it cannot serve: {reported}")
-        fail(StartFailure.EXITED, f"{how} before it was ready")
+        fail(StartFailure.EXITED, exit_words(code=ended.code, number=ended.signal, output=process.output_lines()))
 
     async def watch_error() -> None:
         fail(StartFailure.CANNOT_SERVE, f"it cannot serve: {await process.wait_cannot_serve()}")
@@ -116,15 +118,15 @@ async def wait_ready(
 
 
 def _too_late(start_timeout: float, notified: bool, last: ProbeResult | None, output: tuple[str, ...]) -> StartFailed:
-    within = f"within {start_timeout:g} s"
+    reason, words = StartFailure.TIMED_OUT, "no answer to the health check"
     if not notified:
-        return StartFailed(StartFailure.TIMED_OUT, f"no READY=1 {within}", output)
-    if last is None:
-        return StartFailed(StartFailure.TIMED_OUT, f"no answer to the health check {within}", output)
-    if last.ok:
-        return StartFailed(StartFailure.TIMED_OUT, f"too few health checks passed {within}", output)
-    if last.status is not None:
-        return StartFailed(StartFailure.UNHEALTHY, f"not healthy {within}; last probe: {last.detail}", output)
-    return StartFailed(
-        StartFailure.TIMED_OUT, f"no answer to the health check {within}; last probe: {last.detail}", output
-    )
+        words = "no READY=1"
+    elif last is not None and last.ok:
+        words = "too few health checks passed"
+    elif last is not None and last.status is not None:
+        reason, words = StartFailure.UNHEALTHY, "not healthy"
+    words += f" within {start_timeout:g} s"
+    if last is not None and not last.ok:
+        words += f"; last probe: {last.detail}"
+    line = error_line(output, any_line=False)
+    return StartFailed(reason, f"{words}; it wrote: {line}" if line else words, output)

@@ -1,10 +1,10 @@
-"""Ends the processes of a backend's session that outlive its leader.
+"""Ends the processes of a backend that outlive its leader: of its session, and daemons that have left it.
 
 Theory. `sh -c "app; true"` ends at SIGTERM without a word to the app, and workers of a server that was killed go on
 without it. The stop signal goes to the leader alone, so that a server can end its workers in its own order; what is
 left when it has gone is asked as well, has what is left of the time to stop, and is killed then. A process may make
-a group of its own, so it is looked for by its session. One that makes a session of its own is a daemon, and is not
-looked for: a deploy that an app starts in this way may well outlive it.
+a group of its own, so it is looked for by its session; and one that makes a session of its own, a daemon, by the mark
+in its variables, which one that is meant to stay is started without.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KILL_PATIENCE: Final = 10.0
 
 
 class Remains:
-    """Rest of one backend's session, found between the end of its leader and its reaping."""
+    """Rest of one backend, found between the end of its leader and its reaping."""
 
     def __init__(self, session: int, start: int) -> None:
         """Make it, with the process id of the leader, also the number of its session, and when that was started."""
@@ -71,7 +71,7 @@ class Remains:
         return await trio.to_thread.run_sync(self._reach, number)
 
     def _reach(self, number: int) -> int:
-        members = members_of((self._session,))[self._session]
+        members = members_of({self._session: self._start})[self._session]
         if members == []:
             return 0
         if members is None:

@@ -1,6 +1,6 @@
 """Spawns backends: one call from a plan to a supervised process.
 
-Theory. `posix_spawn` starts the shim `hotswap_backends/launch.py`, which becomes the server. The kernel's part of the
+Theory. `posix_spawn` starts the shim `hotswap_backends.launch`, which becomes the server. The kernel's part of the
 job is done here (own session, standard streams, the listening socket as fd 3, signals), what only the new
 process can do is done by the shim (`LISTEN_PID`, directory, closing everything else). Nothing of the proxy
 runs in the child between fork and exec, so neither threads nor the state of the event loop matter.
@@ -15,11 +15,9 @@ import fcntl
 import os
 import re
 import signal
-import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
@@ -35,12 +33,13 @@ from hotswap.processes.notification import NotifySocket, open_notify_socket
 from hotswap.processes.open_files import give_back_limit
 from hotswap.processes.output import LineSink
 from hotswap.processes.presets import Recipe
+from hotswap.processes.scripts import interpreter_command, read_script
 from hotswap.processes.supervisor import BackendProcess, ProcessHandles
 
 LISTEN_FD: Final = 3
 """Where an inherited listening socket is found, as systemd does it."""
 
-_LAUNCH: Final = Path(str(files("hotswap_backends"))) / "launch.py"
+_LAUNCHER: Final = read_script("hotswap_backends", "launch.py")
 
 _OUTPUT_PIPE_BYTES: Final = 1 << 20
 """A burst of output this long does not make a backend wait, even while the proxy is busy."""
@@ -195,9 +194,11 @@ def _start(plan: SpawnPlan, listening: BackendSocket, notify: NotifySocket | Non
         placed = [(nothing, 0), (writing, 1), (writing, 2)]
         if listening.socket is not None:
             placed.append((_moved_up(listening.socket.fileno(), after_spawn), LISTEN_FD))
+        launched = [str(os.getpid()), plan.directory, *argv]
+        command = interpreter_command("-c", _LAUNCHER, *launched, others=argv[:1])
         pid = os.posix_spawn(
-            sys.executable,
-            [sys.executable, "-I", "-S", str(_LAUNCH), str(os.getpid()), plan.directory, *argv],
+            command[0],
+            command,
             environment,
             file_actions=[(os.POSIX_SPAWN_DUP2, source, target) for source, target in placed],
             setsid=True,

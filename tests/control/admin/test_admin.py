@@ -13,6 +13,7 @@ import trio
 from hotswap.control.takeover.order import TakeoverResult
 from hotswap.core.address import TcpAddress
 from hotswap.core.errors import MISSING, Problem, RefusalCode, Refused
+from hotswap.core.pool.last_error import LastError
 from tests.support.fake_runtime import FakeProxy, open_fake_proxy
 
 
@@ -233,6 +234,13 @@ async def test_liveness_and_readiness(proxy: FakeProxy, client: httpx.AsyncClien
     assert document["state"]["reasons"] == [
         "pool legacy has no backend that can be claimed: slot 0 is draining and healthy"
     ]
+    web = proxy.runtime.pool("web")
+    for slot in (0, 1):
+        web.remove(next(one for one in web.backends if one.slot == slot))
+        web.note_error(slot, LastError(text="exited with status 1: no database"))
+    assert problem(await client.get("/readyz"), 503, "not-ready")["state"]["reasons"][0] == (
+        "pool web has no backend that can be claimed: none is there; slots 0, 1: exited with status 1: no database"
+    )
     assert (await client.get("/livez")).status_code == 200
 
 

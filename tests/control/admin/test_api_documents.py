@@ -20,6 +20,7 @@ async def test_answers_have_the_shapes_that_openapi_describes() -> None:
         documents.StatusDocument.model_validate((await client.get("/v1/status")).json())
         documents.PoolDetailDocument.model_validate((await client.get("/v1/pools/web")).json())
         documents.ReloadDocument.model_validate((await client.post("/v1/reload?wait=true")).json())
+        documents.AppliedDocument.model_validate((await client.post("/v1/config/reload?wait=true")).json())
         documents.RolloutsDocument.model_validate((await client.get("/v1/rollouts")).json())
         TypeAdapter(RolloutReport).validate_python((await client.get("/v1/rollouts/r1")).json())
         documents.SlotOrderDocument.model_validate((await client.post("/v1/pools/web/slots/0/drain")).json())

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import resource
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import structlog.testing
 from structlog.typing import FilteringBoundLogger
 
-from hotswap.control.configuration.cautions import find_cautions, tell_cautions
+from hotswap.control.configuration.cautions import find_cautions, find_expiring, read_certificates, tell_cautions
 from hotswap.control.configuration.loading import load_configuration
 from hotswap.core.config import Configuration
 from hotswap.core.room import client_descriptors
@@ -66,6 +67,68 @@ def test_a_key_that_everybody_can_read_is_told(tmp_path: Path):
     key.chmod(0o644)
     (told,) = find_cautions(configuration(tmp_path, key=key))
     assert str(key) in told
+
+
+def loaded(tmp_path: Path, text: str) -> Configuration:
+    """A configuration of this text."""
+    path = tmp_path / "hotswap.toml"
+    path.write_text('[proxy]\nuser = "nobody"\n' + text, encoding="utf-8")
+    return load_configuration(path)
+
+
+PUBLIC = '[listeners.public]\nbind = ["127.0.0.1:0"]\n[[routes]]\npool = "web"\n'
+WEB = '[pools.web]\nserver = "command"\ncommand = ["serve"]\n'
+
+
+def test_a_pool_that_no_route_names_is_told(tmp_path: Path):
+    """Its backends run for nothing."""
+    unused = '[pools.spare]\naddresses = ["127.0.0.1:1"]\n'
+    (told,) = find_cautions(loaded(tmp_path, PUBLIC + WEB + unused))
+    assert told.startswith("pools.spare: no route names this pool")
+
+
+REFUSING = {
+    "size = 1": "pool-too-small",
+    'size = 1\nrollout = { strategy = "stop-first" }': "pool-too-small",
+    "storage = { shared = false }": "storage-exclusive",
+    'storage = { shared = false }\nsize = 1\nrollout = { strategy = "surge" }': "storage-exclusive",
+    'size = 1\nrollout = { strategy = "surge" }': "",
+    'size = "auto"': "",
+    "size = 2": "",
+}
+
+
+@pytest.mark.parametrize("keys", REFUSING)
+def test_a_pool_that_refuses_every_reload_is_told(tmp_path: Path, keys: str):
+    """With the code of the refusal; those that can be rolled give no cause."""
+    told = list(find_cautions(loaded(tmp_path, PUBLIC + WEB + keys + "\n")))
+    assert [code in caution for caution in told for code in [REFUSING[keys]]] == ([True] if REFUSING[keys] else [])
+
+
+@pytest.mark.parametrize(
+    ("address", "public"), [("0.0.0.0:0", True), ("[::]:0", True), ("127.0.0.1:0", False), ("localhost:0", False)]
+)
+def test_a_development_certificate_for_others_is_told(tmp_path: Path, address: str, public: bool):
+    """Where others can connect, and only there."""
+    text = PUBLIC.replace("127.0.0.1:0", address).replace("[[routes]]", 'tls = { self_signed = ["a"] }\n[[routes]]')
+    told = list(find_cautions(loaded(tmp_path, text + WEB)))
+    assert ["self_signed" in caution for caution in told] == [True] * public
+
+
+@pytest.mark.parametrize(
+    ("days", "words"), [(-1, "has expired"), (0.5, "ends in 0 days"), (13.5, "ends in 13 days"), (15, None)]
+)
+def test_a_certificate_that_ends_soon_is_told(tmp_path: Path, days: float, words: str | None):
+    """Two weeks before, when whatever renews it should have done so; by its path and its end."""
+    end = datetime.now(UTC).replace(microsecond=0) + timedelta(days=400)
+    issued = Names(tmp_path)
+    leaf = issued.authority.issue_cert("a.example", not_after=end)
+    for path, pem in ((tmp_path / "a.pem", leaf.cert_chain_pems[0]), (tmp_path / "a.key", leaf.private_key_pem)):
+        pem.write_to_path(path)
+    config = configuration(tmp_path, key=tmp_path / "a.key")
+    told = list(find_expiring(read_certificates(config), end - timedelta(days=days)))
+    assert len(told) == (words is not None)
+    assert all(f"{tmp_path}/a.pem {words}" in caution for caution in told)
 
 
 def test_the_log_has_what_was_not_said_before(tmp_path: Path):

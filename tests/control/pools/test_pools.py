@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import trio
 
 from hotswap.control.pools.supervised_backend import ExitReason
 from hotswap.core.errors import NotFound, RefusalCode, Refused
+from hotswap.core.pool.last_error import LastError
 from hotswap.core.pool.lifecycle import BackendState, Health
 from hotswap.core.rollout.compatibility import Unreadable
 from tests.support.hotswap import wait_gone
@@ -82,12 +84,85 @@ async def test_a_backend_that_never_becomes_ready_is_tried_again_with_growing_wa
         assert "faulty: cannot find the table of orders" in stage.logged("backend.failed")[0]["output"]
 
 
+async def test_a_crash_loop_says_its_reason_once_and_then_counts(tmp_path):
+    """What the backend wrote and how it ended, in log, events and state; what says the same again is left out."""
+    table = supervised_table(tmp_path, "faulty", "dies-at-start", "--seconds", "0", size=1)
+    reason = "exited with status 3: faulty: cannot find the table of orders"
+    async with open_pool(table, full=False) as stage:
+        core, slot = stage.pool.core, stage.pool.slots[0]
+        await stage.wait(lambda: "slot.crash_looping" in stage.kinds())
+        (loop,) = stage.logged("slot.crash_looping")
+        assert (loop["level"], loop["last_error"], loop["failed_starts"]) == ("error", reason, 3)
+        assert core.last_error(0) == LastError(text=reason, exit="exit code 3")
+        assert slot.next_try is not None
+        assert slot.next_try > trio.current_time() - 1
+        await stage.wait(lambda: core.failed_starts(0) >= 5)
+        errors = [record["event"] for record in stage.log if record["level"] == "error"]
+        assert errors.count("backend.failed") == 1
+        assert errors.count("slot.crash_looping") == 1
+        assert stage.logged("backend.failed")[0]["detail"] == reason
+        # Three are told whole before it is a loop; from then on their lines are left out.
+        lines = [record for record in stage.logged("backend.output") if "table of orders" in record["line"]]
+        assert len(lines) == 3
+        failed = [event for event in stage.surroundings.events.recent() if event.kind == "backend.failed"]
+        assert {event.fields["last_error"] for event in failed} == {reason}
+
+
+async def test_a_new_reason_is_told_anew_and_so_is_the_recovery(tmp_path):
+    """With the output that explains it, however often it failed before for another."""
+    script = tmp_path / "serve.sh"
+    script.write_text("echo no database >&2; exit 3\n")
+    table = supervised_table(tmp_path, size=1, command=["sh", str(script)])
+    async with open_pool(table, full=False) as stage:
+        core = stage.pool.core
+        await stage.wait(lambda: core.failed_starts(0) >= 3)
+        script.write_text("echo no cache >&2; exit 4\n")
+        other = LastError(text="exited with status 4: no cache", exit="exit code 4")
+        await stage.wait(lambda: core.last_error(0) == other)
+        told = [record for record in stage.logged("backend.failed") if record["level"] == "error"]
+        assert [record["output"] for record in told] == [["no database"], ["no cache"]]
+        script.write_text(f"echo here we go; exec {sys.executable} -m faulty.plain\n")
+        await stage.wait_full()
+        (recovered,) = stage.logged("slot.recovered")
+        assert recovered["failed_starts"] >= 4
+        assert core.last_error(0) is None
+        assert "here we go" in [record["line"] for record in stage.logged("backend.output")]
+
+
+async def test_a_backend_that_serves_and_crashes_again_and_again_is_a_crash_loop_too(tmp_path):
+    """Its last words are told once, each crash in a line, and that it goes on."""
+    async with open_pool(supervised_table(tmp_path, size=1)) as stage:
+        for crashes in range(1, 4):
+            kill(stage, 0)
+            await stage.wait(lambda: stage.kinds().count("backend.ready") > crashes)  # noqa: B023
+        reasons = [record["last_error"] for record in stage.logged("backend.crashed")]
+        assert len(reasons) == 3
+        assert set(reasons) == {"killed by SIGKILL, which the proxy did not send: was the machine out of memory?"}
+        (loop,) = stage.logged("slot.crash_looping")
+        assert loop["crashes"] == 3
+        exited = [event for event in stage.surroundings.events.recent() if event.kind == "backend.exited"]
+        assert [event.fields["last_error"] for event in exited] == reasons
+
+
+async def test_an_order_about_a_slot_that_is_down_says_why_it_is(tmp_path):
+    """Nobody has to look it up elsewhere."""
+    table = supervised_table(tmp_path, size=2, command=["sh", "-c", "echo no database >&2; exit 3"])
+    async with open_pool(table, full=False) as stage:
+        await stage.wait(lambda: stage.pool.core.failed_starts(0) >= 1)
+        with pytest.raises(Refused, match="exited with status 3: no database") as refused:
+            stage.pool.drain_slot(0)
+        assert refused.value.state["last_error"] == "exited with status 3: no database"
+
+
 async def test_a_program_that_does_not_exist_leaves_the_pool_trying(tmp_path):
     """It is a failed start like any other."""
     table = supervised_table(tmp_path, size=1, command=[str(tmp_path / "nothing")])
     async with open_pool(table, full=False) as stage:
-        await stage.wait(lambda: len(stage.logged("backend.failed")) >= 2)
+        await stage.wait(lambda: stage.kinds().count("backend.failed") >= 2)
         assert stage.logged("backend.failed")[0]["reason"] == "exited"
+        error = stage.pool.core.last_error(0)
+        assert error is not None
+        assert str(tmp_path / "nothing") in error.text
 
 
 async def test_an_unhealthy_backend_is_left_alive_out_of_rotation(tmp_path):
@@ -98,6 +173,10 @@ async def test_an_unhealthy_backend_is_left_alive_out_of_rotation(tmp_path):
         assert member is not None
         os.kill(member.process.pid, signal.SIGSTOP)
         await stage.wait(lambda: stage.ready == {1})
+        error = stage.pool.core.last_error(0)
+        assert error is not None
+        assert error.text.startswith("unhealthy: ")
+        assert stage.pool.core.last_error(1) is None
         assert member.backend.state is BackendState.READY
         assert stage.surroundings.tally.health_checks["web", "fail"] >= 2
         os.kill(member.process.pid, signal.SIGCONT)

@@ -99,7 +99,7 @@ async def test_it_is_entered_by_one_proxy_at_a_time(premises: Premises, tmp_path
     log = structlog.get_logger()
     await premises.enter(log)
     other = Premises(load_configuration(tmp_path / "hotswap.toml"), tmp_path / "hotswap.toml")
-    with pytest.raises(ConfigError, match="another proxy"):
+    with pytest.raises(ConfigError, match="a hotswap already runs here"):
         await other.enter(log)
     await other.enter(log, shared=True)
     other.leave()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
+import shutil
 import subprocess
 import sys
 
@@ -12,8 +14,10 @@ import pytest
 from hotswap.control.configuration.loading import load_configuration
 from hotswap.control.process.privileges import drop_privileges, identity_of, look_as_user, owner_of_state
 from hotswap.core.errors import ConfigError
+from tests.support.certificates import issue_certificate
 from tests.support.hotswap import REPOSITORY
-from tests.support.pools import command_pool, listeners
+from tests.support.other_user import make_directory, reachable_python
+from tests.support.pools import command_pool, listeners, table
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 
@@ -102,6 +106,59 @@ def test_a_python_that_the_user_may_not_execute_is_a_problem(tmp_path):
     )
     assert "Traceback" not in done.stderr
     assert (tmp_path / "state").stat().st_uid == os.geteuid(), "a start that is refused changes nothing"
+
+
+@pytest.fixture
+def open_directory():
+    """A directory that others can enter."""
+    made = make_directory()
+    yield made
+    shutil.rmtree(made)
+
+
+@ROOT_ONLY
+@pytest.mark.parametrize("what", ["key", "key behind links", "token_file", "environment_file", "compatibility", "log"])
+def test_what_a_reload_could_not_read_is_refused_with_commands_that_help(open_directory, what, monkeypatch):
+    """The commands are followed, and then nothing is left to say."""
+    monkeypatch.setattr(sys, "executable", reachable_python())
+    (hidden := open_directory / "hidden").mkdir()
+    certificates = issue_certificate(hidden)
+    os.chmod(certificates.key, 0o600)
+    proxy: dict[str, object] = {"user": "nobody", "state_dir": open_directory / "state", "access_log": "off"}
+    pool: dict[str, object] = {"server": "command", "command": ["x"], "directory": open_directory, "size": 1}
+    text, file, key = listeners(), hidden / "secret", what
+    file.write_text("SECRET=1\n", encoding="utf-8")
+    os.chmod(file, 0o600)
+    match what:
+        case "key":
+            text, key = listeners(certificates), "listeners.secure.tls.certificates[0].key"
+        case "key behind links":
+            # As certbot has it: both directories and the file are root's alone.
+            text, key = listeners(certificates), "listeners.secure.tls.certificates[0].key"
+            (archive := open_directory / "archive").mkdir(mode=0o700)
+            certificates.key.rename(archive / "key1.pem")
+            certificates.key.symlink_to("../archive/key1.pem")
+            hidden.chmod(0o700)
+        case "token_file":
+            text = table("admin", {"token_file": file}) + text
+        case "environment_file":
+            pool["environment_file"] = file
+        case "compatibility":
+            pool["compatibility"] = {"file": "hidden/secret"}
+        case _:
+            proxy["access_log"], key = hidden / "access.log", "proxy.access_log"
+            hidden.chmod(0o700)
+    config = open_directory / "hotswap.toml"
+    config.write_text(table("proxy", proxy) + text + table("pools.web", pool), encoding="utf-8")
+    loaded = load_configuration(config)
+    with pytest.raises(ConfigError) as refused:
+        look_as_user(loaded, config)
+    assert any(key in problem.path for problem in refused.value.problems)
+    for problem in refused.value.problems:
+        assert "proxy.user, nobody, may" in problem.allowed
+        (command,) = re.findall(r"; (chgrp .*)$", problem.allowed)
+        subprocess.run(command, shell=True, check=True)
+    look_as_user(loaded, config)
 
 
 def test_who_stays_who_it_is_needs_no_look(tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from hotswap.control.admin.views import unready_reasons
 from hotswap.control.process.status import summarise
 from hotswap.core.errors import ConfigError, NotFound, RefusalCode, Refused
 from tests.support.client import Response
@@ -77,6 +78,16 @@ async def test_a_pool_that_does_not_come_up_keeps_nobody_from_being_ready(tmp_pa
     async with open_runtime(web(tmp_path) + broken, tmp_path) as running:
         runtime = running.runtime
         assert runtime.parts.pools.not_ready() == ["broken"]
+        slot = running.orders.status()["pools"]["broken"]["slots"][0]
+        assert slot["last_error"].startswith("exited with status 1: ")
+        assert slot["last_error"].endswith("No module named backends.nothing")
+        assert slot["exit"] == "exit code 1"
+        assert slot["attempts"] == slot["failed_starts"]
+        well = running.orders.status()["pools"]["web"]["slots"][0]
+        assert (well["last_error"], well["exit"], well["attempts"], well["next_try"]) == (None, None, 0, None)
+        assert slot["last_error"] in "; ".join(unready_reasons(running.orders.status()))
+        assert slot["last_error"] in summarise(runtime.parts)
+        await running.wait(lambda: bool(running.orders.status()["pools"]["broken"]["slots"][0]["next_try"]))
         assert runtime.takeovers.refusal() is None
         assert not runtime.orders.ready()
         assert (await running.fetch("/whoami")).json()["pool"] == "web"

@@ -72,8 +72,10 @@ def test_a_second_proxy_is_told_who_uses_it_and_sweeps_nothing(tmp_path, use):
     first = use(tmp_path)
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(tmp_path / "web-0-1-abc.sock"))
-    with pytest.raises(ConfigError, match=CONFIG):
+    with pytest.raises(ConfigError, match=f"another proxy uses .*: {CONFIG}, pid {os.getpid()}; stop it"):
         use(tmp_path, "/srv/other/hotswap.toml")
+    with pytest.raises(ConfigError, match=f"a hotswap already runs here: {CONFIG}, pid {os.getpid()};"):
+        use(tmp_path, "/srv/shop/../shop/hotswap.toml")
     assert (tmp_path / "web-0-1-abc.sock").exists()
     first.close()
     use(tmp_path, "/srv/other/hotswap.toml")
@@ -83,7 +85,7 @@ def test_it_stays_locked_as_long_as_one_of_those_lives_that_take_over(tmp_path, 
     """At no moment of a takeover is it free."""
     first, second = use(tmp_path), use(tmp_path, shared=True)
     first.close()
-    with pytest.raises(ConfigError, match="another proxy"):
+    with pytest.raises(ConfigError, match="already runs here"):
         use(tmp_path)
     second.close()
     use(tmp_path)
@@ -111,7 +113,7 @@ def test_one_that_has_vanished_is_made_again_and_locked(tmp_path, use):
     state.make_again(CONFIG)
     assert not state.vanished()
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
-    with pytest.raises(ConfigError, match="another proxy"):
+    with pytest.raises(ConfigError, match="already runs here"):
         use(path)
 
 

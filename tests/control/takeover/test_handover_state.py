@@ -27,6 +27,7 @@ from hotswap.control.telemetry.events import EventLog
 from hotswap.core.config import SupervisedPoolTable, parse_draft
 from hotswap.core.errors import NotFound
 from hotswap.core.identity import RolloutId
+from hotswap.core.pool.last_error import LastError
 from hotswap.core.rollout.commands import Outcome
 from hotswap.core.rollout.compatibility import CompatibilityNumber, Unreadable
 from hotswap.core.tally import Histogram, Tally
@@ -98,6 +99,18 @@ async def test_reports_of_rollouts_survive_the_journey(tmp_path) -> None:
         assert [one.id for one in new.rollouts()] == [*(f"past-{number}" for number in range(21, 40)), run.rollout.id]
         with pytest.raises(NotFound, match="no rollout "):
             new.find("past-20")
+
+
+async def test_why_a_slot_is_down_survives_the_journey(tmp_path) -> None:
+    """Whoever repairs it by a takeover is told the reason by the new process, before it has failed there."""
+    table = supervised_table(tmp_path, size=1, command=["sh", "-c", "echo no database >&2; exit 3"])
+    async with open_pool(table, full=False) as stage:
+        await stage.wait(lambda: stage.pool.core.failed_starts(0) >= 1)
+        written = write_state([stage.pool], book=RolloutBook(structlog.get_logger()), events=EventLog(), tally=Tally())
+        error = LastError(text="exited with status 3: no database", exit="exit code 3")
+        assert read_state(over_the_wire(written)).supervised["web"].errors == {0: error}
+        del written["supervised"]["web"]["slots"][0]["error"]
+        assert read_state(over_the_wire(written)).supervised["web"].errors == {}
 
 
 async def test_drained_slots_survive_the_journey(tmp_path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from hotswap.control.telemetry.metrics import Metrics
@@ -24,6 +26,9 @@ CONTRACT = {
     "hotswap_held_requests": {"pool"},
     "hotswap_health_checks": {"pool", "result"},
     "hotswap_connections": {"listener"},
+    "hotswap_pool_locked": {"pool"},
+    "hotswap_certificate_expiry_seconds": {"name"},
+    "hotswap_build_info": {"version"},
     "hotswap_takeovers": {"outcome"},
 }
 
@@ -52,6 +57,7 @@ def status() -> dict[str, Any]:
             "web": {
                 "supervised": True,
                 "held": 4,
+                "locked": "rollout r1 failed",
                 "slots": [
                     {"slot": 0, "backends": [{"state": "ready", "in_flight": 3}]},
                     {
@@ -65,6 +71,11 @@ def status() -> dict[str, Any]:
             }
         },
         "listeners": {"public": {"bind": ["127.0.0.1:80"], "connections": 9}},
+        "version": "1.2.3",
+        "certificates": [
+            {"names": ["a.example", "b.example"], "expires": "2035-01-01T00:00:00.000Z"},
+            {"names": ["b.example"], "expires": "2001-01-01T00:00:00.000Z"},
+        ],
     }
 
 
@@ -119,6 +130,19 @@ def test_gauges_are_read_from_the_state_at_the_scrape() -> None:
     }
     assert families["hotswap_held_requests"].samples[0].value == 4
     assert families["hotswap_connections"].samples[0].value == 9
+    assert families["hotswap_pool_locked"].samples[0].value == 1
+    assert families["hotswap_build_info"].samples[0].labels == {"version": "1.2.3"}
+
+
+def test_a_certificate_counts_down_for_each_of_its_names() -> None:
+    """Of two for one name, the one that ends first, which is what an alarm is about."""
+    samples = scrape()["hotswap_certificate_expiry_seconds"].samples
+    left = {sample.labels["name"]: sample.value for sample in samples}
+    assert left.keys() == {"a.example", "b.example"}
+    assert left["b.example"] < 0
+    assert left["a.example"] == pytest.approx(
+        (datetime(2035, 1, 1, tzinfo=UTC) - datetime.now(UTC)).total_seconds(), abs=60
+    )
 
 
 def test_what_alarms_watch_begins_with_0() -> None:
@@ -137,5 +161,5 @@ def test_what_alarms_watch_begins_with_0() -> None:
 
 def test_an_empty_tally_is_a_valid_scrape() -> None:
     """The first scrape after the start parses."""
-    text = Metrics(Tally(), lambda: {"pools": {}, "listeners": {}}).text().decode()
+    text = Metrics(Tally(), lambda: status() | {"pools": {}, "listeners": {}}).text().decode()
     assert "# TYPE hotswap_requests_total counter" in text or "# TYPE hotswap_requests counter" in text

@@ -65,7 +65,7 @@ class TestWhatIsRead:
     def test_the_least_file_has_the_defaults_of_the_contract(self):
         """Four lines are enough, and every default is the one users are promised."""
         configuration = parse(LEAST)
-        assert configuration.admin.bind == (TcpAddress("127.0.0.1", 9900),)
+        assert (configuration.admin.bind, configuration.admin.group) == ((), "")
         assert (configuration.proxy.log_level, configuration.proxy.log_format) == ("info", "auto")
         assert (configuration.proxy.access_log, configuration.proxy.shutdown_timeout) == ("-", 30.0)
         listener = configuration.listeners["public"]
@@ -328,7 +328,6 @@ ONE_MISTAKE = [
     ("[proxy]\nshutdown_timeout = '30'\n", "proxy.shutdown_timeout", "no unit"),
     ("[prox]\nuser = ''\n", "prox", "spelt proxy"),
     ("[admin]\nbind = ['0.0.0.0:9900']\n", "admin.bind[0]", "admin.token_file"),
-    ("[admin]\nbind = []\n", "admin.bind", "at least one"),
     ("[admin]\nbind = '127.0.0.1:9900'\n", "admin.bind", "a list"),
     ("[listeners.public.limits]\nheader_bytes = '64KB'\n", "listeners.public.limits.header_bytes", '"64KiB"'),
     ("[listeners.public.limits]\nbody_bytes = 'none'\n", "listeners.public.limits.body_bytes", '"unlimited"'),
@@ -354,7 +353,11 @@ ONE_MISTAKE = [
     ),
     ("[listeners.b]\nbind = ['0.0.0.0:8000']\n", "listeners.b.bind[0]", "listeners.public listens there"),
     ("[listeners.b]\nbind = ['localhost:8000']\n", "listeners.b.bind[0]", "listeners.public listens there"),
-    ("[listeners.b]\nbind = ['127.0.0.1:9900']\n", "listeners.b.bind[0]", "admin listens there"),
+    (
+        "[admin]\nbind = ['127.0.0.1:9900']\n[listeners.b]\nbind = ['127.0.0.1:9900']\n",
+        "listeners.b.bind[0]",
+        "admin listens",
+    ),
     ("[listeners.b]\nbind = ['unix:a', 'unix:./a']\n", "listeners.b.bind[1]", "listens there"),
     ("[listeners.b]\nbind = ['localhost']\n", "listeners.b.bind[0]", '"HOST:PORT"'),
     ("[listeners.b]\nbind = ['unix:" + "x" * 108 + "']\n", "listeners.b.bind[0]", "107 bytes"),

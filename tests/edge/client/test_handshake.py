@@ -24,7 +24,7 @@ UNKNOWN_NAME = extension(0, b"\x00\x05\x00\x00\x02\xff\xfe")
 def context_of(names: Names, *hosts: str, http2: bool) -> ssl.SSLContext:
     """Of a listener with a certificate for each host."""
     table = TlsTable.model_validate({"certificates": [names.files(host) for host in hosts]})
-    return open_context(table, http2=http2, state_dir=names.folder, where="x")
+    return open_context(table, http2=http2, authority_dir=names.folder, where="x")
 
 
 @pytest.mark.parametrize("maximum", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])

@@ -944,7 +944,7 @@ async def test_a_listener_without_http_2_answers_505():
 def tls_of(directory: Path, *, http2: bool) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """Contexts of a listener and of a client that trusts it and prefers HTTP/2."""
     table = TlsTable.model_validate({"self_signed": ["localhost"]})
-    server = open_context(table, http2=http2, state_dir=directory, where="listeners.public.tls")
+    server = open_context(table, http2=http2, authority_dir=directory, where="listeners.public.tls")
     client = ssl.create_default_context()
     development_authority(directory / AUTHORITY).configure_trust(client)
     client.set_alpn_protocols(["h2", "http/1.1"])

@@ -206,7 +206,7 @@ async def test_whatever_nobody_speaks_over_makes_room_at_the_limit(tmp_path, kin
     """A handshake that does not begin, a header that does not come, a client that does not take its leave."""
     context = None
     if kind == "tls":
-        context = open_context(TlsTable(self_signed=("localhost",)), http2=False, state_dir=tmp_path, where="x")
+        context = open_context(TlsTable(self_signed=("localhost",)), http2=False, authority_dir=tmp_path, where="x")
     limits = {"connections": 1, "header_timeout": "60s"}
     async with open_stage(limits=limits, context=context, proxy_protocol=kind == "preamble") as stage:
         silent = await stage.connect()

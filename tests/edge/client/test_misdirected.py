@@ -23,7 +23,7 @@ def open_names(directory: Path, *names: str) -> tuple[ssl.SSLContext, ssl.SSLCon
     issued = Names(directory)
     table = TlsTable.model_validate({"certificates": [issued.files(name) for name in names]})
     issued.client.check_hostname = False  # the client under test is one that does not care
-    return open_context(table, http2=True, state_dir=directory, where="x"), issued.client
+    return open_context(table, http2=True, authority_dir=directory, where="x"), issued.client
 
 
 def get(host: bytes) -> bytes:
@@ -75,7 +75,7 @@ async def test_a_stream_for_another_hosts_certificate_is_misdirected(tmp_path: P
     table = TlsTable.model_validate(
         {"certificates": [issued.files("a.example"), issued.files("b.example", "also-b.example")]}
     )
-    server = open_context(table, http2=True, state_dir=tmp_path, where="x")
+    server = open_context(table, http2=True, authority_dir=tmp_path, where="x")
     issued.client.set_alpn_protocols(["h2"])
     async with open_stage(context=server) as stage:
         client = Http2Client(await stage.connect_tls(issued.client, "b.example"))

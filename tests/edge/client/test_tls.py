@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ssl
+import sys
+from datetime import UTC, datetime
 
 import pytest
 import trio
@@ -11,7 +13,7 @@ from trio.testing import wait_all_tasks_blocked
 from hotswap.core.config import TlsTable
 from hotswap.core.errors import ConfigError
 from hotswap.edge.client.listener import OpenListener
-from hotswap.edge.client.tls import AUTHORITY, open_context
+from hotswap.edge.client.tls import AUTHORITY, ServerContext, open_context
 from tests.support.certificates import Names
 from tests.support.stage import GET, OK, Line, Stage, open_stage
 
@@ -41,7 +43,7 @@ async def test_the_certificate_is_chosen_by_name(tmp_path):
     table = TlsTable.model_validate(
         {"certificates": [names.files("a.example"), names.files("b.example"), names.files("*.c.example")]}
     )
-    context = open_context(table, http2=False, state_dir=tmp_path, where="x")
+    context = open_context(table, http2=False, authority_dir=tmp_path, where="x")
     async with open_stage(context=context) as stage:
         first = await served_over_tls(stage, names.client, "a.example")
         assert names_of(first) == {"a.example"}
@@ -56,7 +58,7 @@ async def test_the_certificate_is_chosen_by_name(tmp_path):
                 name="public",
                 table=stage.listener.table,
                 sockets=stage.listener.sockets,
-                context=open_context(table, http2=False, state_dir=tmp_path, where="x"),
+                context=open_context(table, http2=False, authority_dir=tmp_path, where="x"),
             )
         )
         assert names_of(await served_over_tls(stage, fresh.client, "a.example")) == {"a.example"}
@@ -67,13 +69,31 @@ async def test_the_certificate_is_chosen_by_name(tmp_path):
         assert (await first.read_response())[1] == b"ok"
 
 
+def test_what_operators_are_told_of_certificates(tmp_path):
+    """The names and the end of each that is in use, and its file."""
+    names = Names(tmp_path)
+    for hosts in (["a.example"], ["a.example", "*.c.example"]):
+        files = [names.files(host) for host in hosts]
+        table = TlsTable.model_validate({"certificates": files})
+        context = open_context(table, http2=False, authority_dir=tmp_path, where="x")
+        assert isinstance(context, ServerContext)
+        assert [facts.names for facts in context.facts] == [(host,) for host in hosts]
+        assert [facts.file for facts in context.facts] == [one["cert"] for one in files]
+    table = TlsTable.model_validate({"self_signed": ["localhost", "127.0.0.1"]})
+    context = open_context(table, http2=False, authority_dir=tmp_path, where="x")
+    assert isinstance(context, ServerContext)
+    (facts,) = context.facts
+    assert (facts.names, facts.addresses, facts.file) == (("localhost",), ("127.0.0.1",), None)
+    assert facts.expires > datetime.now(UTC)
+
+
 async def test_a_development_certificate_is_trusted_by_its_own_authority(tmp_path):
     """Which stays the same when the proxy starts again."""
     table = TlsTable(self_signed=("localhost",))
-    context = open_context(table, http2=False, state_dir=tmp_path, where="x")
+    context = open_context(table, http2=False, authority_dir=tmp_path, where="x")
     authority = (tmp_path / "development-ca.pem").read_bytes()
     client = ssl.create_default_context(cadata=authority.decode())
-    context = open_context(table, http2=False, state_dir=tmp_path, where="x")
+    context = open_context(table, http2=False, authority_dir=tmp_path, where="x")
     assert (tmp_path / "development-ca.pem").read_bytes() == authority
     assert (tmp_path / "development-ca.key").stat().st_mode & 0o077 == 0
     async with open_stage(context=context) as stage:
@@ -82,7 +102,7 @@ async def test_a_development_certificate_is_trusted_by_its_own_authority(tmp_pat
 
 async def test_plain_bytes_on_a_tls_port_end_the_connection(tmp_path):
     """Without a hang."""
-    context = open_context(TlsTable(self_signed=("localhost",)), http2=False, state_dir=tmp_path, where="x")
+    context = open_context(TlsTable(self_signed=("localhost",)), http2=False, authority_dir=tmp_path, where="x")
     async with open_stage(context=context) as stage:
         client = await stage.connect()
         await client.send(GET)
@@ -92,7 +112,7 @@ async def test_plain_bytes_on_a_tls_port_end_the_connection(tmp_path):
 
 async def test_a_handshake_has_its_time(tmp_path):
     """The header timeout."""
-    context = open_context(TlsTable(self_signed=("localhost",)), http2=False, state_dir=tmp_path, where="x")
+    context = open_context(TlsTable(self_signed=("localhost",)), http2=False, authority_dir=tmp_path, where="x")
     async with open_stage(context=context) as stage:
         client = await stage.connect()
         await client.send(b"\x16\x03\x01")
@@ -113,20 +133,20 @@ def test_a_damaged_development_authority_is_a_problem_with_a_way_out(tmp_path):
     """It names the file, and without the file a new one is made."""
     table = TlsTable(self_signed=("localhost",))
     path = tmp_path / AUTHORITY
-    open_context(table, http2=False, state_dir=tmp_path, where="listeners.secure.tls")
+    open_context(table, http2=False, authority_dir=tmp_path, where="listeners.secure.tls")
     path.write_text("nothing that was ever a certificate")
     with pytest.raises(
         ConfigError, match=r"listeners\.secure\.tls\.self_signed must be .*; .*makes a new one"
     ) as caught:
-        open_context(table, http2=False, state_dir=tmp_path, where="listeners.secure.tls")
+        open_context(table, http2=False, authority_dir=tmp_path, where="listeners.secure.tls")
     assert caught.value.problems[0].value == str(path)
     path.unlink()
-    open_context(table, http2=False, state_dir=tmp_path, where="listeners.secure.tls")
+    open_context(table, http2=False, authority_dir=tmp_path, where="listeners.secure.tls")
 
 
 async def test_long_bodies_pass_through_tls_with_slow_readers(tmp_path):
     """Every byte, both ways, and no more is kept than the limit."""
-    context = open_context(TlsTable(self_signed=("localhost",)), http2=False, state_dir=tmp_path, where="x")
+    context = open_context(TlsTable(self_signed=("localhost",)), http2=False, authority_dir=tmp_path, where="x")
     trusting = ssl.create_default_context(cafile=str(tmp_path / "development-ca.pem"))
     size = 6 << 20
     body = bytes(range(256)) * (size // 256)
@@ -145,3 +165,12 @@ async def test_long_bodies_pass_through_tls_with_slow_readers(tmp_path):
                 await trio.sleep(0.002)
             assert http.stream.unsent <= 600 * 1024  # type: ignore[attr-defined]
             assert (await client.read_response())[1] == body
+
+
+def test_certificates_that_cannot_be_read_any_more_are_told_by_name(tmp_path, monkeypatch):
+    """A proxy that had none so far gets some when its environment is gone."""
+    monkeypatch.setitem(sys.modules, "hotswap.edge.client.certificates", None)
+    table = TlsTable(self_signed=("localhost",))
+    told = rf"listeners\.x\.tls .*hotswap\.edge\.client\.certificates is gone from {sys.prefix}"
+    with pytest.raises(ConfigError, match=told):
+        open_context(table, http2=False, authority_dir=tmp_path, where="listeners.x.tls")

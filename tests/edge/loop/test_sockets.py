@@ -9,7 +9,15 @@ import pytest
 
 from hotswap.core.address import TcpAddress, UnixAddress
 from hotswap.core.errors import ConfigError
-from hotswap.edge.loop.sockets import address_of, bind, close_all, inherited_sockets, look_for_the_lost, matches
+from hotswap.edge.loop.sockets import (
+    address_of,
+    bind,
+    close_all,
+    inherited_sockets,
+    look_for_the_lost,
+    matches,
+    try_address,
+)
 
 
 def test_a_port_of_the_systems_choice_is_told():
@@ -48,7 +56,7 @@ def test_a_path_that_nobody_listens_on_is_taken_over(tmp_path):
         close_all([sock], remove_paths=True)
     assert not path.exists()
     path.write_text("a file")
-    with pytest.raises(ConfigError, match="is in use"):
+    with pytest.raises(ConfigError, match="something that is not a socket is there"):
         bind(address, where="x")
     assert path.read_text() == "a file"
 
@@ -80,3 +88,25 @@ def test_clients_that_say_nothing_are_asked_by_the_kernel():
         look_for_the_lost(sock)
         look_for_the_lost(local)
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+
+
+def test_an_address_is_tried_without_listening_or_leaving_anything(tmp_path):
+    """It says what `bind` would say, and nobody can connect meanwhile."""
+    path = tmp_path / "a.sock"
+    for address in (UnixAddress(str(path)), TcpAddress("127.0.0.1", 0)):
+        try_address(address)
+    assert not path.exists()
+    with bind(UnixAddress(str(path)), where="x"), pytest.raises(OSError, match="in use"):
+        try_address(UnixAddress(str(path)))
+    try_address(UnixAddress(str(path)))  # nobody listens there any more
+    with bind(TcpAddress("127.0.0.1", 0), where="x") as taken, pytest.raises(OSError, match="in use"):
+        try_address(address_of(taken))
+    path.unlink()
+    path.touch()
+    for wrong, words in (
+        (TcpAddress("192.0.2.1", 0), "Cannot assign"),
+        (UnixAddress(str(tmp_path / "none" / "a.sock")), "No such file"),
+        (UnixAddress(str(path)), "not a socket"),
+    ):
+        with pytest.raises(OSError, match=words):
+            try_address(wrong)

@@ -64,8 +64,13 @@ def trigger_of(request: AdminRequest) -> str:
     return "cli" if request.fields.get("user-agent", "").startswith(CLI_AGENT) else "api"
 
 
-async def answer_reload(asked: Asked[ReloadParameters], outcome: ReloadAnswer) -> AdminResponse:
-    """Write down what became of a reload of several pools; a refusal when nothing at all was accepted."""
+async def answer_reload(
+    asked: Asked[ReloadParameters], outcome: ReloadAnswer, *, certificates: bool = False
+) -> AdminResponse:
+    """Write down what became of a reload of several pools; a refusal when nothing at all was accepted.
+
+    With `certificates`, those that are in use afterwards are a part of it, as in the status.
+    """
     refusals = {pool: refused.to_json() for pool, refused in outcome.refusals.items()}
     if refusals and not outcome.rollouts and not outcome.changes:
         first = next(iter(outcome.refusals.values()))
@@ -75,6 +80,8 @@ async def answer_reload(asked: Asked[ReloadParameters], outcome: ReloadAnswer) -
             await asked.verbs.wait_rollout(rollout.id)
     rollouts = [report(rollout) for rollout in outcome.rollouts]
     document = {"rollouts": rollouts, "refusals": refusals, "changes": list(outcome.changes)}
+    if certificates:
+        document["certificates"] = asked.verbs.status()["certificates"]
     return respond(document, status=200 if asked.given.wait or not rollouts else 202)
 
 
@@ -85,7 +92,8 @@ async def reload_all(asked: Asked[ReloadParameters]) -> AdminResponse:
 
 async def reread(asked: Asked[ReloadParameters]) -> AdminResponse:
     """Do what SIGHUP does."""
-    return await answer_reload(asked, await asked.verbs.reread_configuration(trigger=trigger_of(asked.request)))
+    outcome = await asked.verbs.reread_configuration(trigger=trigger_of(asked.request))
+    return await answer_reload(asked, outcome, certificates=True)
 
 
 async def reload_pool(asked: Asked[ReloadParameters]) -> AdminResponse:

@@ -61,7 +61,7 @@ CALLS: Final[tuple[AnyCall, ...]] = (
         summary="Read configuration and certificates again and reopen logs, as SIGHUP",
         act=acts.reread,
         takes=ReloadParameters,
-        answers={200: "ReloadDocument", 202: "ReloadDocument"},
+        answers={200: "AppliedDocument", 202: "AppliedDocument"},
         problems=(409, 422),
     ),
     _order(

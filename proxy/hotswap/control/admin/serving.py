@@ -42,7 +42,7 @@ async def serve_admin(
     *,
     task_status: trio.TaskStatus[tuple[Address, ...]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve the admin API on every address of `[admin].bind` until cancelled.
+    """Serve the admin API in the state directory and on every address of `[admin].bind` until cancelled.
 
     Args:
         verbs: the proxy it speaks for.

@@ -7,11 +7,12 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 import trio
 
+from hotswap.control.admin.neighbour import tell_neighbour
 from hotswap.core.address import Address, TcpAddress, UnixAddress
 from hotswap.core.errors import ConfigError, Problem
 from hotswap.edge.loop.sockets import address_of, bind_tcp
@@ -20,21 +21,26 @@ from hotswap.processes.listening import remove_own
 BACKLOG = 128
 
 OWNER_ONLY = 0o600
+OWNER_AND_GROUP = 0o660
 
 
 class AdminDoor:
     """Whether the admin API takes new connections, and whose its sockets are, while a process takes over.
 
     Attributes:
+        own: the socket in the state directory, which no configuration has to name; None: there is none.
         sockets: what it listens on, once it does.
         asked: the addresses of the configuration for them, in the same order.
         inherited: sockets from the process before this one, by the address that was asked for there.
+        group: who may use the Unix sockets beside their owner; None: nobody.
         handed_over: the paths of Unix sockets belong to the process after this one.
         borrowed: those of inherited sockets still belong to the process before this one.
         parting: called when it is closed, to let go of connections that exist.
     """
 
     def __init__(self) -> None:
+        self.own: UnixAddress | None = None
+        self.group: int | None = None
         self.sockets: tuple[socket.socket, ...] = ()
         self.asked: tuple[Address, ...] = ()
         self.inherited: dict[Address, socket.socket] = {}
@@ -73,6 +79,10 @@ class AdminDoor:
     def settle(self) -> None:
         """Own for good what was inherited, and close what the configuration does not name."""
         self.borrowed = False
+        for address in self.asked:
+            if isinstance(address, UnixAddress):
+                with contextlib.suppress(OSError):
+                    _permit(address.path, self.group)
         while self.inherited:
             address, listening = self.inherited.popitem()
             listening.close()
@@ -80,6 +90,11 @@ class AdminDoor:
                 with contextlib.suppress(OSError):
                     if stat.S_ISSOCK(os.lstat(address.path).st_mode):
                         os.unlink(address.path)
+
+    def misses(self) -> bool:
+        """Tell whether the path of a Unix socket was removed by somebody."""
+        addresses = map(address_of, self.sockets)
+        return any(isinstance(one, UnixAddress) and not os.path.lexists(one.path) for one in addresses)
 
     def reopen_missing(self) -> None:
         """Listen anew where the path of a Unix socket was removed by somebody; what fails is left for the next time."""
@@ -103,14 +118,31 @@ class AdminDoor:
             await self._opened.wait()
 
 
+def all_addresses(own: UnixAddress | None, named: Sequence[Address]) -> tuple[tuple[str, Address], ...]:
+    """Give every address of the admin API with the key it comes from: its own socket, then those that are named.
+
+    One that is named by the path of its own socket is that one, and not opened twice.
+    """
+    placed = () if own is None else (("proxy.state_dir", own),)
+    told = tuple((f"admin.bind[{index}]", address) for index, address in enumerate(named))
+    return placed + tuple((key, address) for key, address in told if own is None or not _same(own, address))
+
+
+def _same(own: UnixAddress, address: Address) -> bool:
+    if not isinstance(address, UnixAddress):
+        return False
+    directory, name = os.path.split(address.path)
+    return own.path in (address.path, os.path.join(os.path.realpath(directory), name))
+
+
 @contextmanager
 def open_admin_sockets(
     addresses: Iterable[Address], door: AdminDoor | None = None
 ) -> Iterator[tuple[socket.socket, ...]]:
-    """Listen on every address, and close and clean up afterwards.
+    """Listen on every address and on the door's own socket, and close and clean up afterwards.
 
     Args:
-        addresses: where; port 0 asks the kernel for a port.
+        addresses: where besides; port 0 asks the kernel for a port.
         door: what is known of a process before or after this one.
 
     Raises:
@@ -120,8 +152,9 @@ def open_admin_sockets(
     with ExitStack() as stack:
         stack.callback(door.forget_reopened)
         opened = []
-        door.asked = tuple(addresses)
-        for index, address in enumerate(door.asked):
+        wanted = all_addresses(door.own, tuple(addresses))
+        door.asked = tuple(address for _, address in wanted)
+        for key, address in wanted:
             try:
                 match address:
                     case _ if address in door.inherited:
@@ -132,9 +165,13 @@ def open_admin_sockets(
                         listening = stack.enter_context(bind_tcp(address, backlog=BACKLOG))
                 opened.append(listening)
             except OSError as error:
-                reason = error.strerror or str(error)
-                allowed = f"an address for the admin API; it cannot listen there: {reason}"
-                raise ConfigError([Problem(f"admin.bind[{index}]", str(address), allowed)]) from error
+                reason = f"it cannot listen there: {error.strerror or error}"
+                if error.errno == errno.EADDRINUSE:
+                    # Another project's, which has the same address in its file, as `init` writes one.
+                    told = tell_neighbour(address)
+                    reason = f"{told}; give this one another" if told else reason
+                allowed = f"an address for the admin API; {reason}"
+                raise ConfigError([Problem(key, str(address), allowed)]) from error
         door.sockets = tuple(opened)
         yield door.sockets
 
@@ -158,12 +195,22 @@ def _open_unix(address: UnixAddress, door: AdminDoor) -> Iterator[socket.socket]
         made = os.stat(address.path)
         try:
             # Nobody can connect before `listen`, so there is no moment in which others could.
-            os.chmod(address.path, OWNER_ONLY)
+            _permit(address.path, door.group)
             listening.listen(BACKLOG)
             yield listening
         finally:
             if not door.handed_over:
                 remove_own(address.path, made)
+
+
+def _permit(path: str, group: int | None) -> None:
+    """Let the owner of a socket use it, and a group where there is one that we may give it to."""
+    os.chmod(path, OWNER_ONLY)
+    if group is not None:
+        # That this user may give things to the group was seen at the start, unless root saw it for another user.
+        with contextlib.suppress(PermissionError):
+            os.chown(path, -1, group)
+            os.chmod(path, OWNER_AND_GROUP)
 
 
 def _clear_stale(path: str) -> None:

@@ -62,5 +62,16 @@ def unready_reasons(status: Mapping[str, Any]) -> list[str]:
         if any(one["state"] == BackendState.READY and one["health"] == Health.HEALTHY for _, one in backends):
             continue
         found = ", ".join(f"slot {slot} is {one['state']} and {one['health']}" for slot, one in backends)
-        reasons.append(f"pool {name} has no backend that can be claimed: {found or 'none is there'}")
+        found = f"{found or 'none is there'}{_error_words(pool)}"
+        reasons.append(f"pool {name} has no backend that can be claimed: {found}")
     return reasons
+
+
+def _error_words(pool: Mapping[str, Any]) -> str:
+    """Say what went wrong in the slots of a pool, once where it was the same in all of them."""
+    slots: dict[str, list[str]] = {}
+    for slot in pool["slots"]:
+        if slot["last_error"] is not None:
+            slots.setdefault(slot["last_error"], []).append(str(slot["slot"]))
+    told = [f"{'slots' if len(which) > 1 else 'slot'} {', '.join(which)}: {error}" for error, which in slots.items()]
+    return "".join(f"; {one}" for one in told)

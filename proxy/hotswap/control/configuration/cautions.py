@@ -5,14 +5,26 @@ from __future__ import annotations
 import os
 import resource
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from hotswap.control.configuration.outside import read_within
-from hotswap.core.config import Configuration
+from hotswap.control.configuration.outside import read_file, read_within
+from hotswap.core.address import TcpAddress
+from hotswap.core.certificate_facts import CertificateFacts
+from hotswap.core.config import Configuration, SupervisedPoolTable
+from hotswap.core.config.conflicts import is_loopback
 from hotswap.core.room import client_descriptors
+from hotswap.core.strategy import Strategy
+
+EXPIRY_NOTICE: Final = timedelta(days=14)
+"""So long before its end a certificate is warned of: whatever renews it should have done so by then."""
+
+LARGEST_CHAIN: Final = 1024 * 1024
+"""Bytes of a certificate file that are looked at."""
 
 
 def find_cautions(config: Configuration) -> Iterator[str]:
@@ -23,11 +35,78 @@ def find_cautions(config: Configuration) -> Iterator[str]:
             "proxy.user is not set and this is root: the proxy and every backend would stay root; name a user, or "
             "start it as one with CAP_NET_BIND_SERVICE"
         )
+    yield from find_unused_pools(config)
+    yield from find_refused_reloads(config)
+    yield from find_public_development(config)
     for name, listener in config.listeners.items():
         for certificate in () if listener.tls is None else listener.tls.certificates:
             with suppress(OSError):  # told elsewhere
                 if _mode_of(certificate.key) & stat.S_IROTH:
                     yield f"the key {certificate.key} of listener {name} can be read by every user; chmod o= it"
+
+
+def find_unused_pools(config: Configuration) -> Iterator[str]:
+    """Say which pools no request can reach."""
+    routed = {route.pool for route in config.routes}
+    for name in config.pools:
+        if name not in routed:
+            yield f"pools.{name}: no route names this pool, so its backends run for nothing"
+
+
+def find_refused_reloads(config: Configuration) -> Iterator[str]:
+    """Say which pools refuse every reload while they serve, as they are configured."""
+    for name, pool in config.pools.items():
+        if not isinstance(pool, SupervisedPoolTable):
+            continue
+        if not pool.storage.shared:
+            yield (
+                f"pools.{name}.storage.shared is false: every reload is refused while a backend serves "
+                "(storage-exclusive); new code takes a stop and a start"
+            )
+        elif pool.size == 1 and pool.rollout.strategy is not Strategy.SURGE:
+            yield (
+                f"pools.{name}.size is 1 and its strategy {pool.rollout.strategy}: every reload is refused while the "
+                f'backend serves (pool-too-small); set size = 2, or strategy = "surge" in [pools.{name}.rollout]'
+            )
+
+
+def find_public_development(config: Configuration) -> Iterator[str]:
+    """Say which listeners show others a certificate that only this machine has reason to trust."""
+    for name, listener in config.listeners.items():
+        if listener.tls is None or not listener.tls.self_signed:
+            continue
+        for address in listener.bind:
+            if isinstance(address, TcpAddress) and not is_loopback(address.host):
+                yield (
+                    f"listeners.{name}: a certificate for development (self_signed) at {address}, which others can "
+                    "reach: their browsers refuse it; bind 127.0.0.1, or give tls.certificates"
+                )
+                break
+
+
+def find_expiring(certificates: Iterable[tuple[str, CertificateFacts]], now: datetime) -> Iterator[str]:
+    """Say which certificates have ended or end soon.
+
+    Args:
+        certificates: each with the name of its listener; those that the proxy issues itself are passed over.
+        now: with a time zone.
+    """
+    for name, facts in certificates:
+        if facts.file is not None and facts.expires - now < EXPIRY_NOTICE:
+            when = f"ends in {(facts.expires - now).days} days" if now < facts.expires else "has expired"
+            end = f"{facts.expires:%Y-%m-%d %H:%M} UTC"
+            yield f"listeners.{name}: the certificate {facts.file} {when} ({end}); renew it"
+
+
+def read_certificates(config: Configuration) -> Iterator[tuple[str, CertificateFacts]]:
+    """Read the facts of the certificates that a configuration names; blocks. What cannot be read is told elsewhere."""
+    for name, listener in config.listeners.items():
+        for files in () if listener.tls is None else listener.tls.certificates:
+            # Here, because it takes a library that is slow to load, and most have no certificate.
+            from hotswap.edge.client.certificates import facts_of
+
+            with suppress(OSError, ValueError):
+                yield name, facts_of(read_file(files.cert, LARGEST_CHAIN), file=files.cert)
 
 
 def _mode_of(path: str) -> int:

@@ -8,7 +8,7 @@ list.
 from __future__ import annotations
 
 import errno
-import hashlib
+import grp
 import os
 import pwd
 import shutil
@@ -19,7 +19,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from hotswap.control.configuration.outside import ReadTooSlow, is_barred, read_file, read_within
-from hotswap.control.configuration.path import FILE_NAME, find_configuration
+from hotswap.control.configuration.path import FILE_NAME, absolute_path, find_configuration
+from hotswap.control.configuration.state_place import ADMIN_SOCKET, default_state_dir, state_dir_of
 from hotswap.control.configuration.token_file import TokenFile
 from hotswap.core.config import Configuration, Draft, locate, parse_draft
 from hotswap.core.config.conflicts import Raw, entries, tables
@@ -52,37 +53,13 @@ def load_configuration(
     Raises:
         ConfigError: something is wrong; it lists every problem of text and disk together.
     """
-    file = Path(path).absolute() if path is not None else find_configuration()
+    file = absolute_path(path) if path is not None else find_configuration()
     draft = parse_draft(_read(file), origin=str(file))
-    configuration = draft.accept(_find_missing(draft, environ, held))
+    configuration = draft.accept(_find_missing(draft, file, environ, held))
     if configuration.proxy.state_dir:
         return configuration
-    state_dir = default_state_dir(draft.directory, environ)
+    state_dir = default_state_dir(file, environ)
     return configuration.model_copy(update={"proxy": configuration.proxy.model_copy(update={"state_dir": state_dir})})
-
-
-def default_state_dir(directory: str, environ: Mapping[str, str]) -> str:
-    """Choose where state is kept when the file does not say it: never where another configuration's may be.
-
-    Args:
-        directory: where the configuration file is.
-        environ: systemd sets RUNTIME_DIRECTORY (perhaps several, separated by colons); XDG_STATE_HOME and HOME say
-            where the state of a user goes.
-    """
-    given = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-    if given:
-        return given
-    beside = os.path.join(directory, ".hotswap")
-    if os.access(beside if os.path.isdir(beside) else directory, os.W_OK | os.X_OK):
-        return beside
-    if os.geteuid() == 0:
-        state = "/run"
-    else:
-        home = environ.get("HOME") or pwd.getpwuid(os.geteuid()).pw_dir
-        state = environ.get("XDG_STATE_HOME") or os.path.join(home, ".local", "state")
-    # Of this directory's own, and recognisable; paths of sockets have to be short.
-    name = f"{os.path.basename(directory)[:20]}-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:8]}"
-    return os.path.join(state, "hotswap", name)
 
 
 def _read(file: Path) -> str:
@@ -149,13 +126,16 @@ def _not_utf8(file: Path, content: bytes, start: int) -> Problem:
     return Problem(path, Verbatim(found), f"UTF-8; {way_out}", str(file), line)
 
 
-def _find_missing(draft: Draft, environ: Mapping[str, str], held: Collection[tuple[str, str]]) -> Iterator[Finding]:
+def _find_missing(
+    draft: Draft, file: Path, environ: Mapping[str, str], held: Collection[tuple[str, str]]
+) -> Iterator[Finding]:
     """Find what a file names and this machine does not have; keys that are wrong already are passed over."""
     document, directory = draft.document, draft.directory
     proxy, admin = _table(document, "proxy"), _table(document, "admin")
     yield from _user(proxy)
     yield from _log(proxy, directory)
-    yield from _sockets(proxy, tables(document, "pools"), directory, environ)
+    yield from _sockets(proxy, tables(document, "pools"), file, environ)
+    yield from _group(admin)
     yield from _token(admin, directory)
     for name, listener in tables(document, "listeners"):
         for index, pair in entries(_table(listener, "tls"), "certificates"):
@@ -167,15 +147,13 @@ def _find_missing(draft: Draft, environ: Mapping[str, str], held: Collection[tup
         yield from _program(location, pool, directory, environ)
 
 
-def _sockets(
-    proxy: Raw, pools: Iterable[tuple[str, Raw]], directory: str, environ: Mapping[str, str]
-) -> Iterator[Finding]:
+def _sockets(proxy: Raw, pools: Iterable[tuple[str, Raw]], file: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
     """Find a state directory so deep that the kernel takes no path of a socket below it."""
     given = _text(proxy, "state_dir")
-    state_dir = resolve_path(given, directory) if given else default_state_dir(directory, environ)
-    names = [name for name, pool in pools if "server" in pool and pool.get("listen") != "tcp"]
+    state_dir = state_dir_of(file, given, environ)
     # The first backend's socket, the shortest there can be: slot 0, generation 1, eight digits to tell it from others.
-    longest = max((len(os.fsencode(f"{state_dir}/{name}-0-1-01234567.sock")) for name in names), default=0)
+    backends = (f"{name}-0-1-01234567.sock" for name, pool in pools if "server" in pool and pool.get("listen") != "tcp")
+    longest = max(len(os.fsencode(f"{state_dir}/{name}")) for name in (ADMIN_SOCKET, *backends))
     if longest > MAX_PATH_BYTES:
         allowed = f"a directory for Unix sockets, whose paths have at most {MAX_PATH_BYTES} bytes"
         where = f"{allowed}; those in {state_dir} would have {longest}; name a shorter one"
@@ -320,6 +298,20 @@ def _user(proxy: Raw) -> Iterator[Finding]:
 
     if user:
         yield from _look(("proxy", "user"), user, user, "a user of this machine; ", judge)
+
+
+def _group(admin: Raw) -> Iterator[Finding]:
+    group = _text(admin, "group")
+
+    def judge() -> str | None:
+        try:
+            grp.getgrnam(group)
+        except KeyError:
+            return "a group of this machine; there is none of this name"
+        return None
+
+    if group:
+        yield from _look(("admin", "group"), group, group, "a group of this machine; ", judge)
 
 
 def _log(proxy: Raw, directory: str) -> Iterator[Finding]:

@@ -1,7 +1,8 @@
-"""Where the configuration is when nobody names a file."""
+"""Where the configuration is when nobody names a file, and whether two paths name the same one."""
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -9,6 +10,38 @@ from hotswap.core.errors import MISSING, ConfigError, Problem
 
 FILE_NAME = "hotswap.toml"
 SYSTEM_FILE = Path("/etc/hotswap") / FILE_NAME
+
+
+def working_directory() -> Path:
+    """Give the working directory by the name that the shell has for it, where that is one of its names.
+
+    In `current/`, a link to a release, that is the path through the link, which leads to the next release when the link
+    is moved. It is `$PWD`, as pwd(1) has it: an absolute path without dots that leads to the same directory.
+
+    Raises:
+        FileNotFoundError: it was deleted.
+    """
+    named = os.environ.get("PWD", "")
+    if named.startswith("/") and not {".", ".."} & {*named.split("/")}:
+        with suppress(OSError):
+            if os.path.samefile(named, "."):
+                return Path(named)
+    return Path.cwd()
+
+
+def absolute_path(path: str | Path) -> Path:
+    """Make a path absolute that will be opened again later; links in it are kept, so that they may be moved.
+
+    No `..` is left, which would need a directory that may be gone by then: it is resolved as the kernel does it now.
+
+    Raises:
+        FileNotFoundError: it is relative, and the working directory was deleted.
+    """
+    path = Path(path)
+    found = "/"
+    for part in (path if path.is_absolute() else working_directory() / path).parts[1:]:
+        found = os.path.dirname(os.path.realpath(found)) if part == ".." else os.path.join(found, part)
+    return Path(found)
 
 
 def find_configuration() -> Path:
@@ -20,7 +53,7 @@ def find_configuration() -> Path:
     candidates = [SYSTEM_FILE]
     # A directory that was deleted has no path, and no file either: deploy scripts stand in releases that are gone.
     with suppress(FileNotFoundError):
-        candidates.insert(0, Path.cwd() / FILE_NAME)
+        candidates.insert(0, working_directory() / FILE_NAME)
     for candidate in candidates:
         with suppress(PermissionError):
             if candidate.is_file():
@@ -29,3 +62,11 @@ def find_configuration() -> Path:
     raise ConfigError(
         [Problem(FILE_NAME, MISSING, f'at {looked}; name another file, or write one with "hotswap init"')]
     )
+
+
+def is_same_file(one: str | Path, other: str | Path) -> bool:
+    """Tell whether two paths name one configuration, by what they say or by where they lead now.
+
+    A link that a deploy moves on leads to another file than it did; what it is called stays.
+    """
+    return os.path.normpath(one) == os.path.normpath(other) or os.path.realpath(one) == os.path.realpath(other)

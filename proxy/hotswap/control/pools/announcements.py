@@ -46,10 +46,12 @@ class Announcer:
         match event:
             case BackendAdded(backend=backend):
                 publish("backend.added", **identity_of(backend), state=backend.state.value, pid=backend.pid)
-            case BackendMoved(backend=backend, before=before, after=after):
-                publish(f"backend.{after}", **identity_of(backend), before=before.value, pid=backend.pid)
-            case HealthChanged(backend=backend, before=before, after=after):
-                publish("backend.health", **identity_of(backend), before=before.value, health=after.value)
+            case BackendMoved(backend=backend, before=before, after=after, error=error):
+                why = {} if error is None else {"last_error": error.text}
+                publish(f"backend.{after}", **identity_of(backend), before=before.value, pid=backend.pid, **why)
+            case HealthChanged(backend=backend, before=before, after=after, detail=detail):
+                why = {"detail": detail} if detail else {}
+                publish("backend.health", **identity_of(backend), before=before.value, health=after.value, **why)
             case BackendEjected(backend=backend, seconds=seconds):
                 if seconds:
                     self._log.warning(

@@ -14,6 +14,7 @@ from structlog.typing import FilteringBoundLogger
 from hotswap.core.address import Address
 from hotswap.core.errors import RefusalCode, Refused
 from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.last_error import LastError
 from hotswap.core.pool.lifecycle import TRANSITIONS, BackendState, Health
 from hotswap.core.pool.pool import Pool
 
@@ -67,9 +68,13 @@ class Entries:
         )
         return self.core.backends[-1]
 
-    def set_health(self, backend: Backend, health: Health) -> None:
-        """Set the verdict over a backend."""
-        self.tell(lambda: self.core.set_health(backend, health))
+    def set_health(self, backend: Backend, health: Health, detail: str = "") -> None:
+        """Set the verdict over a backend, with what the probe found."""
+        self.tell(lambda: self.core.set_health(backend, health, detail))
+
+    def note_error(self, slot: int, error: LastError, *, unborn: bool = False) -> None:
+        """Keep why a slot is not well; `unborn`: its start had not even a process."""
+        self.tell(lambda: self.core.note_error(slot, error, unborn=unborn))
 
     def admit(self, backend: Backend, *, drained: bool = False, health: Health = Health.HEALTHY) -> None:
         """Make a backend that was found ready claimable if it is healthy, or only ready to be, in a drained slot."""
@@ -145,10 +150,12 @@ class Entries:
 
     def describe_slot(self, number: int) -> dict[str, object]:
         """Give the facts that a verb about a slot is judged by, for JSON."""
+        error = self.core.last_error(number)
         return {
             "pool": self.core.name,
             "slot": number,
             "slots": self.core.size,
             "ready": len(self.core.ready_slots()),
+            "last_error": None if error is None else error.text,
             "states": [backend.state.value for backend in self.core.backends if backend.slot == number],
         }

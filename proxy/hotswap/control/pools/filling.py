@@ -15,8 +15,11 @@ from hotswap.control.pools.members import Members
 from hotswap.control.pools.slot import Slot
 from hotswap.control.pools.start_places import Place
 from hotswap.control.pools.supervised_backend import StartReason, SupervisedBackend
+from hotswap.control.telemetry.events import utc_now
 from hotswap.core.errors import BackendError, StartFailed
 from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.failure_row import is_counted
+from hotswap.core.pool.last_error import LastError
 from hotswap.core.pool.lifecycle import BackendState
 from hotswap.core.pool.slot_record import CRASH_LOOP
 
@@ -57,14 +60,14 @@ class Filler:
         """Start a backend for a slot that is not being filled."""
         self._start(slot, reason, wait=0.0)
 
-    def fill_after_crash(self, slot: Slot, crashed: Backend, *, ready_for: float) -> None:
+    def fill_after_crash(self, slot: Slot, crashed: Backend) -> None:
         """Start another backend for a slot whose own crashed, after a wait that grows with each crash.
 
-        The one that crashed, after it had been ready for so many seconds, is shown as waiting until then.
+        The crash has been counted (`Slot.note_failure`); what crashed is shown as waiting until then.
         """
-        slot.backoff = slot.backoff.after_crash(ready_for=ready_for)
         self._show_waiting(slot, crashed)
         self._start(slot, StartReason.CRASH, wait=slot.backoff.wait(self._surroundings.jitter()))
+        self._tell_count(slot)
 
     def leave(self, slot: Slot, *, only_waiting: bool = False) -> None:
         """End the attempt to fill a slot, and kill what is starting in it; or only one that has no process yet."""
@@ -73,6 +76,7 @@ class Filler:
             # It is on its way out, and must not keep a later attempt from beginning.
             slot.filling = None
             slot.sleeping = False
+            slot.next_try = None
         if slot.filling is None:
             self._show_empty(slot)
 
@@ -81,6 +85,7 @@ class Filler:
             return
         slot.filling = trio.CancelScope()
         slot.sleeping = wait > 0
+        slot.next_try = trio.current_time() + wait if wait > 0 else None
         self._members.tasks.start(self._fill, slot, reason, wait, slot.filling)
 
     async def _fill(self, slot: Slot, reason: StartReason, wait: float, scope: trio.CancelScope) -> None:
@@ -90,18 +95,23 @@ class Filler:
                 while not await self._attempt(slot, reason):
                     reason = StartReason.CRASH
                     slot.sleeping = True
-                    await trio.sleep(slot.backoff.wait(self._surroundings.jitter()))
+                    wait = slot.backoff.wait(self._surroundings.jitter())
+                    slot.next_try = trio.current_time() + wait
+                    self._tell_count(slot)
+                    await trio.sleep(wait)
         finally:
             # From the admission to here nothing is awaited, so no crash can come in between and find the task alive.
             if slot.filling is scope:
                 slot.filling = None
                 slot.sleeping = False
+                slot.next_try = None
 
     async def _attempt(self, slot: Slot, reason: StartReason) -> bool:
         """Start one backend; True when there is nothing left to be done for the slot."""
         slot.sleeping = True
         place = await self._surroundings.places.take(self._core.name, (slot.backoff.crashes, slot.number))
         slot.sleeping = False
+        slot.next_try = None
         try:
             return await self._attempt_in(place, slot, reason)
         finally:
@@ -114,19 +124,25 @@ class Filler:
         member: SupervisedBackend | None = None
         try:
             try:
-                member = self._members.launch(slot.number, slot.generation, slot.release, reason)
+                # Its lines are those of its predecessors, as long as nothing else is known.
+                quiet = slot.backoff.crashes >= CRASH_LOOP
+                member = self._members.launch(slot.number, slot.generation, slot.release, reason, quiet=quiet)
                 self._members.tasks.start(place.watch, member.process.pid)
                 await self._members.bring_up(member)
             except StartFailed as failure:
                 self._on_failure(failure)
+                fresh = slot.note_failure(failure.detail)
                 if member is not None:
-                    await self._members.discard(member, failure)
+                    await self._members.discard(member, failure, told=fresh)
             except BackendError as error:
                 self._on_failure(error)
                 told = {"slot": slot.number, "detail": error.detail}
-                self._log.error("backend.not_started", **told)
+                if slot.note_failure(error.detail):
+                    self._log.error("backend.not_started", **told)
+                self._entries.note_error(slot.number, LastError(text=error.detail), unborn=True)
                 self._surroundings.events.publish("backend.not_started", pool=self._core.name, **told)
             except Exception as error:
+                slot.note_failure(repr(error))
                 self._log.error("backend.start_crashed", slot=slot.number, exc_info=error)
                 if member is not None:
                     await self._members.discard(member)
@@ -140,21 +156,27 @@ class Filler:
                 if member.backend.state is BackendState.FAILED:
                     self._entries.bury(member.backend)
             raise
-        slot.backoff = slot.backoff.after_crash(ready_for=0.0)
         if member is not None:
             self._show_waiting(slot, member.backend)
-        self._note_crash_loop(slot)
         return False
 
-    def _note_crash_loop(self, slot: Slot) -> None:
+    def _tell_count(self, slot: Slot) -> None:
+        """Say of a crash loop, ever less often, that it goes on, and why."""
+        if not is_counted(slot.backoff.crashes) or self._core.locked is not None or slot.next_try is None:
+            return
+        error = self._core.last_error(slot.number)
         failed = self._core.failed_starts(slot.number)
-        if failed == CRASH_LOOP:
-            self._log.error(
-                "slot.crash_looping",
-                slot=slot.number,
-                failed_starts=failed,
-                detail="requests are no longer held for it; it is tried again with growing waits",
-            )
+        held = "" if failed < CRASH_LOOP else "requests are no longer held for it; "
+        told = {
+            "slot": slot.number,
+            "crashes": slot.backoff.crashes,
+            "failed_starts": failed,
+            "last_error": None if error is None else error.text,
+            "next_try": utc_now(slot.next_try - trio.current_time()),
+        }
+        detail = f"{held}it is tried again with growing waits; lines that say the same are left out"
+        self._log.error("slot.crash_looping", **told, detail=detail)
+        self._surroundings.events.publish("slot.crash_looping", pool=self._core.name, **told)
 
     def _show_waiting(self, slot: Slot, backend: Backend) -> None:
         self._show_empty(slot)

@@ -12,6 +12,7 @@ There are four ways to end one, from graceful to immediate:
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 
 import trio
@@ -26,6 +27,7 @@ from hotswap.control.pools.surroundings import Surroundings
 from hotswap.core.errors import StartFailed, StartFailure
 from hotswap.core.http.exchange_view import SHOWN, ExchangeView, tell_exchanges
 from hotswap.core.identity import RolloutId
+from hotswap.core.pool.last_error import LastError, exit_words
 from hotswap.core.pool.lifecycle import BackendState
 from hotswap.core.pool.withdrawal import DISCONNECT
 from hotswap.processes.exit_status import Exit
@@ -92,8 +94,12 @@ class Members:
         reason: StartReason,
         *,
         rollout: RolloutId | None = None,
+        quiet: bool = False,
     ) -> SupervisedBackend:
         """Start a backend, for a rollout or for none, and look after it.
+
+        One that is `quiet` begins like those before it, which failed: what it writes is told when it is ready, or fails
+        for another reason.
 
         Raises:
             BackendError: it could not be started.
@@ -104,6 +110,8 @@ class Members:
         member: SupervisedBackend | None = None
 
         def relay(line: str) -> None:
+            if member is not None and member.quiet:
+                return  # its last lines are kept
             (log if member is None else member.log).info("backend.output", line=line)
 
         process = spawn_backend(plan, directory=around.sockets, relay=relay, log=log, guardian=around.guardian)
@@ -111,11 +119,13 @@ class Members:
             slot=slot, generation=generation, address=process.address, h2c=release.table.h2c, pid=process.pid
         )
         member = SupervisedBackend(backend, process, release, around, log.bind(pid=process.pid))
+        member.quiet = quiet
         if rollout is not None:
             member.enter(rollout)
         self._members.append(member)
         around.tally.backend_starts[plan.pool, reason.value] += 1
-        member.log.info("backend.starting", reason=reason.value, directory=release.directory)
+        level = logging.DEBUG if quiet else logging.INFO
+        member.log.log(level, "backend.starting", reason=reason.value, directory=release.directory)
         self.tasks.start(self._attend, member)
         return member
 
@@ -130,7 +140,7 @@ class Members:
             # It answered and died in the same instant, and its death was noted while it was still starting.
             raise StartFailed(
                 StartFailure.EXITED,
-                f"{member.process.exit} as soon as it was ready",
+                f"as soon as it was ready, {_ending(member)}",
                 member.process.output_lines(),
             )
 
@@ -278,16 +288,26 @@ class Members:
         await member.process.stop(stop_timeout=0.0)
         return True
 
-    async def discard(self, member: SupervisedBackend, failure: StartFailed | None = None) -> None:
+    async def discard(
+        self, member: SupervisedBackend, failure: StartFailed | None = None, *, told: bool = True
+    ) -> None:
         """End a backend that did not become ready, and reap it; its entry stays, as failed.
+
+        Args:
+            member: the backend.
+            failure: why; None where it is told elsewhere.
+            told: an error of the log; else the same has been told before.
 
         **Cancellation**: it is killed, and its end is noted whenever it comes.
         """
         member.expect(ExitReason.START_FAILED)
+        if failure is not None:
+            self.note_failure(member, failure.detail)
         if member.backend.state is BackendState.STARTING:
             self.entries.move(member.backend, BackendState.FAILED)
         if failure is not None:
-            member.log.error(
+            member.log.log(
+                logging.ERROR if told else logging.DEBUG,
                 "backend.failed",
                 reason=failure.reason.value,
                 detail=failure.detail,
@@ -295,6 +315,12 @@ class Members:
             )
         member.process.kill()
         await member.process.stop(stop_timeout=0.0)
+
+    def note_failure(self, member: SupervisedBackend, detail: str) -> None:
+        """Keep why a backend did not become ready, as long as its slot is not well."""
+        ended = member.process.exit
+        error = LastError(text=detail, exit=None if ended is None else str(ended))
+        self.entries.note_error(member.backend.slot, error)
 
     def let_go(self, member: SupervisedBackend) -> None:
         """Kill a backend that is still starting, because it is no longer wanted; its end is noted when it comes."""
@@ -313,3 +339,9 @@ class Members:
                 member.process.release_handles()
             else:
                 member.process.kill()
+
+
+def _ending(member: SupervisedBackend) -> str:
+    """How a process ended that nobody had told to, and why."""
+    ended = member.process.exit or Exit()
+    return exit_words(code=ended.code, number=ended.signal, output=member.process.output_lines())

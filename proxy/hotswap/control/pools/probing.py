@@ -86,7 +86,7 @@ async def serve_probes(
         before = backend.health
         after = verdict.observe(result.ok)
         if after is not before:
-            entries.set_health(backend, after)
+            entries.set_health(backend, after, "" if result.ok else result.detail)
             if after is Health.UNHEALTHY:
                 reminded = now
                 log.warning("backend.unhealthy", failures=verdict.failures, detail=result.detail)

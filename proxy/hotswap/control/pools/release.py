@@ -88,7 +88,7 @@ async def read_release(
     **Cancellation**: a file or command that is still being read is left to its own deadline.
     """
     directory, variables, recipe = await trio.to_thread.run_sync(
-        _resolve, pool, table, environment, abandon_on_cancel=True
+        resolve_release, pool, table, environment, abandon_on_cancel=True
     )
     return Release(
         table=table,
@@ -127,9 +127,14 @@ async def read_releases(
     return releases
 
 
-def _resolve(
+def resolve_release(
     pool: str, table: SupervisedPoolTable, environment: Mapping[str, str]
 ) -> tuple[str, dict[str, str], Recipe]:
+    """Give the directory, the variables and the recipe of a release, links resolved; blocks, up to `READ_TIMEOUT`.
+
+    Raises:
+        ConfigError: the directory or the environment file cannot be used.
+    """
     try:
         directory, recipe = read_within(
             lambda: (os.path.realpath(table.directory, strict=True), recipe_of(_resolve_programs(table))),

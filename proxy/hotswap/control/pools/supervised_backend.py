@@ -58,6 +58,7 @@ class SupervisedBackend:
         ending: why its end is expected; None while it is not.
         drain_deadline: when a rollout gives up waiting for its last exchange, on trio's clock; None while none does.
         leaving: it goes for good, because its slot went; whatever fills a slot of that number now is another.
+        quiet: what it writes is not logged, because it failed before after the same words; its last lines are kept.
         handed_over: a new proxy process looks after it; here it is only waited for.
         log: bound to pool, slot, generation and pid, and to the rollout as long as it has a part in one.
     """
@@ -80,6 +81,7 @@ class SupervisedBackend:
         self.log = log
         self._surroundings = surroundings
         self.leaving = False
+        self.quiet = False
         self.handed_over = False
         self._turn = trio.CancelScope()
         self._probing = trio.CancelScope()
@@ -103,6 +105,13 @@ class SupervisedBackend:
         """Note why its end is expected; the first reason stays, but for a stop that takes a kill."""
         if self.ending is None or ending is ExitReason.KILLED:
             self.ending = ending
+
+    def speak_up(self) -> None:
+        """Log what it has written so far, if that was left out, and what follows."""
+        if self.quiet:
+            self.quiet = False
+            for line in self.process.output_lines():
+                self.log.info("backend.output", line=line)
 
     def leave_for_good(self) -> None:
         """Note that its slot went, so that its end is expected, and that it fills no slot any more."""

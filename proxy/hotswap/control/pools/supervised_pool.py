@@ -12,6 +12,7 @@ what is raised in it. The processes are `members`, what fills their slots is `fi
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Protocol
@@ -37,8 +38,10 @@ from hotswap.core.config import SupervisedPoolTable
 from hotswap.core.errors import NotFound, RefusalCode, Refused
 from hotswap.core.identity import RolloutId
 from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.last_error import LastError, exit_words
 from hotswap.core.pool.lifecycle import BackendState
 from hotswap.core.pool.pool import Pool
+from hotswap.core.pool.slot_record import CRASH_LOOP
 from hotswap.core.rollout.compatibility import Unreadable
 from hotswap.core.rollout.rollout import Rollout
 from hotswap.core.strategy import Strategy
@@ -141,10 +144,20 @@ class SupervisedPool:
         """Its backends are being ended; nothing is started any more."""
         return self.filler.stopping
 
-    def restore(self, *, generation: int, newest: int, releases: Mapping[int, Release], slots: Iterable[Slot]) -> None:
+    def restore(
+        self,
+        *,
+        generation: int,
+        newest: int,
+        releases: Mapping[int, Release],
+        slots: Iterable[Slot],
+        errors: Mapping[int, LastError],
+    ) -> None:
         """Go on where the proxy process before this one stood; before `serve`."""
         self.releases.restore(generation=generation, newest=newest, releases=releases)
         self.slots = {slot.number: slot for slot in slots}
+        for number, error in errors.items():
+            self.entries.note_error(number, error)
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Fill the slots and keep them filled, until cancelled.
@@ -239,11 +252,16 @@ class SupervisedPool:
         backend = member.backend
         slot = self.slots[backend.slot]
         slot.generation, slot.release = backend.generation, member.release
+        failed = self.core.failed_starts(slot.number)
+        member.speak_up()
         member.ready_at = trio.current_time()
         self.entries.admit(backend, drained=slot.drained)
         if self.surroundings.predecessor is not None:
             self.surroundings.predecessor.note_added(backend)
         member.log.info("backend.ready", seconds=round(member.ready_at - member.started, 3))
+        if failed >= CRASH_LOOP:
+            self.log.info("slot.recovered", slot=slot.number, failed_starts=failed)
+            self.surroundings.events.publish("slot.recovered", pool=self.name, slot=slot.number, failed_starts=failed)
         if slot.drained:
             member.log.info("backend.draining", by="operator")
         self.tasks.start(member.serve_probes, self.entries)
@@ -259,13 +277,19 @@ class SupervisedPool:
         crashed = member.ending is None and backend.state in (BackendState.READY, BackendState.DRAINING)
         reason = ExitReason.CRASHED if crashed else member.ending or ExitReason.START_FAILED
         self.surroundings.tally.backend_exits[self.name, reason.value] += 1
+        words, why = "", {}
+        if crashed:
+            words = exit_words(code=ended.code, number=ended.signal, output=member.process.output_lines())
+            self.entries.note_error(backend.slot, LastError(text=words, exit=str(ended)))
+            why = {"last_error": words}
         self.surroundings.events.publish(
-            "backend.exited", **identity_of(backend), pid=backend.pid, reason=reason.value, exit=str(ended)
+            "backend.exited", **identity_of(backend), pid=backend.pid, reason=reason.value, exit=str(ended), **why
         )
         if crashed:
-            self._note_crash(member, ended)
+            self._note_crash(member, ended, words)
             return
-        member.log.info("backend.exited", reason=reason.value, exit=str(ended))
+        level = logging.DEBUG if member.quiet else logging.INFO
+        member.log.log(level, "backend.exited", reason=reason.value, exit=str(ended))
         # One that was starting, or had failed to, belongs to whoever waits for it.
         if backend.state in (BackendState.DRAINING, BackendState.STOPPING) or member.leaving:
             self.entries.bury(backend)
@@ -273,18 +297,25 @@ class SupervisedPool:
             # A slot of its number may have come back, and have waited for it.
             self.refill(StartReason.REFILL)
 
-    def _note_crash(self, member: SupervisedBackend, ended: Exit) -> None:
+    def _note_crash(self, member: SupervisedBackend, ended: Exit, words: str) -> None:
         backend = member.backend
         slot, run = self.slots.get(backend.slot), self.run
         respawn = run is None or run.rollout.respawned_by_supervisor(backend.slot, backend.generation)
+        respawn = respawn and slot is not None and not self.stopping
+        fresh = True
+        if slot is not None and respawn and self.core.locked is None:
+            now = trio.current_time()
+            fresh = slot.note_failure(words, ready_for=now - (member.ready_at or now))
         member.log.error(
             "backend.crashed",
             exit=str(ended),
             in_flight=self.surroundings.plane.in_flight(backend),
-            output=list(member.process.output_lines()[-5:]),
+            last_error=words,
+            # The same lines again would say nothing new.
+            output=list(member.process.output_lines()[-5:]) if fresh else [],
         )
         self.entries.move(backend, BackendState.STOPPED)
-        if slot is None or self.stopping or not respawn:
+        if slot is None or not respawn:
             self.entries.remove(backend)
         elif self.core.locked is not None:
             self.entries.remove(backend)
@@ -294,8 +325,7 @@ class SupervisedPool:
                 detail=f"the pool is locked; once repaired: hotswap unlock {self.name}",
             )
         else:
-            now = trio.current_time()
-            self.filler.fill_after_crash(slot, backend, ready_for=now - (member.ready_at or now))
+            self.filler.fill_after_crash(slot, backend)
         if run is not None:
             run.note_exit(backend)
 
@@ -379,7 +409,9 @@ class SupervisedPool:
         state = self._check_operable(number)
         member = self._serving_in(number)
         if member is None:
+            error = self.core.last_error(number)
             detail = f"slot {number} of pool {self.name} has no backend that is ready"
+            detail += "" if error is None else f": {error.text}"
             raise Refused(RefusalCode.NOT_READY, detail, state)
         return member
 

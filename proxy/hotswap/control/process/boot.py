@@ -14,6 +14,7 @@ from functools import partial
 import trio
 
 from hotswap.control.admin.serving import serve_admin
+from hotswap.control.configuration.state_place import ADMIN_SOCKET
 from hotswap.control.pools.lost_sockets import replace_unreachable
 from hotswap.control.pools.release import read_releases
 from hotswap.control.pools.start_places import StartPlaces
@@ -25,9 +26,11 @@ from hotswap.control.process.notifying import serve_notifications
 from hotswap.control.process.parts import Parts
 from hotswap.control.process.privileges import identity_of
 from hotswap.control.process.processors import usable_processors
+from hotswap.control.process.start_warnings import tell_start_warnings
 from hotswap.control.process.verbs import Verbs
 from hotswap.control.takeover.stub import forget_pid
 from hotswap.control.telemetry.version import PROGRAM_VERSION
+from hotswap.core.address import UnixAddress
 from hotswap.core.config import SupervisedPoolTable
 from hotswap.core.process.phases import LENT, PhaseEvent
 from hotswap.edge.loop.sockets import inherited_sockets
@@ -46,8 +49,11 @@ async def boot(parts: Parts, verbs: Verbs) -> None:
     parts.log.info("proxy.starting", version=PROGRAM_VERSION, pid=os.getpid(), config=str(parts.config_path))
     await premises.enter(parts.log)
     state_dir, environment = premises.directory, dict(os.environ)
-    listeners = parts.listeners = Listeners(state_dir=state_dir, inherited=inherited_sockets(environment))
+    authority = await trio.to_thread.run_sync(premises.authority_dir, environment)
+    inherited = inherited_sockets(environment)
+    listeners = parts.listeners = Listeners(state_dir=state_dir, authority_dir=authority, inherited=inherited)
     nursery.start_soon(parts.manager.serve_watchdog)
+    place_admin(parts)
     await nursery.start(serve_admin, verbs, parts.door)
     prepared = await trio.to_thread.run_sync(listeners.prepare, config.listeners)
     listeners.refuse_unclaimed(prepared)
@@ -65,7 +71,14 @@ async def boot(parts: Parts, verbs: Verbs) -> None:
     releases = await read_releases(config.pools, environment=around.environment, guardian=around.guardian)
     apply_configuration(parts, config, prepared, releases)
     listeners.close_unused()
+    nursery.start_soon(tell_start_warnings, parts)
     begin_serving(parts)
+
+
+def place_admin(parts: Parts) -> None:
+    """Say where the admin API always answers, and who may speak to it there."""
+    parts.door.own = UnixAddress(str(parts.premises.directory / ADMIN_SOCKET))
+    parts.door.group = parts.premises.group
 
 
 def surround(parts: Parts, guardian: Guardian, environment: Mapping[str, str]) -> None:
@@ -78,7 +91,7 @@ def surround(parts: Parts, guardian: Guardian, environment: Mapping[str, str]) -
         tally=parts.tally,
         log=parts.log,
         guardian=guardian,
-        sockets=parts.premises.directory,
+        sockets=parts.premises.sockets,
         environment={**environment, **identity_of(parts.config.proxy.user)},
         predecessor=parts.predecessor,
         places=StartPlaces(usable_processors()),
@@ -92,7 +105,7 @@ def begin_serving(parts: Parts) -> None:
     parts.life.note(PhaseEvent.ACCEPTED)
     parts.nursery.start_soon(parts.traffic.serve, parts.log)
     parts.nursery.start_soon(SpareMemory().serve)
-    watch = partial(parts.premises.watch, ours=lambda: parts.life.phase not in LENT)
+    watch = partial(parts.premises.watch, ours=lambda: parts.life.phase not in LENT, misses=parts.door.misses)
     parts.nursery.start_soon(watch, parts.log, partial(_restore_paths, parts))
     parts.nursery.start_soon(serve_notifications, parts)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hotswap.control.configuration.cautions import tell_cautions
 from hotswap.control.configuration.loading import load_configuration, locate_problems
-from hotswap.control.configuration.path import find_configuration
+from hotswap.control.configuration.path import absolute_path, find_configuration
 from hotswap.control.process.runtime import Runtime
 from hotswap.control.takeover.new_process import take_kept_log
 from hotswap.control.takeover.stub import be_stub
@@ -24,7 +24,7 @@ from hotswap.processes.open_files import raise_limit
 
 def _read_configuration(config_path: Path | str | None) -> tuple[Path, Configuration]:
     # Absolute, because a reload reads it again.
-    path = Path(config_path).absolute() if config_path is not None else find_configuration()
+    path = absolute_path(config_path) if config_path is not None else find_configuration()
     return path, load_configuration(path)
 
 
@@ -74,5 +74,5 @@ async def _run(path: Path, config: Configuration, old: int | None, attach: bool)
     if parts.life.successor and os.getpid() == 1:
         # Nothing else is left in this process, so nobody minds that it blocks; and as its files are closed, nothing of
         # this loop can be unwound afterwards.
-        os._exit(be_stub(parts.surroundings.sockets, parts.life.successor))
+        os._exit(be_stub(parts.premises.directory, parts.life.successor))
     return 0

@@ -21,12 +21,14 @@ from typing import TypeVar
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+from hotswap.control.configuration.authority_place import publish_authority
 from hotswap.control.configuration.outside import is_barred, read_within
 from hotswap.core.address import Address, TcpAddress, UnixAddress
-from hotswap.core.config import ListenerTable
+from hotswap.core.certificate_facts import CertificateFacts
+from hotswap.core.config import ListenerTable, TlsTable
 from hotswap.core.errors import ConfigError, Problem, Verbatim
 from hotswap.edge.client.listener import OpenListener
-from hotswap.edge.client.tls import AUTHORITY, open_context
+from hotswap.edge.client.tls import AUTHORITY, ServerContext, open_context
 from hotswap.edge.dataplane import DataPlane
 from hotswap.edge.loop.sockets import address_of, bind, close_all, matches
 
@@ -114,17 +116,24 @@ class Listeners:
     """Every public listener of the proxy."""
 
     def __init__(
-        self, *, state_dir: Path, inherited: Iterable[socket.socket] = (), handed: Iterable[HandedSocket] = ()
+        self,
+        *,
+        state_dir: Path,
+        authority_dir: Path | None = None,
+        inherited: Iterable[socket.socket] = (),
+        handed: Iterable[HandedSocket] = (),
     ) -> None:
         """Begin with none.
 
         Args:
-            state_dir: where the development authority is kept.
+            state_dir: where a copy of the development authority's certificate is put.
+            authority_dir: where that authority is kept; None: there as well.
             inherited: listening sockets from the service manager, used instead of binding where they match, and kept
                 for listeners that come later.
             handed: those of the proxy process before this one, used likewise.
         """
         self._state_dir = state_dir
+        self._authority_dir = authority_dir or state_dir
         self._given = list(inherited)
         self._handed = list(handed)
         self._open: dict[str, OpenListener] = {}
@@ -142,6 +151,15 @@ class Listeners:
             if opened.table.tls is not None
             for files in opened.table.tls.certificates
         )
+
+    def certificate_facts(self) -> list[tuple[str, CertificateFacts]]:
+        """Give what is known of every certificate that is in use, each with the name of its listener."""
+        return [
+            (name, facts)
+            for name, opened in self._open.items()
+            if isinstance(opened.context, ServerContext)
+            for facts in opened.context.facts
+        ]
 
     def hand_over(self) -> list[HandedSocket]:
         """Give every open socket, for another process; they stay open and ours."""
@@ -216,9 +234,13 @@ class Listeners:
         where = f"listeners.{name}.tls"
         what = f"a certificate of listener {name}"
         kept = read_within(partial(_kept_context, self._open.get(name), table), what)
-        return kept or read_within(
-            lambda: open_context(tls, http2=table.http2, state_dir=self._state_dir, where=where), what
-        )
+        return kept or read_within(lambda: self._opened_context(tls, table, where), what)
+
+    def _opened_context(self, tls: TlsTable, table: ListenerTable, where: str) -> ssl.SSLContext:
+        context = open_context(tls, http2=table.http2, authority_dir=self._authority_dir, where=where)
+        if tls.self_signed:
+            publish_authority(self._authority_dir, self._state_dir)
+        return context
 
     def _socket(self, making: Prepared, kept: _Kept, name: str, index: int, address: Address) -> socket.socket:
         known = kept.take(name, address)
@@ -321,7 +343,7 @@ class Listeners:
         """Say where it really listens, and where to find the authority that clients have to trust for it."""
         log: FilteringBoundLogger = structlog.get_logger()
         tls = listener.table.tls
-        authority = {"authority": os.path.normpath(self._state_dir / AUTHORITY)}
+        authority = {"authority": os.path.normpath(self._authority_dir / AUTHORITY)}
         facts = authority if tls is not None and tls.self_signed else {}
         addresses = [str(address) for address in listener.addresses]
         log.info("listener.listening", listener=listener.name, addresses=addresses, **facts)

@@ -33,7 +33,11 @@ def _tell_ready(parts: Parts) -> None:
     missing = parts.pools.not_ready()
     if missing:
         detail = "ready with what serves; these pools did not come up so far and are tried again"
-        parts.log.warning("proxy.ready", not_ready=missing, detail=detail)
+        errors = {
+            name: [error.text for error in map(core.last_error, range(core.size)) if error is not None][:1]
+            for name, core in ((name, parts.pools[name].core) for name in missing)
+        }
+        parts.log.warning("proxy.ready", not_ready=missing, last_errors=errors, detail=detail)
     else:
         parts.log.info("proxy.ready")
     parts.events.publish("proxy.ready")

@@ -100,4 +100,4 @@ class Parts:
     @property
     def pid_directories(self) -> tuple[Path, ...]:
         """Where it is written who serves: the state directories of this proxy and of those before it."""
-        return tuple(dict.fromkeys((self.surroundings.sockets, *self.life.earlier_directories)))
+        return tuple(dict.fromkeys((self.premises.directory, *self.life.earlier_directories)))

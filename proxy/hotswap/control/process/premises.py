@@ -6,23 +6,31 @@ process that takes over enters the premises of the one before it, which is still
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import grp
+import os
+import pwd
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import trio
 from structlog.typing import FilteringBoundLogger
 
+from hotswap.control.configuration.authority_place import find_authority_dir
 from hotswap.control.process.privileges import drop_privileges, look_as_user, owner_of_state
-from hotswap.control.process.state_directory import StateDirectory, open_state_directory
+from hotswap.control.process.state_directory import StateDirectory, may_give_to, open_state_directory
 from hotswap.core.config import Configuration
-from hotswap.core.errors import BackendError
+from hotswap.core.errors import BackendError, ConfigError, Problem
 
 WATCH_INTERVAL = 1.0
 """Seconds between two looks whether the state directory is still there."""
 
 
 class Premises:
-    """The state directory and the user of this process."""
+    """The state directory and the user of this process.
+
+    Attributes:
+        paths: sockets of this process in the directory that have to be there.
+    """
 
     def __init__(self, config: Configuration, config_path: Path) -> None:
         """Make it; nothing is entered."""
@@ -30,12 +38,30 @@ class Premises:
         self._config_path = config_path
         self._state: StateDirectory | None = None
         self._remade = trio.Event()
+        self.paths: set[Path] = set()
 
     @property
     def directory(self) -> Path:
         """The state directory, once it was entered."""
         assert self._state is not None, "it was not entered"
         return self._state.path
+
+    @property
+    def sockets(self) -> Path:
+        """Where the sockets of backends go, once the state directory was entered."""
+        assert self._state is not None, "it was not entered"
+        return self._state.sockets
+
+    @property
+    def group(self) -> int | None:
+        """Who may use the Unix sockets of the admin API besides the user of this process; None: nobody."""
+        name = self._config.admin.group
+        return _find_group(name) if name else None
+
+    def authority_dir(self, environ: Mapping[str, str]) -> Path:
+        """Find where the development authority is kept, once the state directory was entered; blocks for a moment."""
+        becomes = owner_of_state(self._config.proxy.user) not in (None, os.geteuid())
+        return find_authority_dir(self.directory, environ, becomes=becomes)
 
     async def enter(self, log: FilteringBoundLogger, *, shared: bool = False) -> None:
         """Make or find the state directory, lock it, and see what the user could do; nobody is changed by it.
@@ -49,25 +75,48 @@ class Premises:
         """
         proxy = self._config.proxy
         owner = owner_of_state(proxy.user)
-        self._state = open_state_directory(proxy.state_dir, self._config_path, owner=owner, shared=shared)
+        group = self.group
+        if group is not None and not shared and not may_give_to(group):
+            name = self._config.admin.group
+            allowed = f"a group that user {os.geteuid()}, who runs the proxy, is in; as root: usermod -aG {name} USER"
+            raise ConfigError([Problem("admin.group", name, allowed)])
+        self._state = open_state_directory(proxy.state_dir, self._config_path, owner=owner, group=group, shared=shared)
+        if group is not None and owner is not None and not _is_in(proxy.user, group):
+            detail = (
+                f"admin.group: {proxy.user} is not in {self._config.admin.group}; a socket made again is its own alone"
+            )
+            log.warning("proxy.user_may_not", detail=detail)
         for lost in await trio.to_thread.run_sync(look_as_user, self._config, self._config_path):
             log.warning("proxy.user_may_not", detail=lost)
 
     async def watch(
-        self, log: FilteringBoundLogger, restore: Callable[[], None], *, ours: Callable[[], bool] = lambda: True
+        self,
+        log: FilteringBoundLogger,
+        restore: Callable[[], None],
+        *,
+        ours: Callable[[], bool] = lambda: True,
+        misses: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Make the state directory anew whenever somebody has removed it, until cancelled or left.
+        """Make the state directory and what is in it anew whenever somebody has removed it, until cancelled or left.
 
         Args:
             log: told of it.
-            restore: called when it is there again, empty.
+            restore: called when the directory is there again, empty, or when a socket of ours is missing.
             ours: whether that is for this process to do now.
+            misses: whether a socket besides those of `paths` is missing.
         """
-        told = ""
+        told, missed = "", False
         while self._state is not None and self._state.held:
             await trio.sleep(WATCH_INTERVAL)
             state = self._state
-            if not ours() or not await trio.to_thread.run_sync(state.vanished):
+            if not ours():
+                continue
+            if not await trio.to_thread.run_sync(state.vanished):
+                before, missed = missed, await trio.to_thread.run_sync(lambda: self._miss_path() or misses())
+                if missed:
+                    if not before:  # what cannot be made is told once
+                        log.warning("state_directory.socket_removed", path=str(state.path))
+                    self._tell_remade(restore)
                 continue
             try:
                 await trio.to_thread.run_sync(state.make_again, self._config_path)
@@ -78,12 +127,23 @@ class Premises:
                 continue
             told = ""
             log.error("state_directory.vanished", path=str(state.path), detail="somebody has removed it; made again")
-            restored, self._remade = self._remade, trio.Event()
-            restored.set()
-            restore()
+            self._tell_remade(restore)
+
+    def _miss_path(self) -> bool:
+        return not all(map(os.path.lexists, tuple(self.paths)))
+
+    def _tell_remade(self, restore: Callable[[], None]) -> None:
+        restored, self._remade = self._remade, trio.Event()
+        restored.set()
+        restore()
+
+    def sign(self) -> None:
+        """Note in the state directory that this process has it now, for whoever finds it in use."""
+        if self._state is not None:
+            self._state.sign(self._config_path)
 
     async def wait_remade(self) -> None:
-        """Block until the state directory has been made anew: every path in it has to be made again."""
+        """Block until the state directory, or something in it, was removed and paths in it have to be made again."""
         await self._remade.wait()
 
     def become_user(self) -> None:
@@ -99,3 +159,18 @@ class Premises:
         """Unlock the directory, where it was entered. Twice is harmless."""
         if self._state is not None:
             self._state.close()
+
+
+def _find_group(name: str) -> int:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        allowed = "a group of this machine; there is none of this name"
+        raise ConfigError([Problem("admin.group", name, allowed)]) from None
+
+
+def _is_in(user: str, group: int) -> bool:
+    try:
+        return group in os.getgrouplist(user, pwd.getpwnam(user).pw_gid)
+    except KeyError:
+        return False

@@ -1,21 +1,24 @@
 """Becoming another user after the ports are bound (`[proxy].user`), once and for good.
 
 Whatever the proxy opens as root it has; what it reads again later it reads as that user. So before anything is
-changed a process that is that user already looks at every file and directory of the configuration: without some of
-them the proxy could not run or reload, and is not started; without others something is left for a restart, and that
-is told.
+changed a process that is that user already looks at every file and directory of the configuration. Without what a
+reload reads again the proxy is not started, and the refusal names the commands that give it to the user; without what
+only a rotation of logs needs it is started, and that is told.
 """
 
 from __future__ import annotations
 
+import grp
 import json
 import os
 import pwd
+import shlex
 import shutil
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -41,7 +44,7 @@ class _Need:
         key: the key of the configuration that names it.
         path: it.
         mode: as for `os.access`.
-        told: what does not work without it; empty: nothing does.
+        told: what does not work without it; empty: a reload.
     """
 
     key: str
@@ -88,7 +91,9 @@ def drop_privileges(user: str, *, state_dir: Path, access_log: str = "") -> None
         return
     try:
         for path in (state_dir, *state_dir.iterdir()):
-            os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
+            # What has a group of its own was given to that of `[admin].group`.
+            group = entry.pw_gid if os.lstat(path).st_gid == os.getegid() else -1
+            os.chown(path, entry.pw_uid, group, follow_symlinks=False)
         if os.path.isabs(access_log):
             _give_file(access_log, entry.pw_uid)
         os.initgroups(entry.pw_name, entry.pw_gid)
@@ -132,14 +137,57 @@ def look_as_user(config: Configuration, config_path: Path) -> tuple[str, ...]:
     except (subprocess.TimeoutExpired, ValueError):
         return (f"proxy.user: it could not be found out within {LOOK_TIMEOUT:g} s what {name} may read",)
     unusable = [need for need, usable in zip(needs, usable, strict=True) if not usable]
-    problems = [
-        Problem("proxy.user", name, f"a user that may {_verb(need.mode)} what {need.key} names; {need.path}: no")
-        for need in unusable
-        if not need.told
-    ]
-    if problems:
+    if problems := [_problem(need, user) for need in unusable if not need.told]:
         raise ConfigError(problems)
     return tuple(f"{need.key}: {name} may not {_verb(need.mode)} {need.path}; {need.told}" for need in unusable)
+
+
+def _problem(need: _Need, user: pwd.struct_passwd) -> Problem:
+    """Say what the user may not do, and what would let it."""
+    thing = "a file" if need.mode == _READ else "a directory"
+    allowed = f"{thing} that proxy.user, {user.pw_name}, may {_verb(need.mode)}, as every reload does"
+    commands = _commands(need, user)
+    return Problem(need.key, need.path, f"{allowed}; {commands}" if commands else allowed)
+
+
+def _commands(need: _Need, user: pwd.struct_passwd) -> str:
+    """Give the commands by which root lets the user through to a path; empty where the modes bar nobody."""
+    groups = os.getgrouplist(user.pw_name, user.pw_gid)
+    strange: list[str] = []
+    changes: dict[str, list[str]] = {}
+    for path, mode in _way(need):
+        with suppress(OSError):
+            found = os.stat(path)
+            own, member = found.st_uid == user.pw_uid, found.st_gid in groups
+            if found.st_mode >> (6 if own else 3 if member else 0) & mode:
+                continue
+            changes.setdefault(f"{'u' if own else 'g'}+{'r' if mode == _READ else 'x'}", []).append(path)
+            if not own and not member:
+                strange.append(path)
+    lines = [["chgrp", _group_name(user.pw_gid), *strange]] if strange else []
+    lines += [["chmod", change, *paths] for change, paths in changes.items()]
+    return " && ".join(map(shlex.join, lines))
+
+
+def _group_name(number: int) -> str:
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
+
+
+def _way(need: _Need) -> Iterator[tuple[str, int]]:
+    """Give a path and every directory on the way to it, links followed, each with the mode that is needed."""
+    real = os.path.realpath(need.path)
+    seen = {real}
+    yield real, need.mode
+    # As it is written it may lead through other directories than as it is resolved.
+    for path in (os.path.abspath(need.path), real):
+        for parent in Path(path).parents:
+            directory = os.path.realpath(parent)
+            if directory not in seen:
+                seen.add(directory)
+                yield directory, _ENTER
 
 
 def _give_file(path: str, user: int) -> None:
@@ -172,18 +220,16 @@ def _needs(config: Configuration, config_path: Path) -> Iterator[_Need]:
     # Itself it will belong to the user; the way to it may be barred.
     yield _Need(key="proxy.state_dir", path=os.path.dirname(config.proxy.state_dir), mode=_ENTER)
     if os.path.isabs(config.proxy.access_log):
+        folder = os.path.dirname(config.proxy.access_log)
+        yield _Need(key="proxy.access_log", path=folder, mode=_ENTER)
         told = "a rotation has to make the new file for that user, or the log goes on in the old one"
-        yield _Need(key="proxy.access_log", path=os.path.dirname(config.proxy.access_log), mode=_CREATE, told=told)
+        yield _Need(key="proxy.access_log", path=folder, mode=_CREATE, told=told)
     if config.admin.token_file:
-        yield _Need(
-            key="admin.token_file", path=config.admin.token_file, mode=_READ, told="another token needs a restart"
-        )
+        yield _Need(key="admin.token_file", path=config.admin.token_file, mode=_READ)
     for name, listener in config.listeners.items():
         for index, files in enumerate(listener.tls.certificates if listener.tls is not None else ()):
             for key, path in (("cert", files.cert), ("key", files.key)):
-                where = f"listeners.{name}.tls.certificates[{index}].{key}"
-                told = "a renewed one needs a restart, or `hotswap run --attach` by root"
-                yield _Need(key=where, path=path, mode=_READ, told=told)
+                yield _Need(key=f"listeners.{name}.tls.certificates[{index}].{key}", path=path, mode=_READ)
     for name, pool in config.pools.items():
         if isinstance(pool, StaticPoolTable):
             continue
@@ -191,6 +237,11 @@ def _needs(config: Configuration, config_path: Path) -> Iterator[_Need]:
             yield _Need(key=f"pools.{name}.directory", path=pool.directory, mode=_ENTER)
         if pool.environment_file:
             yield _Need(key=f"pools.{name}.environment_file", path=pool.environment_file, mode=_READ)
+        if pool.compatibility is not None and pool.compatibility.file:
+            number = os.path.join(pool.directory, pool.compatibility.file)
+            # One that is not there is told by whoever reads it, and may come with the next release.
+            if os.path.exists(number):
+                yield _Need(key=f"pools.{name}.compatibility.file", path=number, mode=_READ)
         if pool.python:
             # That it can be run is told by its backend; what cannot even be reached is told here.
             found = shutil.which(pool.python) or pool.python

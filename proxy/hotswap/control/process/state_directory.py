@@ -13,20 +13,37 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from hotswap.control.configuration.path import is_same_file
 from hotswap.core.errors import BackendError, ConfigError, Problem
 from hotswap.processes.listening import open_directory, sweep_directory
 
 LOCK_NAME: Final = "proxy.lock"
-"""The name, in the state directory, of the file that is locked; its first line is the configuration's path."""
+"""The name, in the state directory, of the file that is locked; its first line is the configuration's path, its second
+the process id of the proxy."""
+
+BACKENDS: Final = "backends"
+"""The name, in a state directory that a group may pass through, of the directory for the sockets of backends: servers
+give them any mode they like."""
+
+
+def may_give_to(group: int) -> bool:
+    """Tell whether this process may give what it has to a group."""
+    return os.geteuid() == 0 or group in {os.getegid(), *os.getgroups()}
 
 
 class StateDirectory:
     """A state directory in use."""
 
-    def __init__(self, path: Path, lock: int) -> None:
-        """Take over a descriptor that holds the lock."""
+    def __init__(self, path: Path, lock: int, *, group: int | None = None) -> None:
+        """Take over a descriptor that holds the lock of a directory that a group may pass through, or nobody."""
         self.path = path
         self._lock = lock
+        self._group = group
+
+    @property
+    def sockets(self) -> Path:
+        """Where the sockets of backends go: always a directory with mode 0700."""
+        return self.path if self._group is None else self.path / BACKENDS
 
     @property
     def held(self) -> bool:
@@ -39,8 +56,14 @@ class StateDirectory:
             os.close(self._lock)
             self._lock = -1
 
+    def sign(self, config_path: Path) -> None:
+        """Note for whoever finds it locked that it is this process with this configuration. Never raises."""
+        if self.held:
+            with suppress(OSError):
+                _sign(self._lock, config_path)
+
     def vanished(self) -> bool:
-        """Tell whether somebody has removed it, or put another directory in its place."""
+        """Tell whether somebody has removed it or what is kept in it, or put another directory in its place."""
         if not self.held:
             return False
         try:
@@ -49,7 +72,7 @@ class StateDirectory:
             return True
         except OSError:
             return False
-        return (ours.st_dev, ours.st_ino) != (there.st_dev, there.st_ino)
+        return (ours.st_dev, ours.st_ino) != (there.st_dev, there.st_ino) or not self.sockets.is_dir()
 
     def make_again(self, config_path: Path) -> None:
         """Make it anew after it has vanished.
@@ -57,9 +80,13 @@ class StateDirectory:
         Raises:
             BackendError, OSError: it cannot be made, or another proxy has it now.
         """
-        open_directory(self.path)
+        group = self._group if self._group is not None and may_give_to(self._group) else None
+        open_directory(self.path, group=group)
+        if self.sockets != self.path:
+            open_directory(self.sockets)
         _hide(self.path)
         lock = _lock(self.path, config_path, alone=False)
+        _sign(lock, config_path)
         if self.held:
             self.close()
             self._lock = lock
@@ -68,7 +95,7 @@ class StateDirectory:
 
 
 def open_state_directory(
-    path: str, config_path: Path, *, owner: int | None = None, shared: bool = False
+    path: str, config_path: Path, *, owner: int | None = None, group: int | None = None, shared: bool = False
 ) -> StateDirectory:
     """Make the directory with mode 0700, or check the one there is, lock it, and remove sockets that nobody listens on.
 
@@ -76,6 +103,7 @@ def open_state_directory(
         path: where.
         config_path: the configuration that uses it, told to whoever finds it locked.
         owner: a user whose it may be beside ourselves; None: nobody's.
+        group: who may pass through it to the sockets of the admin API; None: nobody.
         shared: this process takes over from one that uses it, so nothing in it is touched.
 
     Raises:
@@ -84,15 +112,18 @@ def open_state_directory(
     try:
         # Where it really is: a link on the way, such as that of a deploy, may point elsewhere tomorrow.
         parent, name = os.path.split(os.path.normpath(path))
-        directory = open_directory(Path(os.path.realpath(parent), name), owner=owner)
+        directory = open_directory(Path(os.path.realpath(parent), name), owner=owner, group=group)
+        if group is not None:
+            open_directory(directory / BACKENDS, owner=owner)
         _hide(directory)
         lock = _lock(directory, config_path, alone=not shared)
         if not shared:
             sweep_directory(directory)
+            sweep_directory(directory / BACKENDS)
     except (BackendError, OSError) as error:
         allowed = f"a directory for this user alone; {error}"
         raise ConfigError([Problem("proxy.state_dir", path, allowed)]) from error
-    return StateDirectory(directory, lock)
+    return StateDirectory(directory, lock, group=group)
 
 
 def _hide(directory: Path) -> None:
@@ -110,19 +141,30 @@ def _lock(directory: Path, config_path: Path, *, alone: bool) -> int:
     try:
         if alone:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, f"{config_path}\n".encode("utf-8", "surrogateescape"), 0)
+            _sign(lock, config_path)
         # From here on with others: whoever comes between the two has it alone, and we do not.
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         told = b""
         with suppress(OSError):
-            told = os.pread(lock, 4096, 0)
+            told = os.pread(lock, 8192, 0)
         os.close(lock)
-        user = told.decode("utf-8", "replace").strip()
-        whose = f" with {user}" if user else ""
-        raise BackendError(f"another proxy uses {directory}{whose}; stop it, or name another directory") from None
+        raise BackendError(_tell_holder(directory, config_path, os.fsdecode(told))) from None
     except BaseException:
         os.close(lock)
         raise
     return lock
+
+
+def _sign(lock: int, config_path: Path) -> None:
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, os.fsencode(f"{config_path}\n{os.getpid()}\n"), 0)
+
+
+def _tell_holder(directory: Path, config_path: Path, signed: str) -> str:
+    """Say which proxy has a directory, by what it wrote into the lock, and what to do."""
+    config, _, pid = signed.strip().partition("\n")
+    who = f"{config}, pid {pid}" if config and pid else config or "it does not say which"
+    if config and is_same_file(config, config_path):
+        return f"a hotswap already runs here: {who}; hotswap stop ends it, hotswap reload replaces its backends"
+    return f"another proxy uses {directory}: {who}; stop it, or name another directory"

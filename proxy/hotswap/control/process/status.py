@@ -10,10 +10,13 @@ import trio
 from hotswap.control.pools.static_pool import StaticPool
 from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.control.process.parts import Parts
-from hotswap.control.telemetry.events import utc_now
+from hotswap.control.telemetry.events import utc_now, written_utc
 from hotswap.control.telemetry.version import PROGRAM_VERSION
+from hotswap.core.certificate_facts import CertificateFacts
 from hotswap.core.http.exchange_view import tell_exchanges
+from hotswap.core.http.origins import origins_of
 from hotswap.core.pool.backend import Backend
+from hotswap.core.printable import bounded
 from hotswap.core.process.phases import READY
 from hotswap.core.rollout.rollout import Rollout
 from hotswap.core.rollout.step_table import StepState
@@ -32,13 +35,30 @@ def describe(parts: Parts, *, takeover: str | None) -> dict[str, Any]:
         "takeover": "probation" if takeover is None and parts.life.on_trial else takeover,
         "predecessors": parts.predecessor.depth,
         "pools": {name: _pool(parts, pool) for name, pool in parts.pools.items()},
-        "listeners": {
-            name: {
-                "bind": [str(address) for address in parts.listeners.bound(name)],
-                "connections": parts.tally.connections[name],
-            }
-            for name in parts.config.listeners
-        },
+        "listeners": {name: _listener(parts, name) for name in parts.config.listeners},
+        "routes": [
+            {"hosts": list(route.hosts), "path": route.path, "pool": route.pool} for route in parts.config.routes
+        ],
+        "certificates": [_certificate(name, facts) for name, facts in parts.listeners.certificate_facts()],
+    }
+
+
+def _listener(parts: Parts, name: str) -> dict[str, Any]:
+    addresses = parts.listeners.bound(name)
+    names = [one for listener, facts in parts.listeners.certificate_facts() if listener == name for one in facts.names]
+    return {
+        "bind": [str(address) for address in addresses],
+        "urls": origins_of(addresses, tls=parts.config.listeners[name].tls is not None, names=names),
+        "connections": parts.tally.connections[name],
+    }
+
+
+def _certificate(listener: str, facts: CertificateFacts) -> dict[str, Any]:
+    return {
+        "listener": listener,
+        "names": [*facts.names, *facts.addresses],
+        "expires": written_utc(facts.expires),
+        "file": facts.file,
     }
 
 
@@ -60,17 +80,26 @@ def _pool(parts: Parts, pool: SupervisedPool | StaticPool) -> dict[str, Any]:
         "outlook": counts.outlook.value,
         "compatibility": None if compatibility is None else str(compatibility),
         "held": counts.waiting,
-        "slots": [
-            {
-                "slot": slot,
-                "hopeful": core.expects(slot),
-                "failed_starts": core.failed_starts(slot),
-                "drained": pool.is_drained(slot),
-                "backends": [_backend(parts, pool, backend) for backend in core.backends if backend.slot == slot],
-            }
-            for slot in core.slot_numbers()
-        ],
+        "slots": [_slot(parts, pool, slot) for slot in core.slot_numbers()],
         "rollout": pool.rollout_id if isinstance(pool, SupervisedPool) else None,
+    }
+
+
+def _slot(parts: Parts, pool: SupervisedPool | StaticPool, slot: int) -> dict[str, Any]:
+    core = pool.core
+    error, due = core.last_error(slot), None
+    if isinstance(pool, SupervisedPool) and slot in pool.slots:
+        due = pool.slots[slot].next_try
+    return {
+        "slot": slot,
+        "hopeful": core.expects(slot),
+        "failed_starts": core.failed_starts(slot),
+        "attempts": core.failed_starts(slot),
+        "last_error": None if error is None else error.text,
+        "exit": None if error is None else error.exit,
+        "next_try": None if error is None or due is None else utc_now(due - trio.current_time()),
+        "drained": pool.is_drained(slot),
+        "backends": [_backend(parts, pool, backend) for backend in core.backends if backend.slot == slot],
     }
 
 
@@ -118,6 +147,9 @@ def summarise(parts: Parts) -> str:
     told = []
     for name, pool in parts.pools.items():
         words = f"{name} {len(pool.core.ready_slots())}/{pool.core.size} ready"
+        error = next(filter(None, map(pool.core.last_error, range(pool.core.size))), None)
+        if error is not None:
+            words += f" ({bounded(error.text, 100)})"
         if isinstance(pool, SupervisedPool) and pool.run is not None:
             words += f", {_progress(pool.run.rollout)}"
         elif isinstance(pool, SupervisedPool) and pool.rollout_id is not None:

@@ -25,6 +25,7 @@ from hotswap.control.rollout.turn import Turn
 from hotswap.core.errors import BackendError, StartFailed, StartFailure
 from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.events import BackendDrained, PoolEvent
+from hotswap.core.pool.last_error import LastError
 from hotswap.core.pool.lifecycle import BackendState
 from hotswap.core.rollout.commands import (
     AdmitReplacement,
@@ -307,6 +308,11 @@ class RolloutRun:
 
     def _replacement_failed(self, slot: int, reason: StartFailure, detail: str, output: tuple[str, ...] = ()) -> None:
         self._telling.replacement_failed(slot, reason, detail, output)
+        member = self._turns[slot].new
+        if member is None:
+            self._pool.entries.note_error(slot, LastError(text=detail))
+        else:
+            self._pool.members.note_failure(member, detail)
         self._take_in(ReplacementFailed(slot=slot, reason=reason, detail=detail, output=output))
 
     def _retire_old(self, slot: int) -> None:

@@ -37,11 +37,6 @@ def new_command(executable: str | None) -> tuple[str, ...]:
     return (executable,)
 
 
-def is_same_file(one: str | Path, other: str | Path) -> bool:
-    """Tell whether two paths name one configuration, by what they say or by where they lead."""
-    return os.path.normpath(one) == os.path.normpath(other) or os.path.realpath(one) == os.path.realpath(other)
-
-
 async def ask_new_version(command: Sequence[str], config: Path, *, environment: Mapping[str, str]) -> HandoffInfo:
     """Ask the new code on disk, by a command from `new_command`, whether it can take over with a configuration.
 
@@ -56,7 +51,7 @@ async def ask_new_version(command: Sequence[str], config: Path, *, environment: 
             argv, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
     except OSError as error:
-        raise _unreadable(f"{command[0]} cannot be started: {error.strerror}") from error
+        raise _unreadable(f"{command[0]} cannot be started: {_why(command[0], error)}") from error
     answer, complaint = bytearray(), bytearray()
 
     async def read(stream: trio.abc.ReceiveStream, into: bytearray) -> None:
@@ -96,6 +91,14 @@ async def ask_new_version(command: Sequence[str], config: Path, *, environment: 
             {"config": str(config), "problems": problems},
         )
     return info
+
+
+def _why(program: str, error: OSError) -> str:
+    """Say why a program cannot be started, and what helps where it was removed since this process was."""
+    if not isinstance(error, FileNotFoundError):
+        return error.strerror or str(error)
+    what = "the interpreter that it names is gone" if os.path.lexists(program) else "it is gone"
+    return f"{what}; install hotswap there again, or name another one: hotswap takeover --executable FILE"
 
 
 def _unreadable(detail: str) -> Refused:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import signal
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
 from pydantic import ConfigDict, TypeAdapter
@@ -25,6 +25,7 @@ from hotswap.control.rollout.book import RolloutBook
 from hotswap.control.telemetry.events import Event, EventLog
 from hotswap.core.backoff import Backoff
 from hotswap.core.config import SupervisedPoolTable
+from hotswap.core.pool.last_error import LastError
 from hotswap.core.pool.lifecycle import BackendState
 from hotswap.core.rollout.compatibility import Compatibility, CompatibilityNumber, Unreadable
 from hotswap.core.rollout.report import RolloutReport
@@ -102,6 +103,7 @@ class SupervisedState:
     paused: bool
     releases: Mapping[int, Release]
     slots: tuple[Slot, ...]
+    errors: Mapping[int, LastError]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +162,7 @@ def write_state(
                         "generation": slot.generation,
                         "crashes": slot.backoff.crashes,
                         "drained": slot.drained,
+                        "error": None if (error := pool.core.last_error(slot.number)) is None else asdict(error),
                     }
                     for slot in pool.slots.values()
                 ],
@@ -231,6 +234,12 @@ def _read_supervised(value: Mapping[str, Any]) -> SupervisedState:
             )
             for slot in value["slots"]
         ),
+        # Older code of the same schema did not send them.
+        errors={
+            int(slot["number"]): LastError(text=str(error["text"]), exit=error["exit"])
+            for slot in value["slots"]
+            if (error := slot.get("error")) is not None
+        },
     )
 
 

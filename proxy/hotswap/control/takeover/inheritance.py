@@ -17,7 +17,7 @@ import trio
 from hotswap.control.admin.serving import serve_admin
 from hotswap.control.pools.release import Release, read_releases
 from hotswap.control.pools.supervised_pool import SupervisedPool
-from hotswap.control.process.boot import surround
+from hotswap.control.process.boot import place_admin, surround
 from hotswap.control.process.listeners import HandedSocket, Listeners, Prepared
 from hotswap.control.process.parts import Parts
 from hotswap.control.process.verbs import Verbs
@@ -148,9 +148,11 @@ class Inheritance:
             other = name in (self.state.static if not isinstance(table, StaticPoolTable) else self.state.supervised)
             if other:
                 raise BackendError(f"pool {name} is of another kind in the new configuration")
-        parts.listeners = Listeners(state_dir=parts.surroundings.sockets, handed=self.handed)
+        authority = await trio.to_thread.run_sync(parts.premises.authority_dir, os.environ)
+        parts.listeners = Listeners(state_dir=parts.premises.directory, authority_dir=authority, handed=self.handed)
         self.prepared = await trio.to_thread.run_sync(parts.listeners.prepare, parts.config.listeners)
         # Whoever calls the admin API is left in the queue for now.
+        place_admin(parts)
         parts.door.inherit(self.admin)
         await parts.nursery.start(serve_admin, self._verbs, parts.door)
         # One that root has started to take over becomes the user here, as in a boot.
@@ -198,7 +200,13 @@ class Inheritance:
 
 
 def _restore(pool: SupervisedPool, state: SupervisedState) -> None:
-    pool.restore(generation=state.generation, newest=state.newest, releases=state.releases, slots=state.slots)
+    pool.restore(
+        generation=state.generation,
+        newest=state.newest,
+        releases=state.releases,
+        slots=state.slots,
+        errors=state.errors,
+    )
     if state.locked is not None:
         pool.core.lock(state.locked)
     if state.paused:

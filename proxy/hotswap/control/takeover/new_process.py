@@ -115,7 +115,7 @@ class NewProcess:
                 argv, env=environment, pass_fds=given, stdin=subprocess.DEVNULL
             )
         self.pid = self._process.pid
-        note_child(self.pid)
+        note_child(self.pid, stranger=True)
         give_back_limit(self.pid)
         self.pidfd = os.pidfd_open(self.pid)
 

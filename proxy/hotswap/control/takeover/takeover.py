@@ -13,13 +13,13 @@ from typing import Any, Final
 
 import trio
 
+from hotswap.control.configuration.path import is_same_file
 from hotswap.control.pools.supervised_backend import SupervisedBackend
 from hotswap.control.process.parts import Parts
 from hotswap.control.takeover.channel import Received, seal
 from hotswap.control.takeover.fault import deadlines
 from hotswap.control.takeover.following import Following
 from hotswap.control.takeover.handing import Handing
-from hotswap.control.takeover.handoff import is_same_file
 from hotswap.control.takeover.handoff_info import own_handoff_info
 from hotswap.control.takeover.handover_frames import HandoverFrames
 from hotswap.control.takeover.leaving import Leaving
@@ -318,7 +318,7 @@ class Takeover:
     async def _wait_death(self) -> None:
         detail = await self._new.wait_death()
         if self._machine.state is OldState.DRAINING:
-            serving = read_pid(self._parts.surroundings.sockets)
+            serving = read_pid(self._parts.premises.directory)
             if serving not in (None, os.getpid(), self._new.pid) and lives(serving):
                 # It had handed over to the next one before it died: somebody serves, so nobody has to hurry.
                 self._log.warning("takeover.successor_died", detail=detail, serving=serving)

@@ -97,6 +97,7 @@ class Takeovers:
         """Wait in the state directory for processes that want to take over, once all is ours, until cancelled."""
         await self._parts.life.settled.wait()
         premises = self._parts.premises
+        premises.sign()
         while True:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._serve_path, premises.directory)
@@ -110,6 +111,7 @@ class Takeovers:
             self._parts.log.warning("takeover.no_path", path=str(directory / PATH_NAME), detail=error.strerror)
             return
         made = os.stat(directory / PATH_NAME)
+        self._parts.premises.paths.add(directory / PATH_NAME)
         try:
             while True:
                 await trio.lowlevel.wait_readable(waiting)
@@ -119,6 +121,7 @@ class Takeovers:
                     continue
                 self._answer(called)
         finally:
+            self._parts.premises.paths.discard(directory / PATH_NAME)
             trio.lowlevel.notify_closing(waiting)
             waiting.close()
             remove_own(directory / PATH_NAME, made)

@@ -93,7 +93,12 @@ class Subscription:
 
 def utc_now(ahead: float = 0.0) -> str:
     """Give the wall clock, or a moment so many seconds ahead of it, as ISO 8601 in UTC with milliseconds."""
-    return (datetime.now(UTC) + timedelta(seconds=ahead)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return written_utc(datetime.now(UTC) + timedelta(seconds=ahead))
+
+
+def written_utc(moment: datetime) -> str:
+    """Give a moment in UTC as ISO 8601 with milliseconds."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class EventLog:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from itertools import accumulate
 from typing import Any
 
@@ -114,6 +115,15 @@ class Metrics(Collector):
         yield counter("health_checks", "Probes of backends.", ("pool", "result"), tally.health_checks)
         connections = ((name, listener["connections"]) for name, listener in status["listeners"].items())
         yield gauge("connections", "Open connections of clients.", ("listener",), connections)
+        locked = ((name, pool["locked"] is not None) for name, pool in pools.items() if pool["supervised"])
+        yield gauge("pool_locked", "1 while reloads of the pool are refused after a failed one.", ("pool",), locked)
+        yield gauge(
+            "certificate_expiry_seconds",
+            "Seconds until the certificate for a name expires, of several the first; negative afterwards.",
+            ("name",),
+            _expiries(status["certificates"], datetime.now(UTC)),
+        )
+        yield gauge("build_info", "1, with the version that runs.", ("version",), [(status["version"], 1)])
         yield counter("takeovers", "Takeovers that ended.", ("outcome",), tally.takeovers)
 
 
@@ -121,6 +131,15 @@ def _in_flight(pools: Mapping[str, Any]) -> Keys:
     for name, pool in pools.items():
         for slot in pool["slots"]:
             yield (name, slot["slot"]), sum(backend["in_flight"] for backend in slot["backends"])
+
+
+def _expiries(certificates: Iterable[Mapping[str, Any]], now: datetime) -> Keys:
+    left: dict[str, float] = {}
+    for certificate in certificates:
+        seconds = (datetime.fromisoformat(certificate["expires"]) - now).total_seconds()
+        for name in certificate["names"]:
+            left[name] = min(seconds, left.get(name, seconds))
+    return sorted(left.items())
 
 
 def _states(pools: Mapping[str, Any]) -> Keys:

@@ -22,11 +22,10 @@ Raw = Mapping[str, object]
 
 RESERVED_VARIABLES = frozenset(
     {"LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET"}
-    | {"HOTSWAP_POOL", "HOTSWAP_SLOT", "HOTSWAP_GENERATION"}
+    | {"HOTSWAP_BACKEND", "HOTSWAP_GENERATION", "HOTSWAP_POOL", "HOTSWAP_SLOT"}
 )
 """Variables that the proxy itself gives to a backend."""
 
-DEFAULT_ADMIN_BIND = ["127.0.0.1:9900"]
 _PRESET_ONLY = ("app", "interface", "args", "python")
 _MOST_NAMES = 8
 _PLACEHOLDERS = {"{socket}": "unix", "{host}": "tcp", "{port}": "tcp"}
@@ -101,7 +100,7 @@ def _addresses(document: Raw, directory: str) -> Iterator[Finding]:
     """Find two sockets that cannot be bound at the same time."""
     admin = document.get("admin", {})
     admin = admin if isinstance(admin, Mapping) else {}
-    owners: list[tuple[Location, Raw]] = [(("admin",), {"bind": DEFAULT_ADMIN_BIND, **admin})]
+    owners: list[tuple[Location, Raw]] = [(("admin",), admin)]
     owners.extend((("listeners", name), listener) for name, listener in tables(document, "listeners"))
     taken: list[tuple[Address, str]] = []
     for location, owner in owners:

@@ -47,8 +47,9 @@ class TlsTable(Table):
     """Chosen by the name the client asks for (SNI); the first one answers where no name fits."""
 
     self_signed: tuple[CertificateName, ...] = ()
-    """Names and IP addresses for a development certificate, made at start by an authority kept in
-    `state_dir`."""
+    """Names and IP addresses for a development certificate, made at start by an authority of this user's,
+    kept in $XDG_DATA_HOME/hotswap (default: ~/.local/share/hotswap; for a service $STATE_DIRECTORY); with `proxy.user`,
+    or where that cannot be written, in `proxy.state_dir`. A copy of its certificate is in `proxy.state_dir` always."""
 
     minimum_version: TlsVersion = TlsVersion.TLS_1_2
     """The oldest version of TLS that is spoken."""

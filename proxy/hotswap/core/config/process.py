@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from hotswap.core.address import TcpAddress
-from hotswap.core.config.fields import Addresses, Duration, FilePath, LogPath, Table
+from hotswap.core.config.fields import AddressField, Duration, FilePath, LogPath, Table
 
 
 class LogLevel(StrEnum):
@@ -38,9 +37,10 @@ class ProxyTable(Table):
     """The process: where it keeps its state, how it logs, how it ends."""
 
     state_dir: FilePath = ""
-    """Directory for the development authority and the sockets of backends, mode 0700. Default:
-    $RUNTIME_DIRECTORY, else .hotswap beside the file, else, where that cannot be written, a directory of this
-    configuration's own below /run/hotswap (root) or $XDG_STATE_HOME/hotswap. Used by one proxy at a time."""
+    """Directory for the sockets of the admin API, of backends and of a takeover, mode 0700 (0710 with `admin.group`).
+    Default: $RUNTIME_DIRECTORY, else .hotswap beside the file, else, where that cannot be written, a directory of this
+    configuration's own below /run/hotswap (root) or $XDG_STATE_HOME/hotswap. Used by one proxy at a time, and made
+    again when it vanished."""
 
     log_level: LogLevel = LogLevel.INFO
     """The least severe record that is written."""
@@ -58,16 +58,20 @@ class ProxyTable(Table):
     """How long a graceful stop waits for exchanges to finish before it cuts them."""
 
     user: str = ""
-    """Become this user after binding; empty: stay who started it. It must be able to read the configuration and what
-    the pools name, and to enter the way to state_dir; a certificate that root alone can read is renewed by a restart or
-    `hotswap run --attach` as root."""
+    """Become this user after binding; empty: stay who started it. A start is refused when the user could not read what
+    a reload reads: the configuration, certificates and keys, `token_file`, and what the pools name."""
 
 
 class AdminTable(Table):
-    """Where the admin API answers."""
+    """Where the admin API answers, besides admin.sock in `proxy.state_dir`, which is always there."""
 
-    bind: Addresses = (TcpAddress("127.0.0.1", 9900),)
-    """Addresses; one that is neither loopback nor `unix:` needs `token_file`."""
+    bind: tuple[AddressField, ...] = ()
+    """Further addresses, such as "127.0.0.1:9900" for the page in a browser; one that is neither loopback nor `unix:`
+    needs `token_file`."""
+
+    group: str = ""
+    """Group that may use the Unix sockets of the admin API, which have mode 0660 then and 0600 without; empty: their
+    owner alone. Who is in it needs no root to deploy, and can do whatever the user of the proxy can."""
 
     token_file: FilePath = ""
     """File whose first line callers have to send as `Authorization: Bearer`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.last_error import LastError
 from hotswap.core.pool.lifecycle import BackendState, Health
 
 
@@ -20,20 +21,22 @@ class BackendAdded:
 
 @dataclass(frozen=True, slots=True)
 class BackendMoved:
-    """A backend changed its state."""
+    """A backend changed its state; with why, where it failed."""
 
     backend: Backend
     before: BackendState
     after: BackendState
+    error: LastError | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class HealthChanged:
-    """The verdict over a backend changed."""
+    """The verdict over a backend changed, because of what a probe found."""
 
     backend: Backend
     before: Health
     after: Health
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from hotswap.core.pool.events import (
     PoolResumed,
     PoolUnlocked,
 )
+from hotswap.core.pool.last_error import LastError
 from hotswap.core.pool.lifecycle import BackendState, Health, check_transition
 from hotswap.core.pool.slot_record import SlotRecord, static_expects
 from hotswap.core.pool.view import Applied, BackendView, PoolView
@@ -125,7 +126,9 @@ class Pool:
         self._draining.pop(backend.id, None)
         if state is BackendState.DRAINING:
             self._draining[backend.id] = (backend, self.version + 1)
-        applied = self._changed(BackendMoved(backend, before, state))
+        failed = state in (BackendState.FAILED, BackendState.BACKOFF)
+        error = self.last_error(backend.slot) if failed else None
+        applied = self._changed(BackendMoved(backend, before, state, error))
         if self._publish is None or (applied is not None and not applied.in_flight.get(backend.id)):
             self.note_idle(backend.id, self.version)
 
@@ -141,13 +144,23 @@ class Pool:
             del self._draining[backend]
             self._observers.tell(BackendDrained(one))
 
-    def set_health(self, backend: Backend, health: Health) -> None:
-        """Set the verdict over a backend; the same verdict again changes nothing and tells nobody."""
+    def set_health(self, backend: Backend, health: Health, detail: str = "") -> None:
+        """Set the verdict over a backend; the same verdict again changes nothing and tells nobody.
+
+        Args:
+            backend: the backend.
+            health: the verdict.
+            detail: what the probe found that led to it.
+        """
         before = backend.health
         if health is before:
             return
         backend.health = health
-        self._changed(HealthChanged(backend, before, health))
+        if health is Health.HEALTHY:
+            self._record(backend.slot).note_healthy()
+        elif health is Health.UNHEALTHY:
+            self.note_error(backend.slot, LastError(text=f"unhealthy: {detail}" if detail else "unhealthy"))
+        self._changed(HealthChanged(backend, before, health, detail))
 
     def note_ejected(self, backend: BackendId, seconds: float) -> None:
         """The data plane prefers others to a backend, for about so many seconds; with 0 no longer.
@@ -187,6 +200,24 @@ class Pool:
         if not self.supervised:
             return static_expects(backends)
         return self._slots.get(slot, SlotRecord()).expects(backends, locked=self.locked is not None)
+
+    def note_error(self, slot: int, error: LastError, *, unborn: bool = False) -> None:
+        """Keep why a slot is not well, until a backend in it is healthy.
+
+        Args:
+            slot: its number.
+            error: why.
+            unborn: a start failed that had not even a process, so that no backend is there to be moved.
+        """
+        self._record(slot).note_error(error, unborn=unborn)
+        if unborn:
+            self._changed()
+
+    def last_error(self, slot: int) -> LastError | None:
+        """Give why a slot is not well; None when it is, or when nothing has gone wrong yet."""
+        if any(backend.slot == slot and backend.claimable for backend in self.backends):
+            return None
+        return self._slots.get(slot, SlotRecord()).error
 
     def failed_starts(self, slot: int) -> int:
         """Count the failed starts in a row of a slot's generation."""
@@ -230,7 +261,8 @@ class Pool:
         if self.locked is None:
             return
         self.locked = None
-        self._slots.clear()
+        for record in self._slots.values():
+            record.note_unlocked()
         self._changed(PoolUnlocked(self.name))
 
     def pause(self) -> None:

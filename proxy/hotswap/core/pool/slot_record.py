@@ -21,6 +21,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.last_error import LastError
 from hotswap.core.pool.lifecycle import BackendState, Health
 
 CRASH_LOOP = 3
@@ -36,11 +37,13 @@ class SlotRecord:
         announced: somebody said that a backend will come.
         failed_starts: starts of this generation that failed in a row.
         generation: the generation the row is about.
+        error: why it was not well last; None once a backend in it has been healthy since.
     """
 
     announced: bool = False
     failed_starts: int = 0
     generation: int = 0
+    error: LastError | None = None
 
     def note_added(self, generation: int) -> None:
         """A backend was added: announcements are fulfilled, another generation begins with a clean record."""
@@ -55,6 +58,21 @@ class SlotRecord:
             self.failed_starts = 0
         elif after is BackendState.FAILED:
             self.failed_starts += 1
+
+    def note_error(self, error: LastError, *, unborn: bool) -> None:
+        """Something went wrong in it; `unborn`: a start that had not even a process."""
+        self.error = error
+        if unborn:
+            self.failed_starts += 1
+
+    def note_healthy(self) -> None:
+        """A backend in it is well."""
+        self.error = None
+
+    def note_unlocked(self) -> None:
+        """The pool was unlocked: the row begins anew; why it is not well stays known until it is."""
+        self.announced = False
+        self.failed_starts = 0
 
     def note_locked(self) -> None:
         """The pool was locked: what was announced will not come."""

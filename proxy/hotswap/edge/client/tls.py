@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,6 +17,7 @@ from hotswap.core.errors import ConfigError, Problem
 from hotswap.wire.client_hello import ClientHello
 
 if TYPE_CHECKING:
+    from hotswap.core.certificate_facts import CertificateFacts
     from hotswap.core.config import TlsTable
     from hotswap.core.config.listeners import CertificateTable
 
@@ -27,7 +29,7 @@ GROUPS: Final = ("X25519MLKEM768:X25519:P-256:P-384", "X25519:P-256:P-384")
 two that cost a server many times as much (X448 and P-521) are left out."""
 
 AUTHORITY: Final = "development-ca.pem"
-"""The certificate of the development authority, in the state directory."""
+"""The file name of the certificate of the development authority."""
 
 
 class ServerContext(ssl.SSLContext):
@@ -42,12 +44,14 @@ class ServerContext(ssl.SSLContext):
         speaks: the protocols that are chosen from by ALPN.
         names: of its certificates, where a listener has several.
         contexts: for each of these certificates.
+        facts: of every certificate of the listener; of the context of the listener alone.
     """
 
     may_ask_for: Callable[[bytes], bool] | None = None
     speaks: Collection[bytes] = ()
     names: CertificateNames | None = None
     contexts: Sequence[ServerContext] = ()
+    facts: tuple[CertificateFacts, ...] = ()
 
     def serves(self, hello: ClientHello) -> bool:
         """Whether the client offers a protocol that is spoken; no ALPN means HTTP/1.1 (RFC 7301 3.2)."""
@@ -60,42 +64,48 @@ class ServerContext(ssl.SSLContext):
         return self.contexts[self.names.choose(hello.server_name.decode("latin-1"))]
 
 
-def open_context(table: TlsTable, *, http2: bool, state_dir: Path, where: str) -> ssl.SSLContext:
+def open_context(table: TlsTable, *, http2: bool, authority_dir: Path, where: str) -> ssl.SSLContext:
     """Create the context of a listener.
 
     Args:
         table: its `tls` table.
         http2: whether to offer `h2`.
-        state_dir: where the development authority is kept.
+        authority_dir: where the development authority is kept.
         where: key path of the table, for messages.
 
     Raises:
-        ConfigError: a file cannot be read, or written, or does not hold what it should.
+        ConfigError: a file cannot be read, or written, or does not hold what it should; or this process has not
+            needed certificates so far, and what reads them was removed since it was started.
     """
+    try:
+        from hotswap.edge.client.certificates import facts_of
+    except ImportError as error:
+        allowed = f"left out until the proxy is started anew; its package {error.name} is gone from {sys.prefix}"
+        asked = ", ".join(table.self_signed or [files.cert for files in table.certificates])
+        raise ConfigError([Problem(where, asked, allowed)]) from error
     if table.self_signed:
-        return _self_signed(table, http2=http2, path=state_dir / AUTHORITY, where=where)
-    from hotswap.edge.client.certificates import names_of
-
+        return _self_signed(table, http2=http2, path=authority_dir / AUTHORITY, where=where)
     contexts: list[ServerContext] = []
-    names: list[tuple[str, ...]] = []
+    facts: list[CertificateFacts] = []
     problems: list[Problem] = []
     for index, files in enumerate(table.certificates):
         try:
             contexts.append(_loaded(table, files, http2=http2))
-            names.append(names_of(Path(files.cert).read_bytes()))
+            facts.append(facts_of(Path(files.cert).read_bytes(), file=str(files.cert)))
         except (OSError, ValueError) as error:
             allowed = f"a PEM certificate chain and its private key; {_reason(error)}"
             problems.append(Problem(f"{where}.certificates[{index}]", f"{files.cert}, {files.key}", allowed))
     if problems:
         raise ConfigError(problems)
     if len(contexts) == 1:
+        contexts[0].facts = tuple(facts)
         return contexts[0]
-    certificates = CertificateNames(names)
+    certificates = CertificateNames([each.names for each in facts])
     for index, context in enumerate(contexts):
         context.may_ask_for = certificates.shown(index)
     # For those who name nobody: the first certificate too, and nothing is held against them later.
     nameless = _loaded(table, table.certificates[0], http2=http2)
-    nameless.names, nameless.contexts = certificates, contexts
+    nameless.names, nameless.contexts, nameless.facts = certificates, contexts, tuple(facts)
     return nameless
 
 
@@ -133,8 +143,8 @@ def choose_groups(context: object) -> bool:
 
 
 def _self_signed(table: TlsTable, *, http2: bool, path: Path, where: str) -> ssl.SSLContext:
-    """Issue a certificate for development from the authority in the state directory."""
-    from hotswap.edge.client.certificates import development_authority
+    """Issue a certificate for development from the authority in a file."""
+    from hotswap.edge.client.certificates import development_authority, facts_of
 
     try:
         authority = development_authority(path)
@@ -142,7 +152,9 @@ def _self_signed(table: TlsTable, *, http2: bool, path: Path, where: str) -> ssl
         why = f"an authority that hotswap made ({_reason(error)}); it makes a new one when the file is not there"
         raise ConfigError([Problem(f"{where}.self_signed", str(path), why)]) from error
     context = _context(table, http2=http2)
-    authority.issue_cert(*table.self_signed).configure_cert(context)
+    issued = authority.issue_cert(*table.self_signed)
+    issued.configure_cert(context)
+    context.facts = (facts_of(issued.cert_chain_pems[0].bytes(), file=None),)
     return context
 
 

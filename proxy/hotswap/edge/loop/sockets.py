@@ -37,21 +37,48 @@ def bind(address: Address, *, where: str) -> socket.socket:
     """
     try:
         return _bind_unix(address.path) if isinstance(address, UnixAddress) else bind_tcp(address)
-    except UnicodeError as error:
-        raise ConfigError(
-            [Problem(where, str(address), f"{WANTED}; {address} has no name that can be looked up")]
-        ) from error
-    except OSError as error:
-        match error.errno:
-            case errno.EADDRINUSE:
-                way_out = "is in use by another program: stop it or choose another address"
-            case errno.EACCES | errno.EPERM:
-                way_out = "may not be bound by this user: use a port from 1024 on, or socket activation"
-            case errno.EADDRNOTAVAIL:
-                way_out = "is not an address of this machine"
-            case _:
-                way_out = f"cannot be bound: {error.strerror or error}"
-        raise ConfigError([Problem(where, str(address), f"{WANTED}; {address} {way_out}")]) from error
+    except (UnicodeError, OSError) as error:
+        raise ConfigError([Problem(where, str(address), f"{WANTED}; {why_not_bound(address, error)}")]) from error
+
+
+def why_not_bound(address: Address, error: UnicodeError | OSError) -> str:
+    """Say why an address cannot be had, and what can be done about it."""
+    if isinstance(error, UnicodeError):
+        return f"{address} has no name that can be looked up"
+    match error.errno:
+        case errno.EADDRINUSE:
+            way_out = "is in use by another program: stop it or choose another address"
+        case errno.EACCES | errno.EPERM:
+            way_out = "may not be bound by this user: use a port from 1024 on, or socket activation"
+        case errno.EADDRNOTAVAIL:
+            way_out = "is not an address of this machine"
+        case _:
+            way_out = f"cannot be bound: {error.strerror or error}"
+    return f"{address} {way_out}"
+
+
+def try_address(address: Address) -> None:
+    """See whether an address could be bound; nothing listens there, and no path is made. Blocks, to look up a name.
+
+    Raises:
+        OSError, UnicodeError: it cannot be had, or somebody has it.
+    """
+    if isinstance(address, UnixAddress):
+        directory = os.path.dirname(address.path) or "."
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knock:
+            knock.setblocking(False)
+            try:
+                knock.connect(address.path)  # a path that is too long is told by this too
+            except FileNotFoundError:
+                os.stat(directory)
+                if not os.access(directory, os.W_OK | os.X_OK):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), directory) from None
+            except ConnectionRefusedError:
+                _refuse_other_file(address.path)
+            else:
+                raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE), address.path)
+        return
+    _bound(address).close()
 
 
 def bind_tcp(address: TcpAddress, *, backlog: int = BACKLOG) -> socket.socket:
@@ -60,6 +87,16 @@ def bind_tcp(address: TcpAddress, *, backlog: int = BACKLOG) -> socket.socket:
     Raises:
         OSError: it cannot be had.
     """
+    sock = _bound(address)
+    try:
+        sock.listen(backlog)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _bound(address: TcpAddress) -> socket.socket:
     family, kind, protocol, _, name = socket.getaddrinfo(
         address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
@@ -69,7 +106,6 @@ def bind_tcp(address: TcpAddress, *, backlog: int = BACKLOG) -> socket.socket:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(name)
-        sock.listen(backlog)
     except BaseException:
         sock.close()
         raise
@@ -82,7 +118,10 @@ def _bind_unix(path: str) -> socket.socket:
         try:
             sock.bind(path)
         except OSError as error:
-            if error.errno != errno.EADDRINUSE or not _is_stale(path):
+            if error.errno != errno.EADDRINUSE:
+                raise
+            _refuse_other_file(path)
+            if not _is_stale(path):
                 raise
             os.unlink(path)
             sock.bind(path)
@@ -93,10 +132,14 @@ def _bind_unix(path: str) -> socket.socket:
     return sock
 
 
-def _is_stale(path: str) -> bool:
-    """Whether a path is a socket that nobody listens on any more."""
+def _refuse_other_file(path: str) -> None:
+    """Raise `FileExistsError` where something that is not a socket has the path."""
     if not stat.S_ISSOCK(os.stat(path).st_mode):
-        return False
+        raise FileExistsError(errno.EEXIST, "something that is not a socket is there", path)
+
+
+def _is_stale(path: str) -> bool:
+    """Whether nobody listens any more on the socket at a path."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
         return probe.connect_ex(path) == errno.ECONNREFUSED
 

@@ -1,0 +1,127 @@
+"""Everything that a start would be refused or disappointed for, found without starting: what `hotswap check` tells."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from hotswap.control.configuration.cautions import find_cautions, find_expiring, read_certificates
+from hotswap.control.configuration.loading import load_configuration, locate_problems
+from hotswap.control.configuration.outside import ReadTooSlow, read_within
+from hotswap.control.configuration.path import absolute_path
+from hotswap.control.configuration.state_place import ADMIN_SOCKET
+from hotswap.control.pools.start_check import check_starts
+from hotswap.control.process.privileges import identity_of, look_as_user
+from hotswap.core.address import Address
+from hotswap.core.config import Configuration
+from hotswap.core.errors import ConfigError, Problem
+from hotswap.edge.loop.sockets import WANTED, try_address, why_not_bound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A configuration with which a proxy can be started.
+
+    Attributes:
+        config: it.
+        cautions: what will disappoint all the same, one sentence each.
+    """
+
+    config: Configuration
+    cautions: tuple[str, ...]
+
+
+def check_configuration(path: Path) -> Checked:
+    """Check a configuration and all that it names on this machine; blocks for seconds where something does not answer.
+
+    Nothing is created, changed or listened on, and nothing of an app is run.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ConfigError: a start would be refused, or a pool could never come up; it lists every problem.
+    """
+    config = load_configuration(path)
+    problems: list[Problem] = []
+    cautions: list[str] = []
+    try:
+        # Whoever looks as root sees what only root does; the proxy will be somebody else.
+        cautions += look_as_user(config, absolute_path(path))
+    except ConfigError as error:
+        problems += error.problems
+    running = is_running(config)
+    for where, address in _addresses(config):
+        found = _try(where, address, running=running)
+        if isinstance(found, Problem):
+            problems.append(found)
+        elif found:
+            cautions.append(found)
+    problems += _files(config)
+    environment = {**os.environ, **identity_of(config.proxy.user)}
+    starts = check_starts(config.pools, environment, user=config.proxy.user)
+    problems += starts.problems
+    if problems:
+        raise locate_problems(ConfigError(problems), absolute_path(path))
+    expiring = find_expiring(read_certificates(config), datetime.now(UTC))
+    return Checked(config=config, cautions=(*cautions, *starts.cautions, *find_cautions(config), *expiring))
+
+
+def is_running(config: Configuration) -> bool:
+    """Tell whether a proxy runs with this configuration: it answers in its state directory."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knock:
+        knock.settimeout(1.0)
+        try:
+            return knock.connect_ex(os.path.join(config.proxy.state_dir, ADMIN_SOCKET)) in {0, errno.EAGAIN}
+        except OSError:  # the path is too long, or nobody answers
+            return False
+
+
+def _files(config: Configuration) -> Iterator[Problem]:
+    """Find what cannot be made or written, whoever starts the proxy."""
+    proxy = config.proxy
+    with suppress(OSError):  # a disk that does not answer is told by who uses it
+        if proxy.access_log not in {"", "-", "off"} and _is_directory(proxy.access_log):
+            yield Problem("proxy.access_log", proxy.access_log, "a file that can be written; it is a directory")
+        place = proxy.state_dir
+        while place != os.path.dirname(place) and not read_within(partial(os.path.lexists, place), place):
+            place = os.path.dirname(place)
+        if not _is_directory(place):
+            yield Problem("proxy.state_dir", proxy.state_dir, f"a directory for this user alone; {place} is none")
+
+
+def _is_directory(path: str) -> bool:
+    return read_within(partial(os.path.isdir, path), path)
+
+
+def _addresses(config: Configuration) -> Iterator[tuple[str, Address]]:
+    for index, address in enumerate(config.admin.bind):
+        yield f"admin.bind[{index}]", address
+    for name, listener in config.listeners.items():
+        for index, address in enumerate(listener.bind):
+            yield f"listeners.{name}.bind[{index}]", address
+
+
+def _try(where: str, address: Address, *, running: bool) -> Problem | str | None:
+    """Say what is wrong with an address: certainly, or perhaps."""
+    try:
+        read_within(partial(try_address, address), str(address))
+    except ReadTooSlow:
+        return f"{where}: whether {address} can be had could not be found out in time"
+    except (OSError, UnicodeError) as error:
+        words = why_not_bound(address, error)
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            # What listens there may be this proxy, or the service manager for it.
+            return None if running else f"{where}: {words}"
+        if isinstance(error, PermissionError):
+            # Who checks may be another than who runs.
+            return f"{where}: {words}"
+        return Problem(where, str(address), f"{WANTED}; {words}")
+    return None

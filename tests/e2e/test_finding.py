@@ -1,0 +1,218 @@
+"""Verbs find the proxy of their configuration and speak to no other, where projects share a user and a machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.support.command_line import Result, program
+from tests.support.hotswap import Hotswap, run_hotswap
+from tests.support.other_user import (
+    BARRED,
+    ENVIRONMENT,
+    REACHED,
+    USER,
+    connect_as_member,
+    make_directory,
+    reachable_python,
+)
+from tests.support.pools import command_pool, listeners
+
+GROUP = "games"
+"""One that every Linux has, with nobody in it."""
+
+PLAIN = '[proxy]\nlog_format = "json"\naccess_log = "off"\n'
+SECURE = '[listeners.secure]\nbind = ["127.0.0.1:0"]\ntls = { self_signed = ["localhost"] }\n'
+SOCKET = ".hotswap/admin.sock"
+
+
+def project(parent: Path, name: str, *, admin: str = "[admin]\n", more: str = "") -> tuple[str, Path]:
+    """Give a configuration as `init` might write it, with a state directory of its own making, and its directory."""
+    directory = parent / name
+    directory.mkdir()
+    return PLAIN + admin + more + listeners() + command_pool(
+        directory, "faulty.plain", strategy="surge", size=1
+    ), directory
+
+
+def surroundings(parent: Path) -> dict[str, str]:
+    """Give the variables that everything of one user shares."""
+    return {name: str(parent / name) for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME", "XDG_DATA_HOME")}
+
+
+async def generation(hotswap: Hotswap) -> int:
+    number = (await hotswap.pool())["generation"]
+    assert isinstance(number, int)
+    return number
+
+
+async def verb(directory: Path, *arguments: str, **variables: str) -> Result:
+    """Run a verb where a user stands who has told it nothing but perhaps this."""
+    return await program(*arguments, directory=directory, NO_COLOR="1", **variables)
+
+
+@pytest.mark.fail_after(90)
+async def test_two_projects_of_one_user_have_nothing_to_do_with_each_other(tmp_path: Path) -> None:
+    """Each is found from its directory and by its file; every other address is refused before anything is done."""
+    shared = surroundings(tmp_path)
+    (text_a, a), (text_b, b) = project(tmp_path, "a", more=SECURE), project(tmp_path, "b", more=SECURE)
+    _, stopped = project(tmp_path, "stopped")
+    (stopped / "hotswap.toml").write_text(PLAIN + listeners() + command_pool(stopped, "faulty.plain"))
+    async with (
+        run_hotswap(text_a, a, environment=shared, admin=SOCKET) as first,
+        run_hotswap(text_b, b, environment=shared, admin=SOCKET) as second,
+    ):
+        for directory, proxy in ((a, first), (b, second)):
+            found = await verb(directory, "status", "--json", **shared)
+            assert found.document["pid"] == proxy.pid, found.stderr
+            named = await verb(tmp_path, "status", "--json", "--config", str(proxy.config), **shared)
+            assert named.document["pid"] == proxy.pid, named.stderr
+        # One authority for all projects of a user, which outlives them; its certificate is beside each.
+        trusted = Path(shared["XDG_DATA_HOME"]) / "hotswap" / "development-ca.pem"
+        for proxy in (first, second):
+            assert [one["authority"] for one in proxy.records() if "authority" in one] == [str(trusted)]
+            assert (proxy.directory / ".hotswap" / trusted.name).read_bytes() == trusted.read_bytes()
+        assert (await verb(a, "reload", **shared)).code == 0
+        assert (await generation(first), await generation(second)) == (2, 1)
+
+        strange = await verb(a, "reload", **shared, HOTSWAP_ADMIN=f"unix:{second.admin.path}")
+        assert strange.code == 1
+        for part in (str(first.config), str(second.config), "nothing was done", "HOTSWAP_ADMIN", "--admin"):
+            assert part in strange.stderr
+        assert await generation(second) == 1
+        # On the command line it is an order.
+        assert (await verb(a, "reload", "--admin", f"unix:{second.admin.path}", **shared)).code == 0
+        assert await generation(second) == 2
+
+        for how in ("status", "reload", "stop"):
+            alone = await verb(stopped, how, **shared)
+            assert alone.code == 1, alone.stdout
+            assert str(stopped / SOCKET) in alone.stderr
+        attached = await verb(stopped, "run", "--attach", **shared)
+        assert (attached.code, "no proxy waits" in attached.stderr) == (1, True), attached.stderr
+        assert (await first.status())["takeover"] is None
+        assert (await second.status())["takeover"] is None
+
+
+@pytest.mark.fail_after(60)
+async def test_its_socket_is_there_from_beginning_to_end_for_its_owner_alone(tmp_path: Path) -> None:
+    """Made again when it was removed, with the whole directory or by itself; nobody listens on a port."""
+    text, directory = project(tmp_path, "a")
+    async with run_hotswap(text, directory, admin=SOCKET) as hotswap:
+        path = directory / SOCKET
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        (told,) = (record for record in hotswap.records() if record["event"] == "admin.listening")
+        assert told["addresses"] == [f"unix:{path}"]
+        for remove in (path.unlink, (path.parent / "takeover.sock").unlink, lambda: shutil.rmtree(path.parent)):
+            remove()
+            while not (path.exists() and (path.parent / "takeover.sock").exists()):
+                await trio.sleep(0.05)
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        await hotswap.wait_ready()
+        done = await verb(directory, "reload")
+        assert done.code == 0, done.stderr
+        assert (await verb(directory, "takeover", "--probation", "200ms")).code == 0
+        now = await verb(directory, "status", "--json")
+        assert now.document["generation"] == 2, now.stderr
+        stopped = await verb(directory, "stop")
+        assert stopped.code == 0, stopped.stderr
+        assert not path.exists()
+
+
+@pytest.mark.fail_after(60)
+async def test_a_second_start_is_told_which_proxy_runs_here(tmp_path: Path) -> None:
+    """By the state directory where it is the same project, by the address of the page where it is another one."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    admin = f'[admin]\nbind = ["127.0.0.1:{port}"]\n'
+    (text_a, a), (text_b, b) = project(tmp_path, "a", admin=admin), project(tmp_path, "b", admin=admin)
+    (b / "hotswap.toml").write_text(text_b)
+    async with run_hotswap(text_a, a, admin=SOCKET) as hotswap:
+        words = f"a hotswap already runs here: {hotswap.config}, pid {hotswap.pid}"
+        for directory in (a, b):
+            second = await verb(directory, "run")
+            assert second.code == 2
+            assert words in second.stderr, second.stderr
+        # The verbs of the other project are told as well: the address in its file is somebody else's.
+        strange = await verb(b, "reload")
+        assert strange.code == 1
+        assert str(hotswap.config) in strange.stderr
+        assert str(b / "hotswap.toml") in strange.stderr
+        # Over TCP nobody may name a program or a file.
+        named = await verb(a, "takeover", "--admin", f"http://127.0.0.1:{port}", "--to", "hotswap.toml")
+        assert named.code == 3
+        assert "not-over-this-address" in named.stderr
+        assert await generation(hotswap) == 1
+    with socket.create_server(("127.0.0.1", port)):
+        other = await verb(a, "run")
+        assert other.code == 2
+        assert "Address already in use" in other.stderr
+        assert "hotswap already runs" not in other.stderr
+
+
+@pytest.mark.fail_after(60)
+async def test_two_configurations_in_one_directory_never_share_their_state(tmp_path: Path) -> None:
+    """The second is told who has it and what to do; with a directory of its own it runs, and each is found."""
+    text, directory = project(tmp_path, "a")
+    other = directory / "other.toml"
+    other.write_text(text)
+    async with run_hotswap(text, directory, admin=SOCKET) as hotswap:
+        refused = await verb(directory, "run", "--config", str(other))
+        assert refused.code == 2
+        assert f"{hotswap.config}, pid {hotswap.pid}" in refused.stderr
+        strange = await verb(directory, "stop", "--config", str(other))
+        assert strange.code == 1
+        assert str(hotswap.config) in strange.stderr
+        assert str(other) in strange.stderr
+        assert (await hotswap.status())["stopping"] is False
+
+
+@pytest.mark.fail_after(90)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize("user", ["", USER])
+async def test_a_group_may_deploy_and_reaches_nothing_else(reachable_directory: Path, user: str) -> None:
+    """Through a directory that it cannot look into; sockets of backends are behind another one."""
+    directory = reachable_directory
+    python = reachable_python()
+    pool = command_pool(directory, "faulty.plain", size=1, strategy="surge").replace(sys.executable, python)
+    text = f'{PLAIN}user = "{user}"\n[admin]\ngroup = "{GROUP}"\n' + listeners() + pool
+    program = (python, "-m", "hotswap")
+    async with run_hotswap(text, directory, admin=SOCKET, program=program, environment=ENVIRONMENT) as hotswap:
+        state = directory / ".hotswap"
+        own = state / "admin.sock"
+        assert modes(state, own, state / "backends") == [0o710, 0o660, 0o700]
+        (backend,) = await hotswap.backends()
+        others = [state / "takeover.sock", Path(backend["address"].removeprefix("unix:"))]
+        assert others[1].parent == state / "backends"
+        assert [connect_as_member(GROUP, path) for path in (own, *others)] == [REACHED, *[BARRED] * 2]
+        assert connect_as_member("nogroup", own) == BARRED
+        assert (await verb(directory, "takeover", "--probation", "200ms")).code == 0
+        assert connect_as_member(GROUP, own) == REACHED
+        if not user:
+            shutil.rmtree(state)
+            while not own.exists():
+                await trio.sleep(0.05)
+            assert modes(state, own, state / "backends") == [0o710, 0o660, 0o700]
+            assert connect_as_member(GROUP, own) == REACHED
+        assert (await verb(directory, "reload")).code == 0
+
+
+def modes(*paths: Path) -> list[int]:
+    return [stat.S_IMODE(path.stat().st_mode) for path in paths]
+
+
+@pytest.fixture
+def reachable_directory() -> Iterator[Path]:
+    """Root's, and others can enter it."""
+    made = make_directory()
+    yield made
+    shutil.rmtree(made)
