@@ -81,6 +81,24 @@ def check_systemd(command: str) -> None:
             raise AssertionError(command)
 
 
+def check_debian(command: str) -> None:
+    """Packages are those that the tests have; what is typed without a machine is about what such a package brings."""
+    program, *words = [word for word in shlex.split(command) if not word.startswith("-")]
+    if program == "apt-get":
+        tools = re.findall(r"^TOOLS := (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)[0].split()
+        # Asks an authority on the network, which the tests do not; what it leaves is laid there instead.
+        assert words[0] == "install"
+        assert set(words[1:]) <= {*tools, "certbot"}, command
+    else:
+        assert program in {"install", "systemctl"}, command
+        assert "prometheus" in command, command
+
+
+def check_certbot(command: str) -> None:
+    """The one form that needs nothing but the port."""
+    assert command.split()[:3] == ["certbot", "certonly", "--standalone"], command
+
+
 def check_container(command: str) -> None:
     """The file of the image is there, and so is everything that it copies; ports are those that it exposes."""
     words = shlex.split(command)
@@ -116,13 +134,23 @@ def check_checkout(command: str) -> None:
 ELSEWHERE = {
     "install": check_install,
     "systemd": check_systemd,
+    "debian": check_debian,
+    "certbot": check_certbot,
     "container": check_container,
     "checkout": check_checkout,
 }
 """What checks the commands that need something."""
 
 GUIDES = [page for page in PAGES if page.parent.name in {"tutorials", "how-to"}]
-DONE = [page for page in PAGES if any(isinstance(step, Typed) for step in steps(page.read_text(encoding="utf-8")))]
+IN_A_MACHINE = {"production.md"}
+"""Pages for root of a machine of its own: tests/e2e/test_production.py follows them."""
+
+DONE = [
+    page
+    for page in PAGES
+    if page.name not in IN_A_MACHINE
+    and any(isinstance(step, Typed) for step in steps(page.read_text(encoding="utf-8")))
+]
 
 
 IN_A_CHECKOUT = {"README.md", "first-rollout.md"}

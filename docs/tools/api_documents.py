@@ -64,6 +64,7 @@ class SlotDocument(Document):
     exit: str | None = Field(description="how the last process in it ended, where that is why; null when it is well")
     next_try: str | None = Field(description="when the next start is due, while one waits for its time")
     drained: bool = Field(description="an operator has taken it out of rotation")
+    release: str | None = Field(description="the directory that its next respawn is started in; null in a static pool")
     backends: list[BackendDocument]
 
 
@@ -203,6 +204,15 @@ class ChangeDocument(Document):
 
     pool: str
     changed: bool = Field(description="false when it was so already")
+
+
+class UnlockDocument(Document):
+    """What the end of a lock did."""
+
+    pool: str
+    changed: bool = Field(description="false when it was not locked")
+    refilled: list[int] = Field(description="slots that were empty; each is started again from the release it had")
+    serving: list[int] = Field(description="slots that serve; when there are none, a reload repairs the pool")
 
 
 class AbortDocument(Document):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from hotswap.cli.examples import example_lines
 from hotswap.cli.group import VERBS, hotswap, load_verb
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "cli.md"
@@ -37,7 +38,7 @@ What `--json` prints gains keys over time and loses none.
 
 ## Finding the proxy
 
-Verbs that speak to a running proxy have three options for it:
+Verbs that speak to a running proxy have three options for it, before the verb or behind it:
 
 | option | means |
 |---|---|
@@ -60,7 +61,7 @@ Of the file nothing is read but `state_dir` and the `[admin]` table, so a mistak
 def write_page() -> str:
     """Give the page."""
     context = click.Context(hotswap, info_name="hotswap")
-    shared = shared_options(load_verb("status"))
+    shared = shared_options(hotswap)
     parts = [HEAD, *(option_row(option) for option in shared), AFTER]
     for name in VERBS:
         parts.extend(_command(name, load_verb(name), context))
@@ -85,6 +86,7 @@ def _command(name: str, command: click.Command, parent: click.Context) -> Iterat
     usage = " ".join(command.collect_usage_pieces(context))
     yield f"\n## hotswap {name}\n\n```\nhotswap {name} {usage}\n```\n\n"
     yield "\n\n".join(" ".join(part.split()) for part in (command.help or "").split("\n\n")) + "\n"
+    yield "\n```\n" + "\n".join(example_lines(name)) + "\n```\n"
     shared = shared_options(command)
     options = [one for one in command.params if isinstance(one, click.Option) and not one.hidden]
     own = [one for one in options if one not in shared]

@@ -77,7 +77,8 @@ INTRODUCTION = """\
 
 The file is TOML.
 It is `hotswap.toml` in the working directory or in `/etc/hotswap`, unless the command line names another.
-Links in its path are followed anew by every reload, also those that the shell went through to the working directory (`$PWD`): a proxy that was started in `current/` is configured by the release that the link leads to.
+Links in its path are followed anew by every reload, also those that the shell went through to the working directory
+(`$PWD`): a proxy that was started in `current/` is configured by the release that the link leads to.
 `hotswap check` reads it like `hotswap run` would and reports every problem at once.
 It also asks the interpreter of each pool, as the pool's user and in its directory, whether the server is installed and
 the app is there, without importing the app.

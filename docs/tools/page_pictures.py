@@ -5,7 +5,6 @@ A proxy with three demo apps runs under a light load, is rolled, and is given a 
 
 from __future__ import annotations
 
-import json
 import random
 import tempfile
 from pathlib import Path
@@ -87,8 +86,7 @@ async def main() -> None:
             directory, app="shop:app", directory=releases.current, boot_seconds=1.5, drain_timeout="12s", size=3
         )
         async with open_browser() as browser, run_hotswap(admin + listeners() + pool, directory) as hotswap:
-            address = json.loads(await hotswap.wait_line("admin.listening"))["addresses"][0]
-            await browser.open(f"http://{address}/")
+            await browser.open(await hotswap.page())
             await take_pictures(hotswap, browser, releases)
 
 

@@ -163,12 +163,15 @@ def test_who_is_told_where_the_proxy_is_makes_no_models(tmp_path: Path, text: st
     path = write(tmp_path, text)
     program = (
         "import sys; from pathlib import Path; import hotswap.cli.group;"
-        "from hotswap.cli.endpoint import find_endpoint;"
+        "from hotswap.cli.endpoint import find_endpoint; from hotswap.cli.exits import CommandError;"
         "endpoint = find_endpoint(None, None, None, environ={'HOTSWAP_ADMIN': 'unix:/run/admin.sock'});"
         "named = find_endpoint('unix:/run/admin.sock', Path(sys.argv[1]), None, environ={});"
-        "print(endpoint.addresses == named.addresses, named.token, 'pydantic' in sys.modules)"
+        "print(endpoint.addresses == named.addresses, named.token, 'pydantic' in sys.modules)\n"
+        "try: find_endpoint(None, Path(sys.argv[1]), None, environ={})\n"
+        "except CommandError: pass\n"
+        "print('pydantic' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, path], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
     )
-    assert done.stdout == "True None False\n"
+    assert done.stdout == "True None False\nFalse\n"

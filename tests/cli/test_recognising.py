@@ -83,6 +83,23 @@ async def test_a_proxy_that_is_barred_says_who_may_call(tmp_path: Path) -> None:
     barred.__cause__ = PermissionError()
     endpoint = AdminEndpoint(addresses=(UnixAddress("/a"),), token=None, source="/x", config=tmp_path)
     assert "[admin].group" in translate(barred, endpoint).hints[0]
-    assert '"hotswap run"' in translate(lost, endpoint).hints[0]
+    assert "hotswap run" in translate(lost, endpoint).hints[0]
     stranger = translate(Stranger(TcpAddress("127.0.0.1", 1), "/b"), endpoint)
     assert (stranger.exit_code, str(stranger).startswith("the proxy at 127.0.0.1:1 runs /b, not ")) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("config", "command"),
+    [
+        (Path("/srv/shop/hotswap.toml"), "hotswap run /srv/shop/hotswap.toml"),
+        (Path("/srv/my shop/hotswap.toml"), "hotswap run '/srv/my shop/hotswap.toml'"),
+        (None, "hotswap run CONFIG"),
+    ],
+)
+def test_a_proxy_that_is_not_running_is_told_with_how_it_is_started(config: Path | None, command: str) -> None:
+    """The very command, for the configuration that was meant."""
+    address = UnixAddress("/srv/shop/.hotswap/admin.sock")
+    endpoint = AdminEndpoint(addresses=(address,), token=None, source="here", config=config)
+    error = translate(ProxyLost("No such file or directory"), endpoint)
+    assert error.message == f"no proxy can be reached at {address}: No such file or directory"
+    assert error.hints == (f"found by here; if it is not running, start it: {command}",)

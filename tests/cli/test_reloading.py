@@ -127,7 +127,7 @@ async def test_an_aborted_rollout_is_exit_code_4(proxy: FakeProxy) -> None:
         assert (await cli_later("abort", "web", "--admin", proxy.url)) == 0
         proxy.runtime.go_on.set()
     assert results[0].code == 4
-    assert "rollout r1 of pool web aborted: aborted" in results[0].stderr
+    assert "rollout r1 of pool web aborted: ended by an operator before every slot was replaced\n" in results[0].stderr
 
 
 async def cli_later(*arguments: str) -> int:

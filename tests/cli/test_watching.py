@@ -1,4 +1,4 @@
-"""`hotswap status` and `hotswap events`."""
+"""`hotswap status`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 
-from hotswap.cli.watching import event_line
 from hotswap.core.pool.last_error import LastError
 from tests.support.command_line import cli, command, environment, on_terminal
 from tests.support.fake_runtime import FakeProxy, open_fake_proxy
@@ -95,17 +94,6 @@ async def test_a_narrow_terminal_gets_fewer_columns_and_no_cut_ones(proxy: FakeP
     assert "…" not in text
 
 
-def test_an_event_is_a_line_that_can_be_read_and_split() -> None:
-    """A report is told by its summary, what is empty is left out, what has spaces stands in quotes."""
-    slots = [{"slot": 0, "state": "done", "exchanges": {"retried": 0, "held": 2, "cut": 0}}]
-    report = {"id": "r1", "pool": "web", "outcome": "done", "seconds": 1.23, "slots": slots}
-    event = {"id": 7, "at": "T", "kind": "rollout.report", "pool": "web", "detail": "", "exit": "by SIGTERM", "n": True}
-    assert event_line(event) == 'T rollout.report pool=web exit="by SIGTERM" n=true'
-    assert event_line({**event, "report": report}).endswith(
-        'report="rollout r1 of pool web: done, 1 of 1 slots replaced in 1.2 s, 2 held"'
-    )
-
-
 async def test_watching_shows_a_state_after_the_other(proxy: FakeProxy) -> None:
     """One JSON line each time, until interrupted."""
     process = await trio.lowlevel.open_process(
@@ -124,38 +112,3 @@ async def test_watching_shows_a_state_after_the_other(proxy: FakeProxy) -> None:
     first, second = (json.loads(line) for line in lines.splitlines()[:2])
     assert not first["pools"]["web"]["paused"]
     assert second["pools"]["web"]["paused"]
-
-
-async def test_events_are_shown_as_they_happen_and_again_after_a_restart(proxy: FakeProxy) -> None:
-    """From a number on, one a line, as text or as JSON."""
-    events = proxy.runtime.events
-    events.publish("backend.ready", pool="web", slot=0, detail="\x07")
-    for options in ([], ["--json"]):
-        process = await trio.lowlevel.open_process(
-            command("events", "--after", "0", *options, "--admin", proxy.url), stdout=-1, stderr=-1, env=environment()
-        )
-        assert process.stdout is not None
-        shown = bytearray()
-        async for chunk in process.stdout:
-            shown.extend(chunk)
-            if shown.count(b"\n") == 1 and not options:
-                events.publish("backend.drained", pool="web", slot=1)
-            if shown.count(b"\n") == 2:
-                break
-        process.send_signal(signal.SIGINT)
-        assert await process.wait() == 0
-        lines = shown.decode().splitlines()
-        if options:
-            assert [json.loads(line)["kind"] for line in lines] == ["backend.ready", "backend.drained"]
-        else:
-            assert lines[0].split(" ", 1)[1] == r"backend.ready pool=web slot=0 detail=\x07"
-            assert lines[1].endswith("backend.drained pool=web slot=1")
-
-
-async def test_events_of_a_proxy_that_is_not_there_is_an_error() -> None:
-    """1, at once."""
-    async with open_fake_proxy() as gone:
-        url = gone.url
-    result = await cli("events", "--admin", url)
-    assert result.code == 1
-    assert "no proxy can be reached" in result.stderr

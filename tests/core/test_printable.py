@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hotswap.core.errors import BadRequest, ConfigError, Problem, UpstreamBroken
-from hotswap.core.printable import LONGEST_TEXT, bounded, bounded_value
+from hotswap.core.printable import LONGEST_TEXT, bounded, bounded_value, one_line
 
 
 def test_a_long_text_is_cut_and_says_so() -> None:
@@ -25,3 +25,10 @@ def test_no_error_carries_what_a_library_quotes_whole() -> None:
     many = ConfigError(Problem(f"pools.p{number}", "x", "y") for number in range(1000))
     assert str(many) == many.detail
     assert "pools.p999" in many.detail
+
+
+def test_a_text_becomes_one_line_that_is_read_as_it_was_written() -> None:
+    """Line ends of every kind, control characters, and marks that reorder letters (UAX 9)."""
+    assert one_line("plain, wide 日本 and\xa0spaced") == "plain, wide 日本 and\xa0spaced"
+    assert one_line("a\r\nb\n\nc\u2028d\n") == "a; b; c; d"
+    assert one_line("\tx\x1b[2J\u202egpj\u2066") == "\tx\\x1b[2J\\u202egpj\\u2066"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import pwd
 import shutil
 import socket
 import stat
@@ -13,6 +16,8 @@ from pathlib import Path
 import pytest
 import trio
 
+from hotswap.control.configuration.state_place import signpost_of
+from tests.support.admin import Admin
 from tests.support.command_line import Result, program
 from tests.support.hotswap import Hotswap, run_hotswap
 from tests.support.other_user import (
@@ -176,6 +181,33 @@ async def test_two_configurations_in_one_directory_never_share_their_state(tmp_p
         assert (await hotswap.status())["stopping"] is False
 
 
+@pytest.mark.fail_after(60)
+async def test_it_is_found_by_a_link_that_a_deploy_has_moved_on(tmp_path: Path) -> None:
+    """Its state is in the release that it was started from; `reload` comes from the next, when the first is gone."""
+    for number in (1, 2):
+        text, directory = project(tmp_path, f"r{number}")
+        (directory / "hotswap.toml").write_text(text.replace(f"{directory}", str(tmp_path / "current")))
+    shared = surroundings(tmp_path)
+    current = tmp_path / "current"
+    current.symlink_to("r1")
+    text = (current / "hotswap.toml").read_text()
+    async with run_hotswap(text, current, environment=shared, admin=SOCKET) as hotswap:
+        (tmp_path / "next").symlink_to("r2")
+        (tmp_path / "next").rename(current)
+        done = await verb(current, "reload", PWD=str(current), **shared)
+        assert done.code == 0, done.stderr
+        second = await verb(current, "run", PWD=str(current), **shared)
+        assert second.code == 2
+        assert f"a hotswap already runs here: {current}/hotswap.toml, pid {hotswap.pid}" in second.stderr
+        shutil.rmtree(tmp_path / "r1")
+        found = await verb(tmp_path, "status", "--json", "--config", str(current / "hotswap.toml"), **shared)
+        while found.code:
+            found = await verb(tmp_path, "status", "--json", "--config", str(current / "hotswap.toml"), **shared)
+        assert found.document["pid"] == hotswap.pid
+        hotswap.admin = Admin(tmp_path / "r1" / SOCKET)
+    assert not await trio.Path(signpost_of(current / "hotswap.toml", shared)).is_symlink()
+
+
 @pytest.mark.fail_after(90)
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 @pytest.mark.parametrize("user", ["", USER])
@@ -204,6 +236,42 @@ async def test_a_group_may_deploy_and_reaches_nothing_else(reachable_directory: 
             assert modes(state, own, state / "backends") == [0o710, 0o660, 0o700]
             assert connect_as_member(GROUP, own) == REACHED
         assert (await verb(directory, "reload")).code == 0
+
+
+@pytest.mark.fail_after(60)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+async def test_where_the_file_is_out_of_reach_its_state_is_with_the_user(reachable_directory: Path) -> None:
+    """A directory of each configuration's own, below the state of whoever runs it; found without a word by the same."""
+    directory = reachable_directory
+    home = directory / "home"
+    home.mkdir()
+    os.chown(home, *[pwd.getpwnam(USER).pw_uid] * 2)
+    python = reachable_python()
+    pool = command_pool(directory, "faulty.plain", size=1).replace(sys.executable, python)
+    text = PLAIN + "[admin]\n" + listeners() + pool
+    become = ("setpriv", f"--reuid={USER}", "--clear-groups", "--no-new-privs")
+    variables = {**ENVIRONMENT, "HOME": str(home), "XDG_STATE_HOME": str(home / "state"), "XDG_DATA_HOME": ""}
+    place = default_place(directory / "hotswap.toml", home / "state")
+    own = str((place / "admin.sock").relative_to(directory))
+    program = (python, "-m", "hotswap")
+    async with run_hotswap(
+        text, directory, launcher=become, program=program, environment=variables, admin=own
+    ) as hotswap:
+        assert modes(place, place / "admin.sock") == [0o700, 0o600]
+        found = await trio.run_process(
+            [*become, *program, "status", "--json"],
+            cwd=directory,
+            env={"PATH": os.environ["PATH"], **variables},
+            capture_stdout=True,
+        )
+        assert json.loads(found.stdout)["pid"] == hotswap.pid
+        assert not (directory / ".hotswap").exists()
+
+
+def default_place(file: Path, state_home: Path) -> Path:
+    """The directory of a configuration alone, as the reference describes it."""
+    digest = hashlib.sha256(os.fsencode(file)).hexdigest()[:8]
+    return state_home / "hotswap" / f"{file.parent.name[:20]}-{digest}"
 
 
 def modes(*paths: Path) -> list[int]:

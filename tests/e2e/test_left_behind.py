@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
+
+import pytest
 
 from tests.support.chain import run_chain
 from tests.support.hotswap import living, run_hotswap, wait_gone
@@ -83,10 +86,12 @@ async def test_a_daemon_without_the_mark_outlives_its_backend_and_not_the_proxy(
     assert hotswap.written("orphan.ending")
 
 
-async def test_no_daemon_outlives_a_killed_proxy(tmp_path):
+@pytest.mark.parametrize("signals", [[signal.SIGKILL], [signal.SIGTERM] * 2], ids=["killed", "stopped at once"])
+async def test_no_daemon_outlives_a_proxy_that_does_not_wait_for_it(tmp_path, signals):
     """The guardian finds them."""
     async with run_hotswap(listeners() + pool(tmp_path, "daemon"), tmp_path, stop=False) as hotswap:
         assert len(living(started(tmp_path))) == 3
-        hotswap.process.kill()
+        for number in signals:
+            hotswap.signal(number)
         for pid in started(tmp_path):
             await wait_gone(pid)

@@ -39,8 +39,7 @@ async def open_page(
         open_browser(size=size, dark=dark) as browser,
         run_hotswap(admin + listeners() + pool, tmp_path) as hotswap,
     ):
-        address = json.loads(await hotswap.wait_line("admin.listening"))["addresses"][0]
-        await browser.open(f"http://{address}/")
+        await browser.open(await hotswap.page())
         await browser.wait("document.querySelectorAll('.slots .ready').length === 2")
         yield hotswap, browser, releases
 
@@ -120,11 +119,111 @@ async def test_a_failed_rollout_says_why_and_what_is_refused_now(tmp_path: Path,
         await browser.wait("document.querySelector('.answer.refused code')?.textContent === 'pool-locked'")
         await browser.ask("document.querySelector('.report').open = true")
         assert "a_module_that_nobody_wrote" in await browser.text()
+        assert await browser.ask("return document.querySelector('.notice.bad details').open")
+        assert "ModuleNotFoundError" in await browser.ask("return document.querySelector('.notice.bad pre').innerText")
+        main = await browser.ask("return [...document.querySelectorAll('button.main')].map((one) => one.textContent)")
+        assert main == ["Unlock"]
         await assert_fits(browser)
         await browser.press("Unlock web")
         await browser.wait("!document.querySelector('.notice.bad')")
         await browser.wait("document.querySelectorAll('.slots .ready').length === 2")
         await assert_no_complaints(browser)
+
+
+DOWN = """
+[listeners.secure]
+bind = ["127.0.0.1:0", "unix:{directory}/s.sock"]
+tls = {{ self_signed = ["shop.example"] }}
+
+[[routes]]
+hosts = ["api.example"]
+path = "/v2"
+pool = "api"
+
+[pools.api]
+server = "uvicorn"
+app = "a_module_that_nobody_wrote:app"
+directory = "{directory}"
+size = 1
+health = {{ interval = "200ms" }}
+"""
+
+
+PLAIN_APP = """
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"here"})
+"""
+
+
+@SCREENS
+async def test_a_pool_that_is_down_says_why_and_what_it_is_started_from(tmp_path: Path, size: tuple[int, int]) -> None:
+    """With the next try; beside it what each pool answers, listeners as links, and certificates until when."""
+    admin = f'[admin]\nbind = ["127.0.0.1:0", "unix:{tmp_path}/admin.sock"]\n'
+    releases = Releases(tmp_path)
+    releases.deploy()
+    pool = demo_pool(tmp_path, app="shop:app", directory=releases.current, size=1)
+    text = admin + listeners() + pool + DOWN.format(directory=tmp_path)
+    async with open_browser(size=size) as browser, run_hotswap(text, tmp_path, wait_ready=False) as hotswap:
+        await browser.open(await hotswap.page())
+        error = "document.querySelector('[data-pool-name=api] .why.error')?.textContent"
+        await browser.wait(f"/a_module_that_nobody_wrote.*failed starts in a row.*next try in/.test({error})")
+        release = "document.querySelector('[data-pool-name=api] [data-label=release]')"
+        assert await browser.ask(f"return {release}.title") == str(tmp_path)
+        assert await browser.ask(f"return {release}.textContent") == tmp_path.name
+        web = "document.querySelector('[data-pool-name=web]')"
+        await browser.wait(f"{web}.querySelector('.ready')")
+        assert not await browser.ask(f"return {web}.querySelector('.why.error')")
+        assert await browser.ask(f"return {web}.querySelector('[data-label=release]').textContent") == "release-1"
+        seen = await browser.text()
+        assert "answers api.example/v2" in seen
+        assert "shop.example" in seen
+        links = await browser.ask("return [...document.querySelectorAll('#listeners a')].map((one) => one.href)")
+        shown = (await hotswap.status())["listeners"]
+        assert links == [url for listener in shown.values() for url in listener["urls"]]
+        assert {link.partition(":")[0] for link in links} == {"http", "https"}
+        assert await browser.ask("return document.querySelector('#listeners td[data-label=ends][title]').textContent")
+        # No path, however long, makes a column of letters out of itself.
+        assert await browser.ask(
+            "return [...document.querySelectorAll('#head span, .slots td > span, .listeners a, .listeners td > span')]"
+            ".every((one) => one.getClientRects().length <= 2)"
+        )
+        assert await browser.ask(
+            "return [...document.querySelectorAll('#events b')].every((one) => !one.textContent.includes('.'))"
+        )
+        await browser.wait("document.getElementById('events').textContent.includes('Backend did not start')")
+        await assert_fits(browser)
+        # And this is repaired here, by deploying: nothing serves that a reload could lose.
+        (tmp_path / "a_module_that_nobody_wrote.py").write_text(PLAIN_APP)
+        await browser.press("Reload api")
+        await browser.wait("document.querySelector('[data-pool-name=api] .answer')?.textContent.includes('Accepted')")
+        await browser.wait("document.querySelector('[data-pool-name=api] .slots .ready')")
+        await browser.wait(f"!{error}")
+        assert (await hotswap.pool("api"))["slots"][0]["last_error"] is None
+        await assert_no_complaints(browser)
+
+
+async def test_a_chart_tells_its_value_under_the_pointer(tmp_path: Path) -> None:
+    """Of the second that the pointer is at, with its unit; nothing is shown beside it."""
+    move = (
+        "const box = document.querySelector(arguments[0]).getBoundingClientRect(); const at = {bubbles: true, "
+        "clientX: box.right - arguments[1] * box.width, clientY: box.top + 5}; "
+        "document.querySelector(arguments[0]).dispatchEvent(new PointerEvent('pointermove', at)); "
+        "const label = document.getElementById('pointer'); return label.hidden ? null : label.textContent"
+    )
+    chart = "tr[data-key=all] svg.chart[data-quantity='0']"
+    async with open_page(tmp_path) as (hotswap, browser, _):
+        for _ in range(5):
+            (await hotswap.fetch("/whoami")).expect()
+        await browser.wait(f"document.querySelector(\"{chart}\")?.querySelector('.bars').getAttribute('d')")
+        values = {await browser.ask(move, chart, second / 120) for second in range(12)}
+        numbers = [value.split(": ")[1] for value in values]
+        assert all(number.endswith(" requests/s") for number in numbers)
+        assert any(number[0] != "0" for number in numbers), numbers
+        latencies = {await browser.ask(move, chart.replace("'0'", "'1'"), second / 120) for second in range(12)}
+        assert any("ms p50" in latency for latency in latencies), latencies
+        assert await browser.ask(move, "h1", 0) is None
 
 
 async def test_orders_that_hold_traffic_up_ask_once_more_and_tell_what_they_did(tmp_path: Path) -> None:
@@ -229,7 +328,7 @@ async def test_with_a_token_the_page_asks_for_it(tmp_path: Path) -> None:
         await browser.wait("document.querySelector('.pool')")
         await browser.wait("document.querySelector('.link').textContent.includes('live')")
         proxy.runtime.events.publish("pool.paused", pool="web")
-        await browser.wait("document.getElementById('events').textContent.includes('pool.paused')")
+        await browser.wait("document.getElementById('events').textContent.includes('Pool paused')")
         assert not await browser.ask("return document.getElementById('token').open")
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 import sysconfig
 import venv
 from dataclasses import dataclass
@@ -16,11 +14,9 @@ from zipfile import ZipFile
 import pytest
 import trio
 
-from tests.support.hotswap import REPOSITORY, run_hotswap
+from tests.support.hotswap import run_hotswap
 from tests.support.pools import table
-
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", "proxy", "backends")
-"""What a wheel is made from."""
+from tests.support.wheels import build, copy_sources, pip
 
 PACKAGES = {"hotswap": "proxy", "hotswap_backends": "backends"}
 """What is in it, each with the folder that it is in."""
@@ -67,26 +63,6 @@ async def app(scope, receive, send):
 """An app, by the names of its files."""
 
 
-def pip(python: Path | str, *arguments: Path | str) -> None:
-    """Have pip install, remove or build for an interpreter; nothing is fetched.
-
-    Raises:
-        AssertionError: it failed.
-    """
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
-    offline = {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull, "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [python, "-m", "pip", *arguments]
-    done = subprocess.run(command, env={**kept, **offline}, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def build(sources: Path, output: Path) -> Path:
-    """Build the wheel of a checkout into an empty directory."""
-    pip(sys.executable, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", output, sources)
-    (wheel,) = output.iterdir()
-    return wheel
-
-
 def entries_of(wheel: Path) -> set[str]:
     """Everything that is in a wheel."""
     with ZipFile(wheel) as opened:
@@ -112,12 +88,7 @@ def built(tmp_path_factory) -> Built:
     directory = tmp_path_factory.mktemp("built")
     sources = directory / "sources"
     sources.mkdir()
-    ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "build")
-    for name in SOURCES:
-        if (REPOSITORY / name).is_dir():
-            shutil.copytree(REPOSITORY / name, sources / name, ignore=ignored)
-        else:
-            shutil.copy(REPOSITORY / name, sources)
+    copy_sources(sources)
     return Built(sources=sources, wheel=build(sources, directory / "wheel"))
 
 

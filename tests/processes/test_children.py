@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+
+import pytest
 
 from tests.support.hotswap import REPOSITORY
 
@@ -80,3 +84,61 @@ def test_orphans_are_reaped_and_nothing_else():
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+ENDING = """
+import os, subprocess, sys
+import structlog, trio
+from hotswap.processes.children import adopt_orphans, end_orphans, note_child
+
+DAEMON = '''
+import os, sys, time
+if os.fork() == 0:
+    os.setsid()
+    os.write(int(sys.argv[1]), b"%d" % os.getpid())
+    time.sleep(60)
+'''
+
+def daemon(**variables):
+    # Its parent ends, so it is reparented to this process.
+    read, write = os.pipe()
+    command = [sys.executable, "-c", DAEMON, str(write)]
+    subprocess.run(command, pass_fds=[write], env={**os.environ, **variables}, stdout=subprocess.DEVNULL, check=True)
+    return int(os.read(read, 20))
+
+def runs(pid):
+    with open(f"/proc/{pid}/stat") as stat:
+        return stat.read().rpartition(")")[2].split()[0] not in "ZX"
+
+async def end():
+    with trio.fail_after(20):
+        await end_orphans(structlog.get_logger())
+
+adopt_orphans()
+other = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL)
+note_child(other.pid, stranger="another proxy" in sys.argv)
+marked, unmarked = daemon(HOTSWAP_POOL="web"), daemon()
+trio.run(end)
+print("left", [runs(pid) for pid in (marked, unmarked, other.pid)])
+for pid in (unmarked, other.pid):
+    os.kill(pid, 9)
+"""
+
+
+@pytest.mark.parametrize("others", ["none", "from the beginning", "another proxy"])
+def test_daemons_without_a_mark_are_ended_where_nothing_else_can_have_come(others):
+    """What a script had started before it became this program is not a backend's, nor is what another proxy leaves."""
+    before = "sleep 60 >/dev/null & echo $!; " if others == "from the beginning" else ""
+    done = subprocess.run(
+        ["sh", "-c", f'{before}exec "$0" -c "$@"', sys.executable, ENDING, others],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    *sleeping, left = done.stdout.splitlines()
+    for pid in sleeping:
+        if pid.isdecimal():
+            os.kill(int(pid), signal.SIGKILL)
+    assert left == f"left [False, {others != 'none'}, True]"

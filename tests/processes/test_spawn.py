@@ -61,6 +61,14 @@ async def test_the_contract_is_in_its_environment(stage):
     assert "NOTIFY_SOCKET" not in environment
 
 
+async def test_a_directory_that_was_removed_a_moment_ago_is_no_obstacle(stage):
+    """It is made again before its owner looks for it the next time; nobody else can enter it."""
+    stage.directory.rmdir()
+    process = stage.spawn(directory="/")
+    await stage.wait_ready(process)
+    assert stage.directory.stat().st_mode & 0o777 == 0o700
+
+
 async def test_what_the_proxy_was_told_by_its_own_supervisor_is_not_passed_on(stage):
     """A backend that answered systemd in the proxy's name would confuse both."""
     _, report = await report_of(

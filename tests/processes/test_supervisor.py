@@ -65,6 +65,23 @@ def test_an_exit_in_words(exit, text):
     assert str(exit) == text
 
 
+@pytest.mark.parametrize(
+    ("exit", "text"),
+    [
+        (Exit(signal=signal.SIGTERM), "stopped"),
+        (Exit(code=128 + signal.SIGTERM), "stopped"),
+        (Exit(code=256 - signal.SIGTERM), "stopped"),
+        (Exit(signal=signal.SIGKILL), "killed by SIGKILL"),
+        (Exit(code=1), "exit code 1"),
+        (Exit(code=0), "exit code 0"),
+    ],
+)
+def test_who_was_asked_to_stop_and_did_has_stopped(exit, text):
+    """However its server, or a shell around it, ends by SIGTERM; by itself it is as ever."""
+    assert exit.in_words(asked=True) == text
+    assert exit.in_words(asked=False) == str(exit)
+
+
 async def test_an_exit_code_is_reported(stage):
     """To everybody who waits, also to those who come later."""
     process = stage.spawn("import sys; sys.exit(3)")

@@ -2,7 +2,8 @@
 
 On a page, a fenced block is one of these:
 
-- A file: its first line is a comment with the name of the file and nothing else, such as `# shop/views.py`.
+- A file: its first line, or the one below `#!`, is a comment with the name of the file and nothing else, such as
+  `# shop/views.py`.
 - `console`: lines with `$ ` are typed, in order; a trailing backslash goes on in the next line. Below a command stands
   what it is said to print: each line must occur, in this order. `…` stands for anything, and a number for any number.
   A command that ends with the comment `# exit code N` must end with N, any other with 0.
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 FENCE = re.compile(
     r"^(?P<indent> *)```(?P<language>\w+)(?P<words>[^\n`]*)\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL
 )
-FILE_NAME = re.compile(r"(?:#|//|;) (?P<name>[\w.-]+(?:/[\w.-]+)*)$")
+FILE_NAME = re.compile(r"(?:#|//|;) (?P<name>/?[\w.-]+(?:/[\w.-]+)*)$")
 EXIT_CODE = re.compile(r"\s+# exit code (\d+)\b.*$")
 NEEDS = re.compile(r"\bneeds=(\w+)")
 ENDLESS = re.compile(r"(\S*/)?hotswap (run|events)\b|(\S*/)?hotswap status --watch|make demo$|while ")
@@ -82,7 +83,7 @@ def steps(page: str) -> Iterator[Step]:
                 yield Elsewhere(line=line, needs=needs[1], commands=commands)
             else:
                 yield from commands
-        elif lines and (name := FILE_NAME.match(lines[0])):
+        elif name := next((FILE_NAME.match(text) for text in lines if not text.startswith("#!")), None):
             yield Written(line=line, name=name["name"], text="\n".join(lines) + "\n")
 
 

@@ -16,6 +16,7 @@ import trio
 
 from hotswap.control.admin.serving import serve_admin
 from hotswap.control.admin.sockets import AdminDoor
+from hotswap.control.pools.unlocked import Unlocked
 from hotswap.control.rollout.reload import ReloadAnswer
 from hotswap.control.takeover.order import TakeoverFailed, TakeoverOrder, TakeoverResult
 from hotswap.control.telemetry.events import EventLog
@@ -295,12 +296,12 @@ class FakeRuntime:
         core.resume()
         return before
 
-    def unlock(self, pool: str) -> bool:
-        """Unlock."""
+    def unlock(self, pool: str) -> Unlocked | None:
+        """Unlock; no slot is ever empty."""
         core = self.pool(pool)
         before = core.locked
         core.unlock()
-        return before is not None
+        return None if before is None else Unlocked(serving=tuple(sorted(core.ready_slots())))
 
     def abort(self, pool: str) -> RolloutId | None:
         """Ask the rollout to end."""
@@ -342,6 +343,7 @@ class FakeRuntime:
                         "last_error": None if (error := core.last_error(slot)) is None else error.text,
                         "exit": None if error is None else error.exit,
                         "next_try": None,
+                        "release": "/srv/shop" if core.supervised else None,
                         "drained": any(one.state is BackendState.DRAINING for one in core.backends if one.slot == slot),
                         "backends": [
                             {

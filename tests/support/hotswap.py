@@ -121,6 +121,11 @@ class Hotswap:
         """Every living backend of a pool, by slot."""
         return [backend for slot in (await self.pool(pool))["slots"] for backend in _with_slot(slot)]
 
+    async def page(self) -> str:
+        """Where a browser finds the page: the first TCP address of the admin API."""
+        addresses = json.loads(await self.wait_line("admin.listening"))["addresses"]
+        return f"http://{next(one for one in addresses if not one.startswith('unix:'))}/"
+
     async def target(self, listener: str = "public", *, tls: Any = None, host: str = "localhost") -> Target:
         """How to reach a listener."""
         status = self._status or await self.status()

@@ -26,6 +26,7 @@ from pathlib import Path
 import trio
 
 from tests.support.documented import Typed, Written, missing_line, steps
+from tests.support.machine import Machine
 
 ROOT = Path(__file__).parents[2]
 
@@ -90,9 +91,11 @@ class Running:
 class Reader:
     """Somebody who does what a page says."""
 
-    def __init__(self, shell: trio.Process, directory: Path) -> None:
+    def __init__(self, shell: trio.Process, directory: Path, *, root: Path = Path("/")) -> None:
+        """Read with a shell, in a directory of the machine whose files are below `root`."""
         self._shell = shell
         self._directory = directory
+        self._root = root
         self._rest = b""
         self._running: list[Running] = []
 
@@ -106,7 +109,7 @@ class Reader:
         for step in steps(page):
             match step:
                 case Written(name=name, text=text):
-                    path = await self._here() / name
+                    path = self._root / str(await self._here() / name).lstrip("/")
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_text(text, encoding="utf-8")
                 case Typed():
@@ -114,6 +117,10 @@ class Reader:
                     await (self._start(step) if step.endless else self._type(step))
         await self._end()
         return typed
+
+    async def change_directory(self) -> None:
+        """Go where this reader reads."""
+        await self._run(f"cd {self._directory}")
 
     async def _type(self, step: Typed) -> None:
         code, output = await self._run(step.text)
@@ -220,20 +227,38 @@ async def open_reader(directory: Path, *, programs: Path = Path(sys.executable).
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     }
     with _network() as network:
-        shell = await trio.lowlevel.open_process(
-            [*network, "bash", "--norc"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd=directory,
-            env=variables,
-            start_new_session=True,
-        )
-        reader = Reader(shell, directory)
-        try:
-            yield reader
-        finally:
-            reader.kill()
-            shell.kill()
-            with trio.CancelScope(shield=True):
-                await shell.wait()
+        async with _open_shell([*network, "bash", "--norc"], directory, variables) as shell:
+            reader = Reader(shell, directory)
+            try:
+                yield reader
+            finally:
+                reader.kill()
+
+
+@asynccontextmanager
+async def open_root(machine: Machine, **variables: str) -> AsyncIterator[Reader]:
+    """Be root of a machine, who has logged in with these variables beside the usual ones."""
+    given = [f"{name}={value}" for name, value in variables.items()]
+    async with _open_shell([*machine.enter, *given, "bash", "--norc"], Path("/"), dict(os.environ)) as shell:
+        reader = Reader(shell, Path("/root"), root=machine.root)
+        await reader.change_directory()
+        yield reader
+
+
+@asynccontextmanager
+async def _open_shell(command: list[str], directory: Path, variables: dict[str, str]) -> AsyncIterator[trio.Process]:
+    shell = await trio.lowlevel.open_process(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=directory,
+        env=variables,
+        start_new_session=True,
+    )
+    try:
+        yield shell
+    finally:
+        shell.kill()
+        with trio.CancelScope(shield=True):
+            await shell.wait()

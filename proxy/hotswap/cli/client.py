@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
+from shlex import quote as quote_word
 from typing import Any
 from urllib.parse import quote
 
@@ -34,6 +36,11 @@ STREAM_TIMEOUT = 60.0
 """Seconds of silence on the event stream, which has a heartbeat every fifteen."""
 
 LARGEST_ANSWER = 64 * 1024 * 1024
+
+LONGEST_EVENT = 1024 * 1024
+
+LISTENING = re.compile(rb": listening from event (\d+)")
+"""The comment with which the proxy begins a stream of events."""
 
 Json = Any
 
@@ -88,6 +95,34 @@ def path_of(*parts: object) -> str:
     return "/" + "/".join(quote(str(part), safe="") for part in parts)
 
 
+class EventStream:
+    """Events as they come, an iterator of JSON objects.
+
+    Attributes:
+        newest: number of the newest event when it was opened, to which what is given first belongs; None where the
+            proxy does not say.
+    """
+
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        """Read what comes before the events: fields and comments, up to an empty line."""
+        self.newest: int | None = None
+        self._response = response
+        while (line := response.readline(LONGEST_EVENT)) not in (b"", b"\n"):
+            if found := LISTENING.match(line):
+                self.newest = int(found[1])
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Give one after the other.
+
+        Raises:
+            ProxyLost: the connection broke.
+        """
+        with _losing():
+            while line := self._response.readline(LONGEST_EVENT):
+                if line.startswith(b"data: "):
+                    yield json.loads(line.removeprefix(b"data: "))
+
+
 class AdminClient:
     """The calls of the admin API, as plain functions that give JSON."""
 
@@ -132,11 +167,11 @@ class AdminClient:
         return self._call("POST", path, timeout)
 
     @contextmanager
-    def open_events(self, after: int | None) -> Iterator[Iterator[dict[str, Any]]]:
+    def open_events(self, after: int | None) -> Iterator[EventStream]:
         """Subscribe to the proxy's events; the block gets an iterator that ends when the proxy ends the stream.
 
         Args:
-            after: the last number seen, or None for only new ones.
+            after: the last number seen, 0 for all that are kept, or None for only new ones.
 
         Raises:
             ProxyLost: it cannot be reached; from the iterator: the connection broke.
@@ -145,14 +180,8 @@ class AdminClient:
         with ExitStack() as stack:
             with _losing():
                 response = stack.enter_context(self._open("GET", "/v1/events", STREAM_TIMEOUT, fields))
-            yield self._read_events(response)
-
-    @staticmethod
-    def _read_events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
-        with _losing():
-            while line := response.readline(1024 * 1024):
-                if line.startswith(b"data: "):
-                    yield json.loads(line.removeprefix(b"data: "))
+                stream = EventStream(response)
+            yield stream
 
     def _call(self, method: str, path: str, timeout: float) -> Json:
         with _losing(), self._open(method, path, timeout, {}) as response:
@@ -227,7 +256,8 @@ def translate(error: ProxyLost | ProblemAnswer | Stranger, endpoint: AdminEndpoi
             hints.insert(0, f"its address is the value of ${VARIABLE}; unset it to find the proxy of {endpoint.config}")
         return CommandError(ExitCode.FAILED, f"{error}, not {endpoint.config}; nothing was done", *hints)
     if isinstance(error, ProxyLost):
-        hint = f'found by {endpoint.source}; is it running? "hotswap run" starts one'
+        command = "hotswap run CONFIG" if endpoint.config is None else f"hotswap run {quote_word(str(endpoint.config))}"
+        hint = f"found by {endpoint.source}; if it is not running, start it: {command}"
         if isinstance(error.__cause__, PermissionError):
             hint = "call this as the user that runs it, or let a group do so by [admin].group"
         return CommandError(ExitCode.FAILED, f"no proxy can be reached at {endpoint.where}: {error}", hint)

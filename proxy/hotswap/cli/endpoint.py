@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from hotswap.cli.exits import CommandError, ExitCode
-from hotswap.control.configuration.path import find_configuration
+from hotswap.control.configuration.path import absolute_path, find_configuration
 from hotswap.control.configuration.state_place import ADMIN_SOCKET, possible_state_dirs
 from hotswap.core.address import Address, TcpAddress, UnixAddress, ip_of, parse_address
 from hotswap.core.errors import ConfigError
@@ -103,13 +103,16 @@ def find_endpoint(
                 token_file = _own_token_file(address, config, environ)
             wanted = None if source == "--admin" else _find(config)
             return AdminEndpoint(
-                addresses=(address,), token=_read_token(token_file), source=source, config=wanted and wanted.absolute()
+                addresses=(address,),
+                token=_read_token(token_file),
+                source=source,
+                config=wanted and absolute_path(wanted),
             )
     path = _find(config)
     if path is None:
         hint = f"name its configuration by --config FILE, or its address by --admin or ${VARIABLE}"
         raise CommandError(ExitCode.FAILED, "no configuration is here that says where the proxy is", hint)
-    path = path.absolute()
+    path = absolute_path(path)
     table = _read_admin(path, environ)
     if token_file is None:
         token_file = table.token_file
@@ -128,7 +131,7 @@ def _own_token_file(address: Address, config: Path | None, environ: Mapping[str,
     """Give the token file of the configuration if that is the one of the proxy at an address; nobody else is told."""
     try:
         path = _find(config)
-        table = None if path is None else _read_admin(path.absolute(), environ)
+        table = None if path is None else _read_admin(absolute_path(path), environ)
     except CommandError:
         return None
     if table is None or table.token_file is None:

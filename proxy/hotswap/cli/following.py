@@ -91,6 +91,12 @@ def summary(report: Json) -> str:
     return words + "".join(f", {one}" for one in told)
 
 
+def why_ended(report: Json) -> str:
+    """Say why a rollout that is not done has ended; its reason code only where that says more than the outcome."""
+    codes = [] if report["reason"] in (None, report["outcome"]) else [report["reason"]]
+    return ": ".join(map(str, [*codes, report["detail"]]))
+
+
 class Lines:
     """Progress as log lines: one whenever a slot's turn advances."""
 

@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from hotswap.cli.endpoint import VARIABLE, Options, note_option
+from hotswap.cli.common_options import common_options
+from hotswap.cli.endpoint import Options
 from hotswap.cli.exits import CommandError, ExitCode
 from hotswap.cli.readiness import check_health
 
 
 @click.command()
 @click.option("--live", is_flag=True, help="Ask whether the proxy answers at all, and not whether it can serve.")
-@click.option(
-    "--admin",
-    metavar="URL",
-    expose_value=False,
-    callback=note_option,
-    help=f"Where the proxy is: http://HOST:PORT or unix:/path. Default: ${VARIABLE}, then that of the configuration.",
-)
-@click.option(
-    "--config",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    expose_value=False,
-    callback=note_option,
-    help="The configuration whose proxy is meant. Default: as for run.",
-)
-@click.option(
-    "--token-file",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    expose_value=False,
-    callback=note_option,
-    help="Holds the token of the admin API. Default: as for the other verbs.",
-)
+@common_options(explained=False)
 def healthcheck(live: bool) -> None:
     """Exit with 0 when the proxy is ready: every pool has a backend that can serve.
 

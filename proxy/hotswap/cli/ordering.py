@@ -98,14 +98,17 @@ def resume(client: AdminClient, pool: str | None) -> None:
 def unlock(client: AdminClient, pool: str | None) -> None:
     """End the lock that a failed rollout left on POOL, and fill its slots again."""
     pool = pool or only_pool(client, supervised=True)
-    changed = _order(client, "pools", pool, "unlock")["changed"]
-    tell(f"pool {pool}: unlocked" if changed else f"pool {pool}: was not locked")
-    if not changed:
+    answer = _order(client, "pools", pool, "unlock")
+    if not answer["changed"]:
+        tell(f"pool {pool}: was not locked")
         return
-    slots = client.get(path_of("v1", "pools", pool))["slots"]
-    empty = [str(slot["slot"]) for slot in slots if not any(one["state"] == "ready" for one in slot["backends"])]
-    if empty:
-        tell(f"  filled again, each from the release it had: slot {', '.join(empty)}")
+    tell(f"pool {pool}: unlocked")
+    # A proxy of an older version does not say them.
+    refilled = ", ".join(str(slot) for slot in answer.get("refilled", ()))
+    if refilled:
+        tell(f"  started again, each from the release it had: slot {refilled}")
+    if answer.get("serving") == []:
+        tell(f"  nothing serves in it; a reload starts it from the new release: hotswap reload {pool}")
 
 
 @click.command()

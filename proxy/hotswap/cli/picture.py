@@ -19,6 +19,7 @@ from rich.text import Text
 from hotswap.cli.client import Json
 from hotswap.cli.following import FINAL, Lines, Progress, detail_of, old_backend, phase_of
 from hotswap.cli.terminal import messages
+from hotswap.control.telemetry.wording import counted
 from hotswap.core.printable import escape_controls
 
 PHASES = ("starting", "draining", "stopping")
@@ -26,7 +27,16 @@ HEADS = ("start", "drain", "stop")
 """What stands above the bars."""
 
 CELLS = 10
-"""Columns of a phase's bar."""
+"""Columns of a phase's bar where there is room."""
+
+FEW_CELLS = 5
+"""The same on a terminal narrower than `WIDE` columns; on one narrower than `NARROW` there are words alone."""
+
+WIDE = 100
+NARROW = 72
+
+SPARE_LINES = 4
+"""Lines of a terminal that the slots leave free: the head, that of the columns, what else there is, and the prompt."""
 
 USUAL_SECONDS = 2.0
 """What a phase is taken to last until one was seen."""
@@ -51,19 +61,24 @@ class Picture:
 
     def show(self, report: Json, pool: Json) -> None:
         """Draw it."""
-        self._live.update(self._draw(report, pool))
+        console = self._live.console
+        self._live.update(self.draw(report, pool, width=console.width, height=console.height))
 
-    def _draw(self, report: Json, pool: Json) -> Group:
+    def draw(self, report: Json, pool: Json, *, width: int, height: int) -> Group:
+        """Lay it out in so many columns and lines: narrow terminals get words without bars, low ones fewer slots."""
         steps = report["slots"]
+        cells = CELLS if width >= WIDE else FEW_CELLS if width >= NARROW else 0
         grid = Table.grid(padding=(0, 1))
         grid.add_column()
         grid.add_column(no_wrap=True)
-        for _ in PHASES:
+        for _ in PHASES if cells else ():
             grid.add_column(no_wrap=True)
         grid.add_column(overflow="fold")
-        grid.add_row("", "", *(Text(head, style="dim") for head in HEADS), "")
+        if cells:
+            grid.add_row("", "", *(Text(head, style="dim") for head in HEADS), "")
         usual = usual_seconds(steps)
-        for step in steps:
+        shown = shown_steps(steps, max(1, height - SPARE_LINES))
+        for step in shown:
             state = step["state"]
             key = (step["slot"], bool(step.get("rollback")))
             old = old_backend(step, pool)
@@ -75,9 +90,10 @@ class Picture:
             words = Text(self._words(step, report["strategy"]), style="dim" if state == "pending" else style)
             if detail := "" if state in FINAL else detail_of(step, pool):
                 words.append(f": {escape_controls(detail)}", style="yellow")
-            bars = (bar(share, state, phase) for phase, share in zip(PHASES, shares, strict=True))
-            grid.add_row(Text(mark, style=style) if mark else self._spinner, name, *bars, words)
-        return Group(self._head(report), grid)
+            bars = [bar(share, state, phase, cells) for phase, share in zip(PHASES, shares, strict=True)]
+            grid.add_row(Text(mark, style=style) if mark else self._spinner, name, *(bars if cells else ()), words)
+        more = [Text(f"and {counted(len(steps) - len(shown), 'other slot')}", style="dim")]
+        return Group(self._head(report), grid, *(more if len(shown) < len(steps) else ()))
 
     @staticmethod
     def _head(report: Json) -> Text:
@@ -134,13 +150,32 @@ def phase_shares(
     return share("starting"), share("draining"), share("stopping")
 
 
-def bar(share: float, state: str, phase: str) -> Text:
-    """Draw the bar of a phase."""
-    full = round(share * CELLS)
+def shown_steps(steps: list[Json], most: int) -> list[Json]:
+    """Choose the turns that are shown where there is no room for all, in their order: first those that go on or failed.
+
+    Then come those that are done, the last ones first, and those that wait.
+    """
+
+    def rank(item: tuple[int, Json]) -> tuple[int, int]:
+        place, step = item
+        match step["state"]:
+            case "done":
+                return 1, -place
+            case "pending":
+                return 2, place
+            case _:
+                return 0, place
+
+    return [step for _, step in sorted(sorted(enumerate(steps), key=rank)[:most], key=lambda item: item[0])]
+
+
+def bar(share: float, state: str, phase: str, cells: int = CELLS) -> Text:
+    """Draw the bar of a phase in so many columns."""
+    full = round(share * cells)
     style = {"done": "green", "failed": "red", "aborted": "red"}.get(state) or (
         "cyan" if phase == "starting" else "yellow"
     )
-    return Text.assemble(("━" * full, style), ("─" * (CELLS - full), "dim"))
+    return Text.assemble(("━" * full, style), ("─" * (cells - full), "dim"))
 
 
 @contextmanager
@@ -150,5 +185,5 @@ def open_progress() -> Iterator[Progress]:
         yield Lines().show
         return
     # What it shows at the end stays: how long each slot took.
-    with Live(console=messages(), refresh_per_second=8, redirect_stdout=False, redirect_stderr=False) as live:
+    with Live(console=messages(wrap=True), refresh_per_second=8, redirect_stdout=False, redirect_stderr=False) as live:
         yield Picture(live).show

@@ -10,7 +10,7 @@ import click
 from hotswap.cli.client import LONG_TIMEOUT, AdminClient, Json, ProblemAnswer, path_of
 from hotswap.cli.completing import complete_pool
 from hotswap.cli.exits import CommandError, ExitCode
-from hotswap.cli.following import follow, summary
+from hotswap.cli.following import follow, summary, why_ended
 from hotswap.cli.picture import open_progress
 from hotswap.cli.speaking import speaks
 from hotswap.cli.terminal import put, put_json, tell
@@ -180,7 +180,7 @@ def _tell_failure(report: Json) -> None:
     if report["outcome"] not in {"failed", "aborted"}:
         return
     pool = report["pool"]
-    tell(f"rollout {report['id']} of pool {pool} {report['outcome']}: {report['reason']}: {report['detail']}")
+    tell(f"rollout {report['id']} of pool {pool} {report['outcome']}: {why_ended(report)}")
     if report["output"]:
         tell("the last lines of the backend:")
         _tell_lines(report["output"])

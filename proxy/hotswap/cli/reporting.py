@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import click
 from rich.table import Table
 from rich.text import Text
 
 from hotswap.cli.client import AdminClient, Json, path_of
-from hotswap.cli.following import summary
+from hotswap.cli.clock import moment
+from hotswap.cli.following import summary, why_ended
 from hotswap.cli.speaking import speaks
 from hotswap.cli.terminal import output, put, put_json
 from hotswap.cli.waiting import cut_lines
-from hotswap.cli.watching import moment
 
 PHASES = ("starting", "draining", "stopping", "total")
 COUNTS = ("drained", "held", "retried", "cut")
+COLUMNS = ("slot", "gen", "state", *PHASES, *COUNTS, "longest delay")
 
 
 @click.command()
@@ -40,19 +43,40 @@ def rollouts(client: AdminClient, rollout: str | None, as_json: bool) -> None:
 
 def show_report(report: Json) -> None:
     """Print a report for a person: how it went, each slot with its phases and exchanges, what failed or was cut."""
-    put(f"{summary(report)}, {report['strategy']}, by {report['trigger']}, since {moment(report['started'])}")
+    put(f"{summary(report)}, {report['strategy']}, by {report['trigger']}, since {moment(report['started'])} UTC")
     if report["reason"]:
-        put(f"{report['reason']}: {report['detail']}")
-    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
-    for column in ("slot", "gen", "state", *PHASES, *COUNTS, "longest delay"):
-        table.add_column(column, justify="left" if column in {"slot", "state"} else "right", no_wrap=True)
-    for slot in report["slots"]:
-        table.add_row(*(Text(cell) for cell in _cells(slot)))
-    output().print(table)
+        put(why_ended(report))
+    console = output()
+    table = _table(report["slots"])
+    # Wherever it does not fit, each slot has lines instead: a number that is cut is a wrong one.
+    if table.__rich_measure__(console, console.options).minimum <= console.width:
+        console.print(table)
+    else:
+        for slot in report["slots"]:
+            for line in slot_lines(slot):
+                put(line)
     for line in cut_lines(report):
         put(line)
     for line in report["output"]:
         put(f"  {line}")
+
+
+def _table(slots: list[Json]) -> Table:
+    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
+    for column in COLUMNS:
+        table.add_column(column, justify="left" if column in {"slot", "state"} else "right", no_wrap=True)
+    for slot in slots:
+        table.add_row(*(Text(cell) for cell in _cells(slot)))
+    return table
+
+
+def slot_lines(slot: Json) -> Iterator[str]:
+    """The report of a slot for a narrow terminal: how it went, its phases, and what became of its exchanges."""
+    number, generations, state, *rest = _cells(slot)
+    told = dict(zip(COLUMNS[3:], rest, strict=True))
+    yield f"slot {number}: {state}, generation {generations}, {told['total']}"
+    yield "  " + ", ".join(f"{phase} {told[phase]}" for phase in PHASES if phase != "total")
+    yield "  " + ", ".join(f"{told[count]} {count}" for count in COUNTS) + f", longest delay {told['longest delay']}"
 
 
 def _cells(slot: Json) -> list[str]:

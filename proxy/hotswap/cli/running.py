@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from hotswap.cli.endpoint import Options
 from hotswap.cli.exits import CommandError, ExitCode, invalid
 from hotswap.cli.loading import UNUSED, leaving_out, loading
 from hotswap.cli.terminal import put, put_json, tell
@@ -22,11 +23,13 @@ NAMED_CONFIG = click.option(
 
 
 def _only_one(config: Path | None, named: Path | None) -> Path | None:
-    """Give the configuration that was named, in one way or the other.
+    """Give the configuration that was named, in one way or the other, behind the verb or before it.
 
     Raises:
         CommandError: two were.
     """
+    before = click.get_current_context().ensure_object(Options).config
+    named = before if named is None else named
     if config is not None and named is not None and config != named:
         raise CommandError(ExitCode.USAGE, f"two configurations are named, {config} and {named}; one is meant")
     return named if config is None else config

@@ -1,16 +1,16 @@
-"""Decorator of verbs that call the admin API: their common options, and exit codes for its errors."""
+"""Decorator of verbs that call the admin API: the options to find the proxy, and exit codes for its errors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 import click
 
 from hotswap.cli.client import AdminClient, ProblemAnswer, ProxyLost, Stranger, translate
-from hotswap.cli.endpoint import VARIABLE, Options, note_option
+from hotswap.cli.common_options import common_options
+from hotswap.cli.endpoint import Options
 from hotswap.cli.exits import CommandError, ExitCode
 
 P = ParamSpec("P")
@@ -23,30 +23,7 @@ def speaks(command: Callable[Concatenate[AdminClient, P], R]) -> Callable[P, R]:
     What the client raises becomes the message and exit code of the command.
     """
 
-    @click.option(
-        "--admin",
-        metavar="URL",
-        expose_value=False,
-        callback=note_option,
-        help=f"Where the proxy is: http://HOST:PORT or unix:/path. Default: ${VARIABLE}, then admin.sock in the state "
-        "directory of the configuration, then its [admin] table.",
-    )
-    @click.option(
-        "--config",
-        metavar="FILE",
-        type=click.Path(path_type=Path),
-        expose_value=False,
-        callback=note_option,
-        help="The configuration whose proxy is meant. Default: as for run.",
-    )
-    @click.option(
-        "--token-file",
-        metavar="FILE",
-        type=click.Path(path_type=Path),
-        expose_value=False,
-        callback=note_option,
-        help="Holds the token of the admin API. Default: $HOTSWAP_ADMIN_TOKEN_FILE, then [admin] of the configuration.",
-    )
+    @common_options(explained=False)
     @wraps(command)
     def speaking(*arguments: P.args, **options: P.kwargs) -> R:
         client = AdminClient(click.get_current_context().ensure_object(Options).endpoint())

@@ -16,17 +16,17 @@ WIDE = 1000
 """Columns assumed where nobody looks: what is piped into another program is never cut or wrapped."""
 
 
-def output() -> Console:
-    """Give standard output."""
-    return _console(stderr=False)
+def output(*, wrap: bool = False) -> Console:
+    """Give standard output; with `wrap` what is wider than a terminal is folded by its words."""
+    return _console(stderr=False, wrap=wrap)
 
 
-def messages() -> Console:
-    """Give standard error."""
-    return _console(stderr=True)
+def messages(*, wrap: bool = False) -> Console:
+    """Give standard error; `wrap` as in `output`."""
+    return _console(stderr=True, wrap=wrap)
 
 
-def _console(*, stderr: bool) -> Console:
+def _console(*, stderr: bool, wrap: bool = False) -> Console:
     from rich.console import Console  # here and in what follows: a proxy that starts prints nothing with it
 
     stream = sys.stderr if stderr else sys.stdout
@@ -40,7 +40,7 @@ def _console(*, stderr: bool) -> Console:
         highlight=False,
         markup=False,
         emoji=False,
-        soft_wrap=True,
+        soft_wrap=not wrap,
     )
 
 

@@ -1,38 +1,39 @@
-"""The verbs `status` and `events`: the state of the running proxy, and its changes."""
+"""The verb `status`: the state of the running proxy, once or again and again."""
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Literal
 
 import click
+from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from hotswap.cli.client import AdminClient, Json, ProxyLost
-from hotswap.cli.following import summary
+from hotswap.cli.clock import duration_words, moment
 from hotswap.cli.speaking import speaks
-from hotswap.cli.terminal import output, put, put_json, tell
+from hotswap.cli.terminal import output, put, put_json
 from hotswap.cli.waiting import size_words, waiting_lines
-from hotswap.core.printable import escape_controls
+from hotswap.control.telemetry.wording import counted
+from hotswap.core.printable import escape_controls, one_line
 
 WATCH_INTERVAL = 1.0
 """Seconds between two looks."""
 
 RECONNECT_TIMEOUT = 10.0
-"""Seconds for which `events` and `--watch` look for a proxy that went away, such as one that is restarted."""
+"""Seconds for which `--watch` looks for a proxy that went away, such as one that is restarted."""
 
 COLUMNS = ("pool", "slot", "gen", "state", "health", "in flight", "conns", "pid", "memory", "up", "release", "address")
 
 NUMERIC = {"slot", "gen", "in flight", "conns", "pid", "memory", "up"}
 
-DISPENSABLE = ("address", "release", "conns", "memory", "pid")
+DISPENSABLE = ("address", "release", "conns", "memory", "pid", "up", "gen")
 """Columns that a terminal too narrow for all of them does without, these first."""
 
 STATE_STYLES = {"ready": "green", "starting": "cyan", "draining": "yellow", "stopping": "yellow", "failed": "red"}
@@ -61,7 +62,7 @@ def _watch(client: AdminClient, *, as_json: bool) -> None:
         for document in _looks(client):
             put_json(document, indent=None)
     elif sys.stdout.isatty():
-        console = output()
+        console = output(wrap=True)
         with Live(console=console, auto_refresh=False, screen=True) as live:
             for document in _looks(client):
                 live.update(render_status(document, console.width), refresh=True)
@@ -73,7 +74,7 @@ def _watch(client: AdminClient, *, as_json: bool) -> None:
 
 def show_status(document: Json) -> None:
     """Print the state as tables."""
-    console = output()
+    console = output(wrap=sys.stdout.isatty())
     console.print(render_status(document, console.width))
 
 
@@ -94,7 +95,7 @@ def _looks(client: AdminClient) -> Iterator[Json]:
 
 def render_status(document: Json, width: int) -> RenderableType:
     """Lay the state out in so many columns."""
-    head = Text(f"hotswap {document['version']}, pid {document['pid']}, since {moment(document['started'])}")
+    head = Text(f"hotswap {document['version']}, pid {document['pid']}, since {moment(document['started'])} UTC")
     head.append(f", {document['config']}")
     if document["stopping"]:
         head.append(", STOPPING", style="bold yellow")
@@ -143,7 +144,11 @@ def _backends(document: Json, width: int) -> list[RenderableType]:
             if slot.get("last_error") is not None:
                 errors[len(rows) - 1] = error_line_of(slot)
     kept = _fitting(rows, width)
-    widths = [max(len(text) for text in (COLUMNS[index], *(row[index] for row in rows))) for index in kept]
+    if _needed(rows, kept) > width:
+        return [
+            line for number, row in enumerate(rows) for line in (_line(row), errors.get(number)) if line is not None
+        ]
+    widths = [max(cell_len(str(text)) for text in (COLUMNS[index], *(row[index] for row in rows))) for index in kept]
     parts: list[RenderableType] = [_table(kept, widths, [])]
     pending: list[list[str | Text]] = []
     for number, row in enumerate(rows):
@@ -167,7 +172,7 @@ def _table(kept: list[int], widths: list[int], rows: list[list[str | Text]], *, 
 
 def error_line_of(slot: Json) -> Text:
     """Why a slot is not well, how often it was tried in vain, and when it is tried again."""
-    words = f"  {escape_controls(str(slot['last_error']))}"
+    words = f"  {one_line(str(slot['last_error']))}"
     if slot.get("attempts"):
         words += f"; {counted(slot['attempts'], 'failed start')} in a row"
     if slot.get("next_try"):
@@ -183,13 +188,25 @@ def certificate_line(certificate: Json) -> Text:
 
 def _fitting(rows: list[list[str | Text]], width: int) -> list[int]:
     """Choose the columns that fit whole: what is cut at its end, such as a path, says nothing."""
-    needed = [max(len(text) for text in (name, *(row[index] for row in rows))) for index, name in enumerate(COLUMNS)]
     kept = list(range(len(COLUMNS)))
     for name in DISPENSABLE:
-        if sum(needed[index] for index in kept) + 2 * (len(kept) - 1) <= width:
+        if _needed(rows, kept) <= width:
             break
         kept.remove(COLUMNS.index(name))
     return kept
+
+
+def _needed(rows: list[list[str | Text]], kept: list[int]) -> int:
+    """Columns of the terminal that these columns of the table take, with the gaps between them."""
+    widths = [max(cell_len(str(text)) for text in (COLUMNS[index], *(row[index] for row in rows))) for index in kept]
+    return sum(widths) + 2 * (len(kept) - 1)
+
+
+def _line(row: list[str | Text]) -> Text:
+    """A backend without a table, where even the narrowest does not fit: place, state, health and what is in flight."""
+    pool, slot, _, state, health, in_flight, *_ = row
+    words = Text.assemble(f"{pool}/{slot} ", state, " ", health)
+    return words.append(f" {in_flight} in flight") if str(in_flight) else words
 
 
 def _cells(pool: str, slot: int, backend: Json) -> list[str | Text]:
@@ -211,73 +228,3 @@ def _cells(pool: str, slot: int, backend: Json) -> list[str | Text]:
         cell("release"),
         cell("address"),
     ]
-
-
-def duration_words(seconds: float) -> str:
-    """A duration as people read it: its two greatest units."""
-    whole = int(seconds)
-    days, hours, minutes = whole // 86400, whole // 3600 % 24, whole // 60 % 60
-    if days:
-        return f"{days}d {hours}h"
-    if hours:
-        return f"{hours}h {minutes}m"
-    return f"{minutes}m {whole % 60}s" if minutes else f"{whole}s"
-
-
-def counted(number: int, noun: str) -> str:
-    """A number with its noun."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def moment(value: Any) -> str:
-    """An ISO 8601 timestamp without its fractions."""
-    return str(value).replace("T", " ").partition(".")[0] if isinstance(value, str) else "-"
-
-
-@click.command()
-@click.option("--after", type=click.IntRange(min=0), metavar="ID", help="Begin after this event; 0: all that are kept.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@speaks
-def events(client: AdminClient, after: int | None, as_json: bool) -> None:
-    """Show every change of state as it happens, until interrupted."""
-    with suppress(KeyboardInterrupt):
-        _show_events(client, after, as_json=as_json)
-
-
-def _show_events(client: AdminClient, after: int | None, *, as_json: bool) -> None:
-    lost_since: float | None = None
-    connected = False
-    while True:
-        try:
-            with client.open_events(after) as stream:
-                lost_since, connected = None, True
-                for event in stream:
-                    after = event.get("id", after)
-                    if as_json:
-                        put_json(event, indent=None)
-                    else:
-                        put(event_line(event))
-        except ProxyLost:
-            if not connected or (lost_since is not None and time.monotonic() - lost_since > RECONNECT_TIMEOUT):
-                raise
-        # Who follows a proxy over its restart wants the events of the new one, too.
-        if lost_since is None:
-            lost_since = time.monotonic()
-            tell("the event stream has ended; looking for the proxy again")
-        time.sleep(WATCH_INTERVAL)  # noqa: TID251  # nothing else runs in this process
-
-
-def event_line(event: Json) -> str:
-    """An event as one line: time, name, and the rest as key-values; of a report only the outcome."""
-    words = [str(event.get("at", "-")), str(event.get("kind", "-"))]
-    for key, value in event.items():
-        if key in {"id", "at", "kind"} or value is None or value in ("", [], {}):
-            continue
-        if key == "report" and isinstance(value, dict):
-            words.append(f"{key}={json.dumps(summary(value), ensure_ascii=False)}")
-        elif isinstance(value, str):
-            quoted = any(letter.isspace() or letter in '"=' for letter in value)
-            words.append(f"{key}={json.dumps(value, ensure_ascii=False) if quoted else value}")
-        else:
-            words.append(f"{key}={json.dumps(value, ensure_ascii=False)}")
-    return " ".join(words)

@@ -27,7 +27,7 @@ from hotswap.edge.client.http1_connection import Http1Connection
 from hotswap.edge.client.listener import Listener, OpenListener
 from hotswap.edge.exchange.exchange import Exchange
 from hotswap.edge.exchange.gate import Gate
-from hotswap.edge.exchange.ledger import Ledger
+from hotswap.edge.exchange.ledger import Ledger, LedgerMaker
 from hotswap.edge.exchange.room_maker import RoomMaker
 from hotswap.edge.exchange.tunnel import CUT, Tunnel
 from hotswap.edge.loop.names import Names
@@ -69,7 +69,7 @@ class DataPlane:
         tally: Tally,
         log: Log,
         access: Callable[[bytes], None] | None = None,
-        ledger: type[Ledger] = Ledger,
+        ledger: LedgerMaker = Ledger,
         clock: Callable[[], float] = time.monotonic,
         linger: float = LINGER,
     ) -> None:

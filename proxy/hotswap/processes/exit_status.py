@@ -6,6 +6,10 @@ import os
 import signal
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Final
+
+STOPPED_CODES: Final = frozenset({128 + signal.SIGTERM, 256 - signal.SIGTERM})
+"""How SIGTERM looks in an exit code: as a shell has it of its child, and as a program that exits with -15."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +26,11 @@ class Exit:
             except ValueError:
                 return f"killed by signal {self.signal}"
         return "exit status unknown" if self.code is None else f"exit code {self.code}"
+
+    def in_words(self, *, asked: bool) -> str:
+        """Say how it ended: `stopped` for the SIGTERM that it was `asked` to stop by, else as `str` does."""
+        stopped = self.signal == signal.SIGTERM or self.code in STOPPED_CODES
+        return "stopped" if asked and stopped else str(self)
 
 
 def reap(pidfd: int) -> Exit:

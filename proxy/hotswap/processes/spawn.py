@@ -28,7 +28,7 @@ from hotswap.core.errors import BackendError
 from hotswap.processes.children import note_child
 from hotswap.processes.guard import start_time_of
 from hotswap.processes.guardian import Guardian
-from hotswap.processes.listening import BackendSocket, open_backend_socket, remove_path
+from hotswap.processes.listening import BackendSocket, open_backend_socket, open_directory, remove_path
 from hotswap.processes.notification import NotifySocket, open_notify_socket
 from hotswap.processes.open_files import give_back_limit
 from hotswap.processes.output import LineSink
@@ -150,6 +150,9 @@ def spawn_backend(
             error here: the process ends with a line of output that says so.
     """
     recipe = plan.recipe
+    if not directory.is_dir():
+        # Somebody has removed it a moment ago; whose it is will make the rest of it again.
+        open_directory(directory)
     listening = open_backend_socket(recipe.listen, directory=directory, name=plan.name, transport=recipe.transport)
     try:
         with ExitStack() as undo:

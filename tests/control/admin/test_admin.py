@@ -171,11 +171,15 @@ async def test_drain_and_readmit_answer_with_the_slot_as_it_is_then(client: http
 async def test_verbs_say_whether_they_changed_anything(proxy: FakeProxy, client: httpx.AsyncClient) -> None:
     """Doing it twice is harmless and told."""
     proxy.runtime.pool("web").lock("it failed")
-    for verb in ("pause", "resume", "unlock"):
+    for verb in ("pause", "resume"):
         first = await client.post(f"/v1/pools/web/{verb}")
         again = await client.post(f"/v1/pools/web/{verb}")
         assert first.json() == {"pool": "web", "changed": True}
         assert again.json() == {"pool": "web", "changed": False}
+    first = await client.post("/v1/pools/web/unlock")
+    again = await client.post("/v1/pools/web/unlock")
+    assert first.json() == {"pool": "web", "changed": True, "refilled": [], "serving": [0, 1]}
+    assert again.json() == {"pool": "web", "changed": False, "refilled": [], "serving": []}
 
 
 async def test_abort_names_the_rollout_that_was_asked_to_end(proxy: FakeProxy, client: httpx.AsyncClient) -> None:

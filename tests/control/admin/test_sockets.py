@@ -9,10 +9,38 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.control.admin.sockets import open_admin_sockets
+from hotswap.control.admin.sockets import AdminDoor, all_addresses, open_admin_sockets
 from hotswap.core.address import Address, TcpAddress, UnixAddress
 from hotswap.core.errors import ConfigError
 from hotswap.edge.loop.sockets import address_of
+
+
+def test_its_own_socket_comes_last_and_may_be_named(tmp_path: Path) -> None:
+    """By any path to it; it is one socket then."""
+    own, port = UnixAddress(str(tmp_path / "admin.sock")), TcpAddress("127.0.0.1", 0)
+    (tmp_path / "link").symlink_to(tmp_path)
+    named = UnixAddress(str(tmp_path / "link" / "admin.sock"))
+    assert [key for key, _ in all_addresses(own, [port, named])] == ["admin.bind[0]", "proxy.state_dir"]
+    assert all_addresses(None, [own]) == (("admin.bind[0]", own),)
+    other = UnixAddress(str(tmp_path / "other.sock"))
+    assert [address for _, address in all_addresses(own, [own, other])] == [other, own]
+
+
+def test_one_that_was_removed_is_opened_again(tmp_path: Path) -> None:
+    """By somebody who cleans up; the others go on."""
+    door = AdminDoor()
+    door.own = UnixAddress(str(tmp_path / "admin.sock"))
+    with open_admin_sockets([TcpAddress("127.0.0.1", 0)], door):
+        tcp = door.sockets[0]
+        assert not door.misses()
+        (tmp_path / "admin.sock").unlink()
+        assert door.misses()
+        door.reopen_missing()
+        assert not door.misses()
+        assert door.sockets[0] is tcp
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(door.own.path)
+    assert not (tmp_path / "admin.sock").exists()
 
 
 def test_every_address_is_opened_and_told_as_it_really_is(tmp_path: Path) -> None:
@@ -85,3 +113,17 @@ def test_a_port_in_use_says_which_and_leaves_nothing_open(tmp_path: Path) -> Non
         with pytest.raises(ConfigError, match=reason):
             open_admin_sockets(addresses).__enter__()
         assert not path.exists()
+
+
+def test_a_socket_that_was_closed_meanwhile_is_not_missed(tmp_path: Path) -> None:
+    """Whoever looks is a thread, and the proxy may end while it does; one whose path was removed is missed."""
+    door = AdminDoor()
+    path = tmp_path / "admin.sock"
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(path))
+    door.sockets = (listening,)
+    assert not door.misses()
+    path.unlink()
+    assert door.misses()
+    listening.close()
+    assert not door.misses()

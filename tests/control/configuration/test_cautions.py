@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -141,3 +142,19 @@ def test_the_log_has_what_was_not_said_before(tmp_path: Path):
         tell_cautions(log, loud, before=loud)
         tell_cautions(log, loud, before=quiet)
     assert [(record["event"], record["log_level"]) for record in records] == [("config.caution", "warning")] * 2
+
+
+def test_a_state_directory_in_a_release_is_told_with_a_better_place(tmp_path: Path) -> None:
+    """It is followed, and there is nothing left to say."""
+    (tmp_path / "releases" / "1").mkdir(parents=True)
+    (tmp_path / "current").symlink_to("releases/1")
+    for place in ("current", "releases/1"):
+        config = configuration(tmp_path / place)
+        cautions = [told for told in find_cautions(config) if told.startswith("proxy.state_dir")]
+        assert len(cautions) == (place == "current")
+    (told,) = find_cautions(configuration(tmp_path / "current"))
+    (advice,) = re.findall(r'set (state_dir = ".*") in', told)
+    assert advice == f'state_dir = "{tmp_path}/.hotswap"'
+    path = tmp_path / "current" / "hotswap.toml"
+    path.write_text(path.read_text().replace('state_dir = "state"', advice))
+    assert list(find_cautions(load_configuration(path))) == []

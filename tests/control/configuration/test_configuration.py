@@ -13,7 +13,11 @@ from pathlib import Path
 import pytest
 import trustme
 
-from hotswap.control.configuration.loading import describe_unreadable, load_configuration, locate_problems
+from hotswap.control.configuration.loading import (
+    describe_unreadable,
+    load_configuration,
+    locate_problems,
+)
 from hotswap.control.configuration.path import find_configuration
 from hotswap.core.config import SupervisedPoolTable
 from hotswap.core.errors import ConfigError, Problem

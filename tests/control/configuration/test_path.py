@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.control.configuration.path import absolute_path, find_configuration, working_directory
+from hotswap.control.configuration.path import absolute_path, find_configuration, release_link, working_directory
 
 
 @pytest.fixture
@@ -68,3 +68,15 @@ def test_in_a_directory_that_was_deleted_an_absolute_path_is_enough(current, mon
     assert absolute_path(current) == current
     with pytest.raises(FileNotFoundError):
         absolute_path("hotswap.toml")
+
+
+def test_a_link_that_a_deploy_moves_is_told_from_others(current, tmp_path):
+    """It leads to a place below its own directory; a home on another disk is no release."""
+    assert release_link(current / "hotswap.toml") == current
+    assert release_link(current) == current
+    assert release_link(tmp_path / "releases" / "1" / "hotswap.toml") is None
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "shop").symlink_to(tmp_path / "releases")
+    assert release_link(tmp_path / "home" / "shop" / "1" / "hotswap.toml") is None
+    (tmp_path / "home" / "gone").symlink_to("nowhere")
+    assert release_link(tmp_path / "home" / "gone" / "hotswap.toml") == tmp_path / "home" / "gone"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -124,7 +125,7 @@ async def test_a_new_reason_is_told_anew_and_so_is_the_recovery(tmp_path):
         script.write_text(f"echo here we go; exec {sys.executable} -m faulty.plain\n")
         await stage.wait_full()
         (recovered,) = stage.logged("slot.recovered")
-        assert recovered["failed_starts"] >= 4
+        assert recovered["crashes"] >= 4
         assert core.last_error(0) is None
         assert "here we go" in [record["line"] for record in stage.logged("backend.output")]
 
@@ -142,6 +143,20 @@ async def test_a_backend_that_serves_and_crashes_again_and_again_is_a_crash_loop
         assert loop["crashes"] == 3
         exited = [event for event in stage.surroundings.events.recent() if event.kind == "backend.exited"]
         assert [event.fields["last_error"] for event in exited] == reasons
+
+
+@pytest.mark.parametrize("server", ["uvicorn", "hypercorn", "gunicorn", "granian", "waitress", "daphne"])
+async def test_the_reason_is_found_in_what_each_server_writes(tmp_path, server):
+    """As these versions of them write it: of an app that cannot be imported, what is missing."""
+    (tmp_path / "shop.py").write_text("import a_library_of_last_week\n")
+    table = supervised_table(tmp_path, server=server, command=[], app="shop:app", size=1)
+    async with open_pool(table, full=False) as stage:
+        await stage.wait(lambda: stage.pool.core.last_error(0) is not None)
+        error = stage.pool.core.last_error(0)
+        assert error is not None
+        assert re.fullmatch(
+            r"exited with status \d: ModuleNotFoundError: No module named 'a_library_of_last_week'", error.text
+        )
 
 
 async def test_an_order_about_a_slot_that_is_down_says_why_it_is(tmp_path):

@@ -65,8 +65,12 @@ def test_an_app_that_is_not_there_is_told(tmp_path: Path) -> None:
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "main.py").write_text("application = 1\n")
     told = problem(pool(tmp_path))
-    assert told.startswith("pools.web.app must be a module that exists")
-    assert f'directory = "{tmp_path}/src"' in told
+    assert told.startswith('pools.web.app must be a module that exists, and an attribute of it, is "main:app"; ')
+    assert told.endswith('it is there with environment = { PYTHONPATH = "src" }')
+    assert check(pool(tmp_path, environment={"PYTHONPATH": "src"}, app="main:application")) == StartCheck()
+    (tmp_path / "src").rename(tmp_path / "server")
+    assert problem(pool(tmp_path)).endswith(f'it is there with directory = "{tmp_path}/server"')
+    (tmp_path / "server").rename(tmp_path / "src")
     told = problem(pool(tmp_path / "src"))
     assert told.endswith(f'{tmp_path}/src/main.py has no app; did you mean "application"?')
 

@@ -33,6 +33,11 @@ def problems(path: Path) -> list[str]:
     return [str(problem) for problem in caught.value.problems]
 
 
+def place_of(problem: str) -> str:
+    """File, line and key."""
+    return problem.partition(" must be ")[0]
+
+
 def test_a_good_one_is_given(tmp_path: Path) -> None:
     """With what will disappoint."""
     checked = check_configuration(written(tmp_path, listeners() + STATIC))
@@ -50,20 +55,25 @@ REFUSED = {
     "an access log that is a directory": '[proxy]\naccess_log = "/tmp"\n' + listeners() + STATIC,
     "a state directory that is a file": '[proxy]\nstate_dir = "FILE"\n' + listeners() + STATIC,
     "a state directory below a file": '[proxy]\nstate_dir = "FILE/deep/state"\n' + listeners() + STATIC,
+    "a damaged authority": listeners(tls={"self_signed": ["localhost"]}) + STATIC,
     "an admin socket without a directory": '[admin]\nbind = ["unix:none/at/all.sock"]\n' + listeners() + STATIC,
 }
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-async def test_what_run_refuses_check_refuses(tmp_path: Path, kind: str) -> None:
+async def test_what_run_refuses_check_refuses(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same keys, and exit code 2."""
     (tmp_path / "FILE").touch()
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    (tmp_path / "data" / "hotswap").mkdir(parents=True)
+    for name in ("development-ca.pem", "development-ca.key"):
+        (tmp_path / "data" / "hotswap" / name).write_text("nothing that was ever a certificate")
     path = written(tmp_path, REFUSED[kind])
     ran = await program("run", str(path), directory=tmp_path)
     assert ran.code == 2, ran.stderr
     told = problems(path)
-    assert {line.partition(" must be ")[0] for line in told} == {
-        line.partition(" must be ")[0] for line in ran.stderr.splitlines() if not line.startswith("{")
+    assert {place_of(line) for line in told} == {
+        place_of(line) for line in ran.stderr.splitlines() if " must be " in line and not line.startswith("{")
     }
 
 
@@ -73,6 +83,12 @@ def test_an_address_in_use_is_a_caution(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         checked = check_configuration(written(tmp_path, listeners(bind=[f"127.0.0.1:{port}"]) + STATIC))
     assert any(f"127.0.0.1:{port} is in use" in caution for caution in checked.cautions)
+
+
+def test_a_name_that_cannot_be_looked_up_is_a_caution(tmp_path: Path) -> None:
+    """A start goes on: a backend's name may come later."""
+    checked = check_configuration(written(tmp_path, listeners() + STATIC.replace("127.0.0.1", "a..b")))
+    assert any("pools.web.addresses[0]: a..b cannot be looked up" in caution for caution in checked.cautions)
 
 
 @NOT_ROOT
@@ -93,10 +109,7 @@ def test_nothing_is_left_where_it_looked(tmp_path: Path) -> None:
 def test_every_kind_of_problem_is_told_at_once(tmp_path: Path) -> None:
     """Addresses and pools."""
     found = problems(written(tmp_path, listeners(bind=["a..b:80"]) + COMMAND.replace("sleep", "nowhere-at-all")))
-    assert [one.partition(": ")[2].partition(" ")[0] for one in found] == [
-        "listeners.public.bind[0]",
-        "pools.web.command",
-    ]
+    assert [place_of(one).partition(" ")[2] for one in found] == ["listeners.public.bind[0]", "pools.web.command"]
 
 
 async def test_run_does_not_refuse_a_pool_that_cannot_start_and_says_why(tmp_path: Path) -> None:

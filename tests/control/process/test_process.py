@@ -100,6 +100,39 @@ async def test_a_proxy_in_which_nothing_serves_is_not_ready(tmp_path):
     async with open_runtime(config, tmp_path, booted=False) as running:
         await running.wait(lambda: running.kinds().count("backend.exited") >= 4)
         assert not running.parts.life.booted
+        refusal = running.runtime.takeovers.refusal()
+        assert refusal is not None
+        assert refusal.code is RefusalCode.NOT_READY
+        assert "nothing serves yet in pool web; once repaired: hotswap reload" in refusal.detail
+
+
+async def test_a_configuration_that_is_read_again_before_a_pool_came_up_is_answered(tmp_path):
+    """Whether it changes anything or not; and what is still down is named with the verb that repairs it."""
+    config = web(tmp_path, "backends.nothing")
+    async with open_runtime(config, tmp_path, booted=False) as running:
+        await running.wait(lambda: running.kinds().count("backend.exited") >= 2)
+        await running.orders.reread_configuration()
+        assert running.kinds().count("config.applied") == 1
+        running.write(web(tmp_path))
+        (rollout,) = (await running.orders.reread_configuration()).rollouts
+        assert running.kinds().count("config.applied") == 2
+        await running.orders.wait_rollout(rollout.id)
+        await running.wait(lambda: "proxy.ready" in running.kinds())
+        assert running.orders.ready()
+
+
+async def test_a_pool_that_is_locked_before_it_came_up_keeps_nobody_from_being_ready(tmp_path):
+    """It was tried and is given up until somebody unlocks it; the others serve, and the boot is over."""
+    hangs = command_pool(tmp_path, "faulty.plain", "--boot-seconds", "60").replace("[pools.web]", "[pools.api]")
+    broken = command_pool(tmp_path, "backends.nothing").replace("[pools.web]", "[pools.api]")
+    async with open_runtime(web(tmp_path) + hangs, tmp_path, booted=False) as running:
+        await running.wait(lambda: "web" in running.parts.pools and running.generations() == [1, 1])
+        assert not running.parts.life.booted
+        running.write(web(tmp_path) + broken)
+        await running.orders.reload_pool("api", trigger="test")
+        await running.wait(lambda: running.parts.life.booted)
+        assert running.parts.pools["api"].core.locked is not None
+        assert (await running.fetch("/whoami")).json()["pool"] == "web"
 
 
 async def test_the_state_directory_is_for_this_user_alone(tmp_path):

@@ -327,6 +327,121 @@ async def test_rereading_rolls_only_what_has_changed(tmp_path):
         assert (await running.orders.reread_configuration()).rollouts == ()
 
 
+async def test_a_size_that_changes_alone_replaces_nothing(tmp_path):
+    """What is missing starts, what is too much drains, by the release in force; what stays is the same processes."""
+    async with open_runtime(web(tmp_path), tmp_path) as running:
+        pool = running.parts.pools["web"]
+        stayed = {backend.slot: backend.pid for backend in pool.core.backends}
+        running.write(web(tmp_path, size=3))
+        answer = await running.orders.reread_configuration()
+        assert (answer.rollouts, answer.changes) == ((), ("pool web resized from 2 to 3",))
+        await running.wait(lambda: running.generations() == [1, 1, 1])
+        assert stayed.items() <= {backend.slot: backend.pid for backend in pool.core.backends}.items()
+        assert (await running.orders.reread_configuration()).changes == ()
+        running.write(web(tmp_path, size=1))
+        answer = await running.orders.reread_configuration()
+        assert (answer.rollouts, answer.changes) == ((), ("pool web resized from 3 to 1",))
+        await running.wait(lambda: len(pool.core.backends) == 1)
+        assert {backend.slot: backend.pid for backend in pool.core.backends} == {0: stayed[0]}
+        assert running.kinds().count("backend.crashed") == 0
+
+
+async def test_a_size_that_changes_during_a_rollout_is_refused(tmp_path):
+    """The rollout has a snapshot of the slots; afterwards it is taken over."""
+    async with open_runtime(web(tmp_path), tmp_path) as running:
+        rollout = await running.orders.reload_pool("web", trigger="test")
+        running.write(web(tmp_path, size=3))
+        with pytest.raises(Refused) as refusal:
+            await running.orders.reread_configuration()
+        assert refusal.value.code is RefusalCode.ROLLOUT_IN_PROGRESS
+        await running.orders.wait_rollout(rollout.id)
+        assert (await running.orders.reread_configuration()).changes == ("pool web resized from 2 to 3",)
+        await running.wait(lambda: running.generations() == [2, 2, 2])
+
+
+async def test_a_store_for_one_process_grows_no_second_one(tmp_path):
+    """It is refused as a rollout would be."""
+    surge: dict[str, Any] = {"storage": {"shared": False}, "strategy": "surge"}
+    async with open_runtime(web(tmp_path, size=1, **surge), tmp_path) as running:
+        running.write(web(tmp_path, size=2, **surge))
+        with pytest.raises(Refused) as refusal:
+            await running.orders.reread_configuration()
+        assert refusal.value.code is RefusalCode.STORAGE_EXCLUSIVE
+        assert running.parts.pools["web"].core.size == 1
+
+
+async def test_a_size_that_would_end_all_that_serves_is_rolled_in(tmp_path):
+    """The slots that stay are filled from the new release first, and only then what served goes."""
+    flag = tmp_path / "good"
+    flag.touch()
+    command = ["sh", "-c", f"test $HOTSWAP_SLOT = 1 || test -e {flag} && exec {sys.executable} -m faulty.plain"]
+    async with open_runtime(web(tmp_path, command=command), tmp_path) as running:
+        flag.unlink()
+        victim = next(backend for backend in running.parts.pools["web"].core.backends if backend.slot == 0)
+        assert victim.pid is not None
+        os.kill(victim.pid, signal.SIGKILL)
+        await running.wait(lambda: "backend.failed" in running.kinds())
+        flag.touch()
+        running.write(web(tmp_path, command=command, size=1))
+        (rollout,) = (await running.orders.reread_configuration()).rollouts
+        await running.orders.wait_rollout(rollout.id)
+        assert rollout.outcome is Outcome.DONE
+        await running.wait(lambda: running.generations() == [2])
+
+
+async def test_a_refused_reload_uses_up_no_number(tmp_path):
+    """The next rollout has it, whether the refusal came before or after the file was read, or the trigger was ended."""
+    async with open_runtime(web(tmp_path), tmp_path) as running:
+        running.write(web(tmp_path, size=0))
+        await refused(running)
+        with pytest.raises(Refused):
+            await running.orders.reload_all(trigger="test")
+        running.write(web(tmp_path, compatibility={"command": ["sleep", "5"]}))
+        with trio.move_on_after(0.2):
+            await running.orders.reload_pool("web", trigger="test")
+        running.write(web(tmp_path))
+        assert (await rolled(running)).id == "r1"
+        assert (await rolled(running)).id == "r2"
+
+
+async def test_pools_in_which_nothing_serves_are_rolled_before_the_others(tmp_path):
+    """Nobody waits for a rollout of what serves while nothing of theirs does."""
+    broken = command_pool(tmp_path, "backends.nothing").replace("[pools.web]", "[pools.api]")
+    good = command_pool(tmp_path, "faulty.plain").replace("[pools.web]", "[pools.api]")
+    async with open_runtime(web(tmp_path) + broken, tmp_path) as running:
+        running.write(web(tmp_path) + good)
+        answer = await running.orders.reload_all(trigger="signal")
+        assert [rollout.pool for rollout in answer.rollouts] == ["api", "web"]
+        for rollout in answer.rollouts:
+            await running.orders.wait_rollout(rollout.id)
+            assert rollout.outcome is Outcome.DONE
+
+
+async def test_a_pool_that_stays_down_ends_no_rollout_of_another(tmp_path):
+    """It was down before, so its failure says nothing of the deploy; one of a pool that served does."""
+    broken = command_pool(tmp_path, "backends.nothing").replace("[pools.web]", "[pools.api]")
+    async with open_runtime(web(tmp_path) + broken, tmp_path) as running:
+        answer = await running.orders.reload_all(trigger="signal")
+        ended = [await running.orders.wait_rollout(rollout.id) for rollout in answer.rollouts]
+        assert [(one.pool, one.outcome) for one in ended] == [("api", Outcome.FAILED), ("web", Outcome.DONE)]
+
+
+async def test_an_unlock_says_what_it_did_and_where_nothing_serves_a_reload_repairs(tmp_path):
+    """Slots that it starts again have the release that they had; the refusal before it names both verbs."""
+    async with open_runtime(web(tmp_path, "backends.nothing"), tmp_path, booted=False) as running:
+        await running.wait(lambda: running.kinds().count("backend.failed") >= 2)
+        assert (await rolled(running)).outcome is Outcome.FAILED
+        refusal = await refused(running)
+        assert refusal.code is RefusalCode.POOL_LOCKED
+        assert "hotswap unlock web, then hotswap reload web" in refusal.detail
+        unlocked = running.orders.unlock("web")
+        assert unlocked is not None
+        assert (unlocked.refilled, unlocked.serving) == ((0, 1), ())
+        running.write(web(tmp_path))
+        assert (await rolled(running)).outcome is Outcome.DONE
+        assert running.orders.unlock("web") is None
+
+
 async def test_a_configuration_that_changes_a_pool_which_cannot_be_rolled_is_not_taken_over(tmp_path):
     """Not even the rest of it."""
     async with open_runtime(web(tmp_path), tmp_path) as running:
@@ -346,7 +461,7 @@ async def test_a_definition_that_another_rollout_is_about_to_replace_is_not_said
     """What the file says is what runs before the rollout, and not after it: refused, and accepted afterwards."""
     async with open_runtime(web(tmp_path), tmp_path) as running:
         runtime = running.runtime
-        running.write(web(tmp_path, size=3))
+        running.write(web(tmp_path, max_in_flight=3))
         rollout = await runtime.orders.reload_pool("web", trigger="test")
         running.write(web(tmp_path))
         with pytest.raises(Refused) as refusal:
@@ -355,7 +470,7 @@ async def test_a_definition_that_another_rollout_is_about_to_replace_is_not_said
         await runtime.orders.wait_rollout(rollout.id)
         (back,) = (await getattr(runtime.orders, verb)(trigger="test")).rollouts
         await runtime.orders.wait_rollout(back.id)
-        assert runtime.parts.pools["web"].core.size == 2
+        assert runtime.parts.pools["web"].core.max_in_flight == 0
 
 
 async def test_every_supervised_pool_is_rolled_one_after_the_other(tmp_path):
@@ -460,7 +575,7 @@ async def test_a_changed_pool_that_cannot_be_rolled_holds_the_whole_configuratio
     """And the refusal says so, for it names one pool only."""
     more = table("listeners.more", {"bind": ["127.0.0.1:0"]})
     async with open_runtime(web(tmp_path, size=1), tmp_path) as running:
-        running.write(web(tmp_path, size=3) + more)
+        running.write(web(tmp_path, size=3, max_in_flight=7) + more)
         with pytest.raises(Refused, match="nothing of the configuration was taken over") as refusal:
             await running.orders.reread_configuration()
         assert refusal.value.code is RefusalCode.POOL_TOO_SMALL

@@ -10,7 +10,9 @@ import pytest
 import structlog
 import trio
 
+from hotswap.core.backoff import Backoff
 from hotswap.core.config import SupervisedPoolTable
+from hotswap.core.pool.events import BackendAdded, PoolEvent
 from hotswap.core.pool.lifecycle import BackendState
 from hotswap.core.rollout.commands import Outcome
 from tests.support.pool_stage import Stage, open_pool, supervised_table
@@ -242,6 +244,108 @@ async def test_rollback_returns_the_replaced_slots_to_the_release_before(tmp_pat
         assert generations(stage) == {0: 3, 1: 3}
 
 
+STRATEGIES = ["drain-first", "surge", "stop-first"]
+
+
+def one_down(directory: Path, **settings: object) -> SupervisedPoolTable:
+    """A release of which slot 0 never comes up."""
+    good = supervised_table(directory)
+    script = 'test "$HOTSWAP_SLOT" = 0 && exit 3; exec "$@"'
+    return supervised_table(directory, command=["/bin/sh", "-c", script, "sh", *good.command], **settings)
+
+
+async def wait_one_down(stage: Stage) -> None:
+    """Block until slot 0 has failed to start, and every other one serves."""
+    others = set(range(1, stage.pool.core.size))
+    await stage.wait(lambda: stage.ready == others and stage.pool.core.failed_starts(0) > 0)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+async def test_a_slot_that_is_down_is_filled_first_and_never_by_what_serves(tmp_path, strategy):
+    """What serves goes on until the slot is filled; no old release is started again, and each slot is replaced once."""
+    async with open_pool(one_down(tmp_path, rollout={"strategy": strategy}, size=3), full=False) as stage:
+        await wait_one_down(stage)
+        ready_when_filled: list[int] = []
+        stop = stage.pool.core.observe(
+            lambda _event: ready_when_filled.append(len(stage.ready)) if not generations(stage).get(0) else None
+        )
+        rollout = await stage.roll(supervised_table(tmp_path, rollout={"strategy": strategy}, size=3))
+        stop()
+        assert rollout.outcome is Outcome.DONE
+        assert rollout.steps[0].slot == 0
+        assert set(ready_when_filled) == {2}
+        assert generations(stage) == {0: 2, 1: 2, 2: 2}
+        assert stage.surroundings.tally.backend_starts["web", "rollout"] == 3
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+async def test_a_slot_that_is_down_and_cannot_be_filled_fails_the_rollout_and_costs_nothing(tmp_path, strategy):
+    """What serves is not touched; the pool is locked, and after an unlock the next release repairs it."""
+    async with open_pool(one_down(tmp_path, rollout={"strategy": strategy}), full=False) as stage:
+        await wait_one_down(stage)
+        serving = stage.pids()
+        rollout = await stage.roll(broken(tmp_path, rollout={"strategy": strategy}))
+        assert (rollout.outcome, rollout.reason) == (Outcome.FAILED, "exited")
+        assert stage.pids() == serving
+        assert stage.pool.core.locked is not None
+        unlocked = stage.pool.unlock()
+        assert unlocked is not None
+        assert (unlocked.refilled, unlocked.serving) == ((0,), (1,))
+        assert (await stage.roll(supervised_table(tmp_path))).outcome is Outcome.DONE
+
+
+async def test_a_rollback_leaves_a_slot_down_that_was_down_before(tmp_path):
+    """It is tried again from the release that it had, as before; nothing is locked."""
+    rollback = {"on_failure": "rollback"}
+    async with open_pool(one_down(tmp_path, rollout=rollback), full=False) as stage:
+        await wait_one_down(stage)
+        serving = stage.pids()
+        rollout = await stage.roll(broken(tmp_path, rollout=rollback))
+        assert (rollout.outcome, rollout.rolled_back) == (Outcome.FAILED, True)
+        assert stage.pids() == serving
+        assert stage.pool.core.locked is None
+        assert ("web", "rollback") not in stage.surroundings.tally.backend_starts
+        await stage.wait(lambda: stage.surroundings.tally.backend_starts["web", "refill"] == 1)
+        assert (await stage.roll(supervised_table(tmp_path))).outcome is Outcome.DONE
+
+
+async def test_an_abort_while_slots_are_filled_that_were_down_ends_what_starts(tmp_path):
+    """What is up already stays; the others are tried again from the release that they had, and nothing is locked."""
+    async with open_pool(supervised_table(tmp_path, "backends.nothing", size=3), full=False) as stage:
+        await stage.wait(lambda: stage.kinds().count("backend.failed") >= 3)
+        script = 'test "$HOTSWAP_SLOT" = 0 || sleep 60; exec "$@"'
+        slow = ["/bin/sh", "-c", script, "sh", *supervised_table(tmp_path).command]
+        async with trio.open_nursery() as nursery:
+            run = await stage.plan(supervised_table(tmp_path, command=slow, size=3))
+            nursery.start_soon(run.perform)
+            await stage.wait(lambda: stage.ready == {0})
+            run.abort()
+        assert run.rollout.outcome is Outcome.ABORTED
+        assert generations(stage) == {0: 2}
+        assert stage.pool.core.locked is None
+        await stage.wait(lambda: stage.surroundings.tally.backend_starts["web", "refill"] >= 2)
+        assert (await stage.roll(supervised_table(tmp_path, size=3))).outcome is Outcome.DONE
+        assert generations(stage) == {0: 3, 1: 3, 2: 3}
+
+
+async def test_stop_first_never_has_two_processes_in_a_slot_not_even_where_one_only_boots(tmp_path):
+    """One that is still starting is killed, and gone, before the release that repairs the slot is spawned."""
+    settings: dict[str, object] = {"size": 1, "rollout": {"strategy": "stop-first"}}
+    hangs = supervised_table(tmp_path, "faulty.plain", "--boot-seconds", "60", **settings)
+    found: list[int] = []
+    async with open_pool(hangs, full=False) as stage:
+        await stage.wait(lambda: len(stage.pool.members) == 1)
+
+        def count(event: PoolEvent) -> None:
+            if isinstance(event, BackendAdded):
+                found.append(len(stage.pool.members))
+
+        stop = stage.pool.core.observe(count)
+        assert (await stage.roll(supervised_table(tmp_path, **settings))).outcome is Outcome.DONE
+        stop()
+    assert found == [0]
+
+
 async def test_an_abort_while_the_replacement_starts_restores_what_was(tmp_path):
     """The replacement is killed, the old backend serves again, and the pool is not locked."""
     slow = supervised_table(tmp_path, "faulty.plain", "--boot-seconds", "60")
@@ -288,6 +392,27 @@ async def test_a_queued_backend_that_crashes_before_its_turn_is_replaced_once(tm
         assert run.rollout.outcome is Outcome.DONE
         assert generations(stage) == {0: 2, 1: 2}
         assert stage.surroundings.tally.backend_starts["web", "rollout"] == 2
+
+
+async def test_a_queued_slot_that_crashes_again_and_again_is_not_waited_for(tmp_path):
+    """Its respawn may be half a minute away, which is longer than the rollout waits; the new release fills it at once.
+
+    And that begins with a clean record: what the old one did wrong makes nobody wait for it.
+    """
+    async with open_pool(supervised_table(tmp_path)) as stage:
+        slow = supervised_table(tmp_path, "faulty.plain", "--boot-seconds", "0.4", start_timeout="3s")
+        async with trio.open_nursery() as nursery:
+            run = await stage.plan(slow)
+            nursery.start_soon(run.perform)
+            await stage.wait(lambda: state_of(stage, 0, 2) is BackendState.STARTING)
+            stage.pool.slots[1].backoff = Backoff(crashes=9)
+            member = stage.pool.members.find(1)
+            assert member is not None
+            os.kill(member.process.pid, signal.SIGKILL)
+        assert run.rollout.outcome is Outcome.DONE
+        assert generations(stage) == {0: 2, 1: 2}
+        assert ("web", "crash") not in stage.surroundings.tally.backend_starts
+        assert stage.pool.slots[1].backoff == Backoff()
 
 
 async def test_a_late_crash_of_a_new_backend_is_an_ordinary_respawn(tmp_path):

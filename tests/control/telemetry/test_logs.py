@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -79,9 +80,11 @@ def test_console_lines_off_a_terminal_have_no_colour_and_no_control_bytes(tmp_pa
     text = logged(tmp_path / "log", log_format="console")
     assert "\x1b" not in text
     assert "\x07" not in text
-    assert r"a\x1b[31mred\x07" in text
-    assert "backend.ready" in text
+    assert r"web/1: ready: a\x1b[31mred\x07" in text
+    assert "warning: rollout refused (code pool-locked)" in text
     assert "ValueError: broken" in text
+    assert "{" not in text
+    assert "=" not in text
 
 
 def test_on_a_terminal_auto_means_coloured_lines_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +98,24 @@ def test_on_a_terminal_auto_means_coloured_lines_for_people(monkeypatch: pytest.
     os.close(ours)
     os.close(theirs)
     assert "\x1b[" in text
-    assert "backend.ready" in text
+    assert "web\x1b[0m: ready" in text
+    assert re.match(r"\x1b\[2m\d\d:\d\d:\d\d", text)
+
+
+@pytest.mark.parametrize("variable", ["NO_COLOR", "TERM"])
+def test_no_colour_is_honoured_on_a_terminal(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    """By who asks for none, and by a terminal that has none."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv(variable, "dumb")
+    ours, theirs = os.openpty()
+    stream = configure_logs(level="info", log_format="auto", fd=theirs)
+    structlog.get_logger().warning("backend.ready", pool="web", slot=0, seconds=1.0)
+    stream.close()
+    text = os.read(ours, 4096).decode()
+    os.close(ours)
+    os.close(theirs)
+    assert "\x1b" not in text
+    assert "web/0: warning: ready after 1.0 s" in text
 
 
 @pytest.mark.parametrize("log_format", ["auto", "console"])

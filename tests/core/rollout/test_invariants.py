@@ -65,7 +65,9 @@ class RolloutMachine(RuleBasedStateMachine):
     @initialize(
         strategy=st.sampled_from(Strategy),
         on_failure=st.sampled_from(OnFailure),
-        found=st.lists(st.sampled_from(["serving", "serving", "vacant", "drained", "unwell"]), min_size=1, max_size=4),
+        found=st.lists(
+            st.sampled_from(["serving", "serving", "vacant", "starting", "drained", "unwell"]), min_size=1, max_size=4
+        ),
     )
     def boot(self, strategy: Strategy, on_failure: OnFailure, found: list[str]) -> None:
         size = len(found)
@@ -74,12 +76,14 @@ class RolloutMachine(RuleBasedStateMachine):
         self.drained = {slot for slot in range(size) if found[slot] == "drained"}
         for slot in range(size):
             if found[slot] != "vacant":
-                self.become_ready(self.pool.add(slot=slot, generation=1, address=ADDRESS, now=0.0))
+                backend = self.pool.add(slot=slot, generation=1, address=ADDRESS, now=0.0)
+                if found[slot] != "starting":
+                    self.become_ready(backend)
             if found[slot] == "unwell":
                 self.pool.set_health(self.pool.backends[-1], Health.UNHEALTHY)
         self.claimed: Counter[Backend] = Counter()
         self.crashed = {
-            slot for slot in range(size) if found[slot] == "vacant"
+            slot for slot in range(size) if found[slot] in ("vacant", "starting")
         }  # slots that wait for a respawn by the supervisor
         self.dying: set[Backend] = set()  # replacements that were killed and are not reaped yet
         self.deadlines: set[int] = set()  # slots whose drain deadline may still pass
@@ -87,6 +91,8 @@ class RolloutMachine(RuleBasedStateMachine):
         self.spawned: Counter[tuple[int, int]] = Counter()
         self.wanted_out: set[int] = set()  # slots out of rotation because of the rollout
         self.filled: set[int] = set()  # slots that were empty, and that it fills
+        self.vacant = frozenset(self.crashed)
+        self.served = len(self.vacant) < size
         self.ends: list[Outcome] = []
         self.events: deque[RolloutEvent] = deque()
         self.pumping = False
@@ -382,6 +388,13 @@ class RolloutMachine(RuleBasedStateMachine):
         if len(self.rollout.at_hand) > 1:
             assert not self.wanted_out
             assert set(self.rollout.at_hand) <= self.filled
+
+    @invariant()
+    def the_way_back_leads_to_a_release_that_serves(self) -> None:
+        back = {step.slot for step in self.rollout.steps if step.rollback}
+        assert self.served or not back
+        filled = {step.slot for step in self.rollout.steps if step.state is StepState.DONE and not step.rollback}
+        assert back & self.vacant <= filled
 
     @invariant()
     def what_an_operator_has_drained_stays_drained(self) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+import pytest
 
 from hotswap.core.errors import StartFailure
 from hotswap.core.identity import RolloutId
@@ -77,8 +79,16 @@ class Playbook:
         self.said = self.rollout.on(event, now=self.now)
         assert self.said == expected
 
-    def see(self, ready: set[int], *expected: Command, lost: set[int] | None = None) -> None:
-        self.tell(SlotsSeen(ready=frozenset(ready), lost=frozenset(lost or ())), *expected)
+    def see(
+        self, ready: set[int], *expected: Command, lost: set[int] | None = None, vacant: set[int] | None = None
+    ) -> None:
+        seen = SlotsSeen(ready=frozenset(ready), lost=frozenset(lost or ()), vacant=frozenset(vacant or ()))
+        self.tell(seen, *expected)
+
+    def fill(self, *slots: int, ready: set[int] | None = None) -> None:
+        """The first look: these slots are vacant, and are filled at once, whether the others are ready or not."""
+        spawns = [(ClearSlot(slot=slot), SpawnReplacement(slot=slot, generation=2)) for slot in slots]
+        self.see(ready or set(), *(command for pair in spawns for command in pair), vacant=set(slots))
 
     def replace(self, slot: int, *, generation: int = 2, then: tuple[Command, ...]) -> None:
         """One slot's turn under drain-first, without trouble."""
@@ -111,6 +121,117 @@ DONE = EndRollout(outcome=Outcome.DONE)
 FAILED = EndRollout(outcome=Outcome.FAILED)
 ABORTED = EndRollout(outcome=Outcome.ABORTED)
 WAIT = WaitForSlots()
+
+
+# Slots in which nothing lives when it begins.
+
+
+def test_vacant_slots_are_filled_all_at_once_and_then_the_others_have_their_turns():
+    """There is nothing to drain in them, and nobody is waited for: not for one that is about to be respawned."""
+    play = Playbook(size=3)
+    play.fill(0, 1)
+    assert set(play.rollout.at_hand) == {0, 1}
+    play.tell(ReplacementReady(slot=1), AdmitReplacement(slot=1), EndStep(slot=1))
+    play.tell(ReplacementReady(slot=0), AdmitReplacement(slot=0), EndStep(slot=0), WAIT)
+    play.replace(2, then=(DONE,))
+    play.ended(Outcome.DONE)
+
+
+@pytest.mark.parametrize("strategy", Strategy)
+def test_a_pool_in_which_nothing_serves_is_simply_started(strategy):
+    """Whatever the strategy: no old backend is drained, stopped or waited for."""
+    play = Playbook(strategy=strategy)
+    play.fill(0, 1)
+    play.tell(ReplacementReady(slot=0), AdmitReplacement(slot=0), EndStep(slot=0))
+    play.tell(ReplacementReady(slot=1), AdmitReplacement(slot=1), EndStep(slot=1), DONE)
+    play.ended(Outcome.DONE)
+
+
+def test_only_what_is_vacant_when_it_begins_is_filled_at_once():
+    """A queued slot that crashes later is respawned from the release it had, and its turn waits for that."""
+    play = Playbook(size=3)
+    play.fill(0, ready={1, 2})
+    play.tell(ReplacementReady(slot=0), AdmitReplacement(slot=0), EndStep(slot=0), WAIT)
+    play.see({0, 2}, vacant={1})
+    play.replace(1, then=(WAIT,))
+    play.replace(2, then=(DONE,))
+
+
+def test_when_one_of_them_cannot_be_filled_the_others_are_given_up():
+    """They would come up from a release that was just found wanting; one that is up already stays."""
+    play = Playbook(size=3)
+    play.fill(0, 1, 2)
+    play.tell(ReplacementReady(slot=1), AdmitReplacement(slot=1), EndStep(slot=1))
+    play.tell(broken(0), KillReplacement(slot=0))
+    play.tell(ReplacementGone(slot=0), EndStep(slot=0), KillReplacement(slot=2))
+    play.tell(ReplacementReady(slot=2))
+    play.tell(ReplacementGone(slot=2), EndStep(slot=2), FAILED_LOCK, FAILED)
+    play.ended(Outcome.FAILED, locked=True)
+    assert [step.state for step in play.rollout.steps] == [StepState.FAILED, StepState.DONE, StepState.ABORTED]
+
+
+def test_an_abort_while_they_are_filled_ends_those_that_start_and_keeps_those_that_serve():
+    """Nothing is locked: what was left empty goes on being tried, from the release it had."""
+    play = Playbook(size=3)
+    play.fill(0, 1, 2)
+    play.tell(ReplacementReady(slot=0), AdmitReplacement(slot=0), EndStep(slot=0))
+    play.tell(ABORT, KillReplacement(slot=1), KillReplacement(slot=2))
+    play.tell(ReplacementGone(slot=2), EndStep(slot=2))
+    play.tell(ReplacementGone(slot=1), EndStep(slot=1), ABORTED)
+    play.ended(Outcome.ABORTED)
+
+
+def test_a_slot_that_was_filled_and_crashes_while_the_others_are_is_respawned_and_fails_it_if_it_is_lost():
+    """Its release is the new one by then, and its supervisor's."""
+    play = Playbook()
+    play.fill(0, 1)
+    play.tell(ReplacementReady(slot=0), AdmitReplacement(slot=0), EndStep(slot=0))
+    assert play.rollout.respawned_by_supervisor(0, 2)
+    play.tell(ReplacementReady(slot=1), AdmitReplacement(slot=1), EndStep(slot=1), DONE)
+    play = Playbook(size=3)
+    play.fill(0, 1, ready={2})
+    play.tell(ReplacementReady(slot=0), AdmitReplacement(slot=0), EndStep(slot=0))
+    play.tell(ReplacementReady(slot=1), AdmitReplacement(slot=1), EndStep(slot=1), WAIT)
+    lock = LockPool(reason="rollout r1 failed: slot 0 did not stay up after it was replaced")
+    play.see({1, 2}, lock, FAILED, lost={0})
+
+
+def test_a_rollback_leaves_a_slot_vacant_that_was_so_and_could_not_be_filled():
+    """That is how it was: whoever tried to fill it before goes on with it, and nothing is locked because of it."""
+    play = Playbook(on_failure=OnFailure.ROLLBACK)
+    play.fill(0, 1)
+    play.tell(broken(0), KillReplacement(slot=0))
+    play.tell(ReplacementGone(slot=0), EndStep(slot=0), KillReplacement(slot=1))
+    play.tell(ReplacementGone(slot=1), EndStep(slot=1), FAILED)
+    play.ended(Outcome.FAILED)
+    assert play.rollout.rolled_back
+
+
+def test_a_rollback_returns_a_slot_that_was_filled_and_does_not_wait_for_one_that_was_not():
+    """The release before serves in another slot, so there is one to return to."""
+    play = Playbook(size=3, on_failure=OnFailure.ROLLBACK)
+    play.fill(0, 1, ready={2})
+    play.tell(ReplacementReady(slot=1), AdmitReplacement(slot=1), EndStep(slot=1))
+    play.tell(broken(0), KillReplacement(slot=0))
+    play.tell(ReplacementGone(slot=0), EndStep(slot=0), WAIT)
+    assert not play.rollout.respawned_by_supervisor(0, 1)
+    play.see({1, 2}, DrainOld(slot=1), SpawnReplacement(slot=1, generation=1), vacant={0})
+    play.tell(OldDrained(slot=1))
+    play.tell(ReplacementReady(slot=1), AdmitReplacement(slot=1), RetireOld(slot=1))
+    play.tell(OldExited(slot=1), EndStep(slot=1), FAILED)
+    play.ended(Outcome.FAILED)
+    assert play.rollout.rolled_back
+
+
+def test_where_nothing_served_before_there_is_nothing_to_return_to():
+    """What came up keeps the only release that ever served, and the pool is locked, because it is half of a deploy."""
+    play = Playbook(on_failure=OnFailure.ROLLBACK)
+    play.fill(0, 1)
+    play.tell(ReplacementReady(slot=1), AdmitReplacement(slot=1), EndStep(slot=1))
+    play.tell(broken(0), KillReplacement(slot=0))
+    play.tell(ReplacementGone(slot=0), EndStep(slot=0), FAILED_LOCK, FAILED)
+    play.ended(Outcome.FAILED, locked=True)
+    assert not play.rollout.rolled_back
 
 
 # Forward.
@@ -350,6 +471,57 @@ def test_an_abort_between_two_steps_ends_it_at_once():
     play.tell(ABORT, ABORTED)
     play.ended(Outcome.ABORTED)
     assert play.rollout.reason == "aborted"
+
+
+def test_an_abort_is_told_once_and_by_whom():
+    """The reason is the word for it, the detail a sentence without that word."""
+    for reason, by in (("aborted", "by an operator"), ("shutting-down", "because of shutting-down")):
+        play = Playbook()
+        play.tell(AbortRequested(reason=reason), ABORTED)
+        assert play.rollout.detail == f"ended {by} before every slot was replaced"
+
+
+def test_the_wait_for_other_rollouts_is_not_its_time():
+    """It begins when it is performed, and its times count from then on."""
+    rollout = Rollout(
+        id=RolloutId("r2"),
+        pool="api",
+        trigger="signal",
+        strategy=Strategy.DRAIN_FIRST,
+        on_failure=OnFailure.LOCK,
+        generation=2,
+        queue=[QueuedSlot(slot=0, generation=1)],
+        size=1,
+        started=STARTED,
+        now=100.0,
+    )
+    assert rollout.report(130.0).seconds == 0.0
+    rollout.begin(now=140.0)
+    rollout.on(SlotsSeen(ready=frozenset({0}), lost=frozenset()), now=141.0)
+    report = rollout.report(145.0)
+    assert report.started == STARTED + timedelta(seconds=40)
+    assert report.seconds == 5.0
+    assert report.slots[0].offsets.turn == 1.0
+    assert report.slots[0].seconds.total == 4.0
+
+
+def test_a_rollout_that_never_began_took_no_time():
+    """It was ended while it waited for others."""
+    play = Playbook()
+    waiting = Rollout(
+        id=RolloutId("r2"),
+        pool="api",
+        trigger="signal",
+        strategy=Strategy.DRAIN_FIRST,
+        on_failure=OnFailure.LOCK,
+        generation=2,
+        queue=[],
+        size=0,
+        started=STARTED,
+        now=play.now,
+    )
+    waiting.on(ABORT, now=play.now + 30)
+    assert waiting.report(play.now + 60).seconds == 0.0
 
 
 def test_an_abort_while_the_replacement_starts_brings_the_old_one_back():

@@ -268,3 +268,22 @@ def test_an_event_without_a_row_changes_nothing():
     with pytest.raises(UnexpectedEvent):
         step.on(GONE, now=0.0)
     assert step.state is StepState.PENDING
+
+
+def test_the_wait_for_a_place_to_boot_is_not_the_time_of_a_slot():
+    """Several empty slots are taken up at once, and boot as many at a time as there are processors."""
+    step = step_of(Strategy.DRAIN_FIRST)
+    step.on(EMPTY, now=10.0)
+    step.note_spawned(25.0)
+    step.on(READY, now=27.0)
+    seconds, offsets = step.report(99.0, origin=10.0).seconds, step.report(99.0, origin=10.0).offsets
+    assert (seconds.starting, seconds.total) == (2.0, 2.0)
+    assert (offsets.turn, offsets.starting) == (15.0, 15.0)
+
+
+def test_where_an_old_backend_drains_the_turn_began_with_that():
+    """A late spawn changes nothing of it."""
+    step = step_of(Strategy.DRAIN_FIRST)
+    step.on(STARTED, now=10.0)
+    step.note_spawned(12.0)
+    assert step.report(15.0).seconds.total == 5.0

@@ -23,6 +23,7 @@ from hotswap.control.admin.parameters import (
 from hotswap.control.admin.problems import problem
 from hotswap.control.admin.streaming import stream_events
 from hotswap.control.admin.views import detail_of, find_pool, find_slot, report, unready_reasons
+from hotswap.control.pools.unlocked import Unlocked
 from hotswap.control.process.verbs import Verbs
 from hotswap.control.rollout.reload import ReloadAnswer
 from hotswap.control.takeover.order import TakeoverFailed, TakeoverOrder
@@ -133,7 +134,15 @@ def _pool_order(act: Callable[[Verbs, str], bool]) -> Act[Parameters]:
 
 pause = _pool_order(lambda verbs, pool: verbs.pause(pool))
 resume = _pool_order(lambda verbs, pool: verbs.resume(pool))
-unlock = _pool_order(lambda verbs, pool: verbs.unlock(pool))
+
+
+async def unlock(asked: Asked[Parameters]) -> AdminResponse:
+    """End the lock of a pool, and answer with what that did."""
+    pool = asked.parts["pool"]
+    done = asked.verbs.unlock(pool)
+    found = done or Unlocked()
+    told = {"refilled": list(found.refilled), "serving": list(found.serving)}
+    return respond({"pool": pool, "changed": done is not None, **told})
 
 
 async def abort(asked: Asked[Parameters]) -> AdminResponse:

@@ -70,7 +70,9 @@ CALLS: Final[tuple[AnyCall, ...]] = (
     _order("slots/{slot}/readmit", "Bring a drained slot back into rotation", acts.readmit, "SlotOrderDocument"),
     _order("pause", "Hold the requests for a pool", acts.pause),
     _order("resume", "Let them go on", acts.resume),
-    _order("unlock", "End the lock that a failed rollout left, and fill the slots again", acts.unlock),
+    _order(
+        "unlock", "End the lock that a failed rollout left, and fill the slots again", acts.unlock, "UnlockDocument"
+    ),
     _order("abort", "End the rollout of a pool as soon as that leaves no slot half-way", acts.abort, "AbortDocument"),
     Call(
         method="POST",

@@ -92,9 +92,18 @@ class AdminDoor:
                         os.unlink(address.path)
 
     def misses(self) -> bool:
-        """Tell whether the path of a Unix socket was removed by somebody."""
-        addresses = map(address_of, self.sockets)
-        return any(isinstance(one, UnixAddress) and not os.path.lexists(one.path) for one in addresses)
+        """Tell whether the path of a Unix socket was removed by somebody; a socket that is closed has none to miss.
+
+        It may be called in a thread, while the loop closes them.
+        """
+        for one in self.sockets:
+            try:
+                address = address_of(one)
+            except OSError:
+                continue
+            if isinstance(address, UnixAddress) and not os.path.lexists(address.path):
+                return True
+        return False
 
     def reopen_missing(self) -> None:
         """Listen anew where the path of a Unix socket was removed by somebody; what fails is left for the next time."""
@@ -119,13 +128,13 @@ class AdminDoor:
 
 
 def all_addresses(own: UnixAddress | None, named: Sequence[Address]) -> tuple[tuple[str, Address], ...]:
-    """Give every address of the admin API with the key it comes from: its own socket, then those that are named.
+    """Give every address of the admin API with the key it comes from: those that are named, then its own socket.
 
     One that is named by the path of its own socket is that one, and not opened twice.
     """
     placed = () if own is None else (("proxy.state_dir", own),)
     told = tuple((f"admin.bind[{index}]", address) for index, address in enumerate(named))
-    return placed + tuple((key, address) for key, address in told if own is None or not _same(own, address))
+    return (*((key, address) for key, address in told if own is None or not _same(own, address)), *placed)
 
 
 def _same(own: UnixAddress, address: Address) -> bool:

@@ -13,6 +13,7 @@ from typing import Final
 from structlog.typing import FilteringBoundLogger
 
 from hotswap.control.configuration.outside import read_file, read_within
+from hotswap.control.configuration.path import release_link
 from hotswap.core.address import TcpAddress
 from hotswap.core.certificate_facts import CertificateFacts
 from hotswap.core.config import Configuration, SupervisedPoolTable
@@ -35,6 +36,7 @@ def find_cautions(config: Configuration) -> Iterator[str]:
             "proxy.user is not set and this is root: the proxy and every backend would stay root; name a user, or "
             "start it as one with CAP_NET_BIND_SERVICE"
         )
+    yield from find_state_in_release(config)
     yield from find_unused_pools(config)
     yield from find_refused_reloads(config)
     yield from find_public_development(config)
@@ -43,6 +45,18 @@ def find_cautions(config: Configuration) -> Iterator[str]:
             with suppress(OSError):  # told elsewhere
                 if _mode_of(certificate.key) & stat.S_IROTH:
                     yield f"the key {certificate.key} of listener {name} can be read by every user; chmod o= it"
+
+
+def find_state_in_release(config: Configuration) -> Iterator[str]:
+    """Say that the state goes with the release that it is in, reached by a link that a deploy moves on."""
+    place = config.proxy.state_dir
+    with suppress(OSError):  # told elsewhere
+        link = read_within(lambda: release_link(place), place, timeout=0.1)
+        if link is not None:
+            yield (
+                f"proxy.state_dir is {place}, in the release that the link {link} leads to: it stays there when the "
+                f'link is moved, and is lost with that release; set state_dir = "{link.parent}/.hotswap" in [proxy]'
+            )
 
 
 def find_unused_pools(config: Configuration) -> Iterator[str]:

@@ -44,6 +44,20 @@ def absolute_path(path: str | Path) -> Path:
     return Path(found)
 
 
+def release_link(path: str | os.PathLike[str]) -> Path | None:
+    """Give the link on the way to a path that a deploy moves on, such as `current`; None: there is none.
+
+    That is one which leads to another place below its own directory. Other links, such as those to home directories on
+    another disk, stay what they are.
+    """
+    path = Path(path)
+    for step in (*reversed(path.parents), path):
+        below = step.parent != Path("/") and step.is_symlink()
+        if below and Path(os.path.realpath(step)).is_relative_to(os.path.realpath(step.parent)):
+            return step
+    return None
+
+
 def find_configuration() -> Path:
     """Find the file that is used when none is named: in the working directory, then in /etc/hotswap.
 

@@ -16,6 +16,10 @@ ADMIN_SOCKET: Final = "admin.sock"
 """The name, in the state directory, of the Unix socket at which the admin API always answers."""
 
 
+STATE_DIRECTORY: Final = ".hotswap"
+"""The name of the state directory beside a configuration."""
+
+
 def default_state_dir(file: str | os.PathLike[str], environ: Mapping[str, str]) -> str:
     """Choose where state is kept when the file does not say it: never where another configuration's may be.
 
@@ -61,7 +65,20 @@ def possible_state_dirs(file: str | os.PathLike[str], given: str, environ: Mappi
         places += [*_other_places(os.fspath(file), environ), *_other_places(real, environ)]
     elif not os.path.isabs(given):
         places.append(state_dir_of(real, given, environ))
+    signpost = "" if os.path.isabs(given) else signpost_of(file, environ)
+    if signpost:
+        places.append(signpost)
     return tuple(dict.fromkeys(map(os.path.normpath, places)))
+
+
+def signpost_of(file: str | os.PathLike[str], environ: Mapping[str, str]) -> str:
+    """Give the link by which a state directory is found whose own path leads elsewhere now; empty: there is none.
+
+    The directory of a configuration may be reached by a link that a deploy moves on. What runs stays where it was, and
+    whoever follows the link afterwards finds nothing there.
+    """
+    own = _own_place(file, environ)
+    return f"{own}.link" if own else ""
 
 
 def _other_places(file: str, environ: Mapping[str, str]) -> Iterator[str]:
@@ -79,7 +96,7 @@ def _runtime_directory(environ: Mapping[str, str]) -> str:
 
 
 def _beside(file: str | os.PathLike[str]) -> str:
-    return os.path.join(os.path.dirname(file), ".hotswap")
+    return os.path.join(os.path.dirname(file), STATE_DIRECTORY)
 
 
 def _own_place(file: str | os.PathLike[str], environ: Mapping[str, str]) -> str:

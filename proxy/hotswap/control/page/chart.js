@@ -8,11 +8,11 @@ const WIDTH = WINDOW;
 const HEIGHT = 30;
 
 // Latencies are drawn on a logarithmic scale: what doubles looks the same at 1 ms and at 1 s.
-const QUANTITIES = [
-  { name: "requests/s", of: (sample) => sample.requests, value: (now) => rate(now.rate), text: rate },
-  { name: "p50", of: (sample) => sample.p50, value: (now) => latency(now.p50), text: latency, logarithmic: true },
-  { name: "p99", of: (sample) => sample.p99, value: (now) => latency(now.p99), text: latency, logarithmic: true },
-  { name: "errors", of: (sample) => sample.errors, value: (_, sum) => whole(sum), text: whole, bad: true },
+export const QUANTITIES = [
+  { name: "requests/s", of: (sample) => sample.requests, value: (now) => rate(now.rate), text: rate, unit: "requests/s" },
+  { name: "p50", of: (sample) => sample.p50, value: (now) => latency(now.p50), text: latency, logarithmic: true, unit: "p50" },
+  { name: "p99", of: (sample) => sample.p99, value: (now) => latency(now.p99), text: latency, logarithmic: true, unit: "p99" },
+  { name: "errors", of: (sample) => sample.errors, value: (_, sum) => whole(sum), text: whole, bad: true, unit: "errors" },
 ];
 
 const STEPS = [1, 1.5, 2, 3, 5, 7, 10];
@@ -57,17 +57,17 @@ function row(key, samples, now, bands, scales, current) {
     const text = quantity.value(recent, errors);
     const label = `${quantity.name}, ${name}: ${text}; scale ${ends(quantity, scales[index]) || "empty"}`;
     return h("td", { class: quantity.bad && errors ? "bad" : null, "data-label": quantity.name },
-      h("span", { class: "figure" }, text), chart(quantity, samples, now, bands, scales[index], label));
+      h("span", { class: "figure" }, text), chart(quantity, samples, now, bands, scales[index], label, index));
   });
   const title = key === "0" ? "answered by the proxy itself: no backend had taken it" : null;
   return h("tr", { "data-key": key, class: role }, h("th", { scope: "row", title }, name), cells);
 }
 
-function chart(quantity, samples, now, bands, found, label) {
+function chart(quantity, samples, now, bands, found, label, index) {
   const x = (moment) => WIDTH - (now - moment) / 1000;
   const y = (value) => HEIGHT - 1.5 - (found ? found.at(value) : 0) * (HEIGHT - 4);
   const within = bands.filter(([from, to]) => x(to) > 0 && x(from) < WIDTH);
-  return h("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img",
+  return h("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "data-quantity": index,
     "aria-label": label },
     within.map(([from, to]) => h("rect", { class: "band", x: Math.max(0, x(from)).toFixed(1), y: 0,
       width: Math.max(0.8, Math.min(WIDTH, x(to)) - Math.max(0, x(from))).toFixed(1), height: HEIGHT })),

@@ -114,6 +114,10 @@ function told(path, answer) {
   if (answer.outcome) return `Accepted: rollout ${answer.id}.`;
   if ("rollout" in answer) return answer.rollout ? `Rollout ${answer.rollout} ends as soon as no slot is half-way.` : "No rollout is in progress.";
   if (answer.changed === false) return "It was so already.";
-  return { drain: "Draining.", readmit: "Readmitted.", pause: "Requests are held.", resume: "Requests go on.",
-    unlock: "Unlocked; the slots are filled again." }[path.split("/").pop()] ?? "Done.";
+  if (answer.refilled) {
+    const refilled = answer.refilled.length > 0 && `Slot ${answer.refilled.join(", ")} is started again from the release it had.`;
+    const down = answer.serving.length === 0 && "Nothing serves in it; a reload starts it from the new release.";
+    return ["Unlocked.", refilled, down].filter(Boolean).join(" ");
+  }
+  return { drain: "Draining.", readmit: "Readmitted.", pause: "Requests are held.", resume: "Requests go on." }[path.split("/").pop()] ?? "Done.";
 }

@@ -2,12 +2,14 @@
 
 import { Connection } from "/page/connection.js";
 import { h, show } from "/page/element.js";
+import { answers, clients, listeners } from "/page/listeners.js";
+import { Pointer } from "/page/pointer.js";
 import { Events, spoken } from "/page/events.js";
 import { Orders } from "/page/orders.js";
 import { pool } from "/page/pools.js";
 import { reports } from "/page/rollouts.js";
 import { Traffic } from "/page/traffic.js";
-import { clock, count, span, state } from "/page/words.js";
+import { clock, short, span, state } from "/page/words.js";
 
 const CALM = 1000; // milliseconds between two looks
 const BUSY = 400; // the same while a rollout runs
@@ -36,6 +38,7 @@ const connection = new Connection({
     if (!place("token").open) place("token").showModal();
   },
 });
+new Pointer(place("pointer"), traffic);
 const orders = new Orders(connection, () => {
   draw();
   look(0);
@@ -88,8 +91,9 @@ function draw() {
   if (status === null) return;
   const names = Object.keys(status.pools);
   show(place("pools"), orders.answer(),
-    names.length ? names.map((name) => pool(name, status.pools[name], { orders, traffic, rollouts: known.rollouts }))
+    names.length ? names.map((name) => pool(name, status.pools[name], { orders, traffic, rollouts: known.rollouts, routes: answers(name, status.routes) }))
       : h("p", { class: "none" }, "There is no pool."));
+  show(place("listeners"), listeners(status, known.seen));
   show(place("events"), events.view());
   show(place("rollouts"), reports(known.rollouts));
   const rolling = known.rollouts.find(({ outcome }) => outcome === "running");
@@ -104,12 +108,11 @@ function head(status) {
     `version ${status.version}`,
     `process ${status.pid}${known.predecessor === null ? "" : `, which took over from ${known.predecessor}`}`,
     `up ${span((known.seen - Date.parse(status.started)) / 1000)}`,
-    status.config,
-    ...Object.entries(status.listeners).map(([name, { bind, connections }]) =>
-      `${name} ${bind.join(" ")} (${count(connections, "connection")})`),
+    clients(status),
   ];
   return [h("h1", {}, "hotswap"), link,
-    h("p", { class: "facts" }, status.stopping && h("strong", {}, "stopping"), facts.map((fact) => h("span", {}, fact))),
+    h("p", { class: "facts" }, status.stopping && h("strong", {}, "stopping"), facts.map((fact) => h("span", {}, fact)),
+      h("span", { title: status.config }, short(status.config))),
     h("div", { class: "orders" }, orders.button("Reload all", "/v1/reload", { label: "Reload every pool" }))];
 }
 

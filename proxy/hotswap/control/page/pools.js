@@ -1,12 +1,12 @@
 // Pools: what each is, its slots and what fills them, what it waits for, and the buttons about it.
 
 import { h } from "/page/element.js";
-import { bytes, count, span, state, whole } from "/page/words.js";
+import { bytes, count, short, span, state, until, whole } from "/page/words.js";
 import { charts } from "/page/chart.js";
 import { running, summary } from "/page/rollouts.js";
 import { waiting } from "/page/waiting.js";
 
-const COLUMNS = ["slot", "generation", "state", "health", "in flight", "connections", "uptime", "memory", "process", ""];
+const COLUMNS = ["slot", "generation", "state", "health", "in flight", "connections", "uptime", "memory", "release", "process", ""];
 const NUMERIC = new Set(["slot", "generation", "in flight", "connections", "uptime", "memory"]);
 const RECENT = 20000; // milliseconds that the end of a rollout is told above its pool
 const MEANT = { connections: "conns", generation: "gen" };
@@ -14,29 +14,30 @@ const MEANT = { connections: "conns", generation: "gen" };
 const path = (...parts) => ["/v1/pools", ...parts.map(encodeURIComponent)].join("/");
 const serves = (backend) => backend.state === "ready" && backend.health === "healthy";
 
-export function pool(name, now, { orders, traffic, rollouts }) {
+export function pool(name, now, { orders, traffic, rollouts, routes }) {
   const rollout = rollouts.find(({ id }) => id === now.rollout);
   const known = rollouts.filter((one) => one.pool === name);
   const bands = known.map((one) => [Date.parse(one.started), Date.parse(one.started) + one.seconds * 1000]);
   const title = `pool-${name}`;
-  return h("section", { class: "pool", "data-key": name, "aria-labelledby": title },
+  return h("section", { class: "pool", "data-key": name, "data-pool-name": name, "aria-labelledby": title },
     h("header", {},
       h("h2", { id: title }, name),
-      h("p", { class: "facts" }, facts(now).map((fact) => h("span", {}, fact))),
+      h("p", { class: "facts" }, facts(now, routes).map((fact) => h("span", {}, fact))),
       h("div", { class: "orders" }, buttons(name, now, orders))),
     orders.answer(name),
-    notices(now, known, traffic.now),
+    notices(now, known, Date.now()),
     rollout && running(rollout, now, orders.button("Abort", path(name, "abort"),
       { pool: name, ask: `End ${rollout.id} early?`, label: `Abort rollout ${rollout.id} of ${name}` })),
     slots(name, now, rollout, orders),
     traffic.now !== null && charts(traffic.series(name), traffic.now, bands, rollout?.generation ?? now.generation));
 }
 
-function facts(now) {
+function facts(now, routes) {
   const backends = now.slots.flatMap((slot) => slot.backends);
   const ready = now.slots.filter((slot) => slot.backends.some(serves)).length;
   const flying = backends.reduce((sum, backend) => sum + backend.in_flight, 0);
   return [
+    routes.length ? `answers ${routes.join(", ")}` : "no route leads here",
     `${ready} of ${now.size} ready`,
     now.supervised ? `generation ${now.generation}` : "static",
     `${whole(flying)} in flight`,
@@ -49,9 +50,9 @@ function buttons(name, now, orders) {
   const button = (text, verb, options = {}) =>
     orders.button(text, path(name, verb), { pool: name, label: `${text} ${name}`, ...options });
   return [
-    now.supervised && button("Reload", "reload", { kind: "main" }),
+    now.locked !== null && button("Unlock", "unlock", { kind: "main" }),
+    now.supervised && button("Reload", "reload", { kind: now.locked === null ? "main" : null }),
     now.paused ? button("Resume", "resume") : button("Pause", "pause", { ask: `Hold requests for ${name}?` }),
-    now.locked !== null && button("Unlock", "unlock"),
   ];
 }
 
@@ -65,12 +66,13 @@ function notices(now, known, moment) {
     now.locked !== null && h("div", { class: "notice bad", "data-key": "locked" },
       h("p", {}, state("locked", "Locked"), `: ${now.locked}. `,
         "Reloads are refused and crashed backends stay down. Repair the release, then unlock."),
-      failed && failed.output.length > 0 && h("details", { "data-key": "output" },
+      failed && failed.output.length > 0 && h("details", { "data-key": "output", open: true },
         h("summary", {}, "The last lines of the backend that failed"), h("pre", { tabindex: "0" }, failed.output.join("\n")))),
     now.paused && h("div", { class: "notice warn", "data-key": "paused" },
       h("p", {}, state("paused", "Paused"), `: ${count(now.held, "request")} held until it is resumed.`)),
     hopeless && h("div", { class: "notice bad", "data-key": "hopeless" },
-      h("p", {}, state("failed", "No backend"), ": nothing can be claimed and nothing is coming; requests are answered 503.")));
+      h("p", {}, state("failed", "No backend"), ": nothing can be claimed and nothing is coming; requests are answered 503.",
+        now.supervised && now.locked === null && " A reload starts the pool from the release that is there now.")));
 }
 
 function slots(name, now, rollout, orders) {
@@ -82,9 +84,20 @@ function slots(name, now, rollout, orders) {
     h("thead", {}, h("tr", {}, heads)),
     h("tbody", {}, now.slots.flatMap((slot) => slot.backends.length
       ? slot.backends.flatMap((backend, index) => rows(name, now, slot, backend, index, rollout, orders))
-      : h("tr", { "data-key": `${slot.slot}-empty` }, cell("slot", slot.slot), cell("generation", "–"),
-        cell("state", state("empty", "empty")),
-        h("td", { colspan: 7, class: "why" }, slot.failed_starts ? `${count(slot.failed_starts, "failed start")} in a row` : "")))));
+      : [h("tr", { "data-key": `${slot.slot}-empty` }, cell("slot", slot.slot), cell("generation", "–"),
+        cell("state", state("empty")), h("td", { colspan: 5 }),
+        cell("release", h("span", {}, slot.release === null ? "–" : short(slot.release, 1)), { title: slot.release }),
+        h("td", { colspan: 2 })), ...trouble(slot)])));
+}
+
+// Why a slot is not well, how often it was tried in vain, and when it is tried again.
+function trouble(slot) {
+  if (slot.last_error === null) return [];
+  const facts = [slot.attempts > 0 && `${count(slot.attempts, "failed start")} in a row`,
+    slot.next_try !== null && `next try ${until(slot.next_try, Date.now())}`].filter(Boolean);
+  return [h("tr", { "data-key": `${slot.slot}-error`, class: "second" }, h("td", {}),
+    h("td", { colspan: 10, class: "why error" }, h("p", {}, slot.last_error),
+      facts.length > 0 && h("p", { class: "facts" }, facts.map((fact) => h("span", {}, fact)))))];
 }
 
 function cell(column, value, attributes = {}) {
@@ -94,17 +107,20 @@ function cell(column, value, attributes = {}) {
 
 function rows(name, now, slot, backend, index, rollout, orders) {
   const key = `${slot.slot}-${backend.id}`;
-  const where = backend.pid === null ? backend.address : `${backend.pid}`;
+  const where = backend.pid !== null ? `${backend.pid}` : now.supervised ? "–" : short(backend.address);
+  const release = backend.release ?? slot.release;
   const row = h("tr", { "data-key": key, class: index ? "second" : null },
     cell("slot", index ? "" : slot.slot), cell("generation", backend.generation),
     cell("state", state(backend.state)), cell("health", state(backend.health)),
     cell("in flight", whole(backend.in_flight)), cell("connections", whole(backend.connections)),
     cell("uptime", span(backend.uptime)), cell("memory", bytes(backend.memory)),
-    cell("process", where, { title: [backend.address, backend.release, backend.status].filter(Boolean).join(" · ") }),
+    cell("release", h("span", {}, release === null ? "–" : short(release, 1)), { title: release }),
+    cell("process", h("span", {}, where), { title: [backend.address, backend.status].filter(Boolean).join(" · ") }),
     h("td", { class: "orders" }, order(name, slot, backend, rollout, orders)));
   const why = waiting(backend);
+  const last = index === slot.backends.length - 1 ? trouble(slot) : [];
   return why ? [row, h("tr", { "data-key": `${key}-why`, class: "second" }, h("td", {}),
-    h("td", { colspan: 9, class: "why" }, why))] : [row];
+    h("td", { colspan: 10, class: "why" }, why)), ...last] : [row, ...last];
 }
 
 function order(name, slot, backend, rollout, orders) {

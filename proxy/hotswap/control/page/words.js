@@ -82,6 +82,25 @@ export function span(number) {
   return `${major} ${unit} ${Math.floor((number % size) / smaller)} ${minor}`;
 }
 
+// The end of a path, as much of it as tells it from its neighbours.
+export function short(path, parts = 2) {
+  const names = path.split("/").filter(Boolean);
+  if (names.length <= parts) return path;
+  return parts === 1 ? names.at(-1) : `…/${names.slice(-parts).join("/")}`;
+}
+
+// The day of a moment, and how far away it is where that is not far.
+export function day(moment, now) {
+  const far = Math.abs(Date.parse(moment) - now) > 400 * 86400 * 1000;
+  return `${moment.slice(0, 10)}${far ? "" : `, ${until(moment, now)}`}`;
+}
+
+// How far away a moment is, ahead or past.
+export function until(moment, now) {
+  const left = (Date.parse(moment) - now) / 1000;
+  return left >= 0 ? `in ${span(left)}` : `${span(-left)} ago`;
+}
+
 // The time of day of a moment, in the reader's own zone.
 export function clock(moment) {
   return new Date(moment).toLocaleTimeString("en-GB");

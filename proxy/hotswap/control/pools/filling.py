@@ -125,8 +125,7 @@ class Filler:
         try:
             try:
                 # Its lines are those of its predecessors, as long as nothing else is known.
-                quiet = slot.backoff.crashes >= CRASH_LOOP
-                member = self._members.launch(slot.number, slot.generation, slot.release, reason, quiet=quiet)
+                member = self._members.launch(slot.number, slot.generation, slot.release, reason, quiet=slot.looping)
                 self._members.tasks.start(place.watch, member.process.pid)
                 await self._members.bring_up(member)
             except StartFailed as failure:

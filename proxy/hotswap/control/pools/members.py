@@ -134,8 +134,12 @@ class Members:
 
         Raises:
             StartFailed: it did not become ready; it is left as it is.
+
+        **Cancellation**: it is left as it is, whether it has become ready in the same instant or not.
         """
         await member.wait_ready()
+        # It became ready, and was given up before this task had its turn.
+        await trio.lowlevel.checkpoint_if_cancelled()
         if member not in self._members:
             # It answered and died in the same instant, and its death was noted while it was still starting.
             raise StartFailed(
@@ -186,6 +190,12 @@ class Members:
         for member in self:
             if member.backend.state is BackendState.STARTING and slot in (None, member.backend.slot):
                 self.let_go(member)
+
+    async def wait_gone(self, slot: int) -> None:
+        """Block until no process is left of what was told to go in a slot; call where nothing else is in it."""
+        for member in self:
+            if member.backend.slot == slot:
+                await member.process.wait_exit()
 
     def part_with(self, member: SupervisedBackend) -> None:
         """End a backend in order, in a task of its own; nobody waits for it, and it fills no slot any more."""

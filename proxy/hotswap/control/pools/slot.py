@@ -10,6 +10,7 @@ from hotswap.control.pools.release import Release
 from hotswap.core.backoff import Backoff
 from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.failure_row import FailureRow
+from hotswap.core.pool.slot_record import CRASH_LOOP
 
 
 # Not frozen: it is the supervisor's memory of the slot, and only the pool writes to it.
@@ -40,6 +41,11 @@ class Slot:
     sleeping: bool = False
     drained: bool = False
     placeholder: Backend | None = None
+
+    @property
+    def looping(self) -> bool:
+        """Its backends have crashed or failed to start again and again, whether they were ready in between or not."""
+        return self.backoff.crashes >= CRASH_LOOP
 
     def note_failure(self, reason: str, *, ready_for: float = 0.0) -> bool:
         """Count a crash or a failed start; True when its reason is not known in this row.

@@ -162,7 +162,10 @@ def _judge(
     if answer.get("missing"):
         missing = answer["missing"]
         wanted = f"a module that exists, and an attribute of it; {program} finds no module {missing} in {directory}"
-        if answer["below"]:
+        if answer["below"] == "src":
+            # In a src layout the app still runs in the project, where its other files are.
+            wanted += '; it is there with environment = { PYTHONPATH = "src" }'
+        elif answer["below"]:
             folder = os.path.normpath(os.path.join(table.directory, answer["below"]))
             wanted += f'; it is there with directory = "{folder}"'
         problems.append(Problem(f"{key}.app", table.app, wanted + near))

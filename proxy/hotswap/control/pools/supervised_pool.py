@@ -33,6 +33,7 @@ from hotswap.control.pools.release import Release
 from hotswap.control.pools.slot import Slot
 from hotswap.control.pools.supervised_backend import ExitReason, StartReason, SupervisedBackend
 from hotswap.control.pools.surroundings import Surroundings
+from hotswap.control.pools.unlocked import Unlocked
 from hotswap.core.backoff import Backoff
 from hotswap.core.config import SupervisedPoolTable
 from hotswap.core.errors import NotFound, RefusalCode, Refused
@@ -132,9 +133,9 @@ class SupervisedPool:
 
     @property
     def settled(self) -> bool:
-        """Every slot has a backend that can be claimed, or one failed to start and is tried again."""
+        """Every slot has a backend that can be claimed, or one failed to start and is tried again or given up."""
         ready = self.core.ready_slots()
-        return all(
+        return self.core.locked is not None or all(
             number in ready or (number in self.slots and self.slots[number].backoff.crashes > 0)
             for number in range(self.core.size)
         )
@@ -158,6 +159,15 @@ class SupervisedPool:
         self.slots = {slot.number: slot for slot in slots}
         for number, error in errors.items():
             self.entries.note_error(number, error)
+
+    def start_anew(self, release: Release) -> None:
+        """Have every slot started from another release, because nothing serves; before `serve`."""
+        generation = self.releases.generation = self.releases.add(release)
+        for slot in self.slots.values():
+            slot.generation, slot.release, slot.backoff = generation, release, Backoff()
+        self._conform()
+        self.forget_releases()
+        self.log.info("pool.starts_anew", generation=generation, directory=release.directory)
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Fill the slots and keep them filled, until cancelled.
@@ -251,8 +261,11 @@ class SupervisedPool:
         """Make a backend that is ready claimable unless its slot is drained; its release is the slot's from now on."""
         backend = member.backend
         slot = self.slots[backend.slot]
-        slot.generation, slot.release = backend.generation, member.release
         failed = self.core.failed_starts(slot.number)
+        if backend.generation != slot.generation:
+            # What the release before did wrong says nothing of this one.
+            failed, slot.backoff = slot.backoff.crashes, Backoff()
+        slot.generation, slot.release = backend.generation, member.release
         member.speak_up()
         member.ready_at = trio.current_time()
         self.entries.admit(backend, drained=slot.drained)
@@ -260,8 +273,9 @@ class SupervisedPool:
             self.surroundings.predecessor.note_added(backend)
         member.log.info("backend.ready", seconds=round(member.ready_at - member.started, 3))
         if failed >= CRASH_LOOP:
-            self.log.info("slot.recovered", slot=slot.number, failed_starts=failed)
-            self.surroundings.events.publish("slot.recovered", pool=self.name, slot=slot.number, failed_starts=failed)
+            told = {"slot": slot.number, "crashes": failed}
+            self.log.info("slot.recovered", **told)
+            self.surroundings.events.publish("slot.recovered", pool=self.name, **told)
         if slot.drained:
             member.log.info("backend.draining", by="operator")
         self.tasks.start(member.serve_probes, self.entries)
@@ -277,19 +291,20 @@ class SupervisedPool:
         crashed = member.ending is None and backend.state in (BackendState.READY, BackendState.DRAINING)
         reason = ExitReason.CRASHED if crashed else member.ending or ExitReason.START_FAILED
         self.surroundings.tally.backend_exits[self.name, reason.value] += 1
+        told = ended.in_words(asked=member.ending is not None)
         words, why = "", {}
         if crashed:
             words = exit_words(code=ended.code, number=ended.signal, output=member.process.output_lines())
-            self.entries.note_error(backend.slot, LastError(text=words, exit=str(ended)))
+            self.entries.note_error(backend.slot, LastError(text=words, exit=told))
             why = {"last_error": words}
         self.surroundings.events.publish(
-            "backend.exited", **identity_of(backend), pid=backend.pid, reason=reason.value, exit=str(ended), **why
+            "backend.exited", **identity_of(backend), pid=backend.pid, reason=reason.value, exit=told, **why
         )
         if crashed:
             self._note_crash(member, ended, words)
             return
         level = logging.DEBUG if member.quiet else logging.INFO
-        member.log.log(level, "backend.exited", reason=reason.value, exit=str(ended))
+        member.log.log(level, "backend.exited", reason=reason.value, exit=told)
         # One that was starting, or had failed to, belongs to whoever waits for it.
         if backend.state in (BackendState.DRAINING, BackendState.STOPPING) or member.leaving:
             self.entries.bury(backend)
@@ -340,16 +355,20 @@ class SupervisedPool:
             "pool.locked", reason=reason, detail=f"reloads are refused; once repaired: hotswap unlock {self.name}"
         )
 
-    def unlock(self) -> bool:
-        """End the lock and fill the slots again, each from its own release; False when there was no lock."""
+    def unlock(self) -> Unlocked | None:
+        """End the lock and fill the slots again, each from its own release; None when there was no lock."""
         if self.core.locked is None:
-            return False
+            return None
         self.core.unlock()
-        self.log.info("pool.unlocked")
         for slot in self.slots.values():
             slot.backoff = Backoff()
         self.refill(StartReason.REFILL)
-        return True
+        unlocked = Unlocked(
+            refilled=tuple(number for number, slot in sorted(self.slots.items()) if slot.filling is not None),
+            serving=tuple(sorted(self.core.ready_slots())),
+        )
+        self.log.info("pool.unlocked", refilled=list(unlocked.refilled), serving=list(unlocked.serving))
+        return unlocked
 
     # Operators.
 
@@ -420,6 +439,19 @@ class SupervisedPool:
     def pin(self, generation: int) -> None:
         """Make the release of a rollout that is done the pool's: its definition is in force from now on."""
         self.releases.generation = generation
+        self._conform()
+        self._note_number()
+
+    def resize(self, table: SupervisedPoolTable) -> None:
+        """Take over a definition of which only the size differs: what is missing starts, what is too much drains.
+
+        Nothing that stays is replaced, and what is started comes from the release in force.
+        """
+        self._amend_release(self.release, replace(self.release, table=table))
+        self._conform()
+
+    def _conform(self) -> None:
+        """Make the definition in force that of the pool: its slots, and what the data plane is told."""
         table = self.table
         self.core.reconfigure(
             balance=table.balance,
@@ -430,7 +462,6 @@ class SupervisedPool:
         for number in [number for number in self.slots if number >= self.core.size]:
             self._drop_slot(number)
         self.refill(StartReason.REFILL)
-        self._note_number()
 
     def _drop_slot(self, number: int) -> None:
         self.clear_slot(number)

@@ -10,6 +10,7 @@ from hotswap.control.process.listeners import Prepared
 from hotswap.control.process.parts import Parts
 from hotswap.core.config import Configuration
 from hotswap.core.http.routing import Router
+from hotswap.core.process.phases import PHASE_STARTS
 
 
 def apply_configuration(
@@ -33,7 +34,7 @@ def apply_configuration(
     for table, keys in later.items():
         parts.log.warning("config.needs_restart", table=table, keys=keys)
     changes += [f"{table}.{key} takes effect at the next start" for table, keys in later.items() for key in keys]
-    if parts.life.booted:
+    if parts.life.phase not in PHASE_STARTS:
         tell_cautions(parts.log, kept, before=before)
         parts.log.info("config.applied", changes=changes)
         parts.events.publish("config.applied", changes=changes)

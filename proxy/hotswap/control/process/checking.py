@@ -11,18 +11,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Final
 
+from hotswap.control.configuration.authority_place import find_authority_dir
 from hotswap.control.configuration.cautions import find_cautions, find_expiring, read_certificates
 from hotswap.control.configuration.loading import load_configuration, locate_problems
 from hotswap.control.configuration.outside import ReadTooSlow, read_within
 from hotswap.control.configuration.path import absolute_path
 from hotswap.control.configuration.state_place import ADMIN_SOCKET
 from hotswap.control.pools.start_check import check_starts
-from hotswap.control.process.privileges import identity_of, look_as_user
-from hotswap.core.address import Address
-from hotswap.core.config import Configuration
+from hotswap.control.process.privileges import identity_of, look_as_user, owner_of_state
+from hotswap.core.address import Address, TcpAddress
+from hotswap.core.config import Configuration, StaticPoolTable
 from hotswap.core.errors import ConfigError, Problem
+from hotswap.edge.client.tls import AUTHORITY, open_context
 from hotswap.edge.loop.sockets import WANTED, try_address, why_not_bound
+
+LOOKUP_TIMEOUT: Final = 3.0
+"""Seconds for the name of a static backend, which need not be there yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +70,8 @@ def check_configuration(path: Path) -> Checked:
             problems.append(found)
         elif found:
             cautions.append(found)
-    problems += _files(config)
+    problems += (*_files(config), *_contexts(config))
+    cautions += _names(config)
     environment = {**os.environ, **identity_of(config.proxy.user)}
     starts = check_starts(config.pools, environment, user=config.proxy.user)
     problems += starts.problems
@@ -89,12 +96,53 @@ def _files(config: Configuration) -> Iterator[Problem]:
     proxy = config.proxy
     with suppress(OSError):  # a disk that does not answer is told by who uses it
         if proxy.access_log not in {"", "-", "off"} and _is_directory(proxy.access_log):
-            yield Problem("proxy.access_log", proxy.access_log, "a file that can be written; it is a directory")
+            yield Problem(
+                "proxy.access_log",
+                proxy.access_log,
+                "a file that can be written; this is a directory: name a file in it",
+            )
         place = proxy.state_dir
         while place != os.path.dirname(place) and not read_within(partial(os.path.lexists, place), place):
             place = os.path.dirname(place)
         if not _is_directory(place):
-            yield Problem("proxy.state_dir", proxy.state_dir, f"a directory for this user alone; {place} is none")
+            yield Problem(
+                "proxy.state_dir", proxy.state_dir, f"a directory for this user alone; {place} is none: name another"
+            )
+
+
+def _contexts(config: Configuration) -> Iterator[Problem]:
+    """Find the certificates that cannot be served with, and a development authority that is damaged."""
+    becomes = owner_of_state(config.proxy.user) is not None
+    place = find_authority_dir(Path(config.proxy.state_dir), os.environ, becomes=becomes)
+    there = all(os.path.exists(place / name) for name in (AUTHORITY, Path(AUTHORITY).with_suffix(".key")))
+    for name, listener in config.listeners.items():
+        tls, where = listener.tls, f"listeners.{name}.tls"
+        # An authority that is not there yet is made at the start, and not here.
+        if tls is None or (tls.self_signed and not there):
+            continue
+        try:
+            read_within(
+                partial(open_context, tls, http2=listener.http2, authority_dir=place, where=where), f"tls of {name}"
+            )
+        except ConfigError as error:
+            yield from error.problems
+        except OSError as error:
+            yield Problem(where, str(place), f"something that can be read; {error.strerror or error}")
+
+
+def _names(config: Configuration) -> Iterator[str]:
+    """Say which names of static backends cannot be looked up now; a start goes on, since they may be later."""
+    for name, pool in config.pools.items():
+        for index, address in enumerate(pool.addresses if isinstance(pool, StaticPoolTable) else ()):
+            if not isinstance(address, TcpAddress):
+                continue
+            try:
+                read_within(
+                    partial(socket.getaddrinfo, address.host, address.port), str(address), timeout=LOOKUP_TIMEOUT
+                )
+            except (OSError, UnicodeError) as error:
+                why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+                yield f"pools.{name}.addresses[{index}]: {address.host} cannot be looked up: {why}"
 
 
 def _is_directory(path: str) -> bool:

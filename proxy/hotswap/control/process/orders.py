@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from hotswap.control.pools.static_pool import StaticPool
 from hotswap.control.pools.supervised_pool import SupervisedPool
+from hotswap.control.pools.unlocked import Unlocked
 from hotswap.control.process.parts import Parts
 from hotswap.control.process.status import describe, is_ready
 from hotswap.control.rollout.reload import ReloadAnswer, Reloader
@@ -157,9 +158,9 @@ class Orders:
         self._parts.predecessor.order(Order.RESUME, pool=found.name)
         return found.entries.resume()
 
-    def unlock(self, pool: str) -> bool:
+    def unlock(self, pool: str) -> Unlocked | None:
         found = self._operable(pool)
-        return isinstance(found, SupervisedPool) and found.unlock()
+        return found.unlock() if isinstance(found, SupervisedPool) else None
 
     def _operable(self, pool: str) -> SupervisedPool | StaticPool:
         refused = refuse(self._parts.life.phase, Verb.OPERATE)

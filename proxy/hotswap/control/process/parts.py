@@ -11,6 +11,7 @@ from structlog.typing import FilteringBoundLogger
 from hotswap.control.admin.sockets import AdminDoor
 from hotswap.control.pools.pool_set import PoolSet
 from hotswap.control.pools.surroundings import Surroundings
+from hotswap.control.process.ledgers import choose_ledger
 from hotswap.control.process.life import Life
 from hotswap.control.process.listeners import Listeners
 from hotswap.control.process.premises import Premises
@@ -23,13 +24,11 @@ from hotswap.control.telemetry.lines import LineWriter
 from hotswap.control.telemetry.notify import ServiceManager
 from hotswap.control.telemetry.traffic import TrafficRecorder
 from hotswap.control.workers.local_link import LocalLink
-from hotswap.core.config import AccessLogFormat, Configuration
+from hotswap.core.config import Configuration
 from hotswap.core.pool.events import PoolEvent
 from hotswap.core.process.phases import Phase
 from hotswap.core.tally import Tally
 from hotswap.edge.dataplane import DataPlane
-from hotswap.edge.exchange.combined_ledger import CombinedLedger
-from hotswap.edge.exchange.ledger import Ledger
 from hotswap.processes.guardian import Guardian
 
 
@@ -73,7 +72,7 @@ class Parts:
             tally=self.tally,
             log=self.log,
             access=None if access is None else access.write,
-            ledger=CombinedLedger if config.proxy.access_log_format is AccessLogFormat.COMBINED else Ledger,
+            ledger=choose_ledger(config.proxy),
         )
         self.link = LocalLink(self.plane)
         self.drains = DrainsBook(self.pools.backends, self.link.exchanges_in)

@@ -10,14 +10,16 @@ import grp
 import os
 import pwd
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import trio
 from structlog.typing import FilteringBoundLogger
 
 from hotswap.control.configuration.authority_place import find_authority_dir
+from hotswap.control.configuration.state_place import signpost_of
 from hotswap.control.process.privileges import drop_privileges, look_as_user, owner_of_state
-from hotswap.control.process.state_directory import StateDirectory, may_give_to, open_state_directory
+from hotswap.control.process.state_directory import StateDirectory, find_holder, may_give_to, open_state_directory
 from hotswap.core.config import Configuration
 from hotswap.core.errors import BackendError, ConfigError, Problem
 
@@ -80,6 +82,8 @@ class Premises:
             name = self._config.admin.group
             allowed = f"a group that user {os.geteuid()}, who runs the proxy, is in; as root: usermod -aG {name} USER"
             raise ConfigError([Problem("admin.group", name, allowed)])
+        if not shared:
+            self._refuse_moved_on()
         self._state = open_state_directory(proxy.state_dir, self._config_path, owner=owner, group=group, shared=shared)
         if group is not None and owner is not None and not _is_in(proxy.user, group):
             detail = (
@@ -138,9 +142,40 @@ class Premises:
         restore()
 
     def sign(self) -> None:
-        """Note in the state directory that this process has it now, for whoever finds it in use."""
+        """Note in the state directory that this process has it now, for whoever finds it in use, and where it is."""
         if self._state is not None:
             self._state.sign(self._config_path)
+            self._set_signpost()
+
+    def _set_signpost(self) -> None:
+        """Let the state directory be found when the link to it has been moved on. Never raises."""
+        signpost = signpost_of(self._config_path, os.environ)
+        if not signpost or os.path.normpath(self._config.proxy.state_dir) == str(self.directory):
+            return
+        with suppress(OSError):
+            os.makedirs(os.path.dirname(signpost), mode=0o755, exist_ok=True)
+            fresh = f"{signpost}.{os.getpid()}"
+            os.symlink(self.directory, fresh)
+            os.rename(fresh, signpost)
+
+    def _refuse_moved_on(self) -> None:
+        """Refuse to start beside a proxy of the same configuration whose state is elsewhere, behind a moved link.
+
+        Raises:
+            ConfigError: there is one.
+        """
+        signpost = signpost_of(self._config_path, os.environ)
+        given = self._config.proxy.state_dir
+        if signpost and os.path.realpath(signpost) != os.path.realpath(given):
+            holder = find_holder(Path(os.path.realpath(signpost)), self._config_path)
+            if holder:
+                raise ConfigError([Problem("proxy.state_dir", given, f"the only one of its configuration; {holder}")])
+
+    def _remove_signpost(self) -> None:
+        signpost = signpost_of(self._config_path, os.environ)
+        with suppress(OSError):
+            if os.readlink(signpost) == str(self.directory):
+                os.unlink(signpost)
 
     async def wait_remade(self) -> None:
         """Block until the state directory, or something in it, was removed and paths in it have to be made again."""
@@ -158,6 +193,8 @@ class Premises:
     def leave(self) -> None:
         """Unlock the directory, where it was entered. Twice is harmless."""
         if self._state is not None:
+            if self._state.held and self._state.alone:
+                self._remove_signpost()
             self._state.close()
 
 

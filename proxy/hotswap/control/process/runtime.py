@@ -81,6 +81,19 @@ class Runtime:
             await self.takeovers.succeed(self._old, self.orders)
         self.parts.nursery.start_soon(self.takeovers.serve_calls)
 
+    async def _in_flight(self) -> dict[str, object]:
+        """Give what a stop waits for: how many exchanges are in flight, and the oldest in words."""
+        parts = self.parts
+        flying = sum(parts.link.in_flight(backend) for backend in parts.pools.backends())
+        if not flying:
+            return {"in_flight": 0}
+        views = [view for backend in parts.pools.backends() for view in await parts.link.exchanges_in(backend)]
+        oldest = max(views, key=lambda view: view.age, default=None)
+        told = (
+            {} if oldest is None else {"oldest": f"{oldest.request_line} from {oldest.client}, {oldest.age:.1f} s old"}
+        )
+        return {"in_flight": flying, **told}
+
     async def _end(self) -> None:
         parts, life = self.parts, self.parts.life
         if self.takeovers.current is not None:
@@ -96,7 +109,7 @@ class Runtime:
             await life.settled.wait()
         parts.predecessor.hurry()
         timeout = parts.config.proxy.shutdown_timeout
-        parts.log.info("proxy.stopping", shutdown_timeout=timeout)
+        parts.log.info("proxy.stopping", shutdown_timeout=timeout, **await self._in_flight())
         parts.events.publish("proxy.stopping")
         parts.manager.stopping()
         life.changed.set()

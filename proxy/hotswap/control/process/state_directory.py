@@ -1,4 +1,4 @@
-"""The directory of `[proxy].state_dir`: ours alone, with the sockets of backends and the development authority.
+"""The directory of `[proxy].state_dir`: ours alone, with the sockets of the proxy and of its backends.
 
 It is locked while a proxy uses it. The lock is shared by the processes that hand one proxy from one to the next, and
 a proxy that is started anew has to have it alone for a moment first, so two proxies never use one directory, and a
@@ -55,6 +55,16 @@ class StateDirectory:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+    @property
+    def alone(self) -> bool:
+        """No other process of this proxy has it; asking does not change that."""
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        fcntl.flock(self._lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return True
 
     def sign(self, config_path: Path) -> None:
         """Note for whoever finds it locked that it is this process with this configuration. Never raises."""
@@ -121,9 +131,24 @@ def open_state_directory(
             sweep_directory(directory)
             sweep_directory(directory / BACKENDS)
     except (BackendError, OSError) as error:
-        allowed = f"a directory for this user alone; {error}"
+        allowed = f"a directory of this user's, for one proxy; {error}"
         raise ConfigError([Problem("proxy.state_dir", path, allowed)]) from error
     return StateDirectory(directory, lock, group=group)
+
+
+def find_holder(directory: Path, config_path: Path) -> str:
+    """Say which proxy uses a directory, in words for who would start another one; empty: none does. Makes nothing."""
+    try:
+        lock = os.open(directory / LOCK_NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return _tell_holder(directory, config_path, os.fsdecode(os.pread(lock, 8192, 0)))
+    finally:
+        os.close(lock)
+    return ""
 
 
 def _hide(directory: Path) -> None:

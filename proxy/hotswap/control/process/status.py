@@ -87,9 +87,9 @@ def _pool(parts: Parts, pool: SupervisedPool | StaticPool) -> dict[str, Any]:
 
 def _slot(parts: Parts, pool: SupervisedPool | StaticPool, slot: int) -> dict[str, Any]:
     core = pool.core
-    error, due = core.last_error(slot), None
+    error, due, release = core.last_error(slot), None, None
     if isinstance(pool, SupervisedPool) and slot in pool.slots:
-        due = pool.slots[slot].next_try
+        due, release = pool.slots[slot].next_try, pool.slots[slot].release.directory
     return {
         "slot": slot,
         "hopeful": core.expects(slot),
@@ -99,6 +99,7 @@ def _slot(parts: Parts, pool: SupervisedPool | StaticPool, slot: int) -> dict[st
         "exit": None if error is None else error.exit,
         "next_try": None if error is None or due is None else utc_now(due - trio.current_time()),
         "drained": pool.is_drained(slot),
+        "release": release,
         "backends": [_backend(parts, pool, backend) for backend in core.backends if backend.slot == slot],
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from hotswap.control.pools.unlocked import Unlocked
 from hotswap.control.rollout.reload import ReloadAnswer
 from hotswap.control.takeover.order import TakeoverOrder, TakeoverResult
 from hotswap.control.telemetry.events import EventLog
@@ -95,8 +96,8 @@ class Verbs(Protocol):
     def resume(self, pool: str) -> bool:
         """Let the requests for a pool go on; False when it was not paused."""
 
-    def unlock(self, pool: str) -> bool:
-        """End the lock that a failed rollout left, and fill the slots again; False when there was none."""
+    def unlock(self, pool: str) -> Unlocked | None:
+        """End the lock that a failed rollout left, fill the slots again and tell which; None when there was none."""
 
     def abort(self, pool: str) -> RolloutId | None:
         """Ask the rollout of a pool to end as soon as that leaves no slot half-way; None when none runs."""

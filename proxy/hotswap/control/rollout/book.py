@@ -22,13 +22,14 @@ class RolloutBook:
     """The rollouts of a proxy process, and the reports of those of the processes that it took over from.
 
     Attributes:
-        last: the number of the last id that was given.
+        last: the number of the last id that was given and not given back.
     """
 
     def __init__(self, log: FilteringBoundLogger) -> None:
         self._log = log
         self._runs: dict[RolloutId, RolloutRun] = {}
         self._past: tuple[RolloutReport, ...] = ()
+        self._unused: set[RolloutId] = set()
         self.last = 0
 
     def restore(self, last: int, reports: Iterable[RolloutReport] = ()) -> None:
@@ -46,6 +47,14 @@ class RolloutBook:
         """Give an id that no rollout of this process had."""
         self.last += 1
         return RolloutId(f"r{self.last}")
+
+    def give_back(self, rollout_id: RolloutId) -> None:
+        """Take back an id that leads to no rollout, because the trigger was refused; the next one has it."""
+        self._unused.add(rollout_id)
+        # One that a later trigger holds already keeps its own.
+        while (last := RolloutId(f"r{self.last}")) in self._unused:
+            self._unused.discard(last)
+            self.last -= 1
 
     def rollouts(self) -> Sequence[Rollout | RolloutReport]:
         """Give those that are remembered, the newest last."""
@@ -92,7 +101,8 @@ class RolloutBook:
         """Take rollouts in and perform them one after the other.
 
         When one does not come to its end as planned, those behind it are aborted: one deploy is often rolled
-        over several pools, and what broke in the first is likely to break in the next.
+        over several pools, and what broke in the first is likely to break in the next. One of a pool in which nothing
+        served before says nothing of the deploy, and ends no other.
         """
         for run in runs:
             self._runs[run.rollout.id] = run
@@ -109,6 +119,7 @@ class RolloutBook:
                 run.abort(f"{broken.rollout.id}-{broken.rollout.outcome}")
             if run.rollout.in_progress:
                 await run.perform()
-            # One that was dropped says nothing about the others.
-            if run.rollout.outcome is not Outcome.DONE and not run.dropped:
+            # One that was dropped says nothing about the others, nor does one that only failed to repair.
+            failed_to_repair = run.rollout.outcome is Outcome.FAILED and not run.rollout.served
+            if run.rollout.outcome is not Outcome.DONE and not failed_to_repair and not run.dropped:
                 broken = broken or run

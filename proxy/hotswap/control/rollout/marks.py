@@ -76,11 +76,12 @@ class Marks:
                 refusals[pool.name] = refused
 
     def unmark(self, marked: Mapping[str, RolloutId]) -> None:
-        """Let go of pools that are not rolled after all."""
+        """Let go of pools that are not rolled after all, and of the ids that their rollouts would have had."""
         for name, rollout_id in marked.items():
             pool = self._parts.pools.find(name)
             if isinstance(pool, SupervisedPool) and pool.marked == rollout_id:
                 pool.marked = None
+            self._parts.book.give_back(rollout_id)
 
     def check(self, pool: SupervisedPool, offer: Offer) -> Refused | None:
         """Judge a marked pool again, with all that was read meanwhile."""

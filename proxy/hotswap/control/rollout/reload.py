@@ -91,6 +91,8 @@ class Reloader:
     async def reread(self, *, trigger: str) -> ReloadAnswer:
         """Read the configuration, take it over, and roll the pools whose definition has changed.
 
+        One of which only the size has changed grows or shrinks, and nothing in it is replaced.
+
         Raises:
             ConfigError: it cannot be used; nothing was changed.
             Refused: a pool that has changed cannot be rolled; nothing was changed.
@@ -106,10 +108,13 @@ class Reloader:
                     raise self._unusable(problems)
                 try:
                     for pool in self._changed(config):
-                        marked[pool.name] = self._marks.mark(pool)
-                    return await self._apply(config, problems, marked, {}, trigger, strict=True)
+                        if not self._only_resized(pool, config):
+                            marked[pool.name] = self._marks.mark(pool)
+                    answer = await self._apply(config, problems, marked, {}, trigger, strict=True)
                 except Refused as refused:
                     raise self._not_applied(refused) from None
+                self._tell_down()
+                return answer
         finally:
             self._marks.unmark(marked)
 
@@ -160,6 +165,16 @@ class Reloader:
         self._parts.log.warning("config.not_applied", code=refused.code.value, detail=refused.detail)
         return Refused(refused.code, f"{refused.detail}; nothing of the configuration was taken over", refused.state)
 
+    def _tell_down(self) -> None:
+        """Tell of the pools in which nothing serves and that this did not start anew, because they have not changed."""
+        for pool in self._parts.pools.supervised():
+            down = not pool.core.ready_slots() and any(slot.backoff.crashes for slot in pool.slots.values())
+            if down and pool.rollout_id is None and pool.core.locked is None:
+                detail = (
+                    f"nothing serves in it, and its definition is as before; once repaired: hotswap reload {pool.name}"
+                )
+                pool.log.warning("pool.still_down", detail=detail)
+
     def _unusable(self, problems: tuple[Problem, ...]) -> ConfigError:
         error = ConfigError(problems)
         self._parts.log.error("config.invalid", problems=[str(problem) for problem in problems])
@@ -208,6 +223,33 @@ class Reloader:
             if isinstance(pool := self._parts.pools.find(name), SupervisedPool)
             and any(table != known for known in (pool.table, *self._coming(pool)))
         ]
+
+    def _only_resized(self, pool: SupervisedPool, config: Configuration) -> bool:
+        """Tell whether the configuration gives a pool another size and nothing else, and no rollout is needed for it.
+
+        One is where none of the slots that stay serves: what serves now would end with the others. And a store for one
+        process at a time bears no more of them.
+        """
+        table = config.pools[pool.name]
+        assert isinstance(table, SupervisedPoolTable), "a pool of another kind is a problem"
+        if self._coming(pool) or table != pool.table.model_copy(update={"size": table.size}):
+            return False
+        size = table.slots(self._parts.processors)
+        if size > pool.core.size and not table.storage.shared:
+            return False
+        return any(slot < size for slot in pool.core.ready_slots())
+
+    def _resize(self, config: Configuration) -> tuple[str, ...]:
+        """Give the pools another size of which that alone has changed; what it does is told."""
+        changes = []
+        for pool in self._changed(config):
+            if pool.rollout_id is None and self._only_resized(pool, config):
+                before = pool.core.size
+                table = config.pools[pool.name]
+                assert isinstance(table, SupervisedPoolTable), "it was compared with one"
+                pool.resize(table)
+                changes.append(f"pool {pool.name} resized from {before} to {pool.core.size}")
+        return tuple(changes)
 
     def _coming(self, pool: SupervisedPool) -> list[PoolTable]:
         """Give the definitions that rollouts of this pool, at hand or waiting, are about to put in force."""
@@ -294,11 +336,11 @@ class Reloader:
             # From here on, nothing is awaited: what was judged is what is acted upon.
             runs = [
                 self._make_run(pool, offer, marked.pop(name), trigger)
-                for name, offer in offers.items()
-                if name not in refusals and isinstance(pool := parts.pools.find(name), SupervisedPool)
+                for pool, offer in self._in_order(offers)
+                if (name := pool.name) not in refusals
             ]
-            dropped = self._drop_queued(config)
-            changes = (*apply_configuration(parts, config, prepared, _releases(new)), *dropped)
+            dropped, resized = self._drop_queued(config), self._resize(config)
+            changes = (*apply_configuration(parts, config, prepared, _releases(new)), *dropped, *resized)
             prepared = None
         finally:
             parts.pools.end_trial(parts.nursery)
@@ -349,11 +391,26 @@ class Reloader:
         for pool in self._changed(config):
             if pool.name in refusals:
                 raise refusals[pool.name]
+            if pool.name not in offers and (pool.rollout_id is not None or not self._only_resized(pool, config)):
+                # It was to be given another size, and something came in between.
+                code, detail = RefusalCode.NOT_READY, f"the slots of pool {pool.name} that stay serve no more"
+                if pool.rollout_id is not None:
+                    code = RefusalCode.ROLLOUT_IN_PROGRESS
+                    detail = f"rollout {pool.rollout_id} of pool {pool.name} is in progress"
+                raise self._marks.tell(
+                    pool.name, Refused(code, detail, {"pool": pool.name, "rollout": pool.rollout_id})
+                )
         for name, pool in parts.pools.items():
             if name not in config.pools and isinstance(pool, SupervisedPool) and pool.run is not None:
                 detail = f"rollout {pool.run.rollout.id} of pool {name} is in progress, and the pool is to be removed"
                 raise self._marks.tell(name, Refused(RefusalCode.ROLLOUT_IN_PROGRESS, detail, {"pool": name}))
         self._marks.refuse_for_all()
+
+    def _in_order(self, offers: Mapping[str, Offer]) -> list[tuple[SupervisedPool, Offer]]:
+        """Give the pools that are rolled one after the other, first those in which nothing serves."""
+        pools = [(self._parts.pools.find(name), offer) for name, offer in offers.items()]
+        found = [(pool, offer) for pool, offer in pools if isinstance(pool, SupervisedPool)]
+        return sorted(found, key=lambda one: bool(one[0].core.ready_slots()))
 
     def _drop_queued(self, config: Configuration) -> tuple[str, ...]:
         """End the rollouts that have not begun, of pools that the configuration has no more; what it does is told."""

@@ -57,6 +57,7 @@ from hotswap.core.rollout.events import (
 )
 from hotswap.core.rollout.rollout import Role, Rollout
 from hotswap.core.rollout.step import Step
+from hotswap.core.strategy import Strategy
 from hotswap.processes.own_time import sleep_own_time
 
 
@@ -147,9 +148,11 @@ class RolloutRun:
         ready, slots = core.ready_slots(), frozenset(range(core.size))
         alive = slots & {member.backend.slot for member in pool.members.serving()}
         drained = frozenset(slot for slot in alive if pool.is_drained(slot))
+        # One that becomes ready and dies again and again is as lost as one that never does: its waits are long by then.
+        looping = {slot for slot in slots - alive if slot in pool.slots and pool.slots[slot].looping}
         return SlotsSeen(
             ready=ready,
-            lost=core.lost_slots(),
+            lost=core.lost_slots() | looping,
             vacant=slots - alive,
             drained=drained,
             unwell=alive - drained - ready,
@@ -289,9 +292,12 @@ class RolloutRun:
                 # In one go with the look at the scope: what was cancelled before it began starts nothing.
                 await trio.lowlevel.checkpoint()
                 release = pool.releases[generation]
+                if self.rollout.strategy is Strategy.STOP_FIRST:
+                    await pool.members.wait_gone(slot)
                 if turn.old is None:
                     # Several may be filled at once; what takes the place of another is alone, and waits for nobody.
                     place = await self._surroundings.places.take(pool.name, (0, slot))
+                    turn.step.note_spawned(trio.current_time())
                 turn.new = pool.members.launch(slot, generation, release, reason, rollout=self.rollout.id)
                 if place is not None:
                     pool.tasks.start(place.watch, turn.new.process.pid)

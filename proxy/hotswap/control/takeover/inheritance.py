@@ -15,7 +15,8 @@ from typing import Final
 import trio
 
 from hotswap.control.admin.serving import serve_admin
-from hotswap.control.pools.release import Release, read_releases
+from hotswap.control.pools.members import SERVING
+from hotswap.control.pools.release import Release, read_release, read_releases
 from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.control.process.boot import place_admin, surround
 from hotswap.control.process.listeners import HandedSocket, Listeners, Prepared
@@ -25,8 +26,8 @@ from hotswap.control.takeover.adoption import Adopted, adopt_backend
 from hotswap.control.takeover.channel import Received, is_dead, unseal
 from hotswap.control.takeover.handover_state import HandoverState, SupervisedState, read_state
 from hotswap.core.address import Address, parse_address
-from hotswap.core.config import StaticPoolTable
-from hotswap.core.errors import BackendError
+from hotswap.core.config import StaticPoolTable, SupervisedPoolTable
+from hotswap.core.errors import BackendError, ConfigError
 from hotswap.core.pool.lifecycle import BackendState, Health
 from hotswap.core.takeover.ledgers import AdoptionLedger
 from hotswap.edge.loop.sockets import matches
@@ -48,6 +49,7 @@ class Inheritance:
         adopted: these backends.
         prepared: the listeners of our configuration; None before `make_ready`.
         releases: what new pools are started from.
+        renewed: what pools are started from in which nothing serves, as our configuration has them.
     """
 
     state: HandoverState
@@ -59,6 +61,7 @@ class Inheritance:
         self.adopted: list[Adopted] = []
         self.prepared: Prepared | None = None
         self.releases: Mapping[str, Release] = {}
+        self.renewed: dict[str, Release] = {}
         self._parts = parts
         self._verbs = verbs
         self._ledger: AdoptionLedger[int] = AdoptionLedger()
@@ -162,6 +165,33 @@ class Inheritance:
             for adopted in self.adopted:
                 nursery.start_soon(self._check, adopted)
             nursery.start_soon(self._prove_new_pools)
+            for name, table in tables.items():
+                if isinstance(table, SupervisedPoolTable) and name in self.pools and self._down(self.pools[name]):
+                    nursery.start_soon(self._read_anew, name, table)
+
+    def _down(self, pool: SupervisedPool) -> bool:
+        """Whether nothing of a pool serves, or drains by order, and nobody has to unlock it first."""
+        adopted = any(one.pool is pool and one.state in SERVING for one in self.adopted)
+        return not adopted and not pool.members.serving() and pool.core.locked is None
+
+    async def _read_anew(self, name: str, table: SupervisedPoolTable) -> None:
+        """Read what a pool would be started from now; where that cannot be, it goes on with what it has."""
+        around = self._parts.surroundings
+        try:
+            release = await read_release(name, table, environment=around.environment, guardian=around.guardian)
+        except ConfigError as error:
+            self.pools[name].log.warning("takeover.release_kept", detail=error.detail)
+        else:
+            self.renewed[name] = release
+
+    def renew(self) -> None:
+        """Have the pools in which nothing serves started from what our configuration says; call before they run.
+
+        What they had could not serve, so there is nothing to keep and nothing to be incompatible with.
+        """
+        for name, release in self.renewed.items():
+            if self._down(self.pools[name]):
+                self.pools[name].start_anew(release)
 
     async def _prove_new_pools(self) -> None:
         """Start the pools that the old process does not have, and block until all are up: requests come with LIVE.

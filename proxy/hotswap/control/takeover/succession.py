@@ -293,6 +293,7 @@ class Succession:
         for adopted in goods.adopted:
             # Without a last word of the old side, what it said first holds.
             adopted.settle(adopted.state, adopted.health)
+        goods.renew()
         for pool in goods.pools.values():
             parts.pools.take_in(pool, parts.nursery)
         # Listeners accept from here on.

@@ -18,7 +18,7 @@ from hotswap.control.takeover.takeover import Takeover
 from hotswap.control.telemetry.version import PROGRAM_VERSION
 from hotswap.core.errors import RefusalCode, Refused
 from hotswap.core.process.answers import Verb, refuse
-from hotswap.core.process.phases import PhaseEvent
+from hotswap.core.process.phases import Phase, PhaseEvent
 from hotswap.processes.listening import remove_own
 from hotswap.wire.handover import FrameType, HandoverBroken
 
@@ -68,6 +68,9 @@ class Takeovers:
         if parts.pools.proving:
             detail = "pools that are new in the configuration are being started"
             return Refused(RefusalCode.ROLLOUT_IN_PROGRESS, detail, state)
+        if refused is not None and parts.life.phase is Phase.BOOTING and (down := parts.pools.not_ready()):
+            detail = f"{refused.detail}: nothing serves yet in pool {', '.join(down)}; once repaired: hotswap reload"
+            return Refused(refused.code, detail, state)
         return refused
 
     def _begin(self, order: TakeoverOrder, *, called: socket.socket | None = None, caller: int = -1) -> Takeover:

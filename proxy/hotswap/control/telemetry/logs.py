@@ -1,8 +1,9 @@
 """What the proxy says about itself, on stderr: one event a line, a name with key-values.
 
 Names are dotted and lower-case, `docs/reference/log-events.md` lists them. On a terminal the lines are
-coloured for people, elsewhere they are JSON for machines. Where stderr is the journal of systemd, each line begins
-with its priority as sd-daemon(3) has it, which the journal takes off and keeps: `journalctl --priority warning` works.
+for people (`hotswap.control.telemetry.people`), elsewhere they are JSON for machines. Where stderr is the journal of
+systemd, each line begins with its priority as sd-daemon(3) has it, which the journal takes off and keeps:
+`journalctl --priority warning` works.
 They go through a `LineWriter`: a stalled stderr must not stall the proxy, least of all when it is a backend that
 fills it.
 """
@@ -19,7 +20,8 @@ import structlog
 from structlog.typing import FilteringBoundLogger, WrappedLogger
 
 from hotswap.control.telemetry.lines import LineWriter
-from hotswap.core.printable import LONGEST_VALUE, bounded_value, escape_controls
+from hotswap.control.telemetry.people import PeopleRenderer
+from hotswap.core.printable import LONGEST_VALUE, bounded_value
 
 STDERR = 2
 
@@ -68,16 +70,6 @@ class Forward(logging.Handler):
         )
 
 
-def show_controls(
-    logger: WrappedLogger, method: str, event: MutableMapping[str, object]
-) -> MutableMapping[str, object]:
-    """Write control characters of every text as escapes."""
-    for key, value in event.items():
-        if isinstance(value, str):
-            event[key] = escape_controls(value)
-    return event
-
-
 def bound_texts(logger: WrappedLogger, method: str, event: MutableMapping[str, object]) -> MutableMapping[str, object]:
     """Cut every text that is longer than anybody reads, tracebacks later than others."""
     for key, value in event.items():
@@ -91,6 +83,16 @@ def is_journal(fd: int) -> bool:
     return os.environ.get("JOURNAL_STREAM") == f"{stat.st_dev}:{stat.st_ino}"
 
 
+def writes_for_people(log_format: str, fd: int) -> bool:
+    """Whether lines to a file descriptor are for people: the format says so, or leaves it to what is read there."""
+    return log_format == "console" or (log_format == "auto" and os.isatty(fd))
+
+
+def has_colours(fd: int) -> bool:
+    """Whether a file descriptor is a terminal that shows colours, to somebody who wants them (no-color.org)."""
+    return os.isatty(fd) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
 def with_priority(render: structlog.typing.Processor) -> structlog.typing.Processor:
     """Have each line that a renderer writes begin with the priority of its record."""
 
@@ -101,34 +103,34 @@ def with_priority(render: structlog.typing.Processor) -> structlog.typing.Proces
     return rendered
 
 
+def _time_format(fd: int) -> str:
+    """The local time; with its date where a line may be read on another day, and the journal does not add it."""
+    return "%H:%M:%S" if os.isatty(fd) or is_journal(fd) else "%Y-%m-%d %H:%M:%S"
+
+
 def configure_logs(*, level: str, log_format: str, fd: int = STDERR) -> LogStream:
     """Send the log of this process to a file descriptor; call it once, early.
 
     Args:
         level: `debug`, `info`, `warning` or `error`.
-        log_format: `console`, `json`, or `auto` for console on a terminal and JSON elsewhere.
+        log_format: `console` for people, `json`, or `auto` for people on a terminal and JSON elsewhere.
         fd: where to.
 
     Returns:
         The stream, to be closed when the process ends.
     """
-    terminal = os.isatty(fd)
-    console = log_format == "console" or (log_format == "auto" and terminal)
+    console = writes_for_people(log_format, fd)
     threshold = logging.getLevelNamesMapping()[level.upper()]
     stream = LogStream(fd)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.TimeStamper(fmt=_time_format(fd) if console else "iso", utc=not console),
         structlog.processors.format_exc_info,
         bound_texts,
     ]
     if console:
-        colours = terminal and "NO_COLOR" not in os.environ
-        renderer: structlog.typing.Processor = structlog.dev.ConsoleRenderer(
-            colors=colours, exception_formatter=structlog.dev.plain_traceback
-        )
-        shared.append(show_controls)
+        renderer: structlog.typing.Processor = PeopleRenderer(colours=has_colours(fd))
     else:
         renderer = structlog.processors.JSONRenderer(default=str)
     if is_journal(fd):

@@ -28,6 +28,9 @@ class LogFormat(StrEnum):
 class AccessLogFormat(StrEnum):
     """How exchanges are written to the access log."""
 
+    AUTO = "auto"
+    """`console` on standard output where that is a terminal, `json` elsewhere."""
+    CONSOLE = "console"
     JSON = "json"
     COMBINED = "combined"
     """The format of Apache and nginx, for programs that read theirs."""
@@ -46,13 +49,15 @@ class ProxyTable(Table):
     """The least severe record that is written."""
 
     log_format: LogFormat = LogFormat.AUTO
-    """How records are written to stderr; `auto` is `console` on a terminal and `json` elsewhere."""
+    """How records are written to stderr: `console` for people, a line each, or `json`; `auto` is `console` on a
+    terminal and `json` elsewhere."""
 
     access_log: LogPath = "-"
     """One line for each exchange: `-` is stdout, anything else a path, `off` none."""
 
-    access_log_format: AccessLogFormat = AccessLogFormat.JSON
-    """How each is written: `json` with everything that is known, or `combined` as Apache and nginx write it."""
+    access_log_format: AccessLogFormat = AccessLogFormat.AUTO
+    """How each is written: `json` with everything that is known, `combined` as Apache and nginx write it, `console`
+    shortly for people; `auto` is `console` on a terminal (unless `log_format` is `json`), `json` elsewhere."""
 
     shutdown_timeout: Duration = 30.0
     """How long a graceful stop waits for exchanges to finish before it cuts them."""

@@ -108,7 +108,10 @@ def _storage_exclusive(state: TriggerState) -> str | None:
 def _pool_locked(state: TriggerState) -> str | None:
     if state.locked is None:
         return None
-    return f"pool {state.pool} is locked ({state.locked}); once repaired: hotswap unlock {state.pool}"
+    return (
+        f"pool {state.pool} is locked ({state.locked}); once repaired: hotswap unlock {state.pool}, then "
+        f"hotswap reload {state.pool}"
+    )
 
 
 def _rollout_in_progress(state: TriggerState) -> str | None:

@@ -19,13 +19,17 @@ back is replaced, once.
 | back | every slot that was replaced, or emptied, is as it was | `failed`, not locked |
 | back | a replacement fails, slots are lost, or it is aborted | `failed`, pool locked |
 
+The way back leads to a release that serves. So a slot that was vacant when it began and could not be filled is left
+vacant, as it was: the supervisor goes on with it after the end. And where nothing served when it began, slots that were
+filled keep the only release that ever served, and the pool is locked as with `lock`.
+
 `force_end` is for the performer's own faults: whatever happens, "in progress" ends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
 
@@ -75,6 +79,7 @@ class Rollout:
         rolled_back: it went backward to the end.
         at_hand: the steps at hand by slot, several only where slots are filled that were empty.
         steps: every step begun, in order.
+        served: something served, or was kept from it by an operator or its probes, when it began.
     """
 
     def __init__(
@@ -95,7 +100,7 @@ class Rollout:
 
         Args:
             queue: the slots in the order of their turns, from `plan_queue`.
-            started: the moment on the wall clock, for the report.
+            started: the moment on the wall clock, from which that of the beginning is reckoned for the report.
             now: the same moment on the clock that all later times are on, in seconds.
         """
         self.id = id
@@ -117,11 +122,14 @@ class Rollout:
         self._queue = [self._forward_step(queued) for queued in queue]
         self._slots = frozenset(queued.slot for queued in queue)
         self._looked = False
+        self.served = True
+        self._vacant: frozenset[int] = frozenset()
         self._failure: tuple[str, str] | None = None
         self._untouched: list[Step] = []
         self._abort: AbortRequested | None = None
         self._started = started
-        self._began = now
+        self._planned = now
+        self._began: float | None = None
         self._ended: float | None = None
 
     @property
@@ -135,7 +143,11 @@ class Rollout:
         return next(iter(self.at_hand.values()), None)
 
     def begin(self, *, now: float) -> tuple[Command, ...]:
-        """Start; an empty queue is done at once."""
+        """Start; an empty queue is done at once.
+
+        What it waited for before, such as the rollouts of other pools, is not its time.
+        """
+        self._began = now
         return self._next(now)
 
     def on(self, event: RolloutEvent, *, now: float) -> tuple[Command, ...]:
@@ -191,11 +203,13 @@ class Rollout:
 
         It is not when the rollout itself fills the slot next: the old backend of the step at hand, its
         replacement before it was admitted, and a slot left empty by a failed step that a rollback will
-        refill.
+        refill. Nor is it in a slot that a rollback leaves vacant until its end.
         """
         if not self.in_progress:
             return True
         if any(queued.slot == slot and queued.old_gone for queued in self._queue):
+            return False
+        if self.rolling_back and slot in self._left_vacant():
             return False
         match self.role_of(slot, generation):
             case None:
@@ -243,8 +257,11 @@ class Rollout:
         }
         # What an operator has drained serves nobody either, and is well.
         lost = seen.lost - seen.drained - seen.unwell
-        vacant = frozenset() if self._looked else seen.vacant
         first, self._looked = not self._looked, True
+        if first:
+            self._vacant = seen.vacant
+            self.served = bool(seen.ready | seen.drained | seen.unwell)
+        vacant = seen.vacant if first else frozenset()
         fallen = sorted(finished & lost)
         if fallen:
             slots = ", ".join(str(slot) for slot in fallen)
@@ -253,6 +270,8 @@ class Rollout:
         empty = [step for step in self._queue if step.old_gone or step.slot in lost | vacant]
         aside = [step for step in self._queue if step.slot in seen.unwell | seen.drained]
         settled = seen.ready | lost | seen.drained | {step.slot for step in (*empty, *aside)}
+        if self.rolling_back:
+            settled |= self._left_vacant()
         if not settled.issuperset(self._slots) and not (first and empty):
             return ()
         if not empty:
@@ -310,19 +329,27 @@ class Rollout:
             # It failed before it was aborted, and what is there now is a mixture.
             self._give_reason(abort.reason, f"the rollback was ended: {abort.reason}")
             return self._end(Outcome.FAILED, now, lock=True)
-        self._give_reason(abort.reason, f"ended before every slot was replaced: {abort.reason}")
+        by = "by an operator" if abort.reason == Outcome.ABORTED else f"because of {abort.reason}"
+        self._give_reason(abort.reason, f"ended {by} before every slot was replaced")
         return self._end(Outcome.ABORTED, now)
 
     def _fail(self, reason: str, detail: str, now: float) -> tuple[Command, ...]:
         self._give_reason(reason, detail)
-        if self.rolling_back or self.on_failure is OnFailure.LOCK:
+        replaced = [step for step in reversed(self.steps) if step.state is StepState.DONE]
+        if self.rolling_back or self.on_failure is OnFailure.LOCK or (replaced and not self.served):
             return self._end(Outcome.FAILED, now, lock=True)
         self.rolling_back = True
         self._untouched = self._queue
-        emptied = [step for step in self.steps if step.state is not StepState.DONE and step.old_gone]
-        replaced = [step for step in reversed(self.steps) if step.state is StepState.DONE]
+        left = self._left_vacant()
+        emptied = [
+            step for step in self.steps if step.state is not StepState.DONE and step.old_gone and step.slot not in left
+        ]
         self._queue = [self._backward_step(step) for step in (*emptied, *replaced)]
         return self._next(now)
+
+    def _left_vacant(self) -> frozenset[int]:
+        """Slots that were vacant when it began, and that it did not fill."""
+        return self._vacant - {step.slot for step in self.steps if step.state is StepState.DONE and not step.rollback}
 
     def _give_reason(self, reason: str, detail: str) -> None:
         # The first reason is the reason; what went wrong on the way back is added to the sentence.
@@ -341,6 +368,7 @@ class Rollout:
 
     def report(self, now: float) -> RolloutReport:
         """Report of the rollout, so far or to its end."""
+        began = now if self._began is None else self._began
         return RolloutReport(
             id=self.id,
             pool=self.pool,
@@ -350,10 +378,10 @@ class Rollout:
             outcome=self.outcome,
             reason=self.reason,
             detail=self.detail,
-            started=self._started,
-            seconds=(now if self._ended is None else self._ended) - self._began,
+            started=self._started + timedelta(seconds=began - self._planned),
+            seconds=0.0 if self._began is None else (now if self._ended is None else self._ended) - began,
             rolled_back=self.rolled_back,
             locked=self.locked,
-            slots=tuple(step.report(now, origin=self._began) for step in (*self.steps, *self._queue, *self._untouched)),
+            slots=tuple(step.report(now, origin=began) for step in (*self.steps, *self._queue, *self._untouched)),
             output=self.output,
         )

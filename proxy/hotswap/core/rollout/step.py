@@ -32,6 +32,11 @@ class Span:
         if self.began is None:
             self.began = now
 
+    def restart(self, now: float) -> None:
+        """The phase has begun only now; nothing changes before its beginning and after its end."""
+        if self.began is not None and self.ended is None:
+            self.began = now
+
     def end(self, now: float) -> None:
         """The phase ends, if it has begun; a second end changes nothing."""
         if self.began is not None and self.ended is None:
@@ -120,6 +125,15 @@ class Step:
             for span in (self._whole, self._starting, self._draining, self._stopping):
                 span.end(now)
         return tuple(self._instantiate(command) for command in commands)
+
+    def note_spawned(self, now: float) -> None:
+        """Note that the replacement is spawned only now: an empty slot's wait for others that boot is not its time.
+
+        Nothing changes where an old backend drains meanwhile, whose turn this is as well.
+        """
+        if self._draining.began is None and self._stopping.began is None:
+            self._whole.restart(now)
+            self._starting.restart(now)
 
     def _note(self, event: StepEvent, now: float, *, was_pending: bool) -> None:
         match event:

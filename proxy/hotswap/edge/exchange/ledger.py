@@ -151,3 +151,7 @@ class Ledger:
             self._second = second
             self._stamp = json_time(second)
         return self._stamp
+
+
+LedgerMaker = Callable[[Tally, Callable[[bytes], None] | None, Callable[[], float]], Ledger]
+"""Makes a ledger of what `Ledger` takes: its class, that of another format, or either with options."""
