@@ -76,8 +76,9 @@ def start_time() -> str:
 
 
 def is_gunicorn(argv: list[str]) -> bool:
-    """Whether a command line runs gunicorn: by its script, with or without an interpreter, or as a module."""
-    return "gunicorn" in {os.path.basename(argument) for argument in argv[:2]} or argv[1:3] == ["-m", "gunicorn"]
+    """Whether a command line runs gunicorn: by its script, with or without an interpreter, as a module, or by ours."""
+    names = [os.path.basename(argument) for argument in argv[:3]]
+    return "gunicorn" in names[:2] or names[1:] in (["-m", "gunicorn"], ["serve.py", "gunicorn"])
 
 
 def _refuse(what: str, error: OSError) -> int:

@@ -41,6 +41,7 @@ class BackendDocument(Document):
     state: BackendState
     health: Health
     in_flight: int
+    served: int = Field(description="exchanges it was given since this proxy process knows it")
     connections: int
     pid: int | None
     address: str

@@ -24,7 +24,7 @@ from hotswap.core.config import (
     configuration_schema,
 )
 from hotswap.core.config.listeners import CertificateTable, RedirectTable
-from hotswap.core.config.pools import RolloutTable, StorageTable
+from hotswap.core.config.pools import RecycleTable, RolloutTable, StorageTable
 from hotswap.core.config.process import ProxyTable
 from hotswap.core.errors import written
 from hotswap.core.server import ABILITIES, Server
@@ -44,6 +44,7 @@ TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[pools.NAME], static", StaticPoolTable),
     ("[pools.NAME.health]", HealthTable),
     ("[pools.NAME.rollout]", RolloutTable),
+    ("[pools.NAME.recycle]", RecycleTable),
     ("[pools.NAME.compatibility]", CompatibilityTable),
     ("[pools.NAME.storage]", StorageTable),
 )

@@ -82,6 +82,13 @@ def test_a_word_that_is_no_verb_is_answered_with_the_nearest(word: str, verb: st
     assert f"there is no verb '{word}'; did you mean hotswap {verb}" in result.stderr
 
 
+def test_help_is_understood_as_a_word() -> None:
+    """Of everything, and of a verb; what is none is answered as ever."""
+    assert run_cli("help") == run_cli("--help")
+    assert run_cli("help", "drain") == run_cli("drain", "--help")
+    assert "did you mean hotswap drain" in run_cli("help", "drian").stderr
+
+
 def test_a_word_that_is_near_to_nothing_is_answered_with_the_help() -> None:
     """No guess is better than a wrong one."""
     result = run_cli("xyzzy")

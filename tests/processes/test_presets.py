@@ -8,10 +8,10 @@ import sys
 import pytest
 
 from hotswap.core.config.pools import SupervisedPoolTable
-from hotswap.core.server import ABILITIES, Interface, Server
+from hotswap.core.server import ABILITIES, Server
 from hotswap.core.strategy import Listen
 from hotswap.processes.listening import Transport
-from hotswap.processes.presets import PRESETS, recipe
+from hotswap.processes.presets import PRESETS, SERVE, recipe
 from tests.support.hotswap import SOURCES
 
 APP = """
@@ -70,6 +70,18 @@ async def test_a_server_becomes_ready_and_stops(stage, tmp_path, server, listen,
     assert os.listdir(stage.directory) == []
 
 
+@pytest.mark.parametrize("server", ["uvicorn", "hypercorn"])
+async def test_a_server_runs_without_the_files_of_the_proxy(stage, tmp_path, server):
+    """The environment of the proxy is gone and the app's own is there; with the processes that a server starts."""
+    (tmp_path / "shop.py").write_text(APP)
+    program, _, *arguments = recipe(table(server=server, app="shop:asgi")).argv
+    argv = (program, str(tmp_path / "gone" / "hotswap_backends" / "serve.py"), *arguments)
+    process = stage.spawn(argv=argv, directory=str(tmp_path))
+    await stage.wait_ready(process, start_timeout=40)
+    assert not await process.stop(stop_timeout=20)
+    assert os.listdir(stage.directory) == ["serve.py"]
+
+
 async def test_an_app_that_says_it_is_ready_is_asked_afterwards(stage, tmp_path):
     """READY=1 after the startup, STOPPING=1 at the end: the wrapper of `hotswap_backends.notify` in a server."""
     (tmp_path / "shop.py").write_text(
@@ -100,7 +112,8 @@ def test_arguments_of_the_pool_come_last(server):
     argv = recipe(
         table(server=server, app="shop:app", args=["--own", "one"], listen=abilities.listens[0], python="/opt/python")
     ).argv
-    assert argv[:3] == ("/opt/python", "-m", server.value)
+    interface = abilities.interfaces[0].value
+    assert argv[:5] == ("/opt/python", str(SERVE), server.value, interface, "shop:app")
     assert argv[-3:-1] == ("--own", "one") or argv[-2:] == ("--own", "one")
 
 
@@ -120,10 +133,3 @@ def test_an_inherited_socket_is_a_unix_socket_where_the_server_can_take_one():
     """daphne takes every file descriptor for an IPv4 socket."""
     tcp = {server for server, preset in PRESETS.items() if preset.transport is Transport.TCP}
     assert tcp == {Server.DAPHNE}
-
-
-@pytest.mark.parametrize(("interface", "expected"), [(Interface.ASGI, ()), (Interface.WSGI, ("--interface", "wsgi"))])
-def test_uvicorn_is_told_of_an_interface_that_is_not_its_own(interface, expected):
-    """ASGI needs no word."""
-    argv = recipe(table(server="uvicorn", app="shop:app", interface=interface)).argv
-    assert argv[argv.index("--fd") + 2 :][: len(expected)] == expected

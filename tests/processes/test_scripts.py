@@ -11,6 +11,7 @@ import pytest
 from hotswap.processes import scripts
 from hotswap.processes.scripts import (
     InterpreterGone,
+    at_hand,
     interpreter_command,
     open_script,
     own_interpreters,
@@ -56,3 +57,15 @@ def test_the_scripts_need_the_standard_library_alone(package, name):
     """No directory of ours is looked at for them."""
     check = "import sys; exec(compile(sys.argv[1], 'script', 'exec'), {'__name__': 'script'})"
     subprocess.run(interpreter_command("-c", check, read_script(package, name)), check=True, cwd="/")
+
+
+def test_a_script_whose_file_is_gone_is_copied(tmp_path):
+    """Once, and anew where the copy is of another version; one that is there is taken as it is."""
+    there = tmp_path / "there.py"
+    there.write_text("one")
+    assert at_hand(str(there), "two", tmp_path) == str(there)
+    gone = tmp_path / "gone" / "script.py"
+    for source in ("one", "one", "two"):
+        assert at_hand(str(gone), source, tmp_path) == str(tmp_path / "script.py")
+        assert (tmp_path / "script.py").read_text() == source
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["script.py", "there.py"]

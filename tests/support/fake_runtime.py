@@ -352,6 +352,7 @@ class FakeRuntime:
                                 "state": one.state.value,
                                 "health": one.health.value,
                                 "in_flight": core.claims.candidates[one.id].in_flight,
+                                "served": core.claims.candidates[one.id].served,
                                 "connections": 0,
                                 "pid": one.pid,
                                 "address": str(one.address),

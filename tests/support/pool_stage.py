@@ -78,6 +78,11 @@ class StillPlane:
         """The exchanges that were claimed."""
         return sum(taken is backend for _, taken in self.taken)
 
+    def served(self, backend: Backend) -> int:
+        """The exchanges that were claimed so far."""
+        candidate = self.claims[backend.pool].candidates.get(backend.id)
+        return 0 if candidate is None else candidate.served
+
     def connections_to(self, backend: Backend) -> int:
         """Idle ones, and one for each exchange."""
         return self.idle.get(backend.id, 0) + sum(taken is backend for _, taken in self.taken)

@@ -7,8 +7,8 @@ how it went (`hotswap.cli.exits`).
 `healthcheck` alone has a short cut past all of that: it is called every few seconds (`readiness`).
 
 `endpoint` finds the proxy, `client` speaks to it, `following` watches a rollout, `terminal` prints; `group` is
-the list of commands, which are in `running`, `watching`, `reloading`, `reporting` and `ordering`; `starter` writes a
-first configuration, and `loading` has them start sooner.
+the list of commands, with `examples` for their help; `starter` writes a first configuration, and `loading` has them
+start sooner.
 """
 
 from __future__ import annotations

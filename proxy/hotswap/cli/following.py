@@ -24,7 +24,7 @@ PHASES: Mapping[str, str] = {
     "starting": "starting the replacement, the old backend drains",
     "starting-drained": "starting the replacement, the old backend has drained",
     "starting-overdue": "starting the replacement, the old backend is past its drain timeout",
-    "starting-alone": "starting the replacement, the old backend is gone",
+    "starting-alone": "starting the replacement, there is no old backend",
     "draining": "draining the old backend",
     "stopping": "stopping the old backend",
     "reverting": "failed: the old backend is readmitted, the replacement killed",

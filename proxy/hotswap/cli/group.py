@@ -91,12 +91,17 @@ class VerbGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the verb that was typed.
+        """Find the verb that was typed; `help` and `help VERB` are understood as what they ask for.
 
         Raises:
             click.UsageError: there is none of this name; the nearest are named.
         """
         word = args[0]
+        if word == "help":
+            if len(args) == 1:
+                click.echo(ctx.get_help())
+                ctx.exit()
+            word, args = args[1], [args[1], "--help"]
         if word in VERBS or ctx.resilient_parsing:
             return super().resolve_command(ctx, args)
         near = " or ".join(f"hotswap {verb}" for verb in nearest_verbs(word))

@@ -60,3 +60,41 @@ ABILITIES: Mapping[Server, Abilities] = MappingProxyType(
     }
 )
 """One row a server; measured, see `docs/reference/servers.md`."""
+
+
+_ENDS = (
+    "left out: the server would end by itself, with requests on their way to it; the pool's own recycle loses none: "
+    "recycle = { requests = 1000 }, and age or memory"
+)
+_RELOADS = (
+    'left out: the server would restart by itself, with requests on their way to it; a deploy is "hotswap reload"'
+)
+_LEAVES = "left out: the proxy watches the process that it has started, which has to stay in the foreground"
+_PID_FILE = "left out: every slot would write the same file"
+
+REFUSED_ARGUMENTS: Mapping[Server, Mapping[str, str]] = MappingProxyType(
+    {
+        Server.UVICORN: {"--limit-max-requests": _ENDS, "--reload": _RELOADS},
+        Server.HYPERCORN: {"--max-requests": _ENDS, "--reload": _RELOADS, "--pid": _PID_FILE, "-p": _PID_FILE},
+        Server.GUNICORN: {
+            "--max-requests": _ENDS,
+            "--reload": _RELOADS,
+            "--daemon": _LEAVES,
+            "-D": _LEAVES,
+            "--pid": _PID_FILE,
+            "-p": _PID_FILE,
+        },
+        Server.GRANIAN: {
+            "--workers-lifetime": _ENDS,
+            "--workers-max-rss": _ENDS,
+            "--reload": _RELOADS,
+            "--pid-file": _PID_FILE,
+        },
+    }
+)
+"""Options that a slot cannot have, and why not; by server, those without any left out."""
+
+
+def refused_argument(server: Server, argument: str) -> str:
+    """Give why an argument of a server cannot be; empty when it can."""
+    return REFUSED_ARGUMENTS.get(server, {}).get(argument.partition("=")[0], "")

@@ -83,7 +83,9 @@ def remove_path(address: Address) -> None:
                 os.unlink(path)
 
 
-_OURS: Final = re.compile(r"\.gitignore|.*\.sock|proxy\.(pid|lock).*|(development-ca|guardian)\.(pem|key|lock).*")
+_OURS: Final = re.compile(
+    r"\.gitignore|serve\.(py|new)|.*\.sock|proxy\.(pid|lock).*|(development-ca|guardian)\.(pem|key|lock).*"
+)
 
 
 def remove_own(path: str | Path, made: os.stat_result) -> None:

@@ -5,10 +5,11 @@ known only when a backend is spawned. What the configuration is judged by (inter
 `hotswap.core.server`; the facts behind the rows were measured.
 
 Common to all: one worker process behind one slot, since the pool is the set of workers; idle connections are
-the proxy's to close, so the server's own keep-alive limit is far above it; the forwarded fields are believed,
-because nobody but the proxy reaches the socket; no access log, the proxy writes one. `args` follow these
-arguments, and in every one of these servers the later one wins. The backlog is told to those that call listen() again
-on an inherited socket, which would shorten its queue to their own default.
+the proxy's to close, so the server's own keep-alive limit is far above it; forwarded fields are none of the server's
+business, each of which makes something else of them: `hotswap_backends.serve`, which runs the server, tells the app of
+the client; no access log, the proxy writes one. `args` follow these arguments, and in every one of these servers the
+later one wins. The backlog is told to those that call listen() again on an inherited socket, which would shorten its
+queue to their own default.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
@@ -28,6 +31,12 @@ from hotswap.processes.listening import BACKLOG, Transport
 
 KEEP_ALIVE: Final = "3600"
 """Seconds until a server closes an idle connection by itself; the proxy is to be first."""
+
+SERVE: Final = Path(str(files("hotswap_backends"))) / "serve.py"
+"""What runs a server, by the interpreter of the app."""
+
+APP: Final = "hotswap_app:app"
+"""What the server is told to import, which is the app of the pool behind what tells it of the client."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +60,8 @@ class Preset:
     def arguments(self, table: SupervisedPoolTable) -> tuple[str, ...]:
         """Give the arguments for the backends of a pool, with the placeholders for their sockets."""
         replaced = {
-            "{app}": (table.app,),
-            "{typed_app}": (f"{table.interface.value}:{table.app}",),
+            "{interface:app}": (f"{table.interface.value}:{APP}",),
+            "{app}": (APP,),
             "{args}": table.args,
             "{listen}": self.sockets[table.listen].split(),
             "{interface}": self.interfaces.get(table.interface, "").split(),
@@ -62,23 +71,23 @@ class Preset:
 
 PRESETS: Final[Mapping[Server, Preset]] = MappingProxyType(
     {
-        # Over a Unix socket there is no client address to compare with, so a list of addresses would match nothing.
         Server.UVICORN: Preset(
-            line=f"{{app}} {{listen}} {{interface}} --backlog {BACKLOG} --timeout-keep-alive {KEEP_ALIVE} "
-            "--no-access-log --forwarded-allow-ips '*' {args}",
+            line=f"{{app}} {{listen}} {{interface}} --workers 1 --backlog {BACKLOG} --timeout-keep-alive {KEEP_ALIVE} "
+            "--no-access-log --no-proxy-headers {args}",
             sockets={Listen.FD: "--fd {fd}", Listen.UNIX: "--uds {socket}", Listen.TCP: "--host {host} --port {port}"},
-            interfaces={Interface.WSGI: "--interface wsgi"},
+            interfaces={Interface.ASGI: "--interface asgi3", Interface.WSGI: "--interface wsgi"},
         ),
         # 0 workers would do without its master, but with some of its worker classes that mode cuts everything at once.
         Server.HYPERCORN: Preset(
-            line=f"{{typed_app}} --bind {{listen}} --workers 1 --backlog {BACKLOG} --keep-alive {KEEP_ALIVE} {{args}}",
+            line=f"{{interface:app}} --bind {{listen}} --workers 1 --backlog {BACKLOG} --keep-alive {KEEP_ALIVE} "
+            "{args}",
             sockets={Listen.FD: "fd://{fd}", Listen.UNIX: "unix:{socket}", Listen.TCP: "{host}:{port}"},
         ),
         # It finds an inherited socket by LISTEN_FDS; told of it twice it would listen twice. Its control socket has one
         # path for all instances of a user, which then collide.
         Server.GUNICORN: Preset(
             line=f"{{app}} {{listen}} {{interface}} --workers 1 --backlog {BACKLOG} --keep-alive {KEEP_ALIVE} "
-            "--forwarded-allow-ips '*' --no-control-socket {args}",
+            "--forwarded-allow-ips '' --no-control-socket {args}",
             sockets={Listen.FD: "", Listen.UNIX: "--bind unix:{socket}", Listen.TCP: "--bind {host}:{port}"},
             interfaces={Interface.ASGI: "--worker-class asgi", Interface.WSGI: "--threads 8"},
         ),
@@ -91,14 +100,13 @@ PRESETS: Final[Mapping[Server, Preset]] = MappingProxyType(
         # the last argument. SIGTERM would cut it off in the middle of a request.
         Server.WAITRESS: Preset(
             line=f"{{listen}} --channel-timeout={KEEP_ALIVE} --backlog={BACKLOG} --connection-limit={BACKLOG} "
-            "--threads=8 --trusted-proxy=* --trusted-proxy-headers='x-forwarded-for x-forwarded-host "
-            "x-forwarded-proto x-forwarded-port' --clear-untrusted-proxy-headers {args} {app}",
+            "--threads=8 --no-clear-untrusted-proxy-headers {args} {app}",
             sockets={Listen.UNIX: "--unix-socket={socket}", Listen.TCP: "--listen={host}:{port}"},
             stop_signal=signal.SIGINT,
         ),
         # It takes every inherited socket for an IPv4 one and resets each connection of another kind.
         Server.DAPHNE: Preset(
-            line="{listen} --proxy-headers --verbosity 0 {app} {args}",
+            line="{listen} --verbosity 0 {app} {args}",
             sockets={Listen.FD: "--fd {fd}", Listen.UNIX: "-u {socket}", Listen.TCP: "-b {host} -p {port}"},
             transport=Transport.TCP,
         ),
@@ -140,7 +148,10 @@ def recipe(table: SupervisedPoolTable) -> Recipe:
         )
     preset = PRESETS[table.server]
     return Recipe(
-        argv=(table.python or sys.executable, "-m", table.server.value, *preset.arguments(table)),
+        argv=(
+            *(table.python or sys.executable, str(SERVE), table.server.value, table.interface.value, table.app),
+            *preset.arguments(table),
+        ),
         listen=table.listen,
         transport=preset.transport,
         stop_signal=preset.stop_signal,

@@ -14,6 +14,7 @@ import shutil
 import sys
 from collections.abc import Iterable
 from importlib.resources import files
+from pathlib import Path
 from typing import Final
 
 _OPTIONS: Final = ("-I", "-S")
@@ -60,6 +61,22 @@ def interpreter_command(*arguments: str, others: Iterable[str] = ()) -> list[str
         if found is not None:
             return [found, *_OPTIONS, *arguments]
     raise InterpreterGone(f"the Python of this proxy is gone: {' and '.join(ours)} cannot be executed")
+
+
+def at_hand(path: str, source: str, directory: Path) -> str:
+    """Give the path of a script: its own, or, where it is gone, that of a copy in a directory, made when it is missing.
+
+    Raises:
+        OSError: the copy cannot be written.
+    """
+    if os.path.exists(path):
+        return path
+    copy = directory / os.path.basename(path)
+    if not copy.exists() or copy.read_text(encoding="utf-8") != source:
+        written = copy.with_suffix(".new")
+        written.write_text(source, encoding="utf-8")
+        written.replace(copy)
+    return str(copy)
 
 
 def open_script(name: str, source: str) -> int | None:

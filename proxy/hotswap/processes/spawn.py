@@ -33,13 +33,15 @@ from hotswap.processes.notification import NotifySocket, open_notify_socket
 from hotswap.processes.open_files import give_back_limit
 from hotswap.processes.output import LineSink
 from hotswap.processes.presets import Recipe
-from hotswap.processes.scripts import interpreter_command, read_script
+from hotswap.processes.scripts import at_hand, interpreter_command, read_script
 from hotswap.processes.supervisor import BackendProcess, ProcessHandles
 
 LISTEN_FD: Final = 3
 """Where an inherited listening socket is found, as systemd does it."""
 
 _LAUNCHER: Final = read_script("hotswap_backends", "launch.py")
+_RUNNER: Final = read_script("hotswap_backends", "serve.py")
+_RUNNER_PATH: Final = "/hotswap_backends/serve.py"
 
 _OUTPUT_PIPE_BYTES: Final = 1 << 20
 """A burst of output this long does not make a backend wait, even while the proxy is busy."""
@@ -160,7 +162,7 @@ def spawn_backend(
             notify = open_notify_socket(directory=directory, name=plan.name) if plan.notify else None
             if notify is not None:
                 undo.callback(notify.close)
-            handles = _start(plan, listening, notify, undo)
+            handles = _start(plan, listening, notify, undo, directory)
             undo.pop_all()
     except (OSError, ValueError) as error:
         raise BackendError(f"cannot start a process for backend {plan.name}: {error}") from error
@@ -176,8 +178,13 @@ def spawn_backend(
     )
 
 
-def _start(plan: SpawnPlan, listening: BackendSocket, notify: NotifySocket | None, undo: ExitStack) -> ProcessHandles:
+def _start(
+    plan: SpawnPlan, listening: BackendSocket, notify: NotifySocket | None, undo: ExitStack, directory: Path
+) -> ProcessHandles:
     argv = fill_placeholders(plan.recipe.argv, address=listening.address, slot=plan.slot, generation=plan.generation)
+    argv = tuple(
+        at_hand(argument, _RUNNER, directory) if argument.endswith(_RUNNER_PATH) else argument for argument in argv
+    )
     environment = backend_environment(
         plan,
         inherits=listening.socket is not None,

@@ -12,7 +12,13 @@ import pytest
 import structlog.testing
 from structlog.typing import FilteringBoundLogger
 
-from hotswap.control.configuration.cautions import find_cautions, find_expiring, read_certificates, tell_cautions
+from hotswap.control.configuration.cautions import (
+    find_cautions,
+    find_expiring,
+    find_pinned_release,
+    read_certificates,
+    tell_cautions,
+)
 from hotswap.control.configuration.loading import load_configuration
 from hotswap.core.config import Configuration
 from hotswap.core.room import client_descriptors
@@ -158,3 +164,21 @@ def test_a_state_directory_in_a_release_is_told_with_a_better_place(tmp_path: Pa
     path = tmp_path / "current" / "hotswap.toml"
     path.write_text(path.read_text().replace('state_dir = "state"', advice))
     assert list(find_cautions(load_configuration(path))) == []
+
+
+def test_a_configuration_that_is_named_by_its_release_is_told_with_the_link(tmp_path: Path) -> None:
+    """As it is for whoever stands in `current` and has no name for that, such as a service; elsewhere there is none."""
+    (tmp_path / "releases" / "1" / "app").mkdir(parents=True)
+    for folder in ("", "app"):
+        path = tmp_path / "releases" / "1" / folder / "hotswap.toml"
+        assert list(find_pinned_release(path)) == []
+    for place in (tmp_path, tmp_path / "releases"):
+        (place / "current").symlink_to(tmp_path / "releases" / "1")
+        for folder in ("", "app"):
+            path = tmp_path / "releases" / "1" / folder / "hotswap.toml"
+            through = place / "current" / folder / "hotswap.toml"
+            (told,) = find_pinned_release(path)
+            assert told.startswith(f"{path} is what every reload reads")
+            assert told.endswith(f"start with {through}")
+            assert list(find_pinned_release(through)) == []
+        (place / "current").unlink()

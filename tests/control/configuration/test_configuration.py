@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import grp
 import os
+import re
 import shutil
 import stat
+import sys
 import tempfile
 import tomllib
 from pathlib import Path
@@ -358,11 +361,23 @@ def test_every_example_loads_once_its_files_are_there(name):
     # Where paths are short, as those of users are: a state directory may not be too deep for sockets.
     with tempfile.TemporaryDirectory(prefix="hotswap-") as directory:
         file = Path(directory) / Path(name).name
-        text = (CONF / name).read_text(encoding="utf-8").replace('"/srv/', f'"{directory}/srv/')
+        text = (CONF / name).read_text(encoding="utf-8").replace('"hotswap"', f'"{grp.getgrgid(os.getegid()).gr_name}"')
+        # Everything that is named by its whole path is laid into the directory instead.
+        text = re.sub('"(?=/[a-z])', f'"{directory}', text).replace(f'path = "{directory}', 'path = "')
         file.write_text(text, encoding="utf-8")
         document = tomllib.loads(text)
+        proxy = document.get("proxy", {})
+        for named in (proxy.get("state_dir"), proxy.get("access_log")):
+            if named is not None:
+                (file.parent / named).parent.mkdir(parents=True, exist_ok=True)
         for pool in document["pools"].values():
             (file.parent / pool.get("directory", "")).mkdir(parents=True, exist_ok=True)
+            if "python" in pool:
+                Path(pool["python"]).parent.mkdir(parents=True)
+                Path(pool["python"]).symlink_to(sys.executable)
+            if "environment_file" in pool:
+                Path(pool["environment_file"]).parent.mkdir(parents=True, exist_ok=True)
+                Path(pool["environment_file"]).touch()
         for listener in document["listeners"].values():
             for pair in listener.get("tls", {}).get("certificates", []):
                 make_certificate(file.parent / Path(pair["cert"]).parent, Path(pair["cert"]).stem)

@@ -61,14 +61,3 @@ def test_behind_a_link_both_names_are_looked_at(tmp_path: Path) -> None:
         places = possible_state_dirs(file, given, {})
         assert places[0] == str(tmp_path / "current" / name)
         assert str(tmp_path / "r1" / name) in places
-
-
-def test_a_proxy_that_was_started_in_another_release_is_looked_for_there(tmp_path: Path) -> None:
-    """The link in which it was started has been moved on; what is absolute stays where it is."""
-    for number in ("1", "2"):
-        (tmp_path / "releases" / number / "app").mkdir(parents=True)
-    (tmp_path / "current").symlink_to("releases/2")
-    file = tmp_path / "current" / "app" / "hotswap.toml"
-    for given, name in (("", ".hotswap"), ("state", "state")):
-        assert str(tmp_path / "releases" / "1" / "app" / name) in possible_state_dirs(file, given, {})
-    assert possible_state_dirs(file, "/state", {}) == ("/state",)

@@ -593,3 +593,20 @@ hold_limit = 1000
 [pools.legacy]
 addresses = ["10.0.0.5:8000", "unix:/run/legacy.sock"]
 """
+
+
+@pytest.mark.parametrize(
+    ("keys", "refused"),
+    [
+        ("size = 1\nrecycle = { requests = 1000 }", True),
+        ('size = 1\nrecycle = { age = "1d" }\nrollout = { strategy = "stop-first" }', True),
+        ('size = 1\nrecycle = { requests = 1000 }\nrollout = { strategy = "surge" }', False),
+        ('size = 1\nrecycle = { requests = 0, age = "0s", memory = "0B" }', False),
+        ('size = 2\nrecycle = { memory = "512MiB" }', False),
+        ('recycle = { memory = "512MiB" }\nstorage = { shared = false }', True),
+    ],
+)
+def test_recycling_needs_another_backend_meanwhile(keys: str, refused: bool):
+    """With one slot only surge has one, and with a store for one process at a time no strategy has."""
+    found = problems_or_none(LEAST + keys)
+    assert [problem.path for problem in found or ()] == (["pools.web.recycle"] if refused else [])

@@ -21,7 +21,9 @@ def test_fields_of_one_connection_are_taken_out_both_ways(name):
     assert is_response_special(name)
 
 
-@pytest.mark.parametrize("name", [b"forwarded", b"x-real-ip", b"x-request-id", b"x-forwarded-for", b"x-forwarded-new"])
+@pytest.mark.parametrize(
+    "name", [b"forwarded", b"x-hotswap-client", b"x-real-ip", b"x-request-id", b"x-forwarded-for", b"x-forwarded-new"]
+)
 def test_what_is_told_of_the_client_is_taken_out_of_requests(name):
     """Nobody but trusted peers is believed, and a client has none of it removed (P2, P3)."""
     assert tells_of_client(name)

@@ -226,3 +226,30 @@ def test_a_quote_that_is_never_closed_tells_nothing(value: bytes, more: tuple[Fi
     assert told(*fields)[b"x-forwarded-for"] == b"127.0.0.1"
     chain = (b"x-forwarded-for", b"192.0.2.7")
     assert told(*fields, chain)[b"forwarded"].startswith(b"for=192.0.2.7;host=shop.example;")
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ((), None),
+        (((b"x-hotswap-client", b"6.6.6.6"),), None),
+        (((b"x-forwarded-for", b"6.6.6.6, 198.51.100.7, 10.0.0.1"),), b"198.51.100.7"),
+        (((b"x-forwarded-for", b"6.6.6.6, 198.51.100.7"), (b"x-hotswap-client", b"6.6.6.6")), b"198.51.100.7"),
+        (((b"x-forwarded-for", b"6.6.6.6, what is this"),), b"127.0.0.1"),
+        (((b"x-forwarded-for", b"6.6.6.6, unknown"),), b"unknown"),
+        (((b"forwarded", b'for=6.6.6.6, for="[2001:db8::9]:80"'),), b"2001:db8::9"),
+    ],
+)
+def test_which_of_several_hops_is_the_client_is_told(fields: tuple[Field, ...], named: bytes | None) -> None:
+    """It is the one of the log, and never what somebody wrote; with a single hop that is the client."""
+    found = told(*fields)
+    assert found.get(b"x-hotswap-client") == named
+    if named is None:
+        assert found[b"x-forwarded-for"] == b"127.0.0.1"
+    else:
+        assert client(*fields) == named
+
+
+def test_a_client_that_is_not_trusted_names_nobody() -> None:
+    """Its own field is dropped."""
+    assert b"x-hotswap-client" not in told((b"x-hotswap-client", b"6.6.6.6"), trusted=False)

@@ -282,6 +282,7 @@ def _fields() -> list[Forwarded]:
                 b"X-Forwarded-Port: 1",
                 b"Forwarded: for=192.0.2.66",
                 b"X-Real-IP: 192.0.2.66",
+                b"X-Hotswap-Client: 192.0.2.66",
                 b"X-Forwarded-Prefix: /admin",
                 b"x-forwarded-SSL: on",
                 b"X-Forwarded-User: root",
@@ -291,7 +292,7 @@ def _fields() -> list[Forwarded]:
                 (b"x-forwarded-proto", b"http"),
                 (b"x-forwarded-host", b"example.org"),
             ),
-            absent=(b"x-real-ip", b"x-forwarded-prefix", b"x-forwarded-ssl", b"x-forwarded-user"),
+            absent=(b"x-real-ip", b"x-hotswap-client", b"x-forwarded-prefix", b"x-forwarded-ssl", b"x-forwarded-user"),
         ),
         Forwarded(
             row="P3 forged with underscores",

@@ -8,12 +8,13 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
 from hotswap.control.configuration.outside import read_file, read_within
-from hotswap.control.configuration.path import release_link
+from hotswap.control.configuration.path import release_link, through_current
 from hotswap.core.address import TcpAddress
 from hotswap.core.certificate_facts import CertificateFacts
 from hotswap.core.config import Configuration, SupervisedPoolTable
@@ -56,6 +57,21 @@ def find_state_in_release(config: Configuration) -> Iterator[str]:
             yield (
                 f"proxy.state_dir is {place}, in the release that the link {link} leads to: it stays there when the "
                 f'link is moved, and is lost with that release; set state_dir = "{link.parent}/.hotswap" in [proxy]'
+            )
+
+
+def find_pinned_release(path: Path) -> Iterator[str]:
+    """Say that a configuration was named by its release, although a link leads there that a deploy moves on.
+
+    Args:
+        path: absolute path of the configuration.
+    """
+    with suppress(OSError):  # told elsewhere
+        through = read_within(lambda: None if release_link(path) else through_current(path), str(path), timeout=0.1)
+        if through is not None:
+            yield (
+                f"{path} is what every reload reads, also when a deploy has moved the link that leads to it now; "
+                f"to follow the link, start with {through}"
             )
 
 

@@ -11,6 +11,9 @@ from hotswap.core.errors import MISSING, ConfigError, Problem
 FILE_NAME = "hotswap.toml"
 SYSTEM_FILE = Path("/etc/hotswap") / FILE_NAME
 
+RELEASE_DEPTH = 3
+"""So deep a configuration may lie in its release to be found there."""
+
 
 def working_directory() -> Path:
     """Give the working directory by the name that the shell has for it, where that is one of its names.
@@ -55,6 +58,21 @@ def release_link(path: str | os.PathLike[str]) -> Path | None:
         below = step.parent != Path("/") and step.is_symlink()
         if below and Path(os.path.realpath(step)).is_relative_to(os.path.realpath(step.parent)):
             return step
+    return None
+
+
+def through_current(path: Path) -> Path | None:
+    """Give the path to the same file through a link `current` beside its release or beside all releases, if it has one.
+
+    Args:
+        path: absolute.
+    """
+    for step in path.parents[:RELEASE_DEPTH]:
+        for place in (step.parent, step.parent.parent):
+            link = place / "current"
+            with suppress(OSError):
+                if link.is_symlink() and os.path.samefile(link, step):
+                    return link / path.relative_to(step)
     return None
 
 

@@ -29,6 +29,8 @@ class StartReason(StrEnum):
     ROLLBACK = "rollback"
     REFILL = "refill"
     """The slot was left empty: by a rollout that failed, or because the pool has grown."""
+    RECYCLE = "recycle"
+    """Its predecessor had served, lived or grown as much as `recycle` allows."""
 
 
 class ExitReason(StrEnum):
@@ -57,7 +59,8 @@ class SupervisedBackend:
         ready_at: when it became ready, on trio's clock; None before.
         ending: why its end is expected; None while it is not.
         drain_deadline: when a rollout gives up waiting for its last exchange, on trio's clock; None while none does.
-        leaving: it goes for good, because its slot went; whatever fills a slot of that number now is another.
+        leaving: it goes for good; whatever fills a slot of that number now is another.
+        recycled: it goes because it had reached a limit of `recycle`, and its slot is filled when it is gone.
         quiet: what it writes is not logged, because it failed before after the same words; its last lines are kept.
         handed_over: a new proxy process looks after it; here it is only waited for.
         log: bound to pool, slot, generation and pid, and to the rollout as long as it has a part in one.
@@ -81,6 +84,7 @@ class SupervisedBackend:
         self.log = log
         self._surroundings = surroundings
         self.leaving = False
+        self.recycled = False
         self.quiet = False
         self.handed_over = False
         self._turn = trio.CancelScope()

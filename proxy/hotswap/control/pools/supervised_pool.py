@@ -29,6 +29,7 @@ from hotswap.control.pools.first_start import FirstStart
 from hotswap.control.pools.members import Members
 from hotswap.control.pools.pinned_releases import PinnedReleases
 from hotswap.control.pools.pool_handover import PoolHandover
+from hotswap.control.pools.recycler import Recycler
 from hotswap.control.pools.release import Release
 from hotswap.control.pools.slot import Slot
 from hotswap.control.pools.supervised_backend import ExitReason, StartReason, SupervisedBackend
@@ -42,6 +43,7 @@ from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.last_error import LastError, exit_words
 from hotswap.core.pool.lifecycle import BackendState
 from hotswap.core.pool.pool import Pool
+from hotswap.core.pool.recycling import PoolStanding
 from hotswap.core.pool.slot_record import CRASH_LOOP
 from hotswap.core.rollout.compatibility import Unreadable
 from hotswap.core.rollout.rollout import Rollout
@@ -82,6 +84,7 @@ class SupervisedPool:
         first_start: whether every slot came up after the start, for whoever waits for it.
         filler: starts backends for slots that have none.
         handover: what follows when another proxy process owns its backends.
+        recycler: replaces backends that have reached a limit.
     """
 
     def __init__(self, name: str, release: Release, surroundings: Surroundings, *, processors: int) -> None:
@@ -110,6 +113,14 @@ class SupervisedPool:
         self.members = Members(self.entries, self.tasks, surroundings, self.log, on_exit=self._note_exit)
         self.filler = Filler(self.members, admit=self.admit, on_failure=self.first_start.note_failure)
         self.handover = PoolHandover(self.members, freeze=self.freeze, thaw=self.thaw)
+        self.recycler = Recycler(
+            self.members,
+            self.slots,
+            table=lambda: self.table,
+            standing=self._standing,
+            admit=self.admit,
+            refill=self.refill,
+        )
 
     @property
     def release(self) -> Release:
@@ -156,7 +167,7 @@ class SupervisedPool:
     ) -> None:
         """Go on where the proxy process before this one stood; before `serve`."""
         self.releases.restore(generation=generation, newest=newest, releases=releases)
-        self.slots = {slot.number: slot for slot in slots}
+        self.slots.update({slot.number: slot for slot in slots})
         for number, error in errors.items():
             self.entries.note_error(number, error)
 
@@ -181,6 +192,7 @@ class SupervisedPool:
                 self.members.look_after_all()
                 self.refill(StartReason.BOOT)
                 self._note_number()
+                self.recycler.start()
                 task_status.started()
                 await trio.sleep_forever()
         finally:
@@ -196,6 +208,7 @@ class SupervisedPool:
         **Cancellation**: some may live on; cancelling `serve` kills them.
         """
         self.filler.stopping = self._announcer.ending = True
+        self.recycler.break_off()
         self.first_start.note_stop()
         for slot in self.slots.values():
             self.filler.leave(slot)
@@ -222,6 +235,7 @@ class SupervisedPool:
     def freeze(self) -> None:
         """Start nothing for now: another proxy process may own the backends."""
         self.filler.frozen = True
+        self.recycler.break_off()
         for slot in self.slots.values():
             self.filler.leave(slot)
 
@@ -310,13 +324,13 @@ class SupervisedPool:
             self.entries.bury(backend)
         if member.leaving:
             # A slot of its number may have come back, and have waited for it.
-            self.refill(StartReason.REFILL)
+            self.refill(StartReason.RECYCLE if member.recycled else StartReason.REFILL)
 
     def _note_crash(self, member: SupervisedBackend, ended: Exit, words: str) -> None:
         backend = member.backend
         slot, run = self.slots.get(backend.slot), self.run
         respawn = run is None or run.rollout.respawned_by_supervisor(backend.slot, backend.generation)
-        respawn = respawn and slot is not None and not self.stopping
+        respawn = respawn and slot is not None and not self.stopping and not self.recycler.replaces(backend)
         fresh = True
         if slot is not None and respawn and self.core.locked is None:
             now = trio.current_time()
@@ -381,6 +395,7 @@ class SupervisedPool:
             NotFound: there is no such slot.
             Refused: a rollout is in progress, or no other backend could be claimed then.
         """
+        self.recycler.break_off()
         member = self._ready_in(number)
         changed = self.entries.drain(member.backend)
         self.slots[number].drained = True
@@ -434,6 +449,21 @@ class SupervisedPool:
             raise Refused(RefusalCode.NOT_READY, detail, state)
         return member
 
+    # Recycling.
+
+    def _standing(self) -> PoolStanding:
+        """What else goes on, so that recycling waits."""
+        return PoolStanding(
+            size=self.core.size,
+            ready=len(self.core.ready_slots()),
+            ending=self.stopping or self.filler.frozen or self.handover.active,
+            rollout=self.rollout_id is not None,
+            locked=self.core.locked is not None,
+            paused=self.core.paused,
+            drained=any(slot.drained for slot in self.slots.values()),
+            leaving=any(member.leaving for member in self.members),
+        )
+
     # Rollouts.
 
     def pin(self, generation: int) -> None:
@@ -452,6 +482,7 @@ class SupervisedPool:
 
     def _conform(self) -> None:
         """Make the definition in force that of the pool: its slots, and what the data plane is told."""
+        self.recycler.break_off()
         table = self.table
         self.core.reconfigure(
             balance=table.balance,
@@ -462,6 +493,7 @@ class SupervisedPool:
         for number in [number for number in self.slots if number >= self.core.size]:
             self._drop_slot(number)
         self.refill(StartReason.REFILL)
+        self.recycler.start()
 
     def _drop_slot(self, number: int) -> None:
         self.clear_slot(number)

@@ -58,6 +58,9 @@ class Plane(Link, Protocol):
     def in_flight(self, backend: Backend) -> int:
         """Count the exchanges in flight in a backend."""
 
+    def served(self, backend: Backend) -> int:
+        """Count the exchanges that a backend has been given so far."""
+
     def close_idle(self, backend: Backend) -> int:
         """Close the idle connections to a backend; gives how many."""
 

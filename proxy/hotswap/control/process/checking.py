@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import Final
 
 from hotswap.control.configuration.authority_place import find_authority_dir
-from hotswap.control.configuration.cautions import find_cautions, find_expiring, read_certificates
+from hotswap.control.configuration.cautions import (
+    find_cautions,
+    find_expiring,
+    find_pinned_release,
+    read_certificates,
+)
 from hotswap.control.configuration.loading import load_configuration, locate_problems
 from hotswap.control.configuration.outside import ReadTooSlow, read_within
 from hotswap.control.configuration.path import absolute_path
@@ -77,8 +82,9 @@ def check_configuration(path: Path) -> Checked:
     problems += starts.problems
     if problems:
         raise locate_problems(ConfigError(problems), absolute_path(path))
+    cautions += [*starts.cautions, *find_cautions(config), *find_pinned_release(absolute_path(path))]
     expiring = find_expiring(read_certificates(config), datetime.now(UTC))
-    return Checked(config=config, cautions=(*cautions, *starts.cautions, *find_cautions(config), *expiring))
+    return Checked(config=config, cautions=(*cautions, *expiring))
 
 
 def is_running(config: Configuration) -> bool:

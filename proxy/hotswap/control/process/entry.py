@@ -6,7 +6,7 @@ import os
 from contextlib import closing, nullcontext
 from pathlib import Path
 
-from hotswap.control.configuration.cautions import tell_cautions
+from hotswap.control.configuration.cautions import find_pinned_release, tell_cautions
 from hotswap.control.configuration.loading import load_configuration, locate_problems
 from hotswap.control.configuration.path import absolute_path, find_configuration
 from hotswap.control.process.runtime import Runtime
@@ -69,6 +69,8 @@ async def _run(path: Path, config: Configuration, old: int | None, attach: bool)
         with nullcontext() if access is None else closing(access):
             runtime = Runtime(path, config, access=access, old=channel)
             tell_cautions(runtime.parts.log, config)
+            for caution in find_pinned_release(path):
+                runtime.parts.log.warning("config.caution", detail=caution)
             await runtime.serve()
     parts = runtime.parts
     if parts.life.successor and os.getpid() == 1:

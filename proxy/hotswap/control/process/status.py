@@ -118,6 +118,7 @@ def _backend(parts: Parts, pool: SupervisedPool | StaticPool, backend: Backend) 
         "state": backend.state.value,
         "health": backend.health.value,
         "in_flight": in_flight,
+        "served": parts.link.served(backend),
         "connections": parts.link.connections_to(backend),
         "pid": backend.pid,
         "address": str(backend.address),

@@ -95,6 +95,7 @@ class RolloutRun:
         self.begun = True
         pool.run = self
         pool.marked = None
+        pool.recycler.break_off()
         self._telling.started()
         stop_observing = pool.core.observe(self._observe)
         try:
@@ -136,7 +137,9 @@ class RolloutRun:
     def _observe(self, event: PoolEvent) -> None:
         match event:
             case BackendDrained(backend=backend):
-                if self.rollout.role_of(backend.slot, backend.generation) is Role.OLD:
+                # Another of the same generation may be on its way out of the slot.
+                turn = self._turns.get(backend.slot)
+                if turn is not None and turn.old is not None and turn.old.backend is backend:
                     self._take_in(OldDrained(slot=backend.slot))
             case _ if self._waiting is not None:
                 self._take_in(self._look())

@@ -81,6 +81,8 @@ class Takeovers:
             parts.predecessor.terminate()
         takeover = self.current = Takeover(parts, order, called=called, caller=caller)
         parts.life.note(PhaseEvent.TAKEOVER_BEGUN)
+        for pool in parts.pools.supervised():
+            pool.recycler.hold()
         parts.nursery.start_soon(self._perform, takeover)
         return takeover
 
@@ -89,6 +91,8 @@ class Takeovers:
         if takeover.returned:
             self.current = None
             self._parts.life.note(PhaseEvent.TAKEOVER_RETURNED)
+            for pool in self._parts.pools.supervised():
+                pool.recycler.held = False
         else:
             self._parts.life.successor = takeover.successor
             self._parts.life.note(PhaseEvent.TAKEOVER_ENDED)

@@ -72,6 +72,10 @@ class LocalLink:
         candidate = self._candidate(backend)
         return 0 if candidate is None else candidate.in_flight
 
+    def served(self, backend: Backend) -> int:
+        candidate = self._candidate(backend)
+        return 0 if candidate is None else candidate.served
+
     def connections_to(self, backend: Backend) -> int:
         """Count the open connections to a backend, idle ones included."""
         candidate = self._candidate(backend)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from hotswap.core.address import Address, TcpAddress, UnixAddress, ip_of, parse_address
 from hotswap.core.config.fields import resolve_path
@@ -16,7 +17,7 @@ from hotswap.core.config.findings import Finding
 from hotswap.core.config.key_lines import Location
 from hotswap.core.config.spelling import nearest
 from hotswap.core.errors import MISSING, written
-from hotswap.core.server import ABILITIES, Server
+from hotswap.core.server import ABILITIES, Server, refused_argument
 
 Raw = Mapping[str, object]
 
@@ -243,6 +244,7 @@ def _pool(location: Location, pool: Raw) -> Iterator[Finding]:
     server = next((server for server in Server if server == name), None)
     if server is not None:
         yield from _server(location, pool, server)
+    yield from _recycling(location, pool)
     compatibility = pool.get("compatibility")
     if isinstance(compatibility, Mapping):
         yield from _either((*location, "compatibility"), compatibility, "file", "command", 'file = "RESTART_EPOCH"')
@@ -260,6 +262,26 @@ def _pool(location: Location, pool: Raw) -> Iterator[Finding]:
             yield Finding(here, value, "left out; hotswap sets this variable itself")
         elif not variable or "=" in variable or "\0" in variable:
             yield Finding(here, value, "a name without = and NUL")
+
+
+def _recycling(location: Location, pool: Raw) -> Iterator[Finding]:
+    recycle, rollout, storage = pool.get("recycle"), pool.get("rollout"), pool.get("storage")
+    if not isinstance(recycle, Mapping) or all(value in _NEVER for value in recycle.values()):
+        return
+    here = (*location, "recycle")
+    if isinstance(storage, Mapping) and storage.get("shared") is False:
+        yield Finding(here, recycle, "left out with storage.shared = false: the old process has to end before another")
+    elif pool.get("size") == 1 and not (isinstance(rollout, Mapping) and rollout.get("strategy") == "surge"):
+        yield Finding(
+            here,
+            recycle,
+            'left out, or size = 2, or rollout = { strategy = "surge" }: the one backend would be gone before another '
+            "serves",
+        )
+
+
+_NEVER: Final = (0, "0s", "0B")
+"""Limits that are none."""
 
 
 def _server(location: Location, pool: Raw, server: Server) -> Iterator[Finding]:
@@ -293,6 +315,9 @@ def _server(location: Location, pool: Raw, server: Server) -> Iterator[Finding]:
             f'a string "module:attribute" with server = "{server}"; it names what is imported: '
             f'{"write" if "app" in pool else "add app ="} "shop.asgi:app", with the names of your app',
         )
+    for index, argument in texts(pool, "args"):
+        if refused := refused_argument(server, argument):
+            yield Finding((*location, "args", index), argument, refused)
     if pool.get("command", []) != []:
         yield Finding(
             (*location, "command"),

@@ -20,6 +20,7 @@ from hotswap.core.config.fields import (
     PoolSize,
     Positive,
     Program,
+    SizeOrNone,
     Statuses,
     Table,
     Target,
@@ -85,6 +86,19 @@ class StorageTable(Table):
 
     shared: Flag = True
     """false: the store admits one process at a time, so rollouts are refused."""
+
+
+class RecycleTable(Table):
+    """When a backend is replaced by a new one of the same release, one at a time and without loss; 0: never."""
+
+    requests: Count = 0
+    """When it has served so many requests, up to a fifth more."""
+
+    age: Duration = 0.0
+    """When it was started so long ago, up to a fifth longer."""
+
+    memory: SizeOrNone = 0
+    """When it and what it has started take so much memory."""
 
 
 class BalancedTable(Table):
@@ -188,6 +202,9 @@ class SupervisedPoolTable(BalancedTable):
 
     storage: StorageTable = StorageTable()
     """What the app says about its store."""
+
+    recycle: RecycleTable = RecycleTable()
+    """When backends are replaced although nothing was deployed."""
 
     @model_validator(mode="before")
     @classmethod

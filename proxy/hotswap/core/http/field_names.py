@@ -25,7 +25,7 @@ CONNECTION_FIELDS: Final = frozenset(
 
 # Every X-Forwarded-* is another: there are many, and one server believes what its neighbour has never heard of.
 _PREFIX: Final = b"x-forwarded-"
-_FORWARDED: Final = frozenset((b"forwarded", b"x-real-ip", b"x-request-id"))
+_FORWARDED: Final = frozenset((b"forwarded", b"x-hotswap-client", b"x-real-ip", b"x-request-id"))
 
 # `Proxy` is dropped for good (httpoxy, CVE-2016-5385).
 _REQUEST: Final = CONNECTION_FIELDS | _FORWARDED | {b"host", b"content-length", b"expect", b"proxy"}

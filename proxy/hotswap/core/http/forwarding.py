@@ -58,6 +58,7 @@ _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~+/=:@,;|-]{1,128}")
 _OWN: Final = frozenset(
     (
         b"forwarded",
+        b"x-hotswap-client",
         b"x-forwarded-for",
         b"x-forwarded-host",
         b"x-forwarded-port",
@@ -171,6 +172,9 @@ class Peer:
             b"X-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Forwarded-Port: %b\r\n" % (scheme, host, port),
             b"Forwarded: %b\r\n" % elements,
         ]
+        if chain:
+            # Which of the hops it is depends on the listener, and is not for a backend to find out.
+            lines.append(b"X-Hotswap-Client: %b\r\n" % plain_node(client))
         if hops and b"x-real-ip" in told:
             told[b"x-real-ip"] = client  # which the peer may have let pass
         lines += [b"%b: %b\r\n" % field for field in told.items() if field[0] not in _OWN]

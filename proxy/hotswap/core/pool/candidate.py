@@ -22,6 +22,7 @@ class Candidate:
         ejected: others are preferred to it.
         in_flight: exchanges claimed for it and not yet released.
         max_in_flight: how many it may have at once; 0 is unlimited.
+        served: exchanges claimed for it so far.
     """
 
     id: BackendId
@@ -35,3 +36,4 @@ class Candidate:
     ejected: bool = False
     in_flight: int = 0
     max_in_flight: int = 0
+    served: int = 0

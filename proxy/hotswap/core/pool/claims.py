@@ -69,6 +69,7 @@ class Claims:
         else:
             return None
         chosen.in_flight = in_flight = chosen.in_flight + 1
+        chosen.served += 1
         if in_flight == chosen.max_in_flight:
             rotation.remove(chosen)
         elif chosen is not rotation[-1]:
