@@ -270,12 +270,12 @@ def _recycling(location: Location, pool: Raw) -> Iterator[Finding]:
         return
     here = (*location, "recycle")
     if isinstance(storage, Mapping) and storage.get("shared") is False:
-        yield Finding(here, recycle, "left out with storage.shared = false: the old process has to end before another")
+        yield Finding(here, recycle, "left out with storage.shared = false; the old process has to end before another")
     elif pool.get("size") == 1 and not (isinstance(rollout, Mapping) and rollout.get("strategy") == "surge"):
         yield Finding(
             here,
             recycle,
-            'left out, or size = 2, or rollout = { strategy = "surge" }: the one backend would be gone before another '
+            'left out, or size = 2, or rollout = { strategy = "surge" }; the one backend would be gone before another '
             "serves",
         )
 
