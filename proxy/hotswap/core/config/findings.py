@@ -27,6 +27,7 @@ _TABLES = {
     "environment": 'write { NAME = "value" }',
     "compatibility": 'write { file = "RESTART_EPOCH" }, a file of the release whose first line is the number',
     "storage": "write { shared = true }",
+    "recycle": "write { requests = 1000 }, or age or memory",
     "tls": 'write { self_signed = ["localhost"] } for a development certificate, '
     'or { certificates = [{ cert = "FILE", key = "FILE" }] }',
     "redirect": "write {} for a redirect to https",
