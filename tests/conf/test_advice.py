@@ -22,7 +22,7 @@ WITHOUT_ADVICE = {
     *("route-among-many", "route-twice", "strategy-unknown", "server-far-fetched"),  # as would others of a few
     *("health-expect", "redirect-status", "size-zero", "tls-too-old"),
     *("many-at-once",),  # size = "many"
-    "not-toml",  # a quote is missing, and nobody can tell where
+    *("not-toml", "inside-a-value", "braces-over-lines"),  # a quote or bracket is missing, and nobody can tell where
 }
 """What was meant is known to the author alone; it is said what there is to choose from."""
 
@@ -43,8 +43,10 @@ def problems(text: str) -> tuple[Problem, ...]:
 def follow(text: str, problem: Problem) -> str | None:
     """Edit a text as a problem of it advises; None where it says nothing that can be done without thinking."""
     for pattern, edit in (
-        (r"(?:^|[:;] )write (\S+ = .+)$", _replace_line),
+        (r"(?:^|[:;] )write (\S+ = .+|# .+)$", _replace_line),
         (r"(?:^|[:;] )write (\[\[\w+\]\])", _replace_line),
+        (r"(?:^|[:;] )write (\[[\w.]+\]) above the keys", _replace_line),
+        (r"(?:^|[:;] )write (\[[\w.]+\]) above it", _insert_above),
         (r'(?:^|[:;] )write (\[.*\]|\{.*?\}(?= for|$)|"[^"]*"|[\w-]+)', _replace_value),
         (r'; did you mean ("[^"]*")', _replace_value),
         (r"(?:^|[:;] )add \[\[routes\]\] and, below it, (pool = .+)$", _append_route),
@@ -79,6 +81,10 @@ def _append_route(lines: list[str], _problem: Problem, told: str) -> list[str]:
 
 def _insert_below(lines: list[str], problem: Problem, told: str) -> list[str]:
     return [*lines[: problem.line], told, *lines[problem.line :]]
+
+
+def _insert_above(lines: list[str], problem: Problem, told: str) -> list[str]:
+    return [*lines[: problem.line - 1], told, *lines[problem.line - 1 :]]
 
 
 def _prepend(lines: list[str], _problem: Problem, told: str) -> list[str]:

@@ -22,6 +22,7 @@ _LARGEST = 1 << 50
 _DURATION = re.compile(DURATION_PATTERN, re.ASCII)
 _SIZE = re.compile(SIZE_PATTERN, re.ASCII)
 _NUMBER_AND_WORD = re.compile(r"(\d+(?:\.\d+)?) ?([a-z]*)\.?", re.ASCII)
+_UNIT = re.compile("(ms|s|m|h|d)")
 _DURATION_WORDS = {
     **dict.fromkeys(("ms", "msec", "msecs", "millis", "millisecond", "milliseconds"), "ms"),
     **dict.fromkeys(("", "s", "sec", "secs", "second", "seconds"), "s"),
@@ -61,6 +62,10 @@ def parse_duration(text: str) -> float:
 
 def duration_meant(value: object) -> str:
     """Give `; write "…"` when a value can be told to mean a duration, else nothing. A number alone means seconds."""
+    parts = _UNIT.split(value.replace(" ", "")) if isinstance(value, str) and len(value) <= 40 else []
+    if len(parts) > 3 and not parts[-1] and all(number.isascii() and number.isdigit() for number in parts[:-1:2]):
+        seconds = sum(int(number) * DURATION_UNITS[unit] for number, unit in zip(parts[::2], parts[1::2], strict=False))
+        return f'; write "{format_duration(seconds)}"' if seconds <= _LONGEST else ""
     match = _number_and_word(value)
     unit = _DURATION_WORDS.get(match[2]) if match is not None else None
     if match is None or unit is None or float(match[1]) * DURATION_UNITS[unit] > _LONGEST:

@@ -63,8 +63,8 @@ ABILITIES: Mapping[Server, Abilities] = MappingProxyType(
 
 
 _ENDS = (
-    "left out: the server would end by itself, with requests on their way to it; the pool's own recycle loses none: "
-    "recycle = { requests = 1000 }, and age or memory"
+    "left out: the server would end by itself, with requests on their way to it; the pool replaces such a backend "
+    "without loss: recycle = { requests = 1000 }, also by age and memory"
 )
 _RELOADS = (
     'left out: the server would restart by itself, with requests on their way to it; a deploy is "hotswap reload"'

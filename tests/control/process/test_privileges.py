@@ -156,7 +156,7 @@ def test_what_a_reload_could_not_read_is_refused_with_commands_that_help(open_di
     assert any(key in problem.path for problem in refused.value.problems)
     for problem in refused.value.problems:
         assert "proxy.user, nobody, may" in problem.allowed
-        (command,) = re.findall(r": (chgrp .*)$", problem.allowed)
+        (command,) = re.findall(r"; (chgrp .*)$", problem.allowed)
         subprocess.run(command, shell=True, check=True)
     look_as_user(loaded, config)
 

@@ -404,7 +404,7 @@ ONE_MISTAKE = [
     ("interval = '2s'\n", "pools.web.interval", "in [pools.web.health]"),
     ("strategy = 'surge'\n", "pools.web.strategy", "in [pools.web.rollout]"),
     ("frobnicate = 1\n", "pools.web.frobnicate", "left out; [pools.web] has no key of this name"),
-    ("health = 1\n", "pools.web.health", "a table, [pools.web.health]"),
+    ("health = 1\n", "pools.web.health", 'a table; write { path = "/healthz" }'),
     ("interface = 'rsgi'\n", "pools.web.interface", 'one of "asgi", "wsgi"'),
     ("command = ['x']\n", "pools.web.command", "belong into args"),
     ("addresses = ['10.0.0.1:80']\n", "pools.web.addresses", "either addresses"),
@@ -470,6 +470,17 @@ def test_no_problem_shows_words_of_the_validation_library():
     for more, _, _ in ONE_MISTAKE:
         for problem in problems(LEAST + more).values():
             assert not re.search(r"Input should|Extra inputs|pydantic|tuple|\bdict\b|NoneType", problem.allowed)
+
+
+@pytest.mark.parametrize(
+    "more",
+    ["[admin]\ntoken = 'hunter2'\n", "[pools.web.environment]\nDB_PASSWORD = 8888\nAPI_SECRET = 'hunter2\\u0000'\n"],
+)
+def test_what_is_called_a_secret_is_not_shown(more):
+    """Messages go to logs and to whoever reads the events."""
+    for problem in problems(LEAST + more.replace("'hunter2\\u0000'", '"hunter2\\u0000"')).values():
+        assert "hunter2" not in str(problem)
+        assert "8888" not in str(problem)
 
 
 class TestSchema:

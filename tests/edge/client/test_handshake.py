@@ -10,7 +10,9 @@ import trio
 import trio.lowlevel
 
 from hotswap.core.config import TlsTable
+from hotswap.edge.client.handshake import PLAIN_HTTP
 from hotswap.edge.client.tls import GROUPS, choose_groups, open_context
+from hotswap.wire.client_hello import HELLO_BYTES
 from tests.support.certificates import Names
 from tests.support.stage import GET, OK, open_stage
 from tests.wire.test_client_hello import extension, hello_with
@@ -89,15 +91,73 @@ async def test_a_name_that_is_not_ascii_is_one_that_nobody_has(tmp_path: Path):
         assert stage.log.defects == []
 
 
-async def test_who_says_nothing_of_tls_is_refused_by_openssl(tmp_path: Path):
-    """A request in clear."""
-    names = Names(tmp_path)
-    async with open_stage(context=context_of(names, "localhost", http2=True)) as stage:
+@pytest.mark.parametrize(
+    "request_bytes",
+    [GET, b"GET / HTTP/1.0\r\n\r\n", b"GET / HTTP/1.1\r\nContent-Length: 9", b"GET / HTTP/1.1\n", GET + b"x" * 60_000],
+    ids=["whole", "1.0", "line and more", "line", "long"],
+)
+async def test_plain_http_on_a_tls_port_is_answered_in_words(tmp_path: Path, request_bytes: bytes):
+    """With 400, what to do, and an end in order; the access log has the line, as nginx's would."""
+    async with open_stage(context=context_of(Names(tmp_path), "localhost", http2=True)) as stage:
         line = await stage.connect()
-        await line.send(GET)
-        await line.wait_broken()
+        await line.send(request_bytes)
+        head, body = await line.read_response()
+        assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        assert b"\r\nConnection: close\r\n" in head
+        assert b"\r\nContent-Type: text/plain; charset=utf-8\r\n" in head
+        assert body == PLAIN_HTTP
+        assert b"https://" in body
+        assert await line.read_to_end() == b""
+        line.close()
         await stage.wait_connections(0)
-        assert ("handshake.failed", {"listener": "public", "error": "HTTP_REQUEST"}) in stage.log.said
+        (record,) = await stage.wait_records()
+        assert (record["method"], record["target"], record["status"]) == ("GET", "/", 400)
+        assert (record["response_bytes"], record["error"]) == (len(body), "plain HTTP on a listener with TLS")
+        assert ("handshake.failed", {"listener": "public", "error": "plain HTTP"}) in stage.log.said
+        assert stage.log.defects == []
+
+
+async def test_plain_http_may_come_byte_by_byte_and_as_head(tmp_path: Path):
+    """An answer to HEAD has no body."""
+    async with open_stage(context=context_of(Names(tmp_path), "localhost", http2=True)) as stage:
+        line = await stage.connect()
+        for byte in b"HEAD / HTTP/1.1\r\n":
+            await line.send(bytes([byte]))
+            await trio.lowlevel.checkpoint()
+        answer = await line.read_to_end()
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert answer.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("said", [b"GET / HT", b"GET /"])
+async def test_who_leaves_before_the_request_line_is_whole_is_not_answered(tmp_path: Path, said: bytes):
+    """Nor is anything left of it."""
+    async with open_stage(context=context_of(Names(tmp_path), "localhost", http2=True)) as stage:
+        line = await stage.connect()
+        await line.send(said)
+        line.close()
+        await stage.wait_connections(0)
+        assert stage.records() == []
+
+
+async def test_letters_without_end_are_answered_too(tmp_path: Path):
+    """What is no request line after 16 KiB will be none."""
+    async with open_stage(context=context_of(Names(tmp_path), "localhost", http2=True)) as stage:
+        line = await stage.connect()
+        await line.send(b"a" * HELLO_BYTES)
+        assert (await line.read_response())[1] == PLAIN_HTTP
+        (record,) = await stage.wait_records()
+        assert (record["method"], record["status"]) == ("", 400)
+
+
+async def test_tls_on_a_plain_port_is_told_in_the_access_log():
+    """Its client says "wrong version number" of the 400, and means that."""
+    async with open_stage() as stage:
+        line = await stage.connect()
+        await line.send(hello_with(b""))
+        assert (await line.wait_broken()).startswith(b"HTTP/1.1 400 ")
+        (record,) = await stage.wait_records()
+        assert record["error"] == "TLS on a listener without it"
 
 
 class OfLater:

@@ -81,7 +81,7 @@ def check_configuration(path: Path) -> Checked:
     starts = check_starts(config.pools, environment, user=config.proxy.user)
     problems += starts.problems
     if problems:
-        raise locate_problems(ConfigError(problems), path)
+        raise locate_problems(ConfigError(problems), absolute_path(path))
     cautions += [*starts.cautions, *find_cautions(config), *find_pinned_release(absolute_path(path))]
     expiring = find_expiring(read_certificates(config), datetime.now(UTC))
     return Checked(config=config, cautions=(*cautions, *expiring))

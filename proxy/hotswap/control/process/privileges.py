@@ -147,7 +147,7 @@ def _problem(need: _Need, user: pwd.struct_passwd) -> Problem:
     thing = "a file" if need.mode == _READ else "a directory"
     allowed = f"{thing} that proxy.user, {user.pw_name}, may {_verb(need.mode)}, as every reload does"
     commands = _commands(need, user)
-    return Problem(need.key, need.path, f"{allowed}: {commands}" if commands else allowed)
+    return Problem(need.key, need.path, f"{allowed}; {commands}" if commands else allowed)
 
 
 def _commands(need: _Need, user: pwd.struct_passwd) -> str:

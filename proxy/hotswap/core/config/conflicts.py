@@ -75,10 +75,12 @@ def texts(within: Raw, key: str) -> Iterator[tuple[int, str]]:
 
 def _presence(document: Raw) -> Iterator[Finding]:
     if not document.get("listeners", {}):
+        if "listeners" not in document and nearest("listeners", document):
+            return  # they are told to be misspelt
         yield Finding(("listeners",), MISSING, f"at least one table such as [listeners.public]; {_least(document)}")
         return
     routed = any("redirect" not in listener for _, listener in tables(document, "listeners"))
-    if routed and not document.get("routes", []):
+    if routed and not document.get("routes", []) and ("routes" in document or not nearest("routes", document)):
         names = [name for name, _ in tables(document, "pools")]
         pool = names[0] if names else "NAME"
         yield Finding(("routes",), MISSING, f"at least one entry; add [[routes]] and, below it, pool = {written(pool)}")
@@ -169,7 +171,11 @@ def is_loopback(host: str) -> bool:
 def _listener(location: Location, listener: Raw) -> Iterator[Finding]:
     tls, redirect = listener.get("tls"), listener.get("redirect")
     if isinstance(tls, Mapping):
-        yield from _either((*location, "tls"), tls, "certificates", "self_signed", 'self_signed = ["localhost"]')
+        example = 'self_signed = ["localhost"]'
+        if {"cert", "key"} & set(tls):
+            cert, key = (written(tls.get(name, "FILE")) for name in ("cert", "key"))
+            example = f"certificates = [{{ cert = {cert}, key = {key} }}], and leave both out here"
+        yield from _either((*location, "tls"), tls, "certificates", "self_signed", example)
     if isinstance(redirect, Mapping):
         if "tls" in listener:
             yield Finding(
@@ -200,7 +206,7 @@ def _either(location: Location, table: Raw, one: str, other: str, example: str) 
 
 def _routes(document: Raw) -> Iterator[Finding]:
     pools = document.get("pools", {})
-    known = list(pools) if isinstance(pools, Mapping) else None
+    known = [name for name, _ in tables(document, "pools")] if isinstance(pools, Mapping) else None
     seen: dict[tuple[str, str], int] = {}
     for index, route in entries(document, "routes"):
         pool = route.get("pool")
@@ -264,13 +270,15 @@ def _recycling(location: Location, pool: Raw) -> Iterator[Finding]:
         return
     here = (*location, "recycle")
     if isinstance(storage, Mapping) and storage.get("shared") is False:
-        yield Finding(here, recycle, "left out with storage.shared = false: the old process has to end before another")
+        yield Finding(
+            here, recycle, "left out with storage.shared = false, which has the old process end before there is another"
+        )
     elif pool.get("size") == 1 and not (isinstance(rollout, Mapping) and rollout.get("strategy") == "surge"):
         yield Finding(
             here,
             recycle,
-            'left out, or size = 2, or rollout = { strategy = "surge" }: the one backend would be gone before another '
-            "serves",
+            "left out with one slot, whose backend would be gone before another serves; with a second slot, or with "
+            "surge as the strategy of its rollouts, nothing is lost",
         )
 
 
@@ -307,7 +315,7 @@ def _server(location: Location, pool: Raw, server: Server) -> Iterator[Finding]:
             (*location, "app"),
             pool.get("app", MISSING),
             f'a string "module:attribute" with server = "{server}"; it names what is imported: '
-            'add app = "shop.asgi:app", with the names of your app',
+            f'{"write" if "app" in pool else "add app ="} "shop.asgi:app", with the names of your app',
         )
     for index, argument in texts(pool, "args"):
         if refused := refused_argument(server, argument):

@@ -169,8 +169,9 @@ def _parse_pool_size(value: object) -> int | Literal["auto"]:
     if value == AUTO:
         return AUTO
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1000:
-        is_number = isinstance(value, str) and re.fullmatch(r"[1-9]\d{0,2}", value, re.ASCII)
-        raise ValueError(f"{POOL_SIZE_ALLOWED}{f'; write {value}, without quotes' if is_number else ''}")
+        number = re.fullmatch(r"([1-9]\d{0,2})(\.0)?", str(value), re.ASCII)
+        quotes = ", without quotes" if isinstance(value, str) else ""
+        raise ValueError(f"{POOL_SIZE_ALLOWED}{f'; write {number[1]}{quotes}' if number else ''}")
     return value
 
 
@@ -183,8 +184,10 @@ PoolSize = Annotated[
 
 
 def _quotes_meant(value: object) -> str:
-    is_number = isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 599
-    return f'; write "{value}"' if is_number else ""
+    numbers = value if isinstance(value, list) and value else [value]
+    if all(isinstance(one, int) and not isinstance(one, bool) and 100 <= one <= 599 for one in numbers):
+        return f'; write "{",".join(map(str, numbers))}"'
+    return ""
 
 
 Statuses = Annotated[

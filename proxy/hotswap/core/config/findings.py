@@ -16,17 +16,25 @@ from hotswap.core.address import parse_address
 from hotswap.core.config.fields import NAME_ALLOWED, NAME_PATTERN
 from hotswap.core.config.key_lines import KeyLines, Location
 from hotswap.core.config.spelling import did_you_mean
-from hotswap.core.config.unknown_keys import describe_key, unknown_key
-from hotswap.core.errors import MISSING, Problem, written
+from hotswap.core.config.unknown_keys import describe_key, keys_of, unknown_key
+from hotswap.core.errors import MISSING, Problem, Verbatim, written
 
 _KEY = "[key]"
+_SECRET = re.compile(r"password|passwd|secret|token$|api_?key|private_?key", re.IGNORECASE)
 
 _TABLES = {
+    "health": 'write { path = "/healthz" }',
+    "environment": 'write { NAME = "value" }',
+    "compatibility": 'write { file = "RESTART_EPOCH" }, a file of the release whose first line is the number',
+    "storage": "write { shared = true }",
     "tls": 'write { self_signed = ["localhost"] } for a development certificate, '
     'or { certificates = [{ cert = "FILE", key = "FILE" }] }',
     "redirect": "write {} for a redirect to https",
 }
 """What stands in a table that was given as something else."""
+
+_NAMES = {"listeners": "public", "pools": "web"}
+"""Names of tables, as examples."""
 
 _EXAMPLES = {
     "bind": 'bind = ["127.0.0.1:8000"]',
@@ -68,10 +76,20 @@ def read_location(path: str) -> Location:
 def in_order_of(lines: KeyLines, file: str, findings: Iterable[Finding]) -> tuple[Problem, ...]:
     """Convert findings to problems, sorted by their lines in the file."""
     problems = (
-        Problem(write_location(finding.location), finding.value, finding.allowed, file, lines.of(finding.location))
+        Problem(write_location(finding.location), _shown(finding), finding.allowed, file, lines.of(finding.location))
         for finding in findings
     )
     return tuple(sorted(problems, key=lambda problem: problem.line))
+
+
+def _shown(finding: Finding) -> object:
+    """Give the value of a finding as messages may show it, which go to logs."""
+    is_secret = finding.value is not MISSING and _is_secret(finding.location)
+    return Verbatim("a value that is not shown") if is_secret else finding.value
+
+
+def _is_secret(location: Location) -> bool:
+    return bool(location) and _SECRET.search(str(location[-1])) is not None
 
 
 def translate(errors: Iterable[ErrorDetails]) -> Iterator[Finding]:
@@ -104,7 +122,7 @@ def _allowed(error: ErrorDetails) -> str:
         case "enum":
             return _one_of(context["expected"], value)
         case "string_type":
-            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            is_number = isinstance(value, int | float) and not isinstance(value, bool) and not _is_secret(location)
             return f"a string in quotes{f'; write {written(str(value))}' if is_number else ''}"
         case "int_type":
             digits = re.fullmatch(r"\d{1,9}", value, re.ASCII) if isinstance(value, str) else None
@@ -114,8 +132,7 @@ def _allowed(error: ErrorDetails) -> str:
         case "tuple_type":
             return _list(_place(location), value)
         case "model_type" | "dict_type" | "mapping_type":
-            key = str(_place(location)[-1])
-            return f"a table{f'; {_TABLES[key]}' if key in _TABLES else f', [{write_location(_place(location))}]'}"
+            return _table(_place(location), value)
         case "greater_than_equal":
             return f"a whole number, {context['ge']} or more"
         case "less_than_equal":
@@ -128,6 +145,30 @@ def _allowed(error: ErrorDetails) -> str:
             return error["msg"]
 
 
+def _table(place: Location, value: object) -> str:
+    """Say what would be right in place of a value that is no table."""
+    key = str(place[-1])
+    if place[0] in ("listeners", "pools") and len(place) == 2 and key in keys_of(str(place[0])):
+        return f"in a table with a name; write [{place[0]}.{_NAMES[str(place[0])]}] above it"
+    if place in (("listeners",), ("pools",)):
+        return f"tables with a name; write [{key}.{_NAMES[key]}] above the keys of each"
+    if isinstance(place[-1], int):
+        wanted = f'{{ cert = {written(value)}, key = "FILE" }}' if place[-2] == "certificates" else "{ }"
+        return f"a table; write {wanted}"
+    if key == "environment" and (pairs := _variables(value)):
+        return f"a table; write {{ {', '.join(f'{name} = {written(text)}' for name, text in pairs)} }}"
+    if key == "health" and isinstance(value, str) and value.startswith("/"):
+        return f"a table; write {{ path = {written(value)} }}"
+    return f"a table{f'; {_TABLES[key]}' if key in _TABLES else f', [{write_location(place)}]'}"
+
+
+def _variables(value: object) -> list[tuple[str, str]]:
+    """Read NAME=VALUE texts; nothing where one of them is none."""
+    texts = value if isinstance(value, list) else [value]
+    pairs = [text.split("=", 1) for text in texts if isinstance(text, str) and re.match(r"[A-Za-z_]\w*=", text)]
+    return [(name, after) for name, after in pairs] if len(pairs) == len(texts) else []
+
+
 def _one_of(expected: str, value: object) -> str:
     words = re.findall(r"'([^']*)'", expected)
     if not words:
@@ -135,8 +176,11 @@ def _one_of(expected: str, value: object) -> str:
     # Of versions every one looks like every other, and none of them is meant.
     named = isinstance(value, str) and not value[:1].isdigit()
     hint = did_you_mean(str(value), words) if named else ""
-    if isinstance(value, int | float) and str(value) in words:
-        hint = f"; write {written(str(value))}"
+    if isinstance(value, list) and len(value) == 1 and value[0] in words:
+        return f"one of {', '.join(map(written, words))}; write {written(value[0])}"
+    if not hint and not isinstance(value, bool | list | Mapping):
+        inside = [word for word in words if word in str(value)]
+        hint = f"; write {written(inside[0])}" if len(inside) == 1 and len(inside[0]) > 2 else ""
     return f"one of {', '.join(map(written, words))}{hint}"
 
 
@@ -188,6 +232,8 @@ def _words(value: object) -> list[str]:
 
 def _address_meant(value: object) -> str:
     """Give the address that was meant, or an example."""
+    if isinstance(value, Mapping) and {"host", "port"} <= set(value):
+        value = f"{value['host']}:{value['port']}"
     try:
         return str(parse_address(str(value)))
     except ValueError as error:

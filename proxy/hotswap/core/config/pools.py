@@ -209,7 +209,7 @@ class SupervisedPoolTable(BalancedTable):
     @model_validator(mode="before")
     @classmethod
     def _fill_in_what_the_server_does_best(cls, data: Any) -> Any:
-        if not isinstance(data, dict) or data.get("server") not in set(Server):
+        if not isinstance(data, dict) or data.get("server") not in list(Server):  # no set: it may be a list
             return data
         abilities = ABILITIES[Server(data["server"])]
         filled: dict[str, object] = {"listen": abilities.listens[0]}

@@ -14,7 +14,7 @@ def nearest(word: str, words: Iterable[str]) -> list[str]:
     """Give the words that differ from a word in few letters, the fewest first; none where that is far-fetched.
 
     One letter in four may be wrong, missing, too many, or change places with its neighbour, and one in any word; case
-    does not count, and neither does whether `-` or `_` joins two words.
+    does not count, and neither does what joins two words.
     """
     meant = _folded(word)
     found: list[tuple[int, str]] = []
@@ -34,7 +34,7 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
 
 
 def _folded(word: str) -> str:
-    return word.lower().replace("-", "_")
+    return word.lower().replace("-", "_").replace(" ", "_")
 
 
 def _distance(one: str, other: str) -> int:

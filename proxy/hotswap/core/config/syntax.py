@@ -15,6 +15,10 @@ _WAYS_OUT = {
     "cannot redefine": "a table is opened once, and this one is open already",
     "unescaped '\\\\'": "a backslash in double quotes stands for a sign; write the string in single quotes, '…'",
     "invalid hex value": "a backslash in double quotes stands for a sign; write the string in single quotes, '…'",
+    'expected "\'"': "a string ends with a quote on the line it begins on",
+    "invalid statement": "a line is key = value, [table], or a comment, which begins with #",
+    "invalid initial character": "a table in braces stands on one line, and no comma before its }; "
+    "over several lines it is a [table]",
     "invalid value": "a string stands in quotes, and true and false are written small",
     "expected '=' after a key": "a key and its value are written key = value",
     "expected newline or end": "a line has one key with its value, and a comment begins with #",
@@ -48,6 +52,8 @@ def syntax_problem(text: str, origin: str, message: str) -> Problem:
         way_out += _first_time(lines, number)
     elif "recursion" in said:
         way_out = "its tables and lists are too deep"
+    elif where is None and said.startswith(("invalid value", "unclosed", "expected")):
+        way_out = "the file ends inside a value: a list ends with ], a table in braces with }, a string with its quote"
     elif meant := _line_meant(line):
         way_out = f"write {meant}"
     return Problem("line", Verbatim(line[:80]) if line else MISSING, f"TOML; {way_out}", origin, number)
@@ -64,6 +70,8 @@ def _first_time(lines: list[str], number: int) -> str:
 
 def _line_meant(line: str) -> str:
     """Give what a line with one key was meant to be, or nothing when it cannot be told."""
+    if line.startswith("//"):
+        return f"#{line[2:]}"
     pair = _PAIR.fullmatch(line)
     if pair is None:
         return ""

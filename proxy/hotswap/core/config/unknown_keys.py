@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from hotswap.core.config.configuration import Configuration
 from hotswap.core.config.descriptions import descriptions_of
 from hotswap.core.config.key_lines import Location
+from hotswap.core.config.listeners import ListenerTable
 from hotswap.core.config.pools import STATIC, SUPERVISED, StaticPoolTable, SupervisedPoolTable
 from hotswap.core.config.spelling import nearest
 
@@ -36,6 +37,7 @@ _MEANT: Mapping[str, Mapping[str, str]] = {
     "proxy": {
         **_all("workers processes worker_processes threads", _SIZE),
         **_all("listen port host bind", "addresses are bind in [listeners.NAME]"),
+        **_all("timeout", "it is called shutdown_timeout"),
         **_all("pid_file pidfile", 'nothing needs one, and "hotswap stop" ends the proxy'),
     },
     "listeners": {
@@ -43,6 +45,14 @@ _MEANT: Mapping[str, Mapping[str, str]] = {
         **_all("certificates certificate cert key ssl", _CERTIFICATES),
         **_all("headers", _FIELDS),
         **_all("hosts server_name path", "host names and paths are hosts and path in [[routes]]"),
+    },
+    "admin": {
+        **_all("port host address listen", 'the address is one text, host and port: bind = ["127.0.0.1:9900"]'),
+        **_all("token password secret", "it is called token_file, and names a file whose first line is the token"),
+    },
+    "health": {
+        **_all("status statuses code codes", 'it is called expect, and is a string: expect = "200-399"'),
+        **_all("url uri endpoint", 'it is called path: path = "/healthz"'),
     },
     "tls": _all("cert key certificate cert_file key_file", _CERTIFICATES),
     "routes": {
@@ -53,6 +63,10 @@ _MEANT: Mapping[str, Mapping[str, str]] = {
     "pools": {
         **_all("workers processes instances replicas count threads", "the number of processes is size"),
         **_all("backends servers upstream upstreams url urls address", "it is called addresses"),
+        **_all(
+            "timeout",
+            "which is it: start_timeout, drain_timeout, stop_timeout, hold_timeout, response_timeout or health.timeout",
+        ),
         **_all("env variables", 'variables are a table, environment = { NAME = "value" }'),
         **_all("cwd workdir working_directory chdir root path", "it is called directory"),
         **_all("module application wsgi target", 'it is called app: app = "module:attribute"'),
@@ -63,8 +77,8 @@ _MEANT: Mapping[str, Mapping[str, str]] = {
 }
 """What users of other servers write, by the kind of table, and what it is called here."""
 
-_MISTAKEN = ("redirect", "port")
-"""A key of an inner table that is not meant where it stands one table higher."""
+_MISTAKEN = frozenset({("redirect", "port"), ("health", "host"), ("health", "timeout")})
+"""Keys of inner tables that are not meant where they stand one table higher."""
 
 
 def unknown_key(location: Location, place: Location, value: object) -> str:
@@ -88,7 +102,12 @@ def unknown_key(location: Location, place: Location, value: object) -> str:
             return "left out; only a supervised pool, one with server in place of addresses, has this key"
     for name, field in model.model_fields.items():
         inner = _model_of(field.annotation)
-        if inner is not None and key in inner.model_fields and (name, key) != _MISTAKEN and _fits(inner, key, value):
+        if (
+            inner is not None
+            and key in inner.model_fields
+            and (name, key) not in _MISTAKEN
+            and _fits(inner, key, value)
+        ):
             return f"in [{_header((*place[:-1], name))}]"
     for length in range(len(table) - 1, 0, -1):
         outer = _table_at(table[:length])
@@ -106,6 +125,12 @@ def unknown_key(location: Location, place: Location, value: object) -> str:
         return f"spelt {' or '.join(near)}"
     homes = _homes(key, value)
     return f"in {' or '.join(homes)}" if homes else f"left out; {owner} has no key of this name"
+
+
+def keys_of(tables: str) -> set[str]:
+    """Give the keys of the named tables that a table has, those of both kinds of pool."""
+    kinds = (ListenerTable,) if tables == "listeners" else (SupervisedPoolTable, StaticPoolTable)
+    return {key for kind in kinds for key in kind.model_fields}
 
 
 def describe_key(location: Location) -> str:

@@ -12,15 +12,20 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Final
 
+from hotswap.core.errors import BadRequest
+from hotswap.core.http.forwarding import error_head, write_response
 from hotswap.core.room import Idle
 from hotswap.edge.client.http1_connection import Http1Connection
 from hotswap.edge.client.http2_connection import Http2Connection
+from hotswap.edge.client.lingering_close import LingeringClose
 from hotswap.edge.client.tls import ServerContext
 from hotswap.edge.loop.containment import contain
 from hotswap.edge.loop.poller import DEAD, GONE, READ
+from hotswap.edge.loop.stream import Stream
 from hotswap.edge.loop.timers import NEVER
 from hotswap.edge.loop.tls_stream import TlsStream
 from hotswap.wire.client_hello import HELLO_BYTES, parse_client_hello
+from hotswap.wire.http1.request_parser import told_line
 
 if TYPE_CHECKING:
     from hotswap.core.http.forwarding import Peer
@@ -29,6 +34,8 @@ if TYPE_CHECKING:
 
 NO_APPLICATION_PROTOCOL: Final = b"\x15\x03\x03\x00\x02\x02\x78"
 """The record of a fatal alert, as it is before there are keys (RFC 8446 5.1 and 6)."""
+
+PLAIN_HTTP: Final = b"400 Bad Request: this port speaks HTTPS, and the request came in plain HTTP. Use https://\n"
 
 
 class Handshake:
@@ -110,6 +117,9 @@ class Handshake:
                 return
             except OSError:
                 data = b""
+            if data[:1].isalpha():  # the records of TLS begin with a control character
+                self._answer_plain(sock, data)
+                return
             hello = parse_client_hello(data)
             if hello is None:
                 if not data:
@@ -121,6 +131,35 @@ class Handshake:
                 return
             context = context.context_for(hello)
         self._begin(sock, context)
+
+    def _answer_plain(self, sock: socket.socket, data: bytes) -> None:
+        """Tell a client that speaks plain HTTP to do otherwise, once its request line is here."""
+        end = data.find(b"\n")
+        if end < 0 and len(data) < HELLO_BYTES:
+            return
+        plane = self.plane
+        sock.recv(len(data))
+        method, target, version = told_line(data[: max(end, 0)].rstrip(b"\r"))
+        head, _ = error_head(400)
+        head.content_length = len(PLAIN_HTTP)
+        plane.date(head)
+        self._let_go(sock)
+        stream = Stream(sock, plane.poller, self)
+        plane.poller.watch(stream.fd, self, READ)
+        no_body = method == b"HEAD"
+        answer = write_response(head, version=11, no_body=no_body, close=True)
+        stream.write(answer if no_body else answer + PLAIN_HTTP)
+        error = BadRequest("plain HTTP on a listener with TLS")
+        size = 0 if no_body else len(PLAIN_HTTP)
+        plane.ledger.refused(self.listener, self.peer, error, (method, target, version), size)
+        plane.log.debug("handshake.failed", listener=self.listener.name, error="plain HTTP")
+        LingeringClose(plane, self.listener, stream).begin(instead_of=self)
+
+    def _let_go(self, sock: socket.socket) -> None:
+        """Leave the socket to another owner."""
+        self.plane.poller.timers.forget(self)
+        self.plane.poller.forget(sock.fileno())
+        self._sock = None
 
     def _refuse(self, sock: socket.socket, size: int) -> None:
         """Send the alert that no common protocol exists (RFC 7301 3.2)."""

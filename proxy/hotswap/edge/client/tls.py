@@ -80,7 +80,7 @@ def open_context(table: TlsTable, *, http2: bool, authority_dir: Path, where: st
     try:
         from hotswap.edge.client.certificates import facts_of
     except ImportError as error:
-        allowed = f"left out until the proxy is started anew: its package {error.name} is gone from {sys.prefix}"
+        allowed = f"left out until the proxy is started anew; its package {error.name} is gone from {sys.prefix}"
         asked = ", ".join(table.self_signed or [files.cert for files in table.certificates])
         raise ConfigError([Problem(where, asked, allowed)]) from error
     if table.self_signed:

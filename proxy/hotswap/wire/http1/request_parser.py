@@ -71,8 +71,19 @@ TOLD_METHOD_BYTES: Final = 24
 _LINES: Final = FieldLines(is_request_special, underscores=False)
 KEEP_ALIVE: Final = (b"connection", b"keep-alive")
 """What many clients say beside the host, and what is so anyway (RFC 9112 9.3)."""
+_TLS_RECORD: Final = b"\x16\x03"
+"""What a handshake of TLS begins with (RFC 8446 5.1)."""
 NO_CALLBACKS: Final = object()
 """What llhttp is given to call: its verdict is all we ask for."""
+
+
+def told_line(line: bytes) -> tuple[bytes, bytes, int]:
+    """Method, target and version of a request line that is refused, as far as they can be parsed."""
+    method, space, rest = line.partition(b" ")
+    if not space or len(method) > TOLD_METHOD_BYTES or not method.isupper() or not _METHOD.fullmatch(method):
+        return b"", b"", 0
+    version = {b"HTTP/1.1": 11, b"HTTP/1.0": 10}.get(rest.rpartition(b" ")[2], 0)
+    return method, rest.partition(b" ")[0][:TOLD_BYTES], version
 
 
 class RequestParser:
@@ -120,12 +131,7 @@ class RequestParser:
 
     def refused_line(self) -> tuple[bytes, bytes, int]:
         """Method, target and version of a refused head, as far as they can be parsed."""
-        line = bytes(self._raw.partition(_LINE_END)[0])
-        method, space, rest = line.partition(b" ")
-        if not space or len(method) > TOLD_METHOD_BYTES or not method.isupper() or not _METHOD.fullmatch(method):
-            return b"", b"", 0
-        version = {b"HTTP/1.1": 11, b"HTTP/1.0": 10}.get(rest.rpartition(b" ")[2], 0)
-        return method, rest.partition(b" ")[0][:TOLD_BYTES], version
+        return told_line(bytes(self._raw.partition(_LINE_END)[0]))
 
     def feed(self, data: bytes) -> list[RequestItem]:
         """Parse the next bytes of the client.
@@ -328,7 +334,9 @@ class RequestParser:
     def _on_syntax_error(self, error: httptools.HttpParserError, raw: bytes) -> None:
         self._raw = raw
         said = str(error)
-        if isinstance(error, httptools.HttpParserInvalidMethodError) or said.startswith("Invalid method for"):
+        if raw.startswith(_TLS_RECORD):
+            self.error = BadRequest("TLS on a listener without it")
+        elif isinstance(error, httptools.HttpParserInvalidMethodError) or said.startswith("Invalid method for"):
             self.error = BadRequest("the method is not known", status=501 if _METHOD.match(raw) else 400)
         elif "`Transfer-Encoding`" in said:
             self.error = unknown_coding(b",".join(told_codings(raw)))
