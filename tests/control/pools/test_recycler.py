@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import trio
 
+from hotswap.control.pools import recycler
+from hotswap.control.pools.supervised_backend import StartReason
 from hotswap.core.config import SupervisedPoolTable
 from hotswap.core.errors import Refused
-from hotswap.core.pool.lifecycle import BackendState
+from hotswap.core.pool.lifecycle import BackendState, Health
 from hotswap.core.strategy import Strategy
 from tests.support.hotswap import SOURCES, wait_gone
 from tests.support.pool_stage import Stage, open_pool, supervised_table
@@ -152,6 +154,53 @@ async def test_an_operator_who_drains_another_slot_breaks_a_replacement_off(tmp_
             stage.pool.drain_slot(0)
 
 
+async def begin_replacing(stage: Stage, directory: Path) -> None:
+    """Have the backend of slot 0 drain while its replacement boots, which takes a long time."""
+    write_app(directory, boot=20)
+    use_up(stage, 0)
+    await stage.wait(lambda: stage.surroundings.tally.backend_starts.get(("web", "recycle")) == 1)
+    assert stage.ready == {1}
+
+
+@pytest.mark.fail_after(30)
+async def test_a_backend_that_dies_in_another_slot_breaks_a_replacement_off(tmp_path: Path):
+    """The old one serves at once: nothing else would until the replacement has booted."""
+    write_app(tmp_path)
+    async with open_pool(recycled_table(tmp_path)) as stage:
+        old, other = (stage.pids()[slot] for slot in (0, 1))
+        await begin_replacing(stage, tmp_path)
+        assert other is not None
+        os.kill(other, signal.SIGKILL)
+        await stage.wait(lambda: 0 in stage.ready)
+        assert old in [backend.pid for backend in stage.pool.core.backends if backend.claimable]
+        stage.pool.clear_slot(1)
+        write_app(tmp_path)
+        stage.pool.refill(StartReason.REFILL)
+        # It is tried again when every slot serves.
+        await stage.wait(lambda: seen(stage, "backend.recycled"))
+
+
+@pytest.mark.fail_after(30)
+async def test_a_backend_that_fails_its_probes_breaks_a_replacement_off(tmp_path: Path):
+    """As one that dies does."""
+    write_app(tmp_path)
+    async with open_pool(recycled_table(tmp_path)) as stage:
+        await begin_replacing(stage, tmp_path)
+        other = next(one for one in stage.pool.core.backends if one.slot == 1)
+        stage.pool.entries.set_health(other, Health.UNHEALTHY, "503")
+        assert stage.ready == {0}
+
+
+@pytest.mark.fail_after(30)
+async def test_a_pause_breaks_a_replacement_off(tmp_path: Path):
+    """What an operator looks at meanwhile stands still."""
+    write_app(tmp_path)
+    async with open_pool(recycled_table(tmp_path)) as stage:
+        await begin_replacing(stage, tmp_path)
+        stage.pool.entries.pause()
+        assert stage.ready == {0, 1}
+
+
 @pytest.mark.fail_after(30)
 async def test_a_backend_that_dies_while_it_is_replaced_is_not_respawned_as_well(tmp_path: Path):
     """What is on its way fills the slot."""
@@ -189,6 +238,18 @@ async def test_a_limit_that_a_new_backend_reaches_replaces_none(tmp_path: Path):
         await stage.wait(lambda: seen(stage, "backend.recycled"))
         assert len(stage.logged("recycle.memory_too_small")) == 1
         assert [record["reason"] for record in stage.logged("backend.recycling")] == ["requests"]
+
+
+@pytest.mark.fail_after(30)
+async def test_a_backend_that_boots_for_long_is_new_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Else each would be replaced as soon as it is ready, because of a memory that it has had since its birth."""
+    monkeypatch.setattr(recycler, "NEW", 2.5)
+    write_app(tmp_path, boot=3)
+    async with open_pool(recycled_table(tmp_path, recycle={"memory": "1MiB", "requests": 3})) as stage:
+        use_up(stage, 0)
+        await stage.wait(lambda: seen(stage, "backend.recycling"))
+        assert [record["reason"] for record in stage.logged("backend.recycling")] == ["requests"]
+        assert len(stage.logged("recycle.memory_too_small")) == 1
 
 
 GROWING = """

@@ -2,9 +2,10 @@
 
 It is no deploy: the generation stays. By the strategy of the pool the replacement starts before the old backend drains
 (surge), while it drains (drain-first), or when it is gone (stop-first). Once the replacement serves, the old one goes
-by itself as any other that leaves. Until then it can be called back: whatever else begins in the pool breaks the
-replacement off. One that does not become ready leaves the old backend where it was, locks nothing, and is tried again
-after a wait that doubles. Under stop-first there is none to keep: the slot is filled as after a crash.
+by itself as any other that leaves. Until then it can be called back: whatever else begins in the pool, the death of a
+backend in another slot included, breaks the replacement off. One that does not become ready leaves the old backend
+where it was, locks nothing, and is tried again after a wait that doubles. Under stop-first there is none to keep: the
+slot is filled as after a crash.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from hotswap.core.config import SupervisedPoolTable
 from hotswap.core.errors import BackendError, StartFailed
 from hotswap.core.identity import BackendId
 from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.events import PoolEvent
 from hotswap.core.pool.lifecycle import BackendState
 from hotswap.core.pool.recycling import (
     BackendLife,
@@ -32,6 +34,7 @@ from hotswap.core.pool.recycling import (
     RecycleReason,
     may_recycle,
     most_due,
+    must_give_way,
     wait_after_failures,
 )
 from hotswap.core.strategy import Strategy
@@ -40,7 +43,7 @@ LOOK: Final = 1.0
 """Seconds between two looks at the backends."""
 
 NEW: Final = 60.0
-"""Seconds of age within which the memory of a backend is that of a new one."""
+"""Seconds since a backend was ready within which its memory is that of a new one."""
 
 
 # Not frozen: it is filled in while the replacement lasts.
@@ -114,12 +117,18 @@ class Recycler:
         self._failures = 0
         self._not_before = 0.0
         self._serving = False
+        members.entries.core.observe(self._give_way)
 
     @property
     def limits(self) -> RecycleLimits:
         """Those of the definition in force."""
         table = self._table().recycle
         return RecycleLimits(requests=table.requests, age=table.age, memory=table.memory)
+
+    @property
+    def slots(self) -> frozenset[int]:
+        """The one slot whose backend is being replaced, or none."""
+        return frozenset() if self._at_hand is None else frozenset((self._at_hand.slot.number,))
 
     def replaces(self, backend: Backend) -> bool:
         """Whether a backend is being replaced, so that its slot is filled whatever becomes of it."""
@@ -143,6 +152,12 @@ class Recycler:
         if at_hand is not None:
             at_hand.scope.cancel()
             self._undo(at_hand)
+
+    def _give_way(self, _: PoolEvent) -> None:
+        at_hand = self._at_hand
+        # A dead one could not serve instead: its replacement is then what is nearest to that.
+        if at_hand is not None and at_hand.old.alive and must_give_way(self._standing()):
+            self.break_off()
 
     async def _serve(self) -> None:
         try:
@@ -174,7 +189,8 @@ class Recycler:
         backend = member.backend
         watched = self._watched.get(backend.id)
         if watched is None:
-            first = facts.memory if facts.uptime < NEW else 0
+            new = member.ready_at is not None and trio.current_time() - member.ready_at < NEW
+            first = facts.memory if new else 0
             watched = self._watched[backend.id] = Watched(share=self._around.jitter(), first_memory=first)
         life = BackendLife(
             slot=backend.slot,

@@ -455,7 +455,7 @@ class SupervisedPool:
         """What else goes on, so that recycling waits."""
         return PoolStanding(
             size=self.core.size,
-            ready=len(self.core.ready_slots()),
+            ready=len(self.core.ready_slots() | self.recycler.slots),
             ending=self.stopping or self.filler.frozen or self.handover.active,
             rollout=self.rollout_id is not None,
             locked=self.core.locked is not None,

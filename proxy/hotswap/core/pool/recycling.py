@@ -88,7 +88,7 @@ class PoolStanding:
 
     Attributes:
         size: number of its slots.
-        ready: how many of them serve.
+        ready: how many of them serve; one whose backend is being replaced counts.
         ending: the pool or the proxy is being stopped, or another proxy process takes over.
         rollout: one is in progress, or has been asked for.
         locked, paused: as it is called.
@@ -116,6 +116,11 @@ def may_recycle(standing: PoolStanding) -> bool:
         or standing.drained
         or standing.leaving
     )
+
+
+def must_give_way(standing: PoolStanding) -> bool:
+    """Whether a replacement is broken off, so that the old backend serves: another slot does not, or nothing may."""
+    return standing.paused or standing.ready < standing.size
 
 
 def most_due(limits: RecycleLimits, lives: Iterable[BackendLife]) -> tuple[BackendLife, RecycleReason] | None:
