@@ -55,6 +55,7 @@ POOLS = {
     "gunicorn-threads": 'server = "gunicorn"\napp = "shop:wsgi"',
     "gunicorn-sync": 'server = "gunicorn"\napp = "shop:wsgi"\nlisten = "unix"\nargs = ["--threads", "1"]',
     "gunicorn-asgi": 'server = "gunicorn"\napp = "shop:asgi"\ninterface = "asgi"',
+    "gunicorn-uvicorn": 'server = "gunicorn"\napp = "shop:asgi"\nargs = ["-k", "uvicorn.workers.UvicornWorker"]',
     "hypercorn": 'server = "hypercorn"\napp = "shop:asgi"',
     "hypercorn-trio": 'server = "hypercorn"\napp = "shop:asgi"\nargs = ["-k", "trio"]',
     "hypercorn-h2c": 'server = "hypercorn"\napp = "shop:asgi"\nprotocol = "h2c"',

@@ -17,12 +17,20 @@ from tests.support.certificates import issue_certificate
 from tests.support.client import fetch
 from tests.support.environments import make_environment
 from tests.support.hotswap import Hotswap, run_hotswap
-from tests.support.pools import command_pool, listeners
+from tests.support.pools import command_pool, listeners, table
 
 pytestmark = pytest.mark.fail_after(90)
 
 
 PATHS = ("/", "/livez", "/readyz", "/metrics", "/openapi.json", "/v1/status", "/v1/rollouts", "/v1/traffic", "/nothing")
+
+
+APP = """
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+"""
 
 
 async def _refilled(hotswap: Hotswap, victim: int) -> bool:
@@ -76,3 +84,18 @@ async def test_everything_goes_on_when_the_environment_is_gone(tmp_path):
         troubles = [line for line in hotswap.lines[after:] if "Traceback" in line or "No module" in line]
         assert troubles == []
     assert hotswap.written("proxy.stopped")
+
+
+async def test_a_pool_that_runs_the_same_python_says_what_is_gone_and_comes_back_with_it(tmp_path):
+    """It goes on, its reload fails by name, and the upgrade that puts the environment there again repairs it."""
+    (tmp_path / "shop.py").write_text(APP, encoding="utf-8")
+    pool = {"server": "uvicorn", "app": "shop:app", "directory": tmp_path, "size": 2, "health": {"interval": "200ms"}}
+    async with run_without_environment(listeners() + table("pools.web", pool), tmp_path) as hotswap:
+        done = await hotswap.command("reload")
+        assert done.code == 4
+        assert f"cannot run {tmp_path}/environment/bin/python: No such file or directory" in done.stderr
+        (await hotswap.fetch("/")).expect()
+        await trio.to_thread.run_sync(make_environment, tmp_path / "environment")
+        for verb in ("unlock", "reload"):
+            done = await hotswap.command(verb)
+            assert done.code == 0, done.stderr

@@ -20,8 +20,8 @@ from typing import Final
 _OPTIONS: Final = ("-I", "-S")
 """Neither variables nor site directories: nothing of an app is imported by accident."""
 
-
 _FIRST_FREE_FD: Final = 10
+"""Above the descriptors that are placed in a child, so that none of these overwrites it."""
 
 
 class InterpreterGone(OSError):

@@ -13,6 +13,7 @@ import pytest
 from hotswap.control.admin.guard import host_of
 from hotswap.control.admin.page import PAGE_FILES
 from hotswap.core.config.conflicts import is_loopback
+from hotswap.core.pool.last_error import LastError
 from tests.support.fake_runtime import CONFIGURATION, FakeProxy, open_fake_proxy
 
 
@@ -100,6 +101,16 @@ async def test_with_a_token_every_call_but_probes_and_the_page_needs_it(tmp_path
                 assert response.json()["code"] == "token-required"
                 assert response.headers["www-authenticate"].startswith("Bearer")
         assert proxy.runtime.stopping == 0
+        web = proxy.runtime.pool("web")
+        for one in tuple(web.backends):
+            web.remove(one)
+        web.note_error(0, LastError(text="exited with status 1: no database at postgres://shop:s3cret@db"))
+        stranger = await ask(proxy, "GET", "/readyz")
+        assert stranger.status_code == 503
+        assert "pool web has no backend" in stranger.text
+        assert "s3cret" not in stranger.text
+        trusted = await ask(proxy, "GET", "/readyz", authorization="Bearer s3cret")
+        assert "no database at postgres" in trusted.text
         good = {"authorization": "bearer s3cret"}
         assert (await ask(proxy, "GET", "/v1/status", **good)).status_code == 200
         # No page can know the token, so the name does not matter then.

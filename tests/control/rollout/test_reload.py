@@ -426,6 +426,24 @@ async def test_a_pool_that_stays_down_ends_no_rollout_of_another(tmp_path):
         assert [(one.pool, one.outcome) for one in ended] == [("api", Outcome.FAILED), ("web", Outcome.DONE)]
 
 
+async def test_where_nothing_serves_there_is_nothing_to_be_incompatible_with(tmp_path):
+    """Another number is taken, and one that cannot be read is told and read again, as at the boot."""
+    epoch = tmp_path / "EPOCH"
+    epoch.write_text("1\n", encoding="utf-8")
+    number = {"file": "EPOCH"}
+    async with open_runtime(web(tmp_path, "backends.nothing", compatibility=number), tmp_path, booted=False) as running:
+        await running.wait(lambda: running.kinds().count("backend.failed") >= 2)
+        epoch.unlink()
+        running.write(web(tmp_path, compatibility=number))
+        assert (await rolled(running)).outcome is Outcome.DONE
+        assert (await refused(running)).code is RefusalCode.COMPATIBILITY_UNREADABLE
+        epoch.write_text("2\n", encoding="utf-8")
+        with trio.fail_after(10):
+            while running.orders.status()["pools"]["web"]["compatibility"] != "2":
+                await trio.sleep(0.05)
+        assert (await rolled(running)).outcome is Outcome.DONE
+
+
 async def test_an_unlock_says_what_it_did_and_where_nothing_serves_a_reload_repairs(tmp_path):
     """Slots that it starts again have the release that they had; the refusal before it names both verbs."""
     async with open_runtime(web(tmp_path, "backends.nothing"), tmp_path, booted=False) as running:

@@ -20,6 +20,7 @@ from hotswap.core.pool.events import (
     PoolResumed,
     PoolUnlocked,
 )
+from hotswap.core.pool.last_error import LastError
 from hotswap.core.pool.lifecycle import BackendState, Health, IllegalTransition
 from hotswap.core.pool.outlook import Outlook
 from hotswap.core.pool.pool import Pool
@@ -545,3 +546,41 @@ def test_a_full_ejected_backend_does_not_come_back_by_an_end() -> None:
     pool.eject(bad, 3.0)
     pool.release(bad)
     assert slots(pool, 2) == [1, None]
+
+
+def test_why_a_slot_is_not_well_is_known_until_it_is() -> None:
+    """Through further starts and an unlock; a backend that can be claimed, or is drained, has nothing to explain."""
+    pool = pool_of(1, filled=False)
+    moved: list[LastError | None] = []
+    pool.observe(lambda event: moved.append(event.error) if isinstance(event, BackendMoved) else None)
+    why = LastError(text="exited with status 1: no database", exit="exit code 1")
+    first = pool.add(slot=0, generation=1, address=ADDRESS, now=0.0)
+    pool.note_error(0, why)
+    pool.move(first, BackendState.FAILED, now=1.0)
+    assert moved == [why]
+    pool.lock("for the test")
+    pool.unlock()
+    pool.remove(first)
+    second = pool.add(slot=0, generation=2, address=ADDRESS, now=2.0)
+    assert pool.last_error(0) == why
+    pool.move(second, BackendState.READY, now=3.0)
+    pool.set_health(second, Health.HEALTHY)
+    assert pool.last_error(0) is None
+    pool.set_health(second, Health.UNHEALTHY, "status 500")
+    assert pool.last_error(0) == LastError(text="unhealthy: status 500")
+    pool.set_health(second, Health.HEALTHY)
+    # What a rollout started beside it failed, and it was drained later.
+    pool.note_error(0, why)
+    assert pool.last_error(0) is None
+    pool.move(second, BackendState.DRAINING, now=4.0)
+    assert pool.last_error(0) is None
+
+
+def test_a_start_that_had_no_process_counts_as_failed() -> None:
+    """Or nothing would ever be given up for a directory that is gone."""
+    pool = pool_of(1, filled=False)
+    for attempt in range(1, CRASH_LOOP + 1):
+        assert pool.expects(0)
+        pool.note_error(0, LastError(text="no such directory"), unborn=True)
+        assert pool.failed_starts(0) == attempt
+    assert not pool.expects(0)

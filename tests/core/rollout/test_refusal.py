@@ -118,7 +118,7 @@ def test_problems_are_told_in_the_form_of_the_admin_api():
         ({"ready": 0, "storage_shared": False}, None),
         ({"ready": 0, "offered": TWO}, None),
         ({"ready": 0, "running": Unreadable("no file")}, None),
-        ({"ready": 0, "offered": Unreadable("no file")}, RefusalCode.COMPATIBILITY_UNREADABLE),
+        ({"ready": 0, "offered": Unreadable("no file")}, None),
     ],
 )
 def test_a_reload_repairs_so_only_what_serves_and_would_be_lost_refuses_it(facts, code):

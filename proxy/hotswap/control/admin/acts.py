@@ -207,7 +207,9 @@ async def readyz(asked: Asked[Parameters]) -> AdminResponse:
     """Answer whether every pool has a backend that can be claimed."""
     if asked.verbs.ready():
         return respond({"status": "ready"})
-    reasons = unready_reasons(asked.verbs.status()) or ["the proxy is starting or stopping"]
+    # What an app wrote may hold secrets: it is told only to those who may see the whole state.
+    trusted = asked.trusts(asked.request)
+    reasons = unready_reasons(asked.verbs.status(), errors=trusted) or ["the proxy is starting or stopping"]
     return problem(503, "not-ready", "; ".join(reasons), {"reasons": reasons})
 
 

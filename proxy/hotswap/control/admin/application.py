@@ -28,7 +28,9 @@ class Application:
 
     def __init__(self, verbs: Verbs, guard: Guard, log: FilteringBoundLogger, *, ending: trio.Event) -> None:
         """Answer for a proxy; `ending` is set when the server is about to end, so that streams end too."""
-        self._asked = partial(Asked, verbs=verbs, metrics=Metrics(verbs.tally, verbs.status), ending=ending)
+        self._asked = partial(
+            Asked, verbs=verbs, metrics=Metrics(verbs.tally, verbs.status), ending=ending, trusts=guard.trusts
+        )
         self._guard = guard
         self._log = log
 

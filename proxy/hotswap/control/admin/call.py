@@ -27,6 +27,7 @@ class Asked(Generic[P]):
         verbs: the running proxy.
         metrics: what a scrape gives.
         ending: set when the server is about to end, so that streams end too.
+        trusts: whether whoever sent a request may see more than what is told without a token.
     """
 
     request: AdminRequest
@@ -35,6 +36,7 @@ class Asked(Generic[P]):
     verbs: Verbs
     metrics: Metrics
     ending: trio.Event
+    trusts: Callable[[AdminRequest], bool]
 
 
 Act = Callable[[Asked[P]], Awaitable[AdminResponse]]

@@ -54,15 +54,15 @@ def detail_of(verbs: Verbs, name: str) -> dict[str, Any]:
     return {"name": name, **find_pool(verbs, name), "timeouts": timeouts}
 
 
-def unready_reasons(status: Mapping[str, Any]) -> list[str]:
-    """Say, for each pool without a backend that can be claimed, what it has instead."""
+def unready_reasons(status: Mapping[str, Any], *, errors: bool = True) -> list[str]:
+    """Say, for each pool without a backend that can be claimed, what it has instead, and with `errors` why."""
     reasons = []
     for name, pool in status["pools"].items():
         backends = [(slot["slot"], backend) for slot in pool["slots"] for backend in slot["backends"]]
         if any(one["state"] == BackendState.READY and one["health"] == Health.HEALTHY for _, one in backends):
             continue
         found = ", ".join(f"slot {slot} is {one['state']} and {one['health']}" for slot, one in backends)
-        found = f"{found or 'none is there'}{_error_words(pool)}"
+        found = f"{found or 'none is there'}{_error_words(pool) if errors else ''}"
         reasons.append(f"pool {name} has no backend that can be claimed: {found}")
     return reasons
 

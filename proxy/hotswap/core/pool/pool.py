@@ -40,6 +40,9 @@ from hotswap.core.strategy import Balance
 # One sequence for all pools, so that an id is never used twice in this process.
 _backend_ids = count(1)
 
+CLAIMED = (BackendState.READY, BackendState.DRAINING)
+"""States of a backend that serves, or did until it was told to drain."""
+
 Publish = Callable[[PoolView], Applied | None]
 """Takes every view to the data plane. Gives its answer, or None where that comes later (`Pool.note_idle`)."""
 
@@ -126,6 +129,9 @@ class Pool:
         self._draining.pop(backend.id, None)
         if state is BackendState.DRAINING:
             self._draining[backend.id] = (backend, self.version + 1)
+        if backend.health is Health.HEALTHY and before in CLAIMED and state in CLAIMED:
+            # It serves again, or drains because somebody says so: what went wrong beside it is over.
+            self._record(backend.slot).note_healthy()
         failed = state in (BackendState.FAILED, BackendState.BACKOFF)
         error = self.last_error(backend.slot) if failed else None
         applied = self._changed(BackendMoved(backend, before, state, error))

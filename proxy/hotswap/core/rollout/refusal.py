@@ -144,10 +144,12 @@ def _compatibility_mismatch(state: TriggerState) -> str | None:
 
 
 def _compatibility_unreadable(state: TriggerState) -> str | None:
+    # New code without a number has nothing to be compared with, nor has any where nothing serves: it is started as at
+    # boot, where an unreadable one is told and read again.
+    if state.offered is None or state.ready == 0:
+        return None
     for whose, number in (("the new code", state.offered), ("what runs now", state.running)):
-        # New code without a number has nothing to be compared with, nor has any where nothing serves.
-        compared = state.offered is not None and (state.ready > 0 or number is state.offered)
-        if isinstance(number, Unreadable) and compared:
+        if isinstance(number, Unreadable):
             return f"the compatibility number of {whose} in pool {state.pool} cannot be read: {number.detail}"
     return None
 
