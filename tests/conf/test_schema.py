@@ -24,8 +24,6 @@ BEYOND = {
         "certificate-missing",
         "directory-missing",
         "directory-is-file",
-        "limit-of-the-server",
-        "recycle-of-one",
         "python-missing",
         "user-unknown",
         "environment-reserved",
