@@ -24,6 +24,8 @@ BEYOND = {
         "certificate-missing",
         "directory-missing",
         "directory-is-file",
+        "limit-of-the-server",
+        "recycle-of-one",
         "python-missing",
         "user-unknown",
         "environment-reserved",
