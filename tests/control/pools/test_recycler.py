@@ -10,7 +10,6 @@ import pytest
 import trio
 
 from hotswap.control.pools import recycler
-from hotswap.control.pools.supervised_backend import StartReason
 from hotswap.core.config import SupervisedPoolTable
 from hotswap.core.errors import Refused
 from hotswap.core.pool.lifecycle import BackendState, Health
@@ -163,24 +162,6 @@ async def begin_replacing(stage: Stage, directory: Path) -> None:
 
 
 @pytest.mark.fail_after(30)
-async def test_a_backend_that_dies_in_another_slot_breaks_a_replacement_off(tmp_path: Path):
-    """The old one serves at once: nothing else would until the replacement has booted."""
-    write_app(tmp_path)
-    async with open_pool(recycled_table(tmp_path)) as stage:
-        old, other = (stage.pids()[slot] for slot in (0, 1))
-        await begin_replacing(stage, tmp_path)
-        assert other is not None
-        os.kill(other, signal.SIGKILL)
-        await stage.wait(lambda: 0 in stage.ready)
-        assert old in [backend.pid for backend in stage.pool.core.backends if backend.claimable]
-        stage.pool.clear_slot(1)
-        write_app(tmp_path)
-        stage.pool.refill(StartReason.REFILL)
-        # It is tried again when every slot serves.
-        await stage.wait(lambda: seen(stage, "backend.recycled"))
-
-
-@pytest.mark.fail_after(30)
 async def test_a_backend_that_fails_its_probes_breaks_a_replacement_off(tmp_path: Path):
     """As one that dies does."""
     write_app(tmp_path)
@@ -202,6 +183,23 @@ async def test_a_pause_breaks_a_replacement_off(tmp_path: Path):
 
 
 @pytest.mark.fail_after(30)
+async def test_the_death_of_another_backend_breaks_a_replacement_off(tmp_path: Path):
+    """The one that was about to go is needed, and it is back in the same instant."""
+    write_app(tmp_path)
+    async with open_pool(recycled_table(tmp_path)) as stage:
+        before = stage.pids()
+        write_app(tmp_path, boot=5)
+        use_up(stage, 0)
+        await stage.wait(lambda: stage.surroundings.tally.backend_starts["web", "recycle"] == 1)
+        assert before[1] is not None
+        os.kill(before[1], signal.SIGKILL)
+        await stage.wait(lambda: stage.ready == {0})
+        assert [backend.pid for backend in stage.pool.core.backends if backend.claimable] == [before[0]]
+        await stage.wait(lambda: stage.surroundings.tally.backend_starts["web", "crash"] == 1)
+        assert stage.surroundings.tally.backend_starts["web", "recycle"] == 1
+
+
+@pytest.mark.fail_after(30)
 async def test_a_backend_that_dies_while_it_is_replaced_is_not_respawned_as_well(tmp_path: Path):
     """What is on its way fills the slot."""
     write_app(tmp_path)
@@ -216,6 +214,28 @@ async def test_a_backend_that_dies_while_it_is_replaced_is_not_respawned_as_well
         await stage.wait(lambda: seen(stage, "backend.recycled"))
         assert stage.ready == {0, 1}
         assert stage.surroundings.tally.backend_starts == {("web", "boot"): 2, ("web", "recycle"): 1}
+
+
+@pytest.mark.fail_after(30)
+async def test_a_replacement_that_alone_is_left_is_not_broken_off(tmp_path: Path):
+    """The old backend and the one in the other slot are dead: it is what serves soonest."""
+    write_app(tmp_path)
+    async with open_pool(recycled_table(tmp_path)) as stage:
+        pids = stage.pids()
+        write_app(tmp_path, boot=2)
+        use_up(stage, 0)
+        await stage.wait(lambda: stage.surroundings.tally.backend_starts.get(("web", "recycle")) == 1)
+        for pid in (pids[0], pids[1]):
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            await wait_gone(pid)
+        await stage.wait(lambda: seen(stage, "backend.recycled"))
+        await stage.wait(lambda: stage.ready == {0, 1})
+        assert stage.surroundings.tally.backend_starts == {
+            ("web", "boot"): 2,
+            ("web", "recycle"): 1,
+            ("web", "crash"): 1,
+        }
 
 
 @pytest.mark.fail_after(30)

@@ -251,6 +251,9 @@ class Recycler:
         place: Place = await self._around.places.take(members.entries.core.name, (0, slot.number))
         try:
             await trio.lowlevel.checkpoint()
+            if old.alive and not may_recycle(self._standing()):
+                self.break_off()  # something else began while others booted
+                return
             if self._table().rollout.strategy is Strategy.DRAIN_FIRST and old.backend.state is BackendState.READY:
                 members.drain(old)
             at_hand.new = members.launch(slot.number, slot.generation, slot.release, StartReason.RECYCLE)

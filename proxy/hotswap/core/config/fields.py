@@ -340,7 +340,7 @@ def _ascii_form(host: str) -> str:
     """Give `: write "…"` where there is such a form."""
     try:
         form = host.encode("idna").decode("ascii")
-    except UnicodeError:
+    except (UnicodeError, LookupError):
         return ""
     return f": write {written(form)}" if _HOST.fullmatch(form) else ""
 

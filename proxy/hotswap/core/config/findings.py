@@ -20,7 +20,8 @@ from hotswap.core.config.unknown_keys import describe_key, keys_of, unknown_key
 from hotswap.core.errors import MISSING, Problem, Verbatim, written
 
 _KEY = "[key]"
-_SECRET = re.compile(r"password|passwd|secret|token$|api_?key|private_?key", re.IGNORECASE)
+_SECRET = r"password|passwd|secret|token$|api_?key|private_?key"
+"""Keys whose values are not shown, in small letters; compiled when it is needed, which is not at the start."""
 
 _TABLES = {
     "health": 'write { path = "/healthz" }',
@@ -90,7 +91,7 @@ def _shown(finding: Finding) -> object:
 
 
 def _is_secret(location: Location) -> bool:
-    return bool(location) and _SECRET.search(str(location[-1])) is not None
+    return bool(location) and re.search(_SECRET, str(location[-1]).lower()) is not None
 
 
 def translate(errors: Iterable[ErrorDetails]) -> Iterator[Finding]:
@@ -227,7 +228,7 @@ def _words(value: object) -> list[str]:
 
     try:
         return shlex.split(value) if isinstance(value, str) else []
-    except ValueError:
+    except (ValueError, ImportError):  # of an environment that is gone
         return []
 
 
