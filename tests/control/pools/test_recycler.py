@@ -12,6 +12,7 @@ import trio
 from hotswap.control.pools import recycler
 from hotswap.core.config import SupervisedPoolTable
 from hotswap.core.errors import Refused
+from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.lifecycle import BackendState, Health
 from hotswap.core.strategy import Strategy
 from tests.support.hotswap import SOURCES, wait_gone
@@ -153,6 +154,13 @@ async def test_an_operator_who_drains_another_slot_breaks_a_replacement_off(tmp_
             stage.pool.drain_slot(0)
 
 
+def make_ill(stage: Stage, slot: int) -> Backend:
+    """Have the backend of a slot fail its probes."""
+    backend = next(one for one in stage.pool.core.backends if one.slot == slot)
+    stage.pool.entries.set_health(backend, Health.UNHEALTHY, "503")
+    return backend
+
+
 async def begin_replacing(stage: Stage, directory: Path) -> None:
     """Have the backend of slot 0 drain while its replacement boots, which takes a long time."""
     write_app(directory, boot=20)
@@ -167,8 +175,7 @@ async def test_a_backend_that_fails_its_probes_breaks_a_replacement_off(tmp_path
     write_app(tmp_path)
     async with open_pool(recycled_table(tmp_path)) as stage:
         await begin_replacing(stage, tmp_path)
-        other = next(one for one in stage.pool.core.backends if one.slot == 1)
-        stage.pool.entries.set_health(other, Health.UNHEALTHY, "503")
+        make_ill(stage, 1)
         assert stage.ready == {0}
 
 
@@ -214,6 +221,34 @@ async def test_a_backend_that_dies_while_it_is_replaced_is_not_respawned_as_well
         await stage.wait(lambda: seen(stage, "backend.recycled"))
         assert stage.ready == {0, 1}
         assert stage.surroundings.tally.backend_starts == {("web", "boot"): 2, ("web", "recycle"): 1}
+
+
+@pytest.mark.fail_after(30)
+async def test_a_backend_that_fails_its_probes_is_replaced_when_it_is_due(tmp_path: Path):
+    """One that has grown until it answers no more is what recycling is for."""
+    write_app(tmp_path)
+    async with open_pool(recycled_table(tmp_path, health={"interval": "1h"})) as stage:
+        before = stage.pids()
+        use_up(stage, 0)
+        make_ill(stage, 0)
+        await stage.wait(lambda: seen(stage, "backend.recycled"))
+        await stage.wait(lambda: len(stage.pool.core.backends) == 2)
+        assert stage.pids()[0] != before[0]
+        assert stage.ready == {0, 1}
+
+
+@pytest.mark.fail_after(30)
+async def test_a_backend_that_is_due_waits_for_another_that_fails_its_probes(tmp_path: Path):
+    """The one that is due may be the last that serves."""
+    write_app(tmp_path)
+    async with open_pool(recycled_table(tmp_path, health={"interval": "1h"})) as stage:
+        use_up(stage, 0)
+        ill = make_ill(stage, 1)
+        with trio.move_on_after(2.5):
+            await stage.wait(lambda: seen(stage, "backend.recycling"))
+        assert stage.ready == {0}
+        stage.pool.entries.set_health(ill, Health.HEALTHY)
+        await stage.wait(lambda: seen(stage, "backend.recycled"))
 
 
 @pytest.mark.fail_after(30)

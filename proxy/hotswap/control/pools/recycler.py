@@ -85,7 +85,7 @@ class Recycler:
         slots: Mapping[int, Slot],
         *,
         table: Callable[[], SupervisedPoolTable],
-        standing: Callable[[], PoolStanding],
+        standing: Callable[[int], PoolStanding],
         admit: Callable[[SupervisedBackend], None],
         refill: Callable[[StartReason], None],
         read: Callable[[int], ProcessFacts | None] = read_process,
@@ -96,7 +96,7 @@ class Recycler:
             members: those of the pool.
             slots: its slots; only looked at.
             table: gives the definition in force.
-            standing: tells what else goes on in the pool.
+            standing: tells what else goes on in the pool than the replacement in a slot.
             admit: called with a replacement that is ready.
             refill: fills the slots that have none.
             read: looks at a process; may block for a moment.
@@ -125,11 +125,6 @@ class Recycler:
         table = self._table().recycle
         return RecycleLimits(requests=table.requests, age=table.age, memory=table.memory)
 
-    @property
-    def slots(self) -> frozenset[int]:
-        """The one slot whose backend is being replaced, or none."""
-        return frozenset() if self._at_hand is None else frozenset((self._at_hand.slot.number,))
-
     def replaces(self, backend: Backend) -> bool:
         """Whether a backend is being replaced, so that its slot is filled whatever becomes of it."""
         return self._at_hand is not None and self._at_hand.old.backend is backend
@@ -156,7 +151,7 @@ class Recycler:
     def _give_way(self, _: PoolEvent) -> None:
         at_hand = self._at_hand
         # A dead one could not serve instead: its replacement is then what is nearest to that.
-        if at_hand is not None and at_hand.old.alive and must_give_way(self._standing()):
+        if at_hand is not None and at_hand.old.alive and must_give_way(self._standing(at_hand.slot.number)):
             self.break_off()
 
     async def _serve(self) -> None:
@@ -174,9 +169,11 @@ class Recycler:
         for backend in gone:
             del self._watched[backend]
         due = most_due(limits, lives)
-        if due is None or trio.current_time() < self._not_before or self.held or not may_recycle(self._standing()):
+        if due is None or trio.current_time() < self._not_before or self.held:
             return
         life, reason = due
+        if not may_recycle(self._standing(life.slot)):
+            return
         old, slot = members[life.slot], self._slots.get(life.slot)
         if slot is None or not old.alive or old.leaving or old.backend.state is not BackendState.READY:
             return
@@ -251,7 +248,7 @@ class Recycler:
         place: Place = await self._around.places.take(members.entries.core.name, (0, slot.number))
         try:
             await trio.lowlevel.checkpoint()
-            if old.alive and not may_recycle(self._standing()):
+            if old.alive and not may_recycle(self._standing(slot.number)):
                 self.break_off()  # something else began while others booted
                 return
             if self._table().rollout.strategy is Strategy.DRAIN_FIRST and old.backend.state is BackendState.READY:
