@@ -302,7 +302,8 @@ class Reloader:
                 rolled[name] = table
         started = _supervised(parts.pools.missing(wanted))
         read = await read_offers(rolled | started, parts.surroundings)
-        offers = {name: read[name] for name in rolled}
+        # Without a configuration it is what the pools are by now, and no fault of the file.
+        offers = {name: read[name] if config else replace(read[name], problems=()) for name in rolled}
         new = {name: read[name] for name in started}
         prepared: Prepared | None = None
         if config is not None:
