@@ -47,6 +47,7 @@ from hotswap.core.pool.pool import Pool
 from hotswap.core.pool.recycling import PoolStanding
 from hotswap.core.pool.slot_record import CRASH_LOOP
 from hotswap.core.rollout.compatibility import Unreadable
+from hotswap.core.rollout.refusal import rollout_in_progress
 from hotswap.core.rollout.rollout import Rollout
 from hotswap.core.strategy import Strategy
 from hotswap.processes.exit_status import Exit
@@ -437,7 +438,7 @@ class SupervisedPool:
         if self.stopping:
             raise Refused(RefusalCode.SHUTTING_DOWN, "the proxy is shutting down", state)
         if self.rollout_id is not None:
-            detail = f"rollout {self.rollout_id} of pool {self.name} is in progress"
+            detail = rollout_in_progress(self.name, self.rollout_id)
             raise Refused(RefusalCode.ROLLOUT_IN_PROGRESS, detail, state)
         return state
 

@@ -37,6 +37,7 @@ from hotswap.core.config import Configuration, PoolTable, StaticPoolTable, Super
 from hotswap.core.errors import MISSING, ConfigError, PoolNotStarted, Problem, RefusalCode, Refused, Verbatim
 from hotswap.core.identity import RolloutId
 from hotswap.core.rollout.queue import QueuedSlot, plan_queue
+from hotswap.core.rollout.refusal import rollout_in_progress
 from hotswap.core.rollout.rollout import Rollout
 from hotswap.core.strategy import Strategy
 
@@ -397,13 +398,13 @@ class Reloader:
                 code, detail = RefusalCode.NOT_READY, f"the slots of pool {pool.name} that stay serve no more"
                 if pool.rollout_id is not None:
                     code = RefusalCode.ROLLOUT_IN_PROGRESS
-                    detail = f"rollout {pool.rollout_id} of pool {pool.name} is in progress"
+                    detail = rollout_in_progress(pool.name, pool.rollout_id)
                 raise self._marks.tell(
                     pool.name, Refused(code, detail, {"pool": pool.name, "rollout": pool.rollout_id})
                 )
         for name, pool in parts.pools.items():
             if name not in config.pools and isinstance(pool, SupervisedPool) and pool.run is not None:
-                detail = f"rollout {pool.run.rollout.id} of pool {name} is in progress, and the pool is to be removed"
+                detail = f"pool {name} is to be removed, and {rollout_in_progress(name, pool.run.rollout.id)}"
                 raise self._marks.tell(name, Refused(RefusalCode.ROLLOUT_IN_PROGRESS, detail, {"pool": name}))
         self._marks.refuse_for_all()
 
