@@ -185,7 +185,8 @@ def _tell_failure(report: Json) -> None:
         tell("the last lines of the backend:")
         _tell_lines(report["output"])
     if report["rolled_back"]:
-        tell(f"pool {pool} is back at the release before")
+        returned = any(slot["rollback"] for slot in report["slots"])
+        tell(f"pool {pool} is back at the release before" if returned else f"pool {pool} is as it was")
     if report["locked"]:
         tell(f"pool {pool} is locked: reloads are refused and crashed backends stay down until: hotswap unlock {pool}")
 
