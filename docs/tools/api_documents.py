@@ -162,6 +162,7 @@ class AppliedDocument(ReloadDocument):
     """What became of a configuration that was read again."""
 
     certificates: list[CertificateDocument] = Field(description="those in use from now on, as they were loaded")
+    down: list[str] = Field(description="pools in which nothing serves, left as they are: they have not changed")
 
 
 class RolloutsDocument(Document):

@@ -50,11 +50,13 @@ class ReloadAnswer:
         rollouts: those accepted, in the order in which they run, one after the other.
         refusals: pools that stay as they are, by name, with the reason.
         changes: what else the configuration changed, in words, such as "listener public opened".
+        down: pools in which nothing serves, and which were not started anew because they have not changed.
     """
 
     rollouts: tuple[Rollout, ...] = ()
     refusals: Mapping[str, Refused] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
+    down: tuple[str, ...] = ()
 
 
 class Reloader:
@@ -114,8 +116,7 @@ class Reloader:
                     answer = await self._apply(config, problems, marked, {}, trigger, strict=True)
                 except Refused as refused:
                     raise self._not_applied(refused) from None
-                self._tell_down()
-                return answer
+                return replace(answer, down=self._tell_down())
         finally:
             self._marks.unmark(marked)
 
@@ -166,8 +167,9 @@ class Reloader:
         self._parts.log.warning("config.not_applied", code=refused.code.value, detail=refused.detail)
         return Refused(refused.code, f"{refused.detail}; nothing of the configuration was taken over", refused.state)
 
-    def _tell_down(self) -> None:
+    def _tell_down(self) -> tuple[str, ...]:
         """Tell of the pools in which nothing serves and that this did not start anew, because they have not changed."""
+        names = []
         for pool in self._parts.pools.supervised():
             down = not pool.core.ready_slots() and any(slot.backoff.crashes for slot in pool.slots.values())
             if down and pool.rollout_id is None and pool.core.locked is None:
@@ -175,6 +177,8 @@ class Reloader:
                     f"nothing serves in it, and its definition is as before; once repaired: hotswap reload {pool.name}"
                 )
                 pool.log.warning("pool.still_down", detail=detail)
+                names.append(pool.name)
+        return tuple(names)
 
     def _unusable(self, problems: tuple[Problem, ...]) -> ConfigError:
         error = ConfigError(problems)
