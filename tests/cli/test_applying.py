@@ -52,6 +52,15 @@ async def test_it_says_that_nothing_changed(proxy: FakeProxy) -> None:
     assert "nothing in the configuration has changed" in result.stderr
 
 
+async def test_a_pool_that_stays_down_is_told_with_the_verb_that_repairs_it(proxy: FakeProxy) -> None:
+    """Whoever repaired the code behind the same definition has not been heard yet."""
+    proxy.runtime.changes, proxy.runtime.down = (), ("web",)
+    result = await cli("apply", "--admin", proxy.url)
+    assert result.code == 0
+    told = "nothing serves in pool web, whose definition is as before; once repaired: hotswap reload web"
+    assert told in result.stderr
+
+
 async def test_no_wait_returns_when_it_is_applied(proxy: FakeProxy) -> None:
     """The rollouts go on without it."""
     proxy.runtime.outcome, proxy.runtime.changed = "held", ("web",)
@@ -65,7 +74,7 @@ async def test_json_is_one_document(proxy: FakeProxy) -> None:
     """What changed, the certificates, and how the rollouts went."""
     proxy.runtime.changed = ("web",)
     document = (await cli("apply", "--json", "--admin", proxy.url)).document
-    assert set(document) == {"changes", "certificates", "rollouts", "refusals"}
+    assert set(document) == {"changes", "certificates", "down", "rollouts", "refusals"}
     assert document["changes"] == ["pool web: hold_limit"]
     assert [certificate["names"] for certificate in document["certificates"]] == [["example.org"]]
     assert [report["outcome"] for report in document["rollouts"]] == ["done"]

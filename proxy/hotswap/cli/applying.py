@@ -30,7 +30,8 @@ def apply(client: AdminClient, no_wait: bool, as_json: bool) -> None:
         if not no_wait:
             follow_all(client, found)
     if as_json:
-        put_json({"changes": found.changes, "certificates": found.certificates, **found.as_json()})
+        applied = {"changes": found.changes, "certificates": found.certificates, "down": found.down}
+        put_json({**applied, **found.as_json()})
     tell_end(found, as_json=as_json, no_wait=no_wait)
     click.get_current_context().exit(int(found.code))
 
@@ -44,6 +45,8 @@ def _tell(found: Reload) -> None:
         put(certificate_words(certificate, datetime.now(UTC)))
     if not found.changes and not found.reports and not found.refusals:
         tell("nothing in the configuration has changed; certificates were loaded and log files opened anew")
+    for pool in found.down:
+        tell(f"nothing serves in pool {pool}, whose definition is as before; once repaired: hotswap reload {pool}")
 
 
 def certificate_words(certificate: Json, now: datetime) -> str:
