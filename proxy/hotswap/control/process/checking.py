@@ -26,6 +26,8 @@ from hotswap.control.configuration.path import absolute_path
 from hotswap.control.configuration.state_place import ADMIN_SOCKET
 from hotswap.control.pools.start_check import check_starts
 from hotswap.control.process.privileges import identity_of, look_as_user, owner_of_state
+from hotswap.control.process.state_directory import WANTED as WANTED_STATE
+from hotswap.control.process.state_directory import find_holder, find_obstacles, real_place
 from hotswap.core.address import Address, TcpAddress
 from hotswap.core.config import Configuration, StaticPoolTable
 from hotswap.core.errors import ConfigError, Problem
@@ -68,7 +70,13 @@ def check_configuration(path: Path) -> Checked:
         cautions += look_as_user(config, absolute_path(path))
     except ConfigError as error:
         problems += error.problems
-    running = is_running(config)
+    fault, stranger, other = _look_at_state(config, absolute_path(path))
+    running = not other and is_running(config)
+    if fault:
+        problems.append(Problem("proxy.state_dir", config.proxy.state_dir, f"{WANTED_STATE}; {fault}"))
+    elif (stranger or other) and not running:
+        # Who checks, and when, may be another than who runs.
+        cautions.append(f"proxy.state_dir: now a start by this user would be refused: {other or stranger}")
     for where, address in _addresses(config):
         found = _try(where, address, running=running)
         if isinstance(found, Problem):
@@ -107,13 +115,16 @@ def _files(config: Configuration) -> Iterator[Problem]:
                 proxy.access_log,
                 "a file that can be written; this is a directory: name a file in it",
             )
-        place = proxy.state_dir
-        while place != os.path.dirname(place) and not read_within(partial(os.path.lexists, place), place):
-            place = os.path.dirname(place)
-        if not _is_directory(place):
-            yield Problem(
-                "proxy.state_dir", proxy.state_dir, f"a directory for this user alone; {place} is none: name another"
-            )
+
+
+def _look_at_state(config: Configuration, path: Path) -> tuple[str, str, str]:
+    """Say why nobody could have the state directory, why this user could not, and which other proxy has it."""
+    place, owner = config.proxy.state_dir, owner_of_state(config.proxy.user)
+    try:
+        fault, stranger = read_within(partial(find_obstacles, place, owner=owner), place)
+        return fault, stranger, read_within(partial(find_holder, real_place(place), path, other=True), place)
+    except OSError:  # a disk that does not answer is told by who uses it
+        return "", "", ""
 
 
 def _contexts(config: Configuration) -> Iterator[Problem]:
