@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import grp
 import os
+import pwd
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
@@ -27,7 +29,7 @@ from hotswap.control.configuration.state_place import ADMIN_SOCKET
 from hotswap.control.pools.start_check import check_starts
 from hotswap.control.process.privileges import identity_of, look_as_user, owner_of_state
 from hotswap.control.process.state_directory import WANTED as WANTED_STATE
-from hotswap.control.process.state_directory import find_holder, find_obstacles, real_place
+from hotswap.control.process.state_directory import find_holder, find_obstacles, may_give_to, real_place
 from hotswap.core.address import Address, TcpAddress
 from hotswap.core.config import Configuration, StaticPoolTable
 from hotswap.core.errors import ConfigError, Problem
@@ -74,9 +76,10 @@ def check_configuration(path: Path) -> Checked:
     running = not other and is_running(config)
     if fault:
         problems.append(Problem("proxy.state_dir", config.proxy.state_dir, f"{WANTED_STATE}; {fault}"))
-    elif (stranger or other) and not running:
+    elif not running:
         # Who checks, and when, may be another than who runs.
-        cautions.append(f"proxy.state_dir: now a start by this user would be refused: {other or stranger}")
+        barred = _find_barred(config, other or stranger)
+        cautions += (f"{key}: now a start by user {os.geteuid()} would be refused: {why}" for key, why in barred)
     for where, address in _addresses(config):
         found = _try(where, address, running=running)
         if isinstance(found, Problem):
@@ -125,6 +128,32 @@ def _look_at_state(config: Configuration, path: Path) -> tuple[str, str, str]:
         return fault, stranger, read_within(partial(find_holder, real_place(place), path, other=True), place)
     except OSError:  # a disk that does not answer is told by who uses it
         return "", "", ""
+
+
+def _find_barred(config: Configuration, state: str) -> Iterator[tuple[str, str]]:
+    """Find the keys, each with the reason, that ask for what this user may not do.
+
+    Args:
+        config: the configuration.
+        state: why this user may not have the state directory; empty: it may.
+    """
+    proxy, group = config.proxy, config.admin.group
+    if state:
+        yield "proxy.state_dir", state
+    if proxy.user and os.geteuid() not in (0, pwd.getpwnam(proxy.user).pw_uid):
+        yield "proxy.user", f"only root may become {proxy.user}"
+    if group and not may_give_to(grp.getgrnam(group).gr_gid):
+        yield "admin.group", f"it is not in {group}; as root: usermod -aG {group} USER"
+    log = proxy.access_log
+    with suppress(OSError):  # a disk that does not answer is told by who uses it
+        if os.path.isabs(log) and not read_within(partial(_is_writable, log), log):
+            yield "proxy.access_log", f"it may not write {log}"
+
+
+def _is_writable(path: str) -> bool:
+    if os.path.exists(path):
+        return os.access(path, os.W_OK)
+    return os.access(os.path.dirname(path), os.W_OK | os.X_OK)
 
 
 def _contexts(config: Configuration) -> Iterator[Problem]:
