@@ -30,7 +30,7 @@ _WAYS_OUT = {
 
 _WORD = r"[A-Za-z_][A-Za-z0-9_-]*"
 _PAIR = re.compile(rf"({_WORD})[ \t]*[=:][ \t]*(\S.*)?")
-_PLAIN = re.compile(r"[A-Za-z_/.~*][^\s\"'#\[\]{},=]*")
+_PLAIN = re.compile(r"([A-Za-z_/.~*]|:\d|\d[\d.]*[.:]\d)[^\s\"'#\[\]{},=]*")
 
 
 def syntax_problem(text: str, origin: str, message: str) -> Problem:
@@ -82,6 +82,9 @@ def _line_meant(line: str) -> str:
         return f"{key} = false"
     if re.fullmatch(r"\d+[A-Za-z]+", value) or _PLAIN.fullmatch(value):
         return f"{key} = {written(value)}"
+    items = [item.strip() for item in value[1:-1].split(",")] if re.fullmatch(r"\[[^\[\]]*\]", value) else []
+    if items and all(_PLAIN.fullmatch(item) for item in items):
+        return f"{key} = [{', '.join(map(written, items))}]"
     if re.fullmatch(r'"[^"]*\\[^"]*"', value) and "'" not in value:
         return f"{key} = '{value[1:-1]}'"
     if re.fullmatch(r'"[^"\\]*"|\'[^\']*\'|\d+', value) and not re.match(rf"{_WORD}[ \t]*=", line):
