@@ -20,6 +20,7 @@ import os
 import re
 import runpy
 import sys
+from functools import lru_cache
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -35,6 +36,13 @@ APP_VARIABLE = "_HOTSWAP_APP"
 
 CLIENT_FIELD = b"x-hotswap-client"
 """Field in which the proxy says who the client is, where `X-Forwarded-For` has several hops; no client can write it."""
+
+_TOLD = frozenset(
+    (b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-port", b"x-forwarded-proto", CLIENT_FIELD),
+)
+
+LONGEST_ADDRESS = 64
+"""Characters of an address, with the name of an interface; what is longer is none."""
 
 FACTORY_OPTIONS = ("--factory", "--call")
 """Options of servers that say what is seen here anyway: that the attribute makes the app."""
@@ -214,26 +222,23 @@ def wrap_asgi(app: Any) -> Asgi:
 
 def told_scope(scope: Message) -> Message:
     """Give the scope with client, scheme and server as the proxy says them; the same one where it says nothing."""
-    told: dict[bytes, str] = {}
-    private = False
-    for name, value in scope["headers"]:
-        if name.startswith(b"x-"):
-            told[name] = value.decode("latin-1")
-            private = private or name == CLIENT_FIELD
+    told = {name: value for name, value in scope["headers"] if name in _TOLD}
     chain = told.get(b"x-forwarded-for")
     if chain is None:
         return scope
     scope = dict(scope)
-    if private:
+    client = told.get(CLIENT_FIELD)
+    if client is not None:
         scope["headers"] = [field for field in scope["headers"] if field[0] != CLIENT_FIELD]
-    address = client_of(told.get(CLIENT_FIELD), chain)
+    address = client_of(None if client is None else client.decode("latin-1"), chain.decode("latin-1"))
     scope["client"] = (address, 0) if address else None
-    secure = is_secure(told.get(b"x-forwarded-proto", ""))
+    secure = is_secure(told.get(b"x-forwarded-proto", b"").decode("latin-1"))
     if scope["type"] == "websocket":
         scope["scheme"] = "wss" if secure else "ws"
     else:
         scope["scheme"] = "https" if secure else "http"
-    host, port = server_of(told.get(b"x-forwarded-host", ""), told.get(b"x-forwarded-port", ""))
+    hosts, ports = told.get(b"x-forwarded-host", b""), told.get(b"x-forwarded-port", b"")
+    host, port = server_of(hosts.decode("latin-1"), ports.decode("latin-1"))
     if host and port:
         scope["server"] = (host, int(port))
     return scope
@@ -272,9 +277,14 @@ def client_of(told: str | None, chain: str) -> str:
 
     Empty for a client that has none, behind a Unix socket or another proxy that does not tell.
     """
-    address = chain.rpartition(",")[2] if told is None else told
+    address = (chain.rpartition(",")[2] if told is None else told).strip()
+    return _address(address) if len(address) <= LONGEST_ADDRESS else ""
+
+
+@lru_cache(maxsize=1024)
+def _address(text: str) -> str:
     try:
-        return str(ip_address(address.strip()))
+        return str(ip_address(text))
     except ValueError:
         return ""
 
@@ -289,7 +299,7 @@ def server_of(hosts: str, ports: str) -> tuple[str, str]:
     host = hosts.partition(",")[0].strip()
     name = host[: host.find("]") + 1] if host.startswith("[") else host.partition(":")[0]
     port = ports.partition(",")[0].strip()
-    return name.strip("[]"), port if re.fullmatch(r"[0-9]{1,5}", port) else ""
+    return name.strip("[]"), port if len(port) < 6 and port.isascii() and port.isdigit() else ""
 
 
 if __name__ in ("__main__", "__mp_main__"):

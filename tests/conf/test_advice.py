@@ -47,7 +47,7 @@ def follow(text: str, problem: Problem) -> str | None:
         (r"(?:^|[:;] )write (\[\[\w+\]\])", _replace_line),
         (r"(?:^|[:;] )write (\[[\w.]+\]) above the keys", _replace_line),
         (r"(?:^|[:;] )write (\[[\w.]+\]) above it", _insert_above),
-        (r'(?:^|[:;] )write (\[.*\]|\{.*?\}(?= for|$)|"[^"]*"|[\w-]+)', _replace_value),
+        (r'(?:^|[:;] )write (\[.*\]|\{.*?\}(?= for|,|$)|"[^"]*"|[\w-]+)', _replace_value),
         (r'; did you mean ("[^"]*")', _replace_value),
         (r"(?:^|[:;] )add \[\[routes\]\] and, below it, (pool = .+)$", _append_route),
         (r"(?:^|[:;] )(?:add|set) (\w+ = (?:\[.*?\]|\"[^\"]*\"))", _insert_below),

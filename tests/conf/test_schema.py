@@ -17,13 +17,14 @@ BROKEN = sorted((Path(__file__).parent / "broken").glob("*.toml"))
 
 BEYOND = {
     *("address-taken-twice", "admin-for-everybody", "route-to-nowhere", "route-twice", "route-among-many"),
-    *("args-with-a-limit", "recycle-one-slot"),
     *("app-missing", "command-missing", "command-without-port", "interface-impossible", "listen-impossible"),
     *("compatibility-both", "tls-both-kinds", "tls-without-certificate", "no-routes", "empty", "port-too-high"),
     *(
         "certificate-missing",
         "directory-missing",
         "directory-is-file",
+        "limit-of-the-server",
+        "recycle-of-one",
         "python-missing",
         "user-unknown",
         "environment-reserved",

@@ -106,11 +106,12 @@ def write_django(directory: Path) -> Path:
 @pytest.mark.fail_after(120)
 @pytest.mark.parametrize("write", [write_fastapi, write_django])
 async def test_an_app_of_a_framework_is_rolled_over_under_load_without_a_failure(write, tmp_path: Path) -> None:
-    """What `init` wrote is run as it is, but for its port; the new code comes in, and no client sees more than that."""
+    """What `init` wrote is run as it is, but for its ports; the new code comes in, and no client sees more than it."""
     source = write(tmp_path)
     wrote = run_cli("init", str(tmp_path / "hotswap.toml"))
     assert wrote.code == 0, wrote.stderr
     config = (tmp_path / "hotswap.toml").read_text(encoding="utf-8").replace("127.0.0.1:8000", "127.0.0.1:0")
+    config = config.replace('"127.0.0.1:9900"', f'"unix:{tmp_path}/admin.sock"')
     (pool,) = tomllib.loads(config)["pools"]
     async with run_hotswap(config, tmp_path) as hotswap:
         target = await hotswap.target()

@@ -8,8 +8,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 ALLOWED = '"HOST:PORT", "[IPV6]:PORT" or "unix:/path"'
 
-_URL = re.compile(r"([a-z][a-z0-9+]*)://([^/?#@]+)", re.IGNORECASE)
-_NOT_IN_HOSTS = re.compile(r"[\s/\\@*?#\"',;=]")
+_URL = r"([A-Za-z][A-Za-z0-9+]*)://([^/?#@]+)"
+_NOT_IN_HOSTS = frozenset(" \t\r\n/\\@*?#\"',;=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +64,14 @@ def parse_address(text: str) -> Address:
     if colon and port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535:
         if bracketed and isinstance(ip_of(host[1:-1]), IPv6Address):
             return TcpAddress(host[1:-1], int(port))
-        if host and not bracketed and ":" not in host and _NOT_IN_HOSTS.search(host) is None:
+        if host and not bracketed and ":" not in host and _NOT_IN_HOSTS.isdisjoint(host):
             return TcpAddress(host, int(port))
     raise ValueError(f"{ALLOWED}; {_why_not(text)}")
 
 
 def _why_not(text: str) -> str:
     """Say why a text is no address, and what was probably meant."""
-    url = _URL.match(text)
+    url = re.match(_URL, text)
     if url is not None:
         host = url[2] if _has_port(url[2]) else f"{url[2]}:{443 if url[1].lower() == 'https' else 80}"
         return f'without scheme and path: write "{host}"'
@@ -85,7 +85,7 @@ def _why_not(text: str) -> str:
     if isinstance(ip_of(text), IPv6Address):
         return f'the port is missing, and IPv6 stands in brackets: write "[{text}]:8000"'
     if not colon or (text.startswith("[") and text.endswith("]")):
-        usable = text and _NOT_IN_HOSTS.search(text) is None
+        usable = text and _NOT_IN_HOSTS.isdisjoint(text)
         return f'the port is missing: write "{text}:8000"' if usable else "the port is missing"
     if not port.isascii() or not port.isdigit() or len(port) > 5 or int(port) > 65535:
         return "a port is a number from 0 to 65535"

@@ -21,8 +21,8 @@ _LONGEST = 366 * 86400.0
 _LARGEST = 1 << 50
 _DURATION = re.compile(DURATION_PATTERN, re.ASCII)
 _SIZE = re.compile(SIZE_PATTERN, re.ASCII)
-_NUMBER_AND_WORD = re.compile(r"(\d+(?:\.\d+)?) ?([a-z]*)\.?", re.ASCII)
-_UNIT = re.compile("(ms|s|m|h|d)")
+_NUMBER_AND_WORD = r"(\d+(?:\.\d+)?) ?([a-z]*)\.?"
+_UNIT = "(ms|s|m|h|d)"
 _DURATION_WORDS = {
     **dict.fromkeys(("ms", "msec", "msecs", "millis", "millisecond", "milliseconds"), "ms"),
     **dict.fromkeys(("", "s", "sec", "secs", "second", "seconds"), "s"),
@@ -62,7 +62,7 @@ def parse_duration(text: str) -> float:
 
 def duration_meant(value: object) -> str:
     """Give `; write "…"` when a value can be told to mean a duration, else nothing. A number alone means seconds."""
-    parts = _UNIT.split(value.replace(" ", "")) if isinstance(value, str) and len(value) <= 40 else []
+    parts = re.split(_UNIT, value.replace(" ", "")) if isinstance(value, str) and len(value) <= 40 else []
     if len(parts) > 3 and not parts[-1] and all(number.isascii() and number.isdigit() for number in parts[:-1:2]):
         seconds = sum(int(number) * DURATION_UNITS[unit] for number, unit in zip(parts[::2], parts[1::2], strict=False))
         return f'; write "{format_duration(seconds)}"' if seconds <= _LONGEST else ""
@@ -92,7 +92,7 @@ def _number_and_word(value: object) -> re.Match[str] | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     text = value if isinstance(value, str) else f"{value}"
-    return _NUMBER_AND_WORD.fullmatch(text.strip().lower()) if len(text) <= 40 else None
+    return re.fullmatch(_NUMBER_AND_WORD, text.strip().lower(), re.ASCII) if len(text) <= 40 else None
 
 
 def format_duration(seconds: float) -> str:

@@ -63,14 +63,14 @@ ABILITIES: Mapping[Server, Abilities] = MappingProxyType(
 
 
 _ENDS = (
-    "left out: the server would end by itself, with requests on their way to it; the pool replaces such a backend "
-    "without loss: recycle = { requests = 1000 }, also by age and memory"
+    "left out; the server would end by itself, with requests on their way to it; the pool's own recycle loses none: "
+    "recycle = { requests = 1000 }, and age or memory"
 )
 _RELOADS = (
-    'left out: the server would restart by itself, with requests on their way to it; a deploy is "hotswap reload"'
+    'left out; the server would restart by itself, with requests on their way to it; a deploy is "hotswap reload"'
 )
-_LEAVES = "left out: the proxy watches the process that it has started, which has to stay in the foreground"
-_PID_FILE = "left out: every slot would write the same file"
+_LEAVES = "left out; the proxy watches the process that it has started, which has to stay in the foreground"
+_PID_FILE = "left out; every slot would write the same file"
 
 REFUSED_ARGUMENTS: Mapping[Server, Mapping[str, str]] = MappingProxyType(
     {

@@ -68,6 +68,24 @@ async def test_a_backend_that_has_served_enough_is_replaced(tmp_path: Path, stra
 
 
 @pytest.mark.fail_after(30)
+async def test_the_replacement_runs_the_release_of_its_slot(tmp_path: Path):
+    """A link that moved on since brings no new code in: that is for a deploy to do."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        write_app(tmp_path / name)
+    (tmp_path / "current").symlink_to("one")
+    async with open_pool(recycled_table(tmp_path / "current")) as stage:
+        (tmp_path / "current").unlink()
+        (tmp_path / "current").symlink_to("two")
+        before = stage.pids()
+        use_up(stage, 1)
+        await stage.wait(lambda: seen(stage, "backend.recycled"))
+        await stage.wait(lambda: len(stage.pool.core.backends) == 2)
+        assert stage.pids()[1] != before[1]
+        assert os.readlink(f"/proc/{stage.pids()[1]}/cwd") == str(tmp_path / "one")
+
+
+@pytest.mark.fail_after(30)
 async def test_what_is_in_flight_is_not_cut(tmp_path: Path):
     """The replacement serves, and the old backend goes when its last exchange has ended."""
     write_app(tmp_path)
@@ -132,6 +150,23 @@ async def test_an_operator_who_drains_another_slot_breaks_a_replacement_off(tmp_
         assert [backend.pid for backend in stage.pool.core.backends if backend.claimable] == [before[0]]
         with pytest.raises(Refused, match="no other backend"):
             stage.pool.drain_slot(0)
+
+
+@pytest.mark.fail_after(30)
+async def test_the_death_of_another_backend_breaks_a_replacement_off(tmp_path: Path):
+    """The one that was about to go is needed, and it is back in the same instant."""
+    write_app(tmp_path)
+    async with open_pool(recycled_table(tmp_path)) as stage:
+        before = stage.pids()
+        write_app(tmp_path, boot=5)
+        use_up(stage, 0)
+        await stage.wait(lambda: stage.surroundings.tally.backend_starts["web", "recycle"] == 1)
+        assert before[1] is not None
+        os.kill(before[1], signal.SIGKILL)
+        await stage.wait(lambda: stage.ready == {0})
+        assert [backend.pid for backend in stage.pool.core.backends if backend.claimable] == [before[0]]
+        await stage.wait(lambda: stage.surroundings.tally.backend_starts["web", "crash"] == 1)
+        assert stage.surroundings.tally.backend_starts["web", "recycle"] == 1
 
 
 @pytest.mark.fail_after(30)

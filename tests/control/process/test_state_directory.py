@@ -6,10 +6,11 @@ import os
 import shutil
 import socket
 import stat
+from pathlib import Path
 
 import pytest
 
-from hotswap.control.process.state_directory import open_state_directory
+from hotswap.control.process.state_directory import find_holder, open_state_directory
 from hotswap.core.errors import BackendError, ConfigError
 
 CONFIG = "/srv/shop/hotswap.toml"
@@ -138,6 +139,39 @@ def _made(path):
     lock = path / "proxy.lock"
     lock.touch()
     return lock
+
+
+def test_for_a_group_it_lets_through_and_keeps_backends_behind_another_one(tmp_path, use):
+    """Servers give their sockets any mode; without the group it is closed again."""
+    path, ours = tmp_path / "state", os.getegid()
+    state = use(path, group=ours)
+    assert state.sockets == path / "backends"
+    assert [stat.S_IMODE(one.stat().st_mode) for one in (path, state.sockets)] == [0o710, 0o700]
+    state.sockets.rmdir()
+    assert state.vanished()
+    state.make_again(CONFIG)
+    assert state.sockets.is_dir()
+    state.close()
+    again = use(path)
+    assert again.sockets == path
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+
+
+def test_who_uses_a_directory_is_found_without_touching_it(tmp_path, use):
+    """And whether somebody else still has it, by the one that leaves."""
+    path = tmp_path / "state"
+    assert find_holder(path, Path(CONFIG)) == ""
+    state = use(path)
+    assert find_holder(path, Path(CONFIG)).startswith(f"a hotswap already runs here: {CONFIG}, pid {os.getpid()}")
+    assert state.alone
+    successor = use(path, shared=True)
+    assert not state.alone
+    successor.sign("/srv/next/hotswap.toml")
+    state.close()
+    assert "another proxy uses" in find_holder(path, Path(CONFIG))
+    assert "/srv/next/hotswap.toml" in find_holder(path, Path(CONFIG))
+    successor.close()
+    assert find_holder(path, Path(CONFIG)) == ""
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a directory that belongs to somebody else")

@@ -38,6 +38,9 @@ ANSWER_TIMEOUT: Final = 15.0
 MOST_AT_ONCE: Final = 8
 """Interpreters that are asked at the same time."""
 
+_PRESENCE: Final = Path(str(files("hotswap_backends"))).joinpath("presence.py").read_text(encoding="utf-8")
+"""What an interpreter is given to run. Read at the start: the environment of the proxy may be moved away under it."""
+
 _LARGEST_ANSWER: Final = 256 * 1024
 
 _SEARCH_OPTIONS: Final[Mapping[Server, tuple[str, ...]]] = {
@@ -197,8 +200,7 @@ def _ask(
         OSError: it cannot be started.
         ValueError: it answers something else; the message is the last line of its complaint.
     """
-    source = Path(str(files("hotswap_backends"))).joinpath("presence.py").read_text(encoding="utf-8")
-    argv = [*asker, "-c", source, json.dumps(question)]
+    argv = [*asker, "-c", _PRESENCE, json.dumps(question)]
     # Files and not pipes: what is started by some sitecustomize may hold a pipe open for ever.
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as complaint:
         process = read_within(

@@ -116,8 +116,9 @@ class Premises:
             state = self._state
             if not ours():
                 continue
-            if not await trio.to_thread.run_sync(state.vanished):
-                before, missed = missed, await trio.to_thread.run_sync(lambda: self._miss_path() or misses())
+            vanished, missing = await trio.to_thread.run_sync(self._look, state, misses)
+            if not vanished:
+                before, missed = missed, missing
                 if missed:
                     if not before:  # what cannot be made is told once
                         log.warning("state_directory.socket_removed", path=str(state.path))
@@ -134,8 +135,11 @@ class Premises:
             log.error("state_directory.vanished", path=str(state.path), detail="somebody has removed it; made again")
             self._tell_remade(restore)
 
-    def _miss_path(self) -> bool:
-        return not all(map(is_socket, tuple(self.paths)))
+    def _look(self, state: StateDirectory, misses: Callable[[], bool]) -> tuple[bool, bool]:
+        """Tell whether the directory has vanished, and whether a socket in it is missing; blocks."""
+        if state.vanished():
+            return True, False
+        return False, misses() or not all(map(is_socket, tuple(self.paths)))
 
     def _tell_remade(self, restore: Callable[[], None]) -> None:
         restored, self._remade = self._remade, trio.Event()

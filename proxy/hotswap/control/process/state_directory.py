@@ -92,7 +92,7 @@ class StateDirectory:
             return True
         except OSError:
             return False
-        return (ours.st_dev, ours.st_ino) != (there.st_dev, there.st_ino) or not self.sockets.is_dir()
+        return (ours.st_dev, ours.st_ino) != (there.st_dev, there.st_ino) or not os.path.isdir(self.sockets)
 
     def make_again(self, config_path: Path) -> None:
         """Make it anew after it has vanished.

@@ -270,15 +270,13 @@ def _recycling(location: Location, pool: Raw) -> Iterator[Finding]:
         return
     here = (*location, "recycle")
     if isinstance(storage, Mapping) and storage.get("shared") is False:
-        yield Finding(
-            here, recycle, "left out with storage.shared = false, which has the old process end before there is another"
-        )
+        yield Finding(here, recycle, "left out with storage.shared = false; the old process has to end before another")
     elif pool.get("size") == 1 and not (isinstance(rollout, Mapping) and rollout.get("strategy") == "surge"):
         yield Finding(
             here,
             recycle,
-            "left out with one slot, whose backend would be gone before another serves; with a second slot, or with "
-            "surge as the strategy of its rollouts, nothing is lost",
+            'left out, or size = 2, or rollout = { strategy = "surge" }; the one backend would be gone before another '
+            "serves",
         )
 
 

@@ -202,7 +202,7 @@ def _resolve(path: str, info: ValidationInfo) -> str:
     """Make a path absolute that is written relative to the file; an empty one stays empty."""
     if "\0" in path:
         raise ValueError("a path without NUL bytes")
-    if re.match(r"~[^/]*(/|$)", path):
+    if path.startswith("~"):
         raise ValueError("a path in full, from /, or from the directory of this file; only a shell knows ~")
     directory = (info.context or {}).get(DIRECTORY)
     return path if not path or directory is None else resolve_path(path, directory)
@@ -215,10 +215,12 @@ def resolve_path(path: str, directory: str) -> str:
     return os.path.join(directory, path.removeprefix("./"))
 
 
-NO_HOME = r"^(?!~[^/]*(/|$))"
+NO_HOME = "^(?!~)"
 """For editors: what `_resolve` refuses."""
 
-FilePath = Annotated[str, AfterValidator(_resolve), WithJsonSchema({"type": "string", "format": "path", "pattern": NO_HOME})]
+FilePath = Annotated[
+    str, AfterValidator(_resolve), WithJsonSchema({"type": "string", "format": "path", "pattern": NO_HOME})
+]
 """A path; absolute once the file has been read."""
 
 
@@ -345,7 +347,7 @@ def _ascii_form(host: str) -> str:
     """Give `: write "…"` where there is such a form."""
     try:
         form = host.encode("idna").decode("ascii")
-    except UnicodeError:
+    except (UnicodeError, LookupError):
         return ""
     return f": write {written(form)}" if _HOST.fullmatch(form) else ""
 

@@ -21,13 +21,15 @@ from hotswap.core.errors import MISSING, Problem, Verbatim, written
 from hotswap.core.strategy import Strategy
 
 _KEY = "[key]"
-_SECRET = re.compile(r"password|passwd|secret|token$|api_?key|private_?key", re.IGNORECASE)
+_SECRET = r"password|passwd|secret|token$|api_?key|private_?key"
+"""Keys whose values are not shown, in small letters; compiled when it is needed, which is not at the start."""
 
 _TABLES = {
     "health": 'write { path = "/healthz" }',
     "environment": 'write { NAME = "value" }',
     "compatibility": 'write { file = "RESTART_EPOCH" }, a file of the release whose first line is the number',
     "storage": "write { shared = true }",
+    "recycle": "write { requests = 1000 }, or age or memory",
     "tls": 'write { self_signed = ["localhost"] } for a development certificate, '
     'or { certificates = [{ cert = "FILE", key = "FILE" }] }',
     "redirect": "write {} for a redirect to https",
@@ -90,7 +92,7 @@ def _shown(finding: Finding) -> object:
 
 
 def _is_secret(location: Location) -> bool:
-    return bool(location) and _SECRET.search(str(location[-1])) is not None
+    return bool(location) and re.search(_SECRET, str(location[-1]).lower()) is not None
 
 
 def translate(errors: Iterable[ErrorDetails]) -> Iterator[Finding]:
@@ -242,7 +244,7 @@ def _words(value: object) -> list[str]:
 
     try:
         return shlex.split(value) if isinstance(value, str) else []
-    except ValueError:
+    except (ValueError, ImportError):  # of an environment that is gone
         return []
 
 

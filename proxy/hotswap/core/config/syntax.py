@@ -29,8 +29,9 @@ _WAYS_OUT = {
 """What the messages of tomllib mean for a file, by their beginning."""
 
 _WORD = r"[A-Za-z_][A-Za-z0-9_-]*"
-_PAIR = re.compile(rf"({_WORD})[ \t]*[=:][ \t]*(\S.*)?")
-_PLAIN = re.compile(r"([A-Za-z_/.~*]|:\d|\d[\d.]*[.:]\d)[^\s\"'#\[\]{},=]*")
+_PAIR = rf"({_WORD})[ \t]*[=:][ \t]*(\S.*)?"
+_PLAIN = r"([A-Za-z_/.~*]|:\d|\d[\d.]*[.:]\d)[^\s\"'#\[\]{},=]*"
+"""Compiled when they are needed, which is not at the start."""
 
 
 def syntax_problem(text: str, origin: str, message: str) -> Problem:
@@ -72,7 +73,7 @@ def _line_meant(line: str) -> str:
     """Give what a line with one key was meant to be, or nothing when it cannot be told."""
     if line.startswith("//"):
         return f"#{line[2:]}"
-    pair = _PAIR.fullmatch(line)
+    pair = re.fullmatch(_PAIR, line)
     if pair is None:
         return ""
     key, value = pair[1], (pair[2] or "").strip().rstrip(";,").strip()
@@ -80,10 +81,10 @@ def _line_meant(line: str) -> str:
         return f"{key} = true"
     if value.lower() in ("false", "no", "off"):
         return f"{key} = false"
-    if re.fullmatch(r"\d+[A-Za-z]+", value) or _PLAIN.fullmatch(value):
+    if re.fullmatch(r"\d+[A-Za-z]+", value) or re.fullmatch(_PLAIN, value):
         return f"{key} = {written(value)}"
     items = [item.strip() for item in value[1:-1].split(",")] if re.fullmatch(r"\[[^\[\]]*\]", value) else []
-    if items and all(_PLAIN.fullmatch(item) for item in items):
+    if items and all(re.fullmatch(_PLAIN, item) for item in items):
         return f"{key} = [{', '.join(map(written, items))}]"
     if re.fullmatch(r'"[^"]*\\[^"]*"', value) and "'" not in value:
         return f"{key} = '{value[1:-1]}'"
