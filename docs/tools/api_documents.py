@@ -58,7 +58,7 @@ class SlotDocument(Document):
     """One place in a pool; it holds two backends while one is replaced, and none between crashes."""
 
     slot: int
-    hopeful: bool = Field(description="a backend that can be claimed is there or is coming")
+    hopeful: bool = Field(description="a backend that can serve is there or is coming")
     failed_starts: int = Field(description="in a row")
     attempts: int = Field(description="the same: starts in a row that failed")
     last_error: str | None = Field(description="one line: why it is not well; null when it is")
@@ -245,6 +245,6 @@ class LivenessDocument(Document):
 
 
 class ReadinessDocument(Document):
-    """Every pool has a backend that can be claimed."""
+    """Every pool has a backend that can serve."""
 
     status: Literal["ready"]

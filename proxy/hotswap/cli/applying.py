@@ -43,7 +43,7 @@ def _tell(found: Reload) -> None:
     for certificate in found.certificates:
         put(certificate_words(certificate, datetime.now(UTC)))
     if not found.changes and not found.reports and not found.refusals:
-        tell("nothing in the configuration has changed; certificates were loaded and log files opened anew")
+        tell("nothing in the configuration has changed; log files were opened anew")
 
 
 def certificate_words(certificate: Json, now: datetime) -> str:
