@@ -17,7 +17,6 @@ BROKEN = sorted((Path(__file__).parent / "broken").glob("*.toml"))
 
 BEYOND = {
     *("address-taken-twice", "admin-for-everybody", "route-to-nowhere", "route-twice", "route-among-many"),
-    *("args-with-a-limit", "recycle-one-slot"),
     *("app-missing", "command-missing", "command-without-port", "interface-impossible", "listen-impossible"),
     *("compatibility-both", "tls-both-kinds", "tls-without-certificate", "no-routes", "empty", "port-too-high"),
     *(

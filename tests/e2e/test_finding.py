@@ -236,6 +236,8 @@ async def test_a_group_may_deploy_and_reaches_nothing_else(reachable_directory: 
             assert modes(state, own, state / "backends") == [0o710, 0o660, 0o700]
             assert connect_as_member(GROUP, own) == REACHED
         assert (await verb(directory, "reload")).code == 0
+        # The process that has taken over is no child of this one.
+        assert (await verb(directory, "stop")).code == 0
 
 
 @pytest.mark.fail_after(60)

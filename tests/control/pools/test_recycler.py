@@ -153,6 +153,23 @@ async def test_an_operator_who_drains_another_slot_breaks_a_replacement_off(tmp_
 
 
 @pytest.mark.fail_after(30)
+async def test_the_death_of_another_backend_breaks_a_replacement_off(tmp_path: Path):
+    """The one that was about to go is needed, and it is back in the same instant."""
+    write_app(tmp_path)
+    async with open_pool(recycled_table(tmp_path)) as stage:
+        before = stage.pids()
+        write_app(tmp_path, boot=5)
+        use_up(stage, 0)
+        await stage.wait(lambda: stage.surroundings.tally.backend_starts["web", "recycle"] == 1)
+        assert before[1] is not None
+        os.kill(before[1], signal.SIGKILL)
+        await stage.wait(lambda: stage.ready == {0})
+        assert [backend.pid for backend in stage.pool.core.backends if backend.claimable] == [before[0]]
+        await stage.wait(lambda: stage.surroundings.tally.backend_starts["web", "crash"] == 1)
+        assert stage.surroundings.tally.backend_starts["web", "recycle"] == 1
+
+
+@pytest.mark.fail_after(30)
 async def test_a_backend_that_dies_while_it_is_replaced_is_not_respawned_as_well(tmp_path: Path):
     """What is on its way fills the slot."""
     write_app(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import tomllib
@@ -272,6 +273,26 @@ class TestAllProblemsAtOnce:
             return
         found = problems_or_none(text)
         assert found is None or all(problem.path and problem.allowed for problem in found)
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, True, "", "x", [], ["x"], [[1]], {}, {"a": 1}], ids=repr)
+def test_a_value_of_any_type_at_any_key_is_told_in_one_form(value):
+    """FILE:LINE: KEY must be WHAT, is VALUE; the line is that of the key, and nothing ends in a traceback."""
+    example = tomllib.loads(CONTRACT_EXAMPLE.replace("…", "postgres"))
+    for place in places(example):
+        document = copy.deepcopy(example)
+        parent: Any = document
+        for part in place[:-1]:
+            parent = parent[part]
+        parent[place[-1]] = value
+        text = to_toml(document)
+        assert text is not None
+        lines = text.split("\n")
+        for problem in problems_or_none(text) or ():
+            assert re.fullmatch(rf"{ORIGIN}:\d+: \S+ must be [^;]+, is .+", str(problem)), str(problem)
+            assert (
+                problem.value is MISSING or problem.path.partition(".")[0].partition("[")[0] in lines[problem.line - 1]
+            )
 
 
 def places(value: object) -> list[tuple[str | int, ...]]:

@@ -26,7 +26,7 @@ def test_a_set_of_statuses_contains_its_ranges(text, inside, outside):
 @pytest.mark.parametrize("text", ["", "2xx", "200-", "99", "600", "399-200", "200, 204", "200-299-300"])
 def test_what_is_no_set_of_statuses_is_refused(text):
     """Among them ranges that run backwards and numbers that are no status."""
-    with pytest.raises(ValueError, match='a string such as "200"'):
+    with pytest.raises(ValueError, match='a string of statuses such as "200"'):
         parse_statuses(text)
 
 

@@ -24,7 +24,8 @@ from hotswap.core.config import SupervisedPoolTable
 from hotswap.core.errors import BackendError, StartFailed
 from hotswap.core.identity import BackendId
 from hotswap.core.pool.backend import Backend
-from hotswap.core.pool.lifecycle import BackendState
+from hotswap.core.pool.events import BackendMoved, HealthChanged, PoolEvent
+from hotswap.core.pool.lifecycle import BackendState, Health
 from hotswap.core.pool.recycling import (
     BackendLife,
     PoolStanding,
@@ -144,12 +145,31 @@ class Recycler:
             at_hand.scope.cancel()
             self._undo(at_hand)
 
+    def _observe(self, event: PoolEvent) -> None:
+        """Break off when another backend serves no more: the old one is needed."""
+        if self._at_hand is None:
+            return
+        match event:
+            case HealthChanged(backend=backend, after=Health.UNHEALTHY):
+                self._note_loss(backend)
+            case BackendMoved(backend=backend, before=BackendState.READY, after=BackendState.STOPPED):
+                self._note_loss(backend)
+            case _:
+                return
+
+    def _note_loss(self, backend: Backend) -> None:
+        at_hand = self._at_hand
+        if at_hand is not None and backend.slot != at_hand.slot.number:
+            self.break_off()
+
     async def _serve(self) -> None:
+        stop_observing = self._members.entries.core.observe(self._observe)
         try:
             while (limits := self.limits).any:
                 await trio.sleep(LOOK)
                 await self._look(limits)
         finally:
+            stop_observing()
             self._serving = False
 
     async def _look(self, limits: RecycleLimits) -> None:
@@ -235,6 +255,9 @@ class Recycler:
         place: Place = await self._around.places.take(members.entries.core.name, (0, slot.number))
         try:
             await trio.lowlevel.checkpoint()
+            if old.alive and not may_recycle(self._standing()):
+                self.break_off()  # something else began while others booted
+                return
             if self._table().rollout.strategy is Strategy.DRAIN_FIRST and old.backend.state is BackendState.READY:
                 members.drain(old)
             at_hand.new = members.launch(slot.number, slot.generation, slot.release, StartReason.RECYCLE)
