@@ -12,6 +12,7 @@ import trio
 
 from hotswap.cli.applying import certificate_words
 from hotswap.core.errors import PoolNotStarted, Problem, RefusalCode, Refused
+from hotswap.core.pool.last_error import LastError
 from tests.support.certificates import issue_certificate
 from tests.support.command_line import cli
 from tests.support.fake_runtime import FakeProxy, open_fake_proxy
@@ -50,6 +51,21 @@ async def test_it_says_that_nothing_changed(proxy: FakeProxy) -> None:
     assert result.code == 0
     assert result.stdout.startswith("certificate example.org of listener public: good until ")
     assert "nothing in the configuration has changed" in result.stderr
+
+
+async def test_it_says_which_pool_stays_down_and_what_repairs_it(proxy: FakeProxy) -> None:
+    """Who has repaired the code and not the file is not left with "nothing has changed"."""
+    proxy.runtime.changes = ()
+    core = proxy.runtime.pool("web")
+    assert "repair" not in (await cli("apply", "--admin", proxy.url)).stderr
+    for backend in tuple(core.backends):
+        core.remove(backend)
+        core.note_error(backend.slot, LastError(text="exited with status 1", exit="exit code 1"), unborn=True)
+    result = await cli("apply", "--admin", proxy.url)
+    assert "pool web still waits for a repair; once repaired: hotswap reload web\n" in result.stderr
+    core.lock("rollout r1 failed")
+    result = await cli("apply", "--admin", proxy.url)
+    assert "; once repaired: hotswap unlock web, then hotswap reload web\n" in result.stderr
 
 
 async def test_no_wait_returns_when_it_is_applied(proxy: FakeProxy) -> None:

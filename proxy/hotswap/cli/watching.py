@@ -136,15 +136,21 @@ def pool_line(name: str, pool: Json) -> Text:
 
 def ways_out(name: str, pool: Json) -> Iterator[str]:
     """What brings a pool back to serving with all it has, as the verbs to type: who reads this at night knows none."""
-    failing = any(slot.get("last_error") is not None and slot.get("attempts") for slot in pool["slots"])
-    if pool["locked"] is not None:
-        yield f"once repaired: hotswap unlock {name}, then hotswap reload {name}"
-    elif failing and pool["rollout"] is None:
-        yield f"once repaired: hotswap reload {name}"
+    repair = repair_of(name, pool)
+    if repair is not None:
+        yield repair
     for number in (slot["slot"] for slot in pool["slots"] if slot.get("drained")):
         yield f"slot {number} was drained by an operator; to bring it back: hotswap readmit {name} {number}"
     if pool["paused"]:
         yield f"its requests are held; to let them go on: hotswap resume {name}"
+
+
+def repair_of(name: str, pool: Json) -> str | None:
+    """What to type once the release of a pool that is locked, or whose starts fail, is repaired; None: it is well."""
+    if pool["locked"] is not None:
+        return f"once repaired: hotswap unlock {name}, then hotswap reload {name}"
+    failing = any(slot.get("last_error") is not None and slot.get("attempts") for slot in pool["slots"])
+    return f"once repaired: hotswap reload {name}" if failing and pool["rollout"] is None else None
 
 
 def _backends(document: Json, width: int) -> list[RenderableType]:
