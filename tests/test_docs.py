@@ -54,7 +54,7 @@ def directory() -> Iterator[Path]:
 
 def check_install(command: str) -> None:
     """What pip is told to install is what the tests run with; nothing is fetched."""
-    words = command.split()
+    words = command.removeprefix("sudo ").split()
     if words[:3] in (["python3", "-m", "venv"], ["git", "clone"]) or words[0] == ".":
         return
     assert (Path(words[0]).name, words[1]) == ("pip", "install"), command
@@ -75,6 +75,8 @@ def check_systemd(command: str) -> None:
             assert words[0] in {"daemon-reload", "enable", "reload", "restart", "status", "edit"}, command
             units = {path.name for path in (ROOT / "conf" / "systemd").iterdir()}
             assert {word if "." in word else f"{word}.service" for word in words[1:]} <= units, command
+        case "ln":
+            assert words == ["/opt/hotswap/bin/hotswap", "/usr/local/bin/hotswap"], command
         case "journalctl" | "useradd":
             assert words[-1] == "hotswap", command
         case _:
