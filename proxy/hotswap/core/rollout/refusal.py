@@ -100,10 +100,10 @@ def _not_supervised(state: TriggerState) -> str | None:
 
 
 def _pool_too_small(state: TriggerState) -> str | None:
-    # Where nothing serves, nothing can be lost.
-    if state.slots > 1 or state.strategy is Strategy.SURGE or state.ready == 0:
+    # Where nothing serves, nothing can be lost. A slot that is down and does not stay is filled by nobody.
+    if len({*_staying(state), *state.serving}) > 1 or state.strategy is Strategy.SURGE or state.ready == 0:
         return None
-    return f'pool {state.pool} has {_slots(state.slots)}; at least 2 are needed unless the strategy is "surge"'
+    return f'pool {state.pool} has 1 slot; at least 2 are needed unless the strategy is "surge"'
 
 
 def _storage_exclusive(state: TriggerState) -> str | None:
@@ -128,7 +128,7 @@ def _rollout_in_progress(state: TriggerState) -> str | None:
 
 
 def _not_ready(state: TriggerState) -> str | None:
-    staying = range(state.slots if state.staying is None else state.staying)
+    staying = _staying(state)
     if state.ready and set(staying) <= set(state.drained):
         return (
             f"only slot {_listed(staying)} of pool {state.pool} stays, which an operator has drained, and all that "
@@ -173,12 +173,12 @@ def _config_invalid(state: TriggerState) -> str | None:
     return "; ".join(str(problem) for problem in state.problems) or None
 
 
+def _staying(state: TriggerState) -> range:
+    return range(state.slots if state.staying is None else state.staying)
+
+
 def _listed(slots: Iterable[int]) -> str:
     return ", ".join(str(slot) for slot in slots)
-
-
-def _slots(number: int) -> str:
-    return "1 slot" if number == 1 else f"{number} slots"
 
 
 CHECKS: tuple[tuple[RefusalCode, Callable[[TriggerState], str | None]], ...] = (
