@@ -54,7 +54,7 @@ def directory() -> Iterator[Path]:
 
 def check_install(command: str) -> None:
     """What pip is told to install is what the tests run with; nothing is fetched."""
-    words = command.split()
+    words = command.removeprefix("sudo ").split()
     if words[:3] in (["python3", "-m", "venv"], ["git", "clone"]) or words[0] == ".":
         return
     assert (Path(words[0]).name, words[1]) == ("pip", "install"), command
@@ -75,6 +75,8 @@ def check_systemd(command: str) -> None:
             assert words[0] in {"daemon-reload", "enable", "reload", "restart", "status", "edit"}, command
             units = {path.name for path in (ROOT / "conf" / "systemd").iterdir()}
             assert {word if "." in word else f"{word}.service" for word in words[1:]} <= units, command
+        case "ln":
+            assert words == ["/opt/hotswap/bin/hotswap", "/usr/local/bin/hotswap"], command
         case "journalctl" | "useradd":
             assert words[-1] == "hotswap", command
         case _:
@@ -95,8 +97,9 @@ def check_debian(command: str) -> None:
 
 
 def check_certbot(command: str) -> None:
-    """The one form that needs nothing but the port."""
-    assert command.split()[:3] == ["certbot", "certonly", "--standalone"], command
+    """The forms that need nothing but the port, and, once it is ours, nothing but a directory that we serve."""
+    forms = ("certonly --standalone", "certonly --webroot --webroot-path /var/lib/hotswap/acme", "renew --dry-run")
+    assert command.startswith(tuple(f"certbot {form}" for form in forms)), command
 
 
 def check_container(command: str) -> None:

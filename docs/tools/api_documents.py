@@ -58,7 +58,7 @@ class SlotDocument(Document):
     """One place in a pool; it holds two backends while one is replaced, and none between crashes."""
 
     slot: int
-    hopeful: bool = Field(description="a backend that can be claimed is there or is coming")
+    hopeful: bool = Field(description="a backend that can serve is there or is coming")
     failed_starts: int = Field(description="of one generation, in a row")
     attempts: int = Field(description="those and crashes soon after a start, in a row; 0 when a backend is ready")
     last_error: str | None = Field(description="one line: why it is not well; null when it is")
@@ -246,6 +246,6 @@ class LivenessDocument(Document):
 
 
 class ReadinessDocument(Document):
-    """Every pool has a backend that can be claimed."""
+    """Every pool has a backend that can serve."""
 
     status: Literal["ready"]

@@ -12,6 +12,7 @@ import trio
 
 from hotswap.cli.applying import certificate_words
 from hotswap.core.errors import PoolNotStarted, Problem, RefusalCode, Refused
+from hotswap.core.pool.last_error import LastError
 from tests.support.certificates import issue_certificate
 from tests.support.command_line import cli
 from tests.support.fake_runtime import FakeProxy, open_fake_proxy
@@ -52,13 +53,26 @@ async def test_it_says_that_nothing_changed(proxy: FakeProxy) -> None:
     assert "nothing in the configuration has changed" in result.stderr
 
 
-async def test_a_pool_that_stays_down_is_told_with_the_verb_that_repairs_it(proxy: FakeProxy) -> None:
-    """Whoever repaired the code behind the same definition has not been heard yet."""
+async def test_pools_that_stay_down_are_in_the_document(proxy: FakeProxy) -> None:
+    """For scripts: what the answer says, whatever status says a moment later."""
     proxy.runtime.changes, proxy.runtime.down = (), ("web",)
+    result = await cli("apply", "--json", "--admin", proxy.url)
+    assert (result.code, result.document["down"]) == (0, ["web"])
+
+
+async def test_it_says_which_pool_stays_down_and_what_repairs_it(proxy: FakeProxy) -> None:
+    """Who has repaired the code and not the file is not left with "nothing has changed"."""
+    proxy.runtime.changes = ()
+    core = proxy.runtime.pool("web")
+    assert "repair" not in (await cli("apply", "--admin", proxy.url)).stderr
+    for backend in tuple(core.backends):
+        core.remove(backend)
+        core.note_error(backend.slot, LastError(text="exited with status 1", exit="exit code 1"), unborn=True)
     result = await cli("apply", "--admin", proxy.url)
-    assert result.code == 0
-    told = "nothing serves in pool web, whose definition is as before; once repaired: hotswap reload web"
-    assert told in result.stderr
+    assert "pool web still waits for a repair; once repaired: hotswap reload web\n" in result.stderr
+    core.lock("rollout r1 failed")
+    result = await cli("apply", "--admin", proxy.url)
+    assert "; once repaired: hotswap unlock web, then hotswap reload web\n" in result.stderr
 
 
 async def test_no_wait_returns_when_it_is_applied(proxy: FakeProxy) -> None:

@@ -112,3 +112,26 @@ async def test_watching_shows_a_state_after_the_other(proxy: FakeProxy) -> None:
     first, second = (json.loads(line) for line in lines.splitlines()[:2])
     assert not first["pools"]["web"]["paused"]
     assert second["pools"]["web"]["paused"]
+
+
+async def test_status_names_the_verb_that_helps(proxy: FakeProxy) -> None:
+    """Whatever keeps a pool from serving with all it has: a failed start, a lock, a drain and a pause."""
+    core = proxy.runtime.pool("web")
+
+    async def advice() -> list[str]:
+        lines = (await cli("status", "--admin", proxy.url)).stdout.splitlines()
+        return [line.strip() for line in lines if ": hotswap " in line]
+
+    assert await advice() == []
+    core.note_error(0, LastError(text="exited with status 1", exit="exit code 1"), unborn=True)
+    core.remove(next(one for one in core.backends if one.slot == 0))
+    assert await advice() == ["once repaired: hotswap reload web"]
+    core.lock("rollout r1 failed")
+    assert await advice() == ["once repaired: hotswap unlock web, then hotswap reload web"]
+    core.pause()
+    proxy.runtime.drain("web", 1)
+    assert await advice() == [
+        "once repaired: hotswap unlock web, then hotswap reload web",
+        "slot 1 was drained by an operator; to bring it back: hotswap readmit web 1",
+        "its requests are held; to let them go on: hotswap resume web",
+    ]

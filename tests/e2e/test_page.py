@@ -368,3 +368,19 @@ async def test_what_backends_and_clients_say_stays_text(tmp_path: Path) -> None:
         await browser.wait("document.getElementById('events').textContent.includes('<script>')")
         assert await browser.ask("return document.querySelectorAll('#pools img, b b, #events script').length") == 0
         assert await browser.ask("return document.title") == "hotswap"
+
+
+async def test_an_event_is_told_without_the_names_of_its_fields() -> None:
+    """A duration, a number of failures and a list speak for themselves; a list with nothing in it is not there."""
+    async with open_fake_proxy() as proxy, open_browser() as browser:
+        await browser.open(proxy.url)
+        proxy.runtime.events.publish("config.applied", changes=[])
+        proxy.runtime.events.publish("slot.recovered", pool="web", slot=0, crashes=8)
+        proxy.runtime.events.publish("rollout.done", pool="web", rollout="r1", seconds=1.9)
+        told = "return [...document.querySelectorAll('#events li')].map((one) => [...one.querySelectorAll('b, span')]"
+        await browser.wait("document.querySelectorAll('#events li').length >= 3")
+        assert (await browser.ask(f"{told}.map((part) => part.textContent))"))[:3] == [
+            ["Rollout done", "web, r1, 1.9 s"],
+            ["Slot well again", "web, slot 0, after 8 failures"],
+            ["Configuration applied", ""],
+        ]

@@ -20,7 +20,7 @@ from tests.support.tools import refuse, require_tool
 from tests.support.wheels import build, copy_sources, pack_again, with_what_they_need
 
 PAGE = REPOSITORY / "docs" / "how-to" / "production.md"
-UNITS = REPOSITORY / "conf" / "systemd"
+CONF = REPOSITORY / "conf"
 NEXT_VERSION = "99.0"
 
 PIP = """\
@@ -109,8 +109,14 @@ async def test_a_bare_machine_becomes_a_served_site_and_bare_again(machine: Mach
     assert left_behind(machine) == []
 
 
-@pytest.mark.parametrize("unit", ["hotswap.service", "hotswap.socket"])
-def test_the_units_of_the_page_are_those_of_the_distribution(unit: str):
+@pytest.mark.parametrize(
+    ("place", "file"),
+    [
+        ("/etc/systemd/system/hotswap.service", "systemd/hotswap.service"),
+        ("/etc/systemd/system/hotswap.socket", "systemd/hotswap.socket"),
+        ("/etc/prometheus/hotswap-alerts.yml", "prometheus/alerts.yml"),
+    ],
+)
+def test_the_files_of_the_page_are_those_of_the_distribution(place: str, file: str):
     """Letter by letter, so what is verified and hardened there is what the page has its reader write."""
-    written = f"# /etc/systemd/system/{unit}\n{(UNITS / unit).read_text(encoding='utf-8')}```"
-    assert written in PAGE.read_text(encoding="utf-8")
+    assert f"# {place}\n{(CONF / file).read_text(encoding='utf-8')}```" in PAGE.read_text(encoding="utf-8")

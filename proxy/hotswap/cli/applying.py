@@ -10,6 +10,7 @@ from hotswap.cli.client import AdminClient, Json
 from hotswap.cli.reloading import Reload, follow_all, following, order, tell_end
 from hotswap.cli.speaking import speaks
 from hotswap.cli.terminal import put, put_json, tell
+from hotswap.cli.watching import repair_of
 
 
 @click.command()
@@ -27,6 +28,7 @@ def apply(client: AdminClient, no_wait: bool, as_json: bool) -> None:
         order(client, "/v1/config/reload", found)
         if not as_json:
             _tell(found)
+            _tell_unwell(client, found)
         if not no_wait:
             follow_all(client, found)
     if as_json:
@@ -45,8 +47,15 @@ def _tell(found: Reload) -> None:
         put(certificate_words(certificate, datetime.now(UTC)))
     if not found.changes and not found.reports and not found.refusals:
         tell("nothing in the configuration has changed; certificates were loaded and log files opened anew")
-    for pool in found.down:
-        tell(f"nothing serves in pool {pool}, whose definition is as before; once repaired: hotswap reload {pool}")
+
+
+def _tell_unwell(client: AdminClient, found: Reload) -> None:
+    """Say which pools are not well and stay so: no change of theirs was there to be applied, and a reload repairs."""
+    told = {report["pool"] for report in found.reports.values()} | set(found.refusals)
+    for name, pool in client.get("/v1/status")["pools"].items():
+        repair = repair_of(name, pool)
+        if repair is not None and name not in told:
+            tell(f"pool {name} still waits for a repair; {repair}")
 
 
 def certificate_words(certificate: Json, now: datetime) -> str:

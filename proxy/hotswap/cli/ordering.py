@@ -104,9 +104,10 @@ def unlock(client: AdminClient, pool: str | None) -> None:
         return
     tell(f"pool {pool}: unlocked")
     # A proxy of an older version does not say them.
-    refilled = ", ".join(str(slot) for slot in answer.get("refilled", ()))
+    refilled = [str(slot) for slot in answer.get("refilled", ())]
     if refilled:
-        tell(f"  started again, each from the release it had: slot {refilled}")
+        which = f"{'slots' if len(refilled) > 1 else 'slot'} {', '.join(refilled)}"
+        tell(f"  started again, each from the release it had: {which}")
     if answer.get("serving") == []:
         tell(f"  nothing serves in it; a reload starts it from the new release: hotswap reload {pool}")
 

@@ -59,8 +59,8 @@ class Reload:
 def reload(client: AdminClient, pools: tuple[str, ...], no_wait: bool, as_json: bool) -> None:
     """Replace every backend of the POOLs, one at a time; of every supervised pool when none is named.
 
-    Waits for the end and shows how it goes. Pools are replaced one after the other, and one that is refused or fails
-    ends it.
+    Reads the configuration again: all of it, or, when pools are named, the definition of these only. Waits for the end
+    and shows how it goes. Pools are replaced one after the other, and one that is refused or fails ends it.
     """
     found = Reload()
     with following(found):

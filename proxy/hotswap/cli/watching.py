@@ -104,7 +104,9 @@ def render_status(document: Json, width: int) -> RenderableType:
         where = " ".join(listener["bind"])
         parts.append(Text(f"listener {name}: {where}, {counted(listener['connections'], 'connection')}"))
     parts += [certificate_line(one) for one in document.get("certificates", ())]
-    parts += [pool_line(name, pool) for name, pool in document["pools"].items()]
+    for name, pool in document["pools"].items():
+        parts.append(pool_line(name, pool))
+        parts += [Text(f"  {line}", style="bold") for line in ways_out(name, pool)]
     parts += _backends(document, width)
     parts += [Text(escape_controls(line), style="yellow") for line in waiting_lines(document)]
     return Group(*parts)
@@ -130,6 +132,25 @@ def pool_line(name: str, pool: Json) -> Text:
     if pool["locked"] is not None:
         line.append(f", LOCKED: {escape_controls(pool['locked'])}", style="bold red")
     return line
+
+
+def ways_out(name: str, pool: Json) -> Iterator[str]:
+    """What brings a pool back to serving with all it has, as the verbs to type: who reads this at night knows none."""
+    repair = repair_of(name, pool)
+    if repair is not None:
+        yield repair
+    for number in (slot["slot"] for slot in pool["slots"] if slot.get("drained")):
+        yield f"slot {number} was drained by an operator; to bring it back: hotswap readmit {name} {number}"
+    if pool["paused"]:
+        yield f"its requests are held; to let them go on: hotswap resume {name}"
+
+
+def repair_of(name: str, pool: Json) -> str | None:
+    """What to type once the release of a pool that is locked, or whose starts fail, is repaired; None: it is well."""
+    if pool["locked"] is not None:
+        return f"once repaired: hotswap unlock {name}, then hotswap reload {name}"
+    failing = any(slot.get("last_error") is not None and slot.get("attempts") for slot in pool["slots"])
+    return f"once repaired: hotswap reload {name}" if failing and pool["rollout"] is None else None
 
 
 def _backends(document: Json, width: int) -> list[RenderableType]:

@@ -235,15 +235,13 @@ async def test_liveness_and_readiness(proxy: FakeProxy, client: httpx.AsyncClien
     assert (await client.get("/readyz")).status_code == 200
     await client.post("/v1/pools/legacy/slots/0/drain")
     document = problem(await client.get("/readyz"), 503, "not-ready")
-    assert document["state"]["reasons"] == [
-        "pool legacy has no backend that can be claimed: slot 0 is draining and healthy"
-    ]
+    assert document["state"]["reasons"] == ["pool legacy has no backend that can serve: slot 0 is draining"]
     web = proxy.runtime.pool("web")
     for slot in (0, 1):
         web.remove(next(one for one in web.backends if one.slot == slot))
         web.note_error(slot, LastError(text="exited with status 1: no database"))
     assert problem(await client.get("/readyz"), 503, "not-ready")["state"]["reasons"][0] == (
-        "pool web has no backend that can be claimed: none is there; slots 0, 1: exited with status 1: no database"
+        "pool web has no backend that can serve: none is there; slots 0, 1: exited with status 1: no database"
     )
     assert (await client.get("/livez")).status_code == 200
 

@@ -192,6 +192,20 @@ async def test_a_program_that_does_not_exist_leaves_the_pool_trying(tmp_path):
         assert str(tmp_path / "nothing") in error.text
 
 
+async def test_a_start_tells_at_once_that_the_health_check_is_answered_otherwise(tmp_path):
+    """Once each, long before `start_timeout`: the path or the statuses may be wrong, and who waits wants to know."""
+    table = supervised_table(tmp_path, health={"interval": "50ms", "expect": "418"}, start_timeout="60s")
+    async with open_pool(table, full=False) as stage:
+        with trio.fail_after(10):
+            while len(stage.logged("backend.not_yet_healthy")) < 2:
+                await trio.sleep(0.02)
+        told = stage.logged("backend.not_yet_healthy")
+        await trio.sleep(0.3)
+        assert stage.logged("backend.not_yet_healthy") == told
+        assert {record["slot"] for record in told} == {0, 1}
+        assert told[0]["detail"] == "/healthz has status 200, expected 418"
+
+
 async def test_an_unhealthy_backend_is_left_alive_out_of_rotation(tmp_path):
     """It comes back by itself when its probes pass again."""
     table = supervised_table(tmp_path, health={"interval": "50ms", "timeout": "100ms", "unhealthy_after": 2})

@@ -104,11 +104,11 @@ async def test_the_host_is_that_of_the_table(serve):
 
 @pytest.mark.parametrize(("status", "ok"), [(204, True), (302, True), (404, False), (503, False)])
 async def test_the_status_is_what_counts(serve, status, ok):
-    """A failure says which status came and which were expected."""
+    """A failure says what was asked for, which status came and which were expected."""
     server = await serve(b"HTTP/1.1 %d Whatever\r\nContent-Length: 0\r\n\r\n" % status)
     result = await probe(server.address, health(), pool="web")
     assert (result.ok, result.status) == (ok, status)
-    assert result.detail == ("" if ok else f"status {status}, expected 200-399")
+    assert result.detail == ("" if ok else f"/healthz has status {status}, expected 200-399")
 
 
 async def test_expected_statuses_are_those_of_the_table(serve):

@@ -205,7 +205,7 @@ async def livez(_asked: Asked[Parameters]) -> AdminResponse:
 
 
 async def readyz(asked: Asked[Parameters]) -> AdminResponse:
-    """Answer whether every pool has a backend that can be claimed."""
+    """Answer whether every pool has a backend that can serve."""
     if asked.verbs.ready():
         return respond({"status": "ready"})
     # What an app wrote may hold secrets: it is told only to those who may see the whole state.

@@ -115,9 +115,7 @@ CALLS: Final[tuple[AnyCall, ...]] = (
         endless=True,
     ),
     _view("/livez", "livez", "The process answers", acts.livez, "LivenessDocument"),
-    _view(
-        "/readyz", "readyz", "Every pool has a backend that can be claimed", acts.readyz, "ReadinessDocument", (503,)
-    ),
+    _view("/readyz", "readyz", "Every pool has a backend that can serve", acts.readyz, "ReadinessDocument", (503,)),
     _view("/metrics", "scrape", "Prometheus", acts.scrape, "text/plain"),
 )
 """Every call; the order is that of the OpenAPI document."""

@@ -55,16 +55,27 @@ def detail_of(verbs: Verbs, name: str) -> dict[str, Any]:
 
 
 def unready_reasons(status: Mapping[str, Any], *, errors: bool = True) -> list[str]:
-    """Say, for each pool without a backend that can be claimed, what it has instead, and with `errors` why."""
+    """Say, for each pool without a backend that can serve, what it has instead, and with `errors` why."""
     reasons = []
     for name, pool in status["pools"].items():
         backends = [(slot["slot"], backend) for slot in pool["slots"] for backend in slot["backends"]]
         if any(one["state"] == BackendState.READY and one["health"] == Health.HEALTHY for _, one in backends):
             continue
-        found = ", ".join(f"slot {slot} is {one['state']} and {one['health']}" for slot, one in backends)
+        found = ", ".join(f"slot {slot} is {_state_words(one)}" for slot, one in backends)
         found = f"{found or 'none is there'}{_error_words(pool) if errors else ''}"
-        reasons.append(f"pool {name} has no backend that can be claimed: {found}")
+        reasons.append(f"pool {name} has no backend that can serve: {found}")
     return reasons
+
+
+def _state_words(backend: Mapping[str, Any]) -> str:
+    """Say what a backend that cannot serve is doing; its health is news only of one that is ready."""
+    match backend["state"]:
+        case BackendState.READY:
+            return f"ready, but {backend['health']}"
+        case BackendState.BACKOFF:
+            return "waiting for its next start"
+        case state:
+            return str(state)
 
 
 def _error_words(pool: Mapping[str, Any]) -> str:

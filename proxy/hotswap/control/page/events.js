@@ -1,7 +1,7 @@
 // Events: the recent ones as a list, and the important ones as sentences for those who listen to the page.
 
 import { h } from "/page/element.js";
-import { clock, seconds } from "/page/words.js";
+import { clock, count, seconds } from "/page/words.js";
 
 const KEPT = 200;
 const SHOWN = 80;
@@ -9,7 +9,7 @@ const UNSHOWN = new Set(["rollout.report"]);
 const PLAIN = new Set(["id", "at", "kind", "pool", "slot", "generation", "backend", "pid", "before", "state", "rollback", "report", "exchanges", "failed_starts", "health", "outcome"]);
 
 // What speaks for itself.
-const SPOKEN = new Set(["detail", "last_error", "reason", "exit", "rollout", "message", "code"]);
+const SPOKEN = new Set(["detail", "last_error", "reason", "exit", "rollout", "message", "code", "seconds", "crashes", "changes"]);
 
 // Kinds whose words are not those of their name.
 const NAMES = {
@@ -68,14 +68,19 @@ function weight({ kind, health }) {
 function about(event) {
   const where = [event.pool, event.slot !== undefined ? `slot ${event.slot}` : null,
     event.generation !== undefined ? `gen ${event.generation}` : null].filter((word) => word !== null && word !== undefined);
-  const rest = Object.entries(event).filter(([key, value]) => !PLAIN.has(key) && value !== null && value !== "" && value !== false)
+  const rest = Object.entries(event).filter(([key, value]) => !PLAIN.has(key) && !empty(value))
     .map(([key, value]) => `${SPOKEN.has(key) ? "" : `${key.replaceAll("_", " ")} `}${told(key, value)}`);
   // The kind of a backend's event is the state it came to; of a rollout's step the state is the news.
   if (event.kind === "rollout.step") rest.unshift(event.state);
   return [...new Set([...where, ...rest])].join(", ");
 }
 
+function empty(value) {
+  return value === null || value === "" || value === false || (Array.isArray(value) && value.length === 0);
+}
+
 function told(key, value) {
+  if (key === "crashes") return `after ${count(value, "failure")}`;
   if (key === "next_try") return clock(value);
   if (key === "seconds") return seconds(value);
   return Array.isArray(value) ? value.map((one) => one.request_line ?? one).join("; ") : value;

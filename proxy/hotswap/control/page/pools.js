@@ -65,13 +65,13 @@ function notices(now, known, moment) {
     fresh && h("div", { class: "notice plain", "data-key": last.id }, h("p", {}, state(last.outcome, summary(last)))),
     now.locked !== null && h("div", { class: "notice bad", "data-key": "locked" },
       h("p", {}, state("locked", "Locked"), `: ${now.locked}. `,
-        "Reloads are refused and crashed backends stay down. Repair the release, then unlock."),
+        "Reloads are refused and crashed backends stay down. Repair the release, unlock, then reload."),
       failed && failed.output.length > 0 && h("details", { "data-key": "output", open: true },
         h("summary", {}, "The last lines of the backend that failed"), h("pre", { tabindex: "0" }, failed.output.join("\n")))),
     now.paused && h("div", { class: "notice warn", "data-key": "paused" },
       h("p", {}, state("paused", "Paused"), `: ${count(now.held, "request")} held until it is resumed.`)),
     hopeless && h("div", { class: "notice bad", "data-key": "hopeless" },
-      h("p", {}, state("failed", "No backend"), ": nothing can be claimed and nothing is coming; requests are answered 503.",
+      h("p", {}, state("failed", "No backend"), ": nothing serves and nothing is coming; requests are answered 503.",
         now.supervised && now.locked === null && " A reload starts the pool from the release that is there now.")));
 }
 

@@ -69,7 +69,7 @@ class Announcer:
                 return
             case NothingExpected(pool=pool):
                 self._log.error(
-                    "pool.hopeless", detail="nothing can be claimed and nothing is coming: requests are answered 503"
+                    "pool.hopeless", detail="nothing serves and nothing is coming: requests are answered 503"
                 )
                 publish("pool.hopeless", pool=pool)
             case PoolLocked(pool=pool, reason=reason):

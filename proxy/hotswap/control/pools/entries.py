@@ -115,7 +115,7 @@ class Entries:
         if not any(other.claimable for other in core.backends if other is not backend):
             raise Refused(
                 RefusalCode.NOT_READY,
-                f"no other backend of pool {core.name} can be claimed; to hold its requests: hotswap pause {core.name}",
+                f"no other backend of pool {core.name} can serve; to hold its requests: hotswap pause {core.name}",
                 self.describe_slot(backend.slot),
             )
         self.move(backend, BackendState.DRAINING)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from enum import StrEnum
 
 import trio
@@ -87,6 +88,7 @@ class SupervisedBackend:
         self.recycled = False
         self.quiet = False
         self.handed_over = False
+        self._refused = False
         self._turn = trio.CancelScope()
         self._probing = trio.CancelScope()
         self._probed = trio.Event()
@@ -181,7 +183,16 @@ class SupervisedBackend:
         )
 
     async def _probe(self) -> ProbeResult:
-        return await probe_once(self.backend, self.release.table.health, self._surroundings, self.log)
+        """Probe it while it starts, and tell of the first answer that is not the expected one.
+
+        Else nobody would know before `start_timeout` that nothing but the path or the statuses is wrong.
+        """
+        result = await probe_once(self.backend, self.release.table.health, self._surroundings, self.log)
+        if result.status is not None and not result.ok and not self._refused:
+            self._refused = True
+            level = logging.DEBUG if self.quiet else logging.INFO
+            self.log.log(level, "backend.not_yet_healthy", detail=result.detail)
+        return result
 
     async def serve_probes(self, entries: Entries) -> None:
         """Check its health periodically until `stop_probes`."""

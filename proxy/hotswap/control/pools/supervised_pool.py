@@ -458,11 +458,11 @@ class SupervisedPool:
 
     # Recycling.
 
-    def _standing(self) -> PoolStanding:
-        """What else goes on, so that recycling waits."""
+    def _standing(self, replaced: int) -> PoolStanding:
+        """What else goes on than the replacement of the backend in a slot, so that recycling waits."""
         return PoolStanding(
             size=self.core.size,
-            ready=len(self.core.ready_slots()),
+            ready=len(self.core.ready_slots() | {replaced}),
             ending=self.stopping or self.filler.frozen or self.handover.active,
             rollout=self.rollout_id is not None,
             locked=self.core.locked is not None,

@@ -266,6 +266,7 @@ SENTENCES: Final[Mapping[str, Sentence]] = {
     "slot.recovered": "ready again",
     "backend.health": _health,
     "backend.healthy": "healthy again",
+    "backend.not_yet_healthy": "answers, but not as expected so far: {detail}",
     "backend.unhealthy": "unhealthy: {detail}",
     "backend.still_unhealthy": "still unhealthy: {detail}",
     "backend.ejected": _ejected,

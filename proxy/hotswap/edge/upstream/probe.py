@@ -114,7 +114,7 @@ async def probe(
         return ProbeResult(ok=False, detail=f"{step} failed: {_describe(error)}", asked=asked)
     if status in health.expect:
         return ProbeResult(ok=True, status=status)
-    return ProbeResult(ok=False, status=status, detail=f"status {status}, expected {health.expect}")
+    return ProbeResult(ok=False, status=status, detail=f"{health.path} has status {status}, expected {health.expect}")
 
 
 def _request(health: HealthTable, pool: str) -> bytes:
