@@ -13,6 +13,7 @@ import pytest
 import trio
 import trio.testing
 
+from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.core.errors import ConfigError, NotFound, PoolNotStarted, RefusalCode, Refused
 from hotswap.core.rollout.commands import Outcome
 from hotswap.core.rollout.rollout import Rollout
@@ -399,6 +400,37 @@ async def test_a_size_that_would_end_all_that_serves_is_rolled_in(tmp_path):
         await running.orders.wait_rollout(rollout.id)
         assert rollout.outcome is Outcome.DONE
         await running.wait(lambda: running.generations() == [2])
+
+
+@pytest.mark.parametrize("strategy", ["drain-first", "surge"])
+async def test_a_size_that_would_leave_only_what_an_operator_drained_is_refused(tmp_path, strategy):
+    """It would be rolled, stay drained, and then all that serves would end."""
+    async with open_runtime(web(tmp_path, size=3, strategy=strategy), tmp_path) as running:
+        running.orders.drain("web", 0)
+        running.write(web(tmp_path, size=1, strategy=strategy))
+        with pytest.raises(Refused, match=r"only slot 0 of pool web stays.*hotswap readmit web 0") as refusal:
+            await running.orders.reread_configuration()
+        assert refusal.value.code is RefusalCode.NOT_READY
+        assert running.parts.pools["web"].core.ready_slots() == {1, 2}
+        running.orders.readmit("web", 0)
+        assert (await running.orders.reread_configuration()).changes == ("pool web resized from 3 to 1",)
+        assert running.parts.pools["web"].core.ready_slots() >= {0}
+
+
+async def test_a_locked_pool_that_grows_says_that_it_starts_nothing(tmp_path):
+    """Until it is unlocked: what it would be started from is not known to be good."""
+    async with open_runtime(web(tmp_path), tmp_path) as running:
+        pool = running.parts.pools["web"]
+        assert isinstance(pool, SupervisedPool)
+        pool.lock("rollout r1 failed")
+        running.write(web(tmp_path, size=3))
+        (change,) = (await running.orders.reread_configuration()).changes
+        assert change == "pool web resized from 2 to 3, and starts nothing while it is locked: hotswap unlock web"
+        running.orders.unlock("web")
+        await running.wait(lambda: pool.core.ready_slots() == {0, 1, 2})
+        pool.lock("rollout r2 failed")
+        running.write(web(tmp_path))
+        assert (await running.orders.reread_configuration()).changes == ("pool web resized from 3 to 2",)
 
 
 async def test_a_refused_reload_uses_up_no_number(tmp_path):

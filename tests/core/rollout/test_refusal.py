@@ -22,7 +22,7 @@ BAD: dict[RefusalCode, dict[str, Any]] = {
     RefusalCode.SHUTTING_DOWN: {"shutting_down": True},
     RefusalCode.TAKEOVER_IN_PROGRESS: {"takeover_in_progress": True},
     RefusalCode.NOT_SUPERVISED: {"supervised": False},
-    RefusalCode.POOL_TOO_SMALL: {"slots": 1, "ready": 1},
+    RefusalCode.POOL_TOO_SMALL: {"slots": 1, "ready": 1, "serving": (0,)},
     RefusalCode.STORAGE_EXCLUSIVE: {"storage_shared": False},
     RefusalCode.POOL_LOCKED: {"locked": "rollout r1 failed"},
     RefusalCode.ROLLOUT_IN_PROGRESS: {"rollout": RolloutId("r7")},
@@ -102,6 +102,17 @@ def test_a_refusal_leaves_no_trace():
     assert check_trigger(GOOD) is None
 
 
+@pytest.mark.parametrize("strategy", Strategy)
+def test_what_an_operator_drained_is_not_all_that_stays(strategy):
+    """A pool that shrinks ends what serves last, and nothing would serve then, whatever the strategy."""
+    facts = {"slots": 4, "serving": (2, 3), "drained": (0, 1), "staying": 2, "strategy": strategy}
+    refused = check_trigger(replace(GOOD, **facts))
+    assert refused is not None
+    assert refused.code is RefusalCode.NOT_READY
+    assert "only slot 0, 1 of pool web stays" in refused.detail
+    assert "hotswap readmit web 0" in refused.detail
+
+
 def test_problems_are_told_in_the_form_of_the_admin_api():
     """Page and command line show path, value and what is allowed of each."""
     refused = check_trigger(replace(GOOD, **BAD[RefusalCode.CONFIG_INVALID]))
@@ -121,7 +132,15 @@ def test_problems_are_told_in_the_form_of_the_admin_api():
         ({"slots": 3, "ready": 1, "serving": (1,), "drained": (0,)}, None),
         ({"slots": 3, "ready": 1, "serving": (1,), "drained": (0, 2)}, RefusalCode.NOT_READY),
         ({"slots": 3, "ready": 2, "serving": (1, 2), "drained": (0,)}, None),
+        ({"slots": 3, "ready": 2, "serving": (1, 2), "drained": (0,), "staying": 2}, None),
+        ({"slots": 3, "ready": 1, "serving": (1,), "drained": (0,), "staying": 2}, RefusalCode.NOT_READY),
+        ({"slots": 3, "ready": 1, "serving": (2,), "drained": (0,), "staying": 2}, None),
+        ({"slots": 2, "ready": 2, "serving": (0, 1), "staying": 1}, None),
+        ({"slots": 2, "ready": 1, "serving": (1,), "staying": 1}, None),
+        ({"slots": 2, "ready": 1, "serving": (0,), "staying": 1}, RefusalCode.POOL_TOO_SMALL),
+        ({"slots": 2, "ready": 1, "serving": (0,), "staying": 1, "strategy": Strategy.SURGE}, None),
         ({"slots": 1, "ready": 0}, None),
+        ({"ready": 0, "drained": (0, 1), "staying": 1}, None),
         ({"ready": 0, "storage_shared": False}, None),
         ({"ready": 0, "offered": TWO}, None),
         ({"ready": 0, "running": Unreadable("no file")}, None),

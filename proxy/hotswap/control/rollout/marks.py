@@ -91,6 +91,7 @@ class Marks:
             rollout=None,
             strategy=offer.table.rollout.strategy,
             storage_shared=offer.table.storage.shared,
+            staying=min(pool.core.size, offer.table.slots(self._parts.processors)),
             offered=offer.compatibility,
             problems=offer.problems,
         )

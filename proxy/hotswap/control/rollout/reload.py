@@ -253,7 +253,9 @@ class Reloader:
                 table = config.pools[pool.name]
                 assert isinstance(table, SupervisedPoolTable), "it was compared with one"
                 pool.resize(table)
-                changes.append(f"pool {pool.name} resized from {before} to {pool.core.size}")
+                starts = pool.core.locked is None or pool.core.size < before
+                what = "" if starts else f", and starts nothing while it is locked: hotswap unlock {pool.name}"
+                changes.append(f"pool {pool.name} resized from {before} to {pool.core.size}{what}")
         return tuple(changes)
 
     def _coming(self, pool: SupervisedPool) -> list[PoolTable]:

@@ -8,7 +8,7 @@ without it first, then again with what was read.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from hotswap.core.errors import Problem, RefusalCode, Refused
@@ -29,6 +29,7 @@ class TriggerState:
         ready: how many of them serve: they have a backend that is ready and healthy.
         serving: the numbers of those.
         drained: the numbers of those that an operator has taken out of rotation.
+        staying: how many of them the new definition keeps, if it makes the pool smaller.
         strategy: how a backend would be replaced.
         storage_shared: the app's store admits more than one process at a time.
         locked: why the pool is locked, or None.
@@ -46,6 +47,7 @@ class TriggerState:
     ready: int
     serving: tuple[int, ...] = ()
     drained: tuple[int, ...] = ()
+    staying: int | None = None
     strategy: Strategy
     storage_shared: bool = True
     locked: str | None = None
@@ -98,10 +100,10 @@ def _not_supervised(state: TriggerState) -> str | None:
 
 
 def _pool_too_small(state: TriggerState) -> str | None:
-    # Where nothing serves, nothing can be lost.
-    if state.slots > 1 or state.strategy is Strategy.SURGE or state.ready == 0:
+    # Where nothing serves, nothing can be lost. A slot that is down and does not stay is filled by nobody.
+    if len({*_staying(state), *state.serving}) > 1 or state.strategy is Strategy.SURGE or state.ready == 0:
         return None
-    return f'pool {state.pool} has {_slots(state.slots)}; at least 2 are needed unless the strategy is "surge"'
+    return f'pool {state.pool} has 1 slot; at least 2 are needed unless the strategy is "surge"'
 
 
 def _storage_exclusive(state: TriggerState) -> str | None:
@@ -126,15 +128,21 @@ def _rollout_in_progress(state: TriggerState) -> str | None:
 
 
 def _not_ready(state: TriggerState) -> str | None:
-    # Slots in which nothing is ready never refuse a reload, which is what repairs them: they are filled first.
-    others = state.slots - state.ready - len(state.drained)
-    if state.ready != 1 or not state.drained or others > 0 or state.strategy is Strategy.SURGE:
+    staying = _staying(state)
+    if state.ready and set(staying) <= set(state.drained):
+        return (
+            f"only slot {_listed(staying)} of pool {state.pool} stays, which an operator has drained, and all that "
+            f"serves would end; first: hotswap readmit {state.pool} {staying[0]}"
+        )
+    # Slots in which nothing is ready never refuse a reload, which is what repairs them: they are filled first, if they
+    # stay.
+    others = set(staying) - {*state.serving, *state.drained}
+    if state.ready != 1 or not state.drained or others or state.strategy is Strategy.SURGE:
         return None
     only = f"slot {state.serving[0]}" if state.serving else "one slot"
-    drained = ", ".join(str(slot) for slot in state.drained)
     return (
-        f"{only} of pool {state.pool} alone serves, because an operator has drained slot {drained}, and replacing it "
-        f"would leave none; first: hotswap readmit {state.pool} {state.drained[0]}"
+        f"{only} of pool {state.pool} alone serves, because an operator has drained slot {_listed(state.drained)}, and "
+        f"replacing it would leave none; first: hotswap readmit {state.pool} {state.drained[0]}"
     )
 
 
@@ -165,8 +173,12 @@ def _config_invalid(state: TriggerState) -> str | None:
     return "; ".join(str(problem) for problem in state.problems) or None
 
 
-def _slots(number: int) -> str:
-    return "1 slot" if number == 1 else f"{number} slots"
+def _staying(state: TriggerState) -> range:
+    return range(state.slots if state.staying is None else state.staying)
+
+
+def _listed(slots: Iterable[int]) -> str:
+    return ", ".join(str(slot) for slot in slots)
 
 
 CHECKS: tuple[tuple[RefusalCode, Callable[[TriggerState], str | None]], ...] = (
