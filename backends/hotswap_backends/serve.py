@@ -63,7 +63,7 @@ REMOVED_VARIABLES = {
 
 GUNICORN_DEFAULTS = (
     *("certfile", "check_config", "daemon", "keyfile", "max_requests", "max_requests_jitter", "pidfile"),
-    *("print_config", "proxy_protocol", "reload", "reuse_port"),
+    *("print_config", "protocol", "proxy_protocol", "reload", "reuse_port"),
 )
 """Settings of gunicorn that keep their default, wherever they come from."""
 

@@ -59,8 +59,8 @@ class SlotDocument(Document):
 
     slot: int
     hopeful: bool = Field(description="a backend that can serve is there or is coming")
-    failed_starts: int = Field(description="in a row")
-    attempts: int = Field(description="the same: starts in a row that failed")
+    failed_starts: int = Field(description="of one generation, in a row")
+    attempts: int = Field(description="those and crashes soon after a start, in a row; 0 when a backend is ready")
     last_error: str | None = Field(description="one line: why it is not well; null when it is")
     exit: str | None = Field(description="how the last process in it ended, where that is why; null when it is well")
     next_try: str | None = Field(description="when the next start is due, while one waits for its time")
@@ -162,6 +162,7 @@ class AppliedDocument(ReloadDocument):
     """What became of a configuration that was read again."""
 
     certificates: list[CertificateDocument] = Field(description="those in use from now on, as they were loaded")
+    down: list[str] = Field(description="pools in which nothing serves, left as they are: they have not changed")
 
 
 class RolloutsDocument(Document):

@@ -32,7 +32,7 @@ What `--json` prints gains keys over time and loses none.
 |---|---|
 | 0 | done |
 | 1 | failed, or the proxy cannot be reached |
-| 2 | usage or configuration error: every problem in the file at once, each with its key path, value and what is allowed |
+| 2 | usage or configuration error: every problem in the file at once, in the order of its lines, each as `FILE:LINE: KEY must be WHAT, is VALUE`, and behind a semicolon a way out |
 | 3 | refused; the reason code is printed, as `refused: CODE: why` (the codes are in [admin-api.md](admin-api.md#refusals)) |
 | 4 | the rollout started and failed, or was aborted; what failed is printed, with the last lines of the backend's output |
 

@@ -80,7 +80,8 @@ The file is TOML.
 It is `hotswap.toml` in the working directory or in `/etc/hotswap`, unless the command line names another.
 Links in its path are followed anew by every reload, also those that the shell went through to the working directory
 (`$PWD`): a proxy that was started in `current/` is configured by the release that the link leads to.
-`hotswap check` reads it like `hotswap run` would and reports every problem at once.
+`hotswap check` reads it like `hotswap run` would and reports every problem at once, with its line and,
+where that can be told, what to write instead.
 It also asks the interpreter of each pool, as the pool's user and in its directory, whether the server is installed and
 the app is there, without importing the app.
 `run` starts such a pool all the same, since a deploy repairs it, and says in the log what is missing.

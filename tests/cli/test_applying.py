@@ -53,6 +53,13 @@ async def test_it_says_that_nothing_changed(proxy: FakeProxy) -> None:
     assert "nothing in the configuration has changed" in result.stderr
 
 
+async def test_pools_that_stay_down_are_in_the_document(proxy: FakeProxy) -> None:
+    """For scripts: what the answer says, whatever status says a moment later."""
+    proxy.runtime.changes, proxy.runtime.down = (), ("web",)
+    result = await cli("apply", "--json", "--admin", proxy.url)
+    assert (result.code, result.document["down"]) == (0, ["web"])
+
+
 async def test_it_says_which_pool_stays_down_and_what_repairs_it(proxy: FakeProxy) -> None:
     """Who has repaired the code and not the file is not left with "nothing has changed"."""
     proxy.runtime.changes = ()
@@ -81,7 +88,7 @@ async def test_json_is_one_document(proxy: FakeProxy) -> None:
     """What changed, the certificates, and how the rollouts went."""
     proxy.runtime.changed = ("web",)
     document = (await cli("apply", "--json", "--admin", proxy.url)).document
-    assert set(document) == {"changes", "certificates", "rollouts", "refusals"}
+    assert set(document) == {"changes", "certificates", "down", "rollouts", "refusals"}
     assert document["changes"] == ["pool web: hold_limit"]
     assert [certificate["names"] for certificate in document["certificates"]] == [["example.org"]]
     assert [report["outcome"] for report in document["rollouts"]] == ["done"]

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 
+from hotswap.cli.reloading import Reload, tell_end
 from hotswap.core.errors import PoolNotStarted, RefusalCode, Refused
 from tests.support.command_line import Result, cli, on_terminal
 from tests.support.fake_runtime import FakeProxy, open_fake_proxy
@@ -110,6 +111,21 @@ async def test_a_failed_rollout_is_exit_code_4_with_the_backends_last_lines(prox
     assert "it exited with code 1 before it was ready" in result.stderr
     assert "  ModuleNotFoundError: No module named 'shop'" in result.stderr
     assert result.stdout.startswith("rollout r1 of pool web: failed, 0 of 2 slots replaced")
+
+
+@pytest.mark.parametrize(
+    ("back", "told"), [(True, "pool web is back at the release before"), (False, "pool web is as it was")]
+)
+def test_a_rollback_says_what_it_brought_back(back: bool, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where no slot was replaced nothing serves that did not, and nothing is at another release than before."""
+    slots = [{"slot": 0, "rollback": rollback, "waited_for": [], "exchanges": {"cut": 0}} for rollback in {False, back}]
+    found = Reload()
+    found.reports["r1"] = {
+        "id": "r1", "pool": "web", "outcome": "failed", "reason": "exited", "detail": "exited with status 1",
+        "slots": slots, "output": [], "rolled_back": True, "locked": False,
+    }  # fmt: skip
+    tell_end(found, as_json=True, no_wait=False)
+    assert capsys.readouterr().err.splitlines()[-1] == told
 
 
 async def test_an_aborted_rollout_is_exit_code_4(proxy: FakeProxy) -> None:

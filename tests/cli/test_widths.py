@@ -131,6 +131,7 @@ async def test_the_state_is_drawn_with_a_row_for_each_backend(width: int, pool: 
     document["pools"][pool]["slots"][1].update(
         last_error="exited with status 1: ModuleNotFoundError: No module named 'shop'",
         attempts=4,
+        failed_starts=4,
         next_try="2026-11-30T00:00:00.000Z",
     )
     lines = drawn(render_status(document, width), width)

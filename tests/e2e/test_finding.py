@@ -11,6 +11,7 @@ import socket
 import stat
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -109,7 +110,7 @@ async def test_two_projects_of_one_user_have_nothing_to_do_with_each_other(tmp_p
 
 @pytest.mark.fail_after(60)
 async def test_its_socket_is_there_from_beginning_to_end_for_its_owner_alone(tmp_path: Path) -> None:
-    """Made again when it was removed, with the whole directory or by itself; nobody listens on a port."""
+    """Made again when it was removed or replaced, with the whole directory or by itself; nobody listens on a port."""
     text, directory = project(tmp_path, "a")
     async with run_hotswap(text, directory, admin=SOCKET) as hotswap:
         path = directory / SOCKET
@@ -117,9 +118,12 @@ async def test_its_socket_is_there_from_beginning_to_end_for_its_owner_alone(tmp
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
         (told,) = (record for record in hotswap.records() if record["event"] == "admin.listening")
         assert told["addresses"] == [f"unix:{path}"]
-        for remove in (path.unlink, (path.parent / "takeover.sock").unlink, lambda: shutil.rmtree(path.parent)):
+        takeover = path.parent / "takeover.sock"
+        removals = (path.unlink, takeover.unlink, lambda: shutil.rmtree(path.parent))
+        replacements = (partial(put_file_at, path), partial(put_file_at, takeover))
+        for remove in (*removals, *replacements):
             remove()
-            while not (path.exists() and (path.parent / "takeover.sock").exists()):
+            while not (path.is_socket() and takeover.is_socket()):
                 await trio.sleep(0.05)
             assert stat.S_IMODE(path.stat().st_mode) == 0o600
         await hotswap.wait_ready()
@@ -131,6 +135,12 @@ async def test_its_socket_is_there_from_beginning_to_end_for_its_owner_alone(tmp
         stopped = await verb(directory, "stop")
         assert stopped.code == 0, stopped.stderr
         assert not path.exists()
+
+
+def put_file_at(path: Path) -> None:
+    """As a backup does that was restored over a running proxy."""
+    path.unlink()
+    path.touch()
 
 
 @pytest.mark.fail_after(60)

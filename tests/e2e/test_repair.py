@@ -164,6 +164,8 @@ async def test_a_pool_whose_release_crashes_at_every_start_is_repaired_by_deploy
         # Without a change a SIGHUP rolls nothing, and says what is down and what repairs it.
         hotswap.signal(signal.SIGHUP)
         await hotswap.wait_line("pool.still_down", "hotswap reload by-command")
+        applied = await hotswap.command("apply")
+        assert all(f"once repaired: hotswap reload {name}\n" in applied.stderr for name in SIZES), applied
         releases.deploy(SHOP.format(number=2))
         async with serving_beside(hotswap, tmp_path):
             for name, repair in WAYS.items():

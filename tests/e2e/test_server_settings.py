@@ -33,6 +33,7 @@ daemon = True
 reload = True
 preload_app = True
 max_requests = 5
+protocol = "uwsgi"
 proxy_protocol = True
 certfile = keyfile = "/nowhere.pem"
 raw_env = ["HARMLESS=honoured"]

@@ -160,3 +160,31 @@ async def test_what_the_user_cannot_reach_is_told_before_anything_starts(directo
     )
     assert done.returncode == 2
     assert told in done.stderr.decode().splitlines()
+
+
+@pytest.mark.parametrize("what", ["proxy.user", "admin.group", "proxy.access_log"])
+async def test_what_another_user_could_not_start_is_refused_by_run_and_a_caution_of_check(directory, what):
+    """Who checks may be another than who runs, so for `check` the file is good; it names the key all the same."""
+    (directory / "access.log").touch(0o600)
+    pool = {"addresses": ["127.0.0.1:1"]}
+    keys = {"proxy.user": {"user": "root"}, "proxy.access_log": {"access_log": directory / "access.log"}}
+    text = table("proxy", keys.get(what, {})) + listeners() + table("pools.web", pool)
+    text += '[admin]\ngroup = "root"\n' if what == "admin.group" else ""
+    config = directory / "hotswap.toml"
+    config.write_text(text)
+    become = ("setpriv", f"--reuid={USER}", "--regid=nogroup", "--clear-groups")
+    environment = {**os.environ, **ENVIRONMENT, "XDG_STATE_HOME": str(directory / "theirs")}
+    (directory / "theirs").mkdir()
+    os.chown(directory / "theirs", pwd.getpwnam(USER).pw_uid, -1)
+    codes, told = [], ""
+    for verb in ("check", "run"):
+        done = await trio.run_process(
+            [*become, reachable_python(), "-m", "hotswap", verb, str(config)],
+            env=environment,
+            capture_stderr=True,
+            check=False,
+        )
+        codes.append(done.returncode)
+        told = done.stderr.decode()
+        assert f"{what}: now a start by user" in told or f": {what} must be " in told
+    assert codes == [0, 2]

@@ -243,6 +243,7 @@ def configuration(directory: Path, *, size: int, broken: bool = False) -> str:
         start_timeout="10s",
         drain_timeout="5s",
         stop_timeout="3s",
+        recycle={"requests": 40},
         health={"interval": "200ms", "timeout": "5s"},
     )
 

@@ -82,6 +82,7 @@ class FakeRuntime:
         broken: raised by every verb while set, as a defect would be.
         changed: the pools that are rolled when the configuration is read again.
         changes: what else it changes.
+        down: pools in which nothing serves and that it leaves as they are.
         outcome: how the next rollout goes: `done`, `failed`, or `held` until `go_on` is set.
         asked_for_rollout: somebody looked at a rollout this often.
         asked_for_status: `status` was called this often.
@@ -102,6 +103,7 @@ class FakeRuntime:
         self.config_problems: tuple[Problem, ...] = ()
         self.changed: tuple[str, ...] = ()
         self.changes: tuple[str, ...] = ("pool web: hold_limit",)
+        self.down: tuple[str, ...] = ()
         self.outcome = "done"
         self.go_on = trio.Event()
         self.stopping = 0
@@ -182,7 +184,7 @@ class FakeRuntime:
         if self.config_problems:
             raise ConfigError(self.config_problems)
         rollouts = [await self.reload_pool(name, trigger=trigger) for name in self.changed]
-        return ReloadAnswer(rollouts=tuple(rollouts), changes=self.changes)
+        return ReloadAnswer(rollouts=tuple(rollouts), changes=self.changes, down=self.down)
 
     def check(self) -> None:
         """Raise what the test asked for."""

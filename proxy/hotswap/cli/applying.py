@@ -32,7 +32,8 @@ def apply(client: AdminClient, no_wait: bool, as_json: bool) -> None:
         if not no_wait:
             follow_all(client, found)
     if as_json:
-        put_json({"changes": found.changes, "certificates": found.certificates, **found.as_json()})
+        applied = {"changes": found.changes, "certificates": found.certificates, "down": found.down}
+        put_json({**applied, **found.as_json()})
     tell_end(found, as_json=as_json, no_wait=no_wait)
     click.get_current_context().exit(int(found.code))
 
@@ -45,7 +46,7 @@ def _tell(found: Reload) -> None:
     for certificate in found.certificates:
         put(certificate_words(certificate, datetime.now(UTC)))
     if not found.changes and not found.reports and not found.refusals:
-        tell("nothing in the configuration has changed; log files were opened anew")
+        tell("nothing in the configuration has changed; certificates were loaded and log files opened anew")
 
 
 def _tell_unwell(client: AdminClient, found: Reload) -> None:

@@ -29,6 +29,7 @@ class Reload:
         refusals: pools that were left as they are, with code, detail and state.
         changes: what else the configuration changed, in words.
         certificates: those that were loaded, where the answer says so.
+        down: pools in which nothing serves and that were not started anew, where the answer says so.
     """
 
     def __init__(self) -> None:
@@ -36,6 +37,7 @@ class Reload:
         self.refusals: dict[str, Json] = {}
         self.changes: list[str] = []
         self.certificates: list[Json] = []
+        self.down: list[str] = []
 
     @property
     def code(self) -> ExitCode:
@@ -162,6 +164,7 @@ def order(client: AdminClient, path: str, found: Reload) -> None:
     found.reports.update((report["id"], report) for report in answer["rollouts"])
     found.changes += answer["changes"]
     found.certificates += answer.get("certificates", ())
+    found.down += answer.get("down", ())
 
 
 def follow_all(client: AdminClient, found: Reload) -> None:
@@ -185,7 +188,8 @@ def _tell_failure(report: Json) -> None:
         tell("the last lines of the backend:")
         _tell_lines(report["output"])
     if report["rolled_back"]:
-        tell(f"pool {pool} is back at the release before")
+        returned = any(slot["rollback"] for slot in report["slots"])
+        tell(f"pool {pool} is back at the release before" if returned else f"pool {pool} is as it was")
     if report["locked"]:
         tell(f"pool {pool} is locked: reloads are refused and crashed backends stay down until: hotswap unlock {pool}")
 

@@ -194,8 +194,9 @@ def _table(kept: list[int], widths: list[int], rows: list[list[str | Text]], *, 
 def error_line_of(slot: Json) -> Text:
     """Why a slot is not well, how often it was tried in vain, and when it is tried again."""
     words = f"  {one_line(str(slot['last_error']))}"
-    if slot.get("attempts"):
-        words += f"; {counted(slot['attempts'], 'failed start')} in a row"
+    if attempts := slot.get("attempts"):
+        what = "failed start" if attempts == slot.get("failed_starts", attempts) else "failure"
+        words += f"; {counted(attempts, what)} in a row"
     if slot.get("next_try"):
         words += f"; next try at {moment(slot['next_try'])} UTC"
     return Text(words, style="red")

@@ -101,6 +101,14 @@ def remove_own(path: str | Path, made: os.stat_result) -> None:
             os.unlink(path)
 
 
+def is_socket(path: str | Path) -> bool:
+    """Tell whether there is a socket at a path, and neither nothing nor something that was put in its place."""
+    try:
+        return stat.S_ISSOCK(os.lstat(path).st_mode)
+    except OSError:
+        return False
+
+
 def open_directory(path: Path, *, owner: int | None = None, group: int | None = None) -> Path:
     """Create the directory for sockets, or check that an existing one is ours and has mode 0700 or, for a group, 0710.
 
@@ -117,15 +125,9 @@ def open_directory(path: Path, *, owner: int | None = None, group: int | None = 
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if fault := find_stranger(path, owner=owner) or find_fault(path):
+            raise BackendError(fault)
         found = path.lstat()
-        if not stat.S_ISDIR(found.st_mode):
-            raise BackendError(f"{path} is not a directory")
-        if found.st_uid not in (os.geteuid(), owner):
-            raise BackendError(f"{path} belongs to user {found.st_uid}, not to {os.geteuid()}")
-        if stat.S_IMODE(found.st_mode) & ~MOST_MODE:
-            foreign = [entry.name for entry in path.iterdir() if not _OURS.fullmatch(entry.name)]
-            if foreign:
-                raise BackendError(f"{path} is open to others and has things of theirs in it, such as {min(foreign)}")
         if group is not None and found.st_gid != group:
             path.chmod(0o700)
             os.chown(path, -1, group)
@@ -135,6 +137,36 @@ def open_directory(path: Path, *, owner: int | None = None, group: int | None = 
     except OSError as error:
         raise BackendError(f"no directory for sockets at {path}: {error.strerror}") from error
     return path
+
+
+def find_stranger(path: Path, *, owner: int | None = None) -> str:
+    """Say whose a directory is that is neither ours nor an owner's; empty: nobody else's.
+
+    Raises:
+        OSError: there is nothing.
+    """
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid in (os.geteuid(), owner):
+        return ""
+    return f"{path} belongs to user {found.st_uid}, not to {os.geteuid()}"
+
+
+def find_fault(path: Path) -> str:
+    """Say why what is at a path can be nobody's directory for sockets; empty: it can be its owner's. Changes nothing.
+
+    Raises:
+        OSError: there is nothing, or it cannot be looked at.
+    """
+    mode = path.lstat().st_mode
+    if stat.S_ISLNK(mode):
+        return f"{path} is a symbolic link, which is not followed: name the directory that it leads to"
+    if not stat.S_ISDIR(mode):
+        return f"{path} is not a directory"
+    if stat.S_IMODE(mode) & ~MOST_MODE:
+        foreign = [entry.name for entry in path.iterdir() if not _OURS.fullmatch(entry.name)]
+        if foreign:
+            return f"{path} is open to others and has things of theirs in it, such as {min(foreign)}"
+    return ""
 
 
 def sweep_directory(path: Path) -> None:

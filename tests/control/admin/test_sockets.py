@@ -46,6 +46,30 @@ def test_one_that_was_removed_is_opened_again(tmp_path: Path) -> None:
     assert not (tmp_path / "admin.sock").exists()
 
 
+def test_one_that_was_replaced_is_opened_again(tmp_path: Path) -> None:
+    """By a file, by a link, or by a socket that nobody listens on."""
+    path = tmp_path / "admin.sock"
+    door = AdminDoor()
+    door.own = UnixAddress(str(path))
+    path.write_text("left behind before the start")
+    with open_admin_sockets([], door):
+        for replace in (Path.touch, lambda there: there.symlink_to("elsewhere"), leave_socket):
+            path.unlink()
+            replace(path)
+            assert door.misses()
+            door.reopen_missing()
+            assert not door.misses()
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(door.own.path)
+    assert not os.path.lexists(path)
+
+
+def leave_socket(path: Path) -> None:
+    """As a process does that was killed."""
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+
+
 def test_every_address_is_opened_and_told_as_it_really_is(tmp_path: Path) -> None:
     """Port 0 becomes a port."""
     path = UnixAddress(str(tmp_path / "admin.sock"))
@@ -125,6 +149,7 @@ def test_a_socket_that_was_closed_meanwhile_is_not_missed(tmp_path: Path) -> Non
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(str(path))
     door.sockets = (listening,)
+    door.note_made(str(path))
     assert not door.misses()
     path.unlink()
     assert door.misses()

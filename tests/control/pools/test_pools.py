@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from hotswap.control.pools.supervised_backend import ExitReason
+from hotswap.control.pools.trouble import describe_trouble
 from hotswap.core.errors import NotFound, RefusalCode, Refused
 from hotswap.core.pool.last_error import LastError
 from hotswap.core.pool.lifecycle import BackendState, Health
@@ -131,11 +132,19 @@ async def test_a_new_reason_is_told_anew_and_so_is_the_recovery(tmp_path):
 
 
 async def test_a_backend_that_serves_and_crashes_again_and_again_is_a_crash_loop_too(tmp_path):
-    """Its last words are told once, each crash in a line, and that it goes on."""
+    """Its last words are told once, that it goes on is counted, and the status counts with it."""
     async with open_pool(supervised_table(tmp_path, size=1)) as stage:
+
+        def trouble() -> tuple[object, bool]:
+            told = describe_trouble(stage.pool.core, 0, stage.pool.slots[0])
+            return told["attempts"], told["next_try"] is not None
+
         for crashes in range(1, 4):
             kill(stage, 0)
+            await stage.wait(lambda: trouble() == (crashes, True))  # noqa: B023
             await stage.wait(lambda: stage.kinds().count("backend.ready") > crashes)  # noqa: B023
+            assert trouble() == (0, False)
+        assert [record["level"] for record in stage.logged("backend.crashed")] == ["error", "error", "debug"]
         reasons = [record["last_error"] for record in stage.logged("backend.crashed")]
         assert len(reasons) == 3
         assert set(reasons) == {"killed by SIGKILL, which the proxy did not send: was the machine out of memory?"}
@@ -166,7 +175,10 @@ async def test_an_order_about_a_slot_that_is_down_says_why_it_is(tmp_path):
         await stage.wait(lambda: stage.pool.core.failed_starts(0) >= 1)
         with pytest.raises(Refused, match="exited with status 3: no database") as refused:
             stage.pool.drain_slot(0)
-        assert refused.value.state["last_error"] == "exited with status 3: no database"
+        state = refused.value.state
+        assert (state["last_error"], state["exit"]) == ("exited with status 3: no database", "exit code 3")
+        assert state["attempts"] in range(1, 10)
+        assert "next_try" in state
 
 
 async def test_a_program_that_does_not_exist_leaves_the_pool_trying(tmp_path):

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import trio
 
+from hotswap.control.pools import recycler
 from hotswap.core.config import SupervisedPoolTable
 from hotswap.core.errors import Refused
-from hotswap.core.pool.lifecycle import BackendState
+from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.lifecycle import BackendState, Health
 from hotswap.core.strategy import Strategy
 from tests.support.hotswap import SOURCES, wait_gone
 from tests.support.pool_stage import Stage, open_pool, supervised_table
@@ -152,6 +154,41 @@ async def test_an_operator_who_drains_another_slot_breaks_a_replacement_off(tmp_
             stage.pool.drain_slot(0)
 
 
+def make_ill(stage: Stage, slot: int) -> Backend:
+    """Have the backend of a slot fail its probes."""
+    backend = next(one for one in stage.pool.core.backends if one.slot == slot)
+    stage.pool.entries.set_health(backend, Health.UNHEALTHY, "503")
+    return backend
+
+
+async def begin_replacing(stage: Stage, directory: Path) -> None:
+    """Have the backend of slot 0 drain while its replacement boots, which takes a long time."""
+    write_app(directory, boot=20)
+    use_up(stage, 0)
+    await stage.wait(lambda: stage.surroundings.tally.backend_starts.get(("web", "recycle")) == 1)
+    assert stage.ready == {1}
+
+
+@pytest.mark.fail_after(30)
+async def test_a_backend_that_fails_its_probes_breaks_a_replacement_off(tmp_path: Path):
+    """As one that dies does."""
+    write_app(tmp_path)
+    async with open_pool(recycled_table(tmp_path)) as stage:
+        await begin_replacing(stage, tmp_path)
+        make_ill(stage, 1)
+        assert stage.ready == {0}
+
+
+@pytest.mark.fail_after(30)
+async def test_a_pause_breaks_a_replacement_off(tmp_path: Path):
+    """What an operator looks at meanwhile stands still."""
+    write_app(tmp_path)
+    async with open_pool(recycled_table(tmp_path)) as stage:
+        await begin_replacing(stage, tmp_path)
+        stage.pool.entries.pause()
+        assert stage.ready == {0, 1}
+
+
 @pytest.mark.fail_after(30)
 async def test_the_death_of_another_backend_breaks_a_replacement_off(tmp_path: Path):
     """The one that was about to go is needed, and it is back in the same instant."""
@@ -187,6 +224,56 @@ async def test_a_backend_that_dies_while_it_is_replaced_is_not_respawned_as_well
 
 
 @pytest.mark.fail_after(30)
+async def test_a_backend_that_fails_its_probes_is_replaced_when_it_is_due(tmp_path: Path):
+    """One that has grown until it answers no more is what recycling is for."""
+    write_app(tmp_path)
+    async with open_pool(recycled_table(tmp_path, health={"interval": "1h"})) as stage:
+        before = stage.pids()
+        use_up(stage, 0)
+        make_ill(stage, 0)
+        await stage.wait(lambda: seen(stage, "backend.recycled"))
+        await stage.wait(lambda: len(stage.pool.core.backends) == 2)
+        assert stage.pids()[0] != before[0]
+        assert stage.ready == {0, 1}
+
+
+@pytest.mark.fail_after(30)
+async def test_a_backend_that_is_due_waits_for_another_that_fails_its_probes(tmp_path: Path):
+    """The one that is due may be the last that serves."""
+    write_app(tmp_path)
+    async with open_pool(recycled_table(tmp_path, health={"interval": "1h"})) as stage:
+        use_up(stage, 0)
+        ill = make_ill(stage, 1)
+        with trio.move_on_after(2.5):
+            await stage.wait(lambda: seen(stage, "backend.recycling"))
+        assert stage.ready == {0}
+        stage.pool.entries.set_health(ill, Health.HEALTHY)
+        await stage.wait(lambda: seen(stage, "backend.recycled"))
+
+
+@pytest.mark.fail_after(30)
+async def test_a_replacement_that_alone_is_left_is_not_broken_off(tmp_path: Path):
+    """The old backend and the one in the other slot are dead: it is what serves soonest."""
+    write_app(tmp_path)
+    async with open_pool(recycled_table(tmp_path)) as stage:
+        pids = stage.pids()
+        write_app(tmp_path, boot=2)
+        use_up(stage, 0)
+        await stage.wait(lambda: stage.surroundings.tally.backend_starts.get(("web", "recycle")) == 1)
+        for pid in (pids[0], pids[1]):
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            await wait_gone(pid)
+        await stage.wait(lambda: seen(stage, "backend.recycled"))
+        await stage.wait(lambda: stage.ready == {0, 1})
+        assert stage.surroundings.tally.backend_starts == {
+            ("web", "boot"): 2,
+            ("web", "recycle"): 1,
+            ("web", "crash"): 1,
+        }
+
+
+@pytest.mark.fail_after(30)
 async def test_an_old_backend_is_replaced_whatever_it_has_served(tmp_path: Path):
     """And the second only when the first is done with."""
     write_app(tmp_path)
@@ -206,6 +293,18 @@ async def test_a_limit_that_a_new_backend_reaches_replaces_none(tmp_path: Path):
         await stage.wait(lambda: seen(stage, "backend.recycled"))
         assert len(stage.logged("recycle.memory_too_small")) == 1
         assert [record["reason"] for record in stage.logged("backend.recycling")] == ["requests"]
+
+
+@pytest.mark.fail_after(30)
+async def test_a_backend_that_boots_for_long_is_new_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Else each would be replaced as soon as it is ready, because of a memory that it has had since its birth."""
+    monkeypatch.setattr(recycler, "NEW", 2.5)
+    write_app(tmp_path, boot=3)
+    async with open_pool(recycled_table(tmp_path, recycle={"memory": "1MiB", "requests": 3})) as stage:
+        use_up(stage, 0)
+        await stage.wait(lambda: seen(stage, "backend.recycling"))
+        assert [record["reason"] for record in stage.logged("backend.recycling")] == ["requests"]
+        assert len(stage.logged("recycle.memory_too_small")) == 1
 
 
 GROWING = """

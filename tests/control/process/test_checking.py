@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hotswap.control.process.checking import check_configuration
+from hotswap.control.process.state_directory import find_obstacles, open_state_directory
 from hotswap.core.errors import ConfigError
 from tests.support.command_line import program
 from tests.support.hotswap import complete_configuration, run_hotswap
@@ -55,6 +56,8 @@ REFUSED = {
     "an access log that is a directory": '[proxy]\naccess_log = "/tmp"\n' + listeners() + STATIC,
     "a state directory that is a file": '[proxy]\nstate_dir = "FILE"\n' + listeners() + STATIC,
     "a state directory below a file": '[proxy]\nstate_dir = "FILE/deep/state"\n' + listeners() + STATIC,
+    "a state directory that is a link": '[proxy]\nstate_dir = "LINK"\n' + listeners() + STATIC,
+    "a state directory with other things in it": '[proxy]\nstate_dir = "."\n' + listeners() + STATIC,
     "a damaged authority": listeners(tls={"self_signed": ["localhost"]}) + STATIC,
     "an admin socket without a directory": '[admin]\nbind = ["unix:none/at/all.sock"]\n' + listeners() + STATIC,
 }
@@ -64,6 +67,8 @@ REFUSED = {
 async def test_what_run_refuses_check_refuses(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same keys, and exit code 2."""
     (tmp_path / "FILE").touch()
+    (tmp_path / "LINK").symlink_to(".")
+    os.chmod(tmp_path, 0o755)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     (tmp_path / "data" / "hotswap").mkdir(parents=True)
     for name in ("development-ca.pem", "development-ca.key"):
@@ -75,6 +80,34 @@ async def test_what_run_refuses_check_refuses(tmp_path: Path, kind: str, monkeyp
     assert {place_of(line) for line in told} == {
         place_of(line) for line in ran.stderr.splitlines() if " must be " in line and not line.startswith("{")
     }
+
+
+def test_a_state_directory_of_another_is_a_caution(tmp_path: Path) -> None:
+    """Of another configuration's proxy, which may be gone by the start; a running one of this needs no start."""
+    state = f'[proxy]\nstate_dir = "{tmp_path / "state"}"\n'
+    path = written(tmp_path, state + listeners() + STATIC)
+    other = path.with_name("other.toml")
+    holder = open_state_directory(str(tmp_path / "state"), other)
+    (caution,) = [one for one in check_configuration(path).cautions if one.startswith("proxy.state_dir")]
+    assert f"another proxy uses {tmp_path / 'state'}: {other}, pid {os.getpid()}" in caution
+    holder.sign(path)
+    assert not [one for one in check_configuration(path).cautions if one.startswith("proxy.state_dir")]
+    holder.close()
+
+
+def test_a_state_directory_that_this_user_cannot_have_is_a_caution(tmp_path: Path) -> None:
+    """As a port is that only root may have: who checks may be another than who runs."""
+    assert find_obstacles(str(tmp_path / "deep" / "state")) == ("", "")
+    (tmp_path / "theirs").mkdir()
+    if os.geteuid() == 0:
+        os.chown(tmp_path / "theirs", 65534, -1)
+        (fault, stranger), whose = find_obstacles(str(tmp_path / "theirs")), "belongs to user 65534"
+        assert find_obstacles(str(tmp_path / "theirs"), owner=65534) == ("", "")
+    else:
+        (tmp_path / "theirs").chmod(0o500)
+        (fault, stranger), whose = find_obstacles(str(tmp_path / "theirs" / "state")), "no directory can be made in"
+    assert not fault
+    assert whose in stranger
 
 
 def test_an_address_in_use_is_a_caution(tmp_path: Path) -> None:

@@ -275,6 +275,18 @@ async def test_a_file_with_mistakes_refuses_a_reload_and_changes_nothing(tmp_pat
         assert (await rolled(running)).outcome is Outcome.DONE
 
 
+@pytest.mark.parametrize(("verb", "pools"), [("reload_pool", ["web"]), ("reload_all", [])])
+async def test_a_directory_that_is_gone_is_one_problem(tmp_path, verb, pools):
+    """It is missing in the file and in the definition that the pool has, and told once."""
+    release = tmp_path / "release"
+    release.mkdir()
+    async with open_runtime(web(release), tmp_path) as running:
+        release.rmdir()
+        with pytest.raises(Refused) as refusal:
+            await getattr(running.orders, verb)(*pools, trigger="signal")
+        assert refusal.value.detail.count("pools.web.directory") == 1
+
+
 async def test_rereading_a_file_with_mistakes_raises_every_problem_and_changes_nothing(tmp_path):
     """As SIGHUP and POST /v1/config/reload need it."""
     async with open_runtime(web(tmp_path), tmp_path) as running:

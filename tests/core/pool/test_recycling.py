@@ -17,6 +17,7 @@ from hotswap.core.pool.recycling import (
     RecycleReason,
     may_recycle,
     most_due,
+    must_give_way,
     wait_after_failures,
 )
 
@@ -84,6 +85,12 @@ def test_a_limit_below_a_new_backend_replaces_none():
 def test_recycling_waits_for_everything_else(change: dict[str, bool], may: bool):
     """A deploy, an operator, a crash, a takeover, and the one before."""
     assert may_recycle(replace(WELL, **change)) is may
+
+
+@pytest.mark.parametrize(("change", "must"), [({}, False), ({"ready": 1}, True), ({"paused": True}, True)])
+def test_a_replacement_gives_way_where_the_old_backend_is_needed(change: dict[str, bool], must: bool):
+    """Or where everything is to stand still."""
+    assert must_give_way(replace(WELL, **change)) is must
 
 
 @given(st.integers(min_value=1, max_value=10_000))

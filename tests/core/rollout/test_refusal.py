@@ -54,6 +54,13 @@ def test_each_refusal_has_its_code_a_reason_and_the_state_found(code):
     assert json.loads(json.dumps(refused.state))["pool"] == "web"
 
 
+def test_a_rollout_in_progress_names_the_verb_that_ends_it():
+    """It may hang for as long as `start_timeout`, and whoever has the repair at hand need not wait for that."""
+    refused = check_trigger(replace(GOOD, **BAD[RefusalCode.ROLLOUT_IN_PROGRESS]))
+    assert refused is not None
+    assert refused.detail == "rollout r7 of pool web is in progress; to end it: hotswap abort web"
+
+
 @pytest.mark.parametrize(("first", "second"), list(combinations(RefusalCode, 2)))
 def test_of_two_refusals_the_earlier_one_is_the_answer(first, second):
     """For every pair; a number cannot be both different and unreadable, so there the later fact is left out."""

@@ -521,7 +521,9 @@ def test_a_rollout_that_never_began_took_no_time():
         now=play.now,
     )
     waiting.on(ABORT, now=play.now + 30)
-    assert waiting.report(play.now + 60).seconds == 0.0
+    for later in (30, 60, 90):
+        report = waiting.report(play.now + later)
+        assert (report.started, report.seconds) == (STARTED + timedelta(seconds=30), 0.0)
 
 
 def test_an_abort_while_the_replacement_starts_brings_the_old_one_back():

@@ -83,6 +83,7 @@ async def answer_reload(
     document = {"rollouts": rollouts, "refusals": refusals, "changes": list(outcome.changes)}
     if certificates:
         document["certificates"] = asked.verbs.status()["certificates"]
+        document["down"] = list(outcome.down)
     return respond(document, status=200 if asked.given.wait or not rollouts else 202)
 
 

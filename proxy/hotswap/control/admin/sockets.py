@@ -51,6 +51,7 @@ class AdminDoor:
         self._opened = trio.Event()
         self._opened.set()
         self._again = ExitStack()
+        self._made: dict[str, tuple[int, int]] = {}
 
     def inherit(self, inherited: Mapping[Address, socket.socket]) -> None:
         """Use the sockets of the process before this one, which stay its own, and leave whoever comes in the queue."""
@@ -91,6 +92,12 @@ class AdminDoor:
                     if stat.S_ISSOCK(os.lstat(address.path).st_mode):
                         os.unlink(address.path)
 
+    def note_made(self, path: str) -> os.stat_result:
+        """Note that what is at a path is a socket of ours, and give what there is to know of it."""
+        found = os.stat(path)
+        self._made[path] = (found.st_dev, found.st_ino)
+        return found
+
     def misses(self) -> bool:
         """Tell whether the path of a Unix socket was removed by somebody; a socket that is closed has none to miss.
 
@@ -101,16 +108,24 @@ class AdminDoor:
                 address = address_of(one)
             except OSError:
                 continue
-            if isinstance(address, UnixAddress) and not os.path.lexists(address.path):
+            if isinstance(address, UnixAddress) and not self._leads_to_us(address.path):
                 return True
         return False
+
+    def _leads_to_us(self, path: str) -> bool:
+        """Tell whether a path is still that of our socket, and not of something that was put in its place."""
+        try:
+            found = os.lstat(path)
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self._made.get(path)
 
     def reopen_missing(self) -> None:
         """Listen anew where the path of a Unix socket was removed by somebody; what fails is left for the next time."""
         found = list(self.sockets)
         for index, one in enumerate(found):
             address = address_of(one)
-            if isinstance(address, UnixAddress) and not os.path.lexists(address.path):
+            if isinstance(address, UnixAddress) and not self._leads_to_us(address.path):
                 with contextlib.suppress(OSError):
                     found[index] = self._again.enter_context(_open_unix(address, self))
         if found != list(self.sockets):
@@ -179,7 +194,8 @@ def open_admin_sockets(
                     # Another project's, which has the same address in its file, as `init` writes one.
                     told = tell_neighbour(address)
                     reason = f"{told}; give this one another" if told else reason
-                allowed = f"an address for the admin API; {reason}"
+                is_own = address == door.own
+                allowed = f"{'a directory for its socket' if is_own else 'an address'} of the admin API; {reason}"
                 raise ConfigError([Problem(key, str(address), allowed)]) from error
         door.sockets = tuple(opened)
         yield door.sockets
@@ -188,7 +204,10 @@ def open_admin_sockets(
 @contextmanager
 def _adopt(listening: socket.socket, address: Address, door: AdminDoor) -> Iterator[socket.socket]:
     with listening:
-        made = os.stat(address.path) if isinstance(address, UnixAddress) else None
+        made, bound = None, address_of(listening)
+        if isinstance(bound, UnixAddress):
+            with contextlib.suppress(FileNotFoundError):  # somebody has removed it; it is opened again soon
+                made = door.note_made(bound.path)
         try:
             yield listening
         finally:
@@ -199,9 +218,10 @@ def _adopt(listening: socket.socket, address: Address, door: AdminDoor) -> Itera
 @contextmanager
 def _open_unix(address: UnixAddress, door: AdminDoor) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
-        _clear_stale(address.path)
+        # In the state directory, which is locked, the path is ours, whatever somebody has put there.
+        _clear_stale(address.path, whatever=address == door.own)
         listening.bind(address.path)
-        made = os.stat(address.path)
+        made = door.note_made(address.path)
         try:
             # Nobody can connect before `listen`, so there is no moment in which others could.
             _permit(address.path, door.group)
@@ -222,17 +242,25 @@ def _permit(path: str, group: int | None) -> None:
             os.chmod(path, OWNER_AND_GROUP)
 
 
-def _clear_stale(path: str) -> None:
+def _clear_stale(path: str, *, whatever: bool) -> None:
     """Remove the socket of a process that is gone.
+
+    Args:
+        path: where.
+        whatever: remove a file or link as well.
 
     Raises:
         OSError: somebody answers there, or it is not a socket.
     """
     try:
-        if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            raise FileExistsError(errno.EEXIST, "something that is not a socket is there")
+        mode = os.lstat(path).st_mode
     except FileNotFoundError:
         return
+    if whatever and not stat.S_ISSOCK(mode) and not stat.S_ISDIR(mode):
+        os.unlink(path)
+        return
+    if not stat.S_ISSOCK(mode):
+        raise FileExistsError(errno.EEXIST, "something that is not a socket is there")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knock:
         knock.setblocking(False)
         try:

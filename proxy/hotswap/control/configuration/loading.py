@@ -11,6 +11,7 @@ import errno
 import grp
 import os
 import pwd
+import re
 import shutil
 import ssl
 import stat
@@ -243,7 +244,7 @@ def _program(location: Location, pool: Raw, directory: str, environ: Mapping[str
         found = shutil.which(program, path=environ.get("PATH"))
         if found:
             return None
-        if os.path.isdir(program):
+        if os.path.isdir(resolve_path(written, directory)):
             return f"an interpreter; {program} is a directory: write {quoted(os.path.join(written, 'bin', 'python'))}"
         there = "there is none" if not os.path.lexists(program) else "it cannot be executed"
         return f"an interpreter; {program}: {there if '/' in program else 'there is none in PATH'}"
@@ -293,6 +294,10 @@ def _user(proxy: Raw) -> Iterator[Finding]:
         try:
             pwd.getpwnam(user)
         except KeyError:
+            name = re.split("[:.]", user)[0]
+            with suppress(KeyError):
+                pwd.getpwnam(name)
+                return f"a user of this machine, whose groups it has then; write {quoted(name)}"
             return "a user of this machine; there is none of this name: make it with useradd, or leave user out"
         return None
 

@@ -93,7 +93,8 @@ function slots(name, now, rollout, orders) {
 // Why a slot is not well, how often it was tried in vain, and when it is tried again.
 function trouble(slot) {
   if (slot.last_error === null) return [];
-  const facts = [slot.attempts > 0 && `${count(slot.attempts, "failed start")} in a row`,
+  const what = slot.attempts === slot.failed_starts ? "failed start" : "failure";
+  const facts = [slot.attempts > 0 && `${count(slot.attempts, what)} in a row`,
     slot.next_try !== null && `next try ${until(slot.next_try, Date.now())}`].filter(Boolean);
   return [h("tr", { "data-key": `${slot.slot}-error`, class: "second" }, h("td", {}),
     h("td", { colspan: 10, class: "why error" }, h("p", {}, slot.last_error),

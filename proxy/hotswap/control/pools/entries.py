@@ -150,12 +150,10 @@ class Entries:
 
     def describe_slot(self, number: int) -> dict[str, object]:
         """Give the facts that a verb about a slot is judged by, for JSON."""
-        error = self.core.last_error(number)
         return {
             "pool": self.core.name,
             "slot": number,
             "slots": self.core.size,
             "ready": len(self.core.ready_slots()),
-            "last_error": None if error is None else error.text,
             "states": [backend.state.value for backend in self.core.backends if backend.slot == number],
         }

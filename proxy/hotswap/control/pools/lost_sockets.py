@@ -6,7 +6,6 @@ backend finishes what it has begun over the connections that there are, and anot
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 import trio
@@ -16,6 +15,7 @@ from hotswap.control.pools.supervised_backend import StartReason, SupervisedBack
 from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.core.address import UnixAddress
 from hotswap.core.pool.lifecycle import BackendState
+from hotswap.processes.listening import is_socket
 
 
 async def replace_unreachable(
@@ -39,4 +39,4 @@ async def replace_unreachable(
 def _is_unreachable(member: SupervisedBackend) -> bool:
     address = member.backend.address
     serves = member.backend.state is BackendState.READY
-    return serves and isinstance(address, UnixAddress) and not os.path.lexists(address.path)
+    return serves and isinstance(address, UnixAddress) and not is_socket(address.path)

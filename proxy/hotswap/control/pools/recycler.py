@@ -2,9 +2,10 @@
 
 It is no deploy: the generation stays. By the strategy of the pool the replacement starts before the old backend drains
 (surge), while it drains (drain-first), or when it is gone (stop-first). Once the replacement serves, the old one goes
-by itself as any other that leaves. Until then it can be called back: whatever else begins in the pool breaks the
-replacement off. One that does not become ready leaves the old backend where it was, locks nothing, and is tried again
-after a wait that doubles. Under stop-first there is none to keep: the slot is filled as after a crash.
+by itself as any other that leaves. Until then it can be called back: whatever else begins in the pool, the death of a
+backend in another slot included, breaks the replacement off. One that does not become ready leaves the old backend
+where it was, locks nothing, and is tried again after a wait that doubles. Under stop-first there is none to keep: the
+slot is filled as after a crash.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from hotswap.core.config import SupervisedPoolTable
 from hotswap.core.errors import BackendError, StartFailed
 from hotswap.core.identity import BackendId
 from hotswap.core.pool.backend import Backend
-from hotswap.core.pool.events import BackendMoved, HealthChanged, PoolEvent
-from hotswap.core.pool.lifecycle import BackendState, Health
+from hotswap.core.pool.events import PoolEvent
+from hotswap.core.pool.lifecycle import BackendState
 from hotswap.core.pool.recycling import (
     BackendLife,
     PoolStanding,
@@ -33,6 +34,7 @@ from hotswap.core.pool.recycling import (
     RecycleReason,
     may_recycle,
     most_due,
+    must_give_way,
     wait_after_failures,
 )
 from hotswap.core.strategy import Strategy
@@ -41,7 +43,7 @@ LOOK: Final = 1.0
 """Seconds between two looks at the backends."""
 
 NEW: Final = 60.0
-"""Seconds of age within which the memory of a backend is that of a new one."""
+"""Seconds since a backend was ready within which its memory is that of a new one."""
 
 
 # Not frozen: it is filled in while the replacement lasts.
@@ -83,7 +85,7 @@ class Recycler:
         slots: Mapping[int, Slot],
         *,
         table: Callable[[], SupervisedPoolTable],
-        standing: Callable[[], PoolStanding],
+        standing: Callable[[int], PoolStanding],
         admit: Callable[[SupervisedBackend], None],
         refill: Callable[[StartReason], None],
         read: Callable[[int], ProcessFacts | None] = read_process,
@@ -94,7 +96,7 @@ class Recycler:
             members: those of the pool.
             slots: its slots; only looked at.
             table: gives the definition in force.
-            standing: tells what else goes on in the pool.
+            standing: tells what else goes on in the pool than the replacement in a slot.
             admit: called with a replacement that is ready.
             refill: fills the slots that have none.
             read: looks at a process; may block for a moment.
@@ -115,6 +117,7 @@ class Recycler:
         self._failures = 0
         self._not_before = 0.0
         self._serving = False
+        members.entries.core.observe(self._give_way)
 
     @property
     def limits(self) -> RecycleLimits:
@@ -145,31 +148,18 @@ class Recycler:
             at_hand.scope.cancel()
             self._undo(at_hand)
 
-    def _observe(self, event: PoolEvent) -> None:
-        """Break off when another backend serves no more: the old one is needed."""
-        if self._at_hand is None:
-            return
-        match event:
-            case HealthChanged(backend=backend, after=Health.UNHEALTHY):
-                self._note_loss(backend)
-            case BackendMoved(backend=backend, before=BackendState.READY, after=BackendState.STOPPED):
-                self._note_loss(backend)
-            case _:
-                return
-
-    def _note_loss(self, backend: Backend) -> None:
+    def _give_way(self, _: PoolEvent) -> None:
         at_hand = self._at_hand
-        if at_hand is not None and backend.slot != at_hand.slot.number:
+        # A dead one could not serve instead: its replacement is then what is nearest to that.
+        if at_hand is not None and at_hand.old.alive and must_give_way(self._standing(at_hand.slot.number)):
             self.break_off()
 
     async def _serve(self) -> None:
-        stop_observing = self._members.entries.core.observe(self._observe)
         try:
             while (limits := self.limits).any:
                 await trio.sleep(LOOK)
                 await self._look(limits)
         finally:
-            stop_observing()
             self._serving = False
 
     async def _look(self, limits: RecycleLimits) -> None:
@@ -179,9 +169,11 @@ class Recycler:
         for backend in gone:
             del self._watched[backend]
         due = most_due(limits, lives)
-        if due is None or trio.current_time() < self._not_before or self.held or not may_recycle(self._standing()):
+        if due is None or trio.current_time() < self._not_before or self.held:
             return
         life, reason = due
+        if not may_recycle(self._standing(life.slot)):
+            return
         old, slot = members[life.slot], self._slots.get(life.slot)
         if slot is None or not old.alive or old.leaving or old.backend.state is not BackendState.READY:
             return
@@ -194,7 +186,8 @@ class Recycler:
         backend = member.backend
         watched = self._watched.get(backend.id)
         if watched is None:
-            first = facts.memory if facts.uptime < NEW else 0
+            new = member.ready_at is not None and trio.current_time() - member.ready_at < NEW
+            first = facts.memory if new else 0
             watched = self._watched[backend.id] = Watched(share=self._around.jitter(), first_memory=first)
         life = BackendLife(
             slot=backend.slot,
@@ -255,7 +248,7 @@ class Recycler:
         place: Place = await self._around.places.take(members.entries.core.name, (0, slot.number))
         try:
             await trio.lowlevel.checkpoint()
-            if old.alive and not may_recycle(self._standing()):
+            if old.alive and not may_recycle(self._standing(slot.number)):
                 self.break_off()  # something else began while others booted
                 return
             if self._table().rollout.strategy is Strategy.DRAIN_FIRST and old.backend.state is BackendState.READY:

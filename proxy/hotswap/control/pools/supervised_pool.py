@@ -34,6 +34,7 @@ from hotswap.control.pools.release import Release
 from hotswap.control.pools.slot import Slot
 from hotswap.control.pools.supervised_backend import ExitReason, StartReason, SupervisedBackend
 from hotswap.control.pools.surroundings import Surroundings
+from hotswap.control.pools.trouble import describe_trouble
 from hotswap.control.pools.unlocked import Unlocked
 from hotswap.core.backoff import Backoff
 from hotswap.core.config import SupervisedPoolTable
@@ -46,6 +47,7 @@ from hotswap.core.pool.pool import Pool
 from hotswap.core.pool.recycling import PoolStanding
 from hotswap.core.pool.slot_record import CRASH_LOOP
 from hotswap.core.rollout.compatibility import Unreadable
+from hotswap.core.rollout.refusal import rollout_in_progress
 from hotswap.core.rollout.rollout import Rollout
 from hotswap.core.strategy import Strategy
 from hotswap.processes.exit_status import Exit
@@ -335,10 +337,14 @@ class SupervisedPool:
         if slot is not None and respawn and self.core.locked is None:
             now = trio.current_time()
             fresh = slot.note_failure(words, ready_for=now - (member.ready_at or now))
-        member.log.error(
+        in_flight = self.surroundings.plane.in_flight(backend)
+        # Of a crash loop that is known, only what cost somebody something is news; it is counted elsewhere.
+        known = slot is not None and slot.looping and not fresh and not in_flight
+        member.log.log(
+            logging.DEBUG if known else logging.ERROR,
             "backend.crashed",
             exit=str(ended),
-            in_flight=self.surroundings.plane.in_flight(backend),
+            in_flight=in_flight,
             last_error=words,
             # The same lines again would say nothing new.
             output=list(member.process.output_lines()[-5:]) if fresh else [],
@@ -427,11 +433,12 @@ class SupervisedPool:
     def _check_operable(self, number: int) -> dict[str, object]:
         if not 0 <= number < self.core.size:
             raise NotFound("slot", number, range(self.core.size))
-        state = {**self.entries.describe_slot(number), "rollout": self.rollout_id}
+        trouble = describe_trouble(self.core, number, self.slots.get(number))
+        state = {**self.entries.describe_slot(number), **trouble, "rollout": self.rollout_id}
         if self.stopping:
             raise Refused(RefusalCode.SHUTTING_DOWN, "the proxy is shutting down", state)
         if self.rollout_id is not None:
-            detail = f"rollout {self.rollout_id} of pool {self.name} is in progress"
+            detail = rollout_in_progress(self.name, self.rollout_id)
             raise Refused(RefusalCode.ROLLOUT_IN_PROGRESS, detail, state)
         return state
 
@@ -451,11 +458,11 @@ class SupervisedPool:
 
     # Recycling.
 
-    def _standing(self) -> PoolStanding:
-        """What else goes on, so that recycling waits."""
+    def _standing(self, replaced: int) -> PoolStanding:
+        """What else goes on than the replacement of the backend in a slot, so that recycling waits."""
         return PoolStanding(
             size=self.core.size,
-            ready=len(self.core.ready_slots()),
+            ready=len(self.core.ready_slots() | {replaced}),
             ending=self.stopping or self.filler.frozen or self.handover.active,
             rollout=self.rollout_id is not None,
             locked=self.core.locked is not None,

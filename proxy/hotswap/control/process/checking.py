@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import grp
 import os
+import pwd
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
@@ -26,6 +28,8 @@ from hotswap.control.configuration.path import absolute_path
 from hotswap.control.configuration.state_place import ADMIN_SOCKET
 from hotswap.control.pools.start_check import check_starts
 from hotswap.control.process.privileges import identity_of, look_as_user, owner_of_state
+from hotswap.control.process.state_directory import WANTED as WANTED_STATE
+from hotswap.control.process.state_directory import find_holder, find_obstacles, may_give_to, real_place
 from hotswap.core.address import Address, TcpAddress
 from hotswap.core.config import Configuration, StaticPoolTable
 from hotswap.core.errors import ConfigError, Problem
@@ -68,7 +72,14 @@ def check_configuration(path: Path) -> Checked:
         cautions += look_as_user(config, absolute_path(path))
     except ConfigError as error:
         problems += error.problems
-    running = is_running(config)
+    fault, stranger, other = _look_at_state(config, absolute_path(path))
+    running = not other and is_running(config)
+    if fault:
+        problems.append(Problem("proxy.state_dir", config.proxy.state_dir, f"{WANTED_STATE}; {fault}"))
+    elif not running:
+        # Who checks, and when, may be another than who runs.
+        barred = _find_barred(config, other or stranger)
+        cautions += (f"{key}: now a start by user {os.geteuid()} would be refused: {why}" for key, why in barred)
     for where, address in _addresses(config):
         found = _try(where, address, running=running)
         if isinstance(found, Problem):
@@ -107,13 +118,42 @@ def _files(config: Configuration) -> Iterator[Problem]:
                 proxy.access_log,
                 "a file that can be written; this is a directory: name a file in it",
             )
-        place = proxy.state_dir
-        while place != os.path.dirname(place) and not read_within(partial(os.path.lexists, place), place):
-            place = os.path.dirname(place)
-        if not _is_directory(place):
-            yield Problem(
-                "proxy.state_dir", proxy.state_dir, f"a directory for this user alone; {place} is none: name another"
-            )
+
+
+def _look_at_state(config: Configuration, path: Path) -> tuple[str, str, str]:
+    """Say why nobody could have the state directory, why this user could not, and which other proxy has it."""
+    place, owner = config.proxy.state_dir, owner_of_state(config.proxy.user)
+    try:
+        fault, stranger = read_within(partial(find_obstacles, place, owner=owner), place)
+        return fault, stranger, read_within(partial(find_holder, real_place(place), path, other=True), place)
+    except OSError:  # a disk that does not answer is told by who uses it
+        return "", "", ""
+
+
+def _find_barred(config: Configuration, state: str) -> Iterator[tuple[str, str]]:
+    """Find the keys, each with the reason, that ask for what this user may not do.
+
+    Args:
+        config: the configuration.
+        state: why this user may not have the state directory; empty: it may.
+    """
+    proxy, group = config.proxy, config.admin.group
+    if state:
+        yield "proxy.state_dir", state
+    if proxy.user and os.geteuid() not in (0, pwd.getpwnam(proxy.user).pw_uid):
+        yield "proxy.user", f"only root may become {proxy.user}"
+    if group and not may_give_to(grp.getgrnam(group).gr_gid):
+        yield "admin.group", f"it is not in {group}; as root: usermod -aG {group} USER"
+    log = proxy.access_log
+    with suppress(OSError):  # a disk that does not answer is told by who uses it
+        if os.path.isabs(log) and not read_within(partial(_is_writable, log), log):
+            yield "proxy.access_log", f"it may not write {log}"
+
+
+def _is_writable(path: str) -> bool:
+    if os.path.exists(path):
+        return os.access(path, os.W_OK)
+    return os.access(os.path.dirname(path), os.W_OK | os.X_OK)
 
 
 def _contexts(config: Configuration) -> Iterator[Problem]:

@@ -22,6 +22,7 @@ from hotswap.control.process.privileges import drop_privileges, look_as_user, ow
 from hotswap.control.process.state_directory import StateDirectory, find_holder, may_give_to, open_state_directory
 from hotswap.core.config import Configuration
 from hotswap.core.errors import BackendError, ConfigError, Problem
+from hotswap.processes.listening import is_socket
 
 WATCH_INTERVAL = 1.0
 """Seconds between two looks whether the state directory is still there."""
@@ -138,7 +139,7 @@ class Premises:
         """Tell whether the directory has vanished, and whether a socket in it is missing; blocks."""
         if state.vanished():
             return True, False
-        return False, misses() or not all(map(os.path.lexists, tuple(self.paths)))
+        return False, misses() or not all(map(is_socket, tuple(self.paths)))
 
     def _tell_remade(self, restore: Callable[[], None]) -> None:
         restored, self._remade = self._remade, trio.Event()

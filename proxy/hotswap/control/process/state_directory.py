@@ -15,7 +15,7 @@ from typing import Final
 
 from hotswap.control.configuration.path import is_same_file
 from hotswap.core.errors import BackendError, ConfigError, Problem
-from hotswap.processes.listening import open_directory, sweep_directory
+from hotswap.processes.listening import find_fault, find_stranger, open_directory, sweep_directory
 
 LOCK_NAME: Final = "proxy.lock"
 """The name, in the state directory, of the file that is locked; its first line is the configuration's path, its second
@@ -24,6 +24,16 @@ the process id of the proxy."""
 BACKENDS: Final = "backends"
 """The name, in a state directory that a group may pass through, of the directory for the sockets of backends: servers
 give them any mode they like."""
+
+
+WANTED: Final = "a directory of this user's, for one proxy"
+"""What `[proxy].state_dir` has to be."""
+
+
+def real_place(path: str) -> Path:
+    """Give where a state directory really is: a link on the way, as that of a deploy, may point elsewhere tomorrow."""
+    parent, name = os.path.split(os.path.normpath(path))
+    return Path(os.path.realpath(parent), name)
 
 
 def may_give_to(group: int) -> bool:
@@ -120,9 +130,7 @@ def open_state_directory(
         ConfigError: it cannot be made, is somebody else's, or another proxy uses it.
     """
     try:
-        # Where it really is: a link on the way, such as that of a deploy, may point elsewhere tomorrow.
-        parent, name = os.path.split(os.path.normpath(path))
-        directory = open_directory(Path(os.path.realpath(parent), name), owner=owner, group=group)
+        directory = open_directory(real_place(path), owner=owner, group=group)
         if group is not None:
             open_directory(directory / BACKENDS, owner=owner)
         _hide(directory)
@@ -131,13 +139,44 @@ def open_state_directory(
             sweep_directory(directory)
             sweep_directory(directory / BACKENDS)
     except (BackendError, OSError) as error:
-        allowed = f"a directory of this user's, for one proxy; {error}"
-        raise ConfigError([Problem("proxy.state_dir", path, allowed)]) from error
+        raise ConfigError([Problem("proxy.state_dir", path, f"{WANTED}; {error}")]) from error
     return StateDirectory(directory, lock, group=group)
 
 
-def find_holder(directory: Path, config_path: Path) -> str:
-    """Say which proxy uses a directory, in words for who would start another one; empty: none does. Makes nothing."""
+def find_obstacles(path: str, *, owner: int | None = None) -> tuple[str, str]:
+    """Say what keeps a proxy from having its state in a directory. Makes and changes nothing; blocks.
+
+    Args:
+        path: where, as for `open_state_directory`.
+        owner: a user whose it may be beside ourselves; None: nobody's.
+
+    Returns:
+        What is in the way of everybody, and what is in the way of this user; empty where nothing is.
+    """
+    place = real_place(path)
+    for there in (place, *place.parents):
+        try:
+            if there == place:
+                return find_fault(there), find_stranger(there, owner=owner)
+            if not there.is_dir():
+                there.lstat()
+                return f"{there} is not a directory", ""
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            return "", f"{there}: {error.strerror}"
+        return "", "" if os.access(there, os.W_OK | os.X_OK) else f"no directory can be made in {there} by this user"
+    return "", ""
+
+
+def find_holder(directory: Path, config_path: Path, *, other: bool = False) -> str:
+    """Say which proxy uses a directory, in words for who would start another one; empty: none does. Makes nothing.
+
+    Args:
+        directory: the state directory.
+        config_path: the configuration that would be started.
+        other: pass over a proxy of this configuration.
+    """
     try:
         lock = os.open(directory / LOCK_NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
@@ -145,7 +184,9 @@ def find_holder(directory: Path, config_path: Path) -> str:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        return _tell_holder(directory, config_path, os.fsdecode(os.pread(lock, 8192, 0)))
+        signed = os.fsdecode(os.pread(lock, 8192, 0))
+        same = is_same_file(signed.partition("\n")[0], config_path)
+        return "" if other and same else _tell_holder(directory, config_path, signed)
     finally:
         os.close(lock)
     return ""

@@ -9,6 +9,7 @@ import trio
 
 from hotswap.control.pools.static_pool import StaticPool
 from hotswap.control.pools.supervised_pool import SupervisedPool
+from hotswap.control.pools.trouble import describe_trouble
 from hotswap.control.process.parts import Parts
 from hotswap.control.telemetry.events import utc_now, written_utc
 from hotswap.control.telemetry.version import PROGRAM_VERSION
@@ -87,19 +88,14 @@ def _pool(parts: Parts, pool: SupervisedPool | StaticPool) -> dict[str, Any]:
 
 def _slot(parts: Parts, pool: SupervisedPool | StaticPool, slot: int) -> dict[str, Any]:
     core = pool.core
-    error, due, release = core.last_error(slot), None, None
-    if isinstance(pool, SupervisedPool) and slot in pool.slots:
-        due, release = pool.slots[slot].next_try, pool.slots[slot].release.directory
+    known = pool.slots.get(slot) if isinstance(pool, SupervisedPool) else None
     return {
         "slot": slot,
         "hopeful": core.expects(slot),
         "failed_starts": core.failed_starts(slot),
-        "attempts": core.failed_starts(slot),
-        "last_error": None if error is None else error.text,
-        "exit": None if error is None else error.exit,
-        "next_try": None if error is None or due is None else utc_now(due - trio.current_time()),
+        **describe_trouble(core, slot, known),
         "drained": pool.is_drained(slot),
-        "release": release,
+        "release": None if known is None else known.release.directory,
         "backends": [_backend(parts, pool, backend) for backend in core.backends if backend.slot == slot],
     }
 

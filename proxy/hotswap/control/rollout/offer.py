@@ -35,8 +35,10 @@ class Offer:
 async def read_offer(
     name: str, table: SupervisedPoolTable, around: Surroundings, problems: tuple[Problem, ...] = ()
 ) -> Offer:
-    """Read what a pool would be rolled to; what is wrong with it is a part of the offer,
-    with the problems that are known already, and nothing is raised.
+    """Read what a pool would be rolled to; what is wrong with it is a part of the offer, and nothing is raised.
+
+    Problems that are known already are those of the file, which then does not define the pool: what is wrong with the
+    definition that it has is not told beside them.
 
     **Cancellation**: a file or command that is still being read is left to its own deadline.
     """
@@ -48,7 +50,7 @@ async def read_offer(
         number = await read_compatibility(
             table.compatibility, directory=table.directory, environment=environment, guardian=guardian
         )
-        return Offer(table=table, release=None, compatibility=number, problems=(*problems, *error.problems))
+        return Offer(table=table, release=None, compatibility=number, problems=problems or error.problems)
     return Offer(table=table, release=release, compatibility=release.compatibility, problems=problems)
 
 

@@ -37,6 +37,7 @@ from hotswap.core.config import Configuration, PoolTable, StaticPoolTable, Super
 from hotswap.core.errors import MISSING, ConfigError, PoolNotStarted, Problem, RefusalCode, Refused, Verbatim
 from hotswap.core.identity import RolloutId
 from hotswap.core.rollout.queue import QueuedSlot, plan_queue
+from hotswap.core.rollout.refusal import rollout_in_progress
 from hotswap.core.rollout.rollout import Rollout
 from hotswap.core.strategy import Strategy
 
@@ -49,11 +50,13 @@ class ReloadAnswer:
         rollouts: those accepted, in the order in which they run, one after the other.
         refusals: pools that stay as they are, by name, with the reason.
         changes: what else the configuration changed, in words, such as "listener public opened".
+        down: pools in which nothing serves, and which were not started anew because they have not changed.
     """
 
     rollouts: tuple[Rollout, ...] = ()
     refusals: Mapping[str, Refused] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
+    down: tuple[str, ...] = ()
 
 
 class Reloader:
@@ -113,8 +116,7 @@ class Reloader:
                     answer = await self._apply(config, problems, marked, {}, trigger, strict=True)
                 except Refused as refused:
                     raise self._not_applied(refused) from None
-                self._tell_down()
-                return answer
+                return replace(answer, down=self._tell_down())
         finally:
             self._marks.unmark(marked)
 
@@ -165,8 +167,9 @@ class Reloader:
         self._parts.log.warning("config.not_applied", code=refused.code.value, detail=refused.detail)
         return Refused(refused.code, f"{refused.detail}; nothing of the configuration was taken over", refused.state)
 
-    def _tell_down(self) -> None:
+    def _tell_down(self) -> tuple[str, ...]:
         """Tell of the pools in which nothing serves and that this did not start anew, because they have not changed."""
+        names = []
         for pool in self._parts.pools.supervised():
             down = not pool.core.ready_slots() and any(slot.backoff.crashes for slot in pool.slots.values())
             if down and pool.rollout_id is None and pool.core.locked is None:
@@ -174,6 +177,8 @@ class Reloader:
                     f"nothing serves in it, and its definition is as before; once repaired: hotswap reload {pool.name}"
                 )
                 pool.log.warning("pool.still_down", detail=detail)
+                names.append(pool.name)
+        return tuple(names)
 
     def _unusable(self, problems: tuple[Problem, ...]) -> ConfigError:
         error = ConfigError(problems)
@@ -302,7 +307,8 @@ class Reloader:
                 rolled[name] = table
         started = _supervised(parts.pools.missing(wanted))
         read = await read_offers(rolled | started, parts.surroundings)
-        offers = {name: read[name] for name in rolled}
+        # Without a configuration it is what the pools are by now, and no fault of the file.
+        offers = {name: read[name] if config else replace(read[name], problems=()) for name in rolled}
         new = {name: read[name] for name in started}
         prepared: Prepared | None = None
         if config is not None:
@@ -396,13 +402,13 @@ class Reloader:
                 code, detail = RefusalCode.NOT_READY, f"the slots of pool {pool.name} that stay serve no more"
                 if pool.rollout_id is not None:
                     code = RefusalCode.ROLLOUT_IN_PROGRESS
-                    detail = f"rollout {pool.rollout_id} of pool {pool.name} is in progress"
+                    detail = rollout_in_progress(pool.name, pool.rollout_id)
                 raise self._marks.tell(
                     pool.name, Refused(code, detail, {"pool": pool.name, "rollout": pool.rollout_id})
                 )
         for name, pool in parts.pools.items():
             if name not in config.pools and isinstance(pool, SupervisedPool) and pool.run is not None:
-                detail = f"rollout {pool.run.rollout.id} of pool {name} is in progress, and the pool is to be removed"
+                detail = f"pool {name} is to be removed, and {rollout_in_progress(name, pool.run.rollout.id)}"
                 raise self._marks.tell(name, Refused(RefusalCode.ROLLOUT_IN_PROGRESS, detail, {"pool": name}))
         self._marks.refuse_for_all()
 

@@ -19,6 +19,7 @@ from hotswap.control.telemetry.version import PROGRAM_VERSION
 from hotswap.core.errors import RefusalCode, Refused
 from hotswap.core.process.answers import Verb, refuse
 from hotswap.core.process.phases import Phase, PhaseEvent
+from hotswap.core.rollout.refusal import rollout_in_progress
 from hotswap.processes.listening import remove_own
 from hotswap.wire.handover import FrameType, HandoverBroken
 
@@ -62,7 +63,7 @@ class Takeovers:
             if pool.rollout_id is not None:
                 return Refused(
                     RefusalCode.ROLLOUT_IN_PROGRESS,
-                    f"rollout {pool.rollout_id} of pool {pool.name} is in progress",
+                    rollout_in_progress(pool.name, pool.rollout_id),
                     {**state, "pool": pool.name, "rollout": pool.rollout_id},
                 )
         if parts.pools.proving:

@@ -202,6 +202,8 @@ def _resolve(path: str, info: ValidationInfo) -> str:
     """Make a path absolute that is written relative to the file; an empty one stays empty."""
     if "\0" in path:
         raise ValueError("a path without NUL bytes")
+    if path.startswith("~"):
+        raise ValueError("a path in full, from /, or from the directory of this file; only a shell knows ~")
     directory = (info.context or {}).get(DIRECTORY)
     return path if not path or directory is None else resolve_path(path, directory)
 
@@ -213,7 +215,12 @@ def resolve_path(path: str, directory: str) -> str:
     return os.path.join(directory, path.removeprefix("./"))
 
 
-FilePath = Annotated[str, AfterValidator(_resolve), WithJsonSchema({"type": "string", "format": "path"})]
+NO_HOME = "^(?!~)"
+"""For editors: what `_resolve` refuses."""
+
+FilePath = Annotated[
+    str, AfterValidator(_resolve), WithJsonSchema({"type": "string", "format": "path", "pattern": NO_HOME})
+]
 """A path; absolute once the file has been read."""
 
 
@@ -375,16 +382,22 @@ URL_PATH_ALLOWED = 'a path that begins with "/", without query and fragment'
 
 def _path_meant(value: object) -> str:
     """Give `; write "…"` for a path without its slash, or with scheme and host before it."""
-    if not isinstance(value, str) or len(value) > 200 or re.search(r"[^!-~]", value):
+    if not isinstance(value, str) or len(value) > 200 or re.search(r"[^ -~]", value):
         return ""
-    path = re.sub(r"^[a-z]+://[^/]*", "", value).partition("#")[0].partition("?")[0].lstrip("/").removesuffix("*")
-    return f"; write {written('/' + path)}"
+    path = re.sub(r"^[a-z]+://[^/]*|^[~=*^ ]+", "", value).partition("#")[0].partition("?")[0]
+    path = path.lstrip("/").removesuffix("$").removesuffix("*").removesuffix(".")
+    if re.search(r"[\\()|*$]", path):
+        return "; it is no pattern: everything below a path matches"
+    if " " in path:
+        return ""
+    why = " it is no pattern, and everything below it matches:" if re.search(r"^[~=*^]|[*$]$", value) else ""
+    return f";{why} write {written('/' + path)}"
 
 
 UrlPath = Annotated[
     str,
-    _matching(r"/[^\x00-\x20\x7f#?]*", URL_PATH_ALLOWED, _path_meant),
-    WithJsonSchema({"type": "string", "format": "url-path", "pattern": "^/"}),
+    _matching(r"/([^\x00-\x20\x7f#?]*[^\x00-\x20\x7f#?*])?", URL_PATH_ALLOWED, _path_meant),
+    WithJsonSchema({"type": "string", "format": "url-path", "pattern": r"^/(.*[^*])?$"}),
 ]
 
 TARGET_ALLOWED = 'a path that begins with "/", with a query where needed'

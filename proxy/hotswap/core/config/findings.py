@@ -16,8 +16,9 @@ from hotswap.core.address import parse_address
 from hotswap.core.config.fields import NAME_ALLOWED, NAME_PATTERN
 from hotswap.core.config.key_lines import KeyLines, Location
 from hotswap.core.config.spelling import did_you_mean
-from hotswap.core.config.unknown_keys import describe_key, keys_of, unknown_key
+from hotswap.core.config.unknown_keys import describe_key, find_misnamed, keys_of, unknown_key
 from hotswap.core.errors import MISSING, Problem, Verbatim, written
+from hotswap.core.strategy import Strategy
 
 _KEY = "[key]"
 _SECRET = r"password|passwd|secret|token$|api_?key|private_?key"
@@ -98,6 +99,8 @@ def translate(errors: Iterable[ErrorDetails]) -> Iterator[Finding]:
     """Convert pydantic's errors to findings."""
     for error in errors:
         location = error["loc"]
+        if error["type"] == "missing" and location[-1] == "server" and find_misnamed(error["input"]):
+            continue  # the addresses that make it another kind of pool are told to be misnamed
         value = MISSING if error["type"] == "missing" else error["input"]
         yield Finding(_place(location), value, _allowed(error))
 
@@ -118,14 +121,18 @@ def _allowed(error: ErrorDetails) -> str:
         case "missing":
             key = str(location[-1])
             example = f": add {_EXAMPLES[key]}" if key in _EXAMPLES else ""
+            if key == "server" and "command" in value:
+                example = ': add server = "command"'
             return f"given; {describe_key(location)}{example}"
         case "extra_forbidden":
             return unknown_key(location, _place(location), value)
         case "enum":
             return _one_of(context["expected"], value)
         case "string_type":
-            is_number = isinstance(value, int | float) and not isinstance(value, bool) and not _is_secret(location)
-            return f"a string in quotes{f'; write {written(str(value))}' if is_number else ''}"
+            # Of a variable a flag is as good a text as a number.
+            is_flag = isinstance(value, bool) and "environment" not in location
+            is_number = isinstance(value, int | float) and not is_flag and not _is_secret(location)
+            return f"a string in quotes{f'; write {written(_text_of(value))}' if is_number else ''}"
         case "int_type":
             digits = re.fullmatch(r"\d{1,9}", value, re.ASCII) if isinstance(value, str) else None
             return f"a whole number{f'; write {int(digits[0])}, without quotes' if digits else ''}"
@@ -159,9 +166,16 @@ def _table(place: Location, value: object) -> str:
         return f"a table; write {wanted}"
     if key == "environment" and (pairs := _variables(value)):
         return f"a table; write {{ {', '.join(f'{name} = {written(text)}' for name, text in pairs)} }}"
+    if key == "rollout" and value in [str(one) for one in Strategy]:
+        return f"a table; write {{ strategy = {written(value)} }}"
     if key == "health" and isinstance(value, str) and value.startswith("/"):
         return f"a table; write {{ path = {written(value)} }}"
     return f"a table{f'; {_TABLES[key]}' if key in _TABLES else f', [{write_location(place)}]'}"
+
+
+def _text_of(value: object) -> str:
+    """Give a number or flag as the text that it would be without quotes."""
+    return written(value) if isinstance(value, bool) else str(value)
 
 
 def _variables(value: object) -> list[tuple[str, str]]:
@@ -181,7 +195,7 @@ def _one_of(expected: str, value: object) -> str:
     if isinstance(value, list) and len(value) == 1 and value[0] in words:
         return f"one of {', '.join(map(written, words))}; write {written(value[0])}"
     if not hint and not isinstance(value, bool | list | Mapping):
-        inside = [word for word in words if word in str(value)]
+        inside = [word for word in words if word in str(value) or (len(str(value)) > 2 and word.startswith(str(value)))]
         hint = f"; write {written(inside[0])}" if len(inside) == 1 and len(inside[0]) > 2 else ""
     return f"one of {', '.join(map(written, words))}{hint}"
 
@@ -216,6 +230,8 @@ def _list(place: Location, value: object) -> str:
     if key == "certificates":
         pair = whole_list([value]) if isinstance(value, Mapping) else '[{ cert = "FILE", key = "FILE" }]'
         return f"a list of tables; write {pair}"
+    if place == ("admin", "bind") and str(value).lower() in ("off", "none", "false", ""):
+        return "a list of addresses; write []"
     if key in ("bind", "addresses"):
         return f"a list of addresses; write {whole_list([_address_meant(value)])}"
     one = value if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)) else None

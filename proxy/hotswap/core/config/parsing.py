@@ -48,12 +48,13 @@ class Draft:
         """The configuration, if nothing is wrong with it.
 
         Args:
-            more: what else was found wrong in it.
+            more: what else was found wrong in it; of a key that is wrong already nothing more is told.
 
         Raises:
             ConfigError: something is wrong; it lists everything.
         """
-        findings = [*self.findings, *more]
+        reported = {finding.location for finding in self.findings}
+        findings = [*self.findings, *(finding for finding in more if finding.location not in reported)]
         if findings or self.configuration is None:
             raise ConfigError(in_order_of(KeyLines(self.text), self.origin, findings))
         return self.configuration

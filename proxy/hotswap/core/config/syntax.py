@@ -30,7 +30,7 @@ _WAYS_OUT = {
 
 _WORD = r"[A-Za-z_][A-Za-z0-9_-]*"
 _PAIR = rf"({_WORD})[ \t]*[=:][ \t]*(\S.*)?"
-_PLAIN = r"[A-Za-z_/.~*][^\s\"'#\[\]{},=]*"
+_PLAIN = r"([A-Za-z_/.~*]|:\d|\d[\d.]*[.:]\d)[^\s\"'#\[\]{},=]*"
 """Compiled when they are needed, which is not at the start."""
 
 
@@ -83,6 +83,9 @@ def _line_meant(line: str) -> str:
         return f"{key} = false"
     if re.fullmatch(r"\d+[A-Za-z]+", value) or re.fullmatch(_PLAIN, value):
         return f"{key} = {written(value)}"
+    items = [item.strip() for item in value[1:-1].split(",")] if re.fullmatch(r"\[[^\[\]]*\]", value) else []
+    if items and all(re.fullmatch(_PLAIN, item) for item in items):
+        return f"{key} = [{', '.join(map(written, items))}]"
     if re.fullmatch(r'"[^"]*\\[^"]*"', value) and "'" not in value:
         return f"{key} = '{value[1:-1]}'"
     if re.fullmatch(r'"[^"\\]*"|\'[^\']*\'|\d+', value) and not re.match(rf"{_WORD}[ \t]*=", line):

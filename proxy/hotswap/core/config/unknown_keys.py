@@ -33,18 +33,24 @@ def _all(words: str, meant: str) -> dict[str, str]:
     return dict.fromkeys(words.split(), meant)
 
 
+_ADDRESSES = ("backends", "servers", "upstream", "upstreams", "url", "urls", "address")
+"""What others call the addresses of a pool."""
+
 _MEANT: Mapping[str, Mapping[str, str]] = {
     "proxy": {
         **_all("workers processes worker_processes threads", _SIZE),
         **_all("listen port host bind", "addresses are bind in [listeners.NAME]"),
         **_all("timeout", "it is called shutdown_timeout"),
-        **_all("pid_file pidfile", 'nothing needs one, and "hotswap stop" ends the proxy'),
+        **_all("pid pid_file pidfile", 'nothing needs one, and "hotswap stop" ends the proxy'),
     },
     "listeners": {
         **_all("port host address listen", _BIND),
-        **_all("certificates certificate cert key ssl", _CERTIFICATES),
+        **_all("certificates certificate cert key ssl ssl_certificate ssl_certificate_key", _CERTIFICATES),
+        **_all("https secure", f"TLS is made of certificates: {_CERTIFICATES}"),
+        **_all("client_max_body_size max_body_size", "it is called body_bytes, in [listeners.NAME.limits]"),
+        **_all("redirect_https https_redirect", "a listener that only redirects has redirect = {}"),
         **_all("headers", _FIELDS),
-        **_all("hosts server_name path", "host names and paths are hosts and path in [[routes]]"),
+        **_all("hosts server_name server_names path", "host names and paths are hosts and path in [[routes]]"),
     },
     "admin": {
         **_all("port host address listen", 'the address is one text, host and port: bind = ["127.0.0.1:9900"]'),
@@ -57,16 +63,20 @@ _MEANT: Mapping[str, Mapping[str, str]] = {
     "tls": _all("cert key certificate cert_file key_file", _CERTIFICATES),
     "routes": {
         **_all("backend upstream proxy_pass to target", 'it is called pool, and is a name: pool = "NAME"'),
-        **_all("prefix", "it is called path"),
+        **_all("prefix location", "it is called path"),
+        **_all("host server_name domain domains", 'they are called hosts: hosts = ["example.org"]'),
+        **_all("websocket websockets", "WebSocket needs no key"),
         **_all("headers", _FIELDS),
     },
     "pools": {
         **_all("workers processes instances replicas count threads", "the number of processes is size"),
-        **_all("backends servers upstream upstreams url urls address", "it is called addresses"),
+        **dict.fromkeys(_ADDRESSES, "it is called addresses"),
         **_all(
             "timeout",
             "which is it: start_timeout, drain_timeout, stop_timeout, hold_timeout, response_timeout or health.timeout",
         ),
+        **_all("env_file envfile", "it is called environment_file"),
+        **_all("healthcheck health_check", 'it is a table: health = { path = "/healthz" }'),
         **_all("env variables", 'variables are a table, environment = { NAME = "value" }'),
         **_all("cwd workdir working_directory chdir root path", "it is called directory"),
         **_all("module application wsgi target", 'it is called app: app = "module:attribute"'),
@@ -116,6 +126,8 @@ def unknown_key(location: Location, place: Location, value: object) -> str:
             return f"in [{_header(home)}], above the tables inside it"
     owner = "[[routes]]" if place[0] == "routes" else f"[{_header(place[:-1])}]" if place[:-1] else "the file"
     meant = _MEANT.get(_kind_of(place[:-1]), {}).get(key.lower())
+    if key in _ADDRESSES and meant == "it is called addresses" and _fits(StaticPoolTable, "addresses", value):
+        return "spelt addresses"
     if meant is not None:
         if place[0] in ("listeners", "pools"):
             meant = meant.replace(f"[{place[0]}.NAME", f"[{_header(place[:2])}")
@@ -125,6 +137,11 @@ def unknown_key(location: Location, place: Location, value: object) -> str:
         return f"spelt {' or '.join(near)}"
     homes = _homes(key, value)
     return f"in {' or '.join(homes)}" if homes else f"left out; {owner} has no key of this name"
+
+
+def find_misnamed(pool: object) -> list[str]:
+    """Give the keys of a pool that are its addresses by another name."""
+    return [key for key in _ADDRESSES if isinstance(pool, Mapping) and key in pool]
 
 
 def keys_of(tables: str) -> set[str]:

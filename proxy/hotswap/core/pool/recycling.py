@@ -88,7 +88,7 @@ class PoolStanding:
 
     Attributes:
         size: number of its slots.
-        ready: how many of them serve.
+        ready: how many of them serve; the one whose backend is, or would be, replaced counts whether it does or not.
         ending: the pool or the proxy is being stopped, or another proxy process takes over.
         rollout: one is in progress, or has been asked for.
         locked, paused: as it is called.
@@ -107,7 +107,7 @@ class PoolStanding:
 
 
 def may_recycle(standing: PoolStanding) -> bool:
-    """Whether a backend may be replaced now: every slot serves, and nothing else goes on."""
+    """Whether a backend may be replaced now: every other slot serves, and nothing else goes on."""
     return standing.ready >= standing.size and not (
         standing.ending
         or standing.rollout
@@ -116,6 +116,11 @@ def may_recycle(standing: PoolStanding) -> bool:
         or standing.drained
         or standing.leaving
     )
+
+
+def must_give_way(standing: PoolStanding) -> bool:
+    """Whether a replacement is broken off, so that the old backend serves: another slot does not, or nothing may."""
+    return standing.paused or standing.ready < standing.size
 
 
 def most_due(limits: RecycleLimits, lives: Iterable[BackendLife]) -> tuple[BackendLife, RecycleReason] | None:

@@ -78,6 +78,11 @@ class TriggerState:
         }
 
 
+def rollout_in_progress(pool: str, rollout: RolloutId) -> str:
+    """Say what an order about a pool has to wait for, and the verb that ends it."""
+    return f"rollout {rollout} of pool {pool} is in progress; to end it: hotswap abort {pool}"
+
+
 def _shutting_down(state: TriggerState) -> str | None:
     return DETAILS[RefusalCode.SHUTTING_DOWN] if state.shutting_down else None
 
@@ -115,7 +120,9 @@ def _pool_locked(state: TriggerState) -> str | None:
 
 
 def _rollout_in_progress(state: TriggerState) -> str | None:
-    return f"rollout {state.rollout} of pool {state.pool} is in progress" if state.rollout is not None else None
+    if state.rollout is None:
+        return None
+    return rollout_in_progress(state.pool, state.rollout)
 
 
 def _not_ready(state: TriggerState) -> str | None:

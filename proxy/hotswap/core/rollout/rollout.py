@@ -368,7 +368,8 @@ class Rollout:
 
     def report(self, now: float) -> RolloutReport:
         """Report of the rollout, so far or to its end."""
-        began = now if self._began is None else self._began
+        end = now if self._ended is None else self._ended
+        began = end if self._began is None else self._began
         return RolloutReport(
             id=self.id,
             pool=self.pool,
@@ -379,7 +380,7 @@ class Rollout:
             reason=self.reason,
             detail=self.detail,
             started=self._started + timedelta(seconds=began - self._planned),
-            seconds=0.0 if self._began is None else (now if self._ended is None else self._ended) - began,
+            seconds=end - began,
             rolled_back=self.rolled_back,
             locked=self.locked,
             slots=tuple(step.report(now, origin=began) for step in (*self.steps, *self._queue, *self._untouched)),
