@@ -9,8 +9,10 @@ import functools
 import inspect
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,6 +56,16 @@ def _no_process_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     while (left := _programs_with(directory) - before) and time.monotonic() < until:
         time.sleep(0.1)
     assert not left, "\n".join(left)
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """Give an empty directory with a path as short as those that people choose: Unix sockets are made below it.
+
+    That of `tmp_path` has the name of the test in it, and that of the process that runs it.
+    """
+    with tempfile.TemporaryDirectory(prefix="hs-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
 
 
 def _programs_with(path: bytes) -> set[str]:

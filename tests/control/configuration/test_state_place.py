@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from hotswap.control.configuration.state_place import default_state_dir, possible_state_dirs, state_dir_of
+from hotswap.control.configuration.state_place import (
+    LONGEST_BESIDE,
+    default_state_dir,
+    possible_state_dirs,
+    state_dir_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -32,6 +37,16 @@ def test_where_nothing_can_be_written_each_configuration_has_one_of_its_own(file
     first, second = (default_state_dir(f"/proc/self/{name}", {"XDG_STATE_HOME": "/s"}) for name in files)
     assert first != second
     assert re.fullmatch(r"(/run|/s)/hotswap/shop-[0-9a-f]{8}", first)
+
+
+def test_where_no_socket_could_have_a_path_it_has_one_of_its_own(tmp_path: Path) -> None:
+    """A project may lie deep, and the kernel takes 107 bytes; whoever looks for it looks there as well."""
+    deep = tmp_path / ("d" * 60)
+    deep.mkdir()
+    place = default_state_dir(deep / "hotswap.toml", {"XDG_STATE_HOME": "/s"})
+    assert re.fullmatch(r"(/run|/s)/hotswap/d{20}-[0-9a-f]{8}", place)
+    assert f"{deep}/.hotswap" in possible_state_dirs(deep / "hotswap.toml", "", {"XDG_STATE_HOME": "/s"})
+    assert len(f"{tmp_path}/.hotswap") <= LONGEST_BESIDE < len(f"{deep}/.hotswap")
 
 
 def test_what_the_file_says_is_what_holds() -> None:

@@ -100,12 +100,12 @@ async def test_a_development_certificate_is_trusted_by_its_own_authority(tmp_pat
         await served_over_tls(stage, client, "localhost")
 
 
-async def test_plain_bytes_on_a_tls_port_end_the_connection(tmp_path):
-    """Without a hang."""
+async def test_bytes_of_neither_tls_nor_http_on_a_tls_port_end_the_connection(tmp_path):
+    """Without a hang; plain HTTP is answered in words (`test_handshake`)."""
     context = open_context(TlsTable(self_signed=("localhost",)), http2=False, authority_dir=tmp_path, where="x")
     async with open_stage(context=context) as stage:
         client = await stage.connect()
-        await client.send(GET)
+        await client.send(b"\x00\x01\x02\x03" * 8)
         await client.wait_broken()
         await stage.wait_connections(0)
 

@@ -20,8 +20,15 @@ STATE_DIRECTORY: Final = ".hotswap"
 """The name of the state directory beside a configuration."""
 
 
+LONGEST_BESIDE: Final = 80
+"""Bytes that the path of a state directory beside a configuration may have: the kernel takes 107 for a Unix socket, and
+those of backends have names of 19 and more below it, by that of their pool."""
+
+
 def default_state_dir(file: str | os.PathLike[str], environ: Mapping[str, str]) -> str:
     """Choose where state is kept when the file does not say it: never where another configuration's may be.
+
+    Beside the file, but where that cannot be written or is so deep that no socket could have a path there.
 
     Args:
         file: absolute path of the configuration.
@@ -32,7 +39,8 @@ def default_state_dir(file: str | os.PathLike[str], environ: Mapping[str, str]) 
     if given:
         return given
     beside, directory = _beside(file), os.path.dirname(file)
-    if os.access(beside if os.path.isdir(beside) else directory, os.W_OK | os.X_OK):
+    short = len(os.fsencode(beside)) <= LONGEST_BESIDE
+    if short and os.access(beside if os.path.isdir(beside) else directory, os.W_OK | os.X_OK):
         return beside
     return _own_place(file, environ) or beside
 

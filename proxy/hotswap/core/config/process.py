@@ -41,9 +41,9 @@ class ProxyTable(Table):
 
     state_dir: FilePath = ""
     """Directory for the sockets of the admin API, of backends and of a takeover, mode 0700 (0710 with `admin.group`).
-    Default: $RUNTIME_DIRECTORY, else .hotswap beside the file, else, where that cannot be written, a directory of this
-    configuration's own below /run/hotswap (root) or $XDG_STATE_HOME/hotswap. Used by one proxy at a time, and made
-    again when it vanished."""
+    Default: $RUNTIME_DIRECTORY, else .hotswap beside the file, else, where that cannot be written or is too deep for
+    sockets, a directory of this configuration's own below /run/hotswap (root) or $XDG_STATE_HOME/hotswap. Used by one
+    proxy at a time, and made again when it vanished."""
 
     log_level: LogLevel = LogLevel.INFO
     """The least severe record that is written."""
