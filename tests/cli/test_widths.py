@@ -109,7 +109,16 @@ def test_a_low_terminal_shows_the_slots_at_hand() -> None:
     picture = Picture(Live(console=Console(file=io.StringIO())))
     lines = drawn(picture.draw(report(*steps), POOL, width=80, height=8), 80)
     assert len(lines) <= 7
-    assert lines[-1] == "and 9 other slots"
+    assert lines[-2:] == ["and 10 other slots", ""]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_cursor_waits_on_an_empty_line_while_a_rollout_runs(width: int) -> None:
+    """Behind a full line an echoed ^C would go on in the next, and all that is drawn after it began too low."""
+    picture = Picture(Live(console=Console(file=io.StringIO())))
+    running = drawn(picture.draw(report(*STEPS), POOL, width=width, height=40), width)
+    over = drawn(picture.draw(report(*STEPS) | {"outcome": "done"}, POOL, width=width, height=40), width)
+    assert running == [*over, ""]
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -46,7 +46,8 @@ def _tell(found: Reload) -> None:
     for certificate in found.certificates:
         put(certificate_words(certificate, datetime.now(UTC)))
     if not found.changes and not found.reports and not found.refusals:
-        tell("nothing in the configuration has changed; certificates were loaded and log files opened anew")
+        loaded = "certificates were loaded and log files opened" if found.certificates else "log files were opened"
+        tell(f"nothing in the configuration has changed; {loaded} anew")
 
 
 def _tell_unwell(client: AdminClient, found: Reload) -> None:

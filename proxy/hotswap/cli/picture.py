@@ -35,8 +35,9 @@ FEW_CELLS = 5
 WIDE = 100
 NARROW = 72
 
-SPARE_LINES = 4
-"""Lines of a terminal that the slots leave free: the head, that of the columns, what else there is, and the prompt."""
+SPARE_LINES = 5
+"""Lines of a terminal that the slots leave free: head, columns, what else there is, that of the cursor, and the prompt.
+"""
 
 USUAL_SECONDS = 2.0
 """What a phase is taken to last until one was seen."""
@@ -93,7 +94,10 @@ class Picture:
             bars = [bar(share, state, phase, cells) for phase, share in zip(PHASES, shares, strict=True)]
             grid.add_row(Text(mark, style=style) if mark else self._spinner, name, *(bars if cells else ()), words)
         more = [Text(f"and {counted(len(steps) - len(shown), 'other slot')}", style="dim")]
-        return Group(self._head(report), grid, *(more if len(shown) < len(steps) else ()))
+        # The cursor waits on a line of its own: a ^C that is echoed behind a full one would go on in the next, and what
+        # is drawn after it would begin a line too low.
+        rest = [Text()] if report["outcome"] == "running" else []
+        return Group(self._head(report), grid, *(more if len(shown) < len(steps) else ()), *rest)
 
     @staticmethod
     def _head(report: Json) -> Text:
