@@ -175,6 +175,22 @@ async def test_a_second_start_is_told_which_proxy_runs_here(tmp_path: Path) -> N
 
 
 @pytest.mark.fail_after(60)
+async def test_a_state_directory_that_was_named_since_the_start_hides_no_proxy(tmp_path: Path) -> None:
+    """The verbs find it where it is, and no second one of the same configuration is started beside it."""
+    text, directory = project(tmp_path, "a")
+    async with run_hotswap(text, directory, admin=SOCKET) as hotswap:
+        changed = hotswap.config.read_text().replace("[proxy]\n", '[proxy]\nstate_dir = "elsewhere"\n', 1)
+        hotswap.config.write_text(changed)
+        applied = await verb(directory, "apply")
+        assert applied.code == 0, applied.stderr
+        assert applied.stdout == "proxy.state_dir takes effect at the next start\n"
+        second = await verb(directory, "run")
+        assert second.code == 2
+        assert f"a hotswap already runs here: {hotswap.config}, pid {hotswap.pid}" in second.stderr
+        assert (await verb(directory, "stop")).code == 0
+
+
+@pytest.mark.fail_after(60)
 async def test_two_configurations_in_one_directory_never_share_their_state(tmp_path: Path) -> None:
     """The second is told who has it and what to do; with a directory of its own it runs, and each is found."""
     text, directory = project(tmp_path, "a")

@@ -52,7 +52,8 @@ def possible_state_dirs(file: str | os.PathLike[str], given: str, environ: Mappi
     """Give every directory in which the proxy of a configuration may have its state, the likeliest first.
 
     It may have been started by somebody else: with variables of its service, or with other rights than whoever asks.
-    So what is found there is its proxy only if it says so.
+    And the file may have got its `state_dir` since, which takes effect at the next start. So what is found there is its
+    proxy only if it says so.
 
     Args:
         file: absolute path of the configuration.
@@ -61,10 +62,9 @@ def possible_state_dirs(file: str | os.PathLike[str], given: str, environ: Mappi
     """
     real = os.path.realpath(file)
     places = [state_dir_of(file, given, environ)]
-    if not given:
-        places += [*_other_places(os.fspath(file), environ), *_other_places(real, environ)]
-    elif not os.path.isabs(given):
+    if given and not os.path.isabs(given):
         places.append(state_dir_of(real, given, environ))
+    places += [*_other_places(os.fspath(file), environ), *_other_places(real, environ)]
     signpost = "" if os.path.isabs(given) else signpost_of(file, environ)
     if signpost:
         places.append(signpost)
