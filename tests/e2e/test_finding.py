@@ -175,6 +175,26 @@ async def test_a_second_start_is_told_which_proxy_runs_here(short_path: Path) ->
 
 
 @pytest.mark.fail_after(60)
+@pytest.mark.parametrize("before", ["", "here"])
+async def test_a_state_directory_that_was_named_since_the_start_hides_no_proxy(short_path: Path, before: str) -> None:
+    """The verbs find it where it is, and no second one of the same configuration is started beside it."""
+    text, directory = project(short_path, "a")
+    named = f'[proxy]\nstate_dir = "{short_path / before}"\n' if before else "[proxy]\n"
+    text = text.replace("[proxy]\n", named, 1)
+    admin = f"../{before}/admin.sock" if before else SOCKET
+    async with run_hotswap(text, directory, admin=admin) as hotswap:
+        elsewhere = f'[proxy]\nstate_dir = "{short_path / "elsewhere"}"\n'
+        hotswap.config.write_text(hotswap.config.read_text().replace(named, elsewhere, 1))
+        applied = await verb(directory, "apply")
+        assert applied.code == 0, applied.stderr
+        assert applied.stdout == "proxy.state_dir takes effect at the next start\n"
+        second = await verb(directory, "run")
+        assert second.code == 2
+        assert f"a hotswap already runs here: {hotswap.config}, pid {hotswap.pid}" in second.stderr
+        assert (await verb(directory, "stop")).code == 0
+
+
+@pytest.mark.fail_after(60)
 async def test_two_configurations_in_one_directory_never_share_their_state(short_path: Path) -> None:
     """The second is told who has it and what to do; with a directory of its own it runs, and each is found."""
     text, directory = project(short_path, "a")

@@ -54,7 +54,14 @@ def test_what_the_file_says_is_what_holds() -> None:
     environ = {"RUNTIME_DIRECTORY": "/run/hotswap"}
     assert state_dir_of("/srv/shop/hotswap.toml", "./state", environ) == "/srv/shop/state"
     assert state_dir_of("/srv/shop/hotswap.toml", "/state", environ) == "/state"
-    assert possible_state_dirs("/srv/shop/hotswap.toml", "/state", environ) == ("/state",)
+    assert possible_state_dirs("/srv/shop/hotswap.toml", "/state", environ)[0] == "/state"
+
+
+def test_one_that_was_named_since_the_start_hides_no_proxy(tmp_path: Path) -> None:
+    """It takes effect at the next start; until then the proxy is where it was, and has to be stopped there."""
+    file = tmp_path / "hotswap.toml"
+    for given in ("/state", "state"):
+        assert default_state_dir(file, {}) in possible_state_dirs(file, given, {})
 
 
 def test_whoever_looks_for_it_looks_everywhere_it_may_be(tmp_path: Path) -> None:

@@ -160,18 +160,21 @@ def test_for_a_group_it_lets_through_and_keeps_backends_behind_another_one(tmp_p
 def test_who_uses_a_directory_is_found_without_touching_it(tmp_path, use):
     """And whether somebody else still has it, by the one that leaves."""
     path = tmp_path / "state"
-    assert find_holder(path, Path(CONFIG)) == ""
+    assert find_holder(path, Path(CONFIG), same=True) == ""
     state = use(path)
-    assert find_holder(path, Path(CONFIG)).startswith(f"a hotswap already runs here: {CONFIG}, pid {os.getpid()}")
+    assert find_holder(path, Path(CONFIG), same=True).startswith(
+        f"a hotswap already runs here: {CONFIG}, pid {os.getpid()}"
+    )
+    assert find_holder(path, Path(CONFIG), same=False) == ""
     assert state.alone
     successor = use(path, shared=True)
     assert not state.alone
     successor.sign("/srv/next/hotswap.toml")
     state.close()
-    assert "another proxy uses" in find_holder(path, Path(CONFIG))
-    assert "/srv/next/hotswap.toml" in find_holder(path, Path(CONFIG))
+    assert "another proxy uses" in find_holder(path, Path(CONFIG), same=False)
+    assert "/srv/next/hotswap.toml" in find_holder(path, Path(CONFIG), same=False)
     successor.close()
-    assert find_holder(path, Path(CONFIG)) == ""
+    assert find_holder(path, Path(CONFIG), same=True) == ""
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a directory that belongs to somebody else")

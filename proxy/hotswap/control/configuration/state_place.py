@@ -60,7 +60,8 @@ def possible_state_dirs(file: str | os.PathLike[str], given: str, environ: Mappi
     """Give every directory in which the proxy of a configuration may have its state, the likeliest first.
 
     It may have been started by somebody else: with variables of its service, or with other rights than whoever asks.
-    So what is found there is its proxy only if it says so.
+    And the file may have got its `state_dir` since, which takes effect at the next start. So what is found there is its
+    proxy only if it says so.
 
     Args:
         file: absolute path of the configuration.
@@ -69,21 +70,19 @@ def possible_state_dirs(file: str | os.PathLike[str], given: str, environ: Mappi
     """
     real = os.path.realpath(file)
     places = [state_dir_of(file, given, environ)]
-    if not given:
-        places += [*_other_places(os.fspath(file), environ), *_other_places(real, environ)]
-    elif not os.path.isabs(given):
+    if given and not os.path.isabs(given):
         places.append(state_dir_of(real, given, environ))
-    signpost = "" if os.path.isabs(given) else signpost_of(file, environ)
-    if signpost:
+    places += [*_other_places(os.fspath(file), environ), *_other_places(real, environ)]
+    if signpost := signpost_of(file, environ):
         places.append(signpost)
     return tuple(dict.fromkeys(map(os.path.normpath, places)))
 
 
 def signpost_of(file: str | os.PathLike[str], environ: Mapping[str, str]) -> str:
-    """Give the link by which a state directory is found whose own path leads elsewhere now; empty: there is none.
+    """Give the link by which a state directory is found that the file does not lead to; empty: there is none.
 
-    The directory of a configuration may be reached by a link that a deploy moves on. What runs stays where it was, and
-    whoever follows the link afterwards finds nothing there.
+    The directory of a configuration may be reached by a link that a deploy moves on, and the file may name another
+    state directory by now. What runs stays where it was, and whoever follows link or file finds nothing there.
     """
     own = _own_place(file, environ)
     return f"{own}.link" if own else ""

@@ -125,7 +125,7 @@ def _look_at_state(config: Configuration, path: Path) -> tuple[str, str, str]:
     place, owner = config.proxy.state_dir, owner_of_state(config.proxy.user)
     try:
         fault, stranger = read_within(partial(find_obstacles, place, owner=owner), place)
-        return fault, stranger, read_within(partial(find_holder, real_place(place), path, other=True), place)
+        return fault, stranger, read_within(partial(find_holder, real_place(place), path, same=False), place)
     except OSError:  # a disk that does not answer is told by who uses it
         return "", "", ""
 

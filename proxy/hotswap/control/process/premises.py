@@ -17,7 +17,7 @@ import trio
 from structlog.typing import FilteringBoundLogger
 
 from hotswap.control.configuration.authority_place import find_authority_dir
-from hotswap.control.configuration.state_place import signpost_of
+from hotswap.control.configuration.state_place import possible_state_dirs, signpost_of
 from hotswap.control.process.privileges import drop_privileges, look_as_user, owner_of_state
 from hotswap.control.process.state_directory import StateDirectory, find_holder, may_give_to, open_state_directory
 from hotswap.core.config import Configuration
@@ -153,9 +153,11 @@ class Premises:
             self._set_signpost()
 
     def _set_signpost(self) -> None:
-        """Let the state directory be found when the link to it has been moved on. Never raises."""
+        """Let the state directory be found when link or file lead elsewhere later. Never raises."""
         signpost = signpost_of(self._config_path, os.environ)
-        if not signpost or os.path.normpath(self._config.proxy.state_dir) == str(self.directory):
+        usual = set(possible_state_dirs(self._config_path, "", os.environ)) - {signpost}
+        found = os.path.normpath(self._config.proxy.state_dir) == str(self.directory)
+        if not signpost or (found and str(self.directory) in usual):
             return
         with suppress(OSError):
             os.makedirs(os.path.dirname(signpost), mode=0o755, exist_ok=True)
@@ -164,16 +166,18 @@ class Premises:
             os.rename(fresh, signpost)
 
     def _refuse_moved_on(self) -> None:
-        """Refuse to start beside a proxy of the same configuration whose state is elsewhere, behind a moved link.
+        """Refuse to start beside a proxy of the same configuration whose state is elsewhere.
+
+        It is behind a link that was moved, or where it was before the file said where it has to be.
 
         Raises:
             ConfigError: there is one.
         """
-        signpost = signpost_of(self._config_path, os.environ)
         given = self._config.proxy.state_dir
-        if signpost and os.path.realpath(signpost) != os.path.realpath(given):
-            holder = find_holder(Path(os.path.realpath(signpost)), self._config_path)
-            if holder:
+        for place in map(os.path.realpath, possible_state_dirs(self._config_path, "", os.environ)):
+            if place == os.path.realpath(given):
+                continue
+            if holder := find_holder(Path(place), self._config_path, same=True):
                 raise ConfigError([Problem("proxy.state_dir", given, f"the only one of its configuration; {holder}")])
 
     def _remove_signpost(self) -> None:

@@ -169,13 +169,13 @@ def find_obstacles(path: str, *, owner: int | None = None) -> tuple[str, str]:
     return "", ""
 
 
-def find_holder(directory: Path, config_path: Path, *, other: bool = False) -> str:
+def find_holder(directory: Path, config_path: Path, *, same: bool) -> str:
     """Say which proxy uses a directory, in words for who would start another one; empty: none does. Makes nothing.
 
     Args:
         directory: the state directory.
         config_path: the configuration that would be started.
-        other: pass over a proxy of this configuration.
+        same: whether a proxy of this configuration is looked for, or one of another.
     """
     try:
         lock = os.open(directory / LOCK_NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -185,8 +185,8 @@ def find_holder(directory: Path, config_path: Path, *, other: bool = False) -> s
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         signed = os.fsdecode(os.pread(lock, 8192, 0))
-        same = is_same_file(signed.partition("\n")[0], config_path)
-        return "" if other and same else _tell_holder(directory, config_path, signed)
+        is_same = is_same_file(signed.partition("\n")[0], config_path)
+        return _tell_holder(directory, config_path, signed) if is_same is same else ""
     finally:
         os.close(lock)
     return ""
