@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import os
 import signal
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -58,14 +58,18 @@ def _no_process_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     assert not left, "\n".join(left)
 
 
+_numbers = itertools.count()
+
+
 @pytest.fixture
-def short_path() -> Iterator[Path]:
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give an empty directory with a path as short as those that people choose: Unix sockets are made below it.
 
-    That of `tmp_path` has the name of the test in it, and that of the process that runs it.
+    pytest's own has the name of the test in it, and the kernel takes 107 bytes for a socket.
     """
-    with tempfile.TemporaryDirectory(prefix="hs-", ignore_cleanup_errors=True) as name:
-        yield Path(name)
+    path = tmp_path_factory.getbasetemp() / str(next(_numbers))
+    path.mkdir(mode=0o700)
+    return path
 
 
 def _programs_with(path: bytes) -> set[str]:

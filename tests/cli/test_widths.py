@@ -118,7 +118,9 @@ def test_the_cursor_waits_on_an_empty_line_while_a_rollout_runs(width: int) -> N
     picture = Picture(Live(console=Console(file=io.StringIO())))
     running = drawn(picture.draw(report(*STEPS), POOL, width=width, height=40), width)
     over = drawn(picture.draw(report(*STEPS) | {"outcome": "done"}, POOL, width=width, height=40), width)
-    assert running == [*over, ""]
+    # What turns while a slot is at hand has another face in each moment.
+    turning = dict.fromkeys(map(ord, "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"), "⠋")
+    assert [line.translate(turning) for line in running] == [*(line.translate(turning) for line in over), ""]
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -20,9 +20,9 @@ NO_APP = {
 
 
 @pytest.fixture
-def elsewhere(short_path: Path) -> Path:
+def elsewhere(tmp_path: Path) -> Path:
     """A folder of somebody who has copied the examples, and nothing else."""
-    return Path(shutil.copytree(CONF, short_path / "conf"))
+    return Path(shutil.copytree(CONF, tmp_path / "conf"))
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(CONF)))

@@ -141,11 +141,11 @@ async def target_at(
 
 
 @pytest.mark.fail_after(90)
-async def test_the_app_sees_the_client_that_the_proxy_knows(short_path: Path):
+async def test_the_app_sees_the_client_that_the_proxy_knows(tmp_path: Path):
     """Whatever a client writes, over HTTP and HTTPS, IPv4 and IPv6, and behind another proxy; WebSockets too."""
-    (short_path / "shop.py").write_text(APP)
-    issued = issue_certificate(short_path, *(f"{name}.test" for name in POOLS))
-    async with run_hotswap(configuration(issued.cert, issued.key), short_path) as hotswap:
+    (tmp_path / "shop.py").write_text(APP)
+    issued = issue_certificate(tmp_path, *(f"{name}.test" for name in POOLS))
+    async with run_hotswap(configuration(issued.cert, issued.key), tmp_path) as hotswap:
         plain, port = await target_at(hotswap, "plain")
         six, port6 = await target_at(hotswap, "plain", 1)
         secure, port_secure = await target_at(hotswap, "secure", tls=issued.trusting)

@@ -194,31 +194,31 @@ def test_the_image_is_made_of_what_is_there():
 
 
 @pytest.fixture
-def short_path() -> Iterator[Path]:
+def tmp_path() -> Iterator[Path]:
     """A directory whose name leaves room for the sockets below it, as `/run` does."""
     with tempfile.TemporaryDirectory(prefix="hotswap-") as directory:
         yield Path(directory)
 
 
 @pytest.mark.fail_after(60)
-async def test_the_image_serves_the_app_that_it_copies(short_path: Path):
+async def test_the_image_serves_the_app_that_it_copies(tmp_path: Path):
     """Its last stage is laid out below another root, and its configuration run there, on other ports."""
     *_, last = (number for number, (word, _) in enumerate(instructions()) if word == "FROM")
     for word, rest in instructions()[last:]:
         if word == "COPY" and not rest.startswith("--from"):
             source, target = shlex.split(rest)
-            place = short_path / target.lstrip("/")
+            place = tmp_path / target.lstrip("/")
             place.parent.mkdir(parents=True, exist_ok=True)
             place.symlink_to(REPOSITORY / source)
     # Nothing but the packages of the wheel is installed.
-    installed = short_path / "installed"
+    installed = tmp_path / "installed"
     installed.mkdir()
     for package in (REPOSITORY / "proxy" / "hotswap", REPOSITORY / "backends" / "hotswap_backends"):
         (installed / package.name).symlink_to(package)
-    text = (short_path / "etc" / "hotswap" / "hotswap.toml").read_text(encoding="utf-8")
+    text = (tmp_path / "etc" / "hotswap" / "hotswap.toml").read_text(encoding="utf-8")
     text = re.sub(r"0\.0\.0\.0:\d+", "127.0.0.1:0", text)
-    text = text.replace("unix:/run/hotswap/", f"unix:{short_path}/").replace('"/', f'"{short_path}/')
+    text = text.replace("unix:/run/hotswap/", f"unix:{tmp_path}/").replace('"/', f'"{tmp_path}/')
     for directory in ("run", "tmp"):
-        (short_path / directory).mkdir()
-    async with run_hotswap(text, short_path, environment={"PYTHONPATH": str(installed)}) as hotswap:
+        (tmp_path / directory).mkdir()
+    async with run_hotswap(text, tmp_path, environment={"PYTHONPATH": str(installed)}) as hotswap:
         assert len(await hotswap.backends("notes")) == 2

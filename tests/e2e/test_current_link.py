@@ -53,29 +53,29 @@ async def found_from(directory: Path) -> str:
     return str(json.loads(done.stdout)["config"])
 
 
-async def test_a_reload_follows_the_link_that_the_proxy_was_started_in(short_path):
+async def test_a_reload_follows_the_link_that_the_proxy_was_started_in(tmp_path):
     """Also when the release that it was started in is gone by then."""
     for number in (1, 2, 3):
-        write_release(short_path, number)
-    move_link(short_path, 1)
-    text = (short_path / "current" / "hotswap.toml").read_text(encoding="utf-8")
+        write_release(tmp_path, number)
+    move_link(tmp_path, 1)
+    text = (tmp_path / "current" / "hotswap.toml").read_text(encoding="utf-8")
     # The shell keeps the name of the link in $PWD, and names no file; what the support says is left out.
-    shell = ("sh", "-c", f"cd {short_path}/current && exec {sys.executable} -m hotswap run")
-    async with run_hotswap(text, short_path, launcher=shell, wait_ready=False) as hotswap:
-        hotswap.admin = Admin(short_path / "own.sock")
+    shell = ("sh", "-c", f"cd {tmp_path}/current && exec {sys.executable} -m hotswap run")
+    async with run_hotswap(text, tmp_path, launcher=shell, wait_ready=False) as hotswap:
+        hotswap.admin = Admin(tmp_path / "own.sock")
         await hotswap.wait_ready()
-        assert (await hotswap.status())["config"] == f"{short_path}/current/hotswap.toml"
+        assert (await hotswap.status())["config"] == f"{tmp_path}/current/hotswap.toml"
         for number in (2, 3):
-            move_link(short_path, number)
+            move_link(tmp_path, number)
             assert (await hotswap.rollout())["outcome"] == "done"
             for backend in await hotswap.backends():
-                assert os.readlink(f"/proc/{backend['pid']}/cwd") == f"{short_path}/releases/{number}"
+                assert os.readlink(f"/proc/{backend['pid']}/cwd") == f"{tmp_path}/releases/{number}"
                 assert f"RELEASE={number}" in variables_of(backend["pid"])
-            assert await found_from(short_path / "current") == f"{short_path}/current/hotswap.toml"
+            assert await found_from(tmp_path / "current") == f"{tmp_path}/current/hotswap.toml"
             # Where the state was, too, which is warned of: it is made again.
-            shutil.rmtree(short_path / "releases" / str(number - 1))
+            shutil.rmtree(tmp_path / "releases" / str(number - 1))
         await hotswap.wait_line("state_directory.vanished", "made again")
         assert (await hotswap.rollout())["outcome"] == "done"
-        assert await found_from(short_path / "current") == f"{short_path}/current/hotswap.toml"
-        assert hotswap.written("config.caution", f'set state_dir = \\"{short_path}/.hotswap\\"')
+        assert await found_from(tmp_path / "current") == f"{tmp_path}/current/hotswap.toml"
+        assert hotswap.written("config.caution", f'set state_dir = \\"{tmp_path}/.hotswap\\"')
     assert json.loads(hotswap.lines[-1])["event"] == "proxy.stopped"

@@ -66,11 +66,11 @@ async def verb(directory: Path, *arguments: str, **variables: str) -> Result:
 
 
 @pytest.mark.fail_after(90)
-async def test_two_projects_of_one_user_have_nothing_to_do_with_each_other(short_path: Path) -> None:
+async def test_two_projects_of_one_user_have_nothing_to_do_with_each_other(tmp_path: Path) -> None:
     """Each is found from its directory and by its file; every other address is refused before anything is done."""
-    shared = surroundings(short_path)
-    (text_a, a), (text_b, b) = project(short_path, "a", more=SECURE), project(short_path, "b", more=SECURE)
-    _, stopped = project(short_path, "stopped")
+    shared = surroundings(tmp_path)
+    (text_a, a), (text_b, b) = project(tmp_path, "a", more=SECURE), project(tmp_path, "b", more=SECURE)
+    _, stopped = project(tmp_path, "stopped")
     (stopped / "hotswap.toml").write_text(PLAIN + listeners() + command_pool(stopped, "faulty.plain"))
     async with (
         run_hotswap(text_a, a, environment=shared, admin=SOCKET) as first,
@@ -79,7 +79,7 @@ async def test_two_projects_of_one_user_have_nothing_to_do_with_each_other(short
         for directory, proxy in ((a, first), (b, second)):
             found = await verb(directory, "status", "--json", **shared)
             assert found.document["pid"] == proxy.pid, found.stderr
-            named = await verb(short_path, "status", "--json", "--config", str(proxy.config), **shared)
+            named = await verb(tmp_path, "status", "--json", "--config", str(proxy.config), **shared)
             assert named.document["pid"] == proxy.pid, named.stderr
         # One authority for all projects of a user, which outlives them; its certificate is beside each.
         trusted = Path(shared["XDG_DATA_HOME"]) / "hotswap" / "development-ca.pem"
@@ -109,9 +109,9 @@ async def test_two_projects_of_one_user_have_nothing_to_do_with_each_other(short
 
 
 @pytest.mark.fail_after(60)
-async def test_its_socket_is_there_from_beginning_to_end_for_its_owner_alone(short_path: Path) -> None:
+async def test_its_socket_is_there_from_beginning_to_end_for_its_owner_alone(tmp_path: Path) -> None:
     """Made again when it was removed or replaced, with the whole directory or by itself; nobody listens on a port."""
-    text, directory = project(short_path, "a")
+    text, directory = project(tmp_path, "a")
     async with run_hotswap(text, directory, admin=SOCKET) as hotswap:
         path = directory / SOCKET
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -144,12 +144,12 @@ def put_file_at(path: Path) -> None:
 
 
 @pytest.mark.fail_after(60)
-async def test_a_second_start_is_told_which_proxy_runs_here(short_path: Path) -> None:
+async def test_a_second_start_is_told_which_proxy_runs_here(tmp_path: Path) -> None:
     """By the state directory where it is the same project, by the address of the page where it is another one."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     admin = f'[admin]\nbind = ["127.0.0.1:{port}"]\n'
-    (text_a, a), (text_b, b) = project(short_path, "a", admin=admin), project(short_path, "b", admin=admin)
+    (text_a, a), (text_b, b) = project(tmp_path, "a", admin=admin), project(tmp_path, "b", admin=admin)
     (b / "hotswap.toml").write_text(text_b)
     async with run_hotswap(text_a, a, admin=SOCKET) as hotswap:
         words = f"a hotswap already runs here: {hotswap.config}, pid {hotswap.pid}"
@@ -176,14 +176,14 @@ async def test_a_second_start_is_told_which_proxy_runs_here(short_path: Path) ->
 
 @pytest.mark.fail_after(60)
 @pytest.mark.parametrize("before", ["", "here"])
-async def test_a_state_directory_that_was_named_since_the_start_hides_no_proxy(short_path: Path, before: str) -> None:
+async def test_a_state_directory_that_was_named_since_the_start_hides_no_proxy(tmp_path: Path, before: str) -> None:
     """The verbs find it where it is, and no second one of the same configuration is started beside it."""
-    text, directory = project(short_path, "a")
-    named = f'[proxy]\nstate_dir = "{short_path / before}"\n' if before else "[proxy]\n"
+    text, directory = project(tmp_path, "a")
+    named = f'[proxy]\nstate_dir = "{tmp_path / before}"\n' if before else "[proxy]\n"
     text = text.replace("[proxy]\n", named, 1)
     admin = f"../{before}/admin.sock" if before else SOCKET
     async with run_hotswap(text, directory, admin=admin) as hotswap:
-        elsewhere = f'[proxy]\nstate_dir = "{short_path / "elsewhere"}"\n'
+        elsewhere = f'[proxy]\nstate_dir = "{tmp_path / "elsewhere"}"\n'
         hotswap.config.write_text(hotswap.config.read_text().replace(named, elsewhere, 1))
         applied = await verb(directory, "apply")
         assert applied.code == 0, applied.stderr
@@ -195,9 +195,9 @@ async def test_a_state_directory_that_was_named_since_the_start_hides_no_proxy(s
 
 
 @pytest.mark.fail_after(60)
-async def test_two_configurations_in_one_directory_never_share_their_state(short_path: Path) -> None:
+async def test_two_configurations_in_one_directory_never_share_their_state(tmp_path: Path) -> None:
     """The second is told who has it and what to do; with a directory of its own it runs, and each is found."""
-    text, directory = project(short_path, "a")
+    text, directory = project(tmp_path, "a")
     other = directory / "other.toml"
     other.write_text(text)
     async with run_hotswap(text, directory, admin=SOCKET) as hotswap:
@@ -212,29 +212,29 @@ async def test_two_configurations_in_one_directory_never_share_their_state(short
 
 
 @pytest.mark.fail_after(60)
-async def test_it_is_found_by_a_link_that_a_deploy_has_moved_on(short_path: Path) -> None:
+async def test_it_is_found_by_a_link_that_a_deploy_has_moved_on(tmp_path: Path) -> None:
     """Its state is in the release that it was started from; `reload` comes from the next, when the first is gone."""
     for number in (1, 2):
-        text, directory = project(short_path, f"r{number}")
-        (directory / "hotswap.toml").write_text(text.replace(f"{directory}", str(short_path / "current")))
-    shared = surroundings(short_path)
-    current = short_path / "current"
+        text, directory = project(tmp_path, f"r{number}")
+        (directory / "hotswap.toml").write_text(text.replace(f"{directory}", str(tmp_path / "current")))
+    shared = surroundings(tmp_path)
+    current = tmp_path / "current"
     current.symlink_to("r1")
     text = (current / "hotswap.toml").read_text()
     async with run_hotswap(text, current, environment=shared, admin=SOCKET) as hotswap:
-        (short_path / "next").symlink_to("r2")
-        (short_path / "next").rename(current)
+        (tmp_path / "next").symlink_to("r2")
+        (tmp_path / "next").rename(current)
         done = await verb(current, "reload", PWD=str(current), **shared)
         assert done.code == 0, done.stderr
         second = await verb(current, "run", PWD=str(current), **shared)
         assert second.code == 2
         assert f"a hotswap already runs here: {current}/hotswap.toml, pid {hotswap.pid}" in second.stderr
-        shutil.rmtree(short_path / "r1")
-        found = await verb(short_path, "status", "--json", "--config", str(current / "hotswap.toml"), **shared)
+        shutil.rmtree(tmp_path / "r1")
+        found = await verb(tmp_path, "status", "--json", "--config", str(current / "hotswap.toml"), **shared)
         while found.code:
-            found = await verb(short_path, "status", "--json", "--config", str(current / "hotswap.toml"), **shared)
+            found = await verb(tmp_path, "status", "--json", "--config", str(current / "hotswap.toml"), **shared)
         assert found.document["pid"] == hotswap.pid
-        hotswap.admin = Admin(short_path / "r1" / SOCKET)
+        hotswap.admin = Admin(tmp_path / "r1" / SOCKET)
     assert not await trio.Path(signpost_of(current / "hotswap.toml", shared)).is_symlink()
 
 

@@ -164,14 +164,20 @@ async def test_a_pool_that_is_down_says_why_and_what_it_is_started_from(tmp_path
     releases = Releases(tmp_path)
     releases.deploy()
     pool = demo_pool(tmp_path, app="shop:app", directory=releases.current, size=1)
-    text = admin + listeners() + pool + DOWN.format(directory=tmp_path)
+    # Its second release repairs it, and no further try of the first one does.
+    for number in (1, 2):
+        (tmp_path / f"api-{number}").mkdir()
+    (tmp_path / "api-2" / "a_module_that_nobody_wrote.py").write_text(PLAIN_APP)
+    current = tmp_path / "api"
+    current.symlink_to("api-1")
+    text = admin + listeners() + pool + DOWN.format(directory=current)
     async with open_browser(size=size) as browser, run_hotswap(text, tmp_path, wait_ready=False) as hotswap:
         await browser.open(await hotswap.page())
         error = "document.querySelector('[data-pool-name=api] .why.error')?.textContent"
         await browser.wait(f"/a_module_that_nobody_wrote.*failed starts in a row.*next try in/.test({error})")
         release = "document.querySelector('[data-pool-name=api] [data-label=release]')"
-        assert await browser.ask(f"return {release}.title") == str(tmp_path)
-        assert await browser.ask(f"return {release}.textContent") == tmp_path.name
+        assert await browser.ask(f"return {release}.title") == str(tmp_path / "api-1")
+        assert await browser.ask(f"return {release}.textContent") == "api-1"
         web = "document.querySelector('[data-pool-name=web]')"
         await browser.wait(f"{web}.querySelector('.ready')")
         assert not await browser.ask(f"return {web}.querySelector('.why.error')")
@@ -195,7 +201,8 @@ async def test_a_pool_that_is_down_says_why_and_what_it_is_started_from(tmp_path
         await browser.wait("document.getElementById('events').textContent.includes('Backend did not start')")
         await assert_fits(browser)
         # And this is repaired here, by deploying: nothing serves that a reload could lose.
-        (tmp_path / "a_module_that_nobody_wrote.py").write_text(PLAIN_APP)
+        current.unlink()
+        current.symlink_to("api-2")
         await browser.press("Reload api")
         await browser.wait("document.querySelector('[data-pool-name=api] .answer')?.textContent.includes('Accepted')")
         await browser.wait("document.querySelector('[data-pool-name=api] .slots .ready')")

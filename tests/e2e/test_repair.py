@@ -128,18 +128,18 @@ async def repaired(hotswap: Hotswap, pool: str, release: str) -> None:
 
 
 @pytest.mark.fail_after(120)
-async def test_a_pool_that_never_came_up_is_repaired_by_deploying(short_path: Path) -> None:
+async def test_a_pool_that_never_came_up_is_repaired_by_deploying(tmp_path: Path) -> None:
     """The app had another name in the file; the boot is over without them, and each is repaired in its way."""
-    releases = Releases(short_path)
+    releases = Releases(tmp_path)
     releases.deploy(SHOP.format(number=1))
     shops = {name: shop(name, releases.current, app="shop:ap") for name in SIZES}
-    async with run_hotswap(configuration(short_path, shops), short_path, wait_ready=False) as hotswap:
+    async with run_hotswap(configuration(tmp_path, shops), tmp_path, wait_ready=False) as hotswap:
         await hotswap.wait_line('"event": "proxy.ready"', "by-page")
         await hotswap.wait_until(lambda: all_down(hotswap))
-        async with serving_beside(hotswap, short_path):
+        async with serving_beside(hotswap, tmp_path):
             for number, (name, repair) in enumerate(WAYS.items(), start=1):
                 shops[name] = shop(name, releases.current)
-                hotswap.configure(configuration(short_path, shops))
+                hotswap.configure(configuration(tmp_path, shops))
                 await repair(hotswap, name)
                 await repaired(hotswap, name, "release 1")
                 # Nothing was refused on the way.
@@ -149,13 +149,13 @@ async def test_a_pool_that_never_came_up_is_repaired_by_deploying(short_path: Pa
 
 
 @pytest.mark.fail_after(120)
-async def test_a_pool_whose_release_crashes_at_every_start_is_repaired_by_deploying(short_path: Path) -> None:
+async def test_a_pool_whose_release_crashes_at_every_start_is_repaired_by_deploying(tmp_path: Path) -> None:
     """It served once, is pinned, and is given up for the next release; a SIGHUP takes a changed definition for it."""
-    releases = Releases(short_path)
+    releases = Releases(tmp_path)
     releases.deploy(SHOP.format(number=1))
     shops = {name: shop(name, releases.current) for name in SIZES}
-    async with run_hotswap(configuration(short_path, shops), short_path) as hotswap:
-        (short_path / "broken").touch()
+    async with run_hotswap(configuration(tmp_path, shops), tmp_path) as hotswap:
+        (tmp_path / "broken").touch()
         for name in SIZES:
             for backend in await hotswap.backends(name):
                 os.kill(backend["pid"], signal.SIGKILL)
@@ -167,11 +167,11 @@ async def test_a_pool_whose_release_crashes_at_every_start_is_repaired_by_deploy
         applied = await hotswap.command("apply")
         assert all(f"once repaired: hotswap reload {name}\n" in applied.stderr for name in SIZES), applied
         releases.deploy(SHOP.format(number=2))
-        async with serving_beside(hotswap, short_path):
+        async with serving_beside(hotswap, tmp_path):
             for name, repair in WAYS.items():
                 if name == "by-signal":
                     shops[name] = shop(name, releases.current, max_in_flight=50)
-                    hotswap.configure(configuration(short_path, shops))
+                    hotswap.configure(configuration(tmp_path, shops))
                 await repair(hotswap, name)
                 await repaired(hotswap, name, "release 2")
         assert await hotswap.admin.ready()
@@ -179,18 +179,18 @@ async def test_a_pool_whose_release_crashes_at_every_start_is_repaired_by_deploy
 
 
 @pytest.mark.fail_after(60)
-async def test_a_takeover_starts_what_is_down_from_the_new_configuration(short_path: Path) -> None:
+async def test_a_takeover_starts_what_is_down_from_the_new_configuration(tmp_path: Path) -> None:
     """A pool of which anything serves keeps its release, and a locked one waits for `unlock`."""
     gone = ["/bin/sh", "-c", f"test -e broken && exit 1; exec {sys.executable} -m faulty.plain"]
 
     def configured(**settings: Any) -> str:
-        shut = command_pool(short_path, "faulty.plain", **settings).replace("[pools.web]", "[pools.shut]")
-        down = command_pool(short_path, "faulty.plain", **settings).replace("[pools.web]", "[pools.down]")
-        return listeners() + command_pool(short_path, "faulty.plain") + down + shut
+        shut = command_pool(tmp_path, "faulty.plain", **settings).replace("[pools.web]", "[pools.shut]")
+        down = command_pool(tmp_path, "faulty.plain", **settings).replace("[pools.web]", "[pools.down]")
+        return listeners() + command_pool(tmp_path, "faulty.plain") + down + shut
 
-    async with run_chain(configured(command=gone), short_path) as chain:
+    async with run_chain(configured(command=gone), tmp_path) as chain:
         hotswap = chain.hotswap
-        (short_path / "broken").touch()
+        (tmp_path / "broken").touch()
         for name in ("down", "shut"):
             for backend in await hotswap.backends(name):
                 os.kill(backend["pid"], signal.SIGKILL)

@@ -17,6 +17,7 @@ from hotswap.processes.listening import (
     open_backend_socket,
     open_directory,
     remove_path,
+    reserve_path,
     reserve_port,
     sweep_directory,
 )
@@ -116,6 +117,17 @@ def test_a_path_too_long_for_the_kernel_is_told_with_advice(tmp_path):
     """The error names the setting that makes it shorter."""
     with pytest.raises(BackendError, match=r"set a shorter proxy\.state_dir"):
         open_backend_socket(Listen.FD, directory=tmp_path / ("x" * MAX_PATH_BYTES), name="web-0-1")
+
+
+@pytest.mark.parametrize(
+    "room", [len("01234567.sock"), len("web-0-01234567.sock"), len("web-0-12-notify-01234567.sock")]
+)
+def test_a_name_is_as_long_as_its_directory_leaves_room(tmp_path, room):
+    """A tenth rollout, or another kind of readiness, is not what a path becomes too long by."""
+    directory = tmp_path / ("x" * (MAX_PATH_BYTES - room - len(f"{tmp_path}//")))
+    paths = {reserve_path(directory, "web-0-12-notify") for _ in range(9)}
+    assert len(paths) == 9
+    assert {len(path) for path in paths} == {MAX_PATH_BYTES}
 
 
 def test_a_missing_directory_is_an_error_of_the_backend(tmp_path):

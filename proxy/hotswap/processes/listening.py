@@ -198,13 +198,15 @@ def reserve_path(directory: Path, name: str) -> str:
     """A new path in the directory, never used before.
 
     Args:
-        name: what a person recognises it by, such as "web-0-3".
+        name: what a person recognises it by, such as "web-0-3"; as much of it is in the path as has room there.
 
     Raises:
         BackendError: the path would be longer than the kernel takes.
     """
-    recognisable = re.sub(r"[^A-Za-z0-9_-]", "-", name)[:40]
-    path = str(directory / f"{recognisable}-{secrets.token_hex(4)}.sock")
+    unique = f"{secrets.token_hex(4)}.sock"
+    room = MAX_PATH_BYTES - len(os.fsencode(directory)) - len(f"/-{unique}")
+    recognisable = re.sub(r"[^A-Za-z0-9_-]", "-", name)[: min(40, max(0, room))]
+    path = str(directory / (f"{recognisable}-{unique}" if recognisable else unique))
     if len(os.fsencode(path)) > MAX_PATH_BYTES:
         raise BackendError(
             f"the socket path {path} is longer than {MAX_PATH_BYTES} bytes; set a shorter proxy.state_dir"

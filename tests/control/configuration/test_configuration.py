@@ -247,17 +247,20 @@ class TestWhatIsMissing:
 
     @pytest.mark.parametrize("listen", ["unix", "tcp"])
     def test_a_state_directory_too_deep_for_sockets_is_a_problem(self, file, listen):
-        """A checkout far down gets one by default; no backend could be started there, nor the proxy be stopped."""
+        """No backend could be started there, nor the proxy be reached; the default goes elsewhere (`state_place`)."""
         deep = file.parent / ("d" * 90)
         deep.mkdir()
         file = deep / "hotswap.toml"
-        file.write_text(LEAST + f'listen = "{listen}"\n', encoding="utf-8")
+        least = LEAST + f'listen = "{listen}"\n'
+        file.write_text('proxy.state_dir = "state"\n' + least, encoding="utf-8")
         with pytest.raises(ConfigError) as caught:
             load_configuration(file, environ={})
         (problem,) = caught.value.problems
         assert problem.path == "proxy.state_dir"
         assert "at most 107 bytes" in problem.allowed
-        load_configuration(file, environ={"RUNTIME_DIRECTORY": "/run/hotswap"})
+        file.write_text(least, encoding="utf-8")
+        for environ in ({"RUNTIME_DIRECTORY": "/run/hotswap"}, {}):
+            load_configuration(file, environ=environ)
 
     def test_a_dangling_symbolic_link_is_told_where_it_points(self, file):
         """A deploy that stopped half-way looks like this."""

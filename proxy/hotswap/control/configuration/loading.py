@@ -15,13 +15,13 @@ import re
 import shutil
 import ssl
 import stat
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from hotswap.control.configuration.outside import ReadTooSlow, is_barred, read_file, read_within
 from hotswap.control.configuration.path import FILE_NAME, absolute_path, find_configuration
-from hotswap.control.configuration.state_place import ADMIN_SOCKET, default_state_dir, state_dir_of
+from hotswap.control.configuration.state_place import LONGEST_SOCKET, default_state_dir, state_dir_of
 from hotswap.control.configuration.token_file import TokenFile
 from hotswap.core.config import Configuration, Draft, locate, parse_draft
 from hotswap.core.config.conflicts import Raw, entries, tables
@@ -135,7 +135,7 @@ def _find_missing(
     proxy, admin = _table(document, "proxy"), _table(document, "admin")
     yield from _user(proxy)
     yield from _log(proxy, directory)
-    yield from _sockets(proxy, tables(document, "pools"), file, environ)
+    yield from _sockets(proxy, file, environ)
     yield from _group(admin)
     yield from _token(admin, directory)
     for name, listener in tables(document, "listeners"):
@@ -148,13 +148,12 @@ def _find_missing(
         yield from _program(location, pool, directory, environ)
 
 
-def _sockets(proxy: Raw, pools: Iterable[tuple[str, Raw]], file: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
+def _sockets(proxy: Raw, file: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
     """Find a state directory so deep that the kernel takes no path of a socket below it."""
     given = _text(proxy, "state_dir")
     state_dir = state_dir_of(file, given, environ)
-    # The first backend's socket, the shortest there can be: slot 0, generation 1, eight digits to tell it from others.
-    backends = (f"{name}-0-1-01234567.sock" for name, pool in pools if "server" in pool and pool.get("listen") != "tcp")
-    longest = max(len(os.fsencode(f"{state_dir}/{name}")) for name in (ADMIN_SOCKET, *backends))
+    # Those of backends have names as short as that of the API where there is no room for more.
+    longest = len(os.fsencode(f"{state_dir}/{LONGEST_SOCKET}"))
     if longest > MAX_PATH_BYTES:
         allowed = f"a directory for Unix sockets, whose paths have at most {MAX_PATH_BYTES} bytes"
         where = f"{allowed}; those in {state_dir} would have {longest}; name a shorter one"

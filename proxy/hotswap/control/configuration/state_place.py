@@ -20,9 +20,11 @@ STATE_DIRECTORY: Final = ".hotswap"
 """The name of the state directory beside a configuration."""
 
 
-LONGEST_BESIDE: Final = 80
-"""Bytes that the path of a state directory beside a configuration may have: the kernel takes 107 for a Unix socket, and
-those of backends have names of 19 and more below it, by that of their pool."""
+LONGEST_SOCKET: Final = "backends/01234567.sock"
+"""The longest name that a socket in a state directory has where there is little room: a backend's, beside a group's."""
+
+LONGEST_BESIDE: Final = 107 - len(f"/{LONGEST_SOCKET}")
+"""Bytes that the path of a state directory beside a configuration may have: the kernel takes 107 for a socket's."""
 
 
 def default_state_dir(file: str | os.PathLike[str], environ: Mapping[str, str]) -> str:
