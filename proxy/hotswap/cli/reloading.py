@@ -60,7 +60,8 @@ def reload(client: AdminClient, pools: tuple[str, ...], no_wait: bool, as_json: 
     """Replace every backend of the POOLs, one at a time; of every supervised pool when none is named.
 
     Reads the configuration again: all of it, or, when pools are named, the definition of these only. Waits for the end
-    and shows how it goes. Pools are replaced one after the other, and one that is refused or fails ends it.
+    and shows how it goes. Pools are replaced one after the other, and one that is refused or fails ends it; where
+    every pool is meant, one in which nothing served before ends no other.
     """
     found = Reload()
     with following(found):

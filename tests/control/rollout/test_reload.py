@@ -276,6 +276,23 @@ async def test_a_file_with_mistakes_refuses_a_reload_and_changes_nothing(tmp_pat
         assert (await rolled(running)).outcome is Outcome.DONE
 
 
+async def test_what_another_pool_lacks_on_the_disk_holds_no_reload_of_a_pool_up(tmp_path):
+    """A broken link of one app keeps nobody from deploying the other; a reload of all tells it, as does `check`."""
+    (tmp_path / "api").mkdir()
+    api = command_pool(tmp_path / "api", "faulty.plain").replace("[pools.web]", "[pools.api]")
+    async with open_runtime(web(tmp_path) + api, tmp_path) as running:
+        (tmp_path / "api").rmdir()
+        assert (await rolled(running)).outcome is Outcome.DONE
+        with pytest.raises(Refused) as of_all:
+            await running.orders.reload_all(trigger="signal")
+        assert of_all.value.code is RefusalCode.CONFIG_INVALID
+        assert "pools.api.directory" in of_all.value.detail
+        # What the text has wrong may be anywhere, and leaves nothing to go by.
+        running.write(web(tmp_path) + api.replace("size = 2", "size = 0"))
+        refusal = await refused(running)
+        assert refusal.code is RefusalCode.CONFIG_INVALID
+
+
 @pytest.mark.parametrize(("verb", "pools"), [("reload_pool", ["web"]), ("reload_all", [])])
 async def test_a_directory_that_is_gone_is_one_problem(tmp_path, verb, pools):
     """It is missing in the file and in the definition that the pool has, and told once."""

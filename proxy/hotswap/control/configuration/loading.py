@@ -41,6 +41,7 @@ def load_configuration(
     *,
     environ: Mapping[str, str] = os.environ,
     held: Collection[tuple[str, str]] = (),
+    only_pool: str | None = None,
 ) -> Configuration:
     """Read a configuration file and everything it names that can be checked without starting anything.
 
@@ -50,13 +51,16 @@ def load_configuration(
         path: the file; None looks where `find_configuration` does.
         environ: where RUNTIME_DIRECTORY, HOME, XDG_STATE_HOME and PATH are looked up.
         held: certificates with their keys that are in use already, so nobody needs to be allowed to read them again.
+        only_pool: the one pool whose definition is wanted: what others name is not looked at on the disk, so that a
+            directory of theirs that has gone keeps nobody from repairing this one.
 
     Raises:
         ConfigError: something is wrong; it lists every problem of text and disk together.
     """
     file = absolute_path(path) if path is not None else find_configuration()
     draft = parse_draft(_read(file), origin=str(file))
-    configuration = draft.accept(_find_missing(draft, file, environ, held))
+    missing = _find_missing(draft, file, environ, held) if only_pool is None else ()
+    configuration = draft.accept((*missing, *_find_missing_of_pools(draft, environ, only_pool)))
     if configuration.proxy.state_dir:
         return configuration
     state_dir = default_state_dir(file, environ)
@@ -130,7 +134,7 @@ def _not_utf8(file: Path, content: bytes, start: int) -> Problem:
 def _find_missing(
     draft: Draft, file: Path, environ: Mapping[str, str], held: Collection[tuple[str, str]]
 ) -> Iterator[Finding]:
-    """Find what a file names and this machine does not have; keys that are wrong already are passed over."""
+    """Find what a file names beside pools and this machine does not have; wrong keys are passed over."""
     document, directory = draft.document, draft.directory
     proxy, admin = _table(document, "proxy"), _table(document, "admin")
     yield from _user(proxy)
@@ -141,7 +145,14 @@ def _find_missing(
     for name, listener in tables(document, "listeners"):
         for index, pair in entries(_table(listener, "tls"), "certificates"):
             yield from _certificate(("listeners", name, "tls", "certificates", index), pair, directory, held)
-    for name, pool in tables(document, "pools"):
+
+
+def _find_missing_of_pools(draft: Draft, environ: Mapping[str, str], only: str | None) -> Iterator[Finding]:
+    """Find what pools name and this machine does not have; of one alone, when it is named."""
+    directory = draft.directory
+    for name, pool in tables(draft.document, "pools"):
+        if only is not None and name != only:
+            continue
         location = ("pools", name)
         yield from _directory(location, pool, directory)
         yield from _file(location, pool, "environment_file", directory)

@@ -137,7 +137,7 @@ class Reloader:
             marked[name] = self._marks.mark(pool)
             assert isinstance(pool, SupervisedPool), "static pools are refused"
             async with self._turn:
-                config, problems = await self._load()
+                config, problems = await self._load(only_pool=name)
                 table = None if config is None else config.pools.get(name)
                 if config is not None and not isinstance(table, SupervisedPoolTable):
                     found = MISSING if table is None else Verbatim("a static pool")
@@ -188,11 +188,12 @@ class Reloader:
 
     # Read. Nothing in here changes anything, and nothing that is read can raise.
 
-    async def _load(self) -> tuple[Configuration | None, tuple[Problem, ...]]:
+    async def _load(self, only_pool: str | None = None) -> tuple[Configuration | None, tuple[Problem, ...]]:
         parts = self._parts
         path = parts.config_path
         try:
-            load = partial(load_configuration, path, held=parts.listeners.certificates())
+            held = parts.listeners.certificates()
+            load = partial(load_configuration, path, held=held, only_pool=only_pool)
             config = await trio.to_thread.run_sync(load, abandon_on_cancel=True)
         except ConfigError as error:
             return None, error.problems
