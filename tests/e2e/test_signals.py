@@ -266,3 +266,22 @@ async def test_what_whoever_starts_it_has_blocked_or_ignored_does_not_matter(tmp
         assert "killed by SIGKILL" in await hotswap.wait_line("backend.crashed")
         hotswap.signal(signal.SIGUSR2)
         await hotswap.wait_line("signal.received", "SIGUSR2")
+
+
+AT_THE_END = """
+import atexit, os, pathlib, signal, sys
+def note():
+    if sys.argv[1:2] == ["run"]:
+        pathlib.Path(os.environ["NOTED"]).write_text(signal.getsignal(signal.SIGTERM).name)
+atexit.register(note)
+"""
+
+
+async def test_an_order_to_stop_that_comes_last_is_no_failure(tmp_path: Path):
+    """The interpreter gives its handlers back a moment before the process is gone; who was stopped is not killed."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(AT_THE_END)
+    environment = {"PYTHONPATH": str(tmp_path / "site"), "NOTED": str(tmp_path / "noted")}
+    async with run_hotswap(listeners() + command_pool(tmp_path, "faulty.plain"), tmp_path, environment=environment):
+        pass
+    assert (tmp_path / "noted").read_text() == "SIG_IGN"

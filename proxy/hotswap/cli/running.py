@@ -77,6 +77,10 @@ def run(config: Path | None, named: Path | None, attach: bool, takeover_fd: int 
         raise invalid(error) from None
     except CouldNotTakeOver as error:
         raise CommandError(ExitCode.FAILED, error.detail) from None
+    # The interpreter takes its handlers back before the process is gone: one more order to stop, in these last
+    # milliseconds, would make a failure of an end in order.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     sys.exit(code)
 
 
