@@ -11,6 +11,7 @@ import pytest
 from hotswap.cli.endpoint import find_endpoint, parse_admin_url
 from hotswap.cli.exits import CommandError
 from hotswap.core.address import Address, TcpAddress, UnixAddress
+from tests.support.tools import refuse
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,7 @@ def test_whose_proxy_it_has_to_be_is_open_only_where_it_is_named(
 
 def without_system_file() -> None:
     if Path("/etc/hotswap/hotswap.toml").exists():
-        pytest.skip("this machine has a configuration of its own")
+        refuse("this machine has a configuration of its own")
 
 
 def test_every_address_is_tried_and_the_wildcard_means_loopback(tmp_path: Path) -> None:

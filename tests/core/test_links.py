@@ -28,6 +28,19 @@ def test_a_link_goes_where_a_browser_of_this_machine_gets_an_answer(
     assert links_to([address], tls=tls, name=name) == [link]
 
 
+@pytest.mark.parametrize(
+    ("address", "link"),
+    [
+        (TcpAddress("127.0.0.1", 8443), "https://127.0.0.1:8443/"),
+        (TcpAddress("::1", 8443), "https://[::1]:8443/"),
+        (TcpAddress("0.0.0.0", 443), "https://shop.test/"),
+    ],
+)
+def test_an_address_of_this_machine_alone_may_stay_as_it_is(address: Address, link: str) -> None:
+    """Where others than a browser of this machine read it too."""
+    assert links_to([address], tls=True, name="shop.test", loopback=False) == [link]
+
+
 def test_two_addresses_with_the_same_link_are_one() -> None:
     """Both families of all interfaces."""
     assert links_to([TcpAddress("0.0.0.0", 80), TcpAddress("::", 80)], tls=False) == ["http://localhost/"]

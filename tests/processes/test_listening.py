@@ -8,11 +8,10 @@ import stat
 
 import pytest
 
-from hotswap.core.address import TcpAddress, UnixAddress
+from hotswap.core.address import MAX_PATH_BYTES, TcpAddress, UnixAddress
 from hotswap.core.errors import BackendError
 from hotswap.core.strategy import Listen
 from hotswap.processes.listening import (
-    MAX_PATH_BYTES,
     Transport,
     open_backend_socket,
     open_directory,

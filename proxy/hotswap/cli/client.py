@@ -1,7 +1,7 @@
 """Client of the admin API: one connection a call, standard library only.
 
 An HTTP library would be one more dependency of the proxy for a dozen small calls to a neighbour; what the standard
-one lacks is Unix sockets, which are a method of three lines.
+one lacks is Unix sockets (`hotswap.control.admin.calling`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import http.client
 import json
 import re
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from shlex import quote as quote_word
@@ -18,9 +17,10 @@ from urllib.parse import quote
 
 from hotswap.cli.endpoint import VARIABLE, AdminEndpoint
 from hotswap.cli.exits import CommandError, ExitCode
+from hotswap.control.admin.calling import connection_to
 from hotswap.control.configuration.path import is_same_file
 from hotswap.control.telemetry.version import PROGRAM_VERSION
-from hotswap.core.address import Address, TcpAddress, UnixAddress
+from hotswap.core.address import Address
 from hotswap.core.errors import problem_text
 
 AGENT = f"hotswap-cli/{PROGRAM_VERSION}"
@@ -43,20 +43,6 @@ LISTENING = re.compile(rb": listening from event (\d+)")
 """The comment with which the proxy begins a stream of events."""
 
 Json = Any
-
-
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        """Open the socket."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
 
 
 class ProxyLost(Exception):
@@ -204,7 +190,7 @@ class AdminClient:
     def _connect(self, timeout: float) -> http.client.HTTPConnection:
         failure: OSError | None = None
         for address in self._addresses:
-            connection = _connection_to(address, timeout)
+            connection = connection_to(address, timeout)
             try:
                 connection.connect()
             except OSError as error:
@@ -222,14 +208,6 @@ def _losing() -> Iterator[None]:
         yield
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise ProxyLost(_reason(error)) from error
-
-
-def _connection_to(address: Address, timeout: float) -> http.client.HTTPConnection:
-    match address:
-        case UnixAddress(path=path):
-            return UnixConnection(path, timeout)
-        case TcpAddress(host=host, port=port):
-            return http.client.HTTPConnection(host, port, timeout=timeout)
 
 
 def _problem(response: http.client.HTTPResponse) -> ProblemAnswer:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from hotswap.cli.exits import CommandError, ExitCode
 from hotswap.control.configuration.path import absolute_path, find_configuration
 from hotswap.control.configuration.state_place import ADMIN_SOCKET, possible_state_dirs
-from hotswap.core.address import Address, TcpAddress, UnixAddress, ip_of, parse_address
+from hotswap.core.address import Address, TcpAddress, UnixAddress, parse_address, reachable
 from hotswap.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -199,13 +199,10 @@ def _sockets(path: Path, state_dir: str, environ: Mapping[str, str]) -> tuple[st
 
 
 def _reachable(address: Address, directory: Path) -> Address:
-    """Give the address to connect to for one that is listened on: the wildcard means loopback."""
+    """Give the address to connect to for one of a file in a directory."""
     if isinstance(address, UnixAddress):
         return UnixAddress(os.path.normpath(directory / address.path))
-    ip = ip_of(address.host)
-    if ip is not None and ip.is_unspecified:
-        return TcpAddress("::1" if ip.version == 6 else "127.0.0.1", address.port)
-    return address
+    return reachable(address)
 
 
 def _read_token(path: Path | None) -> str | None:

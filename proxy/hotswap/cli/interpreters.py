@@ -17,12 +17,12 @@ import sys
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
 from hotswap.cli.exits import CommandError, ExitCode
 from hotswap.core.server import Server
+from hotswap.processes.scripts import read_script
 
 BESIDE: Final = (".venv", "venv", "env")
 """Names of virtual environments beside an app."""
@@ -160,7 +160,7 @@ def _of_poetry(place: Path, environ: Mapping[str, str]) -> Iterator[str]:
 
 def _servers_of(program: str) -> frozenset[Server]:
     """Ask an interpreter which servers it has; none where it does not say."""
-    source = Path(str(files("hotswap_backends"))).joinpath("presence.py").read_text(encoding="utf-8")
+    source = read_script("hotswap_backends", "presence.py")
     names = [server.value for server in Server if server is not Server.COMMAND]
     try:
         done = subprocess.run(

@@ -8,6 +8,9 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 ALLOWED = '"HOST:PORT", "[IPV6]:PORT" or "unix:/path"'
 
+MAX_PATH_BYTES = 107
+"""The kernel's limit for the path of a Unix socket, without its NUL."""
+
 _URL = r"([A-Za-z][A-Za-z0-9+]*)://([^/?#@]+)"
 _NOT_IN_HOSTS = frozenset(" \t\r\n/\\@*?#\"',;=")
 
@@ -35,6 +38,14 @@ class UnixAddress:
 
 
 Address = TcpAddress | UnixAddress
+
+
+def reachable(address: Address) -> Address:
+    """Give the address to connect to for one that is listened on: the wildcard means loopback."""
+    ip = ip_of(address.host) if isinstance(address, TcpAddress) else None
+    if isinstance(address, TcpAddress) and ip is not None and ip.is_unspecified:
+        return TcpAddress("::1" if ip.version == 6 else "127.0.0.1", address.port)
+    return address
 
 
 def ip_of(host: str) -> IPv4Address | IPv6Address | None:

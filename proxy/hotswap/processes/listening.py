@@ -29,7 +29,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, assert_never
 
-from hotswap.core.address import Address, TcpAddress, UnixAddress
+from hotswap.core.address import MAX_PATH_BYTES, Address, TcpAddress, UnixAddress
 from hotswap.core.errors import BackendError
 from hotswap.core.strategy import Listen
 
@@ -40,9 +40,6 @@ LOOPBACK = "127.0.0.1"
 
 MOST_MODE = 0o710
 """What is allowed at most on a directory for sockets: its group may pass through, and others may nothing."""
-
-MAX_PATH_BYTES = 107
-"""The kernel's limit for the path of a Unix socket, without its NUL."""
 
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _LOWEST_PORT = 10_000

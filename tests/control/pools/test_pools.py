@@ -200,7 +200,10 @@ async def test_a_start_tells_at_once_that_the_health_check_is_answered_otherwise
             while len(stage.logged("backend.not_yet_healthy")) < 2:
                 await trio.sleep(0.02)
         told = stage.logged("backend.not_yet_healthy")
-        await trio.sleep(0.3)
+        failed = stage.surroundings.tally.health_checks["web", "fail"]
+        with trio.fail_after(10):
+            while stage.surroundings.tally.health_checks["web", "fail"] < failed + 6:
+                await trio.sleep(0.02)
         assert stage.logged("backend.not_yet_healthy") == told
         assert {record["slot"] for record in told} == {0, 1}
         assert told[0]["detail"] == "/healthz has status 200, expected 418"

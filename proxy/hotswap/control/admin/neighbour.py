@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 from contextlib import closing
 from typing import Final
 
-from hotswap.core.address import Address, TcpAddress, UnixAddress, ip_of
+from hotswap.control.admin.calling import connection_to
+from hotswap.core.address import Address, reachable
 
 PATIENCE: Final = 1.0
 """Seconds for each step of the question; the process that asks is at its start, and has nothing else to do."""
@@ -23,7 +23,7 @@ def tell_neighbour(address: Address) -> str:
         The words; empty when it is no hotswap, or does not answer.
     """
     try:
-        with closing(_connect(address)) as caller:
+        with closing(connection_to(reachable(address), PATIENCE)) as caller:
             caller.request("GET", "/v1/status", headers={"Connection": "close"})
             answer = caller.getresponse()
             found = json.loads(answer.read(_MOST))
@@ -36,22 +36,3 @@ def tell_neighbour(address: Address) -> str:
     if answer.status == 401 and found.get("code") == "token-required":
         return "a hotswap already runs here; which one, it tells those who have its token"
     return ""
-
-
-def _connect(address: Address) -> http.client.HTTPConnection:
-    match address:
-        case TcpAddress(host=host, port=port):
-            ip = ip_of(host)
-            if ip is not None and ip.is_unspecified:
-                host = "::1" if ip.version == 6 else "127.0.0.1"
-            return http.client.HTTPConnection(host, port, timeout=PATIENCE)
-        case UnixAddress(path=path):
-            connection = http.client.HTTPConnection("localhost", timeout=PATIENCE)
-            connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
-                connection.sock.settimeout(PATIENCE)
-                connection.sock.connect(path)
-            except OSError:
-                connection.close()
-                raise
-            return connection

@@ -7,11 +7,11 @@ it: clients trust it.
 from __future__ import annotations
 
 import os
-import pwd
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from hotswap.control.configuration.state_place import home_of
 from hotswap.edge.client.tls import AUTHORITY
 
 
@@ -51,9 +51,7 @@ def _places(environ: Mapping[str, str]) -> list[Path]:
     service = environ.get("STATE_DIRECTORY", "").partition(":")[0]
     if os.path.isabs(service):
         return [Path(service)]
-    home = environ.get("HOME", "")
-    with suppress(KeyError):  # a user without an entry, as in a container
-        home = home or pwd.getpwuid(os.geteuid()).pw_dir
+    home = home_of(environ)
     # A service user's home is often the root directory, or one that does not exist.
     return [Path(home) / ".local" / "share" / "hotswap"] if os.path.isabs(home) and os.path.isdir(home) else []
 

@@ -23,6 +23,7 @@ from hotswap.control.configuration.outside import ReadTooSlow, is_barred, read_f
 from hotswap.control.configuration.path import FILE_NAME, absolute_path, find_configuration
 from hotswap.control.configuration.state_place import LONGEST_SOCKET, default_state_dir, state_dir_of
 from hotswap.control.configuration.token_file import TokenFile
+from hotswap.core.address import MAX_PATH_BYTES
 from hotswap.core.config import Configuration, Draft, locate, parse_draft
 from hotswap.core.config.conflicts import Raw, entries, tables
 from hotswap.core.config.fields import resolve_path
@@ -30,7 +31,6 @@ from hotswap.core.config.findings import Finding
 from hotswap.core.config.key_lines import Location
 from hotswap.core.errors import MISSING, ConfigError, Problem, Verbatim
 from hotswap.core.errors import written as quoted
-from hotswap.processes.listening import MAX_PATH_BYTES
 
 LARGEST_FILE = 4 * 1024 * 1024
 """Bytes; more than that is not a configuration that a person wrote."""

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Final
 
+from hotswap.core.address import MAX_PATH_BYTES
+
 ADMIN_SOCKET: Final = "admin.sock"
 """The name, in the state directory, of the Unix socket at which the admin API always answers."""
 
@@ -23,8 +25,8 @@ STATE_DIRECTORY: Final = ".hotswap"
 LONGEST_SOCKET: Final = "backends/01234567.sock"
 """The longest name that a socket in a state directory has where there is little room: a backend's, beside a group's."""
 
-LONGEST_BESIDE: Final = 107 - len(f"/{LONGEST_SOCKET}")
-"""Bytes that the path of a state directory beside a configuration may have: the kernel takes 107 for a socket's."""
+LONGEST_BESIDE: Final = MAX_PATH_BYTES - len(f"/{LONGEST_SOCKET}")
+"""Bytes that the path of a state directory beside a configuration may have."""
 
 
 def default_state_dir(file: str | os.PathLike[str], environ: Mapping[str, str]) -> str:
@@ -115,13 +117,19 @@ def _own_place(file: str | os.PathLike[str], environ: Mapping[str, str]) -> str:
     state = environ.get("XDG_STATE_HOME", "")
     # A relative path is to be ignored (XDG Base Directory Specification).
     if not os.path.isabs(state):
-        home = environ.get("HOME", "")
-        with suppress(KeyError):  # a user without an entry, as in a container
-            home = home or pwd.getpwuid(os.geteuid()).pw_dir
+        home = home_of(environ)
         if not home:
             return ""
         state = os.path.join(home, ".local", "state")
     return os.path.join(state, "hotswap", _name_of(file))
+
+
+def home_of(environ: Mapping[str, str]) -> str:
+    """Give the home directory of this user; empty: none is known."""
+    home = environ.get("HOME", "")
+    with suppress(KeyError):  # a user without an entry, as in a container
+        home = home or pwd.getpwuid(os.geteuid()).pw_dir
+    return home
 
 
 def _name_of(file: str | os.PathLike[str]) -> str:

@@ -20,8 +20,6 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
 from typing import Any, Final
 
 from hotswap.control.configuration.outside import read_within
@@ -31,6 +29,7 @@ from hotswap.core.errors import ConfigError, Problem
 from hotswap.core.server import Server
 from hotswap.processes.children import note_child
 from hotswap.processes.open_files import give_back_limit
+from hotswap.processes.scripts import read_script
 
 ANSWER_TIMEOUT: Final = 15.0
 """Seconds that an interpreter may take to answer."""
@@ -38,7 +37,7 @@ ANSWER_TIMEOUT: Final = 15.0
 MOST_AT_ONCE: Final = 8
 """Interpreters that are asked at the same time."""
 
-_PRESENCE: Final = Path(str(files("hotswap_backends"))).joinpath("presence.py").read_text(encoding="utf-8")
+_PRESENCE: Final = read_script("hotswap_backends", "presence.py")
 """What an interpreter is given to run. Read at the start: the environment of the proxy may be moved away under it."""
 
 _LARGEST_ANSWER: Final = 256 * 1024

@@ -10,9 +10,9 @@ from hotswap.control.telemetry.access import STDOUT
 from hotswap.control.telemetry.logs import has_colours
 from hotswap.core.config import AccessLogFormat
 from hotswap.core.config.process import LogFormat, ProxyTable
-from hotswap.edge.exchange.combined_ledger import CombinedLedger
+from hotswap.edge.exchange.formatted_ledger import FormattedLedger
 from hotswap.edge.exchange.ledger import Ledger, LedgerMaker
-from hotswap.edge.exchange.short_ledger import ShortLedger
+from hotswap.edge.exchange.line_formats import COMBINED, short_format
 
 
 def choose_ledger(proxy: ProxyTable, *, stdout: int = STDOUT) -> LedgerMaker:
@@ -25,11 +25,12 @@ def choose_ledger(proxy: ProxyTable, *, stdout: int = STDOUT) -> LedgerMaker:
     watched = proxy.access_log == "-" and os.isatty(stdout)
     match proxy.access_log_format:
         case AccessLogFormat.COMBINED:
-            return CombinedLedger
+            return partial(FormattedLedger, line_format=COMBINED)
         case AccessLogFormat.AUTO if watched and proxy.log_format is not LogFormat.JSON:
-            return partial(ShortLedger, colours=has_colours(stdout))
+            return partial(FormattedLedger, line_format=short_format(colours=has_colours(stdout)))
         case AccessLogFormat.CONSOLE:
-            return partial(ShortLedger, colours=watched and has_colours(stdout))
+            colours = watched and has_colours(stdout)
+            return partial(FormattedLedger, line_format=short_format(colours=colours))
         case AccessLogFormat.AUTO | AccessLogFormat.JSON:
             return Ledger
         case _:

@@ -13,9 +13,10 @@ from hotswap.control.pools.trouble import describe_trouble
 from hotswap.control.process.parts import Parts
 from hotswap.control.telemetry.events import utc_now, written_utc
 from hotswap.control.telemetry.version import PROGRAM_VERSION
+from hotswap.core.address import TcpAddress
 from hotswap.core.certificate_facts import CertificateFacts
 from hotswap.core.http.exchange_view import tell_exchanges
-from hotswap.core.http.origins import origins_of
+from hotswap.core.links import links_to
 from hotswap.core.pool.backend import Backend
 from hotswap.core.printable import bounded
 from hotswap.core.process.phases import READY
@@ -47,9 +48,11 @@ def describe(parts: Parts, *, takeover: str | None) -> dict[str, Any]:
 def _listener(parts: Parts, name: str) -> dict[str, Any]:
     addresses = parts.listeners.bound(name)
     names = [one for listener, facts in parts.listeners.certificate_facts() if listener == name for one in facts.names]
+    host = next((one for one in names if not one.startswith("*")), "")
+    tcp = [address for address in addresses if isinstance(address, TcpAddress)]
     return {
         "bind": [str(address) for address in addresses],
-        "urls": origins_of(addresses, tls=parts.config.listeners[name].tls is not None, names=names),
+        "urls": links_to(tcp, tls=parts.config.listeners[name].tls is not None, name=host, loopback=False),
         "connections": parts.tally.connections[name],
     }
 

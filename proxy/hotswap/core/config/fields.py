@@ -27,7 +27,7 @@ from pydantic import (
 )
 
 from hotswap.core.address import ALLOWED as ADDRESS_ALLOWED
-from hotswap.core.address import Address, TcpAddress, UnixAddress, ip_of, parse_address
+from hotswap.core.address import MAX_PATH_BYTES, Address, TcpAddress, UnixAddress, ip_of, parse_address
 from hotswap.core.errors import written
 from hotswap.core.http.statuses import STATUSES_ALLOWED, STATUSES_PATTERN, StatusSet, parse_statuses
 from hotswap.core.quantities import (
@@ -268,8 +268,9 @@ def _parse_address(value: object, info: ValidationInfo) -> Address:
     address = parse_address(value)
     if isinstance(address, UnixAddress):
         path = _resolve(address.path, info)
-        if len(os.fsencode(path)) > 107:
-            raise ValueError(f"a path of at most 107 bytes; the kernel takes no longer one for a socket, as {path} is")
+        if len(os.fsencode(path)) > MAX_PATH_BYTES:
+            most = f"a path of at most {MAX_PATH_BYTES} bytes"
+            raise ValueError(f"{most}; the kernel takes no longer one for a socket, as {path} is")
         return UnixAddress(path)
     return address
 
