@@ -33,7 +33,7 @@ class BrokenRouter:
 
 def break_router(stage: Stage) -> None:
     """From now on one path hits a defect."""
-    stage.plane.set_router(BrokenRouter(stage.plane.router))  # type: ignore[arg-type]
+    stage.plane.router = BrokenRouter(stage.plane.router)  # type: ignore[assignment]
 
 
 async def test_a_defect_in_one_connection_leaves_the_others_unharmed():

@@ -12,7 +12,6 @@ import trio
 from hotswap.control.workers.local_link import LocalLink
 from hotswap.core.address import Address, TcpAddress
 from hotswap.core.config import LimitsTable, ListenerTable, RouteTable, StaticPoolTable
-from hotswap.core.http.routing import Router
 from hotswap.core.pool.lifecycle import BackendState, Health
 from hotswap.core.pool.pool import Pool
 from hotswap.core.strategy import Balance
@@ -92,7 +91,7 @@ async def open_plane(
     pool.set_health(member, Health.HEALTHY)
     link = LocalLink(plane)
     link.add_pool(pool, StaticPoolTable(addresses=(backend,)))
-    plane.set_router(Router(routes or (RouteTable(pool="web"),)))
+    plane.set_routes(routes or (RouteTable(pool="web"),))
     async with trio.open_nursery() as nursery:
         await nursery.start(plane.serve)
         opened = OpenListener(

@@ -20,7 +20,6 @@ import trio
 from hotswap.control.workers.local_link import LocalLink
 from hotswap.core.address import Address, TcpAddress, UnixAddress
 from hotswap.core.config import LimitsTable, ListenerTable, RouteTable, StaticPoolTable
-from hotswap.core.http.routing import Router
 from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.candidate import Candidate
 from hotswap.core.pool.lifecycle import BackendState, Health
@@ -383,7 +382,7 @@ async def open_stage(
         link.add_pool(core, StaticPoolTable.model_validate({"addresses": ["127.0.0.1:1"], **(pool or {})}))
         for backend in stage.backends:
             backend.candidate = plane.candidate("web", backend.member.id)
-        plane.set_router(Router(routes or (RouteTable(pool="web"),)))
+        plane.set_routes(routes or (RouteTable(pool="web"),))
         await nursery.start(plane.serve)
         plane.open_listener(opened)
         try:

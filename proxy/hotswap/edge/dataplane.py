@@ -10,13 +10,14 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from hotswap.core.http.access_log import hide_secrets
+from hotswap.core.http.contents import NO_CONTENTS, Contents
 from hotswap.core.http.exchange_view import ExchangeView, shorten
 from hotswap.core.http.routing import Router
 from hotswap.core.pool.counts import PoolCounts
@@ -29,14 +30,16 @@ from hotswap.edge.exchange.exchange import Exchange
 from hotswap.edge.exchange.gate import Gate
 from hotswap.edge.exchange.ledger import Ledger, LedgerMaker
 from hotswap.edge.exchange.room_maker import RoomMaker
+from hotswap.edge.exchange.route_rules import RouteRules, make_rules
 from hotswap.edge.exchange.tunnel import CUT, Tunnel
+from hotswap.edge.loop.jobs import Jobs
 from hotswap.edge.loop.names import Names
 from hotswap.edge.loop.pipe import Pipe
 from hotswap.edge.loop.poller import LINGER, Poller
 from hotswap.edge.loop.timers import TICK
 
 if TYPE_CHECKING:
-    from hotswap.core.config import PoolTable
+    from hotswap.core.config import PoolTable, RouteTable
     from hotswap.core.http.messages import ResponseHead
     from hotswap.core.identity import BackendId
     from hotswap.core.pool.candidate import Candidate
@@ -82,8 +85,10 @@ class DataPlane:
         self.record = self.ledger.record
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
         self.names = Names(clock)
+        self.jobs = Jobs(self.poller)
         self.pipe = Pipe()
         self.router = Router(())
+        self.rules: Sequence[RouteRules | None] = ()
         self.gates: dict[str, Gate] = {}
         self.listeners: dict[str, Listener] = {}
         self.closed_listeners: list[Listener] = []
@@ -104,6 +109,7 @@ class DataPlane:
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self.names.serve)
+                await nursery.start(self.jobs.serve)
                 task_status.started()
                 await self.poller.serve()
         finally:
@@ -147,9 +153,10 @@ class DataPlane:
             if listener.connections:
                 self.closed_listeners = [old for old in self.closed_listeners if old.connections] + [listener]
 
-    def set_router(self, router: Router) -> None:
-        """Route from now on by these routes."""
-        self.router = router
+    def set_routes(self, routes: Sequence[RouteTable], contents: Contents = NO_CONTENTS) -> None:
+        """Route from now on by these routes; `contents` are those of the files that they name."""
+        self.router = Router(routes)
+        self.rules = tuple(make_rules(route, contents) for route in routes)
 
     # Pools.
 

@@ -15,7 +15,7 @@ import trio
 
 from hotswap.control.process.listeners import Listeners
 from hotswap.core.address import TcpAddress
-from hotswap.core.config import ListenerTable
+from hotswap.core.config import Configuration, ListenerTable
 from hotswap.core.errors import ConfigError
 from hotswap.core.tally import Tally
 from hotswap.edge.dataplane import DataPlane
@@ -38,7 +38,7 @@ async def open_stage(tmp_path: Path, *inherited: socket.socket) -> AsyncIterator
     plane = DataPlane(tally=Tally(), log=KeptLog(), linger=0)
 
     def take_over(wanted: dict[str, ListenerTable]) -> tuple[str, ...]:
-        return listeners.commit(listeners.prepare(wanted), plane)
+        return listeners.commit(listeners.prepare(Configuration(listeners=wanted)), plane)
 
     async with trio.open_nursery() as nursery:
         await nursery.start(plane.serve)
@@ -184,9 +184,9 @@ async def test_what_a_process_before_this_one_kept_for_later_is_kept_by_this_one
         own = f"127.0.0.1:{passed.getsockname()[1]}"
         before = Listeners(state_dir=tmp_path, inherited=[passed.dup()])
         taken = Listeners(state_dir=tmp_path, handed=before.hand_over())
-        assert taken.unclaimed(taken.prepare({})) == []
+        assert taken.unclaimed(taken.prepare(Configuration())) == []
         taken.close_unused()
-        prepared = taken.prepare(tables(a=own))
+        prepared = taken.prepare(Configuration(listeners=tables(a=own)))
         assert [str(address) for address in prepared.listeners[0].addresses] == [own]
         prepared.discard()
         before.close_given()
@@ -198,7 +198,7 @@ async def test_a_socket_of_the_service_manager_that_no_listener_asks_for_is_an_e
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
         first, second = (f"127.0.0.1:{sock.getsockname()[1]}" for sock in (one, two))
         listeners = Listeners(state_dir=tmp_path, inherited=[one, two])
-        prepared = listeners.prepare(tables(a=first))
+        prepared = listeners.prepare(Configuration(listeners=tables(a=first)))
         with pytest.raises(ConfigError, match=second) as failure:
             listeners.refuse_unclaimed(prepared)
         assert first not in str(failure.value)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hotswap.core.config.configuration import RouteTable
 from hotswap.core.config.listeners import RedirectTable
+from hotswap.core.config.routes import RouteTable
 from hotswap.core.http.messages import RequestHead
 from hotswap.core.http.path_readings import MOST_WORK, Undecided, readings
 from hotswap.core.http.routing import (

@@ -9,7 +9,6 @@ from hotswap.control.pools.release import Release
 from hotswap.control.process.listeners import Prepared
 from hotswap.control.process.parts import Parts
 from hotswap.core.config import Configuration
-from hotswap.core.http.routing import Router
 from hotswap.core.process.phases import PHASE_STARTS
 
 
@@ -21,11 +20,11 @@ def apply_configuration(
     Nothing in here waits or fails, so no request meets half of it. The backends of its new supervised pools are started
     from the releases.
     """
-    router, before = Router(config.routes), parts.config
+    before = parts.config
     changes = [*parts.pools.apply(config.pools, releases, parts.surroundings, parts.nursery)]
     if config.routes != before.routes:
         changes.append("routes changed")
-    parts.plane.set_router(router)
+    parts.plane.set_routes(config.routes, prepared.contents)
     changes += parts.listeners.commit(prepared, parts.plane)
     changes += parts.pools.drop(config.pools, parts.nursery, static_drain_timeout=config.proxy.shutdown_timeout)
     # What a running process cannot change stays.

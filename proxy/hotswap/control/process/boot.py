@@ -55,7 +55,7 @@ async def boot(parts: Parts, verbs: Verbs) -> None:
     nursery.start_soon(parts.manager.serve_watchdog)
     place_admin(parts)
     await nursery.start(serve_admin, verbs, parts.door)
-    prepared = await trio.to_thread.run_sync(listeners.prepare, config.listeners)
+    prepared = await trio.to_thread.run_sync(listeners.prepare, config)
     listeners.refuse_unclaimed(prepared)
     # Not before: who was started a second time by mistake ends here, and the first goes on being followed.
     forget_pid(state_dir)

@@ -22,11 +22,13 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from hotswap.control.configuration.authority_place import publish_authority
+from hotswap.control.configuration.contents import read_contents
 from hotswap.control.configuration.outside import is_barred, read_within
 from hotswap.core.address import Address, TcpAddress, UnixAddress
 from hotswap.core.certificate_facts import CertificateFacts
-from hotswap.core.config import ListenerTable, TlsTable
+from hotswap.core.config import Configuration, ListenerTable, TlsTable
 from hotswap.core.errors import ConfigError, Problem, Verbatim
+from hotswap.core.http.contents import NO_CONTENTS, Contents
 from hotswap.edge.client.listener import OpenListener
 from hotswap.edge.client.tls import AUTHORITY, ServerContext, open_context
 from hotswap.edge.dataplane import DataPlane
@@ -46,6 +48,7 @@ class Prepared:
         borrowed: those of them whose original the service manager passed.
         taken: sockets that were open already and are used.
         moving: those of them that go to another listener, and their copies.
+        contents: of the files that the configuration names.
         problems: what is wrong so far.
     """
 
@@ -55,6 +58,7 @@ class Prepared:
     borrowed: set[socket.socket] = field(default_factory=set)
     taken: set[socket.socket] = field(default_factory=set)
     moving: dict[socket.socket, socket.socket] = field(default_factory=dict)
+    contents: Contents = NO_CONTENTS
     problems: list[Problem] = field(default_factory=list)
 
     def attempt(self, where: str, what: str, work: Callable[[], T]) -> T | None:
@@ -191,16 +195,17 @@ class Listeners:
             if handed.listener and handed.socket not in prepared.taken
         ]
 
-    def prepare(self, tables: Mapping[str, ListenerTable]) -> Prepared:
-        """Bind what is new, read certificates and copy what moves; blocks, and changes nothing that serves.
+    def prepare(self, config: Configuration) -> Prepared:
+        """Bind what is new, read certificates and contents, copy what moves; blocks, and changes nothing that serves.
 
         Raises:
-            ConfigError: an address cannot be bound or a certificate cannot be used; it lists all of them.
+            ConfigError: an address cannot be bound, or a file cannot be used; it lists all of them.
         """
         making = Prepared()
         kept = _Kept([*self._serving(), *self._handed])
         try:
-            for name, table in tables.items():
+            making.contents = making.attempt("routes", "contents", partial(read_contents, config)) or NO_CONTENTS
+            for name, table in config.listeners.items():
                 context = making.attempt(f"listeners.{name}.tls", "certificates", partial(self._context, name, table))
                 sockets = [
                     making.attempt(

@@ -317,7 +317,7 @@ class Reloader:
         if config is not None:
             problems = (*problems, *(problem for offer in new.values() for problem in offer.problems))
             try:
-                prepared = await trio.to_thread.run_sync(parts.listeners.prepare, config.listeners)
+                prepared = await trio.to_thread.run_sync(parts.listeners.prepare, config)
             except ConfigError as error:
                 problems = (*problems, *error.problems)
         try:

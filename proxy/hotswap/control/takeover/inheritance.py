@@ -153,7 +153,7 @@ class Inheritance:
                 raise BackendError(f"pool {name} is of another kind in the new configuration")
         authority = await trio.to_thread.run_sync(parts.premises.authority_dir, os.environ)
         parts.listeners = Listeners(state_dir=parts.premises.directory, authority_dir=authority, handed=self.handed)
-        self.prepared = await trio.to_thread.run_sync(parts.listeners.prepare, parts.config.listeners)
+        self.prepared = await trio.to_thread.run_sync(parts.listeners.prepare, parts.config)
         # Whoever calls the admin API is left in the queue for now.
         place_admin(parts)
         parts.door.inherit(self.admin)

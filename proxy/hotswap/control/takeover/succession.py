@@ -32,7 +32,6 @@ from hotswap.control.takeover.stub import write_pid
 from hotswap.control.takeover.table_loop import TableLoop
 from hotswap.control.telemetry.version import PROGRAM_VERSION
 from hotswap.core.errors import ProxyError
-from hotswap.core.http.routing import Router
 from hotswap.core.process.phases import PhaseEvent
 from hotswap.core.takeover.new import NewCommand, NewEvent, NewState, new_side
 from hotswap.core.takeover.versions import SIGNS_OF_LIFE
@@ -298,7 +297,7 @@ class Succession:
             parts.pools.take_in(pool, parts.nursery)
         # Listeners accept from here on.
         parts.pools.apply(parts.config.pools, goods.releases, parts.surroundings, parts.nursery)
-        parts.plane.set_router(Router(parts.config.routes))
+        parts.plane.set_routes(parts.config.routes, prepared.contents)
         parts.listeners.commit(prepared, parts.plane)
         begin_serving(parts)
         for name, static in state.static.items():

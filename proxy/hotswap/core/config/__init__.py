@@ -6,11 +6,12 @@ One module a group of tables (`process`, `listeners`, `pools`), the kinds of val
 
 from __future__ import annotations
 
-from hotswap.core.config.configuration import Configuration, RouteTable
+from hotswap.core.config.configuration import Configuration
 from hotswap.core.config.listeners import LimitsTable, ListenerTable, TlsTable
 from hotswap.core.config.parsing import Draft, locate, parse_draft
 from hotswap.core.config.pools import CompatibilityTable, HealthTable, PoolTable, StaticPoolTable, SupervisedPoolTable
 from hotswap.core.config.process import AccessLogFormat, AdminTable
+from hotswap.core.config.routes import RouteTable
 from hotswap.core.config.schema import configuration_schema
 
 __all__ = [

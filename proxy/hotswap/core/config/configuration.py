@@ -6,28 +6,13 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from hotswap.core.config.fields import NAME_PATTERN, Flag, Host, Table, UrlPath
+from hotswap.core.config.fields import NAME_PATTERN, Table
 from hotswap.core.config.listeners import ListenerTable
 from hotswap.core.config.pools import PoolField
 from hotswap.core.config.process import AdminTable, ProxyTable
+from hotswap.core.config.routes import RouteTable
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-
-
-class RouteTable(Table):
-    """A match on host and path prefix, naming a pool."""
-
-    hosts: tuple[Host, ...] = ()
-    """Host names, or `*.example.org` for every name below it; empty: any."""
-
-    path: UrlPath = "/"
-    """Prefix, matched at `/` boundaries; the longest one wins."""
-
-    strip_prefix: Flag = False
-    """Remove the prefix before the request goes to the backend."""
-
-    pool: str
-    """Name of the pool that answers."""
 
 
 class Configuration(Table):

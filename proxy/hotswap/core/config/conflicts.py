@@ -210,11 +210,15 @@ def _routes(document: Raw) -> Iterator[Finding]:
     seen: dict[tuple[str, str], int] = {}
     for index, route in entries(document, "routes"):
         pool = route.get("pool")
-        if isinstance(pool, str) and known is not None and pool not in known:
+        if isinstance(pool, str) and pool and known is not None and pool not in known:
             near = nearest(pool, known)
-            there_is = f"there is {_listed(known)}" if known else f"there is none: add [pools.{pool or 'web'}]"
+            there_is = f"there is {_listed(known)}" if known else f"there is none: add [pools.{pool}]"
             meant = f": write {written(near[0] if near else known[0])}" if near or len(known) == 1 else ""
             yield Finding(("routes", index, "pool"), pool, f"the name of a pool; {there_is}{meant}")
+        if pool in (None, "") and not route.get("files") and not route.get("redirect"):
+            name = known[0] if known else "web"
+            wrong = f"given; name of the pool that answers: add pool = {written(name)}, or files, or redirect"
+            yield Finding(("routes", index, "pool"), route.get("pool", MISSING), wrong)
         path = route.get("path", "/")
         if not isinstance(path, str):
             continue

@@ -29,6 +29,7 @@ from pydantic import (
 from hotswap.core.address import ALLOWED as ADDRESS_ALLOWED
 from hotswap.core.address import MAX_PATH_BYTES, Address, TcpAddress, UnixAddress, ip_of, parse_address
 from hotswap.core.errors import written
+from hotswap.core.http.rate import RATE_ALLOWED, RATE_PATTERN, RequestRate, parse_rate
 from hotswap.core.http.statuses import STATUSES_ALLOWED, STATUSES_PATTERN, StatusSet, parse_statuses
 from hotswap.core.quantities import (
     DURATION_ALLOWED,
@@ -145,10 +146,14 @@ def _parse_limit(text: str) -> int | None:
         raise ValueError(SIZE_LIMIT_ALLOWED + _limit_meant(text)) from None
 
 
+def _write_limit(limit: int | None) -> str:
+    return UNLIMITED if limit is None else format_size(limit)
+
+
 SizeLimit = Annotated[
     int | None,
     PlainValidator(_text(_parse_limit, SIZE_LIMIT_ALLOWED, _limit_meant)),
-    PlainSerializer(lambda limit: UNLIMITED if limit is None else format_size(limit), return_type=str),
+    PlainSerializer(_write_limit, return_type=str),
     WithJsonSchema({"type": "string", "format": "size", "pattern": f"{SIZE_PATTERN}|^{UNLIMITED}$"}),
 ]
 """Bytes, or None where the file says "unlimited"."""
@@ -189,6 +194,22 @@ def _quotes_meant(value: object) -> str:
         return f'; write "{",".join(map(str, numbers))}"'
     return ""
 
+
+BUFFERING_ALLOWED = 'true, false, or "auto" (for WSGI apps)'
+
+
+def _parse_buffering(value: object) -> bool | Literal["auto"]:
+    if value == AUTO or isinstance(value, bool):
+        return value
+    raise ValueError(BUFFERING_ALLOWED)
+
+
+Buffering = Annotated[
+    bool | Literal["auto"],
+    PlainValidator(_parse_buffering),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"const": "auto"}]}),
+]
+"""Whether bodies are buffered, or "auto"."""
 
 Statuses = Annotated[
     StatusSet,
@@ -435,3 +456,62 @@ App = Annotated[
     _matching(r"|[A-Za-z_][\w.]*(?<!\.py):\S.*", APP_ALLOWED, _app_meant),
     WithJsonSchema({"type": "string", "pattern": r"^$|^[A-Za-z_][A-Za-z0-9_.]*:[^ ]"}),
 ]
+
+INHERITED: Literal[""] = ""
+"""What a key says that leaves something to the table above it."""
+
+
+def _or_inherited(parse: Callable[[object], Any]) -> PlainValidator:
+    return PlainValidator(lambda value: INHERITED if value == INHERITED else parse(value))
+
+
+def _written_or_inherited(write: Callable[[Any], str]) -> PlainSerializer:
+    return PlainSerializer(lambda value: INHERITED if value == INHERITED else write(value), return_type=str)
+
+
+OwnDuration = Annotated[
+    float | Literal[""],
+    _or_inherited(_text(parse_duration, DURATION_ALLOWED, duration_meant)),
+    _written_or_inherited(format_duration),
+    WithJsonSchema({"type": "string", "format": "duration", "pattern": f"^$|{DURATION_PATTERN}"}),
+]
+"""Seconds, or `INHERITED`."""
+
+OwnSizeLimit = Annotated[
+    int | Literal[""] | None,
+    _or_inherited(_text(_parse_limit, SIZE_LIMIT_ALLOWED, _limit_meant)),
+    _written_or_inherited(_write_limit),
+    WithJsonSchema({"type": "string", "format": "size", "pattern": f"^$|{SIZE_PATTERN}|^{UNLIMITED}$"}),
+]
+"""Bytes, None where the file says "unlimited", or `INHERITED`."""
+
+RateField = Annotated[
+    RequestRate | None,
+    PlainValidator(_text(lambda text: parse_rate(text) if text else None, RATE_ALLOWED)),
+    PlainSerializer(lambda rate: "" if rate is None else str(rate), return_type=str),
+    WithJsonSchema({"type": "string", "pattern": f"^$|{RATE_PATTERN}"}),
+]
+"""So many requests in a time, or None where the file says nothing."""
+
+REDIRECT_ALLOWED = 'scheme and host to go to, such as "https://example.org", without a path'
+
+RedirectTarget = Annotated[
+    str,
+    _matching(r"|https?://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", REDIRECT_ALLOWED),
+    WithJsonSchema({"type": "string", "pattern": r"^$|^https?://[^/]+$"}),
+]
+"""Scheme and authority, or empty."""
+
+
+def _check_tree_path(path: str) -> str:
+    if "\0" in path:
+        raise ValueError("a path without NUL bytes")
+    if path.startswith("~"):
+        raise ValueError("a path in full, from /, or from the directory of the release; only a shell knows ~")
+    if ".." in path.split("/"):
+        raise ValueError("a path without .., which would lead out of the release")
+    return path
+
+
+TreePath = Annotated[str, AfterValidator(_check_tree_path), WithJsonSchema({"type": "string", "format": "path"})]
+"""A path that is relative to each release, or to a directory that another key names; never to the file."""

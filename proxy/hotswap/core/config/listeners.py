@@ -10,6 +10,7 @@ from hotswap.core.config.fields import (
     Addresses,
     CertificateName,
     Count,
+    Duration,
     FilePath,
     Flag,
     Network,
@@ -53,6 +54,10 @@ class TlsTable(Table):
 
     minimum_version: TlsVersion = TlsVersion.TLS_1_2
     """The oldest version of TLS that is spoken."""
+
+    hsts: Duration = 0.0
+    """For how long browsers are told to come by HTTPS only (Strict-Transport-Security), such as "365d"; "0s": nothing
+    is said."""
 
 
 class LimitsTable(Table):
@@ -140,6 +145,10 @@ class ListenerTable(Table):
 
     limits: LimitsTable = LimitsTable()
     """What one client may cost."""
+
+    compress: Flag = True
+    """Compress answers with zstd or gzip: text of 1 KiB and more whose answer says nothing against it, for clients that
+    ask for it."""
 
     redirect: RedirectTable | None = None
     """Make this a bounce listener, which redirects every request and has no routes."""

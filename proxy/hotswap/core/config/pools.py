@@ -11,6 +11,7 @@ from hotswap.core.config.fields import (
     AUTO,
     Addresses,
     App,
+    Buffering,
     Count,
     Duration,
     FilePath,
@@ -124,6 +125,22 @@ class BalancedTable(Table):
 
     health: HealthTable = HealthTable()
     """The health check."""
+
+    buffer: Buffering = AUTO
+    """Whether requests are whole before a backend is claimed, and responses read at the backend's speed. `auto`: for
+    WSGI apps, whose threads would wait for slow clients; not for ASGI, h2c and addresses."""
+
+    spool: SizeOrNone = 1024 * 1024 * 1024
+    """Disk for that, above 64 KiB each, in unlinked files of `proxy.state_dir`; when it is used up requests and
+    responses are passed on as they come."""
+
+    sendfile: Mapping[str, str] = Field(default_factory=dict)
+    """Directories, by path prefix, whose files the app may have answered: by X-Accel-Redirect with a path below a
+    prefix, or by X-Sendfile with a path below a directory."""
+
+    error_pages: FilePath = ""
+    """Directory with pages such as 502.html and 503.html, for the proxy's own errors to clients that accept
+    text/html."""
 
     @property
     def h2c(self) -> bool:

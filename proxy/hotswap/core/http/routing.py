@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_to_bytes
@@ -26,8 +26,8 @@ from urllib.parse import unquote_to_bytes
 from hotswap.core.http.path_readings import Undecided, keep_slashes, readings
 
 if TYPE_CHECKING:
-    from hotswap.core.config.configuration import RouteTable
     from hotswap.core.config.listeners import RedirectTable
+    from hotswap.core.config.routes import RouteTable
     from hotswap.core.http.messages import RequestHead
 
 CACHE_ENTRIES: Final = 4096
@@ -57,12 +57,13 @@ class PathRefusal(StrEnum):
 class RouteMatch:
     """The pool a request is for, and the bytes to take from the front of its target.
 
-    `strip` is the prefix **as this request spells it** (`/%61pi` for a route `/api`), empty when nothing
-    is stripped.
+    `strip` is the prefix **as this request spells it** (`/%61pi` for a route `/api`), empty when nothing is stripped.
+    `rule` is the index of its route where that says more than these two, else None.
     """
 
     pool: str
     strip: bytes = b""
+    rule: int | None = None
 
     def rewrite(self, target: bytes) -> bytes:
         """Return the target for the backend: `target`, in origin-form, without the stripped prefix.
@@ -95,9 +96,10 @@ class Router:
 
     def __init__(self, routes: Sequence[RouteTable]) -> None:
         hosts: dict[bytes, dict[bytes, _Prefix]] = {}
-        for route in routes:
+        for index, route in enumerate(routes):
             prefix = unquote_to_bytes(route.path).rstrip(b"/")
-            match = RouteMatch(pool=route.pool, strip=prefix if route.strip_prefix else b"")
+            strip = prefix if route.strip_prefix else b""
+            match = RouteMatch(pool=route.pool, strip=strip, rule=index if route.ruled else None)
             for name in route.hosts or ("",):
                 table = hosts.setdefault(bare_host(name.encode()), {})
                 table.setdefault(prefix, _Prefix(prefix, prefix + b"/", match))
@@ -154,7 +156,7 @@ class Router:
             return PathRefusal.AMBIGUOUS
         if found is None or not found.match.strip:
             return outcome
-        return RouteMatch(pool=found.match.pool, strip=_spelled(path, found.prefix))
+        return replace(found.match, strip=_spelled(path, found.prefix))
 
     def _tables(self, host: bytes) -> Iterator[tuple[_Prefix, ...]]:
         exact = self._exact.get(host)

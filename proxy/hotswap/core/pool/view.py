@@ -52,6 +52,7 @@ class PoolView:
         paused: nothing may be claimed.
         expecting: a backend that can be claimed is there or is coming, so that it makes sense to wait.
         backends: all of them, in the order they were added.
+        directories: of the releases whose files are answered: those that serve, newest first, and the two before.
     """
 
     pool: str
@@ -62,6 +63,7 @@ class PoolView:
     paused: bool
     expecting: bool
     backends: tuple[BackendView, ...]
+    directories: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from hotswap.core.pool.candidate import Candidate
     from hotswap.edge.exchange.entrance import Entrance
     from hotswap.edge.exchange.gate import Gate
+    from hotswap.edge.exchange.route_rules import RouteRules
     from hotswap.edge.exchange.surroundings import ExchangePlane, Responder
     from hotswap.edge.loop.stream import Data, Stream
     from hotswap.edge.upstream.carrier import Carrier
@@ -57,8 +58,10 @@ class Exchange:
         "_replay",
         "_retry_state",
         "_sending",
+        "_step",
         "armed",
         "backend",
+        "body_bytes",
         "connection",
         "deadline",
         "error",
@@ -79,6 +82,7 @@ class Exchange:
         "response_bytes",
         "response_timeout",
         "retries",
+        "rules",
         "sent_at",
         "side",
         "started",
@@ -105,6 +109,9 @@ class Exchange:
         self.started = plane.poller.now  # when it was ready to be read; what it waited for its turn is part of it
         self.request_done = head.complete
         self.idle_timeout = listener.idle_timeout
+        self.body_bytes = listener.body_bytes
+        self.rules: RouteRules | None = None
+        self._step = 0
         self.target = head.target
         self.request_id = b""
         self.pool_name = ""
@@ -133,10 +140,6 @@ class Exchange:
         """Route the request and claim a backend; requests that are not forwarded are answered here."""
         head = self.head
         listener = self.listener
-        limit = listener.body_bytes
-        if limit is not None and (head.content_length or 0) > limit:
-            self.answer(413, side=Side.DOWNSTREAM, error="the body is too large")
-            return
         may_ask_for = self.peer.may_ask_for
         if may_ask_for is not None and not may_ask_for(head.host):
             self.answer(421, side=Side.DOWNSTREAM, error="the connection is for another host")
@@ -164,7 +167,37 @@ class Exchange:
         if match.strip:
             self.target = match.rewrite(head.target)
         self.pool_name = match.pool
-        gate = self.gate = self.plane.gates.get(match.pool)
+        if match.rule is not None:
+            rules = self.rules = self.plane.rules[match.rule]
+            assert rules is not None
+        limit = self.body_bytes
+        if limit is not None and max(head.content_length or 0, self.request_bytes) > limit:
+            self.answer(413, side=Side.DOWNSTREAM, error="the body is too large")
+        elif self.rules is None:
+            self._forward()
+        else:
+            self.proceed()
+
+    def proceed(self) -> None:
+        """Take the steps of the route's rules that are left, and then claim a backend."""
+        rules = self.rules
+        assert rules is not None
+        while self._step < len(rules.steps):
+            step = rules.steps[self._step]
+            self._step += 1
+            if self.finished or not step.take(self):
+                return
+        self._forward()
+
+    def answer_from(self, carrier: Carrier) -> None:
+        """Have something else than a backend answer, which calls as a backend's connection does."""
+        self.connection = carrier
+        carrier.carry(self, self.head)
+
+    def _forward(self) -> None:
+        """Claim a backend, or wait for one."""
+        head = self.head
+        gate = self.gate = self.plane.gates.get(self.pool_name)
         if gate is None:
             self.answer(503, side=Side.INTERNAL, error="the pool is gone")
             return
@@ -179,7 +212,7 @@ class Exchange:
         """A piece of the body arrived; `wants_body` tells whether to read on."""
         size = len(data)
         self.request_bytes += size
-        limit = self.listener.body_bytes
+        limit = self.body_bytes
         if limit is not None and self.request_bytes > limit:
             self.answer(413, side=Side.DOWNSTREAM, error="the body is too large")
             return
@@ -410,10 +443,14 @@ class Exchange:
             return
         self.status = head.status
         self._began = True
-        if not head.dated:
-            self.plane.date(head)
+        self._finish_head(head)
         self._replay = None if self.request_done else self._replay
         self.responder.send_head(self, head)
+
+    def _finish_head(self, head: ResponseHead) -> None:
+        """Add to the head of a response what the proxy has to say, whoever answers."""
+        if not head.dated:
+            self.plane.date(head)
 
     def on_response_body(self, data: Data) -> None:
         self.response_bytes += len(data)
@@ -426,8 +463,7 @@ class Exchange:
         self.upstream_seconds = self.plane.poller.now - self.sent_at
         self.status = head.status
         self._began = True
-        if not head.dated:
-            self.plane.date(head)
+        self._finish_head(head)
         body = head.body
         if body is not None:
             self.response_bytes += len(body)
@@ -531,7 +567,7 @@ class Exchange:
             self._break_off()
             return
         head, body = error_head(status, fields)
-        self.plane.date(head)
+        self._finish_head(head)
         self.status = status
         self._began = True
         responder = self.responder

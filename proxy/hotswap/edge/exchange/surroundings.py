@@ -8,10 +8,13 @@ from hotswap.edge.exchange.gate import GatePlane
 from hotswap.edge.upstream.carrier import Answering
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hotswap.core.http.messages import ResponseHead
     from hotswap.core.http.routing import Router
     from hotswap.edge.exchange.gate import Gate
     from hotswap.edge.exchange.room_maker import RoomMaker
+    from hotswap.edge.exchange.route_rules import RouteRules
     from hotswap.edge.loop.stream import Data
     from hotswap.edge.upstream.upstream_connection import UpstreamConnection
 
@@ -24,11 +27,13 @@ class ExchangePlane(GatePlane, Protocol[Exchanged]):
 
     Attributes:
         router: the routes of now.
+        rules: of each of its routes, by the index; None for one that has none.
         gates: by name of their pool.
         room: ends idle connections when descriptors are short.
     """
 
     router: Router
+    rules: Sequence[RouteRules | None]
     gates: dict[str, Gate]
     room: RoomMaker
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from hotswap.edge.loop.jobs import Jobs
     from hotswap.edge.loop.names import Names
     from hotswap.edge.loop.pipe import Pipe
     from hotswap.edge.loop.poller import Poller
@@ -30,6 +31,7 @@ class LoopPlane(Protocol):
         poller: the loop, its clock and its timers.
         buffer: what is read and passed on in one go passes through here; nobody keeps a view of it.
         names: the addresses behind the host names of backends.
+        jobs: calls that would block the loop.
         pipe: where bodies pass through the kernel.
         log: where refusals, failed handshakes and pauses are told.
     """
@@ -37,6 +39,7 @@ class LoopPlane(Protocol):
     poller: Poller
     buffer: memoryview
     names: Names
+    jobs: Jobs
     pipe: Pipe
     log: Log
 

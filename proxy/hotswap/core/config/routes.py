@@ -1,0 +1,91 @@
+"""Table of a route: `[[routes]]`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import Field
+
+from hotswap.core.config.fields import (
+    Count,
+    FilePath,
+    Flag,
+    Host,
+    Network,
+    OwnDuration,
+    OwnSizeLimit,
+    RateField,
+    RedirectTarget,
+    Table,
+    TreePath,
+    UrlPath,
+)
+
+PLAIN = frozenset({"hosts", "path", "strip_prefix", "pool"})
+"""Keys that say what matches and which pool answers, and nothing more."""
+
+
+class RouteTable(Table):
+    """A match on host and path prefix, naming what answers: a pool, files, or a redirect."""
+
+    hosts: tuple[Host, ...] = ()
+    """Host names, or `*.example.org` for every name below it; empty: any."""
+
+    path: UrlPath = "/"
+    """Prefix, matched at `/` boundaries; the longest one wins."""
+
+    strip_prefix: Flag = False
+    """Remove the prefix before the request goes to the backend, which is told by `X-Forwarded-Prefix`."""
+
+    pool: str = ""
+    """Name of the pool that answers; with `files`, what answers where there is no such file."""
+
+    files: TreePath = ""
+    """Directory of files that are answered: a relative one is looked up in each release of the pool that serves,
+    newest first, and in the two before; an absolute one is that directory (media)."""
+
+    fallback: TreePath = ""
+    """File below `files` that is answered where none is found, such as "index.html" of a single-page app."""
+
+    redirect: RedirectTarget = ""
+    """Scheme and host to go to, such as "https://example.org"; path and query stay."""
+
+    allow: tuple[Network, ...] = ()
+    """Networks of clients that are served; 403 for all others. Empty: every client."""
+
+    deny: tuple[Network, ...] = ()
+    """Networks of clients that are answered 403, although `allow` has them."""
+
+    rate: RateField = None
+    """Requests of one client address (of IPv6 its /64), such as "10/s"; 429 with Retry-After above that. Empty: any."""
+
+    burst: Count = 0
+    """So many more than `rate` allows may come at once."""
+
+    basic_auth: FilePath = ""
+    """File of `user:hash` lines, as htpasswd writes them with bcrypt, or scrypt; 401 without one of them."""
+
+    headers: Mapping[str, str] = Field(default_factory=dict)
+    """Fields of responses that are set; the empty value removes one."""
+
+    body_bytes: OwnSizeLimit = ""
+    """Body of a request; 413 above that. Empty: as the listener has it."""
+
+    response_timeout: OwnDuration = ""
+    """How long a backend may take until it begins to answer. Empty: as the pool has it."""
+
+    idle_timeout: OwnDuration = ""
+    """How long nothing may move of a request or its answer. Empty: as the listener has it."""
+
+    compress: Flag = True
+    """false: answers are not compressed, whatever the listener says."""
+
+    log: Flag = True
+    """false: no line in the access log."""
+
+    @property
+    def ruled(self) -> bool:
+        """Whether it says more than what matches and which pool answers."""
+        fields = type(self).model_fields.items()
+        said = (name for name, key in fields if getattr(self, name) != key.get_default(call_default_factory=True))
+        return not PLAIN.issuperset(said)

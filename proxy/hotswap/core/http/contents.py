@@ -1,0 +1,24 @@
+"""Contents of the files that a configuration names and that are read together with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What is in those files.
+
+    Attributes:
+        users: of each `basic_auth` file, by its path: the hash of each user's password.
+        pages: of each `error_pages` directory, by its path: the page of each status.
+    """
+
+    users: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    pages: Mapping[str, Mapping[int, bytes]] = field(default_factory=dict)
+
+
+NO_CONTENTS: Final = Contents()
+"""Those of a configuration that names no such files."""

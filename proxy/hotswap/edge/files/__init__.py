@@ -1,0 +1,1 @@
+"""Files answered from releases and directories."""
