@@ -254,13 +254,15 @@ class Http1Connection:
         size = sum(len(item) for item in items if isinstance(item, bytes))
         if body.is_too_slow(exchange, size, self.plane.poller.now, self.deadline):
             return
+        taker = exchange.request_body
         while items and not exchange.finished:
+            assert taker is not None
             item = items.popleft()
             if item is END:
-                exchange.on_request_end()
+                taker.end()
                 break
             assert isinstance(item, bytes)
-            exchange.on_request_body(item)
+            taker.take(item)
         if exchange.finished and not exchange.request_done:
             return
         if items:
@@ -296,6 +298,8 @@ class Http1Connection:
         self._requests_left -= 1
         if not head.complete:
             self._body = body = Http1RequestBody(self.listener)
+            taker = exchange.request_body
+            assert taker is not None
             # What has come of the body goes out with the head.
             while following and not exchange.request_done and not exchange.finished:
                 item = following.popleft()
@@ -303,7 +307,7 @@ class Http1Connection:
                     exchange.request_done = True
                 else:
                     assert isinstance(item, bytes)
-                    exchange.on_request_body(item)
+                    taker.take(item)
             if exchange.finished:
                 return
             if not exchange.request_done:

@@ -127,9 +127,9 @@ class Http2Stream:
                 self._inbox = deque()
             self._inbox.append(data)
             self._deliver()
-        elif exchange is not None and not exchange.finished:
+        elif exchange is not None and exchange.request_body is not None:
             self._uncredited += len(data)
-            exchange.on_request_body(data)
+            exchange.request_body.take(data)
 
     def on_end(self, trailers: Sequence[Field] = ()) -> None:
         """The request is complete, or the client ended its half of a tunnel."""
@@ -180,11 +180,14 @@ class Http2Stream:
         if exchange is None or exchange.upgrading:
             return
         inbox = self._inbox
-        while inbox and exchange.wants_body:
+        body = exchange.request_body
+        if body is None:
+            return
+        while inbox and body.wants_more:
             data = inbox.popleft()
             if self._too_slow(exchange, len(data)):
                 return
-            exchange.on_request_body(data)
+            body.take(data)
             if exchange.finished:
                 return
             self.connection.credit(self.stream_id, len(data))
@@ -192,7 +195,7 @@ class Http2Stream:
             self._asked_at = math.inf
             if not self._kept:
                 self.deadline = math.inf
-            exchange.on_request_end()
+            body.end()
         else:
             self._await_body()
 
