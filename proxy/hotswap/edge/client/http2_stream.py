@@ -15,7 +15,9 @@ from h2.errors import ErrorCodes
 
 from hotswap.core.errors import Side
 from hotswap.core.http.body_pace import is_too_slow
+from hotswap.core.http.error_page import page_answer
 from hotswap.core.http.forwarding import error_head
+from hotswap.core.http.html_preference import prefers_html
 from hotswap.edge.client.http2_backlog import KEPT_LIMIT
 from hotswap.edge.client.http2_channel import Http2Channel
 from hotswap.edge.exchange.exchange import Exchange
@@ -28,7 +30,6 @@ from hotswap.wire.websocket import accept_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hotswap.core.errors import BadRequest
     from hotswap.core.http.forwarding import Peer
     from hotswap.core.http.messages import Field, RequestHead, ResponseHead
     from hotswap.edge.client.http2_backlog import Http2Backlog
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from hotswap.edge.exchange.tunnel import ClientPlane
     from hotswap.edge.loop.stream import Data, Stream
     from hotswap.edge.upstream.upstream_connection import UpstreamConnection
+    from hotswap.wire.http2.items import RequestRefused
     from hotswap.wire.http2.session import Http2Session
 
 _OF_HANDSHAKE: Final = (b"sec-websocket-accept", b"content-length")
@@ -105,15 +107,23 @@ class Http2Stream:
                 self._await_body()
             exchange.start()
 
-    def refuse(self, error: BadRequest, line: tuple[bytes, bytes, int]) -> None:
-        """Answer a request that is not forwarded."""
-        head, _ = error_head(error.status)
-        head.content_length = 0  # whatever was asked for, HEAD perhaps
+    def refuse(self, refused: RequestRefused) -> None:
+        """Answer a request that is not forwarded: with a page for browsers, and for all others without a body."""
+        error, line = refused.error, refused.line
+        if prefers_html(refused.accept):
+            head, body = page_answer(error.status)
+        else:
+            head, _ = error_head(error.status)
+            head.content_length, body = 0, b""
+        no_body = not body or line[0] == b"HEAD"
         connection = self.connection
         connection.plane.date(head)
-        connection.plane.ledger.refused(connection.listener, connection.peer, error, line)
-        self.session.send_head(self.stream_id, write_response(head), end=True)
-        self._finish()
+        connection.plane.ledger.refused(connection.listener, connection.peer, error, line, 0 if no_body else len(body))
+        self.session.send_head(self.stream_id, write_response(head), end=no_body)
+        if not no_body:
+            self.put(body, end=True)
+        if not self._kept:
+            self._finish()
 
     # From the client.
 

@@ -16,10 +16,13 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from hotswap.core.errors import ConnectFailed, NothingLeft, Side, UpstreamBroken, UpstreamTimedOut
+from hotswap.core.http.error_page import page_answer
 from hotswap.core.http.forwarding import counted_down, error_head, request_id_of
+from hotswap.core.http.html_preference import accept_field, prefers_html
 from hotswap.core.http.messages import IDEMPOTENT, Field, ResponseHead
 from hotswap.core.http.retry import RETRY_FIELD, Attempt, Fail, Failure, Retry, failure_of
 from hotswap.core.http.routing import RouteMatch, location_of
+from hotswap.edge.exchange.page_carrier import PIECE_BYTES, PageCarrier
 from hotswap.edge.exchange.request_body import RequestBody
 from hotswap.edge.exchange.retry_state import RetryState
 from hotswap.edge.loop.timers import NEVER
@@ -437,9 +440,9 @@ class Exchange:
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.release(reusable=self.request_done)
-            gate, backend = self.gate, self.backend
-            if gate is not None and gate.ejections.suspects and backend is not None:
-                gate.ejections.acquit(backend)
+            gate, upstream = self.gate, self.upstream
+            if gate is not None and gate.ejections.suspects and upstream is not None:
+                gate.ejections.acquit(upstream.backend)
         self._finish()
         self.responder.done(self)
 
@@ -506,8 +509,19 @@ class Exchange:
         else:
             self.answer(503, side=Side.UPSTREAM, error=why, fields=self._retry_after())
 
-    def answer(self, status: int, *, side: Side | None = None, error: str = "", fields: tuple[Field, ...] = ()) -> None:
-        """End with an answer of the proxy's own; truncates if the response has begun."""
+    def answer(
+        self,
+        status: int,
+        *,
+        side: Side | None = None,
+        error: str = "",
+        fields: tuple[Field, ...] = (),
+        page: bytes = b"",
+    ) -> None:
+        """End with an answer of the proxy's own; truncates if the response has begun.
+
+        Browsers get the page, or that of the pool for the status, or the proxy's own; all others a line of text.
+        """
         if self.finished:
             return
         self.side = side
@@ -516,13 +530,23 @@ class Exchange:
         if self._began:
             self._break_off()
             return
-        head, body = error_head(status, fields)
+        if status >= 400 and prefers_html(accept_field(self.head)):
+            head, body = self._answer_with_page(status, fields, page)
+        else:
+            head, body = error_head(status, fields)
         self._finish_head(head)
         self.status = status
         self._began = True
         responder = self.responder
         responder.send_head(self, head)
         if self.head.method != b"HEAD":
+            if len(body) > PIECE_BYTES:
+                self._release_claim()
+                if self.gate is not None:
+                    self.gate.forget(self)
+                self.plane.poller.timers.set(self, math.inf)
+                self.answer_from(PageCarrier(body))
+                return
             self.response_bytes += len(body)
             responder.send_body(body)
         responder.send_end()
@@ -532,6 +556,13 @@ class Exchange:
             responder.done(self)
         else:
             responder.truncate(self)
+
+    def _answer_with_page(self, status: int, fields: tuple[Field, ...], page: bytes) -> tuple[ResponseHead, bytes]:
+        page = page or self.plane.pages.get(self.pool_name, {}).get(status, b"")
+        if len(page) > PIECE_BYTES and not self.request_done:
+            page = b""  # it would be kept whole for a client that may never read
+        self.request_id = self.request_id or request_id_of(self.head, self.peer) or self.plane.next_request_id()
+        return page_answer(status, fields, page=page, request_id=self.request_id)
 
     def _break_off(self) -> None:
         """Abort in the middle of the response, visibly for the client."""
