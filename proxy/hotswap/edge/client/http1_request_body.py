@@ -64,10 +64,9 @@ class Http1RequestBody:
             now: seconds of the data plane's clock.
             deadline: as of `read`.
         """
-        listener = self._listener
-        rate = listener.body_rate
+        rate = self._listener.body_rate
         if rate:
-            self._waited = waited = self._waited + max(0.0, now - (deadline - listener.idle_timeout))
+            self._waited = waited = self._waited + max(0.0, now - (deadline - exchange.idle_timeout))
             if is_too_slow(received=exchange.request_bytes + size, waited=waited, rate=rate):
                 exchange.answer(408, side=Side.DOWNSTREAM, error="the body came too slowly")
                 return True

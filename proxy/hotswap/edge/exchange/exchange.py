@@ -111,7 +111,7 @@ class Exchange:
         self.started = plane.poller.now  # when it was ready to be read; what it waited for its turn is part of it
         self.request_done = head.complete
         self.idle_timeout = listener.idle_timeout
-        self.body_bytes = listener.body_bytes
+        self.body_bytes: float | None = None  # until it is routed: the route may have a limit of its own
         self.rules: RouteRules | None = None
         self._step = 0
         self.target = head.target
@@ -169,10 +169,15 @@ class Exchange:
         if match.strip:
             self.target = match.rewrite(head.target)
         self.pool_name = match.pool
+        limit: float | None = listener.body_bytes
         if match.rule is not None:
             rules = self.rules = self.plane.rules[match.rule]
             assert rules is not None
-        limit = self.body_bytes
+            if rules.body_bytes is not None:
+                limit = rules.body_bytes
+            if rules.idle_timeout is not None:
+                self.idle_timeout = rules.idle_timeout
+        self.body_bytes = limit
         if limit is not None and max(head.content_length or 0, self.request_bytes) > limit:
             self.answer(413, side=Side.DOWNSTREAM, error="the body is too large")
         elif self.rules is None:
@@ -205,7 +210,9 @@ class Exchange:
             return
         peer = self.peer
         self.request_id = (peer.trusted and request_id_of(head, peer)) or self.plane.next_request_id()
-        self.response_timeout = gate.table.response_timeout
+        rules = self.rules
+        own = None if rules is None else rules.response_timeout
+        self.response_timeout = gate.table.response_timeout if own is None else own
         upstream = gate.admit(self)
         if upstream is not None:
             self._attempt(upstream)
