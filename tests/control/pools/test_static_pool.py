@@ -120,6 +120,12 @@ APPLIED: dict[str, tuple[Any, Callable[[StaticPool, StillPlane], bool]]] = {
     "hold_limit": (7, lambda pool, plane: plane.tables[pool.name].hold_limit == 7),
     "response_timeout": ("4s", lambda pool, plane: plane.tables[pool.name].response_timeout == 4.0),
     "health": ({"path": "/status/404", "interval": "50ms"}, lambda pool, _: pool.table.health.path == "/status/404"),
+    "sendfile": (
+        {"/private/": "/srv"},
+        lambda pool, plane: (
+            [one.sendfile for one in plane.claims[pool.name].candidates.values()] == [(("/private/", "/srv"),)]
+        ),
+    ),
     "addresses": ([DEAD], lambda pool, _: str(pool.core.backends[-1].address) == DEAD),
 }
 

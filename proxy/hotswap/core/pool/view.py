@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hotswap.core.address import Address
+from hotswap.core.http.sendfile import SendfileRoots
 from hotswap.core.identity import BackendId
 from hotswap.core.pool.lifecycle import BackendState
 from hotswap.core.strategy import Balance
@@ -27,6 +28,7 @@ class BackendView:
         state: what it is for at the moment.
         claimable: ready and healthy, so that exchanges may be claimed for it.
         ejected: others are preferred to it; see `hotswap.core.pool.ejection`.
+        sendfile: the directories whose files it may have answered.
     """
 
     id: BackendId
@@ -37,6 +39,7 @@ class BackendView:
     state: BackendState
     claimable: bool
     ejected: bool
+    sendfile: SendfileRoots = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
