@@ -30,16 +30,20 @@ from hotswap.core.http.messages import Field, RequestHead, ResponseHead
 
 REASONS: Final = {
     200: b"OK",
+    206: b"Partial Content",
     301: b"Moved Permanently",
     302: b"Found",
+    304: b"Not Modified",
     307: b"Temporary Redirect",
     308: b"Permanent Redirect",
     400: b"Bad Request",
     404: b"Not Found",
     405: b"Method Not Allowed",
     408: b"Request Timeout",
+    412: b"Precondition Failed",
     413: b"Content Too Large",
     414: b"URI Too Long",
+    416: b"Range Not Satisfiable",
     417: b"Expectation Failed",
     421: b"Misdirected Request",
     431: b"Request Header Fields Too Large",
@@ -314,7 +318,7 @@ def error_head(status: int, fields: tuple[Field, ...] = ()) -> tuple[ResponseHea
     head.fields = [
         (b"Content-Type", b"text/plain; charset=utf-8"),
         (b"Cache-Control", b"no-store"),
-        *((ALLOWED_METHODS,) if status == 405 else ()),
+        *((ALLOWED_METHODS,) if status == 405 and not any(name == b"Allow" for name, _ in fields) else ()),
         *fields,
     ]
     head.content_length = len(body)
