@@ -304,10 +304,9 @@ class UpstreamConnection(Connector):
                 self._response = item
                 ended = item.complete
                 exchange.on_response_head(item)
-                if self.exchange is not exchange:
-                    if self.exchange is None:
-                        return
-                    exchange = self.exchange  # what discards the rest
+                if self.stream.closed:
+                    return
+                exchange = self.exchange  # that, or what discards the rest
                 if item.body is not None:
                     exchange.on_response_body(item.body)
         if self.exchange is not exchange:
