@@ -10,11 +10,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from hotswap.control.admin.guard import host_of
+from hotswap.control.admin.guard import MOST_READ, host_of
 from hotswap.control.admin.page import PAGE_FILES
 from hotswap.core.config.conflicts import is_loopback
 from hotswap.core.pool.last_error import LastError
 from tests.support.fake_runtime import CONFIGURATION, FakeProxy, open_fake_proxy
+
+JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture

@@ -106,6 +106,7 @@ class SupervisedState:
     releases: Mapping[int, Release]
     slots: tuple[Slot, ...]
     errors: Mapping[int, LastError]
+    directories: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +154,7 @@ def write_state(
                 "locked": pool.core.locked,
                 "paused": pool.core.paused,
                 "answer": None if pool.core.answer is None else pool.core.answer.write(),
+                "directories": list(pool.core.directories.asked),
                 # A slot may hold a release of a rollout that failed in others.
                 "releases": {
                     str(number): write_release(release)
@@ -248,6 +250,8 @@ def _read_supervised(value: Mapping[str, Any]) -> SupervisedState:
             for slot in value["slots"]
             if (error := slot.get("error")) is not None
         },
+        # Older code of the same schema did not send them.
+        directories=tuple(map(str, value.get("directories", ()))),
     )
 
 

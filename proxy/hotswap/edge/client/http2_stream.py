@@ -79,6 +79,7 @@ class Http2Stream:
     _uncredited = 0
     _asked_at = math.inf
     _waited = 0.0
+    _patience = 0.0  # seconds that the client has for what is kept, where the exchange is over or a tunnel
     _answered = 0  # bytes of the answer when the client was given its time
     _headed = False  # the head of the answer has gone
     _ended = False  # the last byte of the answer has gone or is kept
@@ -137,9 +138,9 @@ class Http2Stream:
                 self._inbox = deque()
             self._inbox.append(data)
             self._deliver()
-        elif exchange is not None and not exchange.finished:
+        elif exchange is not None and exchange.request_body is not None:
             self._uncredited += len(data)
-            exchange.on_request_body(data)
+            exchange.request_body.take(data)
 
     def on_end(self, trailers: Sequence[Field] = ()) -> None:
         """The request is complete, or the client ended its half of a tunnel."""
@@ -190,11 +191,14 @@ class Http2Stream:
         if exchange is None or exchange.upgrading:
             return
         inbox = self._inbox
-        while inbox and exchange.wants_body:
+        body = exchange.request_body
+        if body is None:
+            return
+        while inbox and body.wants_more:
             data = inbox.popleft()
             if self._too_slow(exchange, len(data)):
                 return
-            exchange.on_request_body(data)
+            body.take(data)
             if exchange.finished:
                 return
             self.connection.credit(self.stream_id, len(data))
@@ -202,7 +206,7 @@ class Http2Stream:
             self._asked_at = math.inf
             if not self._kept:
                 self.deadline = math.inf
-            exchange.on_request_end()
+            body.end()
         else:
             self._await_body()
 
@@ -214,7 +218,7 @@ class Http2Stream:
         poller = self.plane.poller
         self._asked_at = math.inf if self._inbox else poller.now
         self._answered = exchange.response_bytes
-        poller.timers.set(self, poller.now + self.connection.listener.idle_timeout)
+        poller.timers.set(self, poller.now + exchange.idle_timeout)
 
     def _too_slow(self, exchange: Exchange, size: int) -> bool:
         """Account for the wait for a piece, and give up on a client below the minimum rate (R4)."""
@@ -345,7 +349,9 @@ class Http2Stream:
     def done(self, exchange: Exchange) -> None:
         self.exchange = None
         self._inbox = None
-        if not self._kept:
+        if self._kept:
+            self._patience = exchange.idle_timeout
+        else:
             self._finish()
 
     def truncate(self, exchange: Exchange) -> None:
@@ -372,7 +378,7 @@ class Http2Stream:
             if kept is None:
                 kept = self._kept = []
             self.connection.backlog.await_window(self)
-            self.plane.poller.timers.set(self, self.plane.poller.now + self.connection.listener.idle_timeout)
+            self.plane.poller.timers.set(self, self.plane.poller.now + self.idle_timeout)
         kept.append(bytes(data))
         self._keep(len(data))
 
@@ -392,8 +398,14 @@ class Http2Stream:
                 self._keep(-sent)
                 self.connection.mark()
                 poller = self.plane.poller
-                poller.timers.set(self, poller.now + self.connection.listener.idle_timeout if kept else math.inf)
+                poller.timers.set(self, poller.now + self.idle_timeout if kept else math.inf)
         return not kept
+
+    @property
+    def idle_timeout(self) -> float:
+        """Seconds in which nothing may move, as the route has it."""
+        exchange = self.exchange
+        return self._patience if exchange is None else exchange.idle_timeout
 
     def _keep(self, size: int) -> None:
         self.kept_bytes += size
@@ -416,6 +428,7 @@ class Http2Stream:
         fields = [field for field in write_response(head, status=200) if field[0] not in _OF_HANDSHAKE]
         self.session.send_head(self.stream_id, fields)
         self.exchange = None
+        self._patience = exchange.idle_timeout
         self.channel = Http2Channel(self, self._inbox or (), ended=self._inbox_ended)
         self._inbox = None
         self.deadline = math.inf
