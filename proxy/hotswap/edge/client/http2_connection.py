@@ -196,9 +196,9 @@ class Http2Connection:
                         stream.begin(head)
                         self._starting.append(stream)
                         self._requests_left -= 1
-                    case RequestRefused(stream_id=stream_id, error=error, line=line):
+                    case RequestRefused(stream_id=stream_id):
                         stream = streams[stream_id] = Http2Stream(self, stream_id)
-                        stream.refuse(error, line)
+                        stream.refuse(item)
                     case Body(data=data):
                         if stream is not None:
                             stream.on_body(data)

@@ -15,7 +15,9 @@ from h2.errors import ErrorCodes
 
 from hotswap.core.errors import Side
 from hotswap.core.http.body_pace import is_too_slow
+from hotswap.core.http.error_page import page_answer
 from hotswap.core.http.forwarding import error_head
+from hotswap.core.http.html_preference import prefers_html
 from hotswap.edge.client.http2_backlog import KEPT_LIMIT
 from hotswap.edge.client.http2_channel import Http2Channel
 from hotswap.edge.exchange.exchange import Exchange
@@ -28,7 +30,6 @@ from hotswap.wire.websocket import accept_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hotswap.core.errors import BadRequest
     from hotswap.core.http.forwarding import Peer
     from hotswap.core.http.messages import Field, RequestHead, ResponseHead
     from hotswap.edge.client.http2_backlog import Http2Backlog
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from hotswap.edge.exchange.tunnel import ClientPlane
     from hotswap.edge.loop.stream import Data, Stream
     from hotswap.edge.upstream.upstream_connection import UpstreamConnection
+    from hotswap.wire.http2.items import RequestRefused
     from hotswap.wire.http2.session import Http2Session
 
 _OF_HANDSHAKE: Final = (b"sec-websocket-accept", b"content-length")
@@ -106,15 +108,23 @@ class Http2Stream:
                 self._await_body()
             exchange.start()
 
-    def refuse(self, error: BadRequest, line: tuple[bytes, bytes, int]) -> None:
-        """Answer a request that is not forwarded."""
-        head, _ = error_head(error.status)
-        head.content_length = 0  # whatever was asked for, HEAD perhaps
+    def refuse(self, refused: RequestRefused) -> None:
+        """Answer a request that is not forwarded: with a page for browsers, and for all others without a body."""
+        error, line = refused.error, refused.line
+        if prefers_html(refused.accept):
+            head, body = page_answer(error.status)
+        else:
+            head, _ = error_head(error.status)
+            head.content_length, body = 0, b""
+        no_body = not body or line[0] == b"HEAD"
         connection = self.connection
         connection.plane.date(head)
-        connection.plane.ledger.refused(connection.listener, connection.peer, error, line)
-        self.session.send_head(self.stream_id, write_response(head), end=True)
-        self._finish()
+        connection.plane.ledger.refused(connection.listener, connection.peer, error, line, 0 if no_body else len(body))
+        self.session.send_head(self.stream_id, write_response(head), end=no_body)
+        if not no_body:
+            self.put(body, end=True)
+        if not self._kept:
+            self._finish()
 
     # From the client.
 
@@ -128,9 +138,9 @@ class Http2Stream:
                 self._inbox = deque()
             self._inbox.append(data)
             self._deliver()
-        elif exchange is not None and not exchange.finished:
+        elif exchange is not None and exchange.request_body is not None:
             self._uncredited += len(data)
-            exchange.on_request_body(data)
+            exchange.request_body.take(data)
 
     def on_end(self, trailers: Sequence[Field] = ()) -> None:
         """The request is complete, or the client ended its half of a tunnel."""
@@ -181,11 +191,14 @@ class Http2Stream:
         if exchange is None or exchange.upgrading:
             return
         inbox = self._inbox
-        while inbox and exchange.wants_body:
+        body = exchange.request_body
+        if body is None:
+            return
+        while inbox and body.wants_more:
             data = inbox.popleft()
             if self._too_slow(exchange, len(data)):
                 return
-            exchange.on_request_body(data)
+            body.take(data)
             if exchange.finished:
                 return
             self.connection.credit(self.stream_id, len(data))
@@ -193,7 +206,7 @@ class Http2Stream:
             self._asked_at = math.inf
             if not self._kept:
                 self.deadline = math.inf
-            exchange.on_request_end()
+            body.end()
         else:
             self._await_body()
 
