@@ -1,6 +1,6 @@
 """Front ends of real projects, replaced whole by an example: each before a stand-in for the app, asked as a visitor.
 
-What `docs/how-to/from-gunicorn-and-nginx.md` says that a directive of nginx has become is seen here by HTTP.
+What the page for those who come from gunicorn and nginx says that a directive has become is seen here by HTTP.
 """
 
 from __future__ import annotations
