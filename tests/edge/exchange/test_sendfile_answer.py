@@ -386,6 +386,7 @@ async def test_what_is_too_much_to_be_discarded_closes_the_connection(tmp_path: 
                 await line.end_writes()
         assert (await client.read_response())[1] == b"%PDF of somebody"
         assert await line.wait_broken() == b""
+        assert stage.backend.candidate is not None
         while stage.plane.connections_to(stage.backend.candidate):
             await trio.sleep(0.002)
 

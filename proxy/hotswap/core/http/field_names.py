@@ -32,10 +32,10 @@ FILE_FIELDS: Final = frozenset(
 )
 """Fields by which a backend tells the proxy to answer a file in its place, and how; never for a client."""
 
-# Dropped for good: `Proxy` (httpoxy, CVE-2016-5385), and what tells some frameworks how the proxy before them answers
-# files, by which a client would have any file of the app's answered.
-_DROPPED: Final = frozenset((b"proxy", b"x-accel-mapping", b"x-sendfile-type"))
-_REQUEST: Final = CONNECTION_FIELDS | _FORWARDED | _DROPPED | {b"host", b"content-length", b"expect"}
+# `Proxy` is dropped for good (httpoxy, CVE-2016-5385), what daphne takes for `root_path` from anybody, and what tells
+# some frameworks how the proxy before them answers files, by which a client would have any file of theirs answered.
+_NEVER: Final = frozenset((b"proxy", b"daphne-root-path", b"x-accel-mapping", b"x-sendfile-type"))
+_REQUEST: Final = CONNECTION_FIELDS | _FORWARDED | _NEVER | {b"host", b"content-length", b"expect"}
 _RESPONSE: Final = CONNECTION_FIELDS | FILE_FIELDS | {b"content-length"}
 _END_TO_END: Final = frozenset(
     (b"host", b"content-length", b"transfer-encoding", b"cookie", b"authorization", b"content-type")

@@ -30,20 +30,20 @@ class Discarded:
         exchange: what it carried; its request is complete.
     """
 
-    __slots__ = ("_connection", "_left", "_plane", "_until", "head", "peer", "target")
+    __slots__ = ("_connection", "_left", "_plane", "_until", "head", "peer")
 
     request_done = True
     request_trailers: Sequence[Field] = ()
     retries = written = 0
+    target = prefix = b""
     response_timeout = idle_timeout = DISCARDED_SECONDS
     downstream_backed_up = shut_out = False
 
     head: RequestHead
-    target: bytes
     peer: Peer
 
     def __init__(self, plane: LoopPlane, connection: Carrier, exchange: Carried) -> None:
-        self.head, self.target, self.peer = exchange.head, exchange.target, exchange.peer
+        self.head, self.peer = exchange.head, exchange.peer
         self._plane = plane
         self._connection = connection
         self._left = DISCARDED_BYTES
