@@ -77,6 +77,7 @@ class Exchange:
         "peer",
         "plane",
         "pool_name",
+        "prefix",
         "request_body",
         "request_bytes",
         "request_done",
@@ -116,7 +117,7 @@ class Exchange:
         self.rules: RouteRules | None = None
         self._step = 0
         self.target = head.target
-        self.request_id = b""
+        self.prefix = self.request_id = b""
         self.pool_name = ""
         self.gate: Gate | None = None
         self.backend: Candidate | None = None
@@ -169,6 +170,7 @@ class Exchange:
             return
         if match.strip:
             self.target = match.rewrite(head.target)
+            self.prefix = match.prefix
         self.pool_name = match.pool
         limit: float | None = listener.body_bytes
         if match.rule is not None:

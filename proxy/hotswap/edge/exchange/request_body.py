@@ -29,7 +29,7 @@ class Bodied(Protocol):
 
     head: RequestHead
     connection: Carrier | None
-    body_bytes: int | None
+    body_bytes: float | None
     request_bytes: int
     request_done: bool
     response_timeout: float
