@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hotswap.core.files.conditions import NOTHING_ASKED, Asked, Verdict, asked_of, judge, part_of
+from hotswap.core.files.conditions import NOTHING_ASKED, FileRequest, Verdict, asked_of, judge, part_of
 from hotswap.core.files.file_path import file_path
 from hotswap.core.files.hashed_name import is_hashed
 from hotswap.core.files.media_type import DEFAULT, is_asset, is_compressible, media_type
@@ -211,41 +211,41 @@ def test_the_fields_of_a_request_are_read():
     """Several of one name are a list; a request without any asks for nothing."""
     assert asked_of(head_with((b"Accept", b"*/*"), (b"Authorization", b"x"), (b"Range-Unit", b"x"))) is NOTHING_ASKED
     head = head_with((b"if-none-match", b'"a"'), (b"If-None-Match", b'"b"'), (b"RANGE", b"bytes=0-1"))
-    assert asked_of(head) == Asked(if_none_match=b'"a", "b"', range=b"bytes=0-1")
+    assert asked_of(head) == FileRequest(if_none_match=b'"a", "b"', range=b"bytes=0-1")
 
 
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
-        (Asked(), Verdict.WHOLE),
-        (Asked(if_none_match=ETAG), Verdict.UNCHANGED),
-        (Asked(if_none_match=b'W/"abc"'), Verdict.UNCHANGED),
-        (Asked(if_none_match=b'"x", W/"y" ,"abc"'), Verdict.UNCHANGED),
-        (Asked(if_none_match=b"*"), Verdict.UNCHANGED),
-        (Asked(if_none_match=b'"x"'), Verdict.WHOLE),
-        (Asked(if_none_match=b"abc"), Verdict.WHOLE),
+        (FileRequest(), Verdict.WHOLE),
+        (FileRequest(if_none_match=ETAG), Verdict.UNCHANGED),
+        (FileRequest(if_none_match=b'W/"abc"'), Verdict.UNCHANGED),
+        (FileRequest(if_none_match=b'"x", W/"y" ,"abc"'), Verdict.UNCHANGED),
+        (FileRequest(if_none_match=b"*"), Verdict.UNCHANGED),
+        (FileRequest(if_none_match=b'"x"'), Verdict.WHOLE),
+        (FileRequest(if_none_match=b"abc"), Verdict.WHOLE),
         # If-None-Match has the word where both come.
-        (Asked(if_none_match=b'"x"', if_modified_since=LATER), Verdict.WHOLE),
-        (Asked(if_modified_since=MODIFIED_TEXT), Verdict.UNCHANGED),
-        (Asked(if_modified_since=LATER), Verdict.UNCHANGED),
-        (Asked(if_modified_since=EARLIER), Verdict.WHOLE),
-        (Asked(if_modified_since=b"Sunday, 06-Nov-94 08:49:37 GMT"), Verdict.UNCHANGED),
-        (Asked(if_modified_since=b"Sun Nov  6 08:49:37 1994"), Verdict.UNCHANGED),
-        (Asked(if_modified_since=b"yesterday"), Verdict.WHOLE),
-        (Asked(if_modified_since=b"x" * 1000), Verdict.WHOLE),
-        (Asked(if_modified_since=b"\xff"), Verdict.WHOLE),
-        (Asked(if_modified_since=b"Sun, 06 Nov 99999999999 08:49:37 GMT"), Verdict.WHOLE),
-        (Asked(if_match=ETAG), Verdict.WHOLE),
-        (Asked(if_match=b"*"), Verdict.WHOLE),
-        (Asked(if_match=b'"x"'), Verdict.FAILED),
-        (Asked(if_match=b'W/"abc"'), Verdict.FAILED),
-        (Asked(if_match=ETAG, if_unmodified_since=EARLIER), Verdict.WHOLE),
-        (Asked(if_match=ETAG, if_none_match=ETAG), Verdict.UNCHANGED),
-        (Asked(if_match=b'"x"', if_none_match=ETAG), Verdict.FAILED),
-        (Asked(if_unmodified_since=EARLIER), Verdict.FAILED),
-        (Asked(if_unmodified_since=MODIFIED_TEXT), Verdict.WHOLE),
-        (Asked(if_unmodified_since=b"nonsense"), Verdict.WHOLE),
-        (Asked(if_unmodified_since=EARLIER, if_none_match=ETAG), Verdict.FAILED),
+        (FileRequest(if_none_match=b'"x"', if_modified_since=LATER), Verdict.WHOLE),
+        (FileRequest(if_modified_since=MODIFIED_TEXT), Verdict.UNCHANGED),
+        (FileRequest(if_modified_since=LATER), Verdict.UNCHANGED),
+        (FileRequest(if_modified_since=EARLIER), Verdict.WHOLE),
+        (FileRequest(if_modified_since=b"Sunday, 06-Nov-94 08:49:37 GMT"), Verdict.UNCHANGED),
+        (FileRequest(if_modified_since=b"Sun Nov  6 08:49:37 1994"), Verdict.UNCHANGED),
+        (FileRequest(if_modified_since=b"yesterday"), Verdict.WHOLE),
+        (FileRequest(if_modified_since=b"x" * 1000), Verdict.WHOLE),
+        (FileRequest(if_modified_since=b"\xff"), Verdict.WHOLE),
+        (FileRequest(if_modified_since=b"Sun, 06 Nov 99999999999 08:49:37 GMT"), Verdict.WHOLE),
+        (FileRequest(if_match=ETAG), Verdict.WHOLE),
+        (FileRequest(if_match=b"*"), Verdict.WHOLE),
+        (FileRequest(if_match=b'"x"'), Verdict.FAILED),
+        (FileRequest(if_match=b'W/"abc"'), Verdict.FAILED),
+        (FileRequest(if_match=ETAG, if_unmodified_since=EARLIER), Verdict.WHOLE),
+        (FileRequest(if_match=ETAG, if_none_match=ETAG), Verdict.UNCHANGED),
+        (FileRequest(if_match=b'"x"', if_none_match=ETAG), Verdict.FAILED),
+        (FileRequest(if_unmodified_since=EARLIER), Verdict.FAILED),
+        (FileRequest(if_unmodified_since=MODIFIED_TEXT), Verdict.WHOLE),
+        (FileRequest(if_unmodified_since=b"nonsense"), Verdict.WHOLE),
+        (FileRequest(if_unmodified_since=EARLIER, if_none_match=ETAG), Verdict.FAILED),
     ],
 )
 def test_conditions_are_evaluated_in_their_order(asked, expected):
@@ -256,26 +256,26 @@ def test_conditions_are_evaluated_in_their_order(asked, expected):
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
-        (Asked(range=b"bytes=0-9"), (Verdict.PART, 0, 10)),
-        (Asked(range=b"bytes=90-"), (Verdict.PART, 90, 100)),
-        (Asked(range=b"bytes=90-1000"), (Verdict.PART, 90, 100)),
-        (Asked(range=b"bytes=-10"), (Verdict.PART, 90, 100)),
-        (Asked(range=b"bytes=-1000"), (Verdict.PART, 0, 100)),
-        (Asked(range=b"BYTES= 0-0 "), (Verdict.PART, 0, 1)),
-        (Asked(range=b"bytes=100-"), (Verdict.OUTSIDE, 0, 0)),
-        (Asked(range=b"bytes=200-300"), (Verdict.OUTSIDE, 0, 0)),
-        (Asked(range=b"bytes=-0"), (Verdict.OUTSIDE, 0, 0)),
+        (FileRequest(range=b"bytes=0-9"), (Verdict.PART, 0, 10)),
+        (FileRequest(range=b"bytes=90-"), (Verdict.PART, 90, 100)),
+        (FileRequest(range=b"bytes=90-1000"), (Verdict.PART, 90, 100)),
+        (FileRequest(range=b"bytes=-10"), (Verdict.PART, 90, 100)),
+        (FileRequest(range=b"bytes=-1000"), (Verdict.PART, 0, 100)),
+        (FileRequest(range=b"BYTES= 0-0 "), (Verdict.PART, 0, 1)),
+        (FileRequest(range=b"bytes=100-"), (Verdict.OUTSIDE, 0, 0)),
+        (FileRequest(range=b"bytes=200-300"), (Verdict.OUTSIDE, 0, 0)),
+        (FileRequest(range=b"bytes=-0"), (Verdict.OUTSIDE, 0, 0)),
         # What is no range, or several, is as if it were not there.
-        (Asked(range=b"bytes=9-0"), (Verdict.WHOLE, 0, 100)),
-        (Asked(range=b"bytes=0-1,5-6"), (Verdict.WHOLE, 0, 100)),
-        (Asked(range=b"bytes=-"), (Verdict.WHOLE, 0, 100)),
-        (Asked(range=b"lines=0-1"), (Verdict.WHOLE, 0, 100)),
-        (Asked(range=b"bytes=" + b"9" * 40 + b"-"), (Verdict.WHOLE, 0, 100)),
-        (Asked(range=b"bytes=0-9", if_range=ETAG), (Verdict.PART, 0, 10)),
-        (Asked(range=b"bytes=0-9", if_range=MODIFIED_TEXT), (Verdict.PART, 0, 10)),
-        (Asked(range=b"bytes=0-9", if_range=b'"old"'), (Verdict.WHOLE, 0, 100)),
-        (Asked(range=b"bytes=0-9", if_range=b'W/"abc"'), (Verdict.WHOLE, 0, 100)),
-        (Asked(range=b"bytes=0-9", if_range=LATER), (Verdict.WHOLE, 0, 100)),
+        (FileRequest(range=b"bytes=9-0"), (Verdict.WHOLE, 0, 100)),
+        (FileRequest(range=b"bytes=0-1,5-6"), (Verdict.WHOLE, 0, 100)),
+        (FileRequest(range=b"bytes=-"), (Verdict.WHOLE, 0, 100)),
+        (FileRequest(range=b"lines=0-1"), (Verdict.WHOLE, 0, 100)),
+        (FileRequest(range=b"bytes=" + b"9" * 40 + b"-"), (Verdict.WHOLE, 0, 100)),
+        (FileRequest(range=b"bytes=0-9", if_range=ETAG), (Verdict.PART, 0, 10)),
+        (FileRequest(range=b"bytes=0-9", if_range=MODIFIED_TEXT), (Verdict.PART, 0, 10)),
+        (FileRequest(range=b"bytes=0-9", if_range=b'"old"'), (Verdict.WHOLE, 0, 100)),
+        (FileRequest(range=b"bytes=0-9", if_range=b'W/"abc"'), (Verdict.WHOLE, 0, 100)),
+        (FileRequest(range=b"bytes=0-9", if_range=LATER), (Verdict.WHOLE, 0, 100)),
     ],
 )
 def test_a_single_range_is_given(asked, expected):
@@ -285,4 +285,4 @@ def test_a_single_range_is_given(asked, expected):
 
 def test_of_nothing_there_is_no_part():
     """A range of an empty file lies outside of it."""
-    assert part_of(Asked(range=b"bytes=0-"), size=0, etag=ETAG, modified_text=MODIFIED_TEXT)[0] is Verdict.OUTSIDE
+    assert part_of(FileRequest(range=b"bytes=0-"), size=0, etag=ETAG, modified_text=MODIFIED_TEXT)[0] is Verdict.OUTSIDE

@@ -255,18 +255,18 @@ async def test_clients_over_tls_and_http_2_are_answered(media, tmp_path):
         assert (await ask(client))[2].startswith(b"body")
         assert (await ask(client, "/static/large.bin"))[2] == CONTENT
     async with open_stage(routes=(route(media),)) as stage:
-        client = await connect_http2(stage)
+        multiplexed = await connect_http2(stage)
         for stream, (method, path) in enumerate(
             [("GET", "css/a.css"), ("GET", "large.bin"), ("HEAD", "large.bin"), ("GET", "none"), ("GET", "empty.txt")]
         ):
             fields = ((b":method", method.encode()), (b":scheme", b"http"), (b":authority", b"example.org"))
-            await client.request(2 * stream + 1, (*fields, (b":path", b"/static/" + path.encode())))
-            await client.wait_end(2 * stream + 1)
-        assert client.answer(1) == (200, b"body { color: red }\n")
-        assert client.answer(3) == (200, CONTENT)
-        assert client.answer(5) == (200, b"")
-        assert client.answer(7)[0] == 404
-        assert client.answer(9) == (200, b"")
+            await multiplexed.request(2 * stream + 1, (*fields, (b":path", b"/static/" + path.encode())))
+            await multiplexed.wait_end(2 * stream + 1)
+        assert multiplexed.answer(1) == (200, b"body { color: red }\n")
+        assert multiplexed.answer(3) == (200, CONTENT)
+        assert multiplexed.answer(5) == (200, b"")
+        assert multiplexed.answer(7)[0] == 404
+        assert multiplexed.answer(9) == (200, b"")
 
 
 # Which file.
@@ -615,7 +615,7 @@ async def test_a_large_file_that_is_not_in_memory_is_read_ahead(media, monkeypat
             read_ahead.append(offset)
         return real(fd, buffers, offset)
 
-    monkeypatch.setattr(file_carrier.os, "preadv", preadv)
+    monkeypatch.setattr(os, "preadv", preadv)
     async with open_stage(routes=(route(media),)) as stage:
         client = await stage.connect()
         assert (await ask(client, "/static/large.bin"))[2] == CONTENT
@@ -639,7 +639,7 @@ async def test_a_disk_that_dies_in_the_middle_breaks_the_answer_off(media, monke
             raise BlockingIOError(11, "not in memory")
         return real(fd, buffers, offset, flags)
 
-    monkeypatch.setattr(file_carrier.os, "preadv", preadv)
+    monkeypatch.setattr(os, "preadv", preadv)
     async with open_stage(routes=(route(media),)) as stage:
         client = await stage.connect()
         await client.send(b"GET /static/large.bin HTTP/1.1\r\nHost: x\r\n\r\n")
