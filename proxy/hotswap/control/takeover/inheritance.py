@@ -236,8 +236,9 @@ def _restore(pool: SupervisedPool, state: SupervisedState) -> None:
         releases=state.releases,
         slots=state.slots,
         errors=state.errors,
+        directories=state.directories,
     )
     if state.locked is not None:
         pool.core.lock(state.locked)
     if state.paused:
-        pool.core.pause()
+        pool.core.pause(state.answer)

@@ -33,6 +33,8 @@ from hotswap.core.pool.events import (
 )
 from hotswap.core.pool.last_error import LastError
 from hotswap.core.pool.lifecycle import BackendState, Health, check_transition
+from hotswap.core.pool.pause_answer import PauseAnswer
+from hotswap.core.pool.release_directories import ReleaseDirectories
 from hotswap.core.pool.slot_record import SlotRecord, static_expects
 from hotswap.core.pool.view import Applied, BackendView, PoolView
 from hotswap.core.strategy import Balance
@@ -57,9 +59,11 @@ class Pool:
         backends: every backend that has not been removed, old and new, in the order they were added.
         locked: why the pool is locked, or None.
         paused: nothing is claimed at the moment, by order of an operator.
+        answer: what requests get meanwhile; None: they are held.
         balance: how a backend is chosen for an exchange.
         max_in_flight: exchanges one backend may have at once; 0 is unlimited.
         version: of the newest view.
+        directories: of the releases whose files are answered.
     """
 
     def __init__(self, *, name: str, balance: Balance, size: int, supervised: bool, max_in_flight: int = 0) -> None:
@@ -71,8 +75,10 @@ class Pool:
         self.backends: list[Backend] = []
         self.locked: str | None = None
         self.paused = False
+        self.answer: PauseAnswer | None = None
         self.balance = balance
         self.version = 0
+        self.directories = ReleaseDirectories()
         self._publish: Publish | None = None
         self._draining: dict[BackendId, tuple[Backend, int]] = {}  # not yet drained, since this version
         self._slots: dict[int, SlotRecord] = {}
@@ -92,6 +98,7 @@ class Pool:
         now: float,
         pid: int | None = None,
         h2c: bool = False,
+        directory: str = "",
     ) -> Backend:
         """Put a new backend into a slot, beside whatever fills it already.
 
@@ -109,6 +116,7 @@ class Pool:
             h2c=h2c,
             pid=pid,
             since=now,
+            directory=directory,
         )
         self._record(slot).note_added(generation)
         self.backends.append(backend)
@@ -271,16 +279,18 @@ class Pool:
             record.note_unlocked()
         self._changed(PoolUnlocked(self.name))
 
-    def pause(self) -> None:
-        """Let nothing be claimed until `resume`; what is in flight goes on."""
-        if not self.paused:
+    def pause(self, answer: PauseAnswer | None = None) -> None:
+        """Let nothing be claimed until `resume`; what is in flight goes on, and the rest is held or gets the answer."""
+        if not self.paused or answer != self.answer:
             self.paused = True
-            self._changed(PoolPaused(self.name))
+            self.answer = answer
+            self._changed(PoolPaused(self.name, answer))
 
     def resume(self) -> None:
         """Let exchanges be claimed again."""
         if self.paused:
             self.paused = False
+            self.answer = None
             self._changed(PoolResumed(self.name))
 
     def reconfigure(self, *, balance: Balance, size: int, max_in_flight: int) -> None:
@@ -299,6 +309,7 @@ class Pool:
             balance=self.balance,
             max_in_flight=self.max_in_flight,
             paused=self.paused,
+            answer=self.answer,
             expecting=self._expecting,
             backends=tuple(
                 BackendView(
@@ -313,6 +324,7 @@ class Pool:
                 )
                 for backend in self.backends
             ),
+            directories=self.directories.asked,
         )
 
     def publish_to(self, publish: Publish | None) -> None:
@@ -336,6 +348,7 @@ class Pool:
         # Bring everything that follows from states and healths up to date, publish, then tell.
         for backend in self.backends:
             backend.claimable = backend.state is BackendState.READY and backend.health is Health.HEALTHY
+        self.directories.update(self.backends)
         expected, self._expecting = self._expecting, self.expecting
         self.version += 1
         applied = None if self._publish is None else self._publish(self.view())

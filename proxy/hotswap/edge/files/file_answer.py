@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from hotswap.edge.rules.rule_step import Entering
 
 
-def answer_file(plane: FilesPlane, exchange: Entering, stored: StoredFile, asked: FileRequest, file: OpenFile | None) -> None:
+def answer_file(
+    plane: FilesPlane, exchange: Entering, stored: StoredFile, asked: FileRequest, file: OpenFile | None
+) -> None:
     """Answer a GET or HEAD; the answer is counted.
 
     Args:

@@ -146,7 +146,9 @@ class FilesStep:
         DiskCall(self._plane, exchange, work, done, failed)
         return False
 
-    def _deliver(self, exchange: Entering, asked: FileRequest, key: bytes, place: FilePlace, file: OpenFile | None) -> bool:
+    def _deliver(
+        self, exchange: Entering, asked: FileRequest, key: bytes, place: FilePlace, file: OpenFile | None
+    ) -> bool:
         if place.root is None:
             if place.refused:
                 self._complain(place.path, "permission denied")

@@ -80,7 +80,13 @@ def open_roots(paths: Sequence[str], known: Sequence[Root], *, cached: bool) -> 
 
 
 def look_up(
-    roots: Sequence[Root], path: bytes, accept_encoding: bytes, before: FilePlace | None, *, cached: bool, siblings: bool
+    roots: Sequence[Root],
+    path: bytes,
+    accept_encoding: bytes,
+    before: FilePlace | None,
+    *,
+    cached: bool,
+    siblings: bool,
 ) -> tuple[FilePlace, OpenFile | None]:
     """Find a file, and what of it a client is given.
 
