@@ -157,7 +157,7 @@ class DataPlane:
     def set_routes(self, routes: Sequence[RouteTable], contents: Contents = NO_CONTENTS) -> None:
         """Route from now on by these routes; `contents` are those of the files that they name."""
         self.router = Router(routes)
-        self.rules = tuple(make_rules(route, contents) for route in routes)
+        self.rules = tuple(make_rules(route, contents, self) for route in routes)
         self.pages = contents.pages
 
     # Pools.
@@ -176,6 +176,11 @@ class DataPlane:
     def apply(self, view: PoolView) -> Applied:
         """Put a view of a known pool in force, unless a later one is."""
         return self.gates[view.pool].apply(view)
+
+    def directories(self, pool: str) -> tuple[str, ...]:
+        """Directories of the releases of a pool whose files are answered, in their order; none of an unknown pool."""
+        gate = self.gates.get(pool)
+        return () if gate is None else gate.claims.view.directories
 
     def candidate(self, pool: str, backend: BackendId) -> Candidate | None:
         """Give a backend of a pool as it is seen here; None when no view has it."""

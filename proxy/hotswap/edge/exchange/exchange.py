@@ -429,7 +429,8 @@ class Exchange:
         self.response_bytes += size
 
     def on_response(self, head: ResponseHead) -> None:
-        self.upstream_seconds = self.plane.poller.now - self.sent_at
+        if self.sent_at:
+            self.upstream_seconds = self.plane.poller.now - self.sent_at
         self.status = head.status
         self._began = True
         self._finish_head(head)

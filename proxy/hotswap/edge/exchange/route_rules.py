@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hotswap.core.http.contents import Contents
+from hotswap.edge.files.files_step import FilesStep
 
 if TYPE_CHECKING:
     from hotswap.core.config.routes import RouteTable
+    from hotswap.edge.files.disk_call import FilesPlane
     from hotswap.edge.rules.rule_step import RuleStep
 
 
@@ -36,14 +38,17 @@ class RouteRules:
         self.idle_timeout = None if table.idle_timeout == "" else table.idle_timeout
 
 
-def make_rules(table: RouteTable, contents: Contents) -> RouteRules | None:
+def make_rules(table: RouteTable, contents: Contents, plane: FilesPlane) -> RouteRules | None:
     """Make the rules of a route; None for a route that has none.
 
     Args:
         table: the route.
         contents: of the files that it names.
+        plane: the data plane.
     """
     if not table.ruled:
         return None
     steps: list[RuleStep] = []
+    if table.files:
+        steps.append(FilesStep(plane, table))
     return RouteRules(table, steps)

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from hotswap.edge.upstream.carrier import Carrier
 
 
+class Entered(Protocol):
+    """The listener by which a request came; `name` is its name."""
+
+    name: str
+
+
 class Entering(Carried, Protocol):
     """An exchange on its way through the steps; see `hotswap.edge.exchange.exchange.Exchange`.
 
@@ -33,6 +39,10 @@ class Entering(Carried, Protocol):
     peer: Peer
     pool_name: str
     finished: bool
+
+    @property
+    def listener(self) -> Entered:
+        """The listener by which it came."""
 
     def answer(self, status: int, *, side: Side | None = None, error: str = "", fields: tuple[Field, ...] = ()) -> None:
         """End with an answer of the proxy's own."""
