@@ -6,9 +6,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hotswap.core.http.contents import Contents
+from hotswap.edge.rules.address_step import AddressStep
+from hotswap.edge.rules.basic_auth_step import BasicAuthStep
+from hotswap.edge.rules.rate_step import RateStep
+from hotswap.edge.rules.redirect_step import RedirectStep
 
 if TYPE_CHECKING:
     from hotswap.core.config.routes import RouteTable
+    from hotswap.edge.rules.limiters import Limiters
+    from hotswap.edge.rules.password_verifier import PasswordVerifier
     from hotswap.edge.rules.rule_step import RuleStep
 
 
@@ -27,14 +33,30 @@ class RouteRules:
         self.steps = tuple(steps)
 
 
-def make_rules(table: RouteTable, contents: Contents) -> RouteRules | None:
+def make_rules(
+    table: RouteTable, contents: Contents, limiters: Limiters, verifier: PasswordVerifier
+) -> RouteRules | None:
     """Make the rules of a route; None for a route that has none.
 
     Args:
         table: the route.
         contents: of the files that it names.
+        limiters: of the rates of all routes.
+        verifier: of the passwords of all routes.
     """
     if not table.ruled:
         return None
     steps: list[RuleStep] = []
+    if table.redirect:
+        steps.append(RedirectStep(table.redirect))
+    if table.allow or table.deny:
+        steps.append(AddressStep(table.allow, table.deny))
+    if table.rate is not None:
+        steps.append(RateStep(limiters.of(table, table.rate)))
+    if table.basic_auth:
+        users = contents.users[table.basic_auth]
+        # One for each file, so that a browser does not offer the credentials of one to the other.
+        number = list(contents.users).index(table.basic_auth) + 1
+        realm = "Restricted" if number == 1 else f"Restricted {number}"
+        steps.append(BasicAuthStep(users, realm, verifier))
     return RouteRules(table, steps)
