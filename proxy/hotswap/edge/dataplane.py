@@ -10,7 +10,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
 
@@ -93,6 +93,7 @@ class DataPlane:
         self.rules: Sequence[RouteRules | None] = ()
         self._limiters = Limiters()
         self._verifier = PasswordVerifier(self)
+        self.pages: Mapping[str, Mapping[int, bytes]] = {}
         self.gates: dict[str, Gate] = {}
         self.listeners: dict[str, Listener] = {}
         self.closed_listeners: list[Listener] = []
@@ -165,6 +166,7 @@ class DataPlane:
         self.router = Router(routes)
         self.rules = tuple(make_rules(route, contents, self._limiters, self._verifier) for route in routes)
         self._limiters.settle()
+        self.pages = contents.pages
 
     # Pools.
 

@@ -14,7 +14,7 @@ import trio
 from hotswap.core.config import RouteTable
 from hotswap.core.http.contents import Contents
 from hotswap.core.http.password_hash import PasswordHash, parse_hash
-from hotswap.edge.rules.basic_auth_step import KNOWN_SECONDS, MOST_KNOWN
+from hotswap.edge.rules.basic_auth_step import KNOWN_SECONDS, MOST_KNOWN, BasicAuthStep
 from hotswap.edge.rules.password_verifier import FAILURES_AT_ONCE, LONGEST_WAIT, MOST_JOINED, MOST_WAITING
 from tests.support.http2_client import connect_http2
 from tests.support.http2_frames import GET as GET_FIELDS
@@ -150,7 +150,7 @@ async def test_requests_with_the_same_credentials_wait_together():
     vault.opened.clear()
     async with open_door({"alice": vault.hashed}, http2=True) as stage:
         client = await connect_http2(stage)
-        fields = [*GET_FIELDS, ("authorization", "Basic " + b64encode(b"alice:right").decode())]
+        fields = [*GET_FIELDS, (b"authorization", b"Basic " + b64encode(b"alice:right"))]
         for stream in range(1, 41, 2):
             await client.request(stream, fields)
         await vault.wait_looks(1)
@@ -291,7 +291,7 @@ async def test_how_many_wait_for_one_password_is_bounded():
     vault = Vault()
     vault.opened.clear()
     async with open_door({"alice": vault.hashed}, http2=True) as stage:
-        fields = [*GET_FIELDS, ("authorization", "Basic " + b64encode(b"alice:right").decode())]
+        fields = [*GET_FIELDS, (b"authorization", b"Basic " + b64encode(b"alice:right"))]
         clients = [await connect_http2(stage) for _ in range(MOST_JOINED // 64 + 1)]
         for client in clients:
             for stream in range(1, 129, 2):
@@ -325,7 +325,10 @@ async def test_how_much_is_known_is_bounded():
     """The oldest is forgotten."""
     vault = Vault()
     async with open_door({"alice": vault.hashed}) as stage:
-        (step,) = stage.plane.rules[0].steps
+        rules = stage.plane.rules[0]
+        assert rules is not None
+        (step,) = rules.steps
+        assert isinstance(step, BasicAuthStep)
         for number in range(2 * MOST_KNOWN):
             step.open(b"%d" % number, 0.0)
         assert not step.knows(b"%d" % (MOST_KNOWN - 1))
