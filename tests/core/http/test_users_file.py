@@ -32,7 +32,7 @@ def test_every_line_that_is_wrong_is_told():
     users, problems = read(text)
     assert users == ["alice"]
     wanted = "hashed with bcrypt (of a cost up to 14) or scrypt (up to 2^20 blocks and 128 MiB)"
-    again = f"write it anew with htpasswd -B {PATH}"
+    again = f"write it anew with htpasswd -B -C 10 {PATH}"
     assert problems == [
         f"{PATH}:2: user bob must be {wanted}, is MD5 (apr1); {again} bob",
         f"{PATH}:3: user carol s must be {wanted}, is a hash of another kind, or none at all; {again} 'carol s'",
@@ -45,10 +45,13 @@ def test_every_line_that_is_wrong_is_told():
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "file must be a file with a user, is empty; write it anew with htpasswd -B /etc/hotswap/users NAME"),
+        (
+            b"",
+            "file must be a file with a user, is empty; write it anew with htpasswd -B -C 10 /etc/hotswap/users NAME",
+        ),
         (
             b"# none\n",
-            "file must be a file with a user, is empty; write it anew with htpasswd -B /etc/hotswap/users NAME",
+            "file must be a file with a user, is empty; write it anew with htpasswd -B -C 10 /etc/hotswap/users NAME",
         ),
         (b"#" * (LARGEST_FILE + 1), "file must be a file of users of at most 1 MiB, is larger"),
         (b"\xff:x\n", ":1: line must be user:hash in UTF-8, is not UTF-8"),

@@ -34,7 +34,7 @@ def _read_users(config: Configuration, problems: list[Problem]) -> dict[str, dic
             content = read_file(path, LARGEST_FILE + 1)
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            allowed = f"a file of user:hash lines; {path}: {reason}: make it with htpasswd -cB {path} NAME"
+            allowed = f"a file of user:hash lines; {path}: {reason}: make it with htpasswd -cB -C 10 {path} NAME"
             problems.append(Problem(f"routes[{index}].basic_auth", path, allowed))
         else:
             users[path] = parse_users(content, path, problems)

@@ -69,7 +69,7 @@ def parse_users(content: bytes, path: str, problems: list[Problem]) -> dict[str,
 
 
 def _way_out(wanted: str, path: str, name: str) -> str:
-    return f"{wanted}; write it anew with {shlex.join(['htpasswd', '-B', path, name])}"
+    return f"{wanted}; write it anew with {shlex.join(['htpasswd', '-B', '-C', '10', path, name])}"
 
 
 def _lines(content: bytes) -> Iterator[tuple[int, bytes]]:
