@@ -27,7 +27,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class FileRequest:
     """The fields of a request that choose among the answers for a file; empty ones are not there."""
 
     accept_encoding: bytes = b""
@@ -39,12 +39,12 @@ class Asked:
     range: bytes = b""
 
 
-NOTHING_ASKED: Final = Asked()
-_FIELDS: Final = {name.replace("_", "-").encode(): name for name in Asked.__slots__}
+NOTHING_ASKED: Final = FileRequest()
+_FIELDS: Final = {name.replace("_", "-").encode(): name for name in FileRequest.__slots__}
 _FIRST_LETTERS: Final = frozenset(b"aAiIrR")
 
 
-def asked_of(head: RequestHead) -> Asked:
+def asked_of(head: RequestHead) -> FileRequest:
     """Read those fields; several lines of one name are a list (RFC 9110 5.3)."""
     said: dict[str, bytes] | None = None
     for line in head.lines:
@@ -56,10 +56,10 @@ def asked_of(head: RequestHead) -> Asked:
                     said = {}
                 value = value.strip()
                 said[key] = said[key] + b", " + value if key in said else value
-    return NOTHING_ASKED if said is None else Asked(**said)
+    return NOTHING_ASKED if said is None else FileRequest(**said)
 
 
-def judge(asked: Asked, *, etag: bytes, modified: int, modified_text: bytes) -> Verdict:
+def judge(asked: FileRequest, *, etag: bytes, modified: int, modified_text: bytes) -> Verdict:
     """Evaluate the preconditions of a GET or HEAD in the order of RFC 9110 13.2.2; a range is another question.
 
     Args:
@@ -88,7 +88,7 @@ def judge(asked: Asked, *, etag: bytes, modified: int, modified_text: bytes) -> 
     return Verdict.WHOLE
 
 
-def part_of(asked: Asked, *, size: int, etag: bytes, modified_text: bytes) -> tuple[Verdict, int, int]:
+def part_of(asked: FileRequest, *, size: int, etag: bytes, modified_text: bytes) -> tuple[Verdict, int, int]:
     """Decide which bytes are answered.
 
     What is no single range of bytes is answered whole, as RFC 9110 14.2 allows: so are several ranges, and one of a

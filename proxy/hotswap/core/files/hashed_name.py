@@ -28,7 +28,7 @@ def is_hashed(path: bytes) -> bool:
 
     Known are Django's and whitenoise's `base.5af66c1b1797.css`, webpack's `main.8f3b2a1c.chunk.js`, gulp's and Next's
     `app-8f3b2a1c01.js`, Vite's and Rollup's `index-DiwrgTda.js`, esbuild's `chunk-HFDX4IEZ.js`, Astro's
-    `index.D1wrgTda.css`, and everything below SvelteKit's `_app/immutable/`.
+    `index.D1-rgTda.css`, and everything below SvelteKit's `_app/immutable/`.
     """
     *directories, name = path.split(b"/")
     if _IMMUTABLE in directories and b"_app" in directories:

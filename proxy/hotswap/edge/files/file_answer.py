@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from hotswap.core.errors import Side
-from hotswap.core.files.conditions import NOTHING_ASKED, Asked, Verdict, judge, part_of
+from hotswap.core.files.conditions import NOTHING_ASKED, FileRequest, Verdict, judge, part_of
 from hotswap.core.http.forwarding import REASONS
 from hotswap.core.http.messages import ResponseHead
 from hotswap.edge.files.file_carrier import FileCarrier
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from hotswap.edge.rules.rule_step import Entering
 
 
-def answer_file(plane: FilesPlane, exchange: Entering, stored: StoredFile, asked: Asked, file: OpenFile | None) -> None:
+def answer_file(
+    plane: FilesPlane, exchange: Entering, stored: StoredFile, asked: FileRequest, file: OpenFile | None
+) -> None:
     """Answer a GET or HEAD; the answer is counted.
 
     Args:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_to_bytes
 
 from hotswap.core.errors import Side
-from hotswap.core.files.conditions import Asked, asked_of
+from hotswap.core.files.conditions import FileRequest, asked_of
 from hotswap.core.files.file_path import file_path
 from hotswap.core.files.page import wants_page
 from hotswap.edge.files.disk_call import DiskCall, FilesPlane
 from hotswap.edge.files.file_answer import answer_file, refuse
-from hotswap.edge.files.look_up import Place, look_up, open_roots
+from hotswap.edge.files.look_up import FilePlace, look_up, open_roots
 
 if TYPE_CHECKING:
     from hotswap.core.config.routes import RouteTable
@@ -83,7 +83,7 @@ class FilesStep:
         self._epoch = 0  # grows when the roots change
         self._missing: set[str] = set()  # of the paths, those that were said to be
         self._complained = -COMPLAINTS
-        self._places: dict[bytes, Place] = {}
+        self._places: dict[bytes, FilePlace] = {}
         self._kept = 0  # bytes of them
 
     def take(self, exchange: Entering) -> bool:
@@ -98,7 +98,7 @@ class FilesStep:
                 self._follow(directories)
         return self._answer(exchange, asked_of(head), head.path)
 
-    def _answer(self, exchange: Entering, asked: Asked, key: bytes) -> bool:
+    def _answer(self, exchange: Entering, asked: FileRequest, key: bytes) -> bool:
         place = self._places.get(key)
         if place is not None and place.epoch == self._epoch and self._plane.poller.now - place.checked < FRESH_SECONDS:
             if place.root is None or place.directory:
@@ -112,7 +112,7 @@ class FilesStep:
             return self._miss(exchange, asked, key, b"")
         return self._seek(exchange, asked, key, path, place)
 
-    def _seek(self, exchange: Entering, asked: Asked, key: bytes, path: bytes, before: Place | None) -> bool:
+    def _seek(self, exchange: Entering, asked: FileRequest, key: bytes, path: bytes, before: FilePlace | None) -> bool:
         """Find a file out of memory, or have a job look for it on the disk."""
         paths, known, siblings, coding = self._paths, self._roots, self._siblings, asked.accept_encoding
         try:
@@ -128,11 +128,11 @@ class FilesStep:
             self._keep(key, place)
             return self._deliver(exchange, asked, key, place, file)
 
-        def work() -> tuple[tuple[Root, ...], Place, OpenFile | None]:
+        def work() -> tuple[tuple[Root, ...], FilePlace, OpenFile | None]:
             roots = open_roots(paths, known, cached=False)
             return roots, *look_up(roots, path, coding, before, cached=False, siblings=siblings)
 
-        def done(found: tuple[tuple[Root, ...], Place, OpenFile | None]) -> None:
+        def done(found: tuple[tuple[Root, ...], FilePlace, OpenFile | None]) -> None:
             roots, place, file = found
             if paths is self._paths:
                 self._set_roots(roots)
@@ -146,7 +146,9 @@ class FilesStep:
         DiskCall(self._plane, exchange, work, done, failed)
         return False
 
-    def _deliver(self, exchange: Entering, asked: Asked, key: bytes, place: Place, file: OpenFile | None) -> bool:
+    def _deliver(
+        self, exchange: Entering, asked: FileRequest, key: bytes, place: FilePlace, file: OpenFile | None
+    ) -> bool:
         if place.root is None:
             if place.refused:
                 self._complain(place.path, "permission denied")
@@ -161,7 +163,7 @@ class FilesStep:
         answer_file(self._plane, exchange, stored, asked, file)
         return False
 
-    def _miss(self, exchange: Entering, asked: Asked, key: bytes, path: bytes) -> bool:
+    def _miss(self, exchange: Entering, asked: FileRequest, key: bytes, path: bytes) -> bool:
         """There is no such file."""
         if self._pool and not self._fallback:
             return True
@@ -209,7 +211,7 @@ class FilesStep:
                     self._missing.add(path)
                     self._plane.log.warning("files.missing", pool=self._pool, directory=path)
 
-    def _keep(self, key: bytes, place: Place) -> None:
+    def _keep(self, key: bytes, place: FilePlace) -> None:
         place.checked = self._plane.poller.now
         place.epoch = self._epoch
         places = self._places

@@ -24,7 +24,7 @@ _ABSENT: Final = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDE
 
 
 @dataclass(slots=True, kw_only=True)
-class Place:
+class FilePlace:
     """What a path leads to, as it was found at a moment.
 
     Attributes:
@@ -80,8 +80,14 @@ def open_roots(paths: Sequence[str], known: Sequence[Root], *, cached: bool) -> 
 
 
 def look_up(
-    roots: Sequence[Root], path: bytes, accept_encoding: bytes, before: Place | None, *, cached: bool, siblings: bool
-) -> tuple[Place, OpenFile | None]:
+    roots: Sequence[Root],
+    path: bytes,
+    accept_encoding: bytes,
+    before: FilePlace | None,
+    *,
+    cached: bool,
+    siblings: bool,
+) -> tuple[FilePlace, OpenFile | None]:
     """Find a file, and what of it a client is given.
 
     Args:
@@ -126,7 +132,7 @@ def look_up(
     return place, None
 
 
-def _find(roots: Sequence[Root], path: bytes, *, cached: bool) -> tuple[Place, OpenFile | None]:
+def _find(roots: Sequence[Root], path: bytes, *, cached: bool) -> tuple[FilePlace, OpenFile | None]:
     index = not path or path.endswith(b"/")
     wanted = path + INDEX if index else path
     refused = False
@@ -135,15 +141,15 @@ def _find(roots: Sequence[Root], path: bytes, *, cached: bool) -> tuple[Place, O
             file = root.open(wanted, cached=cached)
         except IsADirectoryError:
             if not index and _has_index(root, path, cached=cached):
-                return Place(root=root, path=path, directory=True), None
+                return FilePlace(root=root, path=path, directory=True), None
         except PermissionError:
             refused = True
         except OSError as error:
             if error.errno not in _ABSENT:
                 raise
         else:
-            return Place(root=root, path=wanted, identity=file.identity), file
-    return Place(path=wanted, refused=refused), None
+            return FilePlace(root=root, path=wanted, identity=file.identity), file
+    return FilePlace(path=wanted, refused=refused), None
 
 
 def _has_index(root: Root, path: bytes, *, cached: bool) -> bool:
