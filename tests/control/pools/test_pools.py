@@ -277,10 +277,13 @@ async def test_the_data_plane_is_told_the_directories_of_releases_that_visitors_
         assert stage.pool.core.view().directories == (first,)
         assert not any(broken in view.directories for view in views)
         stage.pool.unlock()
-        await stage.roll(supervised_table(places[2]))
+        await stage.roll(supervised_table(places[2], sendfile={"/private/": second}))
         new = [view for view in views if any(one.claimable and one.generation == 3 for one in view.backends)]
         assert new
         assert {view.directories for view in new} == {(second, first)}
+        # What the app may have answered is its release's own, from its first backend on.
+        allowed = {(one.generation, one.sendfile) for view in new for one in view.backends if one.claimable}
+        assert allowed == {(1, ()), (3, (("/private/", second),))}
 
 
 async def test_an_operator_drains_a_backend_and_readmits_it(tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotswap.core.http.sendfile import (
-    FilePlace,
+    NamedPlace,
     SendfileRefusal,
     place_of_path,
     place_of_uri,
@@ -42,7 +42,7 @@ ROOTS = sendfile_roots({"/protected/": "/srv/private", "/protected/films/": "/me
 )
 def test_an_accel_redirect_is_a_url_path_below_the_longest_prefix(value, directory, path):
     """Decoded once; a query says nothing of a file."""
-    assert place_of_uri(value, ROOTS) == FilePlace(directory=directory, path=path)
+    assert place_of_uri(value, ROOTS) == NamedPlace(directory=directory, path=path)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_an_accel_redirect_that_names_no_file_is_refused(value, refusal):
 )
 def test_a_sendfile_is_a_path_of_the_file_system_below_the_longest_directory(value, directory, path):
     """Taken as it is: nothing is decoded, and a question mark is a letter."""
-    assert place_of_path(value, ROOTS) == FilePlace(directory=directory, path=path)
+    assert place_of_path(value, ROOTS) == NamedPlace(directory=directory, path=path)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_any_name_of_a_file_is_found_as_it_was_quoted(segments):
     if {".", ".."} & set(segments):
         assert found is SendfileRefusal.NOT_PLAIN
     elif len(quote(path)) < 8000:
-        assert found == FilePlace(directory="/srv", path=path.encode())
+        assert found == NamedPlace(directory="/srv", path=path.encode())
 
 
 @given(st.binary())
@@ -129,7 +129,7 @@ def test_nothing_leaves_its_directory(value):
         place_of_uri(value, ROOTS),
         place_of_path(value, ROOTS),
     ):
-        if isinstance(found, FilePlace):
+        if isinstance(found, NamedPlace):
             segments = found.path.split(b"/")
             assert not {b"", b".", b".."} & set(segments)
             assert b"\0" not in found.path

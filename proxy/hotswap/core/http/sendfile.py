@@ -37,7 +37,7 @@ class SendfileRefusal(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FilePlace:
+class NamedPlace:
     """A file beneath a directory.
 
     Attributes:
@@ -54,7 +54,7 @@ def sendfile_roots(table: Mapping[str, str]) -> SendfileRoots:
     return tuple(sorted(table.items(), key=lambda entry: -len(entry[0])))
 
 
-def place_of_uri(value: bytes, roots: SendfileRoots) -> FilePlace | SendfileRefusal:
+def place_of_uri(value: bytes, roots: SendfileRoots) -> NamedPlace | SendfileRefusal:
     """Find what `X-Accel-Redirect` means."""
     path = value.partition(b"?")[0]
     refusal = _judge(path)
@@ -69,7 +69,7 @@ def place_of_uri(value: bytes, roots: SendfileRoots) -> FilePlace | SendfileRefu
     return SendfileRefusal.OUTSIDE
 
 
-def place_of_path(value: bytes, roots: SendfileRoots) -> FilePlace | SendfileRefusal:
+def place_of_path(value: bytes, roots: SendfileRoots) -> NamedPlace | SendfileRefusal:
     """Find what `X-Sendfile` means: in the longest directory that it is below."""
     refusal = _judge(value)
     if refusal is not None:
@@ -98,11 +98,11 @@ def _in_utf8(value: bytes) -> bytes:
     return value
 
 
-def _place(directory: str, path: bytes) -> FilePlace | SendfileRefusal:
+def _place(directory: str, path: bytes) -> NamedPlace | SendfileRefusal:
     """Take a path beneath a directory; repeated slashes are one, as for the file system."""
     segments = [segment for segment in path.split(b"/") if segment]
     if b"\0" in path or b"." in segments or b".." in segments:
         return SendfileRefusal.NOT_PLAIN
     if not segments or path.endswith(b"/"):
         return SendfileRefusal.DIRECTORY
-    return FilePlace(directory=directory, path=b"/".join(segments))
+    return NamedPlace(directory=directory, path=b"/".join(segments))

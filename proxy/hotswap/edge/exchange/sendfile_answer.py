@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from hotswap.core.errors import Side
 from hotswap.core.files.conditions import NOTHING_ASKED, asked_of
 from hotswap.core.http.exchange_view import shorten
-from hotswap.core.http.sendfile import FilePlace, SendfileRefusal, SendfileRoots, place_of_path, place_of_uri
+from hotswap.core.http.sendfile import NamedPlace, SendfileRefusal, SendfileRoots, place_of_path, place_of_uri
 from hotswap.edge.files.disk_call import DiskCall, FilesPlane
 from hotswap.edge.files.file_answer import answer_file, refuse
 from hotswap.edge.files.named_file import NamedFile
@@ -43,7 +43,7 @@ class Teller(Protocol):
     file_told_at: float
 
 
-class Handing(Entering, Protocol):
+class FileNaming(Entering, Protocol):
     """An exchange whose backend has answered; see `hotswap.edge.exchange.exchange.Exchange`.
 
     Attributes:
@@ -68,7 +68,7 @@ class Handing(Entering, Protocol):
         """Release the claim and the connection: what else the backend says is not wanted."""
 
 
-def answer_named_file(exchange: Handing, head: ResponseHead, *, whole: bool) -> bool:
+def answer_named_file(exchange: FileNaming, head: ResponseHead, *, whole: bool) -> bool:
     """Answer the file that a response names, if it names one.
 
     Args:
@@ -111,7 +111,7 @@ class SendfileAnswer:
 
     __slots__ = ("_exchange", "_field", "_head", "_roots")
 
-    def __init__(self, exchange: Handing, head: ResponseHead, field: Field, roots: SendfileRoots) -> None:
+    def __init__(self, exchange: FileNaming, head: ResponseHead, field: Field, roots: SendfileRoots) -> None:
         self._exchange = exchange
         self._head = head
         self._field = field
@@ -146,7 +146,7 @@ class SendfileAnswer:
                     raise BlockingIOError(errno.EAGAIN, "where links lead is to be looked up")
                 # Apps resolve links as readily as not.
                 place = place_of_path(value, tuple((one, os.path.realpath(path)) for one, path in self._roots))
-        if not isinstance(place, FilePlace):
+        if not isinstance(place, NamedPlace):
             return place
         return _open(place, self._head, cached=cached)
 
@@ -187,7 +187,7 @@ class SendfileAnswer:
         refuse(exchange.plane, exchange, status, error=f"{words}: {why}", side=Side.UPSTREAM)
 
 
-def _open(place: FilePlace, head: ResponseHead, *, cached: bool) -> tuple[OpenFile, NamedFile]:
+def _open(place: NamedPlace, head: ResponseHead, *, cached: bool) -> tuple[OpenFile, NamedFile]:
     try:
         root = Root.at(place.directory, cached=cached)
     except BlockingIOError:
