@@ -91,8 +91,8 @@ class DataPlane:
         self.pipe = Pipe()
         self.router = Router(())
         self.rules: Sequence[RouteRules | None] = ()
-        self._limiters = Limiters()
-        self._verifier = PasswordVerifier(self)
+        self.limiters = Limiters()
+        self.verifier = PasswordVerifier(self)
         self.pages: Mapping[str, Mapping[int, bytes]] = {}
         self.gates: dict[str, Gate] = {}
         self.listeners: dict[str, Listener] = {}
@@ -164,8 +164,8 @@ class DataPlane:
         What was counted for rates goes on where hosts, path, rate and burst of a route stay.
         """
         self.router = Router(routes)
-        self.rules = tuple(make_rules(route, contents, self._limiters, self._verifier) for route in routes)
-        self._limiters.settle()
+        self.rules = tuple(make_rules(route, contents, self) for route in routes)
+        self.limiters.settle()
         self.pages = contents.pages
 
     # Pools.
@@ -184,6 +184,11 @@ class DataPlane:
     def apply(self, view: PoolView) -> Applied:
         """Put a view of a known pool in force, unless a later one is."""
         return self.gates[view.pool].apply(view)
+
+    def directories(self, pool: str) -> tuple[str, ...]:
+        """Directories of the releases of a pool whose files are answered, in their order; none of an unknown pool."""
+        gate = self.gates.get(pool)
+        return () if gate is None else gate.claims.view.directories
 
     def candidate(self, pool: str, backend: BackendId) -> Candidate | None:
         """Give a backend of a pool as it is seen here; None when no view has it."""
@@ -275,8 +280,8 @@ class DataPlane:
         upstream = self._upstream(backend, gate)
         if upstream is not None:
             for carried in upstream.exchanges():
-                assert isinstance(carried, Exchange)  # whatever else a connection might carry
-                yield carried
+                if isinstance(carried, Exchange):  # and nothing that is discarded
+                    yield carried
         for exchange in self.tunnels:
             if exchange.backend is backend:
                 yield exchange

@@ -9,16 +9,12 @@ import trio
 
 from hotswap.core.config import RouteTable
 from hotswap.core.http.contents import NO_CONTENTS
-from hotswap.core.tally import Tally
 from hotswap.edge.client.http1_connection import Http1Connection
 from hotswap.edge.client.http2_connection import Http2Connection
 from hotswap.edge.client.http2_stream import Http2Stream
-from hotswap.edge.dataplane import DataPlane
 from hotswap.edge.exchange.route_rules import make_rules
-from hotswap.edge.rules.limiters import Limiters
-from hotswap.edge.rules.password_verifier import PasswordVerifier
 from tests.support.http2_client import Http2Client, connect_http2
-from tests.support.stage import GET, OK, KeptLog, Line, Stage, open_stage
+from tests.support.stage import GET, OK, Line, Stage, open_stage
 
 pytestmark = pytest.mark.fail_after(10)
 
@@ -43,18 +39,18 @@ def routes(**own: object) -> tuple[RouteTable, ...]:
     )
 
 
-def test_what_a_route_does_not_say_is_inherited():
+async def test_what_a_route_does_not_say_is_inherited():
     """And "unlimited" and "0s" are something else than nothing."""
-    parts = NO_CONTENTS, Limiters(), PasswordVerifier(DataPlane(tally=Tally(), log=KeptLog()))
-    assert make_rules(RouteTable(pool="web"), *parts) is None
-    table = RouteTable.model_validate({"pool": "web", "body_bytes": "unlimited"})
-    rules = make_rules(table, *parts)
-    assert rules is not None
-    assert (rules.body_bytes, rules.response_timeout, rules.idle_timeout) == (math.inf, None, None)
-    table = RouteTable.model_validate({"pool": "web", "response_timeout": "0s", "body_bytes": "0B"})
-    rules = make_rules(table, *parts)
-    assert rules is not None
-    assert (rules.body_bytes, rules.response_timeout) == (0, 0.0)
+    async with open_stage() as stage:
+        assert make_rules(RouteTable(pool="web"), NO_CONTENTS, stage.plane) is None
+        table = RouteTable.model_validate({"pool": "web", "body_bytes": "unlimited"})
+        rules = make_rules(table, NO_CONTENTS, stage.plane)
+        assert rules is not None
+        assert (rules.body_bytes, rules.response_timeout, rules.idle_timeout) == (math.inf, None, None)
+        table = RouteTable.model_validate({"pool": "web", "response_timeout": "0s", "body_bytes": "0B"})
+        rules = make_rules(table, NO_CONTENTS, stage.plane)
+        assert rules is not None
+        assert (rules.body_bytes, rules.response_timeout) == (0, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,11 @@ from structlog.typing import FilteringBoundLogger
 
 from hotswap.core.address import Address
 from hotswap.core.errors import RefusalCode, Refused
+from hotswap.core.http.sendfile import SendfileRoots
 from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.last_error import LastError
 from hotswap.core.pool.lifecycle import TRANSITIONS, BackendState, Health
+from hotswap.core.pool.pause_answer import PauseAnswer
 from hotswap.core.pool.pool import Pool
 
 
@@ -50,6 +52,7 @@ class Entries:
         h2c: bool,
         pid: int | None = None,
         directory: str = "",
+        sendfile: SendfileRoots = (),
         state: BackendState = BackendState.STARTING,
         health: Health = Health.UNKNOWN,
     ) -> Backend:
@@ -63,6 +66,7 @@ class Entries:
                 h2c=h2c,
                 pid=pid,
                 directory=directory,
+                sendfile=sendfile,
                 state=state,
                 health=health,
                 now=now,
@@ -134,12 +138,12 @@ class Entries:
         self.move(backend, BackendState.READY)
         return True
 
-    def pause(self) -> bool:
-        """Hold the requests for the pool, within its limits; False when they were held already."""
-        if self.core.paused:
+    def pause(self, answer: PauseAnswer | None = None) -> bool:
+        """Hold the requests for the pool, within its limits, or answer them; False when that was so already."""
+        if self.core.paused and self.core.answer == answer:
             return False
-        self.tell(self.core.pause)
-        self._log.info("pool.paused")
+        self.tell(lambda: self.core.pause(answer))
+        self._log.info("pool.paused", **({} if answer is None else {"answer": answer.tell()}))
         return True
 
     def resume(self) -> bool:

@@ -178,7 +178,7 @@ def _contexts(config: Configuration) -> Iterator[Problem]:
 
 
 def _contents(config: Configuration) -> Iterator[Problem]:
-    """Find what is wrong in the files whose contents belong to the configuration."""
+    """Find the files that would be read with the configuration, and cannot be, or are not what they should be."""
     try:
         read_contents(config)
     except ConfigError as error:

@@ -422,6 +422,33 @@ UrlPath = Annotated[
     WithJsonSchema({"type": "string", "format": "url-path", "pattern": r"^/(.*[^*])?$"}),
 ]
 
+PATH_PREFIX_ALLOWED = 'a path that begins and ends with "/", without query, escapes and .. in it'
+
+
+def _prefix_meant(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[^\x00-\x20\x7f#?%*]{1,200}", value):
+        return ""
+    path = re.sub("//+", "/", f"/{value}/")
+    return "" if set(path.split("/")) & {".", ".."} else f"; write {written(path)}"
+
+
+PathPrefix = Annotated[
+    str,
+    _matching(r"/((?!\.{1,2}/)[^\x00-\x20\x7f#?%*/]+/)*", PATH_PREFIX_ALLOWED, _prefix_meant),
+    WithJsonSchema({"type": "string", "format": "url-path", "pattern": r"^/(.*/)?$"}),
+]
+"""The beginning of a path, to the end of a segment."""
+
+
+def _some_path(path: str) -> str:
+    if not path:
+        raise ValueError("a directory")
+    return path
+
+
+DirectoryPath = Annotated[FilePath, AfterValidator(_some_path)]
+"""A path that is never empty; absolute once the file has been read."""
+
 TARGET_ALLOWED = 'a path that begins with "/", with a query where needed'
 
 Target = Annotated[

@@ -120,6 +120,7 @@ class Claims:
             candidate.state = backend.state
             candidate.claimable = backend.claimable
             candidate.ejected = backend.ejected
+            candidate.sendfile = backend.sendfile
             candidate.max_in_flight = view.max_in_flight
             self.candidates[backend.id] = candidate
         for gone in before.values():
@@ -160,7 +161,7 @@ class Claims:
     def outlook(self) -> Outlook:
         """Tell what a request can expect now."""
         if self.view.paused:
-            return Outlook.EXPECTED
+            return Outlook.EXPECTED if self.view.answer is None else Outlook.ANSWERED
         if self._rotation:
             return Outlook.CLAIMABLE
         if any(candidate.claimable for candidate in self.candidates.values()):

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from itertools import count
 
 from hotswap.core.address import Address
+from hotswap.core.http.sendfile import SendfileRoots
 from hotswap.core.identity import BackendId
 from hotswap.core.observers import Observers
 from hotswap.core.pool.backend import Backend
@@ -33,6 +34,7 @@ from hotswap.core.pool.events import (
 )
 from hotswap.core.pool.last_error import LastError
 from hotswap.core.pool.lifecycle import BackendState, Health, check_transition
+from hotswap.core.pool.pause_answer import PauseAnswer
 from hotswap.core.pool.release_directories import ReleaseDirectories
 from hotswap.core.pool.slot_record import SlotRecord, static_expects
 from hotswap.core.pool.view import Applied, BackendView, PoolView
@@ -58,6 +60,7 @@ class Pool:
         backends: every backend that has not been removed, old and new, in the order they were added.
         locked: why the pool is locked, or None.
         paused: nothing is claimed at the moment, by order of an operator.
+        answer: what requests get meanwhile; None: they are held.
         balance: how a backend is chosen for an exchange.
         max_in_flight: exchanges one backend may have at once; 0 is unlimited.
         version: of the newest view.
@@ -73,6 +76,7 @@ class Pool:
         self.backends: list[Backend] = []
         self.locked: str | None = None
         self.paused = False
+        self.answer: PauseAnswer | None = None
         self.balance = balance
         self.version = 0
         self.directories = ReleaseDirectories()
@@ -96,6 +100,7 @@ class Pool:
         pid: int | None = None,
         h2c: bool = False,
         directory: str = "",
+        sendfile: SendfileRoots = (),
     ) -> Backend:
         """Put a new backend into a slot, beside whatever fills it already.
 
@@ -114,6 +119,7 @@ class Pool:
             pid=pid,
             since=now,
             directory=directory,
+            sendfile=sendfile,
         )
         self._record(slot).note_added(generation)
         self.backends.append(backend)
@@ -276,20 +282,32 @@ class Pool:
             record.note_unlocked()
         self._changed(PoolUnlocked(self.name))
 
-    def pause(self) -> None:
-        """Let nothing be claimed until `resume`; what is in flight goes on."""
-        if not self.paused:
+    def pause(self, answer: PauseAnswer | None = None) -> None:
+        """Let nothing be claimed until `resume`; what is in flight goes on, and the rest is held or gets the answer."""
+        if not self.paused or answer != self.answer:
             self.paused = True
-            self._changed(PoolPaused(self.name))
+            self.answer = answer
+            self._changed(PoolPaused(self.name, answer))
 
     def resume(self) -> None:
         """Let exchanges be claimed again."""
         if self.paused:
             self.paused = False
+            self.answer = None
             self._changed(PoolResumed(self.name))
 
-    def reconfigure(self, *, balance: Balance, size: int, max_in_flight: int) -> None:
-        """Take over a changed definition. Backends beyond the new size stay until somebody removes them."""
+    def reconfigure(
+        self, *, balance: Balance, size: int, max_in_flight: int, sendfile: SendfileRoots | None = None
+    ) -> None:
+        """Take over a changed definition. Backends beyond the new size stay until somebody removes them.
+
+        Args:
+            balance, size, max_in_flight: as the attributes.
+            sendfile: of every backend that there is; None: each keeps what it was added with.
+        """
+        if sendfile is not None:
+            for backend in self.backends:
+                backend.sendfile = sendfile
         self.balance = balance
         self.size = size
         self.max_in_flight = max_in_flight
@@ -304,6 +322,7 @@ class Pool:
             balance=self.balance,
             max_in_flight=self.max_in_flight,
             paused=self.paused,
+            answer=self.answer,
             expecting=self._expecting,
             backends=tuple(
                 BackendView(
@@ -315,6 +334,7 @@ class Pool:
                     state=backend.state,
                     claimable=backend.claimable,
                     ejected=backend.ejected,
+                    sendfile=backend.sendfile,
                 )
                 for backend in self.backends
             ),

@@ -25,13 +25,16 @@ from hotswap.core.http.routing import RouteMatch, location_of
 from hotswap.edge.exchange.page_carrier import PIECE_BYTES, PageCarrier
 from hotswap.edge.exchange.request_body import RequestBody
 from hotswap.edge.exchange.retry_state import RetryState
+from hotswap.edge.exchange.sendfile_answer import answer_named_file
 from hotswap.edge.loop.timers import NEVER
+from hotswap.edge.upstream.discarded import DISCARDED_BYTES, Discarded
 from hotswap.edge.upstream.upstream_connection import UpstreamConnection
 
 if TYPE_CHECKING:
     from hotswap.core.http.forwarding import Peer
     from hotswap.core.http.messages import RequestHead
     from hotswap.core.pool.candidate import Candidate
+    from hotswap.core.pool.pause_answer import PauseAnswer
     from hotswap.edge.exchange.entrance import Entrance
     from hotswap.edge.exchange.gate import Gate
     from hotswap.edge.exchange.route_rules import RouteRules
@@ -76,6 +79,7 @@ class Exchange:
         "peer",
         "plane",
         "pool_name",
+        "prefix",
         "request_body",
         "request_bytes",
         "request_done",
@@ -115,7 +119,7 @@ class Exchange:
         self.rules: RouteRules | None = None
         self._step = 0
         self.target = head.target
-        self.request_id = b""
+        self.prefix = self.request_id = b""
         self.pool_name = ""
         self.gate: Gate | None = None
         self.backend: Candidate | None = None
@@ -168,6 +172,7 @@ class Exchange:
             return
         if match.strip:
             self.target = match.rewrite(head.target)
+            self.prefix = match.prefix
         self.pool_name = match.pool
         limit: float | None = listener.body_bytes
         if match.rule is not None:
@@ -339,6 +344,12 @@ class Exchange:
         self.plane.poller.timers.set(self, math.inf)
         self.answer(503, side=Side.UPSTREAM, error=why, fields=self._retry_after())
 
+    def on_paused(self, answer: PauseAnswer) -> None:
+        """Give the answer of a paused pool, with Retry-After: it is for a time."""
+        self.plane.poller.timers.set(self, math.inf)
+        fields = self._retry_after()
+        self.answer(answer.status, side=Side.UPSTREAM, error="the pool is paused", fields=fields, page=answer.page)
+
     def _retry_after(self) -> tuple[Field, ...]:
         """Value of Retry-After, spread so that clients do not return all at once."""
         return () if self.gate is None else ((b"Retry-After", self.gate.retry_after()),)
@@ -400,6 +411,8 @@ class Exchange:
         if head.status == 101:
             self._switch(head)
             return
+        if head.file_fields is not None and answer_named_file(self, head, whole=False):
+            return
         self.status = head.status
         self._began = True
         self._finish_head(head)
@@ -420,7 +433,10 @@ class Exchange:
         self.response_bytes += size
 
     def on_response(self, head: ResponseHead) -> None:
-        self.upstream_seconds = self.plane.poller.now - self.sent_at
+        if self.sent_at:
+            self.upstream_seconds = self.plane.poller.now - self.sent_at
+        if head.file_fields is not None and answer_named_file(self, head, whole=True):
+            return
         self.status = head.status
         self._began = True
         self._finish_head(head)
@@ -452,6 +468,29 @@ class Exchange:
                 gate.ejections.acquit(upstream.backend)
         self._finish()
         self.responder.done(self)
+
+    def part_with_backend(self, head: ResponseHead, *, whole: bool) -> None:
+        """Release the claim and the connection: of what the backend says behind this head nothing is wanted.
+
+        Args:
+            head: of its response.
+            whole: nothing follows.
+        """
+        if self.request_body is not None:
+            self.request_body.sending = False
+        connection, gate, backend = self.connection, self.gate, self.backend
+        if connection is not None:
+            self.connection = None
+            if whole:
+                connection.release(reusable=self.request_done)
+            elif self.request_done and (head.complete or (head.content_length or 0) <= DISCARDED_BYTES):
+                Discarded(self.plane, connection, self)
+            else:
+                connection.exchange = None
+                connection.close()
+        if gate is not None and gate.ejections.suspects and backend is not None:
+            gate.ejections.acquit(backend)
+        self._release_claim()
 
     def flush(self) -> None:
         """Send what is buffered for the client; ends the exchange if the client is gone."""

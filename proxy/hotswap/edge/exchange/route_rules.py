@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from hotswap.core.http.contents import Contents
+from hotswap.edge.files.disk_call import FilesPlane
+from hotswap.edge.files.files_step import FilesStep
 from hotswap.edge.rules.address_step import AddressStep
 from hotswap.edge.rules.basic_auth_step import BasicAuthStep
 from hotswap.edge.rules.rate_step import RateStep
@@ -42,16 +44,25 @@ class RouteRules:
         self.idle_timeout = None if table.idle_timeout == "" else table.idle_timeout
 
 
-def make_rules(
-    table: RouteTable, contents: Contents, limiters: Limiters, verifier: PasswordVerifier
-) -> RouteRules | None:
+class RulesPlane(FilesPlane, Protocol):
+    """The data plane, as rules are made for it.
+
+    Attributes:
+        limiters: of the rates of all routes.
+        verifier: of the passwords of all routes.
+    """
+
+    limiters: Limiters
+    verifier: PasswordVerifier
+
+
+def make_rules(table: RouteTable, contents: Contents, plane: RulesPlane) -> RouteRules | None:
     """Make the rules of a route; None for a route that has none.
 
     Args:
         table: the route.
         contents: of the files that it names.
-        limiters: of the rates of all routes.
-        verifier: of the passwords of all routes.
+        plane: the data plane.
     """
     if not table.ruled:
         return None
@@ -61,11 +72,13 @@ def make_rules(
     if table.allow or table.deny:
         steps.append(AddressStep(table.allow, table.deny))
     if table.rate is not None:
-        steps.append(RateStep(limiters.of(table, table.rate)))
+        steps.append(RateStep(plane.limiters.of(table, table.rate)))
     if table.basic_auth:
         users = contents.users[table.basic_auth]
         # One for each file, so that a browser does not offer the credentials of one to the other.
         number = list(contents.users).index(table.basic_auth) + 1
         realm = "Restricted" if number == 1 else f"Restricted {number}"
-        steps.append(BasicAuthStep(users, realm, verifier))
+        steps.append(BasicAuthStep(users, realm, plane.verifier))
+    if table.files:
+        steps.append(FilesStep(plane, table))
     return RouteRules(table, steps)

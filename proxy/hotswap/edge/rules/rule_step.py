@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from hotswap.edge.upstream.carrier import Carrier
 
 
+class Entered(Protocol):
+    """The listener by which a request came; `name` is its name."""
+
+    name: str
+
+
 class Entering(Carried, Protocol):
     """An exchange on its way through the steps; see `hotswap.edge.exchange.exchange.Exchange`.
 
@@ -34,6 +40,10 @@ class Entering(Carried, Protocol):
     peer: Peer
     pool_name: str
     finished: bool
+
+    @property
+    def listener(self) -> Entered:
+        """The listener by which it came."""
 
     @property
     def plane(self) -> LoopPlane:

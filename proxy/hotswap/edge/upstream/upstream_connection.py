@@ -106,7 +106,12 @@ class UpstreamConnection(Connector):
     def send_request(self, exchange: Carried, request_id: bytes, replay: Replay | None) -> int:
         head = exchange.head
         data = write_request(
-            head, exchange.peer, target=exchange.target, request_id=request_id, retried=exchange.retries > 0
+            head,
+            exchange.peer,
+            target=exchange.target,
+            prefix=exchange.prefix,
+            request_id=request_id,
+            retried=exchange.retries > 0,
         )
         size = len(data)
         stream = self.stream
@@ -244,7 +249,8 @@ class UpstreamConnection(Connector):
             if not got:
                 self._on_end()
                 return
-            if self.exchange is not None:
+            exchange = self.exchange
+            if exchange is not None:
                 if exchange.downstream_backed_up:
                     self.paused = True
                     return
@@ -303,6 +309,9 @@ class UpstreamConnection(Connector):
                 self._response = item
                 ended = item.complete
                 exchange.on_response_head(item)
+                if self.stream.closed:
+                    return
+                exchange = self.exchange  # that, or what discards the rest
                 if item.body is not None:
                     exchange.on_response_body(item.body)
         if self.exchange is not exchange:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from hotswap.core.errors import UpstreamBroken
-from hotswap.core.http.field_names import is_response_special
+from hotswap.core.http.field_names import FILE_FIELDS, is_response_special
 from hotswap.core.http.forwarding import REASONS, Peer
 from hotswap.core.http.messages import Field, RequestHead, ResponseHead
 
@@ -27,7 +27,7 @@ _OF_HTTP1: Final = frozenset((b"connection", b"keep-alive", b"proxy-connection",
 
 
 def write_request(
-    head: RequestHead, peer: Peer, *, target: bytes, request_id: bytes, retried: bool = False
+    head: RequestHead, peer: Peer, *, target: bytes, prefix: bytes = b"", request_id: bytes, retried: bool = False
 ) -> list[Field]:
     """Field list of a request for a backend; `hotswap.core.http.forwarding` says what each field means."""
     fields: list[Field] = [
@@ -37,7 +37,7 @@ def write_request(
         (b":path", target),
     ]
     fields += [(name.lower(), value) for name, value in head.fields]
-    for line in peer.lines(head).split(b"\r\n"):
+    for line in peer.lines(head, prefix).split(b"\r\n"):
         name, _, value = line.partition(b": ")
         if name:
             fields.append((name.lower(), value))
@@ -81,6 +81,10 @@ def read_response(fields: Sequence[Field], *, ended: bool, bodiless: bool) -> Re
             head.content_length = int(value)
         elif name in _OF_HTTP1:
             raise UpstreamBroken("the response has a field of HTTP/1.1 connections")
+        elif name in FILE_FIELDS:
+            if head.file_fields is None:
+                head.file_fields = []
+            head.file_fields.append((name, value))
         elif not is_response_special(name):  # such as the Trailer of gRPC, which speaks of this connection's framing
             regular.append((name, value))
     head.fields = regular
