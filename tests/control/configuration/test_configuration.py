@@ -391,6 +391,11 @@ def test_every_example_loads_once_its_files_are_there(name):
                 (file.parent / named).parent.mkdir(parents=True, exist_ok=True)
         for pool in document["pools"].values():
             (file.parent / pool.get("directory", "")).mkdir(parents=True, exist_ok=True)
+            for named in (*pool.get("sendfile", {}).values(), pool.get("error_pages")):
+                if named is not None:
+                    (file.parent / named).mkdir(parents=True, exist_ok=True)
+            if "error_pages" in pool:
+                (file.parent / pool["error_pages"] / "503.html").write_text("closed", encoding="utf-8")
             if "python" in pool:
                 Path(pool["python"]).parent.mkdir(parents=True)
                 Path(pool["python"]).symlink_to(sys.executable)
