@@ -83,8 +83,9 @@ class Visitors:
         """Load the page, and its asset a moment later, again and again."""
         while True:
             path = await self.load_page()
-            await trio.sleep(0.02)
+            await trio.sleep(0.03)
             await self.load_asset(path)
+            await trio.sleep(0.1)
 
 
 def _release_of(path: str) -> str:
@@ -93,7 +94,7 @@ def _release_of(path: str) -> str:
     return found[0]
 
 
-@pytest.mark.fail_after(180)
+@pytest.mark.fail_after(240)
 async def test_no_asset_is_missed_over_ten_rollouts_a_rollback_and_two_takeovers(tmp_path: Path):
     """Whoever loads a page gets its files: at once, and from a tab that was opened two releases ago.
 
