@@ -105,7 +105,7 @@ def find_public_development(config: Configuration) -> Iterator[str]:
     for name, listener in config.listeners.items():
         if listener.tls is None or not listener.tls.self_signed:
             continue
-        for address in listener.bind:
+        for address in listener.addresses:
             if isinstance(address, TcpAddress) and not is_loopback(address.host):
                 yield (
                     f"listeners.{name}: a certificate for development (self_signed) at {address}, which others can "

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from hotswap.core.address import Address, TcpAddress, UnixAddress, ip_of, parse_address
+from hotswap.core.config.bind import address_in
 from hotswap.core.config.fields import resolve_path
 from hotswap.core.config.findings import Finding
 from hotswap.core.config.key_lines import Location
@@ -99,6 +100,15 @@ def _least(document: Raw) -> str:
     return f'the least is {", ".join(lines[:-1])} and {lines[-1]}, each on a line; "hotswap init" writes a whole file'
 
 
+def bound(owner: Raw) -> Iterator[tuple[int, str]]:
+    """Yield the addresses of a listener or of the admin API with their index, and nothing for what is none."""
+    entries = owner.get("bind")
+    for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+        address = address_in(entry)
+        if address:
+            yield index, address
+
+
 def _addresses(document: Raw, directory: str) -> Iterator[Finding]:
     """Find two sockets that cannot be bound at the same time."""
     admin = document.get("admin", {})
@@ -107,7 +117,7 @@ def _addresses(document: Raw, directory: str) -> Iterator[Finding]:
     owners.extend((("listeners", name), listener) for name, listener in tables(document, "listeners"))
     taken: list[tuple[Address, str]] = []
     for location, owner in owners:
-        for index, text in texts(owner, "bind"):
+        for index, text in bound(owner):
             try:
                 address = parse_address(text)
             except ValueError:
@@ -185,7 +195,7 @@ def _listener(location: Location, listener: Raw) -> Iterator[Finding]:
             )
         elif redirect.get("scheme") == "http":
             port = redirect.get("port", 80)
-            if any(text.rpartition(":")[2] == str(port) for _, text in texts(listener, "bind")):
+            if any(text.rpartition(":")[2] == str(port) for _, text in bound(listener)):
                 yield Finding(
                     (*location, "redirect"),
                     redirect,
