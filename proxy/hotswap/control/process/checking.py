@@ -22,6 +22,7 @@ from hotswap.control.configuration.cautions import (
     find_pinned_release,
     read_certificates,
 )
+from hotswap.control.configuration.contents import read_contents
 from hotswap.control.configuration.loading import load_configuration, locate_problems
 from hotswap.control.configuration.outside import ReadTooSlow, read_within
 from hotswap.control.configuration.path import absolute_path
@@ -88,7 +89,7 @@ def check_configuration(path: Path) -> Checked:
         elif found:
             cautions.append(found)
     cautions += _permissions(config)
-    problems += (*_files(config), *_contexts(config))
+    problems += (*_files(config), *_contexts(config), *_contents(config))
     cautions += _names(config)
     environment = {**os.environ, **identity_of(config.proxy.user)}
     starts = check_starts(config.pools, environment, user=config.proxy.user)
@@ -178,6 +179,14 @@ def _contexts(config: Configuration) -> Iterator[Problem]:
             yield Problem(where, str(place), f"something that can be read; {error.strerror or error}")
 
 
+def _contents(config: Configuration) -> Iterator[Problem]:
+    """Find the files that would be read with the configuration, and cannot be, or are not what they should be."""
+    try:
+        read_contents(config)
+    except ConfigError as error:
+        yield from error.problems
+
+
 def _names(config: Configuration) -> Iterator[str]:
     """Say which names of static backends cannot be looked up now; a start goes on, since they may be later."""
     for name, pool in config.pools.items():
@@ -209,12 +218,10 @@ def _permissions(config: Configuration) -> Iterator[str]:
     """Say which sockets this user could not give to whom they are to belong; who runs may be another."""
     for name, listener in config.listeners.items():
         for index, (address, wanted) in enumerate(zip(listener.addresses, listener.permissions, strict=True)):
+            if wanted is None or not isinstance(address, UnixAddress):
+                continue
             with suppress(KeyError, OSError):  # which is a problem already
-                if (
-                    wanted
-                    and isinstance(address, UnixAddress)
-                    and not read_within(partial(may_give, wanted), address.path)
-                ):
+                if not read_within(partial(may_give, wanted), address.path):
                     yield f"listeners.{name}.bind[{index}]: {why_not_permitted(address.path, wanted)}"
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from hotswap.core.http.forwarding import Peer
     from hotswap.core.http.messages import RequestHead
     from hotswap.core.pool.candidate import Candidate
+    from hotswap.core.pool.pause_answer import PauseAnswer
     from hotswap.edge.exchange.entrance import Entrance
     from hotswap.edge.exchange.gate import Gate
     from hotswap.edge.exchange.route_rules import RouteRules
@@ -340,6 +341,12 @@ class Exchange:
         """Answer 503 with Retry-After: no backend can be claimed."""
         self.plane.poller.timers.set(self, math.inf)
         self.answer(503, side=Side.UPSTREAM, error=why, fields=self._retry_after())
+
+    def on_paused(self, answer: PauseAnswer) -> None:
+        """Give the answer of a paused pool, with Retry-After: it is for a time."""
+        self.plane.poller.timers.set(self, math.inf)
+        fields = self._retry_after()
+        self.answer(answer.status, side=Side.UPSTREAM, error="the pool is paused", fields=fields, page=answer.page)
 
     def _retry_after(self) -> tuple[Field, ...]:
         """Value of Retry-After, spread so that clients do not return all at once."""
