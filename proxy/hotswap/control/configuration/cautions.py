@@ -13,6 +13,7 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
+from hotswap.control.configuration.file_cautions import find_file_cautions
 from hotswap.control.configuration.outside import read_file, read_within
 from hotswap.control.configuration.path import release_link, through_current
 from hotswap.core.address import TcpAddress
@@ -41,6 +42,7 @@ def find_cautions(config: Configuration) -> Iterator[str]:
     yield from find_unused_pools(config)
     yield from find_refused_reloads(config)
     yield from find_public_development(config)
+    yield from find_file_cautions(config)
     for name, listener in config.listeners.items():
         for certificate in () if listener.tls is None else listener.tls.certificates:
             with suppress(OSError):  # told elsewhere

@@ -16,6 +16,7 @@ from hotswap.core.config.bind import address_in
 from hotswap.core.config.fields import resolve_path
 from hotswap.core.config.findings import Finding
 from hotswap.core.config.key_lines import Location
+from hotswap.core.config.route_conflicts import find_route_conflicts
 from hotswap.core.config.spelling import nearest
 from hotswap.core.errors import MISSING, written
 from hotswap.core.server import ABILITIES, Server, refused_argument
@@ -187,6 +188,9 @@ def _listener(location: Location, listener: Raw) -> Iterator[Finding]:
             example = f"certificates = [{{ cert = {cert}, key = {key} }}], and leave both out here"
         yield from _either((*location, "tls"), tls, "certificates", "self_signed", example)
     if isinstance(redirect, Mapping):
+        if "compress" in listener:
+            wrong = "left out in a listener that redirects everything; a redirect is too short to be compressed"
+            yield Finding((*location, "compress"), listener["compress"], wrong)
         if "tls" in listener:
             yield Finding(
                 (*location, "redirect"),
@@ -229,6 +233,7 @@ def _routes(document: Raw) -> Iterator[Finding]:
             name = known[0] if known else "web"
             wrong = f"given; name of the pool that answers: add pool = {written(name)}, or files, or redirect"
             yield Finding(("routes", index, "pool"), route.get("pool", MISSING), wrong)
+        yield from find_route_conflicts(("routes", index), route, dict(tables(document, "pools")))
         path = route.get("path", "/")
         if not isinstance(path, str):
             continue
