@@ -122,8 +122,13 @@ APPLIED: dict[str, tuple[Any, Callable[[StaticPool, StillPlane], bool]]] = {
     "health": ({"path": "/status/404", "interval": "50ms"}, lambda pool, _: pool.table.health.path == "/status/404"),
     "buffer": (True, lambda pool, plane: plane.tables[pool.name].buffer is True),
     "spool": ("1MiB", lambda pool, plane: plane.tables[pool.name].spool == 1024 * 1024),
-    "sendfile": ({"/protected/": "/srv"}, lambda pool, plane: bool(plane.tables[pool.name].sendfile)),
     "error_pages": ("/srv/pages", lambda pool, plane: plane.tables[pool.name].error_pages == "/srv/pages"),
+    "sendfile": (
+        {"/private/": "/srv"},
+        lambda pool, plane: (
+            [one.sendfile for one in plane.claims[pool.name].candidates.values()] == [(("/private/", "/srv"),)]
+        ),
+    ),
     "addresses": ([DEAD], lambda pool, _: str(pool.core.backends[-1].address) == DEAD),
 }
 

@@ -234,6 +234,7 @@ def _routes(document: Raw) -> Iterator[Finding]:
             wrong = f"given; name of the pool that answers: add pool = {written(name)}, or files, or redirect"
             yield Finding(("routes", index, "pool"), route.get("pool", MISSING), wrong)
         yield from find_route_conflicts(("routes", index), route, dict(tables(document, "pools")))
+        yield from _redirect(document, index, route)
         path = route.get("path", "/")
         if not isinstance(path, str):
             continue
@@ -248,6 +249,48 @@ def _routes(document: Raw) -> Iterator[Finding]:
                     path,
                     f"a path of its own; routes[{first}] has the same for {same}",
                 )
+
+
+def _redirect(document: Raw, index: int, route: Raw) -> Iterator[Finding]:
+    """Find a redirect that leads back to its route."""
+    redirect = route.get("redirect")
+    if isinstance(redirect, str) and redirect and _leads_back(document, index, route, redirect):
+        yield Finding(
+            ("routes", index, "redirect"),
+            redirect,
+            "a redirect to another site; this one leads back to its own route: where only https is meant, give the "
+            "listener without tls redirect = {}, and leave this route out",
+        )
+
+
+def _leads_back(document: Raw, index: int, route: Raw, redirect: str) -> bool:
+    """Tell whether who follows a redirect comes back to its route, by a listener that has routes."""
+    scheme, _, authority = redirect.partition("://")
+    host, colon, port = authority.rpartition(":") if not authority.endswith("]") else (authority, "", "")
+    host, port = (host, port) if colon else (authority, "")
+    asked = any(
+        "redirect" not in listener
+        and scheme == ("https" if "tls" in listener else "http")
+        and (not port or any(text.rpartition(":")[2] == port for _, text in bound(listener)))
+        for _, listener in tables(document, "listeners")
+    )
+    path = route.get("path", "/")
+    return asked and isinstance(path, str) and _route_of(document, host.lower(), path) == index
+
+
+def _route_of(document: Raw, host: str, path: str) -> int | None:
+    """Find the route that answers a host and path, as `hotswap.core.http.routing.Router` does."""
+    found: list[tuple[int, int, int, int]] = []
+    for index, route in entries(document, "routes"):
+        prefix = route.get("path", "/")
+        if not isinstance(prefix, str) or not f"{path}/".startswith(f"{prefix.rstrip('/')}/"):
+            continue
+        for name in [text.lower().removesuffix(".") for _, text in texts(route, "hosts")] or [""]:
+            if name in ("", host):
+                found.append((2 if name else 0, 0, len(prefix), -index))
+            elif name.startswith("*.") and host.endswith(name[1:]) and host != name[1:]:
+                found.append((1, len(name), len(prefix), -index))
+    return -max(found)[3] if found else None
 
 
 def _listed(names: list[str]) -> str:

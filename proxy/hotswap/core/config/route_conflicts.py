@@ -17,19 +17,11 @@ Raw = Mapping[str, object]
 EMPTY: Final = ("", 0, False, None)
 """What a key says that says nothing; a list or a table that is empty besides."""
 
-_NEVER_ASKED: Final = {
-    "pool": "nothing is passed on",
-    "files": "no file is answered",
-    "fallback": "no file is answered",
-    "strip_prefix": "the path stays as it is",
-    "allow": "everybody is redirected, and the target decides whom it serves",
-    "deny": "everybody is redirected, and the target decides whom it serves",
-    "rate": "a redirect costs no backend anything",
-    "burst": "a redirect costs no backend anything",
-    "basic_auth": "everybody is redirected, and the target asks for the password",
-    "response_timeout": "no backend is asked",
-}
-"""Keys that a route with `redirect` never comes to, and why."""
+_NOT_REDIRECTED: Final = (
+    *("pool", "files", "fallback", "strip_prefix", "allow", "deny", "rate", "burst", "basic_auth"),
+    *("body_bytes", "response_timeout", "idle_timeout"),
+)
+"""Keys of a route that say nothing of requests that are redirected."""
 
 
 def find_route_conflicts(location: Location, route: Raw, pools: Raw) -> Iterator[Finding]:
@@ -42,13 +34,14 @@ def find_route_conflicts(location: Location, route: Raw, pools: Raw) -> Iterator
     """
     redirect, files = route.get("redirect"), route.get("files")
     if isinstance(redirect, str) and redirect:
-        for key, why in _NEVER_ASKED.items():
+        for key in _NOT_REDIRECTED:
             if _says(route, key):
-                yield Finding((*location, key), route[key], f"left out with redirect, which answers everything: {why}")
+                wrong = "left out where redirect is given; all requests are redirected"
+                yield Finding((*location, key), route[key], wrong)
         return
     if _says(route, "burst") and not _says(route, "rate"):
         yield Finding(
-            (*location, "burst"), route["burst"], 'left out, or with rate = "10/s"; it is what may exceed that'
+            (*location, "burst"), route["burst"], 'left out without rate; write rate = "10/s" as well'
         )
     if _says(route, "fallback") and not _says(route, "files"):
         wrong = 'left out, or with files = "dist"; it is a file below that directory'
