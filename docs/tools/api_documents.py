@@ -119,11 +119,13 @@ class ListenerDocument(Document):
 
 
 class RouteDocument(Document):
-    """What a pool answers."""
+    """What answers the requests of some hosts and paths: a pool, files, both, or a redirect."""
 
     hosts: list[str] = Field(description="empty: any")
     path: str
-    pool: str
+    pool: str = Field(description="empty: none is asked")
+    files: str = Field(description="directory, relative to the releases of the pool or absolute; empty: none")
+    redirect: str = Field(description="scheme and host to go to; empty: nowhere")
 
 
 class CertificateDocument(Document):

@@ -390,7 +390,7 @@ class FakeRuntime:
             "listeners": {
                 "public": {"bind": ["127.0.0.1:8443"], "urls": ["https://127.0.0.1:8443/"], "connections": 3}
             },
-            "routes": [{"hosts": [], "path": "/", "pool": "web"}],
+            "routes": [{"hosts": [], "path": "/", "pool": "web", "files": "", "redirect": ""}],
             "certificates": [
                 {
                     "listener": "public",
