@@ -37,6 +37,8 @@ from hotswap.edge.loop.names import Names
 from hotswap.edge.loop.pipe import Pipe
 from hotswap.edge.loop.poller import LINGER, Poller
 from hotswap.edge.loop.timers import TICK
+from hotswap.edge.rules.limiters import Limiters
+from hotswap.edge.rules.password_verifier import PasswordVerifier
 
 if TYPE_CHECKING:
     from hotswap.core.config import PoolTable, RouteTable
@@ -89,6 +91,8 @@ class DataPlane:
         self.pipe = Pipe()
         self.router = Router(())
         self.rules: Sequence[RouteRules | None] = ()
+        self.limiters = Limiters()
+        self.verifier = PasswordVerifier(self)
         self.pages: Mapping[str, Mapping[int, bytes]] = {}
         self.gates: dict[str, Gate] = {}
         self.listeners: dict[str, Listener] = {}
@@ -155,9 +159,13 @@ class DataPlane:
                 self.closed_listeners = [old for old in self.closed_listeners if old.connections] + [listener]
 
     def set_routes(self, routes: Sequence[RouteTable], contents: Contents = NO_CONTENTS) -> None:
-        """Route from now on by these routes; `contents` are those of the files that they name."""
+        """Route from now on by these routes; `contents` are those of the files that they name.
+
+        What was counted for rates goes on where hosts, path, rate and burst of a route stay.
+        """
         self.router = Router(routes)
         self.rules = tuple(make_rules(route, contents, self) for route in routes)
+        self.limiters.settle()
         self.pages = contents.pages
 
     # Pools.

@@ -118,7 +118,11 @@ def open_directory():
 
 @ROOT_ONLY
 @pytest.mark.parametrize(
-    "what", ["key", "key behind links", "token_file", "environment_file", "compatibility", "error_pages", "page", "log"]
+    "what",
+    [
+        *("key", "key behind links", "token_file", "environment_file", "compatibility"),
+        *("basic_auth", "error_pages", "page", "log"),
+    ],
 )
 def test_what_a_reload_could_not_read_is_refused_with_commands_that_help(open_directory, what, monkeypatch):
     """The commands are followed, and then nothing is left to say."""
@@ -145,6 +149,8 @@ def test_what_a_reload_could_not_read_is_refused_with_commands_that_help(open_di
             text = table("admin", {"token_file": file}) + text
         case "environment_file":
             pool["environment_file"] = file
+        case "basic_auth":
+            text += 'basic_auth = "hidden/secret"\n'
         case "compatibility":
             pool["compatibility"] = {"file": "hidden/secret"}
         case "error_pages" | "page":
