@@ -49,7 +49,7 @@ async def test_pages_are_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
         (pages / "503.html").write_text("<h1>second</h1>")
         (pages / "404.html").write_text("<h1>away</h1>")
         os.kill(hotswap.process.pid, signal.SIGHUP)
-        await hotswap.wait_line("error pages changed")
+        await hotswap.wait_line("error pages of pool web changed")
         assert await shown() == b"<h1>second</h1>"
         (pages / "503.html").write_text("<h1>third</h1>")
         (pages / "404.html").write_bytes(b"\xff")
@@ -59,7 +59,7 @@ async def test_pages_are_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
         assert f"{hotswap.config}:" in applied.stderr
         assert await shown() == b"<h1>second</h1>"
         (pages / "404.html").unlink()
-        assert "error pages changed" in (await hotswap.command("apply")).stdout
+        assert "error pages of pool web changed" in (await hotswap.command("apply")).stdout
         assert await shown() == b"<h1>third</h1>"
         assert (await hotswap.pool())["generation"] == generations, "no backend is replaced for a page"
         (await hotswap.admin.call("POST", "/v1/pools/web/pause", {"answer": 404})).expect()
