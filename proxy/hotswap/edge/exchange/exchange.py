@@ -16,11 +16,12 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from hotswap.core.errors import ConnectFailed, NothingLeft, Side, UpstreamBroken, UpstreamTimedOut
-from hotswap.core.http.forwarding import counted_down, request_id_of
+from hotswap.core.http.error_page import page_answer
+from hotswap.core.http.forwarding import counted_down, error_head, request_id_of
+from hotswap.core.http.html_preference import accept_field, prefers_html
 from hotswap.core.http.messages import IDEMPOTENT, Field, ResponseHead
 from hotswap.core.http.retry import RETRY_FIELD, Attempt, Fail, Failure, Retry, failure_of
 from hotswap.core.http.routing import RouteMatch, location_of
-from hotswap.edge.exchange.own_answer import own_answer
 from hotswap.edge.exchange.page_carrier import PIECE_BYTES, PageCarrier
 from hotswap.edge.exchange.request_body import RequestBody
 from hotswap.edge.exchange.retry_state import RetryState
@@ -575,7 +576,10 @@ class Exchange:
         if self._began:
             self._break_off()
             return
-        head, body = own_answer(self, status, fields, page)
+        if status >= 400 and prefers_html(accept_field(self.head)):
+            head, body = self._answer_with_page(status, fields, page)
+        else:
+            head, body = error_head(status, fields)
         self._finish_head(head)
         self.status = status
         self._began = True
@@ -598,6 +602,13 @@ class Exchange:
             responder.done(self)
         else:
             responder.truncate(self)
+
+    def _answer_with_page(self, status: int, fields: tuple[Field, ...], page: bytes) -> tuple[ResponseHead, bytes]:
+        page = page or self.plane.pages.get(self.pool_name, {}).get(status, b"")
+        if len(page) > PIECE_BYTES and not self.request_done:
+            page = b""  # it would be kept whole for a client that may never read
+        self.request_id = self.request_id or request_id_of(self.head, self.peer) or self.plane.next_request_id()
+        return page_answer(status, fields, page=page, request_id=self.request_id)
 
     def _break_off(self) -> None:
         """Abort in the middle of the response, visibly for the client."""
