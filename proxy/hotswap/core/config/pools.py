@@ -143,7 +143,8 @@ class BalancedTable(Table):
 
     error_pages: FilePath = ""
     """Directory with pages such as 502.html and 503.html, for the proxy's own errors to clients that accept
-    text/html."""
+    text/html. HTML in UTF-8, up to 1 MiB each and 16 MiB together, kept in memory and read again by every reload. For
+    a status without one there is a small page of the proxy's own."""
 
     @property
     def sendfile_roots(self) -> SendfileRoots:

@@ -240,7 +240,7 @@ class Gate:
                 case Outlook.HOPELESS:
                     self._turn_all_away()
                 case Outlook.ANSWERED:
-                    self._answer_all()
+                    self._answer_held(now)
                 case _:
                     pass
 
@@ -249,11 +249,14 @@ class Gate:
         assert answer is not None
         exchange.on_paused(answer)
 
-    def _answer_all(self) -> None:
-        while self.held:
+    def _answer_held(self, now: float) -> None:
+        """Answer the next `STEP` of those that are held, and the others at the next tick."""
+        for _ in range(min(STEP, len(self.held))):
             exchange = self.held[0]
             self.forget(exchange)
             contain(exchange, self._answer, exchange)
+        if self.held:
+            self.plane.poller.timers.set(self, now)
 
     def _turn_all_away(self) -> None:
         while self.held:
