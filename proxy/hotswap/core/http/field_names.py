@@ -29,7 +29,7 @@ _FORWARDED: Final = frozenset((b"forwarded", b"x-hotswap-client", b"x-real-ip", 
 
 # `Proxy` is dropped for good (httpoxy, CVE-2016-5385).
 _REQUEST: Final = CONNECTION_FIELDS | _FORWARDED | {b"host", b"content-length", b"expect", b"proxy"}
-_RESPONSE: Final = CONNECTION_FIELDS | {b"content-length"}
+_RESPONSE: Final = CONNECTION_FIELDS | {b"content-length", b"x-accel-buffering"}
 _END_TO_END: Final = frozenset(
     (b"host", b"content-length", b"transfer-encoding", b"cookie", b"authorization", b"content-type")
 )

@@ -23,7 +23,8 @@ from hotswap.core.http.messages import IDEMPOTENT, Field, ResponseHead
 from hotswap.core.http.retry import RETRY_FIELD, Attempt, Fail, Failure, Retry, failure_of
 from hotswap.core.http.routing import RouteMatch, location_of
 from hotswap.edge.exchange.page_carrier import PIECE_BYTES, PageCarrier
-from hotswap.edge.exchange.request_body import RequestBody
+from hotswap.edge.exchange.request_body import RequestBody, continue_head, counted
+from hotswap.edge.exchange.response_spool import ResponseSpool, may_be_spooled
 from hotswap.edge.exchange.retry_state import RetryState
 from hotswap.edge.loop.timers import NEVER
 from hotswap.edge.upstream.upstream_connection import UpstreamConnection
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from hotswap.edge.exchange.gate import Gate
     from hotswap.edge.exchange.route_rules import RouteRules
     from hotswap.edge.exchange.surroundings import ExchangePlane, Responder
+    from hotswap.edge.loop.poller import Poller
     from hotswap.edge.loop.stream import Data
     from hotswap.edge.upstream.carrier import Carrier
     from hotswap.edge.upstream.upstream import Upstream
@@ -58,7 +60,9 @@ class Exchange:
 
     __slots__ = (
         "_began",
+        "_delivery",
         "_retry_state",
+        "_spools",
         "_step",
         "armed",
         "backend",
@@ -80,6 +84,7 @@ class Exchange:
         "request_bytes",
         "request_done",
         "request_id",
+        "request_sent",
         "responder",
         "response_bytes",
         "response_timeout",
@@ -109,7 +114,7 @@ class Exchange:
         self.head = head
         self.peer = peer
         self.started = plane.poller.now  # when it was ready to be read; what it waited for its turn is part of it
-        self.request_done = head.complete
+        self.request_done = self.request_sent = head.complete
         self.idle_timeout = listener.idle_timeout
         self.body_bytes: float | None = None  # until it is routed: the route may have a limit of its own
         self.rules: RouteRules | None = None
@@ -127,7 +132,8 @@ class Exchange:
         self.side: Side | None = None
         self.error = ""
         self.deadline, self.armed = math.inf, NEVER
-        self.finished = self._began = False
+        self.finished = self._began = self._spools = False
+        self._delivery: ResponseSpool | None = None
         self.request_body = None if head.complete else RequestBody(self)
         self._retry_state: RetryState | None = None
 
@@ -213,7 +219,37 @@ class Exchange:
         rules = self.rules
         own = None if rules is None else rules.response_timeout
         self.response_timeout = gate.table.response_timeout if own is None else own
+        body = self.request_body
+        if body is not None and gate.buffers and head.upgrade is None:
+            self._gather(gate, body)
+            return
         upstream = gate.admit(self)
+        if upstream is not None:
+            self._attempt(upstream)
+
+    def _gather(self, gate: Gate, body: RequestBody) -> None:
+        """Read the request to its end before a backend is claimed."""
+        if self.request_done:
+            self.on_gathered()
+            return
+        if self.head.expect_continue and self.head.version > 10 and not self.request_bytes:
+            self.responder.send_interim(self, continue_head())
+            self.flush()
+        if not self.finished:
+            gate.apart.add(self)
+            body.gather(gate.make_spool(self, body.go_on, keeps=True))
+
+    def on_gathered(self) -> None:
+        """The request is whole, or there is no room for more of it: claim a backend."""
+        gate = self.gate
+        assert gate is not None
+        gate.apart.discard(self)
+        self.head = counted(self.head, self.request_bytes if self.request_done else None)
+        self._admit(gate)
+
+    def _admit(self, gate: Gate) -> None:
+        state = self._retry_state
+        upstream = gate.admit(self) if state is None else gate.admit(self, state.excluded)
         if upstream is not None:
             self._attempt(upstream)
 
@@ -224,9 +260,20 @@ class Exchange:
         return body is not None and body.wants_more
 
     @property
+    def gathering(self) -> bool:
+        """Whether the request is read to its end before a backend is claimed."""
+        body = self.request_body
+        return body is not None and body.gathering
+
+    @property
     def answering(self) -> bool:
         """Whether the response has begun."""
         return self._began
+
+    @property
+    def poller(self) -> Poller:
+        """The loop."""
+        return self.plane.poller
 
     def cancel(self, status: int = GONE_STATUS, error: str = "the client went away") -> None:
         """The client disconnected: abandon the exchange."""
@@ -321,18 +368,17 @@ class Exchange:
                 if state.pausing:
                     self.plane.poller.timers.set(self, now + pause)
                 else:
-                    self._admit_again(gate, state)
+                    self._admit(gate)
+            case Fail(status=0) if self._delivery is not None:
+                self._note_upstream_end()
+                self._part_from_backend()
+                self._delivery.break_off()
             case Fail(status=0):
                 self._break_off()
             case Fail(status=503):
                 self.turn_away(self.error)
             case Fail(status=status):
                 self.answer(status, side=Side.UPSTREAM, error=self.error)
-
-    def _admit_again(self, gate: Gate, state: RetryState) -> None:
-        upstream = gate.admit(self, state.excluded)
-        if upstream is not None:
-            self._attempt(upstream)
 
     def turn_away(self, why: str) -> None:
         """Answer 503 with Retry-After: no backend can be claimed."""
@@ -350,7 +396,7 @@ class Exchange:
             return
         if state is not None and state.pausing:
             state.pausing = False
-            self._admit_again(gate, state)
+            self._admit(gate)
         else:
             gate.forget(self)
             self.turn_away("no backend in time")
@@ -373,21 +419,23 @@ class Exchange:
         connection = self.connection
         assert connection is not None
         body = self.request_body
-        self.written = connection.send_request(self, self.request_id, None if body is None else body.replay)
+        self.written = connection.send_request(self, self.request_id, None if body is None else body.begin())
         if not self.written:
             connection.fail(UpstreamBroken("the connection takes nothing"))
             return
+        self.sent_at = self.plane.poller.now
         if body is not None:
             body.on_head_sent()
-        self.sent_at = self.plane.poller.now
-        if self.request_done or connection.backed_up:
+            if self.finished:
+                return
+        if self.request_sent or connection.backed_up:
             connection.await_backend(self.response_timeout)
         if not self.request_done:
             self.responder.read_on()
 
     def on_upstream_drained(self) -> None:
-        if not self.request_done:
-            self.responder.read_on()
+        if self.request_body is not None:
+            self.request_body.on_upstream_drained()
 
     def on_interim(self, head: ResponseHead) -> None:
         if self.head.version > 10 and (head.status != 100 or self.head.expect_continue) and not self._began:
@@ -405,7 +453,12 @@ class Exchange:
         self._finish_head(head)
         if self.request_body is not None:
             self.request_body.on_response()
+        gate = self.gate
+        if self.upstream is not None and gate is not None and (gate.buffers or head.buffering):
+            self._spools = self.head.upgrade is None and may_be_spooled(head, buffers=gate.buffers)
         self.responder.send_head(self, head)
+        if self.responder.shut_out and self._spools:
+            self._spool_response()
 
     def _finish_head(self, head: ResponseHead) -> None:
         """Add to the head of a response what the proxy has to say, whoever answers."""
@@ -433,7 +486,11 @@ class Exchange:
         self._note_upstream_end()
         responder = self.responder
         responder.send_end()
-        self._end(alive=responder.flush())
+        alive = responder.flush()
+        if self._delivery is not None and self._delivery.left and alive:
+            self._part_from_backend()
+        else:
+            self._end(alive=alive)
 
     def _note_upstream_end(self) -> None:
         if self.upstream_seconds >= 0:
@@ -444,14 +501,17 @@ class Exchange:
         if not alive:
             self._lose_client()
             return
+        self._release_connection()
+        self._finish()
+        self.responder.done(self)
+
+    def _release_connection(self) -> None:
         connection, self.connection = self.connection, None
         if connection is not None:
-            connection.release(reusable=self.request_done)
+            connection.release(reusable=self.request_sent)
             gate, upstream = self.gate, self.upstream
             if gate is not None and gate.ejections.suspects and upstream is not None:
                 gate.ejections.acquit(upstream.backend)
-        self._finish()
-        self.responder.done(self)
 
     def flush(self) -> None:
         """Send what is buffered for the client; ends the exchange if the client is gone."""
@@ -466,14 +526,51 @@ class Exchange:
 
     @property
     def downstream_backed_up(self) -> bool:
+        if self._spools and self._delivery is None and self.responder.behind:
+            self._spool_response()
         return self.responder.backed_up
+
+    @property
+    def held_back(self) -> bool:
+        gate = self.gate
+        return not (self._spools or (not self._began and gate is not None and gate.buffers))
+
+    def _spool_response(self) -> None:
+        """Have what comes of the response wait for the client elsewhere than in the backend."""
+        gate = self.gate
+        assert gate is not None
+        spool = gate.make_spool(self, self.on_downstream_drained)
+        self.responder = self._delivery = ResponseSpool(self, self.responder, spool)
+
+    def _part_from_backend(self) -> None:
+        """Let go of the backend: the rest of the exchange is between the client and what waits for it."""
+        self._release_connection()
+        self._release_claim()
+        if self.request_body is not None:
+            self.request_body.close()
+        if self.gate is not None:
+            self.gate.apart.add(self)
 
     def on_downstream_drained(self) -> None:
         """The client takes more."""
+        if self._delivery is not None:
+            self._delivery.feed()
+        else:
+            self.resume_backend()
+
+    def resume_backend(self) -> None:
+        """There is room for more of the response."""
         connection = self.connection
         if connection is not None and not connection.connecting:
             connection.paused = False
             connection.pump()
+
+    def on_delivered(self, *, whole: bool) -> None:
+        """What waited was given to the client: all of the response, or all that there will be of it."""
+        if not whole:
+            self._break_off()
+        elif not self.finished:
+            self._end(alive=self.responder.flush())
 
     def _switch(self, head: ResponseHead) -> None:
         """The backend agrees to another protocol."""
@@ -573,7 +670,8 @@ class Exchange:
 
     def _break_off(self) -> None:
         """Abort in the middle of the response, visibly for the client."""
-        self._note_upstream_end()
+        if self._delivery is None:
+            self._note_upstream_end()
         self._finish()
         self.responder.truncate(self)
 
@@ -587,11 +685,16 @@ class Exchange:
             if self._retry_state is not None:
                 self._retry_state.close()
             if self.upstream is None:
+                gate.apart.discard(self)
                 gate.forget(self)
         if self.armed is not NEVER:  # few have ever waited
             self.plane.poller.timers.forget(self)
         self._release_claim()
-        self.request_body = None
+        if self.request_body is not None:
+            self.request_body.close()
+            self.request_body = None
+        if self._delivery is not None:
+            self._delivery.close()
         self.plane.record(self)
 
     def on_crash(self, error: Exception) -> None:

@@ -73,12 +73,11 @@ class Carrier(Protocol):
 
 
 class Answering(Protocol):
-    """The part of a client's side that only backend connections use.
+    """The part of a client's side that only backend connections use."""
 
-    `request_trailers` are the fields that came behind the body of the request, once it is complete.
-    """
-
-    request_trailers: Sequence[Field]
+    @property
+    def request_trailers(self) -> Sequence[Field]:
+        """The fields that came behind the body of the request, once it is complete."""
 
     @property
     def shut_out(self) -> bool:
@@ -101,7 +100,7 @@ class Carried(Protocol):
         head: of the request.
         target: what the backend is asked for.
         peer: who asks.
-        request_done: the whole request has come.
+        request_sent: all of the request was passed to the connection, or is with its head.
         retries: how often it was tried again.
         written: bytes of the request that were written to the present backend.
         response_timeout: seconds to the first byte of the response.
@@ -111,7 +110,7 @@ class Carried(Protocol):
     head: RequestHead
     target: bytes
     peer: Peer
-    request_done: bool
+    request_sent: bool
     retries: int
     written: int
     response_timeout: float
@@ -124,6 +123,10 @@ class Carried(Protocol):
     @property
     def downstream_backed_up(self) -> bool:
         """Whether the response has to wait for the client."""
+
+    @property
+    def held_back(self) -> bool:
+        """Whether the response has to wait when the client's backlog shuts it out."""
 
     def on_connected(self) -> None:
         """The connection is established: send the request."""

@@ -14,7 +14,7 @@ import httptools
 
 from hotswap.core.errors import UpstreamBroken
 from hotswap.core.http.field_names import is_response_special, nominated_fields
-from hotswap.core.http.messages import MAX_INTERIMS, MAX_LIST, MAX_TOKENS, Field, ResponseHead, parse_tokens
+from hotswap.core.http.messages import BUFFERING, MAX_INTERIMS, MAX_LIST, MAX_TOKENS, Field, ResponseHead, parse_tokens
 from hotswap.core.memory import Memory
 from hotswap.wire.http1.chunked import ChunkedReader, ChunkError
 from hotswap.wire.http1.field_lines import FieldLines
@@ -263,6 +263,8 @@ def _set_response_special(head: ResponseHead, special: list[Field]) -> None:
             head.chunked = True
         elif name == b"upgrade":
             upgrade = value.lower()
+        elif name == b"x-accel-buffering":
+            head.buffering = BUFFERING.get(value.lower())
     if head.chunked and head.content_length is not None:
         raise UpstreamBroken("the response has Content-Length and Transfer-Encoding")
     if tokens:
