@@ -99,6 +99,7 @@ class Carried(Protocol):
     Attributes:
         head: of the request.
         target: what the backend is asked for.
+        prefix: what was taken off it, as `hotswap.core.http.routing.RouteMatch` has it.
         peer: who asks.
         request_sent: all of the request was passed to the connection, or is with its head.
         retries: how often it was tried again.
@@ -109,6 +110,7 @@ class Carried(Protocol):
 
     head: RequestHead
     target: bytes
+    prefix: bytes
     peer: Peer
     request_sent: bool
     retries: int
