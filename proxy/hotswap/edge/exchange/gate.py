@@ -244,7 +244,8 @@ class Gate:
         return None
 
     def forget(self, exchange: Claimant) -> None:
-        """A held exchange has ended for another reason."""
+        """An exchange without a backend has ended for another reason."""
+        self.apart.discard(exchange)
         try:
             self.held.remove(exchange)
         except ValueError:

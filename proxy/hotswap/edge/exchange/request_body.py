@@ -7,17 +7,19 @@ whole, and only then is a backend claimed, which is told its length; without roo
 from __future__ import annotations
 
 from copy import copy
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from hotswap.core.errors import Side
 from hotswap.core.http.messages import ResponseHead
+from hotswap.edge.exchange.gate import Unclaimed
 from hotswap.edge.upstream.replay import Replay
 from hotswap.edge.upstream.upstream_connection import UpstreamConnection
 
 if TYPE_CHECKING:
     from hotswap.core.http.messages import Field, RequestHead
     from hotswap.core.http.spool import Spool
-    from hotswap.edge.loop.poller import Poller
+    from hotswap.edge.exchange.gate import Gate
+    from hotswap.edge.loop.plane import LoopPlane
     from hotswap.edge.loop.stream import Data, Stream
     from hotswap.edge.upstream.carrier import Carrier
 
@@ -31,11 +33,16 @@ class BodyReader(Protocol):
     def read_on(self) -> None:
         """Resume reading the request body."""
 
+    def send_interim(self, exchange: Any, head: ResponseHead) -> None:
+        """Forward an informational response."""
 
-class Bodied(Protocol):
+
+class Bodied(Unclaimed, Protocol):
     """An exchange, as the body of its request sees it; see `hotswap.edge.exchange.exchange.Exchange`.
 
     Attributes:
+        began: the response has begun.
+        finished: it is over.
         head: of the request.
         connection: to the backend, or None.
         body_bytes: the limit; None means there is none.
@@ -46,6 +53,8 @@ class Bodied(Protocol):
         written: bytes of the request that were written to the present backend.
     """
 
+    began: bool
+    finished: bool
     head: RequestHead
     connection: Carrier | None
     body_bytes: float | None
@@ -56,25 +65,21 @@ class Bodied(Protocol):
     written: int
 
     @property
-    def answering(self) -> bool:
-        """Whether the response has begun."""
+    def plane(self) -> LoopPlane:
+        """The data plane."""
 
     @property
     def responder(self) -> BodyReader:
         """The client's side."""
 
-    @property
-    def poller(self) -> Poller:
-        """The loop."""
+    def flush(self) -> None:
+        """Send what is buffered for the client; ends the exchange if the client is gone."""
+
+    def admit(self, gate: Gate) -> None:
+        """Claim a backend, or be held until there is one."""
 
     def answer(self, status: int, *, side: Side | None = None, error: str = "", fields: tuple[Field, ...] = ()) -> None:
         """End with an answer of the proxy's own."""
-
-    def on_gathered(self) -> None:
-        """Nothing more is gathered: claim a backend."""
-
-    def on_crash(self, error: Exception) -> None:
-        """Contain a defect of ours to this exchange."""
 
 
 class RequestBody:
@@ -84,10 +89,11 @@ class RequestBody:
     no backend is claimed until there is more.
     """
 
-    __slots__ = ("_exchange", "_spool", "gathering", "replay", "sending")
+    __slots__ = ("_exchange", "_gate", "_spool", "gathering", "replay", "sending")
 
     def __init__(self, exchange: Bodied) -> None:
         self._exchange = exchange
+        self._gate: Gate | None = None
         self._spool: Spool | None = None
         self.replay: Replay | None = None
         self.sending = self.gathering = False
@@ -163,7 +169,7 @@ class RequestBody:
         if connection is not None:
             connection.send_end()
             exchange.request_sent = True
-            if not exchange.answering:
+            if not exchange.began:
                 connection.await_backend(exchange.response_timeout)
 
     @property
@@ -179,10 +185,21 @@ class RequestBody:
 
     # Gathering.
 
-    def gather(self, spool: Spool) -> None:
-        """Take what comes, until it is whole or there is no room for more: then `Bodied.on_gathered` follows."""
+    def gather(self, gate: Gate) -> None:
+        """Take what comes, until it is whole or there is no room for more: then a backend is claimed at a gate."""
+        exchange = self._exchange
+        self._gate = gate
+        if exchange.request_done:
+            self._claim()
+            return
+        if exchange.head.expect_continue and exchange.head.version > 10 and not exchange.request_bytes:
+            exchange.responder.send_interim(exchange, continue_head())
+            exchange.flush()
+            if exchange.finished:
+                return
+        gate.apart.add(exchange)
         replay, self.replay = self.replay, None
-        self._spool = spool
+        spool = self._spool = gate.make_spool(exchange, self.go_on, keeps=True)
         self.gathering = True
         if replay is not None:
             for piece in replay.pieces:
@@ -196,8 +213,7 @@ class RequestBody:
             return
         if self.gathering:
             if spool.full:
-                self.gathering = False  # a backend is claimed for what there is, and the rest passed on as it comes
-                exchange.on_gathered()
+                self._claim()  # for what there is, and the rest is passed on as it comes
             elif not exchange.request_done:
                 if not spool.saturated:
                     exchange.responder.read_on()
@@ -208,14 +224,22 @@ class RequestBody:
 
     def _begin_whole(self, spool: Spool) -> None:
         """Have a backend claimed for the whole body."""
-        self.gathering = False
         if spool.in_memory:
             replay = self.replay = Replay()
             if spool.left:
                 replay.add(spool.take_all())
             self._spool = None
             spool.close()
-        self._exchange.on_gathered()
+        self._claim()
+
+    def _claim(self) -> None:
+        """Nothing more is gathered."""
+        exchange, gate = self._exchange, self._gate
+        assert gate is not None
+        self.gathering = False
+        gate.apart.discard(exchange)
+        exchange.head = counted(exchange.head, exchange.request_bytes if exchange.request_done else None)
+        exchange.admit(gate)
 
     # To a backend.
 
@@ -261,7 +285,7 @@ class RequestBody:
             exchange.written += len(data)
             connection.send_body(data)
         else:
-            exchange.poller.soon(exchange, self.go_on)
+            exchange.plane.poller.soon(exchange, self.go_on)
         if spool.error is not None:
             exchange.answer(500, side=Side.INTERNAL, error=f"the body cannot be read again: {spool.error}")
         elif exchange.request_done:
@@ -289,7 +313,7 @@ class RequestBody:
     def _drop_what_is_answered(self) -> None:
         """Discard a body that is neither to be sent nor to be sent again."""
         exchange, spool = self._exchange, self._spool
-        if spool is not None and exchange.request_sent and exchange.answering:
+        if spool is not None and exchange.request_sent and exchange.began:
             self._spool = None
             spool.close()
 

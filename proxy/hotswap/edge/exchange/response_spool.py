@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hotswap.core.http.messages import Field, ResponseHead
     from hotswap.core.http.spool import Spool
     from hotswap.edge.exchange.surroundings import Responder
-    from hotswap.edge.loop.poller import Poller
+    from hotswap.edge.loop.plane import LoopPlane
     from hotswap.edge.loop.stream import Data, Stream
     from hotswap.edge.upstream.upstream_connection import UpstreamConnection
 
@@ -51,8 +51,8 @@ class Delivering(Contained, Protocol):
     finished: bool
 
     @property
-    def poller(self) -> Poller:
-        """The loop."""
+    def plane(self) -> LoopPlane:
+        """The data plane."""
 
     def flush(self) -> None:
         """Send what is buffered for the client; ends the exchange if the client is gone."""
@@ -60,8 +60,11 @@ class Delivering(Contained, Protocol):
     def resume_backend(self) -> None:
         """There is room for more of the response."""
 
-    def on_delivered(self, *, whole: bool) -> None:
-        """The client was given all of the response, or all that there will be of it."""
+    def end(self, *, alive: bool) -> None:
+        """The whole response has been sent, to a client that may have left."""
+
+    def truncate(self) -> None:
+        """End here, visibly for the client."""
 
 
 class ResponseSpool:
@@ -171,12 +174,12 @@ class ResponseSpool:
             if exchange.finished:
                 return
         else:
-            exchange.poller.soon(exchange, self.feed)
+            exchange.plane.poller.soon(exchange, self.feed)
         if spool.error is not None or (self._broken and not spool.left and not client.behind):
-            exchange.on_delivered(whole=False)
+            exchange.truncate()
         elif self.ended and not spool.left:
             self._send_end()
-            exchange.on_delivered(whole=True)
+            exchange.end(alive=client.flush())
         elif not spool.saturated:
             exchange.resume_backend()
 
