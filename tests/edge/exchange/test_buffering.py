@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import os
 import random
+import resource
+import signal
 import socket
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
+from hotswap.core.pool.lifecycle import BackendState
+from tests.support.http2_client import Upload, connect_http2
+from tests.support.http2_frames import GET as GET2
+from tests.support.http2_frames import POST as POST2
 from tests.support.stage import GET, OK, Stage, open_stage
 
 pytestmark = pytest.mark.fail_after(20)
@@ -412,3 +419,209 @@ async def test_a_client_that_does_not_read_what_waits_is_given_up(tmp_path):
         assert record["error"] == "the client does not read its answer"
         await wait_no_files(tmp_path)
         assert filed(stage) == 0
+
+
+# HTTP/2.
+
+
+@pytest.mark.parametrize("size", [0, 5, 300_000])
+async def test_a_request_of_http2_without_a_length_is_counted(tmp_path, size):
+    """Its backend speaks HTTP/1.1, and WSGI."""
+    body = (PIECE * 3)[:size]
+    async with open_stage(pool=BUFFERED, spool_directory=tmp_path) as stage:
+        client = await connect_http2(stage)
+        await client.send(client.write.headers(1, POST2, end=False))
+        await stage.settle()
+        assert stage.in_flight == 0
+        if size:
+            await Upload(client, 1, body).send()
+        else:
+            await client.send(client.write.data(1, b"", end=True))
+        line = await stage.backend.accept()
+        head, got = await line.read_response()
+        assert b"\r\nContent-Length: %d\r\n" % size in head
+        assert b"chunked" not in head
+        assert got == body
+        await line.send(OK)
+        await client.wait_end(1)
+        assert client.answer(1) == (200, b"ok")
+        assert filed(stage) == 0
+        assert not stage.log.defects
+
+
+async def test_a_client_of_http2_that_waits_is_told_to_go_on(tmp_path):
+    """By the proxy, before a backend is asked."""
+    async with open_stage(pool=BUFFERED, spool_directory=tmp_path) as stage:
+        client = await connect_http2(stage)
+        await client.send(client.write.headers(1, (*POST2, (b"expect", b"100-continue")), end=False))
+        await client.wait(lambda: client.read.fields.get(1))
+        assert client.status(1) == 100
+        await client.send(client.write.data(1, b"hello", end=True))
+        line = await stage.backend.accept()
+        head, got = await line.read_response()
+        assert b"xpect" not in head
+        assert got == b"hello"
+        await line.send(OK)
+        await client.wait_end(1)
+        assert client.status(1, 1) == 200
+
+
+async def test_a_client_of_http2_with_a_small_window_holds_no_backend(tmp_path):
+    """What it has no window for waits, on every stream."""
+    body = PIECE * 20
+    async with open_stage(pool=BUFFERED, spool_directory=tmp_path) as stage:
+        client = await connect_http2(stage, opens=False)
+        streams = (1, 3, 5)
+        for stream in streams:
+            await client.send(client.write.headers(stream, GET2, end=True))
+            line = await stage.backend.accept()
+            await line.read_head()
+            await line.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body)
+            line.close()
+        await stage.wait_in_flight(0)
+        assert filed(stage) > 0
+        client.opens = True
+        grants = [client.write.window(0, 10 * len(body))]
+        grants += [client.write.window(stream, 2 * len(body)) for stream in streams]
+        await client.send(*grants)
+        for stream in streams:
+            await client.wait_end(stream)
+            assert client.answer(stream) == (200, body)
+        await wait_no_files(tmp_path)
+        assert not stage.log.defects
+
+
+async def test_a_client_of_http2_that_takes_nothing_holds_no_backend_with_many_streams(tmp_path):
+    """Responses that come in one piece wait as well, and so do those beyond what a connection may keep."""
+    body = PIECE[:60_000]
+    async with open_stage(pool=BUFFERED, spool_directory=tmp_path) as stage:
+        client = await connect_http2(stage, opens=False)
+        streams = range(1, 81, 2)
+        for stream in streams:
+            await client.send(client.write.headers(stream, GET2, end=True))
+            line = await stage.backend.accept()
+            await line.read_head()
+            await line.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body)
+            line.close()
+            await stage.wait_in_flight(0)
+        client.opens = True
+        await client.send(client.write.window(0, len(body) * 40))
+        for stream in streams:
+            await client.wait_end(stream)
+            assert client.answer(stream) == (200, body)
+        assert not stage.log.defects
+
+
+# Ends.
+
+
+async def test_a_stop_that_lasts_too_long_answers_who_is_gathered_and_breaks_off_who_is_given(tmp_path):
+    """Each sees what became of its exchange."""
+    body = PIECE * 80
+    async with open_stage(pool=BUFFERED, spool_directory=tmp_path) as stage:
+        sends = await stage.connect()
+        await sends.send(POST % 1000 + b"he")
+        reads = await stage.connect(receive_buffer=4096)
+        await reads.send(GET)
+        line = await stage.backend.accept()
+        await line.read_head()
+        await line.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        await stage.wait_in_flight(0)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(stage.plane.drain_downstream, timeout=0.05))
+            assert (await sends.read_response())[0].startswith(b"HTTP/1.1 503")
+            assert len(await reads.wait_broken()) < len(body)
+        records = await stage.wait_records(2)
+        assert {record["error"] for record in records} == {"the proxy stops"}
+        await wait_no_files(tmp_path)
+        assert filed(stage) == 0
+        assert not stage.log.defects
+
+
+async def test_a_drain_waits_for_nobody_who_reads_slowly(tmp_path):
+    """The backend is let go, and the client gets it all afterwards."""
+    body = PIECE * 80
+    async with open_stage(pool=BUFFERED, spool_directory=tmp_path) as stage:
+        slow = await stage.connect(receive_buffer=4096)
+        await slow.send(GET)
+        line = await stage.backend.accept()
+        await line.read_head()
+        await line.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        await stage.wait_in_flight(0)
+        stage.pool.move(stage.backend.member, BackendState.DRAINING, now=0.0)
+        released = await stage.link.release(stage.backend.member, deadline=trio.current_time() + 5)
+        assert released.cut == 0
+        assert (await slow.read_response())[1] == body
+
+
+async def test_a_pool_that_is_dropped_ends_what_waits_for_it(tmp_path):
+    """A request that is gathered for it is answered."""
+    async with open_stage(pool=BUFFERED, spool_directory=tmp_path) as stage:
+        client = await stage.connect()
+        await client.send(POST % 1000 + b"he")
+        while not stage.plane.gates["web"].apart:
+            await trio.sleep(0.001)
+        stage.plane.drop_pool("web")
+        assert (await client.read_response())[0].startswith(b"HTTP/1.1 503")
+
+
+async def test_who_is_sent_a_body_in_pieces_is_slow_as_well(tmp_path):
+    """A backend that reads slowly gets a long body as it takes it, whatever the client did."""
+    body = PIECE * 100
+    async with open_stage(pool=BUFFERED, spool_directory=tmp_path) as stage:
+        client = await stage.connect()
+        await client.send(POST % len(body) + body)
+        line = await stage.backend.accept()
+        await stage.settle()
+        assert stage.in_flight == 1
+        head = await line.read_head()
+        assert b"\r\nContent-Length: %d\r\n" % len(body) in head
+        got = b""
+        while len(got) < len(body):
+            got += await line.read_exactly(min(1_000_000, len(body) - len(got)))
+            await stage.settle()
+        assert got == body
+        await line.send(OK)
+        assert (await client.read_response())[1] == b"ok"
+        await wait_no_files(tmp_path)
+
+
+async def test_a_backend_that_answers_early_ends_what_it_was_sent(tmp_path):
+    """Its connection is not used again, since the rest of the body was not sent."""
+    body = PIECE * 100
+    async with open_stage(pool=BUFFERED, spool_directory=tmp_path) as stage:
+        client = await stage.connect()
+        await client.send(POST % len(body) + body)
+        line = await stage.backend.accept()
+        await line.read_head()
+        await line.send(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno")
+        assert (await client.read_response())[0].startswith(b"HTTP/1.1 413")
+        await line.wait_broken()
+        await client.send(GET)
+        await stage.backend.serve_one()
+        assert (await client.read_response())[1] == b"ok"
+        await wait_no_files(tmp_path)
+        assert filed(stage) == 0
+
+
+async def test_a_full_disk_loses_no_request(tmp_path):
+    """A file that cannot grow: what is here goes on, and the rest as it comes."""
+    body = PIECE * 60
+    async with open_stage(pool=BUFFERED, spool_directory=tmp_path) as stage:
+        client = await stage.connect()
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(client.send, POST % len(body) + body)
+                line = await stage.backend.accept()
+                _, got = await line.read_response()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+            signal.signal(signal.SIGXFSZ, ignored)
+        assert got == body
+        await line.send(OK)
+        await client.read_response()
+        assert stage.plane.tally.spool_full["web"] == 1
+        assert not stage.log.defects
