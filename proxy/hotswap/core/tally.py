@@ -49,3 +49,4 @@ class Tally:
     connections: Counter[str] = field(default_factory=Counter)
     takeovers: Counter[str] = field(default_factory=Counter)
     spool_full: Counter[str] = field(default_factory=Counter)
+    static_responses: Counter[tuple[str, int]] = field(default_factory=Counter)

@@ -91,6 +91,7 @@ class ResponseHead(Head):
     `complete` says that nothing follows; then `body` is the whole body, if it came together with the head.
     `keep_alive` says that the connection can carry another exchange, `dated` that there is a Date among its fields.
     `buffering` is what `X-Accel-Buffering` says, None where it does not; it is for the proxy, and goes no further.
+    `file_fields` are those by which a backend has a file answered in its place, names in lower case.
     """
 
     status = 0
@@ -104,6 +105,7 @@ class ResponseHead(Head):
     dated = False
     buffering: bool | None = None
     upgrade: bytes | None = None
+    file_fields: list[Field] | None = None
 
 
 BUFFERING: Final = {b"yes": True, b"no": False}

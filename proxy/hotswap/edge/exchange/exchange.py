@@ -24,7 +24,9 @@ from hotswap.edge.exchange.reception import receive
 from hotswap.edge.exchange.request_body import RequestBody
 from hotswap.edge.exchange.response_spool import ResponseSpool, may_be_spooled
 from hotswap.edge.exchange.retry_state import RetryState
+from hotswap.edge.exchange.sendfile_answer import answer_named_file
 from hotswap.edge.loop.timers import NEVER
+from hotswap.edge.upstream.discarded import DISCARDED_BYTES, Discarded
 from hotswap.edge.upstream.upstream_connection import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -327,6 +329,8 @@ class Exchange:
         if head.status == 101:
             self._switch(head)
             return
+        if head.file_fields is not None and answer_named_file(self, head, whole=False):
+            return
         self.status = head.status
         self.began = True
         self.finish_head(head)
@@ -352,7 +356,10 @@ class Exchange:
         self.response_bytes += size
 
     def on_response(self, head: ResponseHead) -> None:
-        self.upstream_seconds = self.plane.poller.now - self.sent_at
+        if self.sent_at:
+            self.upstream_seconds = self.plane.poller.now - self.sent_at
+        if head.file_fields is not None and answer_named_file(self, head, whole=True):
+            return
         self.status = head.status
         self.began = True
         self.finish_head(head)
@@ -367,7 +374,7 @@ class Exchange:
         responder.send_end()
         alive = responder.flush()
         if self._delivery is not None and self._delivery.left and alive:
-            self._part_from_backend()
+            self._deliver()
         else:
             self.end(alive=alive)
 
@@ -380,17 +387,41 @@ class Exchange:
         if not alive:
             self._lose_client()
             return
-        self._release_connection()
-        self.finish()
-        self.responder.done(self)
-
-    def _release_connection(self) -> None:
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.release(reusable=self.request_sent)
-            gate, upstream = self.gate, self.upstream
-            if gate is not None and gate.ejections.suspects and upstream is not None:
-                gate.ejections.acquit(upstream.backend)
+            gate = self.gate
+            if gate is not None and gate.ejections.suspects:
+                self._acquit(gate)
+        self.finish()
+        self.responder.done(self)
+
+    def _acquit(self, gate: Gate) -> None:
+        upstream = self.upstream
+        if upstream is not None:
+            gate.ejections.acquit(upstream.backend)
+
+    def part_with_backend(self, head: ResponseHead | None = None, *, whole: bool = True) -> None:
+        """Release the claim and the connection: the rest of the exchange is without them.
+
+        Args:
+            head: of its response, if nothing is wanted of what the backend says behind it.
+            whole: nothing follows.
+        """
+        if self.request_body is not None:
+            self.request_body.close()
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            if whole or head is None:
+                connection.release(reusable=self.request_sent)
+            elif self.request_sent and (head.complete or (head.content_length or 0) <= DISCARDED_BYTES):
+                Discarded(self.plane, connection, self)
+            else:
+                connection.exchange = None
+                connection.close()
+        if self.gate is not None and self.gate.ejections.suspects:
+            self._acquit(self.gate)
+        self.release_claim()
 
     def flush(self) -> None:
         """Send what is buffered for the client; ends the exchange if the client is gone."""
@@ -421,13 +452,10 @@ class Exchange:
         spool = gate.make_spool(self, self.on_downstream_drained)
         self.responder = self._delivery = ResponseSpool(self, self.responder, spool)
 
-    def _part_from_backend(self) -> None:
-        """Let go of the backend: the rest of the exchange is between the client and what waits for it."""
-        self._release_connection()
-        self.release_claim()
+    def _deliver(self) -> None:
+        """Let go of the backend, as what is left of the response waits here for the client."""
+        self.part_with_backend()
         self.sent_at = 0.0  # what follows is not the backend's time
-        if self.request_body is not None:
-            self.request_body.close()
         if self.gate is not None:
             self.gate.apart.add(self)
 
@@ -516,7 +544,7 @@ class Exchange:
         self._note_upstream_end()
         delivery = self._delivery
         if not at_once and delivery is not None:
-            self._part_from_backend()
+            self._deliver()
             delivery.break_off()
         else:
             self.truncate()
