@@ -178,8 +178,10 @@ class Exchange:
         body = self.request_body
         if body is not None and gate.buffers and head.upgrade is None:
             body.gather(gate)
-        else:
-            self.admit(gate)
+            return
+        upstream = gate.admit(self)
+        if upstream is not None:
+            self._attempt(upstream)
 
     def admit(self, gate: Gate) -> None:
         """Claim a backend, or be held until there is one."""
