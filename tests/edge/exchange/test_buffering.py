@@ -367,6 +367,18 @@ async def test_a_backend_feels_that_nobody_takes_what_must_not_wait(tmp_path, fi
         assert got == body
 
 
+async def test_a_trusted_proxy_in_front_is_told_not_to_buffer_either(tmp_path):
+    """What streams through this one would wait there."""
+    trusted = ["127.0.0.0/8"]
+    async with open_stage(pool={"buffer": False}, spool_directory=tmp_path, trusted_proxies=trusted) as stage:
+        front = await stage.connect()
+        await front.send(GET)
+        line = await stage.backend.accept()
+        await line.read_head()
+        await line.send(response(5, b"X-Accel-Buffering: no\r\n"))
+        assert b"\r\nX-Accel-Buffering: no\r\n" in await front.read_head()
+
+
 async def test_a_response_may_ask_to_wait(tmp_path):
     """As with nginx, whatever the pool does."""
     body = PIECE * 80

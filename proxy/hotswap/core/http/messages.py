@@ -90,7 +90,7 @@ class ResponseHead(Head):
     `content_length` is None when the length is not told; then `chunked` or the end of the connection ends the body.
     `complete` says that nothing follows; then `body` is the whole body, if it came together with the head.
     `keep_alive` says that the connection can carry another exchange, `dated` that there is a Date among its fields.
-    `buffering` is what `X-Accel-Buffering` says, None where it does not; it is for the proxy, and goes no further.
+    `buffering` is what `X-Accel-Buffering` says, None where it does not; it is for proxies, not for clients.
     `file_fields` are those by which a backend has a file answered in its place, names in lower case.
     """
 

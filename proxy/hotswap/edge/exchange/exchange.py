@@ -341,6 +341,8 @@ class Exchange:
         gate = self.gate
         if self.upstream is not None and gate is not None and (gate.buffers or head.buffering):
             self._spools = self.head.upgrade is None and may_be_spooled(head, buffers=gate.buffers)
+        if head.buffering is not None and self.peer.trusted:
+            head.lines.append(b"X-Accel-Buffering: %b\r\n" % (b"yes" if head.buffering else b"no"))
         self.responder.send_head(self, head)
         if self.responder.shut_out and self._spools:
             self._spool_response()
