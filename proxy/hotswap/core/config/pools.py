@@ -156,6 +156,11 @@ class BalancedTable(Table):
         """Whether its backends are spoken to in HTTP/2, with prior knowledge."""
         return self.protocol is BackendProtocol.H2C
 
+    @property
+    def buffers(self) -> bool:
+        """Whether bodies wait in the proxy: requests until they are whole, responses until the client takes them."""
+        return self.buffer is True
+
 
 class StaticPoolTable(BalancedTable):
     """Addresses that something else runs."""
@@ -242,6 +247,12 @@ class SupervisedPoolTable(BalancedTable):
         if abilities.interfaces:
             filled["interface"] = abilities.interfaces[0]
         return {**filled, **data}
+
+    @property
+    def buffers(self) -> bool:
+        if self.buffer != AUTO:
+            return self.buffer
+        return self.interface is Interface.WSGI and self.server is not Server.COMMAND and not self.h2c
 
     def slots(self, processors: int) -> int:
         """How many slots the pool has.
