@@ -391,6 +391,12 @@ def test_every_example_loads_once_its_files_are_there(name):
                 (file.parent / named).parent.mkdir(parents=True, exist_ok=True)
         for pool in document["pools"].values():
             (file.parent / pool.get("directory", "")).mkdir(parents=True, exist_ok=True)
+            for place in pool.get("sendfile", {}).values():
+                Path(place).mkdir(parents=True, exist_ok=True)
+            if "error_pages" in pool:
+                pages = file.parent / pool["error_pages"]
+                pages.mkdir(parents=True)
+                (pages / "503.html").write_text("<h1>soon</h1>", encoding="utf-8")
             if "python" in pool:
                 Path(pool["python"]).parent.mkdir(parents=True)
                 Path(pool["python"]).symlink_to(sys.executable)
