@@ -245,6 +245,10 @@ async def test_orders_that_hold_traffic_up_ask_once_more_and_tell_what_they_did(
         await browser.press("Hold requests for web?")
         await browser.wait("document.querySelector('.notice.warn')?.textContent.includes('Paused')")
         assert (await hotswap.pool())["paused"]
+        (await hotswap.admin.call("POST", "/v1/pools/web/pause", {"page": "<h1>soon</h1>"})).expect()
+        answered = "requests are answered 503 with a page until it is resumed"
+        await browser.wait(f"document.querySelector('.notice.warn')?.textContent.includes('{answered}')")
+        await browser.wait("document.body.innerText.includes('answer 503 with a page')")
         await browser.press("Resume web")
         await browser.wait("!document.querySelector('.notice.warn')")
         await browser.press("Drain slot 0 of web")

@@ -13,6 +13,7 @@ import trio
 from hotswap.control.admin.views import unready_reasons
 from hotswap.control.process.status import summarise
 from hotswap.core.errors import ConfigError, NotFound, RefusalCode, Refused
+from hotswap.core.pool.pause_answer import PauseAnswer
 from tests.support.client import Response
 from tests.support.hotswap import living
 from tests.support.pools import command_pool, listeners, table
@@ -92,6 +93,20 @@ async def test_a_pool_that_does_not_come_up_keeps_nobody_from_being_ready(tmp_pa
         assert not runtime.orders.ready()
         assert (await running.fetch("/whoami")).json()["pool"] == "web"
         assert "broken 0/2 ready" in summarise(runtime.parts)
+
+
+async def test_a_pool_that_is_paused_is_ready_all_the_same(tmp_path):
+    """With an answer or without: a balancer must not take the machine for dead. The line of the service tells it."""
+    async with open_runtime(web(tmp_path), tmp_path) as running:
+        runtime = running.runtime
+        assert runtime.orders.pause("web")
+        assert summarise(runtime.parts).endswith(" ready, paused")
+        assert runtime.orders.pause("web", PauseAnswer(status=503))
+        assert summarise(runtime.parts).endswith(" ready, paused: answered 503")
+        assert runtime.orders.ready()
+        assert (await running.fetch("/whoami")).status == 503
+        assert runtime.orders.resume("web")
+        assert (await running.fetch("/whoami")).status == 200
 
 
 async def test_a_proxy_in_which_nothing_serves_is_not_ready(tmp_path):
