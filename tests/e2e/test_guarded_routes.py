@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from pathlib import Path
 
@@ -48,7 +49,9 @@ async def status(proxy: Hotswap, path: str, user: str = "", password: str = "") 
 
 async def test_a_reload_changes_who_is_served_as_a_whole_or_not_at_all(tmp_path: Path):
     """A file of users that cannot be used leaves the old one in force, and is told with its line, by `check` too."""
-    users, text = tmp_path / "users", table("listeners.public", {"bind": ["127.0.0.1:0"]}) + ROUTES
+    settings = {"state_dir": "state", "log_format": "json", "access_log": "access.log", "access_log_format": "combined"}
+    text = table("proxy", settings) + table("listeners.public", {"bind": ["127.0.0.1:0"]}) + ROUTES
+    users = tmp_path / "users"
     users.write_text(line("alice", "right") + line("bob", "right"))
     async with run_hotswap(text + command_pool(tmp_path, "faulty.plain", size=1), tmp_path) as proxy:
         moved = await proxy.fetch("/moved/x?y=z")
@@ -78,3 +81,15 @@ async def test_a_reload_changes_who_is_served_as_a_whole_or_not_at_all(tmp_path:
         page = await proxy.admin.metrics()
         assert 'code="401"' in page
         assert 'code="403"' in page
+    lines = (tmp_path / "access.log").read_text().splitlines()
+    told = [re.fullmatch(r'127\.0\.0\.1 - (\S+) \[.*\] "GET /private HTTP/1.1" ([0-9]+) .*', line) for line in lines]
+    # Who says to be whom, right or not, where a route asks.
+    assert [found.groups() for found in told if found] == [
+        ("-", "401"),
+        ("alice", "200"),
+        ("alice", "401"),
+        ("bob", "200"),
+        ("alice", "401"),
+        ("bob", "401"),
+        ("alice", "200"),
+    ]

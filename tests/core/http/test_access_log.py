@@ -162,6 +162,13 @@ def test_the_client_of_a_combined_line_is_one_column() -> None:
     assert re.match(rb"\S+ - - \[t\] \"GET / ", written)
 
 
+def test_the_user_of_a_combined_line_is_one_column() -> None:
+    """Whatever somebody says to be called."""
+    written = combined_line("t", b"192.0.2.1", b"GET", b"/", 11, 401, 5, user='j\u00fcrgen "x [1]'.encode())
+    assert re.match(rb'192\.0\.2\.1 - j\\xC3\\xBCrgen_\\x22x_\[1\] \[t\] "GET / ', written)
+    assert combined_line("t", b"192.0.2.1", b"GET", b"/", 11, 401, 5, user=b"").startswith(b"192.0.2.1 - - [t]")
+
+
 def test_a_line_has_an_end() -> None:
     """Texts of libraries and of clients are cut; found: 600 KB for a head that could not be read."""
     written = line(error="x" * 600_000, target=b"/" + b"y" * 60_000, host=b"h" * 60_000)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import trio
+import trio.testing
 
 from hotswap.edge.loop.jobs import Jobs
 from hotswap.edge.loop.poller import Poller
@@ -99,3 +100,26 @@ async def test_a_call_that_hangs_holds_up_neither_others_nor_the_end():
         assert slow.told == []
     finally:
         hangs.set()
+
+
+async def test_a_call_that_must_not_be_left_behind_is_waited_for():
+    """The end of the plane waits for it, and for no other."""
+    begun, finish, owner = threading.Event(), threading.Event(), Owner()
+    finished: list[bool] = []
+
+    def work() -> None:
+        begun.set()
+        finished.append(finish.wait(10))
+
+    async with trio.open_nursery() as nursery:
+        async with open_jobs() as jobs:
+            jobs.begin(owner, work, owner.tell, owner.tell, limiter=trio.CapacityLimiter(1), abandon=False)
+            await trio.to_thread.run_sync(begun.wait)
+            nursery.start_soon(_release_later, finish)
+        assert finished == [True]
+
+
+async def _release_later(finish: threading.Event) -> None:
+    """Let a call end, when all else has had its turn."""
+    await trio.testing.wait_all_tasks_blocked()
+    finish.set()

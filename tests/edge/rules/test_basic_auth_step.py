@@ -398,7 +398,7 @@ async def test_an_upgrade_waits_too():
 
 
 async def test_a_stop_does_not_wait_for_passwords():
-    """Whoever waits then is let go with the connection."""
+    """Whoever waits then is let go with the connection; only the end of the process waits for the one under way."""
     vault = Vault()
     vault.opened.clear()
     async with open_door({"alice": vault.hashed}) as stage:
@@ -407,7 +407,7 @@ async def test_a_stop_does_not_wait_for_passwords():
         await vault.wait_looks(1)
         with trio.fail_after(5):
             await stage.plane.drain_downstream(timeout=0.05)
-    vault.opened.set()
+        vault.opened.set()
 
 
 async def test_files_have_realms_of_their_own():

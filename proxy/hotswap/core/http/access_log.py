@@ -200,24 +200,25 @@ def combined_line(
     response_bytes: int,
     referer: bytes = b"",
     user_agent: bytes = b"",
+    user: bytes = b"",
 ) -> bytes:
-    """Format one exchange as `client - - [time] "request line" status bytes "referer" "user agent"`.
+    """Format one exchange as `client - user [time] "request line" status bytes "referer" "user agent"`.
 
-    Arguments are as of `json_line`, but for `time`, which is from `combined_time`, and two fields of the request, which
-    may be empty; without a method the request line is `-`.
+    Arguments are as of `json_line`, but for `time`, which is from `combined_time`, two fields of the request and the
+    user who it says it is from, which may be empty; without a method the request line is `-`, as is no user.
     """
     request = b"-"
     if method:
         request = b"%b %b HTTP/%b" % (method, hide_secrets(target), _VERSIONS.get(version, b"%d" % version))
     referer = hide_secrets(referer) or b"-"
     user_agent = _cut(user_agent) or b"-"
-    address = client
-    if b" " in address:  # it would move the columns behind it
-        address = address.replace(b" ", b"_")
-    if (address + request + referer + user_agent).translate(None, _SAFE):
-        address, request, referer, user_agent = (_hex_escape(part) for part in (address, request, referer, user_agent))
-    return b'%b - - [%b] "%b" %d %d "%b" "%b"\n' % (
+    # A space would move the columns behind it.
+    address, user = client.replace(b" ", b"_"), user.replace(b" ", b"_") or b"-"
+    if (address + user + request + referer + user_agent).translate(None, _SAFE):
+        address, user, request, referer, user_agent = map(_hex_escape, (address, user, request, referer, user_agent))
+    return b'%b - %b [%b] "%b" %d %d "%b" "%b"\n' % (
         address,
+        user,
         time.encode(),
         request,
         status,

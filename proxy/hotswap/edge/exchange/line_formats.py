@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from hotswap.core.http.access_log import combined_line, combined_time
+from hotswap.core.http.basic_credentials import authorization_of, parse_basic
 from hotswap.core.http.short_line import short_line
 from hotswap.edge.exchange.formatted_ledger import LineFormat
 
@@ -28,7 +29,17 @@ def _combined(exchange: Exchange, _duration: float) -> bytes:
         exchange.response_bytes,
         head.field(b"referer") or b"",
         head.field(b"user-agent") or b"",
+        _user_of(exchange),
     )
+
+
+def _user_of(exchange: Exchange) -> bytes:
+    """The user who a request says it is from, right or not, where the route asks for one; else nothing."""
+    rules = exchange.rules
+    if rules is None or not rules.table.basic_auth:
+        return b""
+    credentials = parse_basic(authorization_of(exchange.head) or b"")
+    return b"" if credentials is None else credentials.user.encode()
 
 
 def _combined_refusal(peer: Peer, error: BadRequest, line: tuple[bytes, bytes, int], response_bytes: int) -> bytes:

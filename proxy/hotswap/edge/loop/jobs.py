@@ -38,6 +38,7 @@ class Jobs:
         failed: Callable[[OSError], None],
         *,
         limiter: trio.CapacityLimiter,
+        abandon: bool = True,
     ) -> None:
         """Have a call made in a thread; `done` or `failed` is called in a turn of the loop, or never if the plane ends.
 
@@ -47,10 +48,12 @@ class Jobs:
             done: takes what it returns.
             failed: takes its OSError.
             limiter: bounds how many of this kind run at a time; further ones wait.
+            abandon: whether its thread is left behind when the plane ends. False for a call that always returns soon
+                and must not return while the interpreter ends: an extension in Rust would abort the process then.
         """
 
         def start(nursery: trio.Nursery) -> None:
-            nursery.start_soon(self._run, owner, work, done, failed, limiter)
+            nursery.start_soon(self._run, owner, work, done, failed, limiter, abandon)
 
         if self._nursery is None:
             self._waiting.append(start)
@@ -64,9 +67,10 @@ class Jobs:
         done: Callable[[Result], None],
         failed: Callable[[OSError], None],
         limiter: trio.CapacityLimiter,
+        abandon: bool,
     ) -> None:
         try:
-            result = await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
+            result = await trio.to_thread.run_sync(work, abandon_on_cancel=abandon, limiter=limiter)
         except OSError as error:
             self._poller.soon(owner, partial(failed, error))
         except Exception as error:  # a defect of ours, of this one
@@ -75,7 +79,10 @@ class Jobs:
             self._poller.soon(owner, partial(done, result))
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Run what is asked for until cancelled. **Cancellation** leaves threads behind; what they return is lost."""
+        """Run what is asked for until cancelled.
+
+        **Cancellation** leaves threads behind, or waits for those that are not to be; what they return is lost.
+        """
         try:
             async with trio.open_nursery() as self._nursery:
                 for start in self._waiting:

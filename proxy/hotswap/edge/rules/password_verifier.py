@@ -199,6 +199,7 @@ class PasswordVerifier:
             partial(self._on_verified, attempt),
             partial(self.on_attempt_crashed, attempt),
             limiter=self._limiter,
+            abandon=False,
         )
 
     def _on_verified(self, attempt: _Attempt, outcome: tuple[bool, float]) -> None:
