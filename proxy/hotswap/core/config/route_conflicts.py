@@ -40,9 +40,7 @@ def find_route_conflicts(location: Location, route: Raw, pools: Raw) -> Iterator
                 yield Finding((*location, key), route[key], wrong)
         return
     if _says(route, "burst") and not _says(route, "rate"):
-        yield Finding(
-            (*location, "burst"), route["burst"], 'left out without rate; write rate = "10/s" as well'
-        )
+        yield Finding((*location, "burst"), route["burst"], 'left out without rate; write rate = "10/s" as well')
     if _says(route, "fallback") and not _says(route, "files"):
         wrong = 'left out, or with files = "dist"; it is a file below that directory'
         yield Finding((*location, "fallback"), route["fallback"], wrong)
