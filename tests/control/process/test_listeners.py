@@ -325,3 +325,16 @@ async def test_a_socket_of_the_process_before_is_let_in_to_as_the_new_configurat
             listeners = Listeners(state_dir=tmp_path, handed=handed)
             listeners.commit(listeners.prepare(Configuration(listeners=wanted)), plane)
             assert (permits_of(path)[0], path.stat().st_ino) == (mode, before)
+
+
+async def test_a_socket_of_the_service_manager_keeps_the_permissions_it_has(tmp_path):
+    """At the start and by a reload: its unit says who may connect."""
+    path = tmp_path / "public.sock"
+    inherited = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    inherited.bind(str(path))
+    inherited.listen()
+    path.chmod(0o600)
+    async with open_stage(tmp_path, inherited) as (_listeners, _plane, take_over):
+        for mode in ("0666", "0660"):
+            take_over(socket_table(path, mode=mode))
+            assert permits_of(path)[0] == 0o600
