@@ -88,6 +88,7 @@ class PoolDocument(Document):
     outlook: Outlook = Field(description="what a request can expect now")
     compatibility: str | None
     held: int = Field(description="requests waiting for a backend")
+    spooled: int = Field(description="bytes of requests and responses that wait in files")
     directories: list[str] = Field(
         description="of the releases whose files are answered, in the order in which they are asked"
     )

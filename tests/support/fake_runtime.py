@@ -337,6 +337,7 @@ class FakeRuntime:
                 "outlook": core.outlook().value,
                 "compatibility": None,
                 "held": 0,
+                "spooled": 0,
                 "directories": [],
                 "rollout": None if running is None else running.id,
                 "slots": [

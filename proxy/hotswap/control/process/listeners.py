@@ -365,8 +365,6 @@ class Listeners:
             plane.open_listener(listener)
             if known is None or known.table.tls != listener.table.tls:
                 self._tell(listener)
-        for path, permissions in prepared.permits:
-            self._permit(path, permissions)
         before, self._contents = self._contents, prepared.contents
         for path, users in prepared.contents.users.items():
             if before.users.get(path, users) != users:
@@ -374,6 +372,8 @@ class Listeners:
         for pool, pages in prepared.contents.pages.items():
             if before.pages.get(pool, pages) != pages:
                 changes.append(f"error pages of pool {pool} changed")
+        for path, permissions in prepared.permits:
+            self._permit(path, permissions)
         return tuple(changes)
 
     def _permit(self, path: str, permissions: SocketPermissions) -> None:
