@@ -251,3 +251,43 @@ async def test_on_a_terminal_it_asks(tmp_path: Path) -> None:
     assert code == 0, text
     assert "The app (MODULE:ATTRIBUTE) [one:app]" in text
     assert written(path)["app"] == "two:app"
+
+
+def routes_of(path: Path) -> list[dict[str, Any]]:
+    """The routes of a file."""
+    routes = tomllib.loads(path.read_text(encoding="utf-8"))["routes"]
+    assert isinstance(routes, list)
+    return routes
+
+
+def test_files_of_a_django_project_have_routes(tmp_path: Path) -> None:
+    """Once its settings say where they are; before, the route is a comment that says what to do."""
+    start_django(tmp_path)
+    init(tmp_path)
+    assert [route["path"] for route in routes_of(tmp_path / "hotswap.toml")] == ["/"]
+    assert '# path = "/static/"' in (tmp_path / "hotswap.toml").read_text(encoding="utf-8")
+    with (tmp_path / "shop" / "settings.py").open("a") as settings:
+        settings.write(
+            'STATIC_ROOT = BASE_DIR / "staticfiles"\nMEDIA_URL = "media/"\nMEDIA_ROOT = BASE_DIR / "media"\n'
+        )
+    init(tmp_path, "--force")
+    assert routes_of(tmp_path / "hotswap.toml")[1:] == [
+        {"path": "/static/", "pool": "shop", "files": "staticfiles"},
+        {"path": "/media/", "files": str(tmp_path / "media")},
+    ]
+
+
+def test_a_built_front_end_has_a_route_where_the_app_has_a_path_of_its_own(tmp_path: Path) -> None:
+    """Else it is a comment: it would answer everything in place of the app."""
+    (tmp_path / "dist").mkdir()
+    (tmp_path / "dist" / "index.html").write_text("<!doctype html>")
+    (tmp_path / "main.py").write_text("app = FastAPI()\n")
+    init(tmp_path)
+    assert routes_of(tmp_path / "hotswap.toml") == [{"path": "/", "pool": "main"}]
+    assert '# fallback = "index.html"' in (tmp_path / "hotswap.toml").read_text(encoding="utf-8")
+    (tmp_path / "main.py").write_text('app = FastAPI()\n\n\n@app.get("/api/items")\ndef items(): ...\n')
+    init(tmp_path, "--force")
+    assert routes_of(tmp_path / "hotswap.toml") == [
+        {"path": "/api", "pool": "main"},
+        {"path": "/", "pool": "main", "files": "dist", "fallback": "index.html"},
+    ]

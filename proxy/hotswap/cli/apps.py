@@ -29,6 +29,9 @@ FACTORY_NAMES = re.compile(r"(create|make|build|get)_?(\w+_)?app(lication)?")
 HEALTH_PATHS = re.compile(r"""["']/?((?:healthz|health|livez|readyz)/?)["']""")
 """Paths that are there for health checks, as they stand in the sources of an app."""
 
+API_PATHS = re.compile(r"""["'](/api)(?:/[^"']*)?["']""")
+"""Paths below which an app answers the requests of a front end, likewise."""
+
 MOST_FILES = 500
 """So many Python files are looked at; a tree with more is named by hand."""
 
@@ -69,17 +72,19 @@ class Findings:
             of its entry points.
         project: the package of the Django project, or "".
         health_path: a path for health checks that the sources speak of, or "".
+        api_path: a path for requests of a front end that they speak of, or "".
     """
 
     apps: tuple[App, ...]
     project: str
     health_path: str
+    api_path: str
 
 
 def find_apps(directory: Path) -> Findings:
     """Look for apps in the modules below a directory."""
     apps: list[App] = []
-    health = ""
+    health = api = ""
     projects: dict[str, str] = {}
     for number, (path, root) in enumerate(_sources(directory, depth=4, root=directory)):
         if number >= MOST_FILES:
@@ -96,15 +101,21 @@ def find_apps(directory: Path) -> Findings:
         module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         if module:
             apps += (replace(app, root=place) for app in _apps_in(module, tree))
-        if not health and (found := HEALTH_PATHS.search(source.decode("utf-8", "replace"))):
+        text = source.decode("utf-8", "replace")
+        if not health and (found := HEALTH_PATHS.search(text)):
             health = f"/{found[1]}"
+        if not api and (found := API_PATHS.search(text)):
+            api = found[1]
     real = [app for app in apps if not app.factory]
     entries = [app for app in real if app.name in _entry_points(projects[app.root])]
     # Of several projects none is the one that is meant.
     managed = {projects[app.root] for app in entries}
     # Where an app is made for good, the function that makes it is its means, and no app of its own.
     return Findings(
-        apps=tuple(entries or real or apps), project=managed.pop() if len(managed) == 1 else "", health_path=health
+        apps=tuple(entries or real or apps),
+        project=managed.pop() if len(managed) == 1 else "",
+        health_path=health,
+        api_path=api,
     )
 
 

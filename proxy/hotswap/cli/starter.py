@@ -9,6 +9,7 @@ from pathlib import Path
 from hotswap.cli.apps import SOURCES, App, Findings, find_apps
 from hotswap.cli.exits import CommandError, ExitCode
 from hotswap.cli.interpreters import Interpreter, find_interpreter
+from hotswap.cli.site_files import FileRoute, find_site_files
 from hotswap.core.server import ABILITIES, Interface, Server
 
 PREFERRED = {
@@ -38,6 +39,8 @@ class Starter:
         search: where its modules are, relative to that; "" when they are right there.
         health_path: what the health check asks for; "" when nothing was found.
         django: a Django project, which has wishes of its own.
+        files: what it leaves to the front.
+        api_path: where the app is asked by a front end; "" when nothing was found.
         installed: the interpreter has the server.
     """
 
@@ -51,6 +54,8 @@ class Starter:
     search: str
     health_path: str
     django: bool
+    files: tuple[FileRoute, ...]
+    api_path: str
     installed: bool
 
 
@@ -105,6 +110,8 @@ def detect_starter(
         search=search,
         health_path=found.health_path,
         django=bool(found.project),
+        files=find_site_files(directory, directory / place, django=bool(found.project)),
+        api_path=found.api_path,
         installed=interpreter.has(preset),
     )
 
@@ -177,8 +184,39 @@ def starter_text(starter: Starter) -> str:
         said = "narrow it once the app has a path that says whether it can serve"
         health.append(_with_comment('expect = "200-499"', said))
     return TEMPLATE.format(
-        name=starter.pool, pool="\n".join(pool), place=place, environment=environment, health="\n".join(health)
+        name=starter.pool,
+        routes=_routes(starter),
+        pool="\n".join(pool),
+        place=place,
+        environment=environment,
+        health="\n".join(health),
     )
+
+
+def _routes(starter: Starter) -> str:
+    """The routes: of the app, and of the files that it leaves to the front."""
+    page = next((route for route in starter.files if route.path == "/" and route.sure), None)
+    # A front end answers whatever it is asked for, so the app needs a path of its own beside it.
+    beside = page is not None and starter.api_path and not starter.django
+    routes = [
+        _with_comment("[[routes]]", "the longest path wins"),
+        f"path = {toml(starter.api_path if beside else '/')}",
+        f"pool = {toml(starter.pool)}",
+    ]
+    for route in starter.files:
+        said = [
+            _with_comment("[[routes]]", f'what nginx does by "location {route.path}" and {route.like}'),
+            f"path = {toml(route.path)}",
+            *(() if route.files.startswith("/") else (f"pool = {toml(starter.pool)}",)),
+            _with_comment(f"files = {toml(route.files)}", route.hint),
+            *((f"fallback = {toml(route.fallback)}",) if route.fallback else ()),
+        ]
+        if not route.sure or (route.path == "/" and not beside):
+            if route.path == "/":
+                said.insert(0, "a built front end is there; for this the app needs another path above, such as /api:")
+            said = [f"# {line}" for line in said]
+        routes += ["", *said]
+    return "\n".join(routes)
 
 
 def _with_comment(setting: str, comment: str) -> str:
@@ -199,9 +237,7 @@ bind = ["127.0.0.1:8000"]          # for the world: ["0.0.0.0:8000", "[::]:8000"
 [admin]
 bind = ["127.0.0.1:9900"]          # the page in a browser; the verbs of hotswap need no address
 
-[[routes]]                         # the longest path wins
-path = "/"
-pool = "{name}"
+{routes}
 
 [pools.{name}]
 {pool}

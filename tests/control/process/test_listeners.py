@@ -7,6 +7,7 @@ import socket
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -310,3 +311,30 @@ async def test_a_new_socket_whose_permissions_cannot_be_had_is_not_made(tmp_path
         with pytest.raises(ConfigError):
             take_over(socket_table(path, owner="nobody-has-this-name"))
         assert not path.exists()
+
+
+async def test_a_socket_of_the_process_before_is_let_in_to_as_the_new_configuration_says(tmp_path):
+    """Or as it was, where that says nothing; the socket is the same."""
+    path = tmp_path / "public.sock"
+    async with open_stage(tmp_path) as (listeners, plane, take_over):
+        take_over(socket_table(path, mode="0600"))
+        before = path.stat().st_ino
+        for wanted, mode in ((socket_table(path, mode="0640"), 0o640), (tables(a=f"unix:{path}"), 0o640)):
+            handed = [replace(one, socket=one.socket.dup()) for one in listeners.hand_over()]
+            listeners.disown()
+            listeners = Listeners(state_dir=tmp_path, handed=handed)
+            listeners.commit(listeners.prepare(Configuration(listeners=wanted)), plane)
+            assert (permits_of(path)[0], path.stat().st_ino) == (mode, before)
+
+
+async def test_a_socket_of_the_service_manager_keeps_the_permissions_it_has(tmp_path):
+    """At the start and by a reload: its unit says who may connect."""
+    path = tmp_path / "public.sock"
+    inherited = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    inherited.bind(str(path))
+    inherited.listen()
+    path.chmod(0o600)
+    async with open_stage(tmp_path, inherited) as (_listeners, _plane, take_over):
+        for mode in ("0666", "0660"):
+            take_over(socket_table(path, mode=mode))
+            assert permits_of(path)[0] == 0o600

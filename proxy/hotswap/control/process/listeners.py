@@ -102,12 +102,18 @@ class _Kept:
     """Open sockets by the addresses that they were opened for; each is given away once.
 
     A port that the kernel chose (0 in the configuration) is kept for the listener that has it and for no other.
+
+    Attributes:
+        owned: those whose paths are ours, and not the service manager's.
     """
 
     def __init__(self, sockets: Iterable[HandedSocket]) -> None:
         self._own: dict[tuple[str, Address], list[socket.socket]] = {}
         self._any: dict[Address, socket.socket] = {}
+        self.owned: set[socket.socket] = set()
         for one in sockets:
+            if one.owned:
+                self.owned.add(one.socket)
             self._own.setdefault((one.listener, one.asked), []).append(one.socket)
             if not (isinstance(one.asked, TcpAddress) and one.asked.port == 0):
                 self._any[one.asked] = one.socket
@@ -265,7 +271,7 @@ class Listeners:
         known = kept.take(name, address)
         if known is not None:
             making.taken.add(known)
-            if permissions is not None and isinstance(address, UnixAddress):
+            if permissions is not None and isinstance(address, UnixAddress) and known in kept.owned:
                 read_within(partial(_refuse_unpermitted, address, permissions, where), str(address))
                 making.permits.append((address.path, permissions))
             return known

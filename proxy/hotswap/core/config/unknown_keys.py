@@ -40,6 +40,13 @@ def _networks(key: str) -> str:
     return f'it is called {key}, and is a list of networks: {key} = ["10.0.0.0/8"]'
 
 
+_FILES = 'it is called files: files = "staticfiles" is in each release, files = "/srv/media" is one directory'
+_WAITS = "it is called response_timeout until the answer begins, and idle_timeout from then on"
+_BUFFER = "it is a key of a pool: buffer = true in [pools.NAME], and what an app answers it may exempt by itself"
+_SPOOL = "it is called spool, and is a size: the files are in proxy.state_dir"
+_SENDFILE = 'it is called sendfile, and is a table: sendfile = { "/protected/" = "/srv/private" }'
+
+
 def _all(words: str, meant: str) -> dict[str, str]:
     return dict.fromkeys(words.split(), meant)
 
@@ -86,6 +93,13 @@ _MEANT: Mapping[str, Mapping[str, str]] = {
         **_all("prefix location", "it is called path"),
         **_all("host server_name domain domains", 'they are called hosts: hosts = ["example.org"]'),
         **_all("websocket websockets", "WebSocket needs no key"),
+        **_all("static root alias document_root static_root static_dir staticfiles file_server directory", _FILES),
+        **_all("try_files spa index not_found", 'it is called fallback: files = "dist", fallback = "index.html"'),
+        **_all("client_max_body_size max_body_size request_body_max", 'it is called body_bytes: body_bytes = "50MiB"'),
+        **_all("proxy_read_timeout read_timeout timeout", _WAITS),
+        **_all("proxy_send_timeout send_timeout client_body_timeout write_timeout", "it is called idle_timeout"),
+        **_all("proxy_buffering proxy_request_buffering buffering buffer", _BUFFER),
+        **_all("strip strip_path stripprefix handle_path script_name root_path", "it is called strip_prefix = true"),
         **_all("auth_basic auth_basic_user_file basicauth htpasswd auth users auth_users", _USERS),
         **_all("limit_req rate_limit ratelimit limit throttle requests_per_second", _RATE),
         **_all("return rewrite redir redirect_to location_redirect permanent_redirect", _REDIRECT),
@@ -106,6 +120,13 @@ _MEANT: Mapping[str, Mapping[str, str]] = {
         **_all("cwd workdir working_directory chdir root path", "it is called directory"),
         **_all("module application wsgi target", 'it is called app: app = "module:attribute"'),
         **_all("venv virtualenv interpreter", "it is called python, and is the interpreter in there"),
+        **_all("proxy_buffering proxy_request_buffering buffering", "it is called buffer"),
+        **_all("client_body_temp_path proxy_temp_path proxy_max_temp_file_size temp_path", _SPOOL),
+        **_all(
+            "error_page maintenance pages", "it is called error_pages, and is a directory with 502.html, 503.html …"
+        ),
+        **_all("x_accel_redirect x_sendfile xsendfile internal", _SENDFILE),
+        **_all("static files alias media", "files are answered by a route: files = in [[routes]]"),
         **_all("cmd exec run", 'it is called command, and is a list, with server = "command"'),
         **_all("port host bind", "hotswap makes the sockets of backends; clients connect to [listeners.NAME]"),
     },
