@@ -50,5 +50,5 @@ def make_rules(table: RouteTable, contents: Contents, plane: FilesPlane) -> Rout
         return None
     steps: list[RuleStep] = []
     if table.files:
-        steps.append(FilesStep(plane, table))
+        steps.append(FilesStep(plane, table, alone=not steps))
     return RouteRules(table, steps)

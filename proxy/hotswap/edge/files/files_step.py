@@ -47,9 +47,11 @@ class FilesStep:
     Args:
         plane: the data plane.
         table: the route.
+        alone: no other step judges its requests, so that the same request has the same answer.
     """
 
     __slots__ = (
+        "_alone",
         "_checked",
         "_complained",
         "_directories",
@@ -68,8 +70,9 @@ class FilesStep:
         "_siblings",
     )
 
-    def __init__(self, plane: FilesPlane, table: RouteTable) -> None:
+    def __init__(self, plane: FilesPlane, table: RouteTable, *, alone: bool = False) -> None:
         self._plane = plane
+        self._alone = alone
         self._pool = table.pool
         self._prefix = unquote_to_bytes(table.path).rstrip(b"/")
         self._files = table.files
@@ -105,7 +108,8 @@ class FilesStep:
                 return self._deliver(exchange, asked, key, place, None)
             stored = place.stored.get(place.coding_for(asked.accept_encoding))
             if stored is not None and stored.body is not None:
-                answer_file(self._plane, exchange, stored, asked, None)
+                same_until = place.checked + FRESH_SECONDS if self._alone else 0.0
+                answer_file(self._plane, exchange, stored, asked, None, same_until=same_until)
                 return False
         path = self._fallback if key == _FALLBACK else file_path(key, self._prefix)
         if path is None:
