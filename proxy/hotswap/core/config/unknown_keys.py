@@ -29,6 +29,15 @@ _FIELDS = (
 )
 
 
+_USERS = 'it is called basic_auth, and is a file of user:hash lines, which "htpasswd -cB -C 10 FILE NAME" makes'
+_RATE = 'it is called rate, with burst beside it: rate = "10/s"'
+_REDIRECT = 'it is called redirect, and is scheme and host: redirect = "https://example.org"'
+
+
+def _networks(key: str) -> str:
+    return f'it is called {key}, and is a list of networks: {key} = ["10.0.0.0/8"]'
+
+
 def _all(words: str, meant: str) -> dict[str, str]:
     return dict.fromkeys(words.split(), meant)
 
@@ -66,6 +75,11 @@ _MEANT: Mapping[str, Mapping[str, str]] = {
         **_all("prefix location", "it is called path"),
         **_all("host server_name domain domains", 'they are called hosts: hosts = ["example.org"]'),
         **_all("websocket websockets", "WebSocket needs no key"),
+        **_all("auth_basic auth_basic_user_file basicauth htpasswd auth users auth_users", _USERS),
+        **_all("limit_req rate_limit ratelimit limit throttle requests_per_second", _RATE),
+        **_all("return rewrite redir redirect_to location_redirect permanent_redirect", _REDIRECT),
+        **_all("allow_ips allowed_ips allow_from allowlist whitelist ip_allow ipallowlist", _networks("allow")),
+        **_all("deny_ips denied_ips deny_from denylist blacklist blocked_ips ip_deny block", _networks("deny")),
         **_all("headers", _FIELDS),
     },
     "pools": {

@@ -91,6 +91,7 @@ class ResponseHead(Head):
     `complete` says that nothing follows; then `body` is the whole body, if it came together with the head.
     `keep_alive` says that the connection can carry another exchange, `dated` that there is a Date among its fields.
     `same_until` says that the same bytes of a request are answered with the same until then, by the data plane's clock.
+    `file_fields` are those by which a backend has a file answered in its place, names in lower case.
     """
 
     status = 0
@@ -104,6 +105,7 @@ class ResponseHead(Head):
     dated = False
     upgrade: bytes | None = None
     same_until = 0.0
+    file_fields: list[Field] | None = None
 
 
 MAX_HOST: Final = 1024
