@@ -13,6 +13,7 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
+from hotswap.control.configuration.file_cautions import find_file_cautions
 from hotswap.control.configuration.outside import read_file, read_within
 from hotswap.control.configuration.path import release_link, through_current
 from hotswap.core.address import TcpAddress
@@ -39,8 +40,10 @@ def find_cautions(config: Configuration) -> Iterator[str]:
         )
     yield from find_state_in_release(config)
     yield from find_unused_pools(config)
+    yield from find_shadowed_routes(config)
     yield from find_refused_reloads(config)
     yield from find_public_development(config)
+    yield from find_file_cautions(config)
     for name, listener in config.listeners.items():
         for certificate in () if listener.tls is None else listener.tls.certificates:
             with suppress(OSError):  # told elsewhere
@@ -83,6 +86,24 @@ def find_unused_pools(config: Configuration) -> Iterator[str]:
             yield f"pools.{name}: no route names this pool, so its backends run for nothing"
 
 
+def find_shadowed_routes(config: Configuration) -> Iterator[str]:
+    """Say which routes for any host a host of others never comes to, where no route for any host has every path.
+
+    Where one has, the hosts that are named are exceptions, and meant; so are those that are redirected.
+    """
+    if any(not route.hosts and route.path == "/" for route in config.routes):
+        return
+    for index, route in enumerate(config.routes):
+        inside = f"{route.path.rstrip('/')}/"
+        for other, before in enumerate(() if route.hosts else config.routes):
+            if before.hosts and not before.redirect and inside.startswith(f"{before.path.rstrip('/')}/"):
+                yield (
+                    f"routes[{index}] ({route.path}) is for any host, but no request for {before.hosts[0]} comes to "
+                    f"it: one with hosts, as routes[{other}], is asked before all without; give both the same hosts"
+                )
+                break
+
+
 def find_refused_reloads(config: Configuration) -> Iterator[str]:
     """Say which pools refuse every reload while they serve, as they are configured."""
     for name, pool in config.pools.items():
@@ -105,7 +126,7 @@ def find_public_development(config: Configuration) -> Iterator[str]:
     for name, listener in config.listeners.items():
         if listener.tls is None or not listener.tls.self_signed:
             continue
-        for address in listener.bind:
+        for address in listener.addresses:
             if isinstance(address, TcpAddress) and not is_loopback(address.host):
                 yield (
                     f"listeners.{name}: a certificate for development (self_signed) at {address}, which others can "
