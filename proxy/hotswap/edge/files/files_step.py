@@ -16,7 +16,7 @@ from hotswap.core.files.file_path import file_path
 from hotswap.core.files.page import wants_page
 from hotswap.edge.files.disk_call import DiskCall, FilesPlane
 from hotswap.edge.files.file_answer import answer_file, refuse
-from hotswap.edge.files.look_up import FilePlace, look_up, open_roots
+from hotswap.edge.files.look_up import PathPlace, look_up, open_roots
 
 if TYPE_CHECKING:
     from hotswap.core.config.routes import RouteTable
@@ -86,7 +86,7 @@ class FilesStep:
         self._epoch = 0  # grows when the roots change
         self._missing: set[str] = set()  # of the paths, those that were said to be
         self._complained = -COMPLAINTS
-        self._places: dict[bytes, FilePlace] = {}
+        self._places: dict[bytes, PathPlace] = {}
         self._kept = 0  # bytes of them
 
     def take(self, exchange: Entering) -> bool:
@@ -116,7 +116,7 @@ class FilesStep:
             return self._miss(exchange, asked, key, b"")
         return self._seek(exchange, asked, key, path, place)
 
-    def _seek(self, exchange: Entering, asked: FileRequest, key: bytes, path: bytes, before: FilePlace | None) -> bool:
+    def _seek(self, exchange: Entering, asked: FileRequest, key: bytes, path: bytes, before: PathPlace | None) -> bool:
         """Find a file out of memory, or have a job look for it on the disk."""
         paths, known, siblings, coding = self._paths, self._roots, self._siblings, asked.accept_encoding
         try:
@@ -132,11 +132,11 @@ class FilesStep:
             self._keep(key, place)
             return self._deliver(exchange, asked, key, place, file)
 
-        def work() -> tuple[tuple[Root, ...], FilePlace, OpenFile | None]:
+        def work() -> tuple[tuple[Root, ...], PathPlace, OpenFile | None]:
             roots = open_roots(paths, known, cached=False)
             return roots, *look_up(roots, path, coding, before, cached=False, siblings=siblings)
 
-        def done(found: tuple[tuple[Root, ...], FilePlace, OpenFile | None]) -> None:
+        def done(found: tuple[tuple[Root, ...], PathPlace, OpenFile | None]) -> None:
             roots, place, file = found
             if paths is self._paths:
                 self._set_roots(roots)
@@ -151,7 +151,7 @@ class FilesStep:
         return False
 
     def _deliver(
-        self, exchange: Entering, asked: FileRequest, key: bytes, place: FilePlace, file: OpenFile | None
+        self, exchange: Entering, asked: FileRequest, key: bytes, place: PathPlace, file: OpenFile | None
     ) -> bool:
         if place.root is None:
             if place.refused:
@@ -215,7 +215,7 @@ class FilesStep:
                     self._missing.add(path)
                     self._plane.log.warning("files.missing", pool=self._pool, directory=path)
 
-    def _keep(self, key: bytes, place: FilePlace) -> None:
+    def _keep(self, key: bytes, place: PathPlace) -> None:
         place.checked = self._plane.poller.now
         place.epoch = self._epoch
         places = self._places
