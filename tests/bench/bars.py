@@ -138,6 +138,13 @@ BARS = (
     _requests_bar("h2-get", ProxyName.HYPERCORN, 2.0),
     _requests_bar("post-4k", ProxyName.NGINX, 0.3),
     _requests_bar("post-4k", ProxyName.CADDY, 1.5),
+    Bar(
+        case="static-20k",
+        title="processor time, times nginx with sendfile",
+        ratio=_processor_time(ProxyName.NGINX),
+        bound=2.0,
+        at_least=False,
+    ),
     Bar(case="download-100m", title="rate, times nginx", ratio=_rate(ProxyName.NGINX), bound=0.9),
     Bar(
         case="download-100m",

@@ -9,6 +9,7 @@ from tests.bench.handshake import HandshakeLoad
 from tests.bench.idle import IdleLoad
 from tests.bench.origin import LARGE_FILE, SMALL_FILE
 from tests.bench.proxies.peer import ProxyName
+from tests.bench.proxies.setup import STATIC_FILE
 from tests.bench.rollout import RolloutLoad
 from tests.bench.transfer import DownloadLoad, UploadLoad
 from tests.bench.websocket import EchoLoad
@@ -27,6 +28,7 @@ class Case:
         load: what the client does.
         demo: in front of the demo app on uvicorn instead of nginx.
         direct: measure the origin without a proxy too.
+        static: a file that the proxy answers by itself; the peers are those that are configured for it.
         together: the proxy shares the processor of client and origin. With one connection nothing overlaps,
             and waking an idle virtual processor takes so long that it would hide what the proxy does.
     """
@@ -36,6 +38,7 @@ class Case:
     load: Load
     demo: bool = False
     direct: bool = False
+    static: bool = False
     together: bool = False
 
     def compares(self, name: ProxyName) -> bool:
@@ -45,6 +48,8 @@ class Case:
                 return True
             case ProxyName.HYPERCORN:
                 return isinstance(self.load, H2loadLoad)
+            case _ if self.static:
+                return name is ProxyName.NGINX
             case _:
                 return not isinstance(self.load, RolloutLoad)
 
@@ -72,6 +77,12 @@ CASES = (
         name="h2-get",
         title="small GET over HTTP/2 and TLS, 16 streams",
         load=H2loadLoad(connections=1, streams=16),
+    ),
+    Case(
+        name="static-20k",
+        title="20 KiB file, 32 connections",
+        load=WrkLoad(path=f"/static/{STATIC_FILE}", connections=32),
+        static=True,
     ),
     Case(name="download-1m", title="1 MiB download, 4 connections", load=_DOWNLOAD_1M),
     Case(name="download-100m", title="100 MiB download", load=_DOWNLOAD_100M),

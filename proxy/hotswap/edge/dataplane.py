@@ -29,6 +29,7 @@ from hotswap.edge.client.listener import Listener, OpenListener
 from hotswap.edge.exchange.exchange import Exchange
 from hotswap.edge.exchange.gate import Gate
 from hotswap.edge.exchange.ledger import Ledger, LedgerMaker
+from hotswap.edge.exchange.repeats import Repeats
 from hotswap.edge.exchange.room_maker import RoomMaker
 from hotswap.edge.exchange.route_rules import RouteRules, make_rules
 from hotswap.edge.exchange.tunnel import CUT, Tunnel
@@ -96,6 +97,7 @@ class DataPlane:
         self.pipe = Pipe()
         self.router = Router(())
         self.rules: Sequence[RouteRules | None] = ()
+        self.repeats = Repeats()
         self.limiters = Limiters()
         self.verifier = PasswordVerifier(self)
         self.pages: Mapping[str, Mapping[int, bytes]] = {}
@@ -143,6 +145,7 @@ class DataPlane:
 
     def open_listener(self, opened: OpenListener) -> None:
         """Serve a listener; one of the same name with the same sockets only takes over the new definition."""
+        self.repeats.forget()
         known = self.listeners.get(opened.name)
         if known is not None and known.open_listener.sockets == opened.sockets:
             known.open_listener = opened
@@ -170,6 +173,8 @@ class DataPlane:
         """
         self.router = Router(routes)
         self.rules = tuple(make_rules(route, contents, self) for route in routes)
+        self.repeats.forget()
+        self.repeats.enabled = any(route.files for route in routes)
         self.limiters.settle()
         self.pages = contents.pages
 
@@ -188,6 +193,7 @@ class DataPlane:
 
     def apply(self, view: PoolView) -> Applied:
         """Put a view of a known pool in force, unless a later one is."""
+        self.repeats.forget()
         return self.gates[view.pool].apply(view)
 
     def directories(self, pool: str) -> tuple[str, ...]:

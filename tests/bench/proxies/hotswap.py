@@ -24,6 +24,10 @@ pool = "origin"
 path = "{STREAM_PREFIX}"
 pool = "stream"
 
+[[routes]]
+path = "/static/"
+files = "{setup.write_static()}"
+
 [pools.origin]
 addresses = ["unix:{setup.origin}"]
 

@@ -54,6 +54,7 @@ http {{
         ssl_certificate_key {setup.key};
         ssl_protocols TLSv1.2 TLSv1.3;
         location / {{ proxy_pass http://origin; }}
+        location /static/ {{ alias {setup.write_static()}/; sendfile on; tcp_nopush on; }}
         location {STREAM_PREFIX} {{ proxy_pass http://stream; }}
     }}
 }}

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ADDRESS = "127.0.0.1"
+STATIC_FILE = "20k"
+STATIC_BYTES = 20 * 1024
 STREAM_PREFIX = "/stream/"
 # Room for 10,000 idle connections and those that work.
 CONNECTION_LIMIT = 12_000
@@ -42,6 +44,13 @@ class Setup:
     def access_log(self) -> Path:
         """Where requests are logged."""
         return self.directory / "access.log"
+
+    def write_static(self) -> Path:
+        """Make a directory with the file that is answered below ``/static/``, and return its path."""
+        directory = self.directory / "static"
+        directory.mkdir(exist_ok=True)
+        (directory / STATIC_FILE).write_bytes(bytes(STATIC_BYTES))
+        return directory
 
     def write(self, name: str, text: str) -> str:
         """Write a file of the configuration and return its path."""

@@ -90,7 +90,12 @@ def test_no_path_has_a_hidden_segment(path):
 @pytest.mark.parametrize(
     "name",
     [
-        *("base.5af66c1b1797.css", "admin/js/core.cf103cd04ebf.js", "css/base.5af66c1b1797.css.map"),  # Django
+        *(
+            "base.5af66c1b1797.css",
+            "img/LICENSE.2c54f4e1ca1c",
+            "admin/js/core.cf103cd04ebf.js",
+            "css/base.5af66c1b1797.css.map",
+        ),  # Django
         *("main.8f3b2a1c.chunk.js", "main.8f3b2a1c.js", "3f2a9c1b8e7d6f5a4b3c.woff2"),  # webpack
         *("app-8f3b2a1c01.js", "_next/static/chunks/main-5f2d6b0e4b8d1c3a.js"),  # gulp-rev, Next
         *(

@@ -478,7 +478,8 @@ async def test_roots_are_let_go_with_their_routes(media):
         await ask(client)
         assert open_descriptors() == before + 1
         stage.plane.set_routes((RouteTable(pool="web"),))
-        assert open_descriptors() == before
+        while open_descriptors() != before:  # a thread that looked for it has it until its next call, or ends
+            await trio.sleep(0.01)
 
 
 async def test_roots_are_let_go_with_their_releases(tmp_path):
@@ -503,7 +504,8 @@ async def test_roots_are_let_go_with_their_releases(tmp_path):
         await line.read_head()
         await line.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         await client.read_response()
-        assert open_descriptors() == several - 1
+        while open_descriptors() != several - 1:  # as above
+            await trio.sleep(0.01)
         assert several > before
 
 

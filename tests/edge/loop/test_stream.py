@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from hotswap.edge.loop.stream import Stream
+from hotswap.edge.loop.stream import KEPT_OF_FILE, Stream
 from tests.support.stage import Clock
 from tests.support.streams import stream_over, tcp_pair
 
@@ -91,3 +91,28 @@ def test_a_dead_connection_is_known():
         far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
         far.close()
         assert stream.is_dead()
+
+
+def test_a_file_is_sent_in_the_kernel(tmp_path):
+    """What the socket does not take stays there, but for a little by which the stream hears when it takes more."""
+    (tmp_path / "file").write_bytes(bytes(range(256)) * 65536)
+    size = 256 * 65536
+    near, far = tcp_pair()
+    with far, (tmp_path / "file").open("rb") as file, stream_over(near, Clock()) as stream:
+        far.settimeout(5)
+        sent, got = 0, bytearray()
+        while sent < size:
+            while sent < size and not stream.unsent:
+                taken = stream.send_file(file.fileno(), sent, size - sent)
+                assert taken > 0
+                sent += taken
+            assert stream.unsent <= KEPT_OF_FILE
+            while len(got) < sent:
+                got += far.recv(1 << 20)
+                stream.flush_kept()
+        assert bytes(got) == (tmp_path / "file").read_bytes()
+        assert stream.send_file(file.fileno(), size, 10) == 0
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+        far.close()
+        assert stream.send_file(file.fileno(), 0, size) == 0
+        assert stream.broken

@@ -12,6 +12,8 @@ from typing import Final
 _HEX: Final = re.compile(rb"[0-9a-f]{8,64}")
 _HEX_ALONE: Final = 16
 """Digits from which a whole name is a hash."""
+_HEX_LAST: Final = 12
+"""Digits from which the end of a name is a hash and no kind of file, as of Django's LICENSE.2c54f4e1ca1c."""
 _DATE: Final = re.compile(rb"(?:19|20)[0-9]{6}[a-f]?")
 _BASE64: Final = re.compile(rb"[A-Za-z0-9_-]{8}")
 _READABLE: Final = re.compile(rb"[0-9]*(?:[A-Z]+|[A-Z]?[a-z]+)?(?:[A-Z][a-z]+){0,4}[0-9]*")
@@ -37,7 +39,9 @@ def is_hashed(path: bytes) -> bool:
     if not pieces:
         return False  # without a dot there is nothing in front of the end
     built = not _BUILT.isdisjoint(directories)
-    # The last piece is the kind of file; the others may be a hash, or end with one.
+    # The last piece is the kind of file, if there is one; the others may be a hash, or end with one.
+    if _is_hex_hash(pieces[-1]) and len(pieces[-1]) >= _HEX_LAST:
+        return True
     if _HEX.fullmatch(first) and len(first) >= _HEX_ALONE and _is_mixed(first):
         return True
     if any(_is_hash(piece, built=built) for piece in pieces[:-1]):

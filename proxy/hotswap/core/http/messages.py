@@ -90,6 +90,7 @@ class ResponseHead(Head):
     `content_length` is None when the length is not told; then `chunked` or the end of the connection ends the body.
     `complete` says that nothing follows; then `body` is the whole body, if it came together with the head.
     `keep_alive` says that the connection can carry another exchange, `dated` that there is a Date among its fields.
+    `same_until` says that the same bytes of a request are answered with the same until then, by the data plane's clock.
     `buffering` is what `X-Accel-Buffering` says, None where it does not; it is for proxies, not for clients.
     `file_fields` are those by which a backend has a file answered in its place, names in lower case.
     """
@@ -105,6 +106,7 @@ class ResponseHead(Head):
     dated = False
     buffering: bool | None = None
     upgrade: bytes | None = None
+    same_until = 0.0
     file_fields: list[Field] | None = None
 
 

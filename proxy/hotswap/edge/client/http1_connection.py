@@ -20,11 +20,12 @@ from hotswap.edge.client.http1_request_body import Http1RequestBody
 from hotswap.edge.client.http2_connection import Http2Connection
 from hotswap.edge.client.lingering_close import LingeringClose
 from hotswap.edge.exchange.exchange import Exchange
+from hotswap.edge.exchange.repeats import KEPT_REQUEST_BYTES, Repeat, Repeats
 from hotswap.edge.exchange.tunnel import Tunnel
 from hotswap.edge.loop.poller import DEAD, GONE
 from hotswap.edge.loop.stream import BLOCKED, TINY_PIECES_BYTES, Data, Stream
 from hotswap.edge.loop.timers import NEVER
-from hotswap.wire.http1.request_parser import END, HTTP2_HEAD, RequestItem, RequestParser
+from hotswap.wire.http1.request_parser import END, HEAD_END, HTTP2_HEAD, RequestItem, RequestParser
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,6 +55,8 @@ class Http1Connection:
         "_last",
         "_out",
         "_parser",
+        "_repeat",
+        "_repeats",
         "_requests_left",
         "_silent",
         "armed",
@@ -86,6 +89,8 @@ class Http1Connection:
         self._out: list[Data] = []
         self._chunking = self._bodiless = False
         self._last = False  # it is the connection's last
+        self._repeats = plane.repeats if plane.repeats.enabled else None
+        self._repeat: Repeat | None = None  # the answer that was sent just now, if it is one
 
     def open(self) -> None:
         """Start serving; the poller watches the stream already."""
@@ -206,7 +211,10 @@ class Http1Connection:
                 got = len(data)
                 if got:
                     self._silent = False
-                    self._take(self._parser.feed(data))
+                    if self._repeats is None:
+                        self._take(self._parser.feed(data))
+                    elif self._answer_again(self._repeats, data):
+                        continue
                     exchange, body = self.exchange, self._body
                     if exchange is not None and not exchange.request_done and body is not None and not body.left:
                         break  # a body in chunks: others are to have their turn
@@ -214,6 +222,55 @@ class Http1Connection:
                 self._on_end()
                 return
         self.plane.poller.soon(self, self.pump)
+
+    def _answer_again(self, repeats: Repeats, data: bytes) -> bool:
+        """Answer what was read as the same bytes were answered just now; else serve it, and learn how.
+
+        Returns:
+            Whether it was answered so.
+        """
+        plane, stream = self.plane, self.stream
+        now = plane.poller.now
+        repeat = repeats.get(data)
+        if self.exchange is not None or self._parser.partial:
+            self._take(self._parser.feed(data))
+            return False
+        if (
+            repeat is None
+            or now >= repeat.until
+            or repeat.exchange.listener is not self.listener
+            or plane.stopping
+            or stream.unsent
+            or stream.hangup
+            or self._requests_left < 2
+        ):
+            self._forget_repeat()
+            self._take(self._parser.feed(data))
+            learnt = self._forget_repeat()
+            if learnt is not None and len(data) <= KEPT_REQUEST_BYTES and data.find(HEAD_END) == len(data) - 4:
+                del learnt.exchange.responder  # it has ended, and this connection is not to live as long as it is kept
+                repeats.learn(data, learnt)
+            return False
+        self._begun = True
+        self._requests_left -= 1
+        exchange = repeat.exchange
+        exchange.peer = self.peer
+        exchange.started = now
+        stream.write(repeat.data)
+        plane.tally.static_responses[self.listener.name, exchange.status] += 1
+        plane.record(exchange)
+        if stream.broken:
+            self._lose()
+            return True
+        self.deadline = deadline = now + self.listener.idle_timeout
+        if deadline < self.armed[0]:
+            plane.poller.timers.arm(self)
+        return True
+
+    def _forget_repeat(self) -> Repeat | None:
+        """Give the answer that was sent last, if the same bytes may be sent again, and forget it."""
+        repeat, self._repeat = self._repeat, None
+        return repeat
 
     def _on_end(self) -> None:
         """The client shut down its writing half."""
@@ -371,6 +428,8 @@ class Http1Connection:
             data += head.body
         out = self._out
         stream = self.stream
+        if head.same_until and not self._last and not out and exchange.head.complete:
+            self._repeat = Repeat(data, exchange, head.same_until)
         if out:  # an informational response goes first
             out.append(data)
             stream.write_all(out)

@@ -80,5 +80,5 @@ def make_rules(table: RouteTable, contents: Contents, plane: RulesPlane) -> Rout
         realm = "Restricted" if number == 1 else f"Restricted {number}"
         steps.append(BasicAuthStep(users, realm, plane.verifier))
     if table.files:
-        steps.append(FilesStep(plane, table))
+        steps.append(FilesStep(plane, table, alone=not steps))
     return RouteRules(table, steps)

@@ -23,6 +23,7 @@ from hotswap.wire.websocket import FrameTracker, close_frame
 
 if TYPE_CHECKING:
     from hotswap.edge.exchange.ledger import Ledger
+    from hotswap.edge.exchange.repeats import Repeats
     from hotswap.edge.loop.stream import Owner
     from hotswap.edge.upstream.upstream_connection import UpstreamConnection
 
@@ -45,12 +46,14 @@ class ClientPlane(ExchangePlane[Exchange], Protocol):
 
     Attributes:
         ledger: takes what was answered without an exchange.
+        repeats: answers to requests that are the same, byte for byte.
         tunnels: those that are open.
         stopping: nothing is accepted any more, and each answer is the last of its connection.
         handed_over: because another process takes over, not because this one ends.
     """
 
     ledger: Ledger
+    repeats: Repeats
     tunnels: dict[Exchange, Tunnel]
     stopping: bool
     handed_over: bool

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 
 def answer_file(
-    plane: FilesPlane, exchange: Entering, stored: StoredFile, asked: FileRequest, file: OpenFile | None
+    plane: FilesPlane,
+    exchange: Entering,
+    stored: StoredFile,
+    asked: FileRequest,
+    file: OpenFile | None,
+    *,
+    same_until: float = 0.0,
 ) -> None:
     """Answer a GET or HEAD; the answer is counted.
 
@@ -29,6 +35,7 @@ def answer_file(
         stored: what is known of the file.
         asked: the fields of the request that choose among its answers.
         file: itself, open, where its content is not kept; taken over.
+        same_until: so long the same bytes of a request have this answer, where it is sent at once; 0: nobody knows.
     """
     verdict, begin, end = Verdict.WHOLE, 0, stored.size
     if asked is not NOTHING_ASKED:
@@ -36,6 +43,7 @@ def answer_file(
         if verdict is Verdict.WHOLE and asked.range and exchange.head.method == b"GET":
             verdict, begin, end = part_of(asked, size=stored.size, etag=stored.etag, modified_text=stored.modified_text)
     response = ResponseHead()
+    response.same_until = same_until
     match verdict:
         case Verdict.WHOLE:
             response.status = 200

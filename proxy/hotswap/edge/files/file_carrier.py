@@ -26,12 +26,14 @@ if TYPE_CHECKING:
 
 FIRST_BYTES: Final = 64 * 1024
 """Bytes that go out with the head in one call."""
-PIECE_BYTES: Final = 512 * 1024
+PIECE_BYTES: Final = 1024 * 1024
 """Bytes that are asked to be sent at once in the kernel."""
 PIECES_AT_A_TIME: Final = 4
 """Pieces of one file before others have their turn."""
-PROBE_BYTES: Final = 128 * 1024
-"""Distance of the bytes that are asked for to see whether a piece is in memory: as much as the kernel reads ahead."""
+PROBE_BYTES: Final = 256 * 1024
+"""Distance of the bytes that are asked for to see whether a piece is in memory: twice what the kernel reads ahead.
+
+What was dropped in between is read while it is sent, which may take the loop one access to the disk."""
 AHEAD_BYTES: Final = 1024 * 1024
 """Bytes that a job reads ahead."""
 

@@ -16,7 +16,7 @@ from hotswap.core.files.file_path import file_path
 from hotswap.core.files.page import wants_page
 from hotswap.edge.files.disk_call import DiskCall, FilesPlane
 from hotswap.edge.files.file_answer import answer_file, refuse
-from hotswap.edge.files.look_up import FilePlace, look_up, open_roots
+from hotswap.edge.files.look_up import PathPlace, look_up, open_roots
 
 if TYPE_CHECKING:
     from hotswap.core.config.routes import RouteTable
@@ -47,9 +47,11 @@ class FilesStep:
     Args:
         plane: the data plane.
         table: the route.
+        alone: no other step judges its requests, so that the same request has the same answer.
     """
 
     __slots__ = (
+        "_alone",
         "_checked",
         "_complained",
         "_directories",
@@ -68,8 +70,9 @@ class FilesStep:
         "_siblings",
     )
 
-    def __init__(self, plane: FilesPlane, table: RouteTable) -> None:
+    def __init__(self, plane: FilesPlane, table: RouteTable, *, alone: bool = False) -> None:
         self._plane = plane
+        self._alone = alone
         self._pool = table.pool
         self._prefix = unquote_to_bytes(table.path).rstrip(b"/")
         self._files = table.files
@@ -83,7 +86,7 @@ class FilesStep:
         self._epoch = 0  # grows when the roots change
         self._missing: set[str] = set()  # of the paths, those that were said to be
         self._complained = -COMPLAINTS
-        self._places: dict[bytes, FilePlace] = {}
+        self._places: dict[bytes, PathPlace] = {}
         self._kept = 0  # bytes of them
 
     def take(self, exchange: Entering) -> bool:
@@ -105,14 +108,15 @@ class FilesStep:
                 return self._deliver(exchange, asked, key, place, None)
             stored = place.stored.get(place.coding_for(asked.accept_encoding))
             if stored is not None and stored.body is not None:
-                answer_file(self._plane, exchange, stored, asked, None)
+                same_until = place.checked + FRESH_SECONDS if self._alone else 0.0
+                answer_file(self._plane, exchange, stored, asked, None, same_until=same_until)
                 return False
         path = self._fallback if key == _FALLBACK else file_path(key, self._prefix)
         if path is None:
             return self._miss(exchange, asked, key, b"")
         return self._seek(exchange, asked, key, path, place)
 
-    def _seek(self, exchange: Entering, asked: FileRequest, key: bytes, path: bytes, before: FilePlace | None) -> bool:
+    def _seek(self, exchange: Entering, asked: FileRequest, key: bytes, path: bytes, before: PathPlace | None) -> bool:
         """Find a file out of memory, or have a job look for it on the disk."""
         paths, known, siblings, coding = self._paths, self._roots, self._siblings, asked.accept_encoding
         try:
@@ -128,11 +132,11 @@ class FilesStep:
             self._keep(key, place)
             return self._deliver(exchange, asked, key, place, file)
 
-        def work() -> tuple[tuple[Root, ...], FilePlace, OpenFile | None]:
+        def work() -> tuple[tuple[Root, ...], PathPlace, OpenFile | None]:
             roots = open_roots(paths, known, cached=False)
             return roots, *look_up(roots, path, coding, before, cached=False, siblings=siblings)
 
-        def done(found: tuple[tuple[Root, ...], FilePlace, OpenFile | None]) -> None:
+        def done(found: tuple[tuple[Root, ...], PathPlace, OpenFile | None]) -> None:
             roots, place, file = found
             if paths is self._paths:
                 self._set_roots(roots)
@@ -147,7 +151,7 @@ class FilesStep:
         return False
 
     def _deliver(
-        self, exchange: Entering, asked: FileRequest, key: bytes, place: FilePlace, file: OpenFile | None
+        self, exchange: Entering, asked: FileRequest, key: bytes, place: PathPlace, file: OpenFile | None
     ) -> bool:
         if place.root is None:
             if place.refused:
@@ -211,7 +215,7 @@ class FilesStep:
                     self._missing.add(path)
                     self._plane.log.warning("files.missing", pool=self._pool, directory=path)
 
-    def _keep(self, key: bytes, place: FilePlace) -> None:
+    def _keep(self, key: bytes, place: PathPlace) -> None:
         place.checked = self._plane.poller.now
         place.epoch = self._epoch
         places = self._places

@@ -24,7 +24,7 @@ _ABSENT: Final = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDE
 
 
 @dataclass(slots=True, kw_only=True)
-class FilePlace:
+class PathPlace:
     """What a path leads to, as it was found at a moment.
 
     Attributes:
@@ -83,11 +83,11 @@ def look_up(
     roots: Sequence[Root],
     path: bytes,
     accept_encoding: bytes,
-    before: FilePlace | None,
+    before: PathPlace | None,
     *,
     cached: bool,
     siblings: bool,
-) -> tuple[FilePlace, OpenFile | None]:
+) -> tuple[PathPlace, OpenFile | None]:
     """Find a file, and what of it a client is given.
 
     Args:
@@ -132,7 +132,7 @@ def look_up(
     return place, None
 
 
-def _find(roots: Sequence[Root], path: bytes, *, cached: bool) -> tuple[FilePlace, OpenFile | None]:
+def _find(roots: Sequence[Root], path: bytes, *, cached: bool) -> tuple[PathPlace, OpenFile | None]:
     index = not path or path.endswith(b"/")
     wanted = path + INDEX if index else path
     refused = False
@@ -141,15 +141,15 @@ def _find(roots: Sequence[Root], path: bytes, *, cached: bool) -> tuple[FilePlac
             file = root.open(wanted, cached=cached)
         except IsADirectoryError:
             if not index and _has_index(root, path, cached=cached):
-                return FilePlace(root=root, path=path, directory=True), None
+                return PathPlace(root=root, path=path, directory=True), None
         except PermissionError:
             refused = True
         except OSError as error:
             if error.errno not in _ABSENT:
                 raise
         else:
-            return FilePlace(root=root, path=wanted, identity=file.identity), file
-    return FilePlace(path=wanted, refused=refused), None
+            return PathPlace(root=root, path=wanted, identity=file.identity), file
+    return PathPlace(path=wanted, refused=refused), None
 
 
 def _has_index(root: Root, path: bytes, *, cached: bool) -> bool:
