@@ -1,7 +1,7 @@
 """Body that waits between a source and a sink of different speeds: in memory while it is short, else in a file.
 
 What is in it is read in the order in which it came: first what the file has, then what is on its way there, then what
-is in memory. The file itself is another's affair (`Store`), which may take its time: meanwhile the source has to stop,
+is in memory. The file itself is another's affair (`SpoolStore`), which may take its time: meanwhile the source has to stop,
 so that no more than `MEMORY_BYTES` and one piece wait in memory, and as many are being written.
 """
 
@@ -16,7 +16,7 @@ TAKEN_BYTES: Final = 64 * 1024
 """Taken at a time."""
 
 
-class Store(Protocol):
+class SpoolStore(Protocol):
     """The file of a spool, with at most one write and one read under way."""
 
     def write(self, data: bytes | bytearray, at: int) -> None:
@@ -64,7 +64,7 @@ class Spool:
         "size",
     )
 
-    def __init__(self, room: SpoolRoom, store: Store, changed: Callable[[], None], *, keeps: bool = False) -> None:
+    def __init__(self, room: SpoolRoom, store: SpoolStore, changed: Callable[[], None], *, keeps: bool = False) -> None:
         """Make an empty one.
 
         Args:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hotswap.edge.upstream.carrier import Carrier
 
 
-class Answered(Claimant, Protocol):
+class AnsweredHere(Claimant, Protocol):
     """An exchange that the proxy itself answers; see `hotswap.edge.exchange.exchange.Exchange`."""
 
     plane: ExchangePlane[Any]
@@ -45,7 +45,7 @@ class Answered(Claimant, Protocol):
         """Release the claim and write the record."""
 
 
-def send_own_answer(exchange: Answered, status: int, fields: tuple[Field, ...], page: bytes) -> None:
+def send_own_answer(exchange: AnsweredHere, status: int, fields: tuple[Field, ...], page: bytes) -> None:
     """Send it, and end the exchange, at once or when the client has taken a large page.
 
     Args:
@@ -80,7 +80,9 @@ def send_own_answer(exchange: Answered, status: int, fields: tuple[Field, ...], 
         responder.truncate(exchange)
 
 
-def _with_page(exchange: Answered, status: int, fields: tuple[Field, ...], page: bytes) -> tuple[ResponseHead, bytes]:
+def _with_page(
+    exchange: AnsweredHere, status: int, fields: tuple[Field, ...], page: bytes
+) -> tuple[ResponseHead, bytes]:
     page = page or exchange.plane.pages.get(exchange.pool_name, {}).get(status, b"")
     if len(page) > PIECE_BYTES and not exchange.request_done:
         page = b""  # it would be kept whole for a client that may never read

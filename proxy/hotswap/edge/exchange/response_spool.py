@@ -154,7 +154,7 @@ class ResponseSpool:
         return self._spool.left
 
     def break_off(self) -> None:
-        """No more comes of the response: give the client what there is, and then `on_delivered_part` follows."""
+        """No more comes of the response: give the client what there is, and then the exchange ends."""
         self._broken = True
         self.feed()
 
