@@ -64,6 +64,7 @@ class Http1Connection:
     )
 
     request_trailers: Sequence[Field] = ()  # those of HTTP/1.1 are dropped (F15)
+    in_turns = False
     shut_out = False  # a connection has one answer at a time, which is bounded by itself
 
     def __init__(self, plane: ClientPlane, listener: Entrance, stream: Stream, peer: Peer) -> None:
@@ -321,6 +322,8 @@ class Http1Connection:
         """Answer a request that could not be parsed, and close."""
         head, body = error_head(error.status)
         self.plane.date(head)
+        if self.listener.hsts:
+            head.lines.append(self.listener.hsts)
         self.stream.write(write_response(head, version=11, no_body=False, close=True) + body)
         self.plane.ledger.refused(self.listener, self.peer, error, self._parser.refused_line(), len(body))
         self._linger()

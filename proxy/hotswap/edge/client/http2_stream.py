@@ -70,6 +70,7 @@ class Http2Stream:
     exchange: Exchange | None = None
     channel: Http2Channel | None = None
     request_trailers: Sequence[Field] = ()
+    in_turns = False
     _started = False
     _over = False
     _inbox: deque[bytes] | None = None
@@ -111,6 +112,8 @@ class Http2Stream:
         head.content_length = 0  # whatever was asked for, HEAD perhaps
         connection = self.connection
         connection.plane.date(head)
+        if connection.listener.hsts:
+            head.lines.append(connection.listener.hsts)
         connection.plane.ledger.refused(connection.listener, connection.peer, error, line)
         self.session.send_head(self.stream_id, write_response(head), end=True)
         self._finish()

@@ -16,6 +16,8 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from hotswap.core.errors import ConnectFailed, NothingLeft, Side, UpstreamBroken, UpstreamTimedOut
+from hotswap.core.http.compression import LEAST_BYTES
+from hotswap.core.http.field_changes import STRICT_TRANSPORT
 from hotswap.core.http.forwarding import counted_down, error_head, request_id_of
 from hotswap.core.http.messages import IDEMPOTENT, Field, ResponseHead
 from hotswap.core.http.retry import RETRY_FIELD, Attempt, Fail, Failure, Retry, failure_of
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from hotswap.core.http.forwarding import Peer
     from hotswap.core.http.messages import RequestHead
     from hotswap.core.pool.candidate import Candidate
+    from hotswap.edge.exchange.compressed_responder import CompressedResponder
     from hotswap.edge.exchange.entrance import Entrance
     from hotswap.edge.exchange.gate import Gate
     from hotswap.edge.exchange.route_rules import RouteRules
@@ -62,6 +65,7 @@ class Exchange:
         "armed",
         "backend",
         "body_bytes",
+        "coder",
         "connection",
         "deadline",
         "error",
@@ -111,6 +115,7 @@ class Exchange:
         self.idle_timeout = listener.idle_timeout
         self.body_bytes = listener.body_bytes
         self.rules: RouteRules | None = None
+        self.coder: CompressedResponder | None = None
         self._step = 0
         self.target = head.target
         self.request_id = b""
@@ -448,9 +453,17 @@ class Exchange:
         self.responder.send_head(self, head)
 
     def _finish_head(self, head: ResponseHead) -> None:
-        """Add to the head of a response what the proxy has to say, whoever answers."""
+        """Change the head of a response as listener and route ask for, whoever answers."""
         if not head.dated:
             self.plane.date(head)
+        listener, rules = self.listener, self.rules
+        if listener.hsts and head.field(STRICT_TRANSPORT) is None:
+            head.lines.append(listener.hsts)
+        if rules is not None and rules.changes is not None:
+            rules.changes.apply(head)
+        length = head.content_length
+        if (length is None or length >= LEAST_BYTES) and listener.compress and (rules is None or rules.compress):
+            self.plane.compressor.compress(self, head)
 
     def on_response_body(self, data: Data) -> None:
         self.response_bytes += len(data)
@@ -604,6 +617,8 @@ class Exchange:
             self.plane.poller.timers.forget(self)
         self._release_claim()
         self._replay = None
+        if self.coder is not None:
+            self.response_bytes = self.plane.compressor.end(self.coder)
         self.plane.record(self)
 
     def on_crash(self, error: Exception) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hotswap.core.http.contents import Contents
+from hotswap.core.http.field_changes import FieldChanges
 
 if TYPE_CHECKING:
     from hotswap.core.config.routes import RouteTable
@@ -18,13 +19,19 @@ class RouteRules:
     Attributes:
         table: the route.
         steps: taken in this order: redirect, allow and deny, rate, basic_auth, files.
+        changes: of the fields of its answers; None where it has none.
+        compress: whether its answers may be compressed.
+        log: whether its requests have lines in the access log.
     """
 
-    __slots__ = ("steps", "table")
+    __slots__ = ("changes", "compress", "log", "steps", "table")
 
     def __init__(self, table: RouteTable, steps: Sequence[RuleStep]) -> None:
         self.table = table
         self.steps = tuple(steps)
+        self.changes = FieldChanges(table.headers) if table.headers else None
+        self.compress = table.compress
+        self.log = table.log
 
 
 def make_rules(table: RouteTable, contents: Contents) -> RouteRules | None:

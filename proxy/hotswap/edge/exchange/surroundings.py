@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from hotswap.core.http.messages import ResponseHead
     from hotswap.core.http.routing import Router
+    from hotswap.edge.exchange.compressor import Compressor
     from hotswap.edge.exchange.gate import Gate
     from hotswap.edge.exchange.room_maker import RoomMaker
     from hotswap.edge.exchange.route_rules import RouteRules
@@ -30,12 +31,14 @@ class ExchangePlane(GatePlane, Protocol[Exchanged]):
         rules: of each of its routes, by the index; None for one that has none.
         gates: by name of their pool.
         room: ends idle connections when descriptors are short.
+        compressor: compresses responses.
     """
 
     router: Router
     rules: Sequence[RouteRules | None]
     gates: dict[str, Gate]
     room: RoomMaker
+    compressor: Compressor
 
     def record(self, exchange: Exchanged) -> None:
         """Record the end of an exchange."""

@@ -75,10 +75,14 @@ class Carrier(Protocol):
 class Answering(Protocol):
     """The part of a client's side that only backend connections use.
 
-    `request_trailers` are the fields that came behind the body of the request, once it is complete.
+    `in_turns` says that a body is work: it is given in pieces of 64 KiB at most, between which others have their turn.
     """
 
-    request_trailers: Sequence[Field]
+    in_turns: bool
+
+    @property
+    def request_trailers(self) -> Sequence[Field]:
+        """The fields that came behind the body of the request, once it is complete."""
 
     @property
     def shut_out(self) -> bool:

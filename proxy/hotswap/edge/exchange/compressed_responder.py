@@ -1,0 +1,121 @@
+"""Compresses the body of one response on its way from the exchange to the client's side.
+
+It stands between the two only where a body is compressed while it comes. Each piece of the backend that is flushed goes
+on as what a client can decode without waiting for the next one, so that a page that is streamed stays so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hotswap.core.http.messages import Field, ResponseHead
+    from hotswap.edge.exchange.surroundings import Responder
+    from hotswap.edge.loop.stream import Data, Stream
+    from hotswap.edge.upstream.upstream_connection import UpstreamConnection
+
+
+class Encoder(Protocol):
+    """Encoder of one body."""
+
+    def encode(self, data: Data) -> bytes:
+        """Take a piece; gives what can be sent already, which may be nothing."""
+
+    def flush(self) -> bytes:
+        """Give all of what was taken, so that the other side can decode it."""
+
+    def end(self) -> bytes:
+        """Give the rest; nothing may follow."""
+
+
+class CompressedResponder:
+    """A responder that compresses the body for another one, to which it leaves all else.
+
+    Args:
+        responder: the client's side.
+        encoder: of the body.
+
+    Attributes:
+        sent_bytes: of the compressed body.
+    """
+
+    __slots__ = ("_encoder", "_responder", "_unflushed", "sent_bytes")
+
+    in_turns = True
+
+    def __init__(self, responder: Responder[Any], encoder: Encoder) -> None:
+        self._responder = responder
+        self._encoder: Encoder | None = encoder
+        self._unflushed = False
+        self.sent_bytes = 0
+
+    def close(self) -> None:
+        """Let go of the encoder and its memory: the exchange has ended, in whatever way."""
+        self._encoder = None
+
+    # `Responder` says what each is to do.
+
+    def send_body(self, data: Data) -> None:
+        encoder = self._encoder
+        if encoder is not None and len(data):
+            self._unflushed = True
+            self._send(encoder.encode(data))
+
+    def flush(self) -> bool:
+        if self._unflushed and self._encoder is not None:
+            self._unflushed = False
+            self._send(self._encoder.flush())
+        return self._responder.flush()
+
+    def send_end(self) -> None:
+        encoder, self._encoder = self._encoder, None
+        if encoder is not None:
+            self._send(encoder.end())
+        self._responder.send_end()
+
+    def _send(self, data: bytes) -> None:
+        if data:
+            self.sent_bytes += len(data)
+            self._responder.send_body(data)
+
+    @property
+    def backed_up(self) -> bool:
+        return self._responder.backed_up
+
+    @property
+    def shut_out(self) -> bool:
+        return self._responder.shut_out
+
+    @property
+    def request_trailers(self) -> Sequence[Field]:
+        return self._responder.request_trailers
+
+    def splice_target(self) -> Stream | None:
+        """None: every piece is compressed."""
+        return None
+
+    def send_head(self, exchange: Any, head: ResponseHead) -> None:
+        self._responder.send_head(exchange, head)
+
+    def send_response(self, exchange: Any, head: ResponseHead) -> bool:
+        return self._responder.send_response(exchange, head)
+
+    def send_interim(self, exchange: Any, head: ResponseHead) -> None:
+        self._responder.send_interim(exchange, head)
+
+    def send_trailers(self, fields: Sequence[Field]) -> None:
+        self._responder.send_trailers(fields)
+
+    def done(self, exchange: Any) -> None:
+        self._responder.done(exchange)
+
+    def truncate(self, exchange: Any) -> None:
+        self._responder.truncate(exchange)
+
+    def read_on(self) -> None:
+        self._responder.read_on()
+
+    def tunnel(self, exchange: Any, head: ResponseHead, connection: UpstreamConnection) -> bool:
+        return self._responder.tunnel(exchange, head, connection)
