@@ -74,7 +74,7 @@ class GzipEncoder:
 
     def _headed(self, data: bytes) -> bytes:
         head = self._head
-        if head:
+        if head and data:
             self._head = b""
             return head + data
         return data

@@ -11,7 +11,7 @@ import secrets
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from hotswap.core.http.compression import JITTER, ZSTD, add_vary, coding_for, declare_coding, is_compressible
-from hotswap.edge.exchange.compressed_responder import CompressedResponder
+from hotswap.edge.exchange.compressed_responder import CompressedResponder, Encoder
 from hotswap.wire.gzip_encoder import GzipEncoder, compress_gzip
 from hotswap.wire.zstd_encoder import ZstdEncoder, compress_zstd
 
@@ -73,9 +73,13 @@ class Compressor:
             declare_coding(head, coding, len(body))
         elif self.encoders < self._most:
             self.encoders += 1
-            encoder = ZstdEncoder(padding) if coding == ZSTD else GzipEncoder(padding)
+            encoder = self.make_encoder(coding, padding)
             exchange.coder = exchange.responder = CompressedResponder(exchange.responder, encoder)
             declare_coding(head, coding, None)
+
+    def make_encoder(self, coding: bytes, padding: int) -> Encoder:
+        """Make an encoder of one body."""
+        return ZstdEncoder(padding) if coding == ZSTD else GzipEncoder(padding)
 
     def end(self, coder: CompressedResponder) -> int:
         """Take an encoder back, whose exchange has ended; gives the bytes that it has sent."""
