@@ -80,6 +80,9 @@ class PoolDocument(Document):
     outlook: Outlook = Field(description="what a request can expect now")
     compatibility: str | None
     held: int = Field(description="requests waiting for a backend")
+    directories: list[str] = Field(
+        description="of the releases whose files are answered, in the order in which they are asked"
+    )
     slots: list[SlotDocument]
     rollout: str | None = Field(description="the id of the one in progress, or null")
 

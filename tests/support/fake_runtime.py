@@ -335,6 +335,7 @@ class FakeRuntime:
                 "outlook": core.outlook().value,
                 "compatibility": None,
                 "held": 0,
+                "directories": [],
                 "rollout": None if running is None else running.id,
                 "slots": [
                     {

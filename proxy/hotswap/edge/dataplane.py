@@ -10,7 +10,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
 
@@ -90,6 +90,7 @@ class DataPlane:
         self.pipe = Pipe()
         self.router = Router(())
         self.rules: Sequence[RouteRules | None] = ()
+        self.pages: Mapping[str, Mapping[int, bytes]] = {}
         self.gates: dict[str, Gate] = {}
         self.listeners: dict[str, Listener] = {}
         self.closed_listeners: list[Listener] = []
@@ -159,6 +160,7 @@ class DataPlane:
         """Route from now on by these routes; `contents` are those of the files that they name."""
         self.router = Router(routes)
         self.rules = tuple(make_rules(route, contents) for route in routes)
+        self.pages = contents.pages
 
     # Pools.
 

@@ -16,6 +16,7 @@ from hotswap.control.pools.trouble import describe_trouble
 from hotswap.core.errors import NotFound, RefusalCode, Refused
 from hotswap.core.pool.last_error import LastError
 from hotswap.core.pool.lifecycle import BackendState, Health
+from hotswap.core.pool.view import Applied, PoolView
 from hotswap.core.rollout.compatibility import Unreadable
 from tests.support.hotswap import wait_gone
 from tests.support.pool_stage import Stage, open_pool, supervised_table
@@ -254,6 +255,32 @@ async def test_a_lock_ends_a_respawn_that_waits_and_an_unlock_in_the_same_instan
         assert stage.pool.unlock()
         await stage.wait_full()
         assert len(stage.pool.members) == 2
+
+
+async def test_the_data_plane_is_told_the_directories_of_releases_that_visitors_have_seen(tmp_path):
+    """Those that serve, then those before; not one that never served, and each from before it can be claimed."""
+    places = [tmp_path / name for name in "abc"]
+    for place in places:
+        place.mkdir()
+    first, broken, second = map(str, places)
+    async with open_pool(supervised_table(places[0])) as stage:
+        views: list[PoolView] = []
+        publish = stage.plane.claims["web"].apply
+
+        def look(view: PoolView) -> Applied:
+            views.append(view)
+            return publish(view)
+
+        stage.pool.core.publish_to(look)
+        assert stage.pool.core.view().directories == (first,)
+        await stage.roll(supervised_table(places[1], "faulty", "dies-at-start", "--seconds", "0"))
+        assert stage.pool.core.view().directories == (first,)
+        assert not any(broken in view.directories for view in views)
+        stage.pool.unlock()
+        await stage.roll(supervised_table(places[2]))
+        new = [view for view in views if any(one.claimable and one.generation == 3 for one in view.backends)]
+        assert new
+        assert {view.directories for view in new} == {(second, first)}
 
 
 async def test_an_operator_drains_a_backend_and_readmits_it(tmp_path):

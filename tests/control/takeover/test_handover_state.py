@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotswap.control.pools.release import Release
+from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.control.rollout.book import RolloutBook
 from hotswap.control.takeover.handover_state import (
     OWN_COUNTS,
@@ -122,6 +123,35 @@ async def test_drained_slots_survive_the_journey(tmp_path) -> None:
         for slot in written["supervised"]["web"]["slots"]:
             del slot["drained"]
         assert not any(slot.drained for slot in read_state(over_the_wire(written)).supervised["web"].slots)
+
+
+async def test_the_directories_of_releases_that_were_seen_survive_the_journey(tmp_path) -> None:
+    """Those of older code, which did not send them, are not made up: only the release in force is known then."""
+    places = [tmp_path / name for name in "abcd"]
+    for place in places:
+        place.mkdir()
+    async with open_pool(supervised_table(places[0])) as stage:
+        for place in places[1:]:
+            await stage.roll(supervised_table(place))
+        asked = tuple(str(place) for place in reversed(places[1:]))
+        assert stage.plane.claims["web"].view.directories == asked
+        written = write_state([stage.pool], book=RolloutBook(structlog.get_logger()), events=EventLog(), tally=Tally())
+        state = read_state(over_the_wire(written)).supervised["web"]
+        assert state.directories == asked
+        del written["supervised"]["web"]["directories"]
+        older = read_state(over_the_wire(written)).supervised["web"]
+        assert older.directories == ()
+        for found, expected in ((state, asked), (older, asked[:1])):
+            pool = SupervisedPool("web", found.releases[found.generation], stage.surroundings, processors=2)
+            pool.restore(
+                generation=found.generation,
+                newest=found.newest,
+                releases=found.releases,
+                slots=found.slots,
+                errors=found.errors,
+                directories=found.directories,
+            )
+            assert pool.core.view().directories == expected
 
 
 counts = st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 5), st.floats(0, 100)), max_size=20)

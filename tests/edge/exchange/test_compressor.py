@@ -8,6 +8,7 @@ import sys
 import zlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -207,7 +208,7 @@ async def test_others_get_bodies_as_they_are(case: str):
     [({"compress": False}, {}, 5000), ({}, {"compress": False}, 5000), ({}, {"compress": True, "log": False}, 1023)],
 )
 async def test_a_listener_or_a_route_may_switch_it_off_and_short_answers_are_left_alone(
-    listener: dict[str, bool], route: dict[str, bool], length: int
+    listener: dict[str, Any], route: dict[str, Any], length: int
 ):
     """Then nothing is changed at all."""
     async with open_stage(routes=[RouteTable.model_validate({"pool": "web", **route})], **listener) as stage:

@@ -49,6 +49,7 @@ class Entries:
         address: Address,
         h2c: bool,
         pid: int | None = None,
+        directory: str = "",
         state: BackendState = BackendState.STARTING,
         health: Health = Health.UNKNOWN,
     ) -> Backend:
@@ -61,6 +62,7 @@ class Entries:
                 address=address,
                 h2c=h2c,
                 pid=pid,
+                directory=directory,
                 state=state,
                 health=health,
                 now=now,

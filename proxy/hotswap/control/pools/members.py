@@ -116,7 +116,12 @@ class Members:
 
         process = spawn_backend(plan, directory=around.sockets, relay=relay, log=log, guardian=around.guardian)
         backend = self.entries.add(
-            slot=slot, generation=generation, address=process.address, h2c=release.table.h2c, pid=process.pid
+            slot=slot,
+            generation=generation,
+            address=process.address,
+            h2c=release.table.h2c,
+            pid=process.pid,
+            directory=release.directory,
         )
         member = SupervisedBackend(backend, process, release, around, log.bind(pid=process.pid))
         member.quiet = quiet

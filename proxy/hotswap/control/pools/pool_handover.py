@@ -74,10 +74,12 @@ class PoolHandover:
         if self.on_exit is not None:
             self.on_exit(member.process.pid, ended)
 
-    def follow_added(self, *, slot: int, generation: int, address: Address, pid: int, h2c: bool) -> None:
+    def follow_added(
+        self, *, slot: int, generation: int, address: Address, pid: int, h2c: bool, directory: str
+    ) -> None:
         """Use a backend that the other process has started."""
         self._entries.admit(
-            self._entries.add(slot=slot, generation=generation, address=address, h2c=h2c, pid=pid),
+            self._entries.add(slot=slot, generation=generation, address=address, h2c=h2c, pid=pid, directory=directory),
         )
 
     def follow_gone(self, pid: int) -> None:

@@ -13,7 +13,7 @@ what is raised in it. The processes are `members`, what fills their slots is `fi
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -45,6 +45,7 @@ from hotswap.core.pool.last_error import LastError, exit_words
 from hotswap.core.pool.lifecycle import BackendState
 from hotswap.core.pool.pool import Pool
 from hotswap.core.pool.recycling import PoolStanding
+from hotswap.core.pool.release_directories import ReleaseDirectories
 from hotswap.core.pool.slot_record import CRASH_LOOP
 from hotswap.core.rollout.compatibility import Unreadable
 from hotswap.core.rollout.refusal import rollout_in_progress
@@ -108,6 +109,7 @@ class SupervisedPool:
             supervised=True,
             max_in_flight=table.max_in_flight,
         )
+        self.core.directories = ReleaseDirectories([release.directory])
         self._announcer = Announcer(surroundings.events, self.log)
         self.core.observe(self._announcer)
         self.first_start = FirstStart(self.core)
@@ -166,10 +168,12 @@ class SupervisedPool:
         releases: Mapping[int, Release],
         slots: Iterable[Slot],
         errors: Mapping[int, LastError],
+        directories: Sequence[str],
     ) -> None:
         """Go on where the proxy process before this one stood; before `serve`."""
         self.releases.restore(generation=generation, newest=newest, releases=releases)
         self.slots.update({slot.number: slot for slot in slots})
+        self.core.directories = ReleaseDirectories(directories or [self.release.directory])
         for number, error in errors.items():
             self.entries.note_error(number, error)
 

@@ -84,6 +84,7 @@ def _pool(parts: Parts, pool: SupervisedPool | StaticPool) -> dict[str, Any]:
         "outlook": counts.outlook.value,
         "compatibility": None if compatibility is None else str(compatibility),
         "held": counts.waiting,
+        "directories": list(core.directories.asked),
         "slots": [_slot(parts, pool, slot) for slot in core.slot_numbers()],
         "rollout": pool.rollout_id if isinstance(pool, SupervisedPool) else None,
     }

@@ -96,7 +96,13 @@ def adopt_backend(pool: SupervisedPool, received: Received, surroundings: Surrou
     )
     process.status = str(frame.body.get("status", ""))
     backend = pool.core.add(
-        slot=slot, generation=generation, address=address, h2c=release.table.h2c, now=trio.current_time(), pid=pid
+        slot=slot,
+        generation=generation,
+        address=address,
+        h2c=release.table.h2c,
+        now=trio.current_time(),
+        pid=pid,
+        directory=release.directory,
     )
     member = SupervisedBackend(backend, process, release, surroundings, bound.bind(pid=pid))
     ready_for = frame.body.get("ready_for")

@@ -76,6 +76,8 @@ class Following:
                         address=address,
                         pid=frame.number("pid"),
                         h2c=pool.table.h2c,
+                        # Older code does not say it.
+                        directory=str(frame.body.get("directory", "")),
                     )
                 parts.predecessor.pass_on(frame)
             case FrameType.BACKEND_GONE:

@@ -104,6 +104,7 @@ class SupervisedState:
     releases: Mapping[int, Release]
     slots: tuple[Slot, ...]
     errors: Mapping[int, LastError]
+    directories: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +149,7 @@ def write_state(
                 "newest": pool.releases.newest,
                 "locked": pool.core.locked,
                 "paused": pool.core.paused,
+                "directories": list(pool.core.directories.asked),
                 # A slot may hold a release of a rollout that failed in others.
                 "releases": {
                     str(number): write_release(release)
@@ -240,6 +242,8 @@ def _read_supervised(value: Mapping[str, Any]) -> SupervisedState:
             for slot in value["slots"]
             if (error := slot.get("error")) is not None
         },
+        # Older code of the same schema did not send them.
+        directories=tuple(map(str, value.get("directories", ()))),
     )
 
 

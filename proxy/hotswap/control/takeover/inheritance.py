@@ -236,6 +236,7 @@ def _restore(pool: SupervisedPool, state: SupervisedState) -> None:
         releases=state.releases,
         slots=state.slots,
         errors=state.errors,
+        directories=state.directories,
     )
     if state.locked is not None:
         pool.core.lock(state.locked)

@@ -87,6 +87,7 @@ class Predecessor:
             generation=backend.generation,
             address=str(backend.address),
             pid=backend.pid,
+            directory=backend.directory,
         )
 
     def note_gone(self, pid: int | None) -> None:

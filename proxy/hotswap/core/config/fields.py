@@ -96,8 +96,8 @@ Flag = StrictBool
 
 
 def _more_than_zero(allowed: str) -> AfterValidator:
-    def check(value: float) -> float:
-        if value <= 0:
+    def check(value: float | Literal[""]) -> float | Literal[""]:
+        if value != "" and value <= 0:
             what, semicolon, way_out = allowed.partition("; ")
             raise ValueError(f"{what}, more than zero{semicolon}{way_out}")
         return value
@@ -476,6 +476,9 @@ OwnDuration = Annotated[
     WithJsonSchema({"type": "string", "format": "duration", "pattern": f"^$|{DURATION_PATTERN}"}),
 ]
 """Seconds, or `INHERITED`."""
+
+OwnPeriod = Annotated[OwnDuration, _more_than_zero(DURATION_ALLOWED)]
+"""Seconds, more than zero, or `INHERITED`."""
 
 OwnSizeLimit = Annotated[
     int | Literal[""] | None,

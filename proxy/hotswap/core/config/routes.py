@@ -13,6 +13,7 @@ from hotswap.core.config.fields import (
     Host,
     Network,
     OwnDuration,
+    OwnPeriod,
     OwnSizeLimit,
     RateField,
     RedirectTarget,
@@ -69,13 +70,14 @@ class RouteTable(Table):
     """Fields of responses that are set; the empty value removes one."""
 
     body_bytes: OwnSizeLimit = ""
-    """Body of a request; 413 above that. Empty: as the listener has it."""
+    """Body of a request, or "unlimited"; 413 above that. Empty: as the listener has it, which this may raise too."""
 
     response_timeout: OwnDuration = ""
-    """How long a backend may take until it begins to answer. Empty: as the pool has it."""
+    """How long a backend may take until it begins to answer; "0s": any time. Empty: as the pool has it."""
 
-    idle_timeout: OwnDuration = ""
-    """How long nothing may move of a request or its answer. Empty: as the listener has it."""
+    idle_timeout: OwnPeriod = ""
+    """How long nothing may move of a request, its answer or its WebSocket. Empty: as the listener has it, which alone
+    says how long a connection is kept between requests."""
 
     compress: Flag = True
     """false: answers are not compressed, whatever the listener says."""

@@ -13,7 +13,7 @@ class Contents:
 
     Attributes:
         users: of each `basic_auth` file, by its path: the hash of each user's password.
-        pages: of each `error_pages` directory, by its path: the page of each status.
+        pages: of each pool with `error_pages`, by its name: the page of each status, HTML in UTF-8.
     """
 
     users: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

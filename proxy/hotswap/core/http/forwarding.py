@@ -35,20 +35,39 @@ REASONS: Final = {
     307: b"Temporary Redirect",
     308: b"Permanent Redirect",
     400: b"Bad Request",
+    401: b"Unauthorized",
+    402: b"Payment Required",
+    403: b"Forbidden",
     404: b"Not Found",
     405: b"Method Not Allowed",
+    406: b"Not Acceptable",
     408: b"Request Timeout",
+    409: b"Conflict",
+    410: b"Gone",
+    411: b"Length Required",
+    412: b"Precondition Failed",
     413: b"Content Too Large",
     414: b"URI Too Long",
+    415: b"Unsupported Media Type",
+    416: b"Range Not Satisfiable",
     417: b"Expectation Failed",
+    418: b"I'm a teapot",
     421: b"Misdirected Request",
+    422: b"Unprocessable Content",
+    423: b"Locked",
+    425: b"Too Early",
+    426: b"Upgrade Required",
+    428: b"Precondition Required",
+    429: b"Too Many Requests",
     431: b"Request Header Fields Too Large",
+    451: b"Unavailable For Legal Reasons",
     500: b"Internal Server Error",
     501: b"Not Implemented",
     502: b"Bad Gateway",
     503: b"Service Unavailable",
     504: b"Gateway Timeout",
     505: b"HTTP Version Not Supported",
+    507: b"Insufficient Storage",
     508: b"Loop Detected",
 }
 """Reason phrases of the answers that the proxy gives itself."""
@@ -306,16 +325,20 @@ ALLOWED_METHODS: Final = (b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIO
 
 def error_head(status: int, fields: tuple[Field, ...] = ()) -> tuple[ResponseHead, bytes]:
     """Head and body of an answer of the proxy's own: fixed text, nothing of what the client sent, no version."""
-    reason = REASONS.get(status, b"Error")
-    body = b"%d %b\n" % (status, reason)
+    body = b"%d %b\n" % (status, REASONS.get(status, b"Error"))
+    return own_head(status, b"text/plain; charset=utf-8", fields, len(body)), body
+
+
+def own_head(status: int, media_type: bytes, fields: tuple[Field, ...], size: int) -> ResponseHead:
+    """Head of an answer of the proxy's own, whose body is so many bytes of a media type."""
     head = ResponseHead()
     head.status = status
-    head.reason = reason
+    head.reason = REASONS.get(status, b"Error")
     head.fields = [
-        (b"Content-Type", b"text/plain; charset=utf-8"),
+        (b"Content-Type", media_type),
         (b"Cache-Control", b"no-store"),
         *((ALLOWED_METHODS,) if status == 405 else ()),
         *fields,
     ]
-    head.content_length = len(body)
-    return head, body
+    head.content_length = size
+    return head

@@ -29,6 +29,7 @@ class Backend:
         ejected: it failed so many exchanges in a row that others are preferred for a while; see
             `hotswap.core.pool.ejection`. It stays claimable, for when there is no other.
         pid: its process, if it is one of ours.
+        directory: that of its release, symbolic links resolved; empty where it has none that is known.
         since: the moment of the last change of state, on the caller's clock, in seconds.
     """
 
@@ -43,4 +44,5 @@ class Backend:
     claimable: bool = False
     ejected: bool = False
     pid: int | None = None
+    directory: str = ""
     since: float = 0.0

@@ -33,6 +33,7 @@ from hotswap.core.pool.events import (
 )
 from hotswap.core.pool.last_error import LastError
 from hotswap.core.pool.lifecycle import BackendState, Health, check_transition
+from hotswap.core.pool.release_directories import ReleaseDirectories
 from hotswap.core.pool.slot_record import SlotRecord, static_expects
 from hotswap.core.pool.view import Applied, BackendView, PoolView
 from hotswap.core.strategy import Balance
@@ -60,6 +61,7 @@ class Pool:
         balance: how a backend is chosen for an exchange.
         max_in_flight: exchanges one backend may have at once; 0 is unlimited.
         version: of the newest view.
+        directories: of the releases whose files are answered.
     """
 
     def __init__(self, *, name: str, balance: Balance, size: int, supervised: bool, max_in_flight: int = 0) -> None:
@@ -73,6 +75,7 @@ class Pool:
         self.paused = False
         self.balance = balance
         self.version = 0
+        self.directories = ReleaseDirectories()
         self._publish: Publish | None = None
         self._draining: dict[BackendId, tuple[Backend, int]] = {}  # not yet drained, since this version
         self._slots: dict[int, SlotRecord] = {}
@@ -92,6 +95,7 @@ class Pool:
         now: float,
         pid: int | None = None,
         h2c: bool = False,
+        directory: str = "",
     ) -> Backend:
         """Put a new backend into a slot, beside whatever fills it already.
 
@@ -109,6 +113,7 @@ class Pool:
             h2c=h2c,
             pid=pid,
             since=now,
+            directory=directory,
         )
         self._record(slot).note_added(generation)
         self.backends.append(backend)
@@ -313,6 +318,7 @@ class Pool:
                 )
                 for backend in self.backends
             ),
+            directories=self.directories.asked,
         )
 
     def publish_to(self, publish: Publish | None) -> None:
@@ -336,6 +342,7 @@ class Pool:
         # Bring everything that follows from states and healths up to date, publish, then tell.
         for backend in self.backends:
             backend.claimable = backend.state is BackendState.READY and backend.health is Health.HEALTHY
+        self.directories.update(self.backends)
         expected, self._expecting = self._expecting, self.expecting
         self.version += 1
         applied = None if self._publish is None else self._publish(self.view())

@@ -13,7 +13,9 @@ import ssl
 from typing import TYPE_CHECKING, Final
 
 from hotswap.core.errors import BadRequest
+from hotswap.core.http.error_page import page_answer
 from hotswap.core.http.forwarding import error_head, write_response
+from hotswap.core.http.html_preference import prefers_html, told_accept
 from hotswap.core.room import Idle
 from hotswap.edge.client.http1_connection import Http1Connection
 from hotswap.edge.client.http2_connection import Http2Connection
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 NO_APPLICATION_PROTOCOL: Final = b"\x15\x03\x03\x00\x02\x02\x78"
 """The record of a fatal alert, as it is before there are keys (RFC 8446 5.1 and 6)."""
 
+PLAIN_HTTP_PAGE: Final = "This port speaks HTTPS. Please write https:// before its address."
 PLAIN_HTTP: Final = b"400 Bad Request: this port speaks HTTPS, and the request came in plain HTTP. Use https://\n"
 
 
@@ -140,17 +143,20 @@ class Handshake:
         plane = self.plane
         sock.recv(len(data))
         method, target, version = told_line(data[: max(end, 0)].rstrip(b"\r"))
-        head, _ = error_head(400)
-        head.content_length = len(PLAIN_HTTP)
+        if prefers_html(told_accept(data.partition(b"\r\n\r\n")[0] + b"\r\n")):
+            head, body = page_answer(400, detail=PLAIN_HTTP_PAGE)
+        else:
+            head, _ = error_head(400)
+            head.content_length, body = len(PLAIN_HTTP), PLAIN_HTTP
         plane.date(head)
         self._let_go(sock)
         stream = Stream(sock, plane.poller, self)
         plane.poller.watch(stream.fd, self, READ)
         no_body = method == b"HEAD"
         answer = write_response(head, version=11, no_body=no_body, close=True)
-        stream.write(answer if no_body else answer + PLAIN_HTTP)
+        stream.write(answer if no_body else answer + body)
         error = BadRequest("plain HTTP on a listener with TLS")
-        size = 0 if no_body else len(PLAIN_HTTP)
+        size = 0 if no_body else len(body)
         plane.ledger.refused(self.listener, self.peer, error, (method, target, version), size)
         plane.log.debug("handshake.failed", listener=self.listener.name, error="plain HTTP")
         LingeringClose(plane, self.listener, stream).begin(instead_of=self)

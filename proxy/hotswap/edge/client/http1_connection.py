@@ -11,7 +11,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from hotswap.core.errors import BadRequest, Side
+from hotswap.core.http.error_page import page_answer
 from hotswap.core.http.forwarding import Peer, error_head, write_response
+from hotswap.core.http.html_preference import prefers_html
 from hotswap.core.http.messages import Field, RequestHead, ResponseHead
 from hotswap.core.room import Idle
 from hotswap.edge.client.http1_request_body import Http1RequestBody
@@ -130,7 +132,8 @@ class Http1Connection:
         exchange = self.exchange
         stream = self.stream
         if stream.unsent:
-            stalled_at = stream.stalled_at(self.listener.idle_timeout)
+            patience = self.listener.idle_timeout if exchange is None else exchange.idle_timeout
+            stalled_at = stream.stalled_at(patience)
             if stalled_at > self.plane.poller.now:
                 self.plane.poller.timers.set(self, stalled_at)
                 return
@@ -166,8 +169,9 @@ class Http1Connection:
 
     def _await_client(self) -> None:
         """Set the deadline for the client's next progress, in either direction."""
-        poller = self.plane.poller
-        poller.timers.set(self, poller.now + self.listener.idle_timeout)
+        poller, exchange = self.plane.poller, self.exchange
+        patience = self.listener.idle_timeout if exchange is None else exchange.idle_timeout
+        poller.timers.set(self, poller.now + patience)
 
     # Reading.
 
@@ -189,7 +193,7 @@ class Http1Connection:
                 if got == BLOCKED:
                     return
                 if body.left and not exchange.finished:
-                    self.deadline = self.plane.poller.now + self.listener.idle_timeout
+                    self.deadline = self.plane.poller.now + exchange.idle_timeout
             else:
                 if exchange is None:
                     room = HEAD_BYTES
@@ -255,13 +259,15 @@ class Http1Connection:
         size = sum(len(item) for item in items if isinstance(item, bytes))
         if body.is_too_slow(exchange, size, self.plane.poller.now, self.deadline):
             return
+        taker = exchange.request_body
         while items and not exchange.finished:
+            assert taker is not None
             item = items.popleft()
             if item is END:
-                exchange.on_request_end()
+                taker.end()
                 break
             assert isinstance(item, bytes)
-            exchange.on_request_body(item)
+            taker.take(item)
         if exchange.finished and not exchange.request_done:
             return
         if items:
@@ -297,6 +303,8 @@ class Http1Connection:
         self._requests_left -= 1
         if not head.complete:
             self._body = body = Http1RequestBody(self.listener)
+            taker = exchange.request_body
+            assert taker is not None
             # What has come of the body goes out with the head.
             while following and not exchange.request_done and not exchange.finished:
                 item = following.popleft()
@@ -304,7 +312,7 @@ class Http1Connection:
                     exchange.request_done = True
                 else:
                     assert isinstance(item, bytes)
-                    exchange.on_request_body(item)
+                    taker.take(item)
             if exchange.finished:
                 return
             if not exchange.request_done:
@@ -314,18 +322,24 @@ class Http1Connection:
                     return
                 body.left = parser.detach()
         self._backlog = following or None
-        if not exchange.request_done:
-            self._await_client()
         exchange.start()
+        if self.exchange is exchange and (not exchange.request_done or exchange.rules is not None):
+            self._await_client()  # as long as its route says
 
     def _refuse(self, error: BadRequest) -> None:
         """Answer a request that could not be parsed, and close."""
-        head, body = error_head(error.status)
+        line = self._parser.refused_line()
+        if prefers_html(self._parser.refused_accept()):
+            head, body = page_answer(error.status)
+        else:
+            head, body = error_head(error.status)
+        no_body = line[0] == b"HEAD"
         self.plane.date(head)
         if self.listener.hsts:
             head.lines.append(self.listener.hsts)
-        self.stream.write(write_response(head, version=11, no_body=False, close=True) + body)
-        self.plane.ledger.refused(self.listener, self.peer, error, self._parser.refused_line(), len(body))
+        answer = write_response(head, version=11, no_body=no_body, close=True)
+        self.stream.write(answer if no_body else answer + body)
+        self.plane.ledger.refused(self.listener, self.peer, error, line, 0 if no_body else len(body))
         self._linger()
 
     # The responder of the running exchange; `Responder` says what each is to do.

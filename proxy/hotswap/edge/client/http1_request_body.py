@@ -36,21 +36,23 @@ class Http1RequestBody:
         """
         left = self.left
         now = plane.poller.now
-        target = exchange.splice_target() if stream.splices and left > WORTHWHILE else None
+        body = exchange.request_body
+        assert body is not None
+        target = body.splice_target() if stream.splices and left > WORTHWHILE else None
         if target is not None:
             got = stream.move(left, target, plane.pipe)
             if got > 0:
-                exchange.on_request_moved(got)
+                body.moved(got)
                 self.is_too_slow(exchange, 0, now, deadline)
         else:
             buffer = plane.buffer
             got = stream.read_into(buffer if left >= len(buffer) else buffer[:left])
             if got > 0 and not self.is_too_slow(exchange, got, now, deadline):
-                exchange.on_request_body(buffer[:got])
+                body.take(buffer[:got])
         if got > 0:
             self.left = left = left - got
             if not left and not exchange.finished:
-                exchange.on_request_end()
+                body.end()
         return got
 
     def is_too_slow(self, exchange: Exchange, size: int, now: float, deadline: float) -> bool:
@@ -62,10 +64,9 @@ class Http1RequestBody:
             now: seconds of the data plane's clock.
             deadline: as of `read`.
         """
-        listener = self._listener
-        rate = listener.body_rate
+        rate = self._listener.body_rate
         if rate:
-            self._waited = waited = self._waited + max(0.0, now - (deadline - listener.idle_timeout))
+            self._waited = waited = self._waited + max(0.0, now - (deadline - exchange.idle_timeout))
             if is_too_slow(received=exchange.request_bytes + size, waited=waited, rate=rate):
                 exchange.answer(408, side=Side.DOWNSTREAM, error="the body came too slowly")
                 return True

@@ -131,7 +131,7 @@ class Http2Connection:
         """The client is idle, slow with a head, does not read, or did not answer the ping of a drain; or is gone."""
         now = self.plane.poller.now
         if now >= self._stall_at:
-            self._stall_at = self.stream.stalled_at(self.listener.idle_timeout)
+            self._stall_at = self.stream.stalled_at(self._patience())
         if now >= self._stall_at or self.stream.is_dead():
             self.close()
         elif now >= self._head_by:
@@ -143,6 +143,11 @@ class Http2Connection:
             self._leave()
         else:
             self._rearm()
+
+    def _patience(self) -> float:
+        """Seconds in which the client may take nothing at all: of the listener, or longer for a stream's route."""
+        timeouts = [stream.idle_timeout for stream in self.streams.values()]
+        return max(self.listener.idle_timeout, *timeouts) if timeouts else self.listener.idle_timeout
 
     def on_crash(self, error: Exception) -> None:
         """Contain a defect of ours to this connection."""
@@ -191,9 +196,9 @@ class Http2Connection:
                         stream.begin(head)
                         self._starting.append(stream)
                         self._requests_left -= 1
-                    case RequestRefused(stream_id=stream_id, error=error, line=line):
+                    case RequestRefused(stream_id=stream_id):
                         stream = streams[stream_id] = Http2Stream(self, stream_id)
-                        stream.refuse(error, line)
+                        stream.refuse(item)
                     case Body(data=data):
                         if stream is not None:
                             stream.on_body(data)

@@ -15,7 +15,9 @@ from h2.errors import ErrorCodes
 
 from hotswap.core.errors import Side
 from hotswap.core.http.body_pace import is_too_slow
+from hotswap.core.http.error_page import page_answer
 from hotswap.core.http.forwarding import error_head
+from hotswap.core.http.html_preference import prefers_html
 from hotswap.edge.client.http2_backlog import KEPT_LIMIT
 from hotswap.edge.client.http2_channel import Http2Channel
 from hotswap.edge.exchange.exchange import Exchange
@@ -28,7 +30,6 @@ from hotswap.wire.websocket import accept_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hotswap.core.errors import BadRequest
     from hotswap.core.http.forwarding import Peer
     from hotswap.core.http.messages import Field, RequestHead, ResponseHead
     from hotswap.edge.client.http2_backlog import Http2Backlog
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from hotswap.edge.exchange.tunnel import ClientPlane
     from hotswap.edge.loop.stream import Data, Stream
     from hotswap.edge.upstream.upstream_connection import UpstreamConnection
+    from hotswap.wire.http2.items import RequestRefused
     from hotswap.wire.http2.session import Http2Session
 
 _OF_HANDSHAKE: Final = (b"sec-websocket-accept", b"content-length")
@@ -78,6 +80,7 @@ class Http2Stream:
     _uncredited = 0
     _asked_at = math.inf
     _waited = 0.0
+    _patience = 0.0  # seconds that the client has for what is kept, where the exchange is over or a tunnel
     _answered = 0  # bytes of the answer when the client was given its time
     _headed = False  # the head of the answer has gone
     _ended = False  # the last byte of the answer has gone or is kept
@@ -106,17 +109,25 @@ class Http2Stream:
                 self._await_body()
             exchange.start()
 
-    def refuse(self, error: BadRequest, line: tuple[bytes, bytes, int]) -> None:
-        """Answer a request that is not forwarded."""
-        head, _ = error_head(error.status)
-        head.content_length = 0  # whatever was asked for, HEAD perhaps
+    def refuse(self, refused: RequestRefused) -> None:
+        """Answer a request that is not forwarded: with a page for browsers, and for all others without a body."""
+        error, line = refused.error, refused.line
+        if prefers_html(refused.accept):
+            head, body = page_answer(error.status)
+        else:
+            head, _ = error_head(error.status)
+            head.content_length, body = 0, b""
+        no_body = not body or line[0] == b"HEAD"
         connection = self.connection
         connection.plane.date(head)
         if connection.listener.hsts:
             head.lines.append(connection.listener.hsts)
-        connection.plane.ledger.refused(connection.listener, connection.peer, error, line)
-        self.session.send_head(self.stream_id, write_response(head), end=True)
-        self._finish()
+        connection.plane.ledger.refused(connection.listener, connection.peer, error, line, 0 if no_body else len(body))
+        self.session.send_head(self.stream_id, write_response(head), end=no_body)
+        if not no_body:
+            self.put(body, end=True)
+        if not self._kept:
+            self._finish()
 
     # From the client.
 
@@ -130,9 +141,9 @@ class Http2Stream:
                 self._inbox = deque()
             self._inbox.append(data)
             self._deliver()
-        elif exchange is not None and not exchange.finished:
+        elif exchange is not None and exchange.request_body is not None:
             self._uncredited += len(data)
-            exchange.on_request_body(data)
+            exchange.request_body.take(data)
 
     def on_end(self, trailers: Sequence[Field] = ()) -> None:
         """The request is complete, or the client ended its half of a tunnel."""
@@ -183,11 +194,14 @@ class Http2Stream:
         if exchange is None or exchange.upgrading:
             return
         inbox = self._inbox
-        while inbox and exchange.wants_body:
+        body = exchange.request_body
+        if body is None:
+            return
+        while inbox and body.wants_more:
             data = inbox.popleft()
             if self._too_slow(exchange, len(data)):
                 return
-            exchange.on_request_body(data)
+            body.take(data)
             if exchange.finished:
                 return
             self.connection.credit(self.stream_id, len(data))
@@ -195,7 +209,7 @@ class Http2Stream:
             self._asked_at = math.inf
             if not self._kept:
                 self.deadline = math.inf
-            exchange.on_request_end()
+            body.end()
         else:
             self._await_body()
 
@@ -207,7 +221,7 @@ class Http2Stream:
         poller = self.plane.poller
         self._asked_at = math.inf if self._inbox else poller.now
         self._answered = exchange.response_bytes
-        poller.timers.set(self, poller.now + self.connection.listener.idle_timeout)
+        poller.timers.set(self, poller.now + exchange.idle_timeout)
 
     def _too_slow(self, exchange: Exchange, size: int) -> bool:
         """Account for the wait for a piece, and give up on a client below the minimum rate (R4)."""
@@ -338,7 +352,9 @@ class Http2Stream:
     def done(self, exchange: Exchange) -> None:
         self.exchange = None
         self._inbox = None
-        if not self._kept:
+        if self._kept:
+            self._patience = exchange.idle_timeout
+        else:
             self._finish()
 
     def truncate(self, exchange: Exchange) -> None:
@@ -365,7 +381,7 @@ class Http2Stream:
             if kept is None:
                 kept = self._kept = []
             self.connection.backlog.await_window(self)
-            self.plane.poller.timers.set(self, self.plane.poller.now + self.connection.listener.idle_timeout)
+            self.plane.poller.timers.set(self, self.plane.poller.now + self.idle_timeout)
         kept.append(bytes(data))
         self._keep(len(data))
 
@@ -385,8 +401,14 @@ class Http2Stream:
                 self._keep(-sent)
                 self.connection.mark()
                 poller = self.plane.poller
-                poller.timers.set(self, poller.now + self.connection.listener.idle_timeout if kept else math.inf)
+                poller.timers.set(self, poller.now + self.idle_timeout if kept else math.inf)
         return not kept
+
+    @property
+    def idle_timeout(self) -> float:
+        """Seconds in which nothing may move, as the route has it."""
+        exchange = self.exchange
+        return self._patience if exchange is None else exchange.idle_timeout
 
     def _keep(self, size: int) -> None:
         self.kept_bytes += size
@@ -409,6 +431,7 @@ class Http2Stream:
         fields = [field for field in write_response(head, status=200) if field[0] not in _OF_HANDSHAKE]
         self.session.send_head(self.stream_id, fields)
         self.exchange = None
+        self._patience = exchange.idle_timeout
         self.channel = Http2Channel(self, self._inbox or (), ended=self._inbox_ended)
         self._inbox = None
         self.deadline = math.inf

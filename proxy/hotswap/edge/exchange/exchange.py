@@ -16,15 +16,17 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from hotswap.core.errors import ConnectFailed, NothingLeft, Side, UpstreamBroken, UpstreamTimedOut
-from hotswap.core.http.compression import LEAST_BYTES
-from hotswap.core.http.field_changes import STRICT_TRANSPORT
+from hotswap.core.http.error_page import page_answer
 from hotswap.core.http.forwarding import counted_down, error_head, request_id_of
+from hotswap.core.http.html_preference import accept_field, prefers_html
 from hotswap.core.http.messages import IDEMPOTENT, Field, ResponseHead
 from hotswap.core.http.retry import RETRY_FIELD, Attempt, Fail, Failure, Retry, failure_of
 from hotswap.core.http.routing import RouteMatch, location_of
+from hotswap.edge.exchange.page_carrier import PIECE_BYTES, PageCarrier
+from hotswap.edge.exchange.request_body import RequestBody
+from hotswap.edge.exchange.response_head import finish_head
 from hotswap.edge.exchange.retry_state import RetryState
 from hotswap.edge.loop.timers import NEVER
-from hotswap.edge.upstream.replay import Replay
 from hotswap.edge.upstream.upstream_connection import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from hotswap.edge.exchange.gate import Gate
     from hotswap.edge.exchange.route_rules import RouteRules
     from hotswap.edge.exchange.surroundings import ExchangePlane, Responder
-    from hotswap.edge.loop.stream import Data, Stream
+    from hotswap.edge.loop.stream import Data
     from hotswap.edge.upstream.carrier import Carrier
     from hotswap.edge.upstream.upstream import Upstream
 
@@ -58,9 +60,7 @@ class Exchange:
 
     __slots__ = (
         "_began",
-        "_replay",
         "_retry_state",
-        "_sending",
         "_step",
         "armed",
         "backend",
@@ -79,6 +79,7 @@ class Exchange:
         "peer",
         "plane",
         "pool_name",
+        "request_body",
         "request_bytes",
         "request_done",
         "request_id",
@@ -113,7 +114,7 @@ class Exchange:
         self.started = plane.poller.now  # when it was ready to be read; what it waited for its turn is part of it
         self.request_done = head.complete
         self.idle_timeout = listener.idle_timeout
-        self.body_bytes = listener.body_bytes
+        self.body_bytes: float | None = None  # until it is routed: the route may have a limit of its own
         self.rules: RouteRules | None = None
         self.coder: CompressedResponder | None = None
         self._step = 0
@@ -130,8 +131,8 @@ class Exchange:
         self.side: Side | None = None
         self.error = ""
         self.deadline, self.armed = math.inf, NEVER
-        self.finished = self._began = self._sending = False
-        self._replay: Replay | None = None
+        self.finished = self._began = False
+        self.request_body = None if head.complete else RequestBody(self)
         self._retry_state: RetryState | None = None
 
     @property
@@ -172,10 +173,15 @@ class Exchange:
         if match.strip:
             self.target = match.rewrite(head.target)
         self.pool_name = match.pool
+        limit: float | None = listener.body_bytes
         if match.rule is not None:
             rules = self.rules = self.plane.rules[match.rule]
             assert rules is not None
-        limit = self.body_bytes
+            if rules.body_bytes is not None:
+                limit = rules.body_bytes
+            if rules.idle_timeout is not None:
+                self.idle_timeout = rules.idle_timeout
+        self.body_bytes = limit
         if limit is not None and max(head.content_length or 0, self.request_bytes) > limit:
             self.answer(413, side=Side.DOWNSTREAM, error="the body is too large")
         elif self.rules is None:
@@ -208,70 +214,23 @@ class Exchange:
             return
         peer = self.peer
         self.request_id = (peer.trusted and request_id_of(head, peer)) or self.plane.next_request_id()
-        self.response_timeout = gate.table.response_timeout
+        rules = self.rules
+        own = None if rules is None else rules.response_timeout
+        self.response_timeout = gate.table.response_timeout if own is None else own
         upstream = gate.admit(self)
         if upstream is not None:
             self._attempt(upstream)
 
-    def on_request_body(self, data: Data) -> None:
-        """A piece of the body arrived; `wants_body` tells whether to read on."""
-        size = len(data)
-        self.request_bytes += size
-        limit = self.body_bytes
-        if limit is not None and self.request_bytes > limit:
-            self.answer(413, side=Side.DOWNSTREAM, error="the body is too large")
-            return
-        replay = self._replay
-        if replay is None:
-            replay = self._replay = Replay()
-        if not self._sending:
-            replay.add(data)
-            return
-        connection = self.connection
-        assert connection is not None
-        self.written += size
-        connection.send_body(data)
-        replay.add_sent(data)
-        if connection.backed_up:
-            connection.await_backend(self.response_timeout)
-
-    def splice_target(self) -> Stream | None:
-        """The stream that can take the next piece of the body in the kernel; None if it is kept, counted or framed."""
-        connection = self.connection
-        replay = self._replay
-        if (
-            type(connection) is UpstreamConnection
-            and self._sending
-            and replay is not None
-            and not replay.whole
-            and not self.head.chunked
-            and not connection.stream.unsent
-        ):
-            return connection.stream
-        return None
-
-    def on_request_moved(self, size: int) -> None:
-        """A piece of the body was moved to the `splice_target`."""
-        self.request_bytes += size
-        self.written += size
-        connection = self.connection
-        if connection is not None and connection.backed_up:
-            connection.await_backend(self.response_timeout)
-
-    def on_request_end(self) -> None:
-        """The body is complete."""
-        self.request_done = True
-        if self._sending and self.connection is not None:
-            self.connection.send_end()
-            if not self._began:
-                self.connection.await_backend(self.response_timeout)
-
     @property
     def wants_body(self) -> bool:
-        """Whether more of the body can be taken now; `Responder.read_on` follows when it can again."""
-        if self._sending and self.connection is not None:
-            return not self.connection.backed_up
-        return False
+        """Whether more of the request's body can be taken now; `Responder.read_on` follows when it can again."""
+        body = self.request_body
+        return body is not None and body.wants_more
+
+    @property
+    def answering(self) -> bool:
+        """Whether the response has begun."""
+        return self._began
 
     def cancel(self, status: int = GONE_STATUS, error: str = "the client went away") -> None:
         """The client disconnected: abandon the exchange."""
@@ -334,13 +293,13 @@ class Exchange:
         if state is None:
             state = self._retry_state = RetryState(gate)
         now = self.plane.poller.now
-        head = self.head
+        head, body = self.head, self.request_body
         attempt = Attempt(
             failure=failure,
             reused=reused,
             request_bytes=self.written,
             idempotent=head.method in IDEMPOTENT,
-            replayable=not self.request_bytes or (self._replay is not None and self._replay.whole),
+            replayable=body is None or body.replayable,
             response_bytes=int(responded),
             sent_bytes=int(self._began),
             marked=head.field(RETRY_FIELD) is not None,
@@ -348,7 +307,8 @@ class Exchange:
         verdict = state.judge(attempt, backend.id, now)
         self.error = str(error)
         self.side = Side.UPSTREAM
-        self._sending = False
+        if body is not None:
+            body.sending = False
         share = backend.in_flight
         self._release_claim()
         if isinstance(verdict, Retry) and verdict.counted and self.written:
@@ -401,7 +361,6 @@ class Exchange:
 
     def _drop_connection(self) -> None:
         connection, self.connection = self.connection, None
-        self._sending = False
         if connection is not None:
             connection.exchange = None
             connection.close()
@@ -417,14 +376,13 @@ class Exchange:
         """Send the request head and what has arrived of its body in one call."""
         connection = self.connection
         assert connection is not None
-        replay = self._replay
-        self.written = connection.send_request(self, self.request_id, replay)
-        if replay is not None:
-            replay.trim()
+        body = self.request_body
+        self.written = connection.send_request(self, self.request_id, None if body is None else body.replay)
         if not self.written:
             connection.fail(UpstreamBroken("the connection takes nothing"))
             return
-        self._sending = True
+        if body is not None:
+            body.on_head_sent()
         self.sent_at = self.plane.poller.now
         if self.request_done or connection.backed_up:
             connection.await_backend(self.response_timeout)
@@ -448,22 +406,10 @@ class Exchange:
             return
         self.status = head.status
         self._began = True
-        self._finish_head(head)
-        self._replay = None if self.request_done else self._replay
+        finish_head(self, head)
+        if self.request_body is not None:
+            self.request_body.on_response()
         self.responder.send_head(self, head)
-
-    def _finish_head(self, head: ResponseHead) -> None:
-        """Change the head of a response as listener and route ask for, whoever answers."""
-        if not head.dated:
-            self.plane.date(head)
-        listener, rules = self.listener, self.rules
-        if listener.hsts and head.field(STRICT_TRANSPORT) is None:
-            head.lines.append(listener.hsts)
-        if rules is not None and rules.changes is not None:
-            rules.changes.apply(head)
-        length = head.content_length
-        if (length is None or length >= LEAST_BYTES) and listener.compress and (rules is None or rules.compress):
-            self.plane.compressor.compress(self, head)
 
     def on_response_body(self, data: Data) -> None:
         self.response_bytes += len(data)
@@ -476,7 +422,7 @@ class Exchange:
         self.upstream_seconds = self.plane.poller.now - self.sent_at
         self.status = head.status
         self._began = True
-        self._finish_head(head)
+        finish_head(self, head)
         body = head.body
         if body is not None:
             self.response_bytes += len(body)
@@ -500,9 +446,9 @@ class Exchange:
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.release(reusable=self.request_done)
-            gate, backend = self.gate, self.backend
-            if gate is not None and gate.ejections.suspects and backend is not None:
-                gate.ejections.acquit(backend)
+            gate, upstream = self.gate, self.upstream
+            if gate is not None and gate.ejections.suspects and upstream is not None:
+                gate.ejections.acquit(upstream.backend)
         self._finish()
         self.responder.done(self)
 
@@ -569,8 +515,19 @@ class Exchange:
         else:
             self.answer(503, side=Side.UPSTREAM, error=why, fields=self._retry_after())
 
-    def answer(self, status: int, *, side: Side | None = None, error: str = "", fields: tuple[Field, ...] = ()) -> None:
-        """End with an answer of the proxy's own; truncates if the response has begun."""
+    def answer(
+        self,
+        status: int,
+        *,
+        side: Side | None = None,
+        error: str = "",
+        fields: tuple[Field, ...] = (),
+        page: bytes = b"",
+    ) -> None:
+        """End with an answer of the proxy's own; truncates if the response has begun.
+
+        Browsers get the page, or that of the pool for the status, or the proxy's own; all others a line of text.
+        """
         if self.finished:
             return
         self.side = side
@@ -579,13 +536,23 @@ class Exchange:
         if self._began:
             self._break_off()
             return
-        head, body = error_head(status, fields)
-        self._finish_head(head)
+        if status >= 400 and prefers_html(accept_field(self.head)):
+            head, body = self._answer_with_page(status, fields, page)
+        else:
+            head, body = error_head(status, fields)
+        finish_head(self, head)
         self.status = status
         self._began = True
         responder = self.responder
         responder.send_head(self, head)
         if self.head.method != b"HEAD":
+            if len(body) > PIECE_BYTES:
+                self._release_claim()
+                if self.gate is not None:
+                    self.gate.forget(self)
+                self.plane.poller.timers.set(self, math.inf)
+                self.answer_from(PageCarrier(body))
+                return
             self.response_bytes += len(body)
             responder.send_body(body)
         responder.send_end()
@@ -595,6 +562,13 @@ class Exchange:
             responder.done(self)
         else:
             responder.truncate(self)
+
+    def _answer_with_page(self, status: int, fields: tuple[Field, ...], page: bytes) -> tuple[ResponseHead, bytes]:
+        page = page or self.plane.pages.get(self.pool_name, {}).get(status, b"")
+        if len(page) > PIECE_BYTES and not self.request_done:
+            page = b""  # it would be kept whole for a client that may never read
+        self.request_id = self.request_id or request_id_of(self.head, self.peer) or self.plane.next_request_id()
+        return page_answer(status, fields, page=page, request_id=self.request_id)
 
     def _break_off(self) -> None:
         """Abort in the middle of the response, visibly for the client."""
@@ -616,7 +590,7 @@ class Exchange:
         if self.armed is not NEVER:  # few have ever waited
             self.plane.poller.timers.forget(self)
         self._release_claim()
-        self._replay = None
+        self.request_body = None
         if self.coder is not None:
             self.response_bytes = self.plane.compressor.end(self.coder)
         self.plane.record(self)

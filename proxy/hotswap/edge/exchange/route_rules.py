@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -22,9 +23,21 @@ class RouteRules:
         changes: of the fields of its answers; None where it has none.
         compress: whether its answers may be compressed.
         log: whether its requests have lines in the access log.
+        body_bytes: the longest body of a request, `math.inf` is any; None: as the listener has it.
+        response_timeout: seconds until a backend begins to answer, 0 is any; None: as the pool has it.
+        idle_timeout: seconds in which nothing may move; None: as the listener has it.
     """
 
-    __slots__ = ("changes", "compress", "log", "steps", "table")
+    __slots__ = (
+        "body_bytes",
+        "changes",
+        "compress",
+        "idle_timeout",
+        "log",
+        "response_timeout",
+        "steps",
+        "table",
+    )
 
     def __init__(self, table: RouteTable, steps: Sequence[RuleStep]) -> None:
         self.table = table
@@ -32,6 +45,11 @@ class RouteRules:
         self.changes = FieldChanges(table.headers) if table.headers else None
         self.compress = table.compress
         self.log = table.log
+        # Which is empty where the file says nothing.
+        limit = math.inf if table.body_bytes is None else table.body_bytes
+        self.body_bytes = None if limit == "" else limit
+        self.response_timeout = None if table.response_timeout == "" else table.response_timeout
+        self.idle_timeout = None if table.idle_timeout == "" else table.idle_timeout
 
 
 def make_rules(table: RouteTable, contents: Contents) -> RouteRules | None:

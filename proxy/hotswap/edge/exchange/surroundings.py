@@ -8,7 +8,7 @@ from hotswap.edge.exchange.gate import GatePlane
 from hotswap.edge.upstream.carrier import Answering
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from hotswap.core.http.messages import ResponseHead
     from hotswap.core.http.routing import Router
@@ -29,6 +29,7 @@ class ExchangePlane(GatePlane, Protocol[Exchanged]):
     Attributes:
         router: the routes of now.
         rules: of each of its routes, by the index; None for one that has none.
+        pages: of each pool that has its own: the page of each status that the proxy itself answers.
         gates: by name of their pool.
         room: ends idle connections when descriptors are short.
         compressor: compresses responses.
@@ -36,6 +37,7 @@ class ExchangePlane(GatePlane, Protocol[Exchanged]):
 
     router: Router
     rules: Sequence[RouteRules | None]
+    pages: Mapping[str, Mapping[int, bytes]]
     gates: dict[str, Gate]
     room: RoomMaker
     compressor: Compressor

@@ -23,6 +23,7 @@ import httptools
 
 from hotswap.core.errors import BadRequest
 from hotswap.core.http.field_names import is_request_special, may_be_nominated, nominated_fields, tells_of_client
+from hotswap.core.http.html_preference import told_accept
 from hotswap.core.http.messages import MAX_LIST, MAX_TOKENS, Field, RequestHead, parse_tokens, valid_host
 from hotswap.wire.http1.chunked import ChunkedReader, ChunkError
 from hotswap.wire.http1.field_lines import FieldLines
@@ -132,6 +133,10 @@ class RequestParser:
     def refused_line(self) -> tuple[bytes, bytes, int]:
         """Method, target and version of a refused head, as far as they can be parsed."""
         return told_line(bytes(self._raw.partition(_LINE_END)[0]))
+
+    def refused_accept(self) -> bytes:
+        """`Accept` of a refused head, as far as it came."""
+        return told_accept(bytes(self._raw.partition(HEAD_END)[0]) + _LINE_END)
 
     def feed(self, data: bytes) -> list[RequestItem]:
         """Parse the next bytes of the client.

@@ -54,12 +54,13 @@ class Begun:
 class RequestRefused:
     """A request arrived that is answered with the error's status and not forwarded.
 
-    `line` is its method, target and version, as the log is told.
+    `line` is its method, target and version, as the log is told; `accept` what it accepts, empty where it does not say.
     """
 
     stream_id: int
     error: BadRequest
     line: Line
+    accept: bytes = b""
 
 
 @dataclass(slots=True)

@@ -455,7 +455,8 @@ class Http2Reader:
                 self._streams[stream_id] = stream
                 session.busy.add(stream_id)
                 error.__traceback__ = None  # whose frames have us
-                self._items.append(RequestRefused(stream_id, error, refused_line(fields)))
+                accept = b",".join(value for name, value in fields if name == b"accept")
+                self._items.append(RequestRefused(stream_id, error, refused_line(fields), accept))
                 return
         stream.remote_ended = ended
         stream.reading = self._reading
