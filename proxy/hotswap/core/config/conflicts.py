@@ -17,6 +17,7 @@ from hotswap.core.config.findings import Finding
 from hotswap.core.config.key_lines import Location
 from hotswap.core.config.spelling import nearest
 from hotswap.core.errors import MISSING, written
+from hotswap.core.http.field_changes import find_wrong_fields
 from hotswap.core.server import ABILITIES, Server, refused_argument
 
 Raw = Mapping[str, object]
@@ -219,6 +220,10 @@ def _routes(document: Raw) -> Iterator[Finding]:
             name = known[0] if known else "web"
             wrong = f"given; name of the pool that answers: add pool = {written(name)}, or files, or redirect"
             yield Finding(("routes", index, "pool"), route.get("pool", MISSING), wrong)
+        headers = route.get("headers")
+        if isinstance(headers, Mapping):
+            for name, wrong in find_wrong_fields(headers):
+                yield Finding(("routes", index, "headers", name), headers[name], wrong)
         path = route.get("path", "/")
         if not isinstance(path, str):
             continue

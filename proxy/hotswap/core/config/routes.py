@@ -67,7 +67,9 @@ class RouteTable(Table):
     """File of `user:hash` lines, as htpasswd writes them with bcrypt, or scrypt; 401 without one of them."""
 
     headers: Mapping[str, str] = Field(default_factory=dict)
-    """Fields of responses that are set; the empty value removes one."""
+    """Fields of every response, whoever answers, that are set: `{ X-Frame-Options = "DENY" }`. The empty value removes
+    one; `Set-Cookie` is added to the app's own. What belongs to one connection, such as Content-Length, is not among
+    them."""
 
     body_bytes: OwnSizeLimit = ""
     """Body of a request, or "unlimited"; 413 above that. Empty: as the listener has it, which this may raise too."""
@@ -83,7 +85,7 @@ class RouteTable(Table):
     """false: answers are not compressed, whatever the listener says."""
 
     log: Flag = True
-    """false: no line in the access log."""
+    """false: requests have no line in the access log; metrics count them all the same."""
 
     @property
     def ruled(self) -> bool:

@@ -24,9 +24,12 @@ _POOL_KINDS: Mapping[str | int, type[BaseModel]] = {
 _CERTIFICATES = 'certificates = [{ cert = "FILE", key = "FILE" }] in [listeners.NAME.tls]'
 _SIZE = "the number of processes of an app is size in [pools.NAME]"
 _BIND = 'the address is one text, host and port: bind = ["127.0.0.1:8000"]'
-_FIELDS = (
-    "fields of responses are the app's to set; how many fields a request may have is headers in [listeners.NAME.limits]"
-)
+_FIELDS = 'fields of responses are set for a route: headers = { X-Frame-Options = "DENY" } in [[routes]]'
+_COMPRESS = "answers are compressed, unless there is compress = false in [listeners.NAME] or [[routes]]"
+_HSTS = 'it is hsts = "365d" in [listeners.NAME.tls]'
+_ADD_HEADER = "add_header response_headers header set_header"
+_ENCODE = "gzip zstd brotli encode compression deflate"
+_STRICT = "strict_transport_security"
 
 
 def _all(words: str, meant: str) -> dict[str, str]:
@@ -49,7 +52,13 @@ _MEANT: Mapping[str, Mapping[str, str]] = {
         **_all("https secure", f"TLS is made of certificates: {_CERTIFICATES}"),
         **_all("client_max_body_size max_body_size", "it is called body_bytes, in [listeners.NAME.limits]"),
         **_all("redirect_https https_redirect", "a listener that only redirects has redirect = {}"),
-        **_all("headers", _FIELDS),
+        **_all(
+            "headers",
+            f"{_FIELDS}; how many fields a request may have is headers in [listeners.NAME.limits]",
+        ),
+        **_all(_ADD_HEADER, _FIELDS),
+        **_all(_ENCODE, _COMPRESS),
+        **_all(_STRICT, _HSTS),
         **_all("hosts server_name server_names path", "host names and paths are hosts and path in [[routes]]"),
     },
     "admin": {
@@ -60,13 +69,19 @@ _MEANT: Mapping[str, Mapping[str, str]] = {
         **_all("status statuses code codes", 'it is called expect, and is a string: expect = "200-399"'),
         **_all("url uri endpoint", 'it is called path: path = "/healthz"'),
     },
-    "tls": _all("cert key certificate cert_file key_file", _CERTIFICATES),
+    "tls": {
+        **_all("cert key certificate cert_file key_file", _CERTIFICATES),
+        **_all(_STRICT, 'it is called hsts: hsts = "365d"'),
+    },
     "routes": {
         **_all("backend upstream proxy_pass to target", 'it is called pool, and is a name: pool = "NAME"'),
         **_all("prefix location", "it is called path"),
         **_all("host server_name domain domains", 'they are called hosts: hosts = ["example.org"]'),
         **_all("websocket websockets", "WebSocket needs no key"),
-        **_all("headers", _FIELDS),
+        **_all(_ADD_HEADER, _FIELDS),
+        **_all(_ENCODE, _COMPRESS),
+        **_all(f"hsts {_STRICT}", _HSTS),
+        **_all("access_log", "a route whose requests are not to be logged has log = false"),
     },
     "pools": {
         **_all("workers processes instances replicas count threads", "the number of processes is size"),
@@ -82,6 +97,8 @@ _MEANT: Mapping[str, Mapping[str, str]] = {
         **_all("module application wsgi target", 'it is called app: app = "module:attribute"'),
         **_all("venv virtualenv interpreter", "it is called python, and is the interpreter in there"),
         **_all("cmd exec run", 'it is called command, and is a list, with server = "command"'),
+        **_all(_ADD_HEADER, _FIELDS),
+        **_all(_ENCODE, _COMPRESS),
         **_all("port host bind", "hotswap makes the sockets of backends; clients connect to [listeners.NAME]"),
     },
 }
