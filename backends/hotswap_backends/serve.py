@@ -5,7 +5,8 @@ Started as `python serve.py SERVER INTERFACE MODULE:ATTRIBUTE ARGUMENT…`, by t
 here, and imports the real one when the server imports it. Two things follow:
 
 - every server, whatever it makes of forwarded fields, calls an app that is told the address and the scheme of the
-  client as the proxy knows them, and nothing that a client wrote;
+  client as the proxy knows them, and nothing that a client wrote; likewise below which path it stands, where the proxy
+  takes one off;
 - settings by which a server would leave its slot (a pid file, a second process, an address of its own, an end after so
   many requests) are taken out of its environment and its configuration file; each is told in a line.
 
@@ -27,6 +28,7 @@ from importlib.machinery import ModuleSpec
 from ipaddress import ip_address
 from types import ModuleType
 from typing import Any, Awaitable, Callable, Iterable, MutableMapping  # noqa: UP035  # older interpreters too
+from urllib.parse import unquote, unquote_to_bytes
 
 MODULE = "hotswap_app"
 """Module that the server is told to import the app from."""
@@ -37,8 +39,14 @@ APP_VARIABLE = "_HOTSWAP_APP"
 CLIENT_FIELD = b"x-hotswap-client"
 """Field in which the proxy says who the client is, where `X-Forwarded-For` has several hops; no client can write it."""
 
+PREFIX_FIELD = b"x-forwarded-prefix"
+"""Field in which the proxy says what it took off the path, percent-encoded and without a slash at the end."""
+
 _TOLD = frozenset(
-    (b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-port", b"x-forwarded-proto", CLIENT_FIELD),
+    (
+        *(b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-port", b"x-forwarded-proto"),
+        *(CLIENT_FIELD, PREFIX_FIELD),
+    )
 )
 
 LONGEST_ADDRESS = 64
@@ -208,10 +216,11 @@ def _takes(app: Any, count: int) -> bool:
 def wrap_asgi(app: Any) -> Asgi:
     """Have an ASGI app told of the client by what the proxy says; requests without that are left as they are."""
     double = _takes(app, 1) and not _takes(app, 3)  # ASGI 2
+    whole = reads_whole_paths()
 
     async def told(scope: Message, receive: Any, send: Any) -> None:
         if scope["type"] in ("http", "websocket"):
-            scope = told_scope(scope)
+            scope = told_scope(scope, whole=whole)
         if double:
             await app(scope)(receive, send)
         else:
@@ -220,8 +229,23 @@ def wrap_asgi(app: Any) -> Asgi:
     return told
 
 
-def told_scope(scope: Message) -> Message:
-    """Give the scope with client, scheme and server as the proxy says them; the same one where it says nothing."""
+def reads_whole_paths() -> bool:
+    """Whether the app is made with what takes `root_path` off `path` itself.
+
+    So ASGI has it by now; others, and apps without a framework, look at `path` alone, and had nothing in it before.
+    """
+    frameworks = ("django.core.handlers.asgi", "litestar.app", "quart.app")
+    routing = sys.modules.get("starlette.routing")  # also below FastAPI; before 0.33 it looked at `path` alone
+    return hasattr(routing, "get_route_path") or any(name in sys.modules for name in frameworks)
+
+
+def told_scope(scope: Message, *, whole: bool = False) -> Message:
+    """Give the scope with client, scheme, server and mount as the proxy says them; the same one where it says nothing.
+
+    Args:
+        scope: of a request, as the server made it.
+        whole: as of `reads_whole_paths`.
+    """
     told = {name: value for name, value in scope["headers"] if name in _TOLD}
     chain = told.get(b"x-forwarded-for")
     if chain is None:
@@ -241,6 +265,14 @@ def told_scope(scope: Message) -> Message:
     host, port = server_of(hosts.decode("latin-1"), ports.decode("latin-1"))
     if host and port:
         scope["server"] = (host, int(port))
+    prefix = told.get(PREFIX_FIELD)
+    # A root_path that the server was told by its own settings stays: whoever wrote them knew where the app stands.
+    if prefix and not scope.get("root_path"):
+        root = scope["root_path"] = unquote(prefix.decode("latin-1"))
+        if whole:
+            scope["path"] = root + scope["path"]
+            if scope.get("raw_path") is not None:
+                scope["raw_path"] = prefix + scope["raw_path"]
     return scope
 
 
@@ -256,7 +288,7 @@ def wrap_wsgi(app: Any) -> Wsgi:
 
 
 def tell_environ(environ: dict[str, Any]) -> None:
-    """Set client, scheme and server as the proxy says them; nothing where it says nothing."""
+    """Set client, scheme, server and mount as the proxy says them; nothing where it says nothing."""
     client = environ.pop("HTTP_X_HOTSWAP_CLIENT", None)
     chain = environ.get("HTTP_X_FORWARDED_FOR")
     if chain is None:
@@ -270,6 +302,9 @@ def tell_environ(environ: dict[str, Any]) -> None:
     host, port = server_of(environ.get("HTTP_X_FORWARDED_HOST", ""), environ.get("HTTP_X_FORWARDED_PORT", ""))
     if host and port:
         environ["SERVER_NAME"], environ["SERVER_PORT"] = host, port
+    prefix = environ.get("HTTP_X_FORWARDED_PREFIX")
+    if prefix and not environ.get("SCRIPT_NAME"):
+        environ["SCRIPT_NAME"] = unquote_to_bytes(prefix).decode("latin-1")  # as PEP 3333 has bytes
 
 
 def client_of(told: str | None, chain: str) -> str:

@@ -17,7 +17,7 @@ from docs.tools import api_documents
 from hotswap.control.admin.call import AnyCall
 from hotswap.control.admin.calls import CALLS
 from hotswap.control.admin.messages import JSON
-from hotswap.control.admin.parameters import Parameters, place_of
+from hotswap.control.admin.parameters import BODY, Parameters, place_of, places_of
 from hotswap.control.admin.problems import MEDIA_TYPE
 from hotswap.control.telemetry.version import PROGRAM_VERSION
 from hotswap.core.rollout.report import RolloutReport
@@ -59,6 +59,8 @@ def _parameters(call: AnyCall) -> list[dict[str, Any]]:
         properties = call.takes.model_json_schema()["properties"]
         for name, field in call.takes.model_fields.items():
             key = field.alias or name
+            if place_of(field.json_schema_extra) == BODY:
+                continue
             schema = {word: value for word, value in properties[key].items() if word not in {"in", "description"}}
             described.append(
                 {
@@ -70,6 +72,15 @@ def _parameters(call: AnyCall) -> list[dict[str, Any]]:
                 }
             )
     return described
+
+
+def _body(call: AnyCall) -> dict[str, Any]:
+    """Describe the body that a call takes."""
+    properties = call.takes.model_json_schema()["properties"]
+    keys = [key for key, place in places_of(call.takes).items() if place == BODY]
+    described = {key: {word: value for word, value in properties[key].items() if word != "in"} for key in keys}
+    schema = {"type": "object", "properties": described, "additionalProperties": False}
+    return {"required": False, "content": {JSON: {"schema": schema}}}
 
 
 def _operation(call: AnyCall, shapes: _Shapes) -> dict[str, Any]:
@@ -87,6 +98,8 @@ def _operation(call: AnyCall, shapes: _Shapes) -> dict[str, Any]:
     operation: dict[str, Any] = {"summary": call.summary, "operationId": call.name}
     if parameters := _parameters(call):
         operation["parameters"] = parameters
+    if call.reads_body:
+        operation["requestBody"] = _body(call)
     return {**operation, "responses": {**answers, **problems}}
 
 

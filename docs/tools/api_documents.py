@@ -69,6 +69,13 @@ class SlotDocument(Document):
     backends: list[BackendDocument]
 
 
+class AnswerDocument(Document):
+    """What requests for a paused pool are answered."""
+
+    status: int
+    page: bool = Field(description="an operator gave a page for browsers")
+
+
 class PoolDocument(Document):
     """A pool now."""
 
@@ -77,6 +84,7 @@ class PoolDocument(Document):
     generation: int
     locked: str | None = Field(description="why, or null")
     paused: bool
+    answer: AnswerDocument | None = Field(description="what requests get while it is paused; null: they are held")
     outlook: Outlook = Field(description="what a request can expect now")
     compatibility: str | None
     held: int = Field(description="requests waiting for a backend")
@@ -209,6 +217,12 @@ class ChangeDocument(Document):
 
     pool: str
     changed: bool = Field(description="false when it was so already")
+
+
+class PauseDocument(ChangeDocument):
+    """What a pause did."""
+
+    answer: AnswerDocument | None = Field(default=None, description="what requests get; left out: they are held")
 
 
 class UnlockDocument(Document):

@@ -21,6 +21,7 @@ def asgi_view(scope):
     return {
         "client": scope["client"] and list(scope["client"])[:2], "scheme": scope["scheme"],
         "server": list(scope["server"] or ()), "fields": [name.decode() for name, _ in scope["headers"]],
+        "mount": [scope.get("root_path", ""), scope["path"]],
     }
 
 async def asgi(scope, receive, send):
@@ -45,6 +46,7 @@ def wsgi(environ, start_response):
         "client": [environ["REMOTE_ADDR"], 0], "scheme": environ["wsgi.url_scheme"],
         "server": [environ["SERVER_NAME"], int(environ["SERVER_PORT"])],
         "fields": [name[5:].lower().replace("_", "-") for name in environ if name.startswith("HTTP_")],
+        "mount": [environ["SCRIPT_NAME"], environ["PATH_INFO"]],
     }).encode()]
 """
 
@@ -87,7 +89,10 @@ SPOOFED = (
     ("X-Forwarded-Proto", "gopher"),
     ("X-Forwarded-Port", "666"),
     ("X-Forwarded-Host", "evil.test"),
+    ("X-Forwarded-Prefix", "//evil.test"),
     ("X-Forwarded-Ssl", "on"),
+    ("Daphne-Root-Path", "/evil"),
+    ("X_Forwarded_Prefix", "/evil"),
     ("X-Real-IP", "6.6.6.6"),
     ("X-Hotswap-Client", "6.6.6.6"),
     ("X_Hotswap_Client", "6.6.6.6"),
@@ -100,24 +105,26 @@ SPOOFED = (
 def configuration(cert: Path, key: Path) -> str:
     """A pool of one backend for each, found by its name as the host."""
     pools = "".join(
-        f'[[routes]]\nhosts = ["{name}.test"]\npool = "{name}"\n[pools.{name}]\nsize = 1\n{keys}\n'
+        f'[[routes]]\nhosts = ["{name}.test"]\npool = "{name}"\n'
+        f'[[routes]]\nhosts = ["{name}.test"]\npath = "/a%20b/c"\nstrip_prefix = true\npool = "{name}"\n'
+        f"[pools.{name}]\nsize = 1\n{keys}\n"
         for name, keys in POOLS.items()
     )
     return LISTENERS.replace("CERT", str(cert)).replace("KEY", str(key)) + pools
 
 
-async def view(target: Target, name: str, *fields: tuple[str, str]) -> dict[str, object]:
+async def view(target: Target, name: str, *fields: tuple[str, str], path: str = "/") -> dict[str, object]:
     """What the app of a pool sees of a request with these fields."""
     named = Target(address=target.address, tls=target.tls, host=f"{name}.test")
-    told = (await fetch(named, "/", headers=fields)).expect().json()
+    told = (await fetch(named, path, headers=fields)).expect().json()
     assert "x-hotswap-client" not in told.pop("fields")
     assert isinstance(told, dict)
     return told
 
 
-def seen(client: str, scheme: str, name: str, port: int) -> dict[str, object]:
+def seen(client: str, scheme: str, name: str, port: int, mount: tuple[str, str] = ("", "/")) -> dict[str, object]:
     """What the app of a pool is to see."""
-    return {"client": [client, 0], "scheme": scheme, "server": [f"{name}.test", port]}
+    return {"client": [client, 0], "scheme": scheme, "server": [f"{name}.test", port], "mount": [*mount]}
 
 
 async def balanced_view(port: int, name: str) -> dict[str, object]:
@@ -157,19 +164,22 @@ async def test_the_app_sees_the_client_that_the_proxy_knows(tmp_path: Path):
             told = await view(six, name, *SPOOFED)
             assert told == seen("::1", "http", name, port6)
             told = await view(secure, name, *SPOOFED)
-            assert told == {"client": ["127.0.0.1", 0], "scheme": "https", "server": [f"{name}.test", port_secure]}, (
-                name
-            )
+            assert told == seen("127.0.0.1", "https", name, port_secure)
+            told = await view(plain, name, *SPOOFED, path="/a%20b/c/x%20y?z=1")
+            assert told == seen("127.0.0.1", "http", name, port, ("/a b/c", "/x y"))
             chain = (("X-Forwarded-For", "6.6.6.6, 2001:db8::9, 192.0.2.1"), ("X-Forwarded-Proto", "https"))
             told = await view(behind, name, ("X-Hotswap-Client", "6.6.6.6"), *chain)
             assert told == seen("2001:db8::9", "https", name, 443)
+            told = await view(behind, name, ("X-Forwarded-Prefix", "/outer/"), *chain, path="/a%20b/c")
+            assert told == seen("2001:db8::9", "https", name, 443, ("/outer/a b/c", "/"))
             told = await balanced_view(balanced, name)
             assert told["client"] == ["203.0.113.5", 0], name
             if "wsgi" not in POOLS[name] and "h2c" not in POOLS[name]:
-                url = f"ws://{name}.test/"
+                url = f"ws://{name}.test/a%20b/c/socket"
                 async with connect_websocket(
                     url, host="127.0.0.1", port=port, proxy=None, additional_headers=SPOOFED
                 ) as session:
                     told = json.loads(await session.recv())
                 assert told["client"] == ["127.0.0.1", 0], name
                 assert told["scheme"] == "ws", name
+                assert told["mount"] == ["/a b/c", "/socket"], name

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -110,14 +110,16 @@ class Browser:
 
 
 @asynccontextmanager
-async def open_browser(*, size: tuple[int, int] = DESKTOP, dark: bool = False) -> AsyncIterator[Browser]:
-    """Run a browser with a profile of its own while the block runs."""
+async def open_browser(
+    *, size: tuple[int, int] = DESKTOP, dark: bool = False, flags: Sequence[str] = ()
+) -> AsyncIterator[Browser]:
+    """Run a browser with a profile of its own, and further flags, while the block runs."""
     chromium = require_tool("chromium", package="chromium")
     driver_path = require_tool("chromedriver", package="chromium-driver")
     profile = tempfile.mkdtemp(prefix="chromium-")
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
-    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+    for flag in (*FLAGS, *flags, f"--user-data-dir={profile}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = await trio.to_thread.run_sync(

@@ -36,6 +36,7 @@ from hotswap.core.errors import (
 from hotswap.core.identity import RolloutId
 from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.lifecycle import BackendState, Health
+from hotswap.core.pool.pause_answer import PauseAnswer
 from hotswap.core.pool.traffic import Served
 from hotswap.core.rollout.events import (
     AbortRequested,
@@ -284,12 +285,12 @@ class FakeRuntime:
         if self.backend(pool, slot).state is BackendState.DRAINING:
             self.pool(pool).move(self.backend(pool, slot), BackendState.READY, now=trio.current_time())
 
-    def pause(self, pool: str) -> bool:
+    def pause(self, pool: str, answer: PauseAnswer | None = None) -> bool:
         """Pause."""
         core = self.pool(pool)
-        before = core.paused
-        core.pause()
-        return not before
+        before = (core.paused, core.answer)
+        core.pause(answer)
+        return before != (True, answer)
 
     def resume(self, pool: str) -> bool:
         """Resume."""
@@ -332,6 +333,7 @@ class FakeRuntime:
                 "generation": 1,
                 "locked": core.locked,
                 "paused": core.paused,
+                "answer": None if core.answer is None else core.answer.tell(),
                 "outlook": core.outlook().value,
                 "compatibility": None,
                 "held": 0,

@@ -148,9 +148,11 @@ class AdminClient:
         """Send a GET."""
         return self._call("GET", path, self._timeout)
 
-    def post(self, path: str, *, timeout: float = TIMEOUT) -> Json:
-        """Send a POST."""
-        return self._call("POST", path, timeout)
+    def post(self, path: str, *, body: Json | None = None, timeout: float = TIMEOUT) -> Json:
+        """Send a POST, with a body or without."""
+        return self._call(
+            "POST", path, timeout, None if body is None else json.dumps(body, ensure_ascii=False).encode()
+        )
 
     @contextmanager
     def open_events(self, after: int | None) -> Iterator[EventStream]:
@@ -169,19 +171,21 @@ class AdminClient:
                 stream = EventStream(response)
             yield stream
 
-    def _call(self, method: str, path: str, timeout: float) -> Json:
-        with _losing(), self._open(method, path, timeout, {}) as response:
+    def _call(self, method: str, path: str, timeout: float, body: bytes | None = None) -> Json:
+        with _losing(), self._open(method, path, timeout, {}, body) as response:
             return json.loads(response.read(LARGEST_ANSWER))
 
     @contextmanager
     def _open(
-        self, method: str, path: str, timeout: float, fields: Mapping[str, str]
+        self, method: str, path: str, timeout: float, fields: Mapping[str, str], body: bytes | None = None
     ) -> Iterator[http.client.HTTPResponse]:
         headers = {"User-Agent": AGENT, "Connection": "close", **fields}
         if self.endpoint.token is not None:
             headers["Authorization"] = f"Bearer {self.endpoint.token}"
         with closing(self._connect(timeout)) as connection:
-            connection.request(method, path, headers=headers)
+            if body is not None:
+                headers["Content-Type"] = "application/json"
+            connection.request(method, path, body, headers)
             with connection.getresponse() as response:
                 if response.status >= 400:
                     raise _problem(response)

@@ -22,7 +22,10 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "rollouts": (("hotswap rollouts", "the last ones"), ("hotswap rollouts r7", "all of one")),
     "drain": (("hotswap drain web 0", "slot 0 gets no new requests"),),
     "readmit": (("hotswap readmit web 0", "slot 0 serves again"),),
-    "pause": (("hotswap pause web", "while the database is moved"),),
+    "pause": (
+        ("hotswap pause web", "while the database is moved"),
+        ("hotswap pause web --answer maintenance.html", "while it takes longer than visitors wait"),
+    ),
     "resume": (("hotswap resume web", "after it was paused"),),
     "unlock": (("hotswap unlock web", "after a failed rollout"),),
     "abort": (("hotswap abort web", "when a rollout is not wanted any more"),),

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 import click
 
+from hotswap.cli.answer_type import AnswerType, read_answer
 from hotswap.cli.client import AdminClient, Json, ProblemAnswer, ProxyLost, path_of
 from hotswap.cli.completing import complete_pool
 from hotswap.cli.exits import CommandError, ExitCode
@@ -74,12 +75,27 @@ def readmit(client: AdminClient, pool: str, slot: int) -> None:
 
 @click.command()
 @OPTIONAL_POOL
+@click.option(
+    "--answer",
+    type=AnswerType(),
+    metavar="STATUS|PAGE",
+    help="Answer at once instead: with a status from 400 to 599, or with 503 and a file of HTML for browsers.",
+)
 @speaks
-def pause(client: AdminClient, pool: str | None) -> None:
-    """Hold the requests for POOL until resume."""
+def pause(client: AdminClient, pool: str | None, answer: int | Path | None) -> None:
+    """Hold the requests for POOL until resume, or answer them.
+
+    What is in flight goes on. With --answer what is held is answered too; calling it again changes the answer.
+    """
+    body = None if answer is None else read_answer(answer)
     pool = pool or only_pool(client)
-    changed = _order(client, "pools", pool, "pause")["changed"]
-    tell(f"pool {pool}: requests are held" if changed else f"pool {pool}: was paused already")
+    result = client.post(path_of("v1", "pools", pool, "pause"), body=body)
+    told = result.get("answer")
+    if answer is not None and told is None:
+        detail = f"pool {pool}: requests are held; this proxy is of an older version, which cannot answer them"
+        raise CommandError(ExitCode.FAILED, detail, f"to let them go on: hotswap resume {pool}")
+    what = "held" if told is None else f"answered {told['status']}{' with a page' if told['page'] else ''}"
+    tell(f"pool {pool}: requests are {what}" if result["changed"] else f"pool {pool}: was paused already")
 
 
 @click.command()

@@ -128,10 +128,16 @@ def pool_line(name: str, pool: Json) -> Text:
     if pool["rollout"] is not None:
         line.append(f", rollout {pool['rollout']} in progress", style="cyan")
     if pool["paused"]:
-        line.append(", PAUSED", style="yellow")
+        line.append(f", PAUSED{answered(pool)}", style="yellow")
     if pool["locked"] is not None:
         line.append(f", LOCKED: {escape_controls(pool['locked'])}", style="bold red")
     return line
+
+
+def answered(pool: Json) -> str:
+    """What the requests for a paused pool get, behind a colon; empty where they are held."""
+    answer = pool.get("answer")  # which an older proxy does not say
+    return "" if answer is None else f": answered {answer['status']}{' with a page' if answer['page'] else ''}"
 
 
 def ways_out(name: str, pool: Json) -> Iterator[str]:
@@ -142,7 +148,8 @@ def ways_out(name: str, pool: Json) -> Iterator[str]:
     for number in (slot["slot"] for slot in pool["slots"] if slot.get("drained")):
         yield f"slot {number} was drained by an operator; to bring it back: hotswap readmit {name} {number}"
     if pool["paused"]:
-        yield f"its requests are held; to let them go on: hotswap resume {name}"
+        what = answered(pool).removeprefix(": ") or "held"
+        yield f"its requests are {what}; to let them go on: hotswap resume {name}"
 
 
 def repair_of(name: str, pool: Json) -> str | None:

@@ -16,13 +16,15 @@ from hotswap.core.http.messages import Field, RequestHead, valid_host
 PROXIES = (ip_network("127.0.0.0/8"), ip_network("10.0.0.0/8"))
 
 
-def told(*fields: Field, host: bytes = b"shop.example", trusted: bool = True) -> dict[bytes, bytes]:
+def told(
+    *fields: Field, host: bytes = b"shop.example", trusted: bool = True, prefix: bytes = b""
+) -> dict[bytes, bytes]:
     """The fields that a backend gets about a client, by name in lower case."""
     head = RequestHead()
     head.host = host
     head.forwarded = list(fields) or None
     peer = Peer(address="127.0.0.1", scheme=b"http", port=80, trusted=trusted, proxies=PROXIES)
-    lines = peer.lines(head).split(b"\r\n")[:-1]
+    lines = peer.lines(head, prefix).split(b"\r\n")[:-1]
     names = [line.partition(b": ")[0].lower() for line in lines]
     assert len(set(names)) == len(names)
     assert head.forwarded == (list(fields) or None)
@@ -253,3 +255,38 @@ def test_which_of_several_hops_is_the_client_is_told(fields: tuple[Field, ...], 
 def test_a_client_that_is_not_trusted_names_nobody() -> None:
     """Its own field is dropped."""
     assert b"x-hotswap-client" not in told((b"x-hotswap-client", b"6.6.6.6"), trusted=False)
+
+
+@pytest.mark.parametrize(
+    ("said", "own", "prefix"),
+    [
+        ((), b"", None),
+        ((), b"/api", b"/api"),
+        ((b"/outer",), b"/api", b"/outer/api"),
+        ((b"/outer/",), b"/api", b"/outer/api"),
+        ((b"/outer",), b"", b"/outer"),
+        ((b"/a, /b/", b"/c"), b"/d", b"/a/b/c/d"),
+        ((b"/",), b"/api", b"/api"),
+        ((b"/",), b"", None),
+        ((b"//evil.test",), b"/api", b"/api"),
+        ((b"/%2Fevil.test",), b"/api", b"/api"),
+        ((b"/\\evil.test",), b"/api", b"/api"),
+        ((b"/%5cevil.test",), b"/api", b"/api"),
+        ((b"/a/../b",), b"/api", b"/api"),
+        ((b"/a/%2e%2e",), b"/api", b"/api"),
+        ((b"/%0d%0aSet-Cookie: x",), b"/api", b"/api"),
+        ((b"https://evil.test/x",), b"/api", b"/api"),
+        ((b"/" + b"a" * 2000,), b"/api", b"/api"),
+    ],
+)
+def test_the_prefix_of_a_trusted_proxy_is_continued(said: tuple[bytes, ...], own: bytes, prefix: bytes | None) -> None:
+    """It is put before links, so what could be read as another host is none; our own stands behind it."""
+    fields = told(*((b"x-forwarded-prefix", value) for value in said), prefix=own)
+    assert fields.get(b"x-forwarded-prefix") == prefix
+
+
+def test_the_prefix_of_anybody_else_is_replaced() -> None:
+    """Also where nothing is taken off."""
+    said = (b"x-forwarded-prefix", b"/evil")
+    assert told(said, trusted=False, prefix=b"/api")[b"x-forwarded-prefix"] == b"/api"
+    assert b"x-forwarded-prefix" not in told(said, trusted=False)

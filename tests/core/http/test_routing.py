@@ -247,6 +247,29 @@ def test_a_stripped_prefix_leaves_an_origin_form(path: bytes, target: bytes, rew
     assert match.rewrite(target) == rewritten
 
 
+@pytest.mark.parametrize(
+    ("path", "prefix"),
+    [
+        ("/api", b"/api"),
+        ("/api/", b"/api"),
+        ("/", b""),
+        ("/%61pi", b"/api"),
+        ("/a%20b/c", b"/a%20b/c"),
+        ("/käse", b"/k%C3%A4se"),
+        ("/a,b", b"/a%2Cb"),
+        ("/a%22b", b"/a%22b"),
+    ],
+)
+def test_a_prefix_is_told_in_one_spelling(path: str, prefix: bytes) -> None:
+    """As the route has it, whatever the request wrote, and fit for a URL and a list."""
+    match = Router((route("api", path=path, strip_prefix=True),)).match(b"x", path.encode())
+    assert isinstance(match, RouteMatch)
+    assert match.prefix == prefix
+    match = Router((route("api", path=path),)).match(b"x", path.encode())
+    assert isinstance(match, RouteMatch)
+    assert match.prefix == b""
+
+
 def test_a_target_is_untouched_when_nothing_is_stripped() -> None:
     """What is forwarded is what was sent, however it was read for matching."""
     match = PATHS.match(b"example.org", b"/%61pi//x")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from email.utils import parsedate_to_datetime
@@ -134,7 +135,20 @@ async def test_a_prefix_is_taken_off_where_the_route_says_so():
         client = await stage.connect()
         await client.send(GET.replace(b"/ ", b"/api/a%20b?c=/api "))
         line = await stage.backend.accept()
-        assert (await line.read_head()).startswith(b"GET /a%20b?c=/api HTTP/1.1\r\n")
+        head = await line.read_head()
+        assert head.startswith(b"GET /a%20b?c=/api HTTP/1.1\r\n")
+        assert head.count(b"\r\nX-Forwarded-Prefix: /api\r\n") == 1
+
+
+@pytest.mark.parametrize(("path", "told"), [(b"/api/x", [b"/api"]), (b"/x", [])])
+async def test_a_prefix_of_the_client_s_own_words_reaches_no_backend(path: bytes, told: list[bytes]):
+    """Whether the route takes one off or not."""
+    routes = [RouteTable(path="/api", strip_prefix=True, pool="web"), RouteTable(pool="web")]
+    async with open_stage(routes=routes) as stage:
+        client = await stage.connect()
+        await client.send(b"GET %b HTTP/1.1\r\nHost: x\r\nX-Forwarded-Prefix: /evil\r\n\r\n" % path)
+        line = await stage.backend.accept()
+        assert re.findall(rb"\r\nx-forwarded-prefix: ([^\r]*)", (await line.read_head()).lower()) == told
 
 
 async def test_a_chunked_body_is_counted():

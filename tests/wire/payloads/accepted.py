@@ -300,6 +300,7 @@ def _fields() -> list[Forwarded]:
             absent=(b"x_forwarded_for", b"x-forwarded_for", b"x_real_ip"),
             or_refused=(400,),
         ),
+        Forwarded(row="P4 Daphne-Root-Path", raw=request(b"Daphne-Root-Path: /evil"), absent=(b"daphne-root-path",)),
         Forwarded(row="P4 Proxy", raw=request(b"Proxy: http://192.0.2.66/", b"pRoXy: x"), absent=(b"proxy",)),
         Forwarded(
             row="P4 underscores",

@@ -16,6 +16,7 @@ from hotswap.control.admin.messages import AdminRequest, AdminResponse, respond
 from hotswap.control.admin.parameters import (
     EventsParameters,
     Parameters,
+    PauseParameters,
     ReloadParameters,
     TakeoverParameters,
     TrafficParameters,
@@ -133,7 +134,13 @@ def _pool_order(act: Callable[[Verbs, str], bool]) -> Act[Parameters]:
     return order
 
 
-pause = _pool_order(lambda verbs, pool: verbs.pause(pool))
+async def pause(asked: Asked[PauseParameters]) -> AdminResponse:
+    """Hold the requests for a pool, or have them answered at once."""
+    pool, wanted = asked.parts["pool"], asked.given.wanted
+    done = {"pool": pool, "changed": asked.verbs.pause(pool, wanted)}
+    return respond(done if wanted is None else {**done, "answer": wanted.tell()})
+
+
 resume = _pool_order(lambda verbs, pool: verbs.resume(pool))
 
 

@@ -14,7 +14,7 @@ from structlog.typing import FilteringBoundLogger
 
 from hotswap.control.admin.call import AnyCall, Asked
 from hotswap.control.admin.calls import CALLS
-from hotswap.control.admin.guard import Guard
+from hotswap.control.admin.guard import MOST_DROPPED, MOST_READ, Guard
 from hotswap.control.admin.messages import AdminRequest, AdminResponse
 from hotswap.control.admin.parameters import read_parameters
 from hotswap.control.admin.problems import problem, problem_of
@@ -36,7 +36,11 @@ class Application:
 
     def judge(self, request: AdminRequest) -> AdminResponse | None:
         """Say, by its head alone, why a request is not served; None when it is."""
-        return self._guard.judge(request)
+        return self._guard.judge(request, most_body=MOST_READ if self.reads_body(request) else MOST_DROPPED)
+
+    def reads_body(self, request: AdminRequest) -> bool:
+        """Tell whether a request needs its body to be answered; it has at most `MOST_READ` bytes."""
+        return any(_serves(call, request.method) and call.reads_body for call, _ in _calls_of(request))
 
     async def answer(self, request: AdminRequest) -> AdminResponse:
         """Do what is asked, and give the response; nothing but cancellation is raised.
@@ -53,7 +57,7 @@ class Application:
             return problem(500, "internal", "the call failed inside the proxy; its log says why")
 
     async def _route(self, request: AdminRequest) -> AdminResponse:
-        found = [(call, parts) for call in CALLS if (parts := call.match(request.segments)) is not None]
+        found = _calls_of(request)
         for call, parts in found:
             if _serves(call, request.method):
                 given = read_parameters(call.takes, request)
@@ -62,6 +66,11 @@ class Application:
         if not found:
             return _not_served(404, "not-found", state)
         return _not_served(405, "method-not-allowed", state, allow=(call for call, _ in found))
+
+
+def _calls_of(request: AdminRequest) -> list[tuple[AnyCall, dict[str, str]]]:
+    """Give the calls of a path, each with the parts of it that its template names."""
+    return [(call, parts) for call in CALLS if (parts := call.match(request.segments)) is not None]
 
 
 def _serves(call: AnyCall, method: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 import trio
 
 from hotswap.control.admin.messages import AdminRequest, AdminResponse
-from hotswap.control.admin.parameters import Parameters
+from hotswap.control.admin.parameters import BODY, Parameters, places_of
 from hotswap.control.process.verbs import Verbs
 from hotswap.control.telemetry.metrics import Metrics
 
@@ -74,6 +74,11 @@ class Call(Generic[P]):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "segments", tuple(self.path.split("/")[1:]))
+
+    @property
+    def reads_body(self) -> bool:
+        """Whether it takes something in the body of its request."""
+        return BODY in places_of(self.takes).values()
 
     def match(self, segments: tuple[str, ...]) -> dict[str, str] | None:
         """Give the parts of a path that the template names; None for a path of another call."""

@@ -10,6 +10,7 @@ from hotswap.control.admin.page import description_call, page_calls
 from hotswap.control.admin.parameters import (
     EventsParameters,
     Parameters,
+    PauseParameters,
     ReloadParameters,
     TakeoverParameters,
     TrafficParameters,
@@ -68,7 +69,16 @@ CALLS: Final[tuple[AnyCall, ...]] = (
         "slots/{slot}/drain", "Take a slot out of rotation; its backend goes on living", acts.drain, "SlotOrderDocument"
     ),
     _order("slots/{slot}/readmit", "Bring a drained slot back into rotation", acts.readmit, "SlotOrderDocument"),
-    _order("pause", "Hold the requests for a pool", acts.pause),
+    Call(
+        method="POST",
+        path="/v1/pools/{pool}/pause",
+        name="pause",
+        summary="Hold the requests for a pool, or answer them at once",
+        act=acts.pause,
+        takes=PauseParameters,
+        answers={200: "PauseDocument"},
+        problems=(404, 409, 413, 415, 422),
+    ),
     _order("resume", "Let them go on", acts.resume),
     _order(
         "unlock", "End the lock that a failed rollout left, and fill the slots again", acts.unlock, "UnlockDocument"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from email.utils import formatdate
 from typing import Final
 
@@ -162,18 +163,19 @@ class AdminConnection:
         return got
 
     async def _answer(self, request: AdminRequest) -> AdminResponse:
-        """Take the body, which no call reads, and have the request answered."""
+        """Take the body, which few calls read, and have the request answered."""
         refused = self._application.judge(request)
         if refused is not None:
             return refused
         try:
             with trio.fail_after(REQUEST_TIMEOUT):
-                await self._drop_body()
+                body = await self._take_body(keep=self._application.reads_body(request))
         except h11.RemoteProtocolError as error:
             return _bad_request(error)
-        return await self._application.answer(request)
+        return await self._application.answer(replace(request, body=body) if body else request)
 
-    async def _drop_body(self) -> None:
+    async def _take_body(self, *, keep: bool) -> bytes:
+        body = bytearray()
         if self._http.they_are_waiting_for_100_continue:
             await self._write(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
         while not isinstance(event := self._http.next_event(), h11.EndOfMessage):
@@ -181,6 +183,9 @@ class AdminConnection:
                 self._http.receive_data(await self._stream.receive_some(READ))
             elif isinstance(event, h11.ConnectionClosed):
                 raise trio.BrokenResourceError("the client has left within a body")
+            elif keep and isinstance(event, h11.Data):
+                body += event.data
+        return bytes(body)
 
     # The answer
 

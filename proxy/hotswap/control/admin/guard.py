@@ -29,8 +29,10 @@ from hotswap.core.http.routing import bare_host
 OPEN_PATHS = frozenset({"/", "/livez", "/readyz", *(f"/page/{name}" for name in PAGE_FILES)})
 """What is answered without the token: it holds no state but "ready or not", and probes send no token."""
 
-MOST_BODY = 64 * 1024
-"""Bytes a body may have. No call reads one; clients that send an empty object are not to be refused for it."""
+MOST_DROPPED = 64 * 1024
+"""Bytes of a body that no call reads; clients that send an empty object are not to be refused for it."""
+MOST_READ = 4 * 1024 * 1024
+"""Bytes of a body that a call reads: a page of 1 MiB, in the escapes of JSON."""
 
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -49,7 +51,7 @@ def same_address(one: str, other: str) -> bool:
     return ip_of(one) is not None and ip_of(one) == ip_of(other)
 
 
-def _judge_body(fields: Mapping[str, str]) -> AdminResponse | None:
+def _judge_body(fields: Mapping[str, str], most: int) -> AdminResponse | None:
     if "transfer-encoding" not in fields and fields.get("content-length", "0") == "0":
         # Nothing in it that could be of a wrong kind; many clients name a form all the same. Where an order comes from
         # was judged before.
@@ -65,8 +67,8 @@ def _judge_body(fields: Mapping[str, str]) -> AdminResponse | None:
     if "transfer-encoding" in fields:
         return problem(411, "length-required", "a body has to say its length")
     length = fields.get("content-length", "0")
-    if not length.isdecimal() or int(length[:20]) > MOST_BODY:
-        return problem(413, "body-too-large", f"a body may have {MOST_BODY} bytes", {"content_length": length})
+    if not length.isdecimal() or int(length[:20]) > most:
+        return problem(413, "body-too-large", f"a body may have {most} bytes", {"content_length": length})
     return None
 
 
@@ -83,8 +85,13 @@ class Guard:
         self._hosts = frozenset(host.lower() for host in hosts)
         self._token = token
 
-    def judge(self, request: AdminRequest) -> AdminResponse | None:
-        """Say why a request is not served; None when it is."""
+    def judge(self, request: AdminRequest, *, most_body: int = MOST_DROPPED) -> AdminResponse | None:
+        """Say why a request is not served; None when it is.
+
+        Args:
+            request: its head.
+            most_body: bytes that its body may have.
+        """
         fields = request.fields
         known = self._token is not None and self.trusts(request)
         if not known and not self._host_allowed(fields.get("host"), request.address):
@@ -104,7 +111,7 @@ class Guard:
             )
         if fields.get("upgrade", "").lower() == "websocket":
             return problem(403, "no-websocket", "there is no WebSocket here; /v1/events has what changes")
-        if request.method not in READS and (refused := _judge_body(fields)) is not None:
+        if request.method not in READS and (refused := _judge_body(fields, most_body)) is not None:
             return refused
         if self._token is not None and not known and request.path not in OPEN_PATHS:
             return problem(

@@ -21,6 +21,7 @@ class AdminRequest:
         query: parameters; of one that comes more than once, the last.
         fields: of the head, by lower-case name; of one that comes more than once, all with commas between.
         address: the host of the TCP address that it arrived at; None over a Unix socket.
+        body: all of it, for a call that takes something in it; read after the head was judged.
     """
 
     method: str
@@ -29,6 +30,7 @@ class AdminRequest:
     query: Mapping[str, str] = field(default_factory=dict)
     fields: Mapping[str, str] = field(default_factory=dict)
     address: str | None = None
+    body: bytes = b""
 
 
 def parse_request(

@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from hotswap.control.configuration.error_pages import read_error_pages
 from hotswap.control.configuration.outside import ReadTooSlow, is_barred, read_file, read_within
 from hotswap.control.configuration.path import FILE_NAME, absolute_path, find_configuration
 from hotswap.control.configuration.state_place import LONGEST_SOCKET, default_state_dir, state_dir_of
@@ -134,7 +135,7 @@ def _not_utf8(file: Path, content: bytes, start: int) -> Problem:
 def _find_missing(
     draft: Draft, file: Path, environ: Mapping[str, str], held: Collection[tuple[str, str]]
 ) -> Iterator[Finding]:
-    """Find what a file names beside pools and this machine does not have; wrong keys are passed over."""
+    """Find what a file names and this machine has not, beside what starts backends; wrong keys are passed over."""
     document, directory = draft.document, draft.directory
     proxy, admin = _table(document, "proxy"), _table(document, "admin")
     yield from _user(proxy)
@@ -142,6 +143,8 @@ def _find_missing(
     yield from _sockets(proxy, file, environ)
     yield from _group(admin)
     yield from _token(admin, directory)
+    for name, pool in tables(document, "pools"):
+        yield from _error_pages(("pools", name, "error_pages"), _text(pool, "error_pages"), directory)
     for name, listener in tables(document, "listeners"):
         for index, pair in entries(_table(listener, "tls"), "certificates"):
             yield from _certificate(("listeners", name, "tls", "certificates", index), pair, directory, held)
@@ -234,6 +237,12 @@ def _directory(location: Location, pool: Raw, directory: str) -> Iterator[Findin
     if written:
         path = resolve_path(written, directory)
         yield from _look((*location, "directory"), written, path, f"a directory; {path}: ", lambda: _unusable(path))
+
+
+def _error_pages(location: Location, written: str, directory: str) -> Iterator[Finding]:
+    if written:
+        for wrong in read_error_pages(resolve_path(written, directory))[1]:
+            yield Finding(location, written, wrong)
 
 
 def _unusable(path: str) -> str | None:

@@ -69,7 +69,9 @@ function notices(now, known, moment) {
       failed && failed.output.length > 0 && h("details", { "data-key": "output", open: true },
         h("summary", {}, "The last lines of the backend that failed"), h("pre", { tabindex: "0" }, failed.output.join("\n")))),
     now.paused && h("div", { class: "notice warn", "data-key": "paused" },
-      h("p", {}, state("paused", "Paused"), `: ${count(now.held, "request")} held until it is resumed.`)),
+      h("p", {}, state("paused", "Paused"), now.answer
+        ? `: requests are answered ${now.answer.status}${now.answer.page ? " with a page" : ""} until it is resumed.`
+        : `: ${count(now.held, "request")} held until it is resumed.`)),
     hopeless && h("div", { class: "notice bad", "data-key": "hopeless" },
       h("p", {}, state("failed", "No backend"), ": nothing serves and nothing is coming; requests are answered 503.",
         now.supervised && now.locked === null && " A reload starts the pool from the release that is there now.")));

@@ -76,8 +76,8 @@ class Announcer:
                 publish("pool.locked", pool=pool, reason=reason)
             case PoolUnlocked(pool=pool):
                 publish("pool.unlocked", pool=pool)
-            case PoolPaused(pool=pool):
-                publish("pool.paused", pool=pool)
+            case PoolPaused(pool=pool, answer=answer):
+                publish("pool.paused", pool=pool, answer=None if answer is None else answer.tell())
             case PoolResumed(pool=pool):
                 publish("pool.resumed", pool=pool)
 

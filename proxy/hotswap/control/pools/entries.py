@@ -16,6 +16,7 @@ from hotswap.core.errors import RefusalCode, Refused
 from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.last_error import LastError
 from hotswap.core.pool.lifecycle import TRANSITIONS, BackendState, Health
+from hotswap.core.pool.pause_answer import PauseAnswer
 from hotswap.core.pool.pool import Pool
 
 
@@ -134,12 +135,12 @@ class Entries:
         self.move(backend, BackendState.READY)
         return True
 
-    def pause(self) -> bool:
-        """Hold the requests for the pool, within its limits; False when they were held already."""
-        if self.core.paused:
+    def pause(self, answer: PauseAnswer | None = None) -> bool:
+        """Hold the requests for the pool, within its limits, or answer them; False when that was so already."""
+        if self.core.paused and self.core.answer == answer:
             return False
-        self.tell(self.core.pause)
-        self._log.info("pool.paused")
+        self.tell(lambda: self.core.pause(answer))
+        self._log.info("pool.paused", **({} if answer is None else {"answer": answer.tell()}))
         return True
 
     def resume(self) -> bool:

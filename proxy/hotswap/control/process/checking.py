@@ -22,6 +22,7 @@ from hotswap.control.configuration.cautions import (
     find_pinned_release,
     read_certificates,
 )
+from hotswap.control.configuration.contents import read_contents
 from hotswap.control.configuration.loading import load_configuration, locate_problems
 from hotswap.control.configuration.outside import ReadTooSlow, read_within
 from hotswap.control.configuration.path import absolute_path
@@ -86,7 +87,7 @@ def check_configuration(path: Path) -> Checked:
             problems.append(found)
         elif found:
             cautions.append(found)
-    problems += (*_files(config), *_contexts(config))
+    problems += (*_files(config), *_contexts(config), *_contents(config))
     cautions += _names(config)
     environment = {**os.environ, **identity_of(config.proxy.user)}
     starts = check_starts(config.pools, environment, user=config.proxy.user)
@@ -174,6 +175,14 @@ def _contexts(config: Configuration) -> Iterator[Problem]:
             yield from error.problems
         except OSError as error:
             yield Problem(where, str(place), f"something that can be read; {error.strerror or error}")
+
+
+def _contents(config: Configuration) -> Iterator[Problem]:
+    """Find the files that would be read with the configuration, and cannot be, or are not what they should be."""
+    try:
+        read_contents(config)
+    except ConfigError as error:
+        yield from error.problems
 
 
 def _names(config: Configuration) -> Iterator[str]:

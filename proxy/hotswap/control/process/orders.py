@@ -21,6 +21,7 @@ from hotswap.control.takeover.predecessor import Order
 from hotswap.control.takeover.takeovers import Takeovers
 from hotswap.core.config import Configuration
 from hotswap.core.identity import RolloutId
+from hotswap.core.pool.pause_answer import PauseAnswer
 from hotswap.core.process.answers import Answer, Verb, refuse
 from hotswap.core.rollout.report import RolloutReport
 from hotswap.core.rollout.rollout import Rollout
@@ -148,10 +149,10 @@ class Orders:
     def readmit(self, pool: str, slot: int) -> None:
         self._operable(pool).readmit_slot(slot)
 
-    def pause(self, pool: str) -> bool:
+    def pause(self, pool: str, answer: PauseAnswer | None = None) -> bool:
         found = self._operable(pool)
-        self._parts.predecessor.order(Order.PAUSE, pool=found.name)
-        return found.entries.pause()
+        self._parts.predecessor.order(Order.PAUSE, pool=found.name, answer=answer)
+        return found.entries.pause(answer)
 
     def resume(self, pool: str) -> bool:
         found = self._operable(pool)

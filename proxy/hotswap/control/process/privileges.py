@@ -23,13 +23,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from hotswap.control.configuration.error_pages import page_paths
 from hotswap.core.config import Configuration, StaticPoolTable
 from hotswap.core.errors import ConfigError, Problem
 
 LOOK_TIMEOUT: Final = 10.0
 """Seconds for the look at all files together; a file system that does not answer is told by whoever reads it next."""
 
-_READ, _ENTER, _CREATE = os.R_OK, os.X_OK, os.W_OK | os.X_OK
+_READ, _ENTER, _CREATE, _LIST = os.R_OK, os.X_OK, os.W_OK | os.X_OK, os.R_OK | os.X_OK
 
 _LOOK: Final = (
     "import json, os, sys; print(json.dumps([os.access(path, mode) for path, mode in json.loads(sys.argv[1])]))"
@@ -159,9 +160,10 @@ def _commands(need: _Need, user: pwd.struct_passwd) -> str:
         with suppress(OSError):
             found = os.stat(path)
             own, member = found.st_uid == user.pw_uid, found.st_gid in groups
-            if found.st_mode >> (6 if own else 3 if member else 0) & mode:
+            if found.st_mode >> (6 if own else 3 if member else 0) & mode == mode:
                 continue
-            changes.setdefault(f"{'u' if own else 'g'}+{'r' if mode == _READ else 'x'}", []).append(path)
+            letters = {_READ: "r", _LIST: "rx"}.get(mode, "x")
+            changes.setdefault(f"{'u' if own else 'g'}+{letters}", []).append(path)
             if not own and not member:
                 strange.append(path)
     lines = [["chgrp", _group_name(user.pw_gid), *strange]] if strange else []
@@ -212,7 +214,7 @@ def _find(user: str) -> pwd.struct_passwd:
 
 
 def _verb(mode: int) -> str:
-    return {_READ: "read", _ENTER: "enter", _CREATE: "create files in"}[mode]
+    return {_READ: "read", _ENTER: "enter", _CREATE: "create files in", _LIST: "list"}[mode]
 
 
 def _needs(config: Configuration, config_path: Path) -> Iterator[_Need]:
@@ -231,6 +233,11 @@ def _needs(config: Configuration, config_path: Path) -> Iterator[_Need]:
             for key, path in (("cert", files.cert), ("key", files.key)):
                 yield _Need(key=f"listeners.{name}.tls.certificates[{index}].{key}", path=path, mode=_READ)
     for name, pool in config.pools.items():
+        if pool.error_pages:
+            key = f"pools.{name}.error_pages"
+            yield _Need(key=key, path=pool.error_pages, mode=_LIST)
+            for page in page_paths(pool.error_pages):
+                yield _Need(key=key, path=page, mode=_READ)
         if isinstance(pool, StaticPoolTable):
             continue
         if pool.directory:

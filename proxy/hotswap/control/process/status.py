@@ -81,6 +81,7 @@ def _pool(parts: Parts, pool: SupervisedPool | StaticPool) -> dict[str, Any]:
         "generation": pool.generation,
         "locked": core.locked,
         "paused": core.paused,
+        "answer": None if core.answer is None else core.answer.tell(),
         "outlook": counts.outlook.value,
         "compatibility": None if compatibility is None else str(compatibility),
         "held": counts.waiting,
@@ -159,6 +160,6 @@ def summarise(parts: Parts) -> str:
         if pool.core.locked is not None:
             words += ", LOCKED"
         if pool.core.paused:
-            words += ", paused"
+            words += ", paused" if pool.core.answer is None else f", paused: answered {pool.core.answer.status}"
         told.append(words)
     return "; ".join([*([] if parts.life.booted else ["booting"]), *told]) or "no pools"

@@ -12,6 +12,7 @@ from hotswap.control.telemetry.events import EventLog
 from hotswap.control.telemetry.traffic import TrafficRecorder
 from hotswap.core.config import Configuration
 from hotswap.core.identity import RolloutId
+from hotswap.core.pool.pause_answer import PauseAnswer
 from hotswap.core.rollout.report import RolloutReport
 from hotswap.core.rollout.rollout import Rollout
 from hotswap.core.tally import Tally
@@ -90,8 +91,8 @@ class Verbs(Protocol):
             Refused: a rollout is in progress, or the slot has no backend that is ready.
         """
 
-    def pause(self, pool: str) -> bool:
-        """Hold the requests for a pool; False when they were held already."""
+    def pause(self, pool: str, answer: PauseAnswer | None = None) -> bool:
+        """Hold the requests for a pool, or give them an answer at once; False when that was so already."""
 
     def resume(self, pool: str) -> bool:
         """Let the requests for a pool go on; False when it was not paused."""

@@ -16,6 +16,7 @@ from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.control.process.parts import Parts
 from hotswap.control.takeover.predecessor import Order
 from hotswap.core.address import parse_address
+from hotswap.core.pool.pause_answer import PauseAnswer, read_pause_answer
 from hotswap.processes.exit_status import Exit
 from hotswap.wire.handover import Frame, FrameType, HandoverBroken
 
@@ -85,14 +86,18 @@ class Following:
                     one.handover.follow_gone(frame.number("pid"))
                 parts.predecessor.pass_on(frame)
             case FrameType.ORDER:
-                self._obey(frame.text("order"), frame.text("pool"))
+                try:
+                    answer = read_pause_answer(frame.body.get("answer"))
+                except ValueError as error:
+                    raise HandoverBroken(str(error)) from error
+                self._obey(frame.text("order"), frame.text("pool"), answer)
                 parts.predecessor.pass_on(frame)
             case _:
                 timeout = frame.body.get("timeout")
                 seconds = float(timeout) if isinstance(timeout, int | float) else 0.0
                 start(self._release, frame.number("pid"), min(max(seconds, 0.0), LONGEST_RELEASE))
 
-    def _obey(self, order: str, name: str) -> None:
+    def _obey(self, order: str, name: str, answer: PauseAnswer | None) -> None:
         parts = self._parts
         pool = parts.pools.get(name)
         match order:
@@ -102,7 +107,7 @@ class Following:
             case Order.LEAVE:
                 parts.plane.drain_connections()
             case Order.PAUSE if pool is not None:
-                pool.entries.pause()
+                pool.entries.pause(answer)
             case Order.RESUME if pool is not None:
                 pool.entries.resume()
 

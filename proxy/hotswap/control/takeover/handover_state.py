@@ -13,9 +13,9 @@ import signal
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import BeforeValidator, ConfigDict, TypeAdapter
 
 from hotswap.control.pools.release import Release
 from hotswap.control.pools.slot import Slot
@@ -27,6 +27,7 @@ from hotswap.core.backoff import Backoff
 from hotswap.core.config import SupervisedPoolTable
 from hotswap.core.pool.last_error import LastError
 from hotswap.core.pool.lifecycle import BackendState
+from hotswap.core.pool.pause_answer import PauseAnswer, read_pause_answer
 from hotswap.core.rollout.compatibility import Compatibility, CompatibilityNumber, Unreadable
 from hotswap.core.rollout.report import RolloutReport
 from hotswap.core.strategy import Listen
@@ -101,6 +102,7 @@ class SupervisedState:
     newest: int
     locked: str | None
     paused: bool
+    answer: PauseAnswer | None
     releases: Mapping[int, Release]
     slots: tuple[Slot, ...]
     errors: Mapping[int, LastError]
@@ -114,6 +116,8 @@ class StaticState:
     paused: bool
     healths: Mapping[str, str]
     drained: frozenset[str]
+    # Older code of the same schema did not send it.
+    answer: Annotated[PauseAnswer | None, BeforeValidator(read_pause_answer)] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +153,7 @@ def write_state(
                 "newest": pool.releases.newest,
                 "locked": pool.core.locked,
                 "paused": pool.core.paused,
+                "answer": None if pool.core.answer is None else pool.core.answer.write(),
                 "directories": list(pool.core.directories.asked),
                 # A slot may hold a release of a rollout that failed in others.
                 "releases": {
@@ -172,6 +177,7 @@ def write_state(
         else:
             static[pool.name] = {
                 "paused": pool.core.paused,
+                "answer": None if pool.core.answer is None else pool.core.answer.write(),
                 "healths": {str(backend.address): backend.health.value for backend in pool.core.backends},
                 # Not those that leave because the configuration has them no more.
                 "drained": [
@@ -224,6 +230,8 @@ def _read_supervised(value: Mapping[str, Any]) -> SupervisedState:
         newest=int(value["newest"]),
         locked=value["locked"],
         paused=bool(value["paused"]),
+        # Older code of the same schema did not send it.
+        answer=read_pause_answer(value.get("answer")),
         releases=releases,
         slots=tuple(
             Slot(

@@ -241,4 +241,4 @@ def _restore(pool: SupervisedPool, state: SupervisedState) -> None:
     if state.locked is not None:
         pool.core.lock(state.locked)
     if state.paused:
-        pool.core.pause()
+        pool.core.pause(state.answer)

@@ -17,6 +17,7 @@ from structlog.typing import FilteringBoundLogger
 
 from hotswap.control.takeover.channel import Channel
 from hotswap.core.pool.backend import Backend
+from hotswap.core.pool.pause_answer import PauseAnswer
 from hotswap.core.pool.withdrawal import Released
 from hotswap.core.takeover.versions import ORDERS
 from hotswap.processes.exit_status import Exit
@@ -106,10 +107,17 @@ class Predecessor:
         """Ask the oldest process that still serves to end now, or all of them."""
         self._send(FrameType.TERMINATE, all=everybody)
 
-    def order(self, order: Order, *, pool: str = "") -> None:
-        """Have it do what an operator orders of everybody who serves."""
+    def order(self, order: Order, *, pool: str = "", answer: PauseAnswer | None = None) -> None:
+        """Have it do what an operator orders of everybody who serves; one of older code holds what is to be answered.
+
+        Args:
+            order: what.
+            pool: of which pool, where it is about one.
+            answer: of a pause.
+        """
         if self._protocol >= ORDERS:
-            self._send(FrameType.ORDER, order=order.value, pool=pool)
+            more = {} if answer is None else {"answer": answer.write()}
+            self._send(FrameType.ORDER, order=order.value, pool=pool, **more)
 
     def close_idle_clients(self) -> None:
         self.order(Order.LEAVE)

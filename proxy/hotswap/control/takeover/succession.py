@@ -305,7 +305,7 @@ class Succession:
             if isinstance(found, StaticPool):
                 found.restore(static.healths, drained=static.drained)
                 if static.paused:
-                    found.core.pause()
+                    found.core.pause(static.answer)
         parts.door.open()
         parts.events.publish("takeover.live", pid=os.getpid(), version=PROGRAM_VERSION)
         self._log.info("takeover.live", backends=len(goods.adopted), probation=self._probation)

@@ -135,6 +135,13 @@ def _crash_looping(fields: Fields) -> str:
     return f"failed {fields['crashes']} times in a row{why}; next try at {clock(fields['next_try'])}"
 
 
+def _paused(fields: Fields) -> str:
+    match fields.get("answer"):
+        case {"status": status, "page": page}:
+            return f"paused: requests are answered {status}{' with a page' if page else ''}"
+    return "paused: requests are held"
+
+
 def _health(fields: Fields) -> str:
     return f"{fields['health']}: {fields['detail']}" if fields.get("detail") else str(fields["health"])
 
@@ -274,7 +281,7 @@ SENTENCES: Final[Mapping[str, Sentence]] = {
     "backend.connections_cut": "{cut} cut at the last moment",
     "pool.locked": "locked: {reason}; once repaired: hotswap unlock {pool}",
     "pool.unlocked": "unlocked",
-    "pool.paused": "paused: requests are held",
+    "pool.paused": _paused,
     "pool.resumed": "resumed: requests go on",
     "pool.hopeless": "nothing serves and nothing is coming: requests are answered 503",
     "pool.removing": "removed from the configuration: its backends end",

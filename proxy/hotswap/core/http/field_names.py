@@ -27,8 +27,9 @@ CONNECTION_FIELDS: Final = frozenset(
 _PREFIX: Final = b"x-forwarded-"
 _FORWARDED: Final = frozenset((b"forwarded", b"x-hotswap-client", b"x-real-ip", b"x-request-id"))
 
-# `Proxy` is dropped for good (httpoxy, CVE-2016-5385).
-_REQUEST: Final = CONNECTION_FIELDS | _FORWARDED | {b"host", b"content-length", b"expect", b"proxy"}
+# `Proxy` is dropped for good (httpoxy, CVE-2016-5385), and so is what daphne takes for `root_path` from anybody.
+_NEVER: Final = frozenset((b"proxy", b"daphne-root-path"))
+_REQUEST: Final = CONNECTION_FIELDS | _FORWARDED | _NEVER | {b"host", b"content-length", b"expect"}
 _RESPONSE: Final = CONNECTION_FIELDS | {b"content-length"}
 _END_TO_END: Final = frozenset(
     (b"host", b"content-length", b"transfer-encoding", b"cookie", b"authorization", b"content-type")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 from hotswap.core.http.hops import (
     Hop,
@@ -73,6 +74,9 @@ REASONS: Final = {
 """Reason phrases of the answers that the proxy gives itself."""
 
 
+_LONGEST_PREFIX: Final = 1024
+_PREFIX: Final = re.compile(rb"(?:/[A-Za-z0-9._~!$&'()*+=:@%-]+)+")
+_UNFIT_IN_PREFIX: Final = re.compile(rb"//|/\.\.?/|[\\\x00-\x1f\x7f]")
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~+/=:@,;|-]{1,128}")
 _OWN: Final = frozenset(
     (
@@ -81,6 +85,7 @@ _OWN: Final = frozenset(
         b"x-forwarded-for",
         b"x-forwarded-host",
         b"x-forwarded-port",
+        b"x-forwarded-prefix",
         b"x-forwarded-proto",
         b"x-request-id",
     )
@@ -145,15 +150,20 @@ class Peer:
                 break
         return client, teller
 
-    def lines(self, head: RequestHead) -> bytes:
-        """The forwarding fields of a request, as lines of its head."""
+    def lines(self, head: RequestHead, prefix: bytes = b"") -> bytes:
+        """The forwarding fields of a request, as lines of its head.
+
+        Args:
+            head: the request.
+            prefix: what is taken off its path on the way, as `RouteMatch.prefix`.
+        """
         if self.trusted and head.forwarded is not None:
-            return self._continued(head, head.forwarded)
+            return self._continued(head, head.forwarded, prefix)
         host = head.host
         if host != self._host:
             self._host = host
             self._block = self._fresh(host)
-        return self._block
+        return self._block + b"X-Forwarded-Prefix: %b\r\n" % prefix if prefix else self._block
 
     def _fresh(self, host: bytes) -> bytes:
         port = self.port or _port_of(host, self.scheme)
@@ -165,7 +175,7 @@ class Peer:
     def _element(self, host: bytes, scheme: bytes | None = None) -> bytes:
         return b"for=%b;host=%b;proto=%b" % (self.node, quoted(host), self.scheme if scheme is None else scheme)
 
-    def _continued(self, head: RequestHead, forwarded: list[Field]) -> bytes:
+    def _continued(self, head: RequestHead, forwarded: list[Field], prefix: bytes) -> bytes:
         told = {name: b", ".join(values) for name, values in _gathered(forwarded).items()}
         chain = told.get(b"x-forwarded-for")
         hops = told_hops(forwarded)
@@ -194,6 +204,9 @@ class Peer:
         if chain:
             # Which of the hops it is depends on the listener, and is not for a backend to find out.
             lines.append(b"X-Hotswap-Client: %b\r\n" % plain_node(client))
+        prefix = _prefix_of(told.get(b"x-forwarded-prefix", b"")) + prefix
+        if prefix:
+            lines.append(b"X-Forwarded-Prefix: %b\r\n" % prefix)
         if hops and b"x-real-ip" in told:
             told[b"x-real-ip"] = client  # which the peer may have let pass
         lines += [b"%b: %b\r\n" % field for field in told.items() if field[0] not in _OWN]
@@ -215,6 +228,19 @@ def _gathered(forwarded: list[Field]) -> dict[bytes, list[bytes]]:
     for name, value in forwarded:
         gathered.setdefault(name, []).append(value)
     return gathered
+
+
+def _prefix_of(told: bytes) -> bytes:
+    """The path that proxies before us took off, each its own part of it; empty where it is none.
+
+    An app puts it before every link, so nothing is believed that could be read as a host, or climbs.
+    """
+    parts = [part.strip().removesuffix(b"/") for part in told.split(b",")]
+    joined = b"".join(parts)
+    if len(joined) > _LONGEST_PREFIX or not all(part == b"" or _PREFIX.fullmatch(part) for part in parts):
+        return b""
+    plain = unquote_to_bytes(joined)
+    return b"" if _UNFIT_IN_PREFIX.search(plain + b"/") else joined
 
 
 def _port_of(host: bytes, scheme: bytes) -> bytes:
@@ -253,13 +279,16 @@ def request_id_of(head: RequestHead, peer: Peer) -> bytes | None:
     return None
 
 
-def write_request(head: RequestHead, peer: Peer, *, target: bytes, request_id: bytes, retried: bool = False) -> bytes:
+def write_request(
+    head: RequestHead, peer: Peer, *, target: bytes, prefix: bytes = b"", request_id: bytes, retried: bool = False
+) -> bytes:
     """Serialise the head of a request for a backend, over HTTP/1.1 and with its own framing.
 
     Args:
         head: the client's request.
         peer: who sent it.
         target: the request target, without a prefix that the route takes off.
+        prefix: that prefix, as `RouteMatch.prefix`.
         request_id: what `X-Request-ID` says.
         retried: whether the request may have reached a backend before; marked for those who look.
     """
@@ -284,7 +313,7 @@ def write_request(head: RequestHead, peer: Peer, *, target: bytes, request_id: b
         target,
         head.host,
         b"".join(head.lines),
-        peer.lines(head),
+        peer.lines(head, prefix),
         rest,
         request_id,
     )

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from hotswap.core.http.path_readings import Undecided, keep_slashes, readings
 
@@ -37,6 +37,8 @@ CACHE_KEY_BYTES: Final = 512
 """Longer keys are not kept, so that the cache is bounded in bytes too (2 MiB of keys at most)."""
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_PLAIN_IN_PREFIX: Final = "/!$&'()*+=:@~"
+"""What a path may contain unescaped (RFC 3986 3.3), but for the comma and semicolon that would part a field."""
 _UNCLEAR: Final = re.compile(rb"[%\\;?#\x00]|//|/\.")
 _BAD_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _STRUCTURAL_ESCAPE: Final = re.compile(rb"%(?:2[3-5eEfF]|3[bBfF]|5[cC])")
@@ -58,11 +60,13 @@ class RouteMatch:
     """The pool a request is for, and the bytes to take from the front of its target.
 
     `strip` is the prefix **as this request spells it** (`/%61pi` for a route `/api`), empty when nothing is stripped.
+    `prefix` is the same as the route spells it, escaped so that it can stand in a URL and in a list of a field.
     `rule` is the index of its route where that says more than these two, else None.
     """
 
     pool: str
     strip: bytes = b""
+    prefix: bytes = b""
     rule: int | None = None
 
     def rewrite(self, target: bytes) -> bytes:
@@ -99,7 +103,8 @@ class Router:
         for index, route in enumerate(routes):
             prefix = unquote_to_bytes(route.path).rstrip(b"/")
             strip = prefix if route.strip_prefix else b""
-            match = RouteMatch(pool=route.pool, strip=strip, rule=index if route.ruled else None)
+            told = quote(strip, safe=_PLAIN_IN_PREFIX).encode()
+            match = RouteMatch(pool=route.pool, strip=strip, prefix=told, rule=index if route.ruled else None)
             for name in route.hosts or ("",):
                 table = hosts.setdefault(bare_host(name.encode()), {})
                 table.setdefault(prefix, _Prefix(prefix, prefix + b"/", match))

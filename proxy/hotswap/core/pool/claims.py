@@ -160,7 +160,7 @@ class Claims:
     def outlook(self) -> Outlook:
         """Tell what a request can expect now."""
         if self.view.paused:
-            return Outlook.EXPECTED
+            return Outlook.EXPECTED if self.view.answer is None else Outlook.ANSWERED
         if self._rotation:
             return Outlook.CLAIMABLE
         if any(candidate.claimable for candidate in self.candidates.values()):

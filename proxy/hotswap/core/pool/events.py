@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.last_error import LastError
 from hotswap.core.pool.lifecycle import BackendState, Health
+from hotswap.core.pool.pause_answer import PauseAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +86,10 @@ class PoolUnlocked:
 
 @dataclass(frozen=True, slots=True)
 class PoolPaused:
-    """No exchange is claimed any more, until the pool is resumed."""
+    """No exchange is claimed any more, until the pool is resumed: requests are held, or answered at once."""
 
     pool: str
+    answer: PauseAnswer | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,5 +14,7 @@ class Outlook(StrEnum):
     """Every claimable backend is full: hold until one has room."""
     EXPECTED = "expected"
     """Nothing is claimable, but something is coming (or the pool is paused): hold."""
+    ANSWERED = "answered"
+    """The pool is paused and has an answer: give it at once."""
     HOPELESS = "hopeless"
     """Nothing is claimable and nothing is coming: answer 503 at once."""

@@ -33,6 +33,7 @@ from hotswap.core.pool.events import (
 )
 from hotswap.core.pool.last_error import LastError
 from hotswap.core.pool.lifecycle import BackendState, Health, check_transition
+from hotswap.core.pool.pause_answer import PauseAnswer
 from hotswap.core.pool.release_directories import ReleaseDirectories
 from hotswap.core.pool.slot_record import SlotRecord, static_expects
 from hotswap.core.pool.view import Applied, BackendView, PoolView
@@ -58,6 +59,7 @@ class Pool:
         backends: every backend that has not been removed, old and new, in the order they were added.
         locked: why the pool is locked, or None.
         paused: nothing is claimed at the moment, by order of an operator.
+        answer: what requests get meanwhile; None: they are held.
         balance: how a backend is chosen for an exchange.
         max_in_flight: exchanges one backend may have at once; 0 is unlimited.
         version: of the newest view.
@@ -73,6 +75,7 @@ class Pool:
         self.backends: list[Backend] = []
         self.locked: str | None = None
         self.paused = False
+        self.answer: PauseAnswer | None = None
         self.balance = balance
         self.version = 0
         self.directories = ReleaseDirectories()
@@ -276,16 +279,18 @@ class Pool:
             record.note_unlocked()
         self._changed(PoolUnlocked(self.name))
 
-    def pause(self) -> None:
-        """Let nothing be claimed until `resume`; what is in flight goes on."""
-        if not self.paused:
+    def pause(self, answer: PauseAnswer | None = None) -> None:
+        """Let nothing be claimed until `resume`; what is in flight goes on, and the rest is held or gets the answer."""
+        if not self.paused or answer != self.answer:
             self.paused = True
-            self._changed(PoolPaused(self.name))
+            self.answer = answer
+            self._changed(PoolPaused(self.name, answer))
 
     def resume(self) -> None:
         """Let exchanges be claimed again."""
         if self.paused:
             self.paused = False
+            self.answer = None
             self._changed(PoolResumed(self.name))
 
     def reconfigure(self, *, balance: Balance, size: int, max_in_flight: int) -> None:
@@ -304,6 +309,7 @@ class Pool:
             balance=self.balance,
             max_in_flight=self.max_in_flight,
             paused=self.paused,
+            answer=self.answer,
             expecting=self._expecting,
             backends=tuple(
                 BackendView(

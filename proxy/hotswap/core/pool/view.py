@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hotswap.core.address import Address
 from hotswap.core.identity import BackendId
 from hotswap.core.pool.lifecycle import BackendState
+from hotswap.core.pool.pause_answer import PauseAnswer
 from hotswap.core.strategy import Balance
 
 
@@ -50,6 +51,7 @@ class PoolView:
         balance: how a backend is chosen.
         max_in_flight: exchanges one backend may have at once; 0 is unlimited.
         paused: nothing may be claimed.
+        answer: what requests get while it is paused; None: they are held.
         expecting: a backend that can be claimed is there or is coming, so that it makes sense to wait.
         backends: all of them, in the order they were added.
         directories: of the releases whose files are answered: those that serve, newest first, and the two before.
@@ -64,6 +66,7 @@ class PoolView:
     expecting: bool
     backends: tuple[BackendView, ...]
     directories: tuple[str, ...] = ()
+    answer: PauseAnswer | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from hotswap.core.http.forwarding import Peer
     from hotswap.core.http.messages import RequestHead
     from hotswap.core.pool.candidate import Candidate
+    from hotswap.core.pool.pause_answer import PauseAnswer
     from hotswap.edge.exchange.compressed_responder import CompressedResponder
     from hotswap.edge.exchange.entrance import Entrance
     from hotswap.edge.exchange.gate import Gate
@@ -79,6 +80,7 @@ class Exchange:
         "peer",
         "plane",
         "pool_name",
+        "prefix",
         "request_body",
         "request_bytes",
         "request_done",
@@ -119,7 +121,7 @@ class Exchange:
         self.coder: CompressedResponder | None = None
         self._step = 0
         self.target = head.target
-        self.request_id = b""
+        self.prefix = self.request_id = b""
         self.pool_name = ""
         self.gate: Gate | None = None
         self.backend: Candidate | None = None
@@ -172,6 +174,7 @@ class Exchange:
             return
         if match.strip:
             self.target = match.rewrite(head.target)
+            self.prefix = match.prefix
         self.pool_name = match.pool
         limit: float | None = listener.body_bytes
         if match.rule is not None:
@@ -342,6 +345,12 @@ class Exchange:
         """Answer 503 with Retry-After: no backend can be claimed."""
         self.plane.poller.timers.set(self, math.inf)
         self.answer(503, side=Side.UPSTREAM, error=why, fields=self._retry_after())
+
+    def on_paused(self, answer: PauseAnswer) -> None:
+        """Give the answer of a paused pool, with Retry-After: it is for a time."""
+        self.plane.poller.timers.set(self, math.inf)
+        fields = self._retry_after()
+        self.answer(answer.status, side=Side.UPSTREAM, error="the pool is paused", fields=fields, page=answer.page)
 
     def _retry_after(self) -> tuple[Field, ...]:
         """Value of Retry-After, spread so that clients do not return all at once."""

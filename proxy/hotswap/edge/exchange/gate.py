@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from hotswap.core.http.exchange_view import ExchangeView
     from hotswap.core.identity import BackendId
     from hotswap.core.pool.candidate import Candidate
+    from hotswap.core.pool.pause_answer import PauseAnswer
     from hotswap.core.pool.reports import Report
     from hotswap.core.pool.view import PoolView
     from hotswap.core.tally import Tally
@@ -62,6 +63,9 @@ class Claimant(Timed, Protocol):
 
     def turn_away(self, why: str) -> None:
         """No backend takes it."""
+
+    def on_paused(self, answer: PauseAnswer) -> None:
+        """The pool is paused, and has an answer."""
 
 
 class GatePlane(LoopPlane, Protocol):
@@ -180,7 +184,7 @@ class Gate:
 
         Returns:
             The claimed backend's connections, or None when the exchange is held (`Claimant.on_let_in` follows) or
-            was turned away (it has answered 503).
+            was turned away or answered because the pool is paused.
         """
         if self._closed:
             exchange.turn_away("the pool is gone")
@@ -191,6 +195,9 @@ class Gate:
         if backend is not None:
             return self.upstreams[backend.id]
         outlook = self.claims.outlook()
+        if outlook is Outlook.ANSWERED:
+            self._answer(exchange)
+            return None
         if outlook is Outlook.HOPELESS or len(self.held) >= self.table.hold_limit:
             exchange.turn_away("no backend can take the request" if outlook is Outlook.HOPELESS else "too many wait")
             return None
@@ -230,8 +237,21 @@ class Gate:
                     self.plane.poller.timers.set(self, now)
                 case Outlook.HOPELESS:
                     self._turn_all_away()
+                case Outlook.ANSWERED:
+                    self._answer_all()
                 case _:
                     pass
+
+    def _answer(self, exchange: Claimant) -> None:
+        answer = self.claims.view.answer
+        assert answer is not None
+        exchange.on_paused(answer)
+
+    def _answer_all(self) -> None:
+        while self.held:
+            exchange = self.held[0]
+            self.forget(exchange)
+            contain(exchange, self._answer, exchange)
 
     def _turn_all_away(self) -> None:
         while self.held:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from hotswap.edge.upstream.replay import Replay
 
 PIECE_BYTES: Final = 64 * 1024
-"""What is kept for a client at a time; a smaller page is sent at once."""
+"""What is sent at a time, until that much more is kept than a client may have; a smaller page is sent at once."""
 
 
 class PageCarrier:

@@ -104,6 +104,7 @@ class Carried(Protocol):
     Attributes:
         head: of the request.
         target: what the backend is asked for.
+        prefix: what was taken off it, as `hotswap.core.http.routing.RouteMatch` has it.
         peer: who asks.
         request_done: the whole request has come.
         retries: how often it was tried again.
@@ -114,6 +115,7 @@ class Carried(Protocol):
 
     head: RequestHead
     target: bytes
+    prefix: bytes
     peer: Peer
     request_done: bool
     retries: int

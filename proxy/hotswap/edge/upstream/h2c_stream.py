@@ -109,7 +109,12 @@ class H2cStream:
 
     def send_request(self, exchange: Carried, request_id: bytes, replay: Replay | None) -> int:
         fields = write_request(
-            exchange.head, exchange.peer, target=exchange.target, request_id=request_id, retried=exchange.retries > 0
+            exchange.head,
+            exchange.peer,
+            target=exchange.target,
+            prefix=exchange.prefix,
+            request_id=request_id,
+            retried=exchange.retries > 0,
         )
         size = sum(len(name) + len(value) for name, value in fields)
         bodiless = (

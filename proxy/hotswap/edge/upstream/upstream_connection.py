@@ -106,7 +106,12 @@ class UpstreamConnection(Connector):
     def send_request(self, exchange: Carried, request_id: bytes, replay: Replay | None) -> int:
         head = exchange.head
         data = write_request(
-            head, exchange.peer, target=exchange.target, request_id=request_id, retried=exchange.retries > 0
+            head,
+            exchange.peer,
+            target=exchange.target,
+            prefix=exchange.prefix,
+            request_id=request_id,
+            retried=exchange.retries > 0,
         )
         size = len(data)
         stream = self.stream

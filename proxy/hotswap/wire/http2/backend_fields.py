@@ -27,7 +27,7 @@ _OF_HTTP1: Final = frozenset((b"connection", b"keep-alive", b"proxy-connection",
 
 
 def write_request(
-    head: RequestHead, peer: Peer, *, target: bytes, request_id: bytes, retried: bool = False
+    head: RequestHead, peer: Peer, *, target: bytes, prefix: bytes = b"", request_id: bytes, retried: bool = False
 ) -> list[Field]:
     """Field list of a request for a backend; `hotswap.core.http.forwarding` says what each field means."""
     fields: list[Field] = [
@@ -37,7 +37,7 @@ def write_request(
         (b":path", target),
     ]
     fields += [(name.lower(), value) for name, value in head.fields]
-    for line in peer.lines(head).split(b"\r\n"):
+    for line in peer.lines(head, prefix).split(b"\r\n"):
         name, _, value = line.partition(b": ")
         if name:
             fields.append((name.lower(), value))

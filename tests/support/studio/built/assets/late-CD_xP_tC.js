@@ -1,0 +1,1 @@
+var e=`late: a part that is loaded when it is needed`;export{e as text};
