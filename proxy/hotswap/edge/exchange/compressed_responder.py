@@ -38,15 +38,16 @@ class CompressedResponder:
         encoder: of the body.
 
     Attributes:
+        responder: the next one; the spool of a slow client is put in its place.
         sent_bytes: of the compressed body.
     """
 
-    __slots__ = ("_encoder", "_responder", "_unflushed", "sent_bytes")
+    __slots__ = ("_encoder", "_unflushed", "responder", "sent_bytes")
 
     in_turns = True
 
     def __init__(self, responder: Responder[Any], encoder: Encoder) -> None:
-        self._responder = responder
+        self.responder = responder
         self._encoder: Encoder | None = encoder
         self._unflushed = False
         self.sent_bytes = 0
@@ -67,55 +68,55 @@ class CompressedResponder:
         if self._unflushed and self._encoder is not None:
             self._unflushed = False
             self._send(self._encoder.flush())
-        return self._responder.flush()
+        return self.responder.flush()
 
     def send_end(self) -> None:
         encoder, self._encoder = self._encoder, None
         if encoder is not None:
             self._send(encoder.end())
-        self._responder.send_end()
+        self.responder.send_end()
 
     def _send(self, data: bytes) -> None:
         if data:
             self.sent_bytes += len(data)
-            self._responder.send_body(data)
+            self.responder.send_body(data)
 
     @property
     def backed_up(self) -> bool:
-        return self._responder.backed_up
+        return self.responder.backed_up
 
     @property
     def shut_out(self) -> bool:
-        return self._responder.shut_out
+        return self.responder.shut_out
 
     @property
     def request_trailers(self) -> Sequence[Field]:
-        return self._responder.request_trailers
+        return self.responder.request_trailers
 
     def splice_target(self) -> Stream | None:
         """None: every piece is compressed."""
         return None
 
     def send_head(self, exchange: Any, head: ResponseHead) -> None:
-        self._responder.send_head(exchange, head)
+        self.responder.send_head(exchange, head)
 
     def send_response(self, exchange: Any, head: ResponseHead) -> bool:
-        return self._responder.send_response(exchange, head)
+        return self.responder.send_response(exchange, head)
 
     def send_interim(self, exchange: Any, head: ResponseHead) -> None:
-        self._responder.send_interim(exchange, head)
+        self.responder.send_interim(exchange, head)
 
     def send_trailers(self, fields: Sequence[Field]) -> None:
-        self._responder.send_trailers(fields)
+        self.responder.send_trailers(fields)
 
     def done(self, exchange: Any) -> None:
-        self._responder.done(exchange)
+        self.responder.done(exchange)
 
     def truncate(self, exchange: Any) -> None:
-        self._responder.truncate(exchange)
+        self.responder.truncate(exchange)
 
     def read_on(self) -> None:
-        self._responder.read_on()
+        self.responder.read_on()
 
     def tunnel(self, exchange: Any, head: ResponseHead, connection: UpstreamConnection) -> bool:
-        return self._responder.tunnel(exchange, head, connection)
+        return self.responder.tunnel(exchange, head, connection)
