@@ -22,7 +22,7 @@ from dataclasses import dataclass
 FENCE = re.compile(
     r"^(?P<indent> *)```(?P<language>\w+)(?P<words>[^\n`]*)\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL
 )
-FILE_NAME = re.compile(r"(?:#|//|;) (?P<name>/?[\w.-]+(?:/[\w.-]+)*)$")
+FILE_NAME = re.compile(r"(?:#|//|;|<!--) (?P<name>/?[\w.-]+(?:/[\w.-]+)*)(?: -->)?$")
 EXIT_CODE = re.compile(r"\s+# exit code (\d+)\b.*$")
 NEEDS = re.compile(r"\bneeds=(\w+)")
 ENDLESS = re.compile(r"(\S*/)?hotswap (run|events)\b|(\S*/)?hotswap status --watch|make demo$|while ")

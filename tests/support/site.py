@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -69,7 +70,9 @@ class Site:
         async def name_server(request: httpx.Request) -> None:
             request.extensions["sni_hostname"] = host
 
-        transport = httpx.AsyncHTTPTransport(verify=self.names.client, local_address=address, http2=http2)
+        trusting = ssl.create_default_context()  # its own: httpx tells it what to ask for by ALPN
+        self.names.authority.configure_trust(trusting)
+        transport = httpx.AsyncHTTPTransport(verify=trusting, local_address=address, http2=http2)
         async with httpx.AsyncClient(
             base_url=f"{scheme}://127.0.0.1:{target.address[1]}",
             headers={"Host": host, "Accept-Encoding": "identity"},

@@ -38,6 +38,8 @@ from hotswap.edge.loop.names import Names
 from hotswap.edge.loop.pipe import Pipe
 from hotswap.edge.loop.poller import LINGER, Poller
 from hotswap.edge.loop.timers import TICK
+from hotswap.edge.rules.limiters import Limiters
+from hotswap.edge.rules.password_verifier import PasswordVerifier
 
 if TYPE_CHECKING:
     from hotswap.core.config import PoolTable, RouteTable
@@ -90,6 +92,8 @@ class DataPlane:
         self.pipe = Pipe()
         self.router = Router(())
         self.rules: Sequence[RouteRules | None] = ()
+        self.limiters = Limiters()
+        self.verifier = PasswordVerifier(self)
         self.pages: Mapping[str, Mapping[int, bytes]] = {}
         self.gates: dict[str, Gate] = {}
         self.listeners: dict[str, Listener] = {}
@@ -157,9 +161,13 @@ class DataPlane:
                 self.closed_listeners = [old for old in self.closed_listeners if old.connections] + [listener]
 
     def set_routes(self, routes: Sequence[RouteTable], contents: Contents = NO_CONTENTS) -> None:
-        """Route from now on by these routes; `contents` are those of the files that they name."""
+        """Route from now on by these routes; `contents` are those of the files that they name.
+
+        What was counted for rates goes on where hosts, path, rate and burst of a route stay.
+        """
         self.router = Router(routes)
-        self.rules = tuple(make_rules(route, contents) for route in routes)
+        self.rules = tuple(make_rules(route, contents, self) for route in routes)
+        self.limiters.settle()
         self.pages = contents.pages
 
     # Pools.
@@ -178,6 +186,11 @@ class DataPlane:
     def apply(self, view: PoolView) -> Applied:
         """Put a view of a known pool in force, unless a later one is."""
         return self.gates[view.pool].apply(view)
+
+    def directories(self, pool: str) -> tuple[str, ...]:
+        """Directories of the releases of a pool whose files are answered, in their order; none of an unknown pool."""
+        gate = self.gates.get(pool)
+        return () if gate is None else gate.claims.view.directories
 
     def candidate(self, pool: str, backend: BackendId) -> Candidate | None:
         """Give a backend of a pool as it is seen here; None when no view has it."""
@@ -269,8 +282,8 @@ class DataPlane:
         upstream = self._upstream(backend, gate)
         if upstream is not None:
             for carried in upstream.exchanges():
-                assert isinstance(carried, Exchange)  # whatever else a connection might carry
-                yield carried
+                if isinstance(carried, Exchange):  # and nothing that is discarded
+                    yield carried
         for exchange in self.tunnels:
             if exchange.backend is backend:
                 yield exchange

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -51,23 +50,27 @@ def test_the_contents_have_them_by_pool(tmp_path, pages):
     assert read_contents(config).pages == {"web": {503: b"soon"}}
 
 
+def rename(pages: Path) -> None:
+    """Have no directory of this name."""
+    pages.rename(pages.with_name("other"))
+
+
+def replace_by_file(pages: Path) -> None:
+    """Have a file of this name."""
+    rename(pages)
+    pages.write_bytes(b"")
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda pages: os.rename(pages, f"{pages}-away"), "there is none: make it, or name another"),
+        (rename, "there is none: make it, or name another"),
+        (replace_by_file, "not a directory"),
         (lambda pages: (pages / "503.html").unlink(), "there is none in "),
         (lambda pages: (pages / "503.html").write_bytes(b""), "503.html is empty"),
         (lambda pages: (pages / "503.html").write_bytes(b"x" * (MAX_PAGE_BYTES + 1)), "503.html is larger than 1 MiB"),
         (lambda pages: (pages / "503.html").write_bytes("später".encode("latin-1")), "another byte at 2"),
         (lambda pages: (pages / "404.html").symlink_to("nowhere"), "404.html: no such file or directory"),
-        (
-            lambda pages: (
-                os.rename(pages / "503.html", pages.parent / "x")
-                or pages.rmdir()
-                or os.rename(pages.parent / "x", pages)
-            ),
-            "not a directory",
-        ),
     ],
 )
 def test_what_is_wrong_with_them_is_a_problem_of_the_file(tmp_path, pages, spoil, words):

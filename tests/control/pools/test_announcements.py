@@ -6,6 +6,7 @@ from hotswap.control.pools.announcements import Announcer
 from hotswap.control.telemetry.events import EventLog
 from hotswap.core.address import TcpAddress
 from hotswap.core.pool.lifecycle import BackendState, Health
+from hotswap.core.pool.pause_answer import PauseAnswer
 from hotswap.core.pool.pool import Pool
 from hotswap.core.strategy import Balance
 from tests.support.pool_stage import captured_log
@@ -20,7 +21,7 @@ def test_the_life_of_a_backend_and_the_verbs_of_a_pool_are_published():
         backend = pool.add(slot=0, generation=1, address=TcpAddress("127.0.0.1", 9), now=0.0, pid=7)
         pool.set_health(backend, Health.HEALTHY)
         pool.move(backend, BackendState.READY, now=1.0)
-        pool.pause()
+        pool.pause(PauseAnswer(status=404))
         pool.resume()
         pool.move(backend, BackendState.DRAINING, now=2.0)
         pool.lock("for the test")
@@ -39,6 +40,8 @@ def test_the_life_of_a_backend_and_the_verbs_of_a_pool_are_published():
         "backend.removed",
         "pool.unlocked",
     ]
+    paused = next(event for event in events.recent() if event.kind == "pool.paused")
+    assert dict(paused.fields) == {"pool": "web", "answer": {"status": 404, "page": False}}
     ready = next(event for event in events.recent() if event.kind == "backend.ready")
     assert dict(ready.fields) == {
         "pool": "web",

@@ -8,6 +8,7 @@ from hotswap.control.pools.entries import Entries
 from hotswap.core.address import TcpAddress
 from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.lifecycle import BackendState, Health, IllegalTransition
+from hotswap.core.pool.pause_answer import PauseAnswer
 from hotswap.core.pool.pool import Pool
 from hotswap.core.strategy import Balance
 from tests.support.pool_stage import captured_log
@@ -71,3 +72,14 @@ async def test_a_pool_is_paused_and_resumed_by_hand_once(pool):
         assert entries.resume()
     events = [record["event"] for record in records if record["event"] != "pool.observer_crashed"]
     assert events == ["pool.paused", "pool.resumed"]
+
+
+async def test_a_pause_by_hand_changes_its_answer(pool):
+    """Which the log tells, and not the page."""
+    answer = PauseAnswer(page=b"<h1>soon</h1>")
+    with captured_log() as (log, records):
+        entries = Entries(pool, log)
+        changes = [entries.pause(), entries.pause(answer), entries.pause(answer), entries.pause()]
+        assert changes == [True, True, False, True]
+    told = [record.get("answer") for record in records if record["event"] == "pool.paused"]
+    assert told == [None, {"status": 503, "page": True}, None]

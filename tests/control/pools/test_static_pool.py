@@ -120,6 +120,15 @@ APPLIED: dict[str, tuple[Any, Callable[[StaticPool, StillPlane], bool]]] = {
     "hold_limit": (7, lambda pool, plane: plane.tables[pool.name].hold_limit == 7),
     "response_timeout": ("4s", lambda pool, plane: plane.tables[pool.name].response_timeout == 4.0),
     "health": ({"path": "/status/404", "interval": "50ms"}, lambda pool, _: pool.table.health.path == "/status/404"),
+    "buffer": (True, lambda pool, plane: plane.tables[pool.name].buffer is True),
+    "spool": ("1MiB", lambda pool, plane: plane.tables[pool.name].spool == 1024 * 1024),
+    "error_pages": ("/srv/pages", lambda pool, plane: plane.tables[pool.name].error_pages == "/srv/pages"),
+    "sendfile": (
+        {"/private/": "/srv"},
+        lambda pool, plane: (
+            [one.sendfile for one in plane.claims[pool.name].candidates.values()] == [(("/private/", "/srv"),)]
+        ),
+    ),
     "addresses": ([DEAD], lambda pool, _: str(pool.core.backends[-1].address) == DEAD),
 }
 

@@ -60,6 +60,10 @@ REFUSED = {
     "a state directory that is a link": '[proxy]\nstate_dir = "LINK"\n' + listeners() + STATIC,
     "a state directory with other things in it": '[proxy]\nstate_dir = "."\n' + listeners() + STATIC,
     "a damaged authority": listeners(tls={"self_signed": ["localhost"]}) + STATIC,
+    "users": listeners()
+    + '[[routes]]\npath = "/a"\npool = "web"\nbasic_auth = "none"\n'
+    + '[[routes]]\npath = "/b"\npool = "web"\nbasic_auth = "hotswap.toml"\n'
+    + STATIC,
     "an admin socket without a directory": '[admin]\nbind = ["unix:none/at/all.sock"]\n' + listeners() + STATIC,
 }
 

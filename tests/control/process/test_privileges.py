@@ -117,7 +117,13 @@ def open_directory():
 
 
 @ROOT_ONLY
-@pytest.mark.parametrize("what", ["key", "key behind links", "token_file", "environment_file", "compatibility", "log"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        *("key", "key behind links", "token_file", "environment_file", "compatibility"),
+        *("basic_auth", "error_pages", "page", "log"),
+    ],
+)
 def test_what_a_reload_could_not_read_is_refused_with_commands_that_help(open_directory, what, monkeypatch):
     """The commands are followed, and then nothing is left to say."""
     monkeypatch.setattr(sys, "executable", reachable_python())
@@ -143,8 +149,15 @@ def test_what_a_reload_could_not_read_is_refused_with_commands_that_help(open_di
             text = table("admin", {"token_file": file}) + text
         case "environment_file":
             pool["environment_file"] = file
+        case "basic_auth":
+            text += 'basic_auth = "hidden/secret"\n'
         case "compatibility":
             pool["compatibility"] = {"file": "hidden/secret"}
+        case "error_pages" | "page":
+            pool["error_pages"], key = hidden, "pools.web.error_pages"
+            file.rename(hidden / "503.html")
+            if what == "error_pages":
+                hidden.chmod(0o711)
         case _:
             proxy["access_log"], key = hidden / "access.log", "proxy.access_log"
             hidden.chmod(0o700)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotswap.control.pools.release import Release
+from hotswap.control.pools.static_pool import StaticPool
 from hotswap.control.pools.supervised_pool import SupervisedPool
 from hotswap.control.rollout.book import RolloutBook
 from hotswap.control.takeover.handover_state import (
@@ -25,10 +26,11 @@ from hotswap.control.takeover.handover_state import (
     write_tally,
 )
 from hotswap.control.telemetry.events import EventLog
-from hotswap.core.config import SupervisedPoolTable, parse_draft
+from hotswap.core.config import StaticPoolTable, SupervisedPoolTable, parse_draft
 from hotswap.core.errors import NotFound
 from hotswap.core.identity import RolloutId
 from hotswap.core.pool.last_error import LastError
+from hotswap.core.pool.pause_answer import PauseAnswer
 from hotswap.core.rollout.commands import Outcome
 from hotswap.core.rollout.compatibility import CompatibilityNumber, Unreadable
 from hotswap.core.tally import Histogram, Tally
@@ -123,6 +125,28 @@ async def test_drained_slots_survive_the_journey(tmp_path) -> None:
         for slot in written["supervised"]["web"]["slots"]:
             del slot["drained"]
         assert not any(slot.drained for slot in read_state(over_the_wire(written)).supervised["web"].slots)
+
+
+@pytest.mark.parametrize("answer", [None, PauseAnswer(status=404), PauseAnswer(page="<h1>später</h1>".encode())])
+async def test_the_answer_of_a_pause_survives_the_journey(tmp_path, answer) -> None:
+    """Of pools of both kinds; older code holds what it does not know to answer, and sends none."""
+    static = StaticPoolTable.model_validate({"addresses": ["127.0.0.1:1"]})
+    async with open_pool(supervised_table(tmp_path)) as stage:
+        legacy = StaticPool("legacy", static, stage.pool.surroundings)
+        for pool in (stage.pool, legacy):
+            pool.entries.pause(answer)
+        book = RolloutBook(structlog.get_logger())
+        written = write_state([stage.pool, legacy], book=book, events=EventLog(), tally=Tally())
+        state = read_state(over_the_wire(written))
+        assert [state.supervised["web"].answer, state.static["legacy"].answer] == [answer, answer]
+        for told in (written["supervised"]["web"], written["static"]["legacy"]):
+            del told["answer"]
+        state = read_state(over_the_wire(written))
+        assert [state.supervised["web"].answer, state.static["legacy"].answer] == [None, None]
+        assert [state.supervised["web"].paused, state.static["legacy"].paused] == [True, True]
+        written["static"]["legacy"]["answer"] = {"status": 999, "page": ""}
+        with pytest.raises(HandoverBroken, match="cannot be read"):
+            read_state(over_the_wire(written))
 
 
 async def test_the_directories_of_releases_that_were_seen_survive_the_journey(tmp_path) -> None:

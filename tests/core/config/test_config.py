@@ -342,6 +342,8 @@ def _inline(value: object) -> str | None:
     return None
 
 
+RULED = "[[routes]]\npath = '/x'\n"
+
 ONE_MISTAKE = [
     # (what is appended to, or replaced in, the least file; path; part of what is allowed)
     ("[proxy]\nlog_level = 'inof'\n", "proxy.log_level", 'did you mean "info"'),
@@ -406,6 +408,41 @@ ONE_MISTAKE = [
     ("[[routes]]\nhosts = ['a.org:80']\npool = 'web'\n", "routes[1].hosts[0]", 'write "a.org"'),
     ("[[routes]]\nhosts = ['bücher.example']\npool = 'web'\n", "routes[1].hosts[0]", "xn--"),
     ("[[routes]]\nhosts = ['a.*.org']\npool = 'web'\n", "routes[1].hosts[0]", "*.example.org"),
+    (f"{RULED}pool = 'web'\nrate = '10r/s'\n", "routes[1].rate", 'write "10/s"'),
+    (f"{RULED}pool = 'web'\nrate = '100 per minute'\n", "routes[1].rate", 'write "100/m"'),
+    (f"{RULED}pool = 'web'\nrate = 10\n", "routes[1].rate", 'write "10/s"'),
+    (f"{RULED}pool = 'web'\nrate = 'often'\n", "routes[1].rate", 'such as "10/s", "100/m" or "1000/h"'),
+    (f"{RULED}pool = 'web'\nburst = 5\n", "routes[1].burst", "left out without rate"),
+    (f"{RULED}pool = 'web'\nallow = ['10.0.0.1/8']\n", "routes[1].allow[0]", 'write "10.0.0.0/8"'),
+    (f"{RULED}pool = 'web'\ndeny = ['localhost']\n", "routes[1].deny[0]", "a network such as"),
+    (f"{RULED}pool = 'web'\nlimit_req = 'x'\n", "routes[1].limit_req", "it is called rate"),
+    (f"{RULED}pool = 'web'\nauth_basic = 'x'\n", "routes[1].auth_basic", "it is called basic_auth"),
+    (f"{RULED}pool = 'web'\nallow_ips = []\n", "routes[1].allow_ips", "it is called allow"),
+    (f"{RULED}pool = 'web'\nblacklist = []\n", "routes[1].blacklist", "it is called deny"),
+    (f"{RULED}return = '301'\nredirect = 'https://a.org'\n", "routes[1].return", "it is called redirect"),
+    (f"{RULED}redirect = 'https://a.org/b'\n", "routes[1].redirect", 'write "https://a.org"'),
+    (f"{RULED}redirect = 'https://A.org$request_uri'\n", "routes[1].redirect", 'write "https://a.org"'),
+    (f"{RULED}redirect = 'a.org'\n", "routes[1].redirect", "scheme and host to go to"),
+    (f"{RULED}redirect = 'http://a.org'\n", "routes[1].redirect", "leads back to its own route"),
+    (f"{RULED}redirect = 'http://a.org:8000'\n", "routes[1].redirect", "leads back to its own route"),
+    (f"{RULED}hosts = ['*.a.org']\nredirect = 'http://b.a.org'\n", "routes[1].redirect", "leads back to its own route"),
+    *(
+        (
+            f"{RULED}redirect = 'https://a.org'\n{line}\n",
+            f"routes[1].{line.split()[0]}",
+            "left out where redirect is given",
+        )
+        for line in (
+            "pool = 'web'",
+            "strip_prefix = true",
+            "allow = ['10.0.0.0/8']",
+            "deny = ['10.0.0.0/8']",
+            "rate = '1/s'",
+            "burst = 1",
+            "basic_auth = 'users'",
+            "body_bytes = '1KiB'",
+        )
+    ),
     ("[pools.web.health]\nexpect = 200\n", "pools.web.health.expect", '"200-399"'),
     ("[pools.web.health]\npath = 'healthz'\n", "pools.web.health.path", 'begins with "/"'),
     ("[pools.web.health]\nhost = 'a b'\n", "pools.web.health.host", "a host as it stands in a request"),
@@ -469,6 +506,13 @@ def test_one_mistake_is_one_problem_with_its_path_and_a_way_out(more, path, allo
         "[[routes]]\nhosts = ['a.org']\npool = 'web'\n",
         "[pools.x]\nserver = 'command'\ncommand = ['x', '{port}']\nlisten = 'tcp'\n",
         "[listeners.b]\nbind = ['[::1]:1']\nredirect = {}\n",
+        f"{RULED}redirect = 'https://a.org'\n",
+        f"{RULED}redirect = 'http://a.org:8001'\n",
+        f"{RULED}hosts = ['www.a.org']\nredirect = 'http://a.org'\n",
+        f"{RULED}hosts = ['*.a.org']\nredirect = 'http://a.org'\n",
+        f"{RULED}redirect = 'http://a.org'\n[[routes]]\nhosts = ['a.org']\npool = 'web'\n",
+        f"{RULED}hosts = ['*.a.org']\nredirect = 'http://b.a.org'\n[[routes]]\nhosts = ['b.a.org']\npool = 'web'\n",
+        f"{RULED}redirect = 'http://[::1]'\n[[routes]]\nhosts = ['[::1]']\npool = 'web'\n",
     ],
 )
 def test_what_only_looks_like_a_conflict_is_accepted(more):

@@ -6,6 +6,7 @@ import pytest
 
 from hotswap.core.http.field_names import (
     CONNECTION_FIELDS,
+    FILE_FIELDS,
     is_request_special,
     is_response_special,
     may_be_nominated,
@@ -32,7 +33,20 @@ def test_what_is_told_of_the_client_is_taken_out_of_requests(name):
     assert not may_be_nominated(name)
 
 
-@pytest.mark.parametrize("name", [b"accept", b"x-forward", b"cookie"])
+@pytest.mark.parametrize("name", sorted(FILE_FIELDS))
+def test_what_has_a_file_answered_is_taken_out_of_responses(name):
+    """It is said to the proxy, and tells of places on the server."""
+    assert is_response_special(name)
+
+
+@pytest.mark.parametrize("name", [b"proxy", b"x-sendfile-type", b"x-accel-mapping"])
+def test_what_would_configure_an_app_is_taken_out_of_requests(name):
+    """A client has no say in it, not even one that a trusted peer passes on."""
+    assert is_request_special(name)
+    assert not tells_of_client(name)
+
+
+@pytest.mark.parametrize("name", [b"accept", b"x-forward", b"cookie", b"x-sendfiles", b"x-accel"])
 def test_others_go_on(name):
     """From end to end."""
     assert not is_request_special(name)

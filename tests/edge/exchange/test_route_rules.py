@@ -39,17 +39,18 @@ def routes(**own: object) -> tuple[RouteTable, ...]:
     )
 
 
-def test_what_a_route_does_not_say_is_inherited():
+async def test_what_a_route_does_not_say_is_inherited():
     """And "unlimited" and "0s" are something else than nothing."""
-    assert make_rules(RouteTable(pool="web"), NO_CONTENTS) is None
-    table = RouteTable.model_validate({"pool": "web", "body_bytes": "unlimited"})
-    rules = make_rules(table, NO_CONTENTS)
-    assert rules is not None
-    assert (rules.body_bytes, rules.response_timeout, rules.idle_timeout) == (math.inf, None, None)
-    table = RouteTable.model_validate({"pool": "web", "response_timeout": "0s", "body_bytes": "0B"})
-    rules = make_rules(table, NO_CONTENTS)
-    assert rules is not None
-    assert (rules.body_bytes, rules.response_timeout) == (0, 0.0)
+    async with open_stage() as stage:
+        assert make_rules(RouteTable(pool="web"), NO_CONTENTS, stage.plane) is None
+        table = RouteTable.model_validate({"pool": "web", "body_bytes": "unlimited"})
+        rules = make_rules(table, NO_CONTENTS, stage.plane)
+        assert rules is not None
+        assert (rules.body_bytes, rules.response_timeout, rules.idle_timeout) == (math.inf, None, None)
+        table = RouteTable.model_validate({"pool": "web", "response_timeout": "0s", "body_bytes": "0B"})
+        rules = make_rules(table, NO_CONTENTS, stage.plane)
+        assert rules is not None
+        assert (rules.body_bytes, rules.response_timeout) == (0, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import h2.config
 import h2.connection
 import h2.events
+import h2.exceptions
 import h2.settings
 import hpack
 import pytest
@@ -17,7 +18,7 @@ from h2.errors import ErrorCodes
 
 from hotswap.core.address import TcpAddress
 from hotswap.core.config import StaticPoolTable
-from hotswap.core.strategy import BackendProtocol
+from hotswap.core.strategy import BackendProtocol, Balance
 from hotswap.edge.exchange.exchange import Exchange
 from hotswap.wire.http2.client_stream import STREAM_WINDOW
 from hotswap.wire.http2.frames import SETTINGS, write_frame, write_goaway, write_headers
@@ -130,6 +131,16 @@ async def read_status(client: trio.SocketStream) -> bytes:
     return data.partition(b"\r\n")[0]
 
 
+async def read_until(client: trio.SocketStream, end: bytes) -> bytes:
+    """Everything up to some bytes, which are the last that come."""
+    data = b""
+    while not data.endswith(end):
+        piece = await client.receive_some(65536)
+        assert piece
+        data += piece
+    return data
+
+
 async def test_a_refused_stream_is_sent_again_whatever_the_method():
     """REFUSED_STREAM says that nothing was done, so even a POST goes again, marked, and is answered once."""
     async with open_stage() as (running, client, ends):
@@ -157,6 +168,38 @@ async def test_a_stream_above_the_last_of_a_goaway_goes_to_another_connection():
         assert await read_status(other) == b"HTTP/1.1 200 OK"
         fields = bytes((0x88,))  # :status 200, from the static table
         await backend.stream.send_all(len(fields).to_bytes(3, "big") + b"\x01\x05" + first.to_bytes(4, "big") + fields)
+        assert await read_status(client) == b"HTTP/1.1 200 OK"
+
+
+@pytest.mark.parametrize("body", [b"", b"what nobody reads", b"x" * 100_000])
+async def test_a_file_that_a_backend_names_is_answered_and_the_rest_of_its_response_is_discarded(tmp_path, body):
+    """Up to a limit; then the stream is reset. The connection goes on."""
+    (tmp_path / "a").write_bytes(b"of the file")
+    async with open_stage() as (running, client, ends):
+        roots = (("/protected/", str(tmp_path)),)
+        running.pool.reconfigure(balance=Balance.ROUND_ROBIN, size=1, max_in_flight=0, sendfile=roots)
+        await client.send_all(GET)
+        backend = await ends.accept()
+        stream = await backend.request()
+        fields = [(b":status", b"200"), (b"x-accel-redirect", b"/protected/a"), (b"content-type", b"text/x-own")]
+        backend.machine.send_headers(stream, fields, end_stream=not body)
+        await backend.flush()
+        head = await read_until(client, b"of the file")
+        assert b"Content-Length: 11\r\n" in head
+        assert b"text/x-own" in head
+        assert b"accel" not in head.lower()
+        assert running.in_flight == 0
+        if len(body) > 65536:
+            for place in range(0, len(body), 10_000):
+                with suppress(h2.exceptions.ProtocolError):
+                    backend.machine.send_data(stream, body[place : place + 10_000])
+                await backend.flush()
+            await backend.wait(h2.events.StreamReset)
+        elif body:
+            backend.machine.send_data(stream, body, end_stream=True)
+            await backend.flush()
+        await client.send_all(GET)
+        await backend.answer(await backend.request())
         assert await read_status(client) == b"HTTP/1.1 200 OK"
 
 

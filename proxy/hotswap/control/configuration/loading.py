@@ -160,6 +160,7 @@ def _find_missing_of_pools(draft: Draft, environ: Mapping[str, str], only: str |
         yield from _directory(location, pool, directory)
         yield from _file(location, pool, "environment_file", directory)
         yield from _program(location, pool, directory, environ)
+        yield from _sendfile(location, pool, directory)
 
 
 def _sockets(proxy: Raw, file: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -232,11 +233,17 @@ def _token(admin: Raw, directory: str) -> Iterator[Finding]:
         yield Finding(("admin", "token_file"), written, f"a file with the token in its first line; {path}: {reason}")
 
 
-def _directory(location: Location, pool: Raw, directory: str) -> Iterator[Finding]:
-    written = _text(pool, "directory")
+def _directory(location: Location, table: Raw, directory: str, key: str = "directory") -> Iterator[Finding]:
+    written = _text(table, key)
     if written:
         path = resolve_path(written, directory)
-        yield from _look((*location, "directory"), written, path, f"a directory; {path}: ", lambda: _unusable(path))
+        yield from _look((*location, key), written, path, f"a directory; {path}: ", lambda: _unusable(path))
+
+
+def _sendfile(location: Location, pool: Raw, directory: str) -> Iterator[Finding]:
+    roots = _table(pool, "sendfile")
+    for prefix in roots:
+        yield from _directory((*location, "sendfile"), roots, directory, prefix)
 
 
 def _error_pages(location: Location, written: str, directory: str) -> Iterator[Finding]:

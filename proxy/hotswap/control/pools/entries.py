@@ -13,6 +13,7 @@ from structlog.typing import FilteringBoundLogger
 
 from hotswap.core.address import Address
 from hotswap.core.errors import RefusalCode, Refused
+from hotswap.core.http.sendfile import SendfileRoots
 from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.last_error import LastError
 from hotswap.core.pool.lifecycle import TRANSITIONS, BackendState, Health
@@ -51,6 +52,7 @@ class Entries:
         h2c: bool,
         pid: int | None = None,
         directory: str = "",
+        sendfile: SendfileRoots = (),
         state: BackendState = BackendState.STARTING,
         health: Health = Health.UNKNOWN,
     ) -> Backend:
@@ -64,6 +66,7 @@ class Entries:
                 h2c=h2c,
                 pid=pid,
                 directory=directory,
+                sendfile=sendfile,
                 state=state,
                 health=health,
                 now=now,

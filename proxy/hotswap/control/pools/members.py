@@ -122,6 +122,7 @@ class Members:
             h2c=release.table.h2c,
             pid=process.pid,
             directory=release.directory,
+            sendfile=release.table.sendfile_roots,
         )
         member = SupervisedBackend(backend, process, release, around, log.bind(pid=process.pid))
         member.quiet = quiet

@@ -15,6 +15,7 @@ import trio
 from hotswap.control.pools.members import Members
 from hotswap.control.pools.supervised_backend import SupervisedBackend
 from hotswap.core.address import Address
+from hotswap.core.http.sendfile import SendfileRoots
 from hotswap.core.pool.backend import Backend
 from hotswap.core.pool.lifecycle import BackendState
 from hotswap.processes.exit_status import Exit
@@ -75,11 +76,27 @@ class PoolHandover:
             self.on_exit(member.process.pid, ended)
 
     def follow_added(
-        self, *, slot: int, generation: int, address: Address, pid: int, h2c: bool, directory: str
+        self,
+        *,
+        slot: int,
+        generation: int,
+        address: Address,
+        pid: int,
+        h2c: bool,
+        directory: str,
+        sendfile: SendfileRoots,
     ) -> None:
         """Use a backend that the other process has started."""
         self._entries.admit(
-            self._entries.add(slot=slot, generation=generation, address=address, h2c=h2c, pid=pid, directory=directory),
+            self._entries.add(
+                slot=slot,
+                generation=generation,
+                address=address,
+                h2c=h2c,
+                pid=pid,
+                directory=directory,
+                sendfile=sendfile,
+            ),
         )
 
     def follow_gone(self, pid: int) -> None:

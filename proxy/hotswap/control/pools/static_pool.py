@@ -139,7 +139,12 @@ class StaticPool:
         """
         probed_alike = table.health == self.table.health
         self.table = table
-        self.core.reconfigure(balance=table.balance, size=len(table.addresses), max_in_flight=table.max_in_flight)
+        self.core.reconfigure(
+            balance=table.balance,
+            size=len(table.addresses),
+            max_in_flight=table.max_in_flight,
+            sendfile=table.sendfile_roots,
+        )
         self.surroundings.plane.add_pool(self.core, table)
         if self._tasks.nursery is None:
             return  # `serve` begins with it
@@ -234,6 +239,7 @@ class StaticPool:
             generation=self.generation,
             address=address,
             h2c=self.table.h2c,
+            sendfile=self.table.sendfile_roots,
             state=BackendState.READY,
             health=Health(self._healths.get(str(address), Health.UNKNOWN)),
         )

@@ -232,6 +232,9 @@ def _needs(config: Configuration, config_path: Path) -> Iterator[_Need]:
         for index, files in enumerate(listener.tls.certificates if listener.tls is not None else ()):
             for key, path in (("cert", files.cert), ("key", files.key)):
                 yield _Need(key=f"listeners.{name}.tls.certificates[{index}].{key}", path=path, mode=_READ)
+    for index, route in enumerate(config.routes):
+        if route.basic_auth:
+            yield _Need(key=f"routes[{index}].basic_auth", path=route.basic_auth, mode=_READ)
     for name, pool in config.pools.items():
         if pool.error_pages:
             key = f"pools.{name}.error_pages"

@@ -103,6 +103,7 @@ def adopt_backend(pool: SupervisedPool, received: Received, surroundings: Surrou
         now=trio.current_time(),
         pid=pid,
         directory=release.directory,
+        sendfile=release.table.sendfile_roots,
     )
     member = SupervisedBackend(backend, process, release, surroundings, bound.bind(pid=pid))
     ready_for = frame.body.get("ready_for")

@@ -78,6 +78,7 @@ class Following:
                         pid=frame.number("pid"),
                         h2c=pool.table.h2c,
                         # Older code does not say it.
+                        sendfile=pool.table.sendfile_roots,
                         directory=str(frame.body.get("directory", "")),
                     )
                 parts.predecessor.pass_on(frame)

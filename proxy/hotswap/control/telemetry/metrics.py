@@ -125,6 +125,8 @@ class Metrics(Collector):
         )
         yield gauge("build_info", "1, with the version that runs.", ("version",), [(status["version"], 1)])
         yield counter("takeovers", "Takeovers that ended.", ("outcome",), tally.takeovers)
+        static = tally.static_responses
+        yield counter("static_responses", "Requests answered by files.", ("listener", "code"), static)
 
 
 def _in_flight(pools: Mapping[str, Any]) -> Keys:

@@ -224,6 +224,7 @@ def _routes(document: Raw) -> Iterator[Finding]:
         if isinstance(headers, Mapping):
             for name, wrong in find_wrong_fields(headers):
                 yield Finding(("routes", index, "headers", name), headers[name], wrong)
+        yield from _rules(document, index, route)
         path = route.get("path", "/")
         if not isinstance(path, str):
             continue
@@ -238,6 +239,64 @@ def _routes(document: Raw) -> Iterator[Finding]:
                     path,
                     f"a path of its own; routes[{first}] has the same for {same}",
                 )
+
+
+_NOT_REDIRECTED: Final = (
+    *("pool", "files", "fallback", "strip_prefix", "allow", "deny", "rate", "burst", "basic_auth"),
+    *("body_bytes", "response_timeout", "idle_timeout"),
+)
+"""Keys of a route that say nothing of requests that are redirected."""
+
+
+def _rules(document: Raw, index: int, route: Raw) -> Iterator[Finding]:
+    """Find rules of a route that have no effect, or lead back to it."""
+    here = ("routes", index)
+    redirect = route.get("redirect")
+    if not isinstance(redirect, str) or not redirect:
+        if route.get("burst") and not route.get("rate"):
+            yield Finding((*here, "burst"), route["burst"], 'left out without rate; write rate = "10/s" as well')
+        return
+    for key in _NOT_REDIRECTED:
+        value = route.get(key)
+        if value:
+            yield Finding((*here, key), value, "left out where redirect is given; all requests are redirected")
+    if _leads_back(document, index, route, redirect):
+        yield Finding(
+            (*here, "redirect"),
+            redirect,
+            "a redirect to another site; this one leads back to its own route: where only https is meant, give the "
+            "listener without tls redirect = {}, and leave this route out",
+        )
+
+
+def _leads_back(document: Raw, index: int, route: Raw, redirect: str) -> bool:
+    """Tell whether who follows a redirect comes back to its route, by a listener that has routes."""
+    scheme, _, authority = redirect.partition("://")
+    host, colon, port = authority.rpartition(":") if not authority.endswith("]") else (authority, "", "")
+    host, port = (host, port) if colon else (authority, "")
+    asked = any(
+        "redirect" not in listener
+        and scheme == ("https" if "tls" in listener else "http")
+        and (not port or any(text.rpartition(":")[2] == port for _, text in texts(listener, "bind")))
+        for _, listener in tables(document, "listeners")
+    )
+    path = route.get("path", "/")
+    return asked and isinstance(path, str) and _route_of(document, host.lower(), path) == index
+
+
+def _route_of(document: Raw, host: str, path: str) -> int | None:
+    """Find the route that answers a host and path, as `hotswap.core.http.routing.Router` does."""
+    found: list[tuple[int, int, int, int]] = []
+    for index, route in entries(document, "routes"):
+        prefix = route.get("path", "/")
+        if not isinstance(prefix, str) or not f"{path}/".startswith(f"{prefix.rstrip('/')}/"):
+            continue
+        for name in [text.lower().removesuffix(".") for _, text in texts(route, "hosts")] or [""]:
+            if name in ("", host):
+                found.append((2 if name else 0, 0, len(prefix), -index))
+            elif name.startswith("*.") and host.endswith(name[1:]) and host != name[1:]:
+                found.append((1, len(name), len(prefix), -index))
+    return -max(found)[3] if found else None
 
 
 def _listed(names: list[str]) -> str:

@@ -29,7 +29,7 @@ from pydantic import (
 from hotswap.core.address import ALLOWED as ADDRESS_ALLOWED
 from hotswap.core.address import MAX_PATH_BYTES, Address, TcpAddress, UnixAddress, ip_of, parse_address
 from hotswap.core.errors import written
-from hotswap.core.http.rate import RATE_ALLOWED, RATE_PATTERN, RequestRate, parse_rate
+from hotswap.core.http.rate import RATE_ALLOWED, RATE_PATTERN, RequestRate, parse_rate, rate_meant
 from hotswap.core.http.statuses import STATUSES_ALLOWED, STATUSES_PATTERN, StatusSet, parse_statuses
 from hotswap.core.quantities import (
     DURATION_ALLOWED,
@@ -422,6 +422,33 @@ UrlPath = Annotated[
     WithJsonSchema({"type": "string", "format": "url-path", "pattern": r"^/(.*[^*])?$"}),
 ]
 
+PATH_PREFIX_ALLOWED = 'a path that begins and ends with "/", without query, escapes and .. in it'
+
+
+def _prefix_meant(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[^\x00-\x20\x7f#?%*]{1,200}", value):
+        return ""
+    path = re.sub("//+", "/", f"/{value}/")
+    return "" if set(path.split("/")) & {".", ".."} else f"; write {written(path)}"
+
+
+PathPrefix = Annotated[
+    str,
+    _matching(r"/((?!\.{1,2}/)[^\x00-\x20\x7f#?%*/]+/)*", PATH_PREFIX_ALLOWED, _prefix_meant),
+    WithJsonSchema({"type": "string", "format": "url-path", "pattern": r"^/(.*/)?$"}),
+]
+"""The beginning of a path, to the end of a segment."""
+
+
+def _some_path(path: str) -> str:
+    if not path:
+        raise ValueError("a directory")
+    return path
+
+
+DirectoryPath = Annotated[FilePath, AfterValidator(_some_path)]
+"""A path that is never empty; absolute once the file has been read."""
+
 TARGET_ALLOWED = 'a path that begins with "/", with a query where needed'
 
 Target = Annotated[
@@ -490,7 +517,7 @@ OwnSizeLimit = Annotated[
 
 RateField = Annotated[
     RequestRate | None,
-    PlainValidator(_text(lambda text: parse_rate(text) if text else None, RATE_ALLOWED)),
+    PlainValidator(_text(lambda text: parse_rate(text) if text else None, RATE_ALLOWED, rate_meant)),
     PlainSerializer(lambda rate: "" if rate is None else str(rate), return_type=str),
     WithJsonSchema({"type": "string", "pattern": f"^$|{RATE_PATTERN}"}),
 ]
@@ -498,9 +525,16 @@ RateField = Annotated[
 
 REDIRECT_ALLOWED = 'scheme and host to go to, such as "https://example.org", without a path'
 
+
+def _origin_meant(value: object) -> str:
+    """Give `; write "…"` for a URL with a path, or in large letters."""
+    found = re.match(r"(https?://[a-z0-9_.-]+(?::[0-9]{1,5})?)(?![a-z0-9_.:-])", str(value)[:300].lower())
+    return f"; path and query of the request are added: write {written(found[1])}" if found else ""
+
+
 RedirectTarget = Annotated[
     str,
-    _matching(r"|https?://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", REDIRECT_ALLOWED),
+    _matching(r"|https?://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", REDIRECT_ALLOWED, _origin_meant),
     WithJsonSchema({"type": "string", "pattern": r"^$|^https?://[^/]+$"}),
 ]
 """Scheme and authority, or empty."""

@@ -13,10 +13,12 @@ from hotswap.core.config.fields import (
     App,
     Buffering,
     Count,
+    DirectoryPath,
     Duration,
     FilePath,
     Flag,
     HostName,
+    PathPrefix,
     Period,
     PoolSize,
     Positive,
@@ -26,6 +28,7 @@ from hotswap.core.config.fields import (
     Table,
     Target,
 )
+from hotswap.core.http.sendfile import SendfileRoots, sendfile_roots
 from hotswap.core.http.statuses import StatusSet
 from hotswap.core.server import ABILITIES, Interface, Server
 from hotswap.core.strategy import BackendProtocol, Balance, Listen, OnFailure, Ready, SlotOrder, Strategy
@@ -134,13 +137,18 @@ class BalancedTable(Table):
     """Disk for that, above 64 KiB each, in unlinked files of `proxy.state_dir`; when it is used up requests and
     responses are passed on as they come."""
 
-    sendfile: Mapping[str, str] = Field(default_factory=dict)
-    """Directories, by path prefix, whose files the app may have answered: by X-Accel-Redirect with a path below a
-    prefix, or by X-Sendfile with a path below a directory."""
+    sendfile: Mapping[PathPrefix, DirectoryPath] = Field(default_factory=dict)
+    """Directories, by path prefix, whose files the app may have answered in its place: by `X-Accel-Redirect` with a
+    path below a prefix, or by `X-Sendfile` with a path below a directory. Neither field ever goes on to a client."""
 
     error_pages: FilePath = ""
     """Directory with pages such as 502.html and 503.html, for the proxy's own errors to clients that accept
     text/html."""
+
+    @property
+    def sendfile_roots(self) -> SendfileRoots:
+        """The entries of `sendfile` in the order in which they are tried."""
+        return sendfile_roots(self.sendfile)
 
     @property
     def h2c(self) -> bool:

@@ -49,22 +49,26 @@ class RouteTable(Table):
     """File below `files` that is answered where none is found, such as "index.html" of a single-page app."""
 
     redirect: RedirectTarget = ""
-    """Scheme and host to go to, such as "https://example.org"; path and query stay."""
+    """Scheme and host to go to, such as "https://example.org"; path and query stay. 301, and 308 to what is neither GET
+    nor HEAD, so that method and body stay too."""
 
     allow: tuple[Network, ...] = ()
-    """Networks of clients that are served; 403 for all others. Empty: every client."""
+    """Networks of clients that are served; 403 for all others. Empty: every client. The client is who comes to the
+    listener, or whom its trusted_proxies tell of; one without an address, at a Unix socket, is in no network."""
 
     deny: tuple[Network, ...] = ()
     """Networks of clients that are answered 403, although `allow` has them."""
 
     rate: RateField = None
-    """Requests of one client address (of IPv6 its /64), such as "10/s"; 429 with Retry-After above that. Empty: any."""
+    """Requests of one client address (of IPv6 its /64), such as "10/s", "100/m" or "1000/h", evenly spread: "10/s" is
+    one every 100 ms, and what may come at once besides is `burst`. 429 with Retry-After above that. Empty: any."""
 
     burst: Count = 0
-    """So many more than `rate` allows may come at once."""
+    """So many more than `rate` allows may come at once, such as the parts of a page; earned again at the rate."""
 
     basic_auth: FilePath = ""
-    """File of `user:hash` lines, as htpasswd writes them with bcrypt, or scrypt; 401 without one of them."""
+    """File of `user:hash` lines, as "htpasswd -B" writes them with bcrypt, or with scrypt; 401 without a user of it.
+    Read with the configuration, and again by each reload."""
 
     headers: Mapping[str, str] = Field(default_factory=dict)
     """Fields of every response, whoever answers, that are set: `{ X-Frame-Options = "DENY" }`. The empty value removes

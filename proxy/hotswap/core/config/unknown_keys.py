@@ -32,6 +32,15 @@ _ENCODE = "gzip zstd brotli encode compression deflate"
 _STRICT = "strict_transport_security"
 
 
+_USERS = 'it is called basic_auth, and is a file of user:hash lines, which "htpasswd -cB -C 10 FILE NAME" makes'
+_RATE = 'it is called rate, with burst beside it: rate = "10/s"'
+_REDIRECT = 'it is called redirect, and is scheme and host: redirect = "https://example.org"'
+
+
+def _networks(key: str) -> str:
+    return f'it is called {key}, and is a list of networks: {key} = ["10.0.0.0/8"]'
+
+
 def _all(words: str, meant: str) -> dict[str, str]:
     return dict.fromkeys(words.split(), meant)
 
@@ -82,6 +91,11 @@ _MEANT: Mapping[str, Mapping[str, str]] = {
         **_all(_ENCODE, _COMPRESS),
         **_all(f"hsts {_STRICT}", _HSTS),
         **_all("access_log", "a route whose requests are not to be logged has log = false"),
+        **_all("auth_basic auth_basic_user_file basicauth htpasswd auth users auth_users", _USERS),
+        **_all("limit_req rate_limit ratelimit limit throttle requests_per_second", _RATE),
+        **_all("return rewrite redir redirect_to location_redirect permanent_redirect", _REDIRECT),
+        **_all("allow_ips allowed_ips allow_from allowlist whitelist ip_allow ipallowlist", _networks("allow")),
+        **_all("deny_ips denied_ips deny_from denylist blacklist blocked_ips ip_deny block", _networks("deny")),
     },
     "pools": {
         **_all("workers processes instances replicas count threads", "the number of processes is size"),

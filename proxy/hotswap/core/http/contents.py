@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from hotswap.core.http.password_hash import PasswordHash
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
@@ -16,7 +18,7 @@ class Contents:
         pages: of each pool with `error_pages`, by its name: the page of each status, HTML in UTF-8.
     """
 
-    users: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    users: Mapping[str, Mapping[str, PasswordHash]] = field(default_factory=dict)
     pages: Mapping[str, Mapping[int, bytes]] = field(default_factory=dict)
 
 

@@ -27,10 +27,16 @@ CONNECTION_FIELDS: Final = frozenset(
 _PREFIX: Final = b"x-forwarded-"
 _FORWARDED: Final = frozenset((b"forwarded", b"x-hotswap-client", b"x-real-ip", b"x-request-id"))
 
-# `Proxy` is dropped for good (httpoxy, CVE-2016-5385), and so is what daphne takes for `root_path` from anybody.
-_NEVER: Final = frozenset((b"proxy", b"daphne-root-path"))
+FILE_FIELDS: Final = frozenset(
+    (b"x-accel-redirect", b"x-sendfile", b"x-accel-charset", b"x-accel-expires", b"x-accel-limit-rate")
+)
+"""Fields by which a backend tells the proxy to answer a file in its place, and how; never for a client."""
+
+# `Proxy` is dropped for good (httpoxy, CVE-2016-5385), what daphne takes for `root_path` from anybody, and what tells
+# some frameworks how the proxy before them answers files, by which a client would have any file of theirs answered.
+_NEVER: Final = frozenset((b"proxy", b"daphne-root-path", b"x-accel-mapping", b"x-sendfile-type"))
 _REQUEST: Final = CONNECTION_FIELDS | _FORWARDED | _NEVER | {b"host", b"content-length", b"expect"}
-_RESPONSE: Final = CONNECTION_FIELDS | {b"content-length"}
+_RESPONSE: Final = CONNECTION_FIELDS | FILE_FIELDS | {b"content-length"}
 _END_TO_END: Final = frozenset(
     (b"host", b"content-length", b"transfer-encoding", b"cookie", b"authorization", b"content-type")
 )

@@ -31,8 +31,10 @@ from hotswap.core.http.messages import Field, RequestHead, ResponseHead
 
 REASONS: Final = {
     200: b"OK",
+    206: b"Partial Content",
     301: b"Moved Permanently",
     302: b"Found",
+    304: b"Not Modified",
     307: b"Temporary Redirect",
     308: b"Permanent Redirect",
     400: b"Bad Request",
@@ -366,7 +368,7 @@ def own_head(status: int, media_type: bytes, fields: tuple[Field, ...], size: in
     head.fields = [
         (b"Content-Type", media_type),
         (b"Cache-Control", b"no-store"),
-        *((ALLOWED_METHODS,) if status == 405 else ()),
+        *((ALLOWED_METHODS,) if status == 405 and not any(name == b"Allow" for name, _ in fields) else ()),
         *fields,
     ]
     head.content_length = size

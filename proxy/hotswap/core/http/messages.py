@@ -90,6 +90,7 @@ class ResponseHead(Head):
     `content_length` is None when the length is not told; then `chunked` or the end of the connection ends the body.
     `complete` says that nothing follows; then `body` is the whole body, if it came together with the head.
     `keep_alive` says that the connection can carry another exchange, `dated` that there is a Date among its fields.
+    `file_fields` are those by which a backend has a file answered in its place, names in lower case.
     """
 
     status = 0
@@ -102,6 +103,7 @@ class ResponseHead(Head):
     keep_alive = True
     dated = False
     upgrade: bytes | None = None
+    file_fields: list[Field] | None = None
 
 
 MAX_HOST: Final = 1024

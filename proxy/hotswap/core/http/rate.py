@@ -39,6 +39,12 @@ def parse_rate(text: str) -> RequestRate:
         ValueError: it is none; the text says what one is.
     """
     if re.fullmatch(RATE_PATTERN, text) is None:
-        raise ValueError(RATE_ALLOWED)
+        raise ValueError(RATE_ALLOWED + rate_meant(text))
     count, _, unit = text.partition("/")
     return RequestRate(int(count), unit)
+
+
+def rate_meant(value: object) -> str:
+    """Give `; write "…"` for a rate as others write it, such as `10r/s` or `10 per minute`."""
+    found = re.fullmatch(r"([1-9][0-9]{0,8}) ?[a-z]{0,8} ?(?:(?:/|per) ?([smh])[a-z]{0,6})?", str(value)[:40].lower())
+    return f'; write "{found[1]}/{found[2] or "s"}"' if found else ""

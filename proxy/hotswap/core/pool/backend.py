@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hotswap.core.address import Address
+from hotswap.core.http.sendfile import SendfileRoots
 from hotswap.core.identity import BackendId
 from hotswap.core.pool.lifecycle import BackendState, Health
 
@@ -30,6 +31,7 @@ class Backend:
             `hotswap.core.pool.ejection`. It stays claimable, for when there is no other.
         pid: its process, if it is one of ours.
         directory: that of its release, symbolic links resolved; empty where it has none that is known.
+        sendfile: the directories whose files it may have answered, by the definition that it was started with.
         since: the moment of the last change of state, on the caller's clock, in seconds.
     """
 
@@ -45,4 +47,5 @@ class Backend:
     ejected: bool = False
     pid: int | None = None
     directory: str = ""
+    sendfile: SendfileRoots = ()
     since: float = 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hotswap.core.address import Address
+from hotswap.core.http.sendfile import SendfileRoots
 from hotswap.core.identity import BackendId
 from hotswap.core.pool.lifecycle import BackendState
 
@@ -16,7 +17,7 @@ class Candidate:
     """A backend that claims are made for.
 
     Attributes:
-        id, slot, generation, address, h2c, state: as in `BackendView`.
+        id, slot, generation, address, h2c, state, sendfile: as in `BackendView`.
         pool: the name of its pool.
         claimable: ready and healthy; a claim also needs room, and a pool that is not paused.
         ejected: others are preferred to it.
@@ -32,6 +33,7 @@ class Candidate:
     address: Address
     h2c: bool
     state: BackendState
+    sendfile: SendfileRoots = ()
     claimable: bool = False
     ejected: bool = False
     in_flight: int = 0

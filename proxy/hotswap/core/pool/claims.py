@@ -120,6 +120,7 @@ class Claims:
             candidate.state = backend.state
             candidate.claimable = backend.claimable
             candidate.ejected = backend.ejected
+            candidate.sendfile = backend.sendfile
             candidate.max_in_flight = view.max_in_flight
             self.candidates[backend.id] = candidate
         for gone in before.values():

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from itertools import count
 
 from hotswap.core.address import Address
+from hotswap.core.http.sendfile import SendfileRoots
 from hotswap.core.identity import BackendId
 from hotswap.core.observers import Observers
 from hotswap.core.pool.backend import Backend
@@ -99,6 +100,7 @@ class Pool:
         pid: int | None = None,
         h2c: bool = False,
         directory: str = "",
+        sendfile: SendfileRoots = (),
     ) -> Backend:
         """Put a new backend into a slot, beside whatever fills it already.
 
@@ -117,6 +119,7 @@ class Pool:
             pid=pid,
             since=now,
             directory=directory,
+            sendfile=sendfile,
         )
         self._record(slot).note_added(generation)
         self.backends.append(backend)
@@ -293,8 +296,18 @@ class Pool:
             self.answer = None
             self._changed(PoolResumed(self.name))
 
-    def reconfigure(self, *, balance: Balance, size: int, max_in_flight: int) -> None:
-        """Take over a changed definition. Backends beyond the new size stay until somebody removes them."""
+    def reconfigure(
+        self, *, balance: Balance, size: int, max_in_flight: int, sendfile: SendfileRoots | None = None
+    ) -> None:
+        """Take over a changed definition. Backends beyond the new size stay until somebody removes them.
+
+        Args:
+            balance, size, max_in_flight: as the attributes.
+            sendfile: of every backend that there is; None: each keeps what it was added with.
+        """
+        if sendfile is not None:
+            for backend in self.backends:
+                backend.sendfile = sendfile
         self.balance = balance
         self.size = size
         self.max_in_flight = max_in_flight
@@ -321,6 +334,7 @@ class Pool:
                     state=backend.state,
                     claimable=backend.claimable,
                     ejected=backend.ejected,
+                    sendfile=backend.sendfile,
                 )
                 for backend in self.backends
             ),

@@ -60,4 +60,5 @@ class ReleaseDirectories:
                     continue
                 left -= 1
             asked.append(directory)
-        self.asked = tuple(asked)
+        if asked != list(self.asked):  # the same tuple says at a glance that nothing has changed
+            self.asked = tuple(asked)

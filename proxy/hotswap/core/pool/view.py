@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hotswap.core.address import Address
+from hotswap.core.http.sendfile import SendfileRoots
 from hotswap.core.identity import BackendId
 from hotswap.core.pool.lifecycle import BackendState
 from hotswap.core.pool.pause_answer import PauseAnswer
@@ -28,6 +29,7 @@ class BackendView:
         state: what it is for at the moment.
         claimable: ready and healthy, so that exchanges may be claimed for it.
         ejected: others are preferred to it; see `hotswap.core.pool.ejection`.
+        sendfile: the directories whose files it may have answered.
     """
 
     id: BackendId
@@ -38,6 +40,7 @@ class BackendView:
     state: BackendState
     claimable: bool
     ejected: bool
+    sendfile: SendfileRoots = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,9 @@ from hotswap.edge.exchange.page_carrier import PIECE_BYTES, PageCarrier
 from hotswap.edge.exchange.request_body import RequestBody
 from hotswap.edge.exchange.response_head import finish_head
 from hotswap.edge.exchange.retry_state import RetryState
+from hotswap.edge.exchange.sendfile_answer import answer_named_file
 from hotswap.edge.loop.timers import NEVER
+from hotswap.edge.upstream.discarded import DISCARDED_BYTES, Discarded
 from hotswap.edge.upstream.upstream_connection import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -413,6 +415,8 @@ class Exchange:
         if head.status == 101:
             self._switch(head)
             return
+        if head.file_fields is not None and answer_named_file(self, head, whole=False):
+            return
         self.status = head.status
         self._began = True
         finish_head(self, head)
@@ -428,7 +432,10 @@ class Exchange:
         self.response_bytes += size
 
     def on_response(self, head: ResponseHead) -> None:
-        self.upstream_seconds = self.plane.poller.now - self.sent_at
+        if self.sent_at:
+            self.upstream_seconds = self.plane.poller.now - self.sent_at
+        if head.file_fields is not None and answer_named_file(self, head, whole=True):
+            return
         self.status = head.status
         self._began = True
         finish_head(self, head)
@@ -460,6 +467,29 @@ class Exchange:
                 gate.ejections.acquit(upstream.backend)
         self._finish()
         self.responder.done(self)
+
+    def part_with_backend(self, head: ResponseHead, *, whole: bool) -> None:
+        """Release the claim and the connection: of what the backend says behind this head nothing is wanted.
+
+        Args:
+            head: of its response.
+            whole: nothing follows.
+        """
+        if self.request_body is not None:
+            self.request_body.sending = False
+        connection, gate, backend = self.connection, self.gate, self.backend
+        if connection is not None:
+            self.connection = None
+            if whole:
+                connection.release(reusable=self.request_done)
+            elif self.request_done and (head.complete or (head.content_length or 0) <= DISCARDED_BYTES):
+                Discarded(self.plane, connection, self)
+            else:
+                connection.exchange = None
+                connection.close()
+        if gate is not None and gate.ejections.suspects and backend is not None:
+            gate.ejections.acquit(backend)
+        self._release_claim()
 
     def flush(self) -> None:
         """Send what is buffered for the client; ends the exchange if the client is gone."""

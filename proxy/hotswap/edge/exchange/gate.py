@@ -99,6 +99,7 @@ class Gate:
         "cut",
         "deadline",
         "ejections",
+        "file_told_at",
         "held",
         "held_total",
         "longest_hold",
@@ -121,6 +122,7 @@ class Gate:
         self._tell = tell
         self.claims = Claims(view, on_room=self._on_room, on_released=self._on_released)
         self.held: deque[Claimant] = deque()
+        self.file_told_at = -math.inf  # the log, of a file that cannot be answered
         self.held_total = self.retried = self.cut = self.tunnels_closed = 0
         self._closed = False
         self.longest_hold = 0.0

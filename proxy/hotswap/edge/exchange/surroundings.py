@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from hotswap.edge.exchange.gate import GatePlane
+from hotswap.edge.files.disk_call import FilesPlane
 from hotswap.edge.upstream.carrier import Answering
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ Exchanged = TypeVar("Exchanged", contravariant=True)
 """`Exchange`, which has both and is not known to them here."""
 
 
-class ExchangePlane(GatePlane, Protocol[Exchanged]):
+class ExchangePlane(GatePlane, FilesPlane, Protocol[Exchanged]):
     """The data plane, as an exchange sees it; see `hotswap.edge.dataplane.DataPlane`.
 
     Attributes:

@@ -2,10 +2,10 @@
 
 The kernel walks the path: no `..` above the directory, no absolute path, no symbolic link in any part of it, no magic
 link of `/proc`, and nothing that is swapped meanwhile changes that. Where it has no such call, or a filter of system
-calls forbids it (`ENOSYS`, `EPERM`), each part is opened by itself without following links, which holds the same and
+calls forbids it (ENOSYS, EPERM), each part is opened by itself without following links, which holds the same and
 takes a system call each.
 
-`RESOLVE_CACHED` asks for an answer out of memory alone, so that the loop never waits for a disk that is slow or dead.
+RESOLVE_CACHED asks for an answer out of memory alone, so that the loop never waits for a disk that is slow or dead.
 """
 
 from __future__ import annotations

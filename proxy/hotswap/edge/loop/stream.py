@@ -9,6 +9,7 @@ go on.
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
 import ssl
@@ -25,6 +26,9 @@ JOIN_LIMIT: Final = 64 * 1024
 """Pieces that are smaller than this together are joined for one send; larger ones are gathered by the kernel."""
 GATHER_LIMIT: Final = 1024
 """Pieces that the kernel gathers for one send (IOV_MAX); it takes no more of them."""
+
+KEPT_OF_FILE: Final = 16 * 1024
+"""Bytes of a file that are buffered when the socket is full."""
 
 TINY_PIECES_BYTES: Final = 4 * 1024
 """Read at a time of chunks or frames of a few bytes: all others wait until they are read."""
@@ -156,6 +160,27 @@ class Stream:
                 target._break()
                 break
         return got
+
+    def send_file(self, file: int, offset: int, count: int) -> int:
+        """Send up to `count` bytes of a file in the kernel (sendfile(2)); nothing may be `unsent`, nor it be TLS.
+
+        When the socket takes nothing, a little is read and buffered, so that `on_drained` follows.
+
+        Returns:
+            How many bytes of the file were taken, 0 at its end and when the connection broke.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        try:
+            return os.sendfile(self.fd, file, offset, count)
+        except BlockingIOError:
+            data = os.pread(file, min(count, KEPT_OF_FILE), offset)
+            self._keep(data)
+            return len(data)
+        except (ConnectionError, TimeoutError):
+            self._break()
+            return 0
 
     def write(self, data: Data) -> None:
         """Send, and buffer what the socket does not take; a view is copied then."""

@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from hotswap.core.errors import Side
     from hotswap.core.http.forwarding import Peer
     from hotswap.core.http.messages import Field, RequestHead
+    from hotswap.edge.loop.plane import LoopPlane
     from hotswap.edge.upstream.carrier import Carrier
+
+
+class Entered(Protocol):
+    """The listener by which a request came; `name` is its name."""
+
+    name: str
 
 
 class Entering(Carried, Protocol):
@@ -33,6 +40,14 @@ class Entering(Carried, Protocol):
     peer: Peer
     pool_name: str
     finished: bool
+
+    @property
+    def listener(self) -> Entered:
+        """The listener by which it came."""
+
+    @property
+    def plane(self) -> LoopPlane:
+        """The data plane that it is of."""
 
     def answer(self, status: int, *, side: Side | None = None, error: str = "", fields: tuple[Field, ...] = ()) -> None:
         """End with an answer of the proxy's own."""

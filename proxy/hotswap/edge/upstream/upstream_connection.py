@@ -249,7 +249,8 @@ class UpstreamConnection(Connector):
             if not got:
                 self._on_end()
                 return
-            if self.exchange is not None:
+            exchange = self.exchange
+            if exchange is not None:
                 if exchange.downstream_backed_up:
                     self.paused = True
                     return
@@ -308,6 +309,9 @@ class UpstreamConnection(Connector):
                 self._response = item
                 ended = item.complete
                 exchange.on_response_head(item)
+                if self.stream.closed:
+                    return
+                exchange = self.exchange  # that, or what discards the rest
                 if item.body is not None:
                     exchange.on_response_body(item.body)
         if self.exchange is not exchange:

@@ -13,7 +13,7 @@ from typing import Final
 import httptools
 
 from hotswap.core.errors import UpstreamBroken
-from hotswap.core.http.field_names import is_response_special, nominated_fields
+from hotswap.core.http.field_names import FILE_FIELDS, is_response_special, nominated_fields
 from hotswap.core.http.messages import MAX_INTERIMS, MAX_LIST, MAX_TOKENS, Field, ResponseHead, parse_tokens
 from hotswap.core.memory import Memory
 from hotswap.wire.http1.chunked import ChunkedReader, ChunkError
@@ -263,6 +263,10 @@ def _set_response_special(head: ResponseHead, special: list[Field]) -> None:
             head.chunked = True
         elif name == b"upgrade":
             upgrade = value.lower()
+        elif name in FILE_FIELDS:
+            if head.file_fields is None:
+                head.file_fields = []
+            head.file_fields.append((name, value))
     if head.chunked and head.content_length is not None:
         raise UpstreamBroken("the response has Content-Length and Transfer-Encoding")
     if tokens:

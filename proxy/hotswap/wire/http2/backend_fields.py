@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from hotswap.core.errors import UpstreamBroken
-from hotswap.core.http.field_names import is_response_special
+from hotswap.core.http.field_names import FILE_FIELDS, is_response_special
 from hotswap.core.http.forwarding import REASONS, Peer
 from hotswap.core.http.messages import Field, RequestHead, ResponseHead
 
@@ -81,6 +81,10 @@ def read_response(fields: Sequence[Field], *, ended: bool, bodiless: bool) -> Re
             head.content_length = int(value)
         elif name in _OF_HTTP1:
             raise UpstreamBroken("the response has a field of HTTP/1.1 connections")
+        elif name in FILE_FIELDS:
+            if head.file_fields is None:
+                head.file_fields = []
+            head.file_fields.append((name, value))
         elif not is_response_special(name):  # such as the Trailer of gRPC, which speaks of this connection's framing
             regular.append((name, value))
     head.fields = regular

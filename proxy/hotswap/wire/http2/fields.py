@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from hotswap.core.errors import BadRequest
-from hotswap.core.http.field_names import is_request_special, tells_of_client
+from hotswap.core.http.field_names import FILE_FIELDS, is_request_special, tells_of_client
 from hotswap.core.http.messages import Field, RequestHead, ResponseHead, valid_host
 from hotswap.wire.request_target import TOLD_BYTES, set_target
 
@@ -227,5 +227,8 @@ def write_trailers(fields: Sequence[Field]) -> list[Field]:
     return [
         (lower, value)
         for name, value in fields
-        if not is_request_special(lower := name.lower()) and lower not in _CREDENTIALS and b"_" not in lower
+        if not is_request_special(lower := name.lower())
+        and lower not in _CREDENTIALS
+        and lower not in FILE_FIELDS
+        and b"_" not in lower
     ]
