@@ -29,6 +29,7 @@ class Releases:
         release = self._directory / name
         release.mkdir()
         for path, text in {"shop.py": source, "RELEASE": name, **(files or {})}.items():
+            (release / path).parent.mkdir(parents=True, exist_ok=True)
             (release / path).write_text(text, encoding="utf-8")
         link = self._directory / "next"
         link.symlink_to(release)

@@ -94,6 +94,26 @@ def test_a_pool_that_no_route_names_is_told(tmp_path: Path):
     assert told.startswith("pools.spare: no route names this pool")
 
 
+LISTENER = '[listeners.public]\nbind = ["127.0.0.1:0"]\n'
+SITE = '[[routes]]\npool = "web"\nhosts = ["a.test"]\n'
+ANY = '[[routes]]\npool = "web"\n'
+SHADOWED = {
+    SITE + ANY + 'path = "/api/"\n': "routes[1] (/api/)",
+    ANY + 'path = "/a/b"\n' + SITE + 'path = "/a"\n': "routes[0] (/a/b)",
+    ANY + 'path = "/ab"\n' + SITE + 'path = "/a"\n': "",
+    ANY + SITE + ANY + 'path = "/api"\n': "",
+    ANY + 'path = "/api"\n[[routes]]\nredirect = "https://a.test"\nhosts = ["www.a.test"]\n': "",
+}
+"""Routes, and the one that is told."""
+
+
+@pytest.mark.parametrize("routes", SHADOWED)
+def test_a_route_that_another_with_hosts_keeps_requests_from_is_told(tmp_path: Path, routes: str):
+    """Unless routes without hosts have every path, so that hosts are exceptions."""
+    told = list(find_cautions(loaded(tmp_path, LISTENER + routes + WEB)))
+    assert [one.partition(" is for")[0] for one in told] == ([SHADOWED[routes]] if SHADOWED[routes] else [])
+
+
 REFUSING = {
     "size = 1": "pool-too-small",
     'size = 1\nrollout = { strategy = "stop-first" }': "pool-too-small",

@@ -274,6 +274,22 @@ class TestWhatIsMissing:
         found = problems(file, LEAST + 'directory = "current"\n')
         assert "it is not a directory" in found["pools.web.directory"]
 
+    def test_directories_of_sendfile_are_looked_at_before_the_start(self, file):
+        """Each by its own line; a relative one is beside the file, and a prefix is one of whole segments."""
+        (file.parent / "media").mkdir()
+        (file.parent / "plain").touch()
+        entries = '{ "/good/" = "media", "/" = ".", "/gone/" = "nowhere", "/file/" = "plain", "/empty/" = "" }'
+        found = problems(file, LEAST + f"sendfile = {entries}\n")
+        assert found.keys() == {f'pools.web.sendfile."/{name}/"' for name in ("gone", "file", "empty")}
+        assert f"{file.parent}/nowhere: there is none" in found['pools.web.sendfile."/gone/"']
+        for prefix, meant in (("media", "/media/"), ("/media", "/media/"), ("/a//b/", "/a/b/"), ("/../a/", "")):
+            (wrong,) = problems(file, LEAST + f'sendfile = {{ "{prefix}" = "media" }}\n').values()
+            assert 'begins and ends with "/"' in wrong
+            assert wrong.endswith(f'write "{meant}"') or not meant
+        file.write_text(LEAST + 'sendfile = { "/good/" = "media", "/good/b/" = "/tmp" }\n', encoding="utf-8")
+        pool = load_configuration(file).pools["web"]
+        assert pool.sendfile_roots == (("/good/b/", "/tmp"), ("/good/", f"{file.parent}/media"))
+
     def test_a_directory_where_a_file_should_be_is_said_so(self, file):
         """Existence alone does not help."""
         (file.parent / "web.env").mkdir()

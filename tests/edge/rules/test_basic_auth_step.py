@@ -14,7 +14,7 @@ import trio
 from hotswap.core.config import RouteTable
 from hotswap.core.http.contents import Contents
 from hotswap.core.http.password_hash import PasswordHash, parse_hash
-from hotswap.edge.rules.basic_auth_step import KNOWN_SECONDS, MOST_KNOWN, BasicAuthStep
+from hotswap.edge.rules.known_credentials import KNOWN_SECONDS, MOST_KNOWN, KnownCredentials
 from hotswap.edge.rules.password_verifier import FAILURES_AT_ONCE, LONGEST_WAIT, MOST_JOINED, MOST_WAITING
 from tests.support.http2_client import connect_http2
 from tests.support.http2_frames import GET as GET_FIELDS
@@ -35,7 +35,7 @@ class Vault:
         self.opened = threading.Event()
         self.opened.set()
         self.fault: Exception | None = None
-        self.hashed = PasswordHash(self.matches)
+        self.hashed = PasswordHash("a hash", self.matches)
 
     def matches(self, password: bytes) -> bool:
         """Whether it is the one."""
@@ -213,7 +213,7 @@ async def test_who_guesses_is_stopped():
         await client.send(login(client="192.0.2.1"))
         head, _ = await client.read_response()
         assert head.startswith(b"HTTP/1.1 429 ")
-        assert b"\r\nRetry-After: 9\r\n" in head
+        assert b"\r\nRetry-After: 8\r\n" in head
         assert len(vault.looks) == FAILURES_AT_ONCE + 1
         # Who has logged in already is not locked out, nor is who comes from elsewhere.
         await served(stage, client, login(client="192.0.2.1", password="right 1"))
@@ -245,30 +245,45 @@ async def test_the_verifier_rests_after_a_failure():
 
 
 async def test_who_has_failed_least_is_first():
-    """A crowd that guesses does not stand before somebody who comes to log in, and is turned away for others."""
+    """A crowd that guesses keeps nobody waiting who comes to log in, and is turned away for others."""
     vault = Vault()
     async with open_door({"alice": vault.hashed}) as stage:
         vault.opened.clear()
         crowd = [await stage.connect() for _ in range(MOST_WAITING + 1)]
         for number, line in enumerate(crowd):
-            guess = f"192.0.2.{number // 5}"
-            await line.send(login(password=f"wrong {number}", client=guess))
+            await line.send(login(password=f"wrong {number}", client=f"192.0.2.{number // 5}"))
             await stage.settle()
         await vault.wait_looks(1)
         newcomer = await stage.connect()
         await newcomer.send(login(client="198.51.100.1"))
-        await stage.settle()
-        # The fifth guess of the last address that had five is the one that was turned away.
-        head, _ = await crowd[-1].read_response()
+        # Of those who have tried five times, the first.
+        head, _ = await crowd[4].read_response()
         assert head.startswith(b"HTTP/1.1 503 ")
         assert b"\r\nRetry-After: 10\r\n" in head
         vault.opened.set()
-        for _ in range(MOST_WAITING):
-            if len(vault.looks) > 15:
-                break
-            await stage.let_pass(0.1)
-        assert vault.looks.index(b"right") < 15
+        assert await answered(crowd[0]) == 401
+        await stage.let_pass(1)
         await serve(stage, newcomer)
+        assert vault.looks[:2] == [b"wrong 0", b"right"]
+
+
+async def test_being_turned_away_is_no_free_guess():
+    """Whoever tries again and again is behind everybody else, and then not looked at."""
+    vault = Vault()
+    vault.opened.clear()
+    async with open_door({"alice": vault.hashed}) as stage:
+        lines = [await stage.connect() for _ in range(FAILURES_AT_ONCE + 1)]
+        for number, line in enumerate(lines):
+            await line.send(login(password=f"wrong {number}"))
+            await stage.settle()
+        assert await answered(lines[-1]) == 429
+        for line in lines:
+            line.close()
+        await stage.wait_records(len(lines))
+        vault.opened.set()
+        await stage.let_pass(1)
+        # Those who left were not verified, and count all the same.
+        assert await status(await stage.connect(), login()) == 429
 
 
 async def test_nobody_waits_for_ever():
@@ -321,18 +336,34 @@ async def test_what_was_right_is_known_for_a_while():
         assert await status(client, login()) == 401
 
 
-async def test_how_much_is_known_is_bounded():
+async def test_a_reload_logs_nobody_out_whose_line_stays():
+    """Somebody who was given another password, or was removed, has to log in again."""
+    vault, other = Vault(), Vault()
+    other.hashed = PasswordHash("another hash", other.matches)
+    async with open_door({"alice": vault.hashed, "bob": vault.hashed}) as stage:
+        client = await stage.connect()
+        await served(stage, client, login())
+        same = PasswordHash(vault.hashed.text, vault.matches)
+        stage.plane.set_routes([ROUTE], Contents(users={FILE: {"alice": same}}))
+        await served(stage, client, login())
+        assert (len(vault.looks), len(other.looks)) == (1, 0)
+        stage.plane.set_routes([ROUTE], Contents(users={FILE: {"alice": other.hashed}}))
+        await served(stage, client, login())
+        assert (len(vault.looks), len(other.looks)) == (1, 1)
+        stage.plane.set_routes([ROUTE], Contents(users={FILE: {"bob": other.hashed}}))
+        assert await status(client, login()) == 401
+
+
+def test_how_much_is_known_is_bounded():
     """The oldest is forgotten."""
-    vault = Vault()
-    async with open_door({"alice": vault.hashed}) as stage:
-        rules = stage.plane.rules[0]
-        assert rules is not None
-        (step,) = rules.steps
-        assert isinstance(step, BasicAuthStep)
-        for number in range(2 * MOST_KNOWN):
-            step.open(b"%d" % number, 0.0)
-        assert not step.knows(b"%d" % (MOST_KNOWN - 1))
-        assert step.knows(b"%d" % MOST_KNOWN)
+    known, vault = KnownCredentials(), Vault()
+    users = {"alice": vault.hashed}
+    for number in range(2 * MOST_KNOWN):
+        known.add(b"%d" % number, "alice", vault.hashed, 0.0)
+    assert len(known) == MOST_KNOWN
+    assert not known.hold(b"%d" % (MOST_KNOWN - 1), users, 0.0)
+    assert known.hold(b"%d" % MOST_KNOWN, users, 0.0)
+    assert not known.hold(b"%d" % MOST_KNOWN, users, KNOWN_SECONDS)
 
 
 async def test_a_defect_in_a_hash_is_of_one_request():

@@ -39,6 +39,7 @@ def find_cautions(config: Configuration) -> Iterator[str]:
         )
     yield from find_state_in_release(config)
     yield from find_unused_pools(config)
+    yield from find_shadowed_routes(config)
     yield from find_refused_reloads(config)
     yield from find_public_development(config)
     for name, listener in config.listeners.items():
@@ -81,6 +82,24 @@ def find_unused_pools(config: Configuration) -> Iterator[str]:
     for name in config.pools:
         if name not in routed:
             yield f"pools.{name}: no route names this pool, so its backends run for nothing"
+
+
+def find_shadowed_routes(config: Configuration) -> Iterator[str]:
+    """Say which routes for any host a host of others never comes to, where no route for any host has every path.
+
+    Where one has, the hosts that are named are exceptions, and meant; so are those that are redirected.
+    """
+    if any(not route.hosts and route.path == "/" for route in config.routes):
+        return
+    for index, route in enumerate(config.routes):
+        inside = f"{route.path.rstrip('/')}/"
+        for other, before in enumerate(() if route.hosts else config.routes):
+            if before.hosts and not before.redirect and inside.startswith(f"{before.path.rstrip('/')}/"):
+                yield (
+                    f"routes[{index}] ({route.path}) is for any host, but no request for {before.hosts[0]} comes to "
+                    f"it: one with hosts, as routes[{other}], is asked before all without; give both the same hosts"
+                )
+                break
 
 
 def find_refused_reloads(config: Configuration) -> Iterator[str]:

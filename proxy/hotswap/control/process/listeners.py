@@ -141,6 +141,7 @@ class Listeners:
         self._given = list(inherited)
         self._handed = list(handed)
         self._open: dict[str, OpenListener] = {}
+        self._contents = NO_CONTENTS
         self._taken: set[socket.socket] = set()
 
     def bound(self, name: str) -> tuple[Address, ...]:
@@ -342,6 +343,13 @@ class Listeners:
             plane.open_listener(listener)
             if known is None or known.table.tls != listener.table.tls:
                 self._tell(listener)
+        before, self._contents = self._contents, prepared.contents
+        for path, users in prepared.contents.users.items():
+            if before.users.get(path, users) != users:
+                changes.append(f"users in {path} changed")
+        for pool, pages in prepared.contents.pages.items():
+            if before.pages.get(pool, pages) != pages:
+                changes.append(f"error pages of pool {pool} changed")
         return tuple(changes)
 
     def _tell(self, listener: OpenListener) -> None:

@@ -17,7 +17,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 MOST_BCRYPT_COST: Final = 14
@@ -56,14 +56,16 @@ _OTHERS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class PasswordHash:
-    """The hash of one password.
+    """The hash of one password; two of the same text are equal.
 
     Attributes:
+        text: as it is in the file.
         matches: tells whether a password is the one; blocks for up to a second of processor time, without the lock of
             the interpreter, and takes as long for any other password.
     """
 
-    matches: Callable[[bytes], bool]
+    text: str = field(repr=False)
+    matches: Callable[[bytes], bool] = field(repr=False, compare=False)
 
 
 def parse_hash(text: str) -> PasswordHash:
@@ -75,22 +77,23 @@ def parse_hash(text: str) -> PasswordHash:
     if found := _BCRYPT.fullmatch(text):
         if not 4 <= int(found[1]) <= MOST_BCRYPT_COST:
             raise ValueError(f"bcrypt of cost {int(found[1])}")
-        return PasswordHash(_bcrypt(text))
+        return PasswordHash(text, _bcrypt(text))
     if found := _CRYPT.fullmatch(text):
         r, p = _number(found[2]), _number(found[3])
         digest = b"".join(map(_four, re.findall(".{1,4}", found[5])))
-        return _scrypt(_ALPHABET.index(found[1]), r, p, found[4].encode(), digest)
+        return _scrypt(text, _ALPHABET.index(found[1]), r, p, found[4].encode(), digest)
     if found := _PASSLIB.fullmatch(text):
         try:
             salt, digest = (base64.b64decode(part + "=" * (-len(part) % 4)) for part in (found[4], found[5]))
         except binascii.Error:
             raise ValueError("an scrypt hash that is cut or damaged") from None
-        return _scrypt(int(found[1]), int(found[2]), int(found[3]), salt, digest)
+        return _scrypt(text, int(found[1]), int(found[2]), int(found[3]), salt, digest)
     if found := _WERKZEUG.fullmatch(text):
         count = int(found[1])
         if count & count - 1 or len(found[5]) % 2:
             raise ValueError("an scrypt hash that is cut or damaged")
-        return _scrypt(count.bit_length() - 1, int(found[2]), int(found[3]), found[4].encode(), bytes.fromhex(found[5]))
+        digest = bytes.fromhex(found[5])
+        return _scrypt(text, count.bit_length() - 1, int(found[2]), int(found[3]), found[4].encode(), digest)
     for beginning, name in _OTHERS:
         if re.match(beginning, text):
             raise ValueError(name)
@@ -109,7 +112,7 @@ def _bcrypt(text: str) -> Callable[[bytes], bool]:
     return matches
 
 
-def _scrypt(log_n: int, r: int, p: int, salt: bytes, digest: bytes) -> PasswordHash:
+def _scrypt(text: str, log_n: int, r: int, p: int, salt: bytes, digest: bytes) -> PasswordHash:
     if not 1 <= log_n < 40 or not r or not p:
         raise ValueError("an scrypt hash that is cut or damaged")
     n = 1 << log_n
@@ -121,7 +124,7 @@ def _scrypt(log_n: int, r: int, p: int, salt: bytes, digest: bytes) -> PasswordH
         made = hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=most, dklen=len(digest))
         return hmac.compare_digest(made, digest)
 
-    return PasswordHash(matches)
+    return PasswordHash(text, matches)
 
 
 def _number(text: str) -> int:

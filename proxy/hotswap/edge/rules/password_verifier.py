@@ -4,9 +4,10 @@ Theory. A password costs a tenth of a second to verify, by design, and anybody m
 that does to others. Each client has a few failures at once and then one each `FAILURES` allows; beyond that it is
 answered 429 without a look. One password is verified at a time, and after a wrong one the verifier rests for
 `REST` times as long, so it never takes more than a quarter of a processor for guesses. And those who wait are served
-in the order of how much they have failed lately: somebody who comes to log in waits for the password under way and for
-others who have not failed either, never behind a crowd that guesses; where there is no room, who has failed most is
-turned away. Who is known to be right (`hotswap.edge.rules.basic_auth_step`) does not come here at all.
+in the order of how much they have failed lately, and the latest first among equals: somebody who comes to log in waits
+for the password under way and for whoever comes later, never behind a crowd that guesses. Where there is no room, the
+last in this order is turned away. Who is known to be right (`hotswap.edge.rules.known_credentials`) does not come here
+at all.
 
 Counts of failures are of all routes together, and go on when the routes are set anew.
 """
@@ -28,6 +29,7 @@ from hotswap.core.http.rate import RequestRate
 from hotswap.core.http.rate_limiter import RateLimiter
 from hotswap.edge.loop.containment import contain
 from hotswap.edge.loop.timers import NEVER, Place
+from hotswap.edge.rules.known_credentials import KnownCredentials
 from hotswap.edge.rules.rate_step import answer_too_many
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from hotswap.edge.rules.rule_step import Entering
 
 FAILURES: Final = RequestRate(6, "m")
-FAILURES_AT_ONCE: Final = 10
+FAILURES_AT_ONCE: Final = 20
 """How many passwords of one address are verified in vain, and how many of them at once."""
 MOST_WAITING: Final = 64
 """Passwords that wait at a time."""
@@ -50,13 +52,7 @@ RETRY_AFTER: Final = (b"Retry-After", b"10")
 
 
 class Door(Protocol):
-    """Who asks for passwords to be verified, and knows what follows."""
-
-    def knows(self, digest: bytes) -> bool:
-        """Whether credentials have been found right meanwhile."""
-
-    def open(self, digest: bytes, now: float) -> None:
-        """Take credentials for right from now on."""
+    """Who asks for passwords to be verified."""
 
     def refuse(self, exchange: Entering) -> None:
         """Answer a request whose credentials are wrong."""
@@ -65,22 +61,41 @@ class Door(Protocol):
 class _Attempt:
     """One password to be verified, for one request or more of the same client."""
 
-    __slots__ = ("client", "digest", "door", "exchanges", "hashed", "number", "password", "since", "used", "verifier")
+    __slots__ = (
+        "client",
+        "digest",
+        "door",
+        "exchanges",
+        "exists",
+        "hashed",
+        "number",
+        "since",
+        "used",
+        "user",
+        "verifier",
+        "verify",
+    )
 
-    def __init__(self, verifier: PasswordVerifier, door: Door, client: bytes, digest: bytes) -> None:
+    def __init__(
+        self, verifier: PasswordVerifier, door: Door, *, client: bytes, digest: bytes, user: str, hashed: PasswordHash
+    ) -> None:
         self.verifier = verifier
         self.door = door
         self.client = client
         self.digest = digest
+        self.user = user
+        self.hashed = hashed
+        self.exists = False
+        self.verify: Callable[[], bool] = bool
         self.exchanges: list[Entering] = []
-        self.hashed: Callable[[], bool] | None = None
         self.since = self.used = 0.0
         self.number = 0
 
     @property
     def rank(self) -> tuple[float, int]:
-        """Its place among those who wait."""
-        return self.used, self.number
+        """Its place among those who wait: who has used less is before who has used more, and who came later before who
+        came earlier, so that a crowd of strangers who came all at once keeps nobody waiting but itself."""
+        return self.used, -self.number
 
     def on_crash(self, error: Exception) -> None:
         """Contain a defect of ours to its requests."""
@@ -92,10 +107,14 @@ class PasswordVerifier:
 
     Args:
         plane: whose loop and threads it uses.
+
+    Attributes:
+        known: the credentials that were right.
     """
 
     def __init__(self, plane: LoopPlane) -> None:
         self._plane = plane
+        self.known = KnownCredentials()
         self._failures = RateLimiter(FAILURES, FAILURES_AT_ONCE - 1)
         self._attempts: dict[tuple[Door, bytes, bytes], _Attempt] = {}  # those that wait, and the one under way
         self._waiting: list[_Attempt] = []
@@ -112,6 +131,7 @@ class PasswordVerifier:
         *,
         client: bytes,
         digest: bytes,
+        user: str,
         hashed: PasswordHash,
         password: bytes,
         exists: bool,
@@ -123,6 +143,7 @@ class PasswordVerifier:
             door: who asks.
             client: key of the client.
             digest: of its credentials.
+            user: who it says to be.
             hashed: the hash of the right password, or any for a user who does not exist.
             password: what the client says.
             exists: whether the user does; if not the password is wrong, after as much work.
@@ -139,9 +160,10 @@ class PasswordVerifier:
         if wait:
             answer_too_many(exchange, wait, "too many wrong passwords")
             return
-        attempt = _Attempt(self, door, client, digest)
+        attempt = _Attempt(self, door, client=client, digest=digest, user=user, hashed=hashed)
         attempt.exchanges.append(exchange)
-        attempt.hashed = partial(_verify, hashed, password, exists=exists)
+        attempt.exists = exists
+        attempt.verify = partial(hashed.matches, password)
         attempt.since = now
         attempt.used = self._failures.used(client, now)
         self._number += 1
@@ -160,7 +182,7 @@ class PasswordVerifier:
             exchanges = attempt.exchanges = [exchange for exchange in attempt.exchanges if not exchange.finished]
             if not exchanges:  # all have left
                 self._forget(attempt)
-            elif attempt.door.knows(attempt.digest):
+            elif attempt.exists and self.known.hold(attempt.digest, {attempt.user: attempt.hashed}, now):
                 self._end(attempt, right=True)
             elif now - attempt.since > LONGEST_WAIT:
                 self._drop(attempt)
@@ -168,23 +190,23 @@ class PasswordVerifier:
                 self._begin(attempt)
 
     def _begin(self, attempt: _Attempt) -> None:
-        assert attempt.hashed is not None
         if self._limiter is None:  # not before there is something to verify
             self._limiter = trio.CapacityLimiter(1)
         self._busy = True
         self._plane.jobs.begin(
             attempt,
-            partial(_timed, attempt.hashed),
+            partial(_timed, attempt.verify),
             partial(self._on_verified, attempt),
             partial(self.on_attempt_crashed, attempt),
             limiter=self._limiter,
         )
 
     def _on_verified(self, attempt: _Attempt, outcome: tuple[bool, float]) -> None:
-        right, seconds = outcome
+        matches, seconds = outcome
+        right = matches and attempt.exists
         self._busy = False
         if right:
-            attempt.door.open(attempt.digest, self._plane.poller.now)
+            self.known.add(attempt.digest, attempt.user, attempt.hashed, self._plane.poller.now)
         else:
             self._plane.poller.timers.set(self, self._plane.poller.now + REST * seconds)
         self._end(attempt, right=right)
@@ -216,18 +238,13 @@ class PasswordVerifier:
             soon(exchange, partial(_end_wait, exchange, attempt.door, right=right))
 
     def _drop(self, attempt: _Attempt) -> None:
-        """Turn the requests of an attempt away that has not been verified."""
+        """Turn the requests of an attempt away that has not been verified; it counts, or guesses would be free."""
         self._forget(attempt)
-        self._failures.give_back(attempt.client)
         for exchange in attempt.exchanges:
             contain(exchange, _turn_away, exchange)
 
     def _forget(self, attempt: _Attempt) -> None:
         del self._attempts[attempt.door, attempt.client, attempt.digest]
-
-
-def _verify(hashed: PasswordHash, password: bytes, *, exists: bool) -> bool:
-    return hashed.matches(password) and exists
 
 
 def _timed(verify: Callable[[], bool]) -> tuple[bool, float]:

@@ -309,9 +309,10 @@ class UpstreamConnection(Connector):
                 self._response = item
                 ended = item.complete
                 exchange.on_response_head(item)
-                if self.stream.closed:
-                    return
-                exchange = self.exchange  # that, or what discards the rest
+                carried = next(self.exchanges(), None)
+                if carried is None:
+                    return  # it failed, or became a tunnel
+                exchange = carried  # that, or what discards the rest
                 if item.body is not None:
                     exchange.on_response_body(item.body)
         if self.exchange is not exchange:
