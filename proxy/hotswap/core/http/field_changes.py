@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from hotswap.core.errors import written
 from hotswap.core.http.field_names import CONNECTION_FIELDS
 from hotswap.core.http.messages import TOKEN, VALUE, Head
 
@@ -45,13 +46,14 @@ def find_wrong_fields(headers: Mapping[str, object]) -> Iterator[tuple[str, str]
     seen: dict[str, str] = {}
     for name, value in headers.items():
         if not name or name.encode().translate(None, TOKEN):
-            yield name, "below the name of a field, which is made of letters, digits, - and _"
+            yield name, "left out; the name of a field is made of letters, digits, - and _"
         elif name.lower().encode() in _FRAMING:
             yield name, "left out; the field belongs to one connection, and hotswap writes it itself"
         elif name.lower() in seen:
             yield name, f"left out; it is the same field as {seen[name.lower()]}"
-        elif isinstance(value, str) and value.encode("utf-8", "replace").translate(None, VALUE):
-            yield name, "text without line breaks and other control characters"
+        elif isinstance(value, str) and (wrong := value.encode("utf-8", "replace").translate(None, VALUE)):
+            good = value.partition(wrong[:1].decode())[0]
+            yield name, f"text without line breaks and other control characters; write {written(good)}"
         seen.setdefault(name.lower(), name)
 
 

@@ -30,31 +30,45 @@ class Encoder(Protocol):
         """Give the rest; nothing may follow."""
 
 
+class EncoderCount(Protocol):
+    """Who counts encoders.
+
+    Attributes:
+        encoders: how many there are.
+    """
+
+    encoders: int
+
+
 class CompressedResponder:
     """A responder that compresses the body for another one, to which it leaves all else.
 
     Args:
         responder: the client's side.
         encoder: of the body.
+        count: counts it for as long as it is needed, which is until the body has ended.
 
     Attributes:
         responder: the next one; the spool of a slow client is put in its place.
         sent_bytes: of the compressed body.
     """
 
-    __slots__ = ("_encoder", "_unflushed", "responder", "sent_bytes")
+    __slots__ = ("_count", "_encoder", "_unflushed", "responder", "sent_bytes")
 
     in_turns = True
 
-    def __init__(self, responder: Responder[Any], encoder: Encoder) -> None:
+    def __init__(self, responder: Responder[Any], encoder: Encoder, count: EncoderCount) -> None:
         self.responder = responder
         self._encoder: Encoder | None = encoder
+        self._count = count
         self._unflushed = False
         self.sent_bytes = 0
 
     def close(self) -> None:
-        """Let go of the encoder and its memory: the exchange has ended, in whatever way."""
-        self._encoder = None
+        """Let go of the encoder and its memory: the body or the exchange has ended; idempotent."""
+        if self._encoder is not None:
+            self._encoder = None
+            self._count.encoders -= 1
 
     # `Responder` says what each is to do.
 
@@ -71,8 +85,9 @@ class CompressedResponder:
         return self.responder.flush()
 
     def send_end(self) -> None:
-        encoder, self._encoder = self._encoder, None
+        encoder = self._encoder
         if encoder is not None:
+            self.close()
             self._send(encoder.end())
         self.responder.send_end()
 

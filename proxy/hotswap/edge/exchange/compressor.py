@@ -23,7 +23,7 @@ MOST_ENCODERS: Final = 1000
 """Bodies that are compressed at the same time; zstd takes 0.45 MiB for each, gzip 0.25 or less."""
 
 
-class Compressing(Protocol):
+class Compressed(Protocol):
     """An exchange, as far as its response is compressed; see `hotswap.edge.exchange.exchange.Exchange`.
 
     Attributes:
@@ -53,7 +53,7 @@ class Compressor:
         self._most = most
         self.encoders = 0
 
-    def compress(self, exchange: Compressing, head: ResponseHead) -> None:
+    def compress(self, exchange: Compressed, head: ResponseHead) -> None:
         """Have a response compressed if it may be and the client asks for it, and change its head accordingly."""
         request = exchange.head
         bodiless = request.method == b"HEAD"
@@ -72,17 +72,11 @@ class Compressor:
             head.body = body = compress_zstd(body, padding) if coding == ZSTD else compress_gzip(body, padding)
             declare_coding(head, coding, len(body))
         elif self.encoders < self._most:
-            self.encoders += 1
             encoder = self.make_encoder(coding, padding)
-            exchange.coder = exchange.responder = CompressedResponder(exchange.responder, encoder)
+            self.encoders += 1
+            exchange.coder = exchange.responder = CompressedResponder(exchange.responder, encoder, self)
             declare_coding(head, coding, None)
 
     def make_encoder(self, coding: bytes, padding: int) -> Encoder:
         """Make an encoder of one body."""
         return ZstdEncoder(padding) if coding == ZSTD else GzipEncoder(padding)
-
-    def end(self, coder: CompressedResponder) -> int:
-        """Take an encoder back, whose exchange has ended; gives the bytes that it has sent."""
-        self.encoders -= 1
-        coder.close()
-        return coder.sent_bytes

@@ -631,7 +631,8 @@ class Exchange:
         self._release_claim()
         self.request_body = None
         if self.coder is not None:
-            self.response_bytes = self.plane.compressor.end(self.coder)
+            self.coder.close()
+            self.response_bytes = self.coder.sent_bytes
         self.plane.record(self)
 
     def on_crash(self, error: Exception) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from hotswap.core.http.compression import LEAST_BYTES
 from hotswap.core.http.field_changes import STRICT_TRANSPORT
-from hotswap.edge.exchange.compressor import Compressing
+from hotswap.edge.exchange.compressor import Compressed
 
 if TYPE_CHECKING:
     from hotswap.core.http.messages import ResponseHead
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hotswap.edge.exchange.surroundings import ExchangePlane
 
 
-class Heading(Compressing, Protocol):
+class Heading(Compressed, Protocol):
     """An exchange whose response begins; see `hotswap.edge.exchange.exchange.Exchange`.
 
     Attributes:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from hotswap.core.http.messages import ResponseHead
     from hotswap.core.http.routing import Router
-    from hotswap.edge.exchange.compressor import Compressor
     from hotswap.edge.exchange.gate import Gate
     from hotswap.edge.exchange.room_maker import RoomMaker
     from hotswap.edge.exchange.route_rules import RouteRules
@@ -33,7 +32,6 @@ class ExchangePlane(GatePlane, FilesPlane, Protocol[Exchanged]):
         pages: of each pool that has its own: the page of each status that the proxy itself answers.
         gates: by name of their pool.
         room: ends idle connections when descriptors are short.
-        compressor: compresses responses.
     """
 
     router: Router
@@ -41,7 +39,10 @@ class ExchangePlane(GatePlane, FilesPlane, Protocol[Exchanged]):
     pages: Mapping[str, Mapping[int, bytes]]
     gates: dict[str, Gate]
     room: RoomMaker
-    compressor: Compressor
+
+    @property
+    def compressor(self) -> Compressing[Exchanged]:
+        """What compresses responses."""
 
     def record(self, exchange: Exchanged) -> None:
         """Record the end of an exchange."""
@@ -51,6 +52,13 @@ class ExchangePlane(GatePlane, FilesPlane, Protocol[Exchanged]):
 
     def next_request_id(self) -> bytes:
         """A new request id: unique among all proxies, and ascending within one."""
+
+
+class Compressing(Protocol[Exchanged]):
+    """Compressor of responses; see `hotswap.edge.exchange.compressor.Compressor`."""
+
+    def compress(self, exchange: Exchanged, head: ResponseHead) -> None:
+        """Have a response compressed if it may be and the client asks for it, and change its head accordingly."""
 
 
 class Responder(Answering, Protocol[Exchanged]):
