@@ -88,6 +88,7 @@ class PoolDocument(Document):
     outlook: Outlook = Field(description="what a request can expect now")
     compatibility: str | None
     held: int = Field(description="requests waiting for a backend")
+    spooled: int = Field(description="bytes of requests and responses that wait in files")
     directories: list[str] = Field(
         description="of the releases whose files are answered, in the order in which they are asked"
     )
@@ -119,11 +120,13 @@ class ListenerDocument(Document):
 
 
 class RouteDocument(Document):
-    """What a pool answers."""
+    """What answers the requests of some hosts and paths: a pool, files, both, or a redirect."""
 
     hosts: list[str] = Field(description="empty: any")
     path: str
-    pool: str
+    pool: str = Field(description="empty: none is asked")
+    files: str = Field(description="directory, relative to the releases of the pool or absolute; empty: none")
+    redirect: str = Field(description="scheme and host to go to; empty: nowhere")
 
 
 class CertificateDocument(Document):

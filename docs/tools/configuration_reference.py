@@ -23,6 +23,7 @@ from hotswap.core.config import (
     TlsTable,
     configuration_schema,
 )
+from hotswap.core.config.bind import SocketTable
 from hotswap.core.config.listeners import CertificateTable, RedirectTable
 from hotswap.core.config.pools import RecycleTable, RolloutTable, StorageTable
 from hotswap.core.config.process import ProxyTable
@@ -35,6 +36,7 @@ TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[proxy]", ProxyTable),
     ("[admin]", AdminTable),
     ("[listeners.NAME]", ListenerTable),
+    ("[[listeners.NAME.bind]], a Unix socket", SocketTable),
     ("[listeners.NAME.tls]", TlsTable),
     ("[[listeners.NAME.tls.certificates]]", CertificateTable),
     ("[listeners.NAME.limits]", LimitsTable),
@@ -139,8 +141,9 @@ def _default(model: type[BaseModel], name: str, key: Mapping[str, Any]) -> str:
 def _kind(key: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     if "$ref" in key:
         return _kind(definitions[key["$ref"].rpartition("/")[2]], definitions)
-    if "anyOf" in key:
-        kinds = [_kind(option, definitions) for option in key["anyOf"] if option.get("type") != "null"]
+    if "anyOf" in key or "oneOf" in key:
+        options = key.get("anyOf") or key["oneOf"]
+        kinds = [_kind(option, definitions) for option in options if option.get("type") != "null"]
         return " or ".join(dict.fromkeys(kinds))
     if "enum" in key:
         return ", ".join(f"`{written(word)}`" for word in key["enum"])

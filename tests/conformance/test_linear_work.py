@@ -31,6 +31,7 @@ from hotswap.core.config import RouteTable
 from hotswap.core.errors import BadRequest
 from hotswap.core.http.access_log import combined_line, json_line
 from hotswap.core.http.forwarding import Peer, write_request
+from hotswap.core.http.html_preference import prefers_html
 from hotswap.core.http.messages import Field, RequestHead
 from hotswap.core.http.routing import Router
 from hotswap.core.printable import escape_controls
@@ -150,6 +151,13 @@ def refused_line(data: bytes) -> Work:
     parser = RequestParser(header_bytes=64 * 1024, headers=100)
     parser.feed(data)
     return parser.refused_line
+
+
+def refused_accept(data: bytes) -> Work:
+    """What is found in a head that was refused, to choose its answer."""
+    parser = RequestParser(header_bytes=64 * 1024, headers=100)
+    parser.feed(data)
+    return lambda: prefers_html(parser.refused_accept())
 
 
 def proxy_header(data: bytes) -> Work:
@@ -332,6 +340,21 @@ ROWS: Final = [
     Row(
         row="target of backslashes",
         prepare=lambda n: feed_request(b"GET /?" + b"\\" * n + b" HTTP/1.1\r\nHost: a\r\n\r\n"),
+        size=16_000,
+    ),
+    Row(
+        row="Accept, many ranges",
+        prepare=lambda n: refused_accept(b"GET / HTTP/1.1\r\nAccept: " + filled(b"a/b;q=1,", n) + b"\r\n\x01"),
+        size=16_000,
+    ),
+    Row(
+        row="Accept, many parameters",
+        prepare=lambda n: refused_accept(b"GET / HTTP/1.1\r\nAccept: a/b" + filled(b";q=x", n) + b"\r\n\x01"),
+        size=16_000,
+    ),
+    Row(
+        row="Accept, nearly",
+        prepare=lambda n: refused_accept(b"GET / HTTP/1.1\r\n" + filled(b"\naccept", n) + b"\r\n\x01"),
         size=16_000,
     ),
     Row(row="request line of spaces", prepare=lambda n: refused_line(b"GET " + b" " * n), size=16_000),

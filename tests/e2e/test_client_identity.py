@@ -69,6 +69,12 @@ POOLS = {
 }
 """Every server, with each interface, kind of socket and worker that may make a difference."""
 
+ELSEWHERE = [
+    {"hosts": ["old.test"], "path": "/", "pool": "", "files": "", "redirect": "https://shop.test"},
+    {"hosts": ["media.test"], "path": "/", "pool": "", "files": "/usr/share/nothing-of-ours", "redirect": ""},
+]
+"""Routes that no pool answers, as the status has them."""
+
 LISTENERS = """
 [listeners.plain]
 bind = ["127.0.0.1:0", "[::1]:0"]
@@ -110,7 +116,11 @@ def configuration(cert: Path, key: Path) -> str:
         f"[pools.{name}]\nsize = 1\n{keys}\n"
         for name, keys in POOLS.items()
     )
-    return LISTENERS.replace("CERT", str(cert)).replace("KEY", str(key)) + pools
+    others = "".join(
+        "[[routes]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in route.items())
+        for route in ELSEWHERE
+    )
+    return LISTENERS.replace("CERT", str(cert)).replace("KEY", str(key)) + others + pools
 
 
 async def view(target: Target, name: str, *fields: tuple[str, str], path: str = "/") -> dict[str, object]:
@@ -153,6 +163,7 @@ async def test_the_app_sees_the_client_that_the_proxy_knows(tmp_path: Path):
     (tmp_path / "shop.py").write_text(APP)
     issued = issue_certificate(tmp_path, *(f"{name}.test" for name in POOLS))
     async with run_hotswap(configuration(issued.cert, issued.key), tmp_path) as hotswap:
+        assert (await hotswap.status())["routes"][:2] == ELSEWHERE
         plain, port = await target_at(hotswap, "plain")
         six, port6 = await target_at(hotswap, "plain", 1)
         secure, port_secure = await target_at(hotswap, "secure", tls=issued.trusting)

@@ -337,6 +337,7 @@ class FakeRuntime:
                 "outlook": core.outlook().value,
                 "compatibility": None,
                 "held": 0,
+                "spooled": 0,
                 "directories": [],
                 "rollout": None if running is None else running.id,
                 "slots": [
@@ -390,7 +391,7 @@ class FakeRuntime:
             "listeners": {
                 "public": {"bind": ["127.0.0.1:8443"], "urls": ["https://127.0.0.1:8443/"], "connections": 3}
             },
-            "routes": [{"hosts": [], "path": "/", "pool": "web"}],
+            "routes": [{"hosts": [], "path": "/", "pool": "web", "files": "", "redirect": ""}],
             "certificates": [
                 {
                     "listener": "public",

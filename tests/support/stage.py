@@ -330,6 +330,7 @@ async def open_stage(
     context: ssl.SSLContext | None = None,
     supervised: bool = False,
     max_in_flight: int = 0,
+    spool_directory: Path | None = None,
     **listener_settings: Any,
 ) -> AsyncIterator[Stage]:
     """Set it up; at the end of the block everything is closed, and no defect may have been logged unless expected.
@@ -344,11 +345,13 @@ async def open_stage(
         context: for TLS.
         supervised: whether the pool hopes for its slots.
         max_in_flight: of each backend.
+        spool_directory: for bodies that wait; without one they have memory alone.
         **listener_settings: further keys of the listener's table.
     """
     log, clock = KeptLog(), Clock()
     lines: list[bytes] = []
     plane = DataPlane(tally=Tally(), log=log, access=lines.append, clock=clock, linger=0)
+    plane.spool_directory = spool_directory
     address = bind_to or TcpAddress("127.0.0.1", 0)
     table = ListenerTable.model_validate({"bind": (address,), "limits": limits or {}, **listener_settings})
     link = LocalLink(plane)

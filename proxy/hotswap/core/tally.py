@@ -48,4 +48,5 @@ class Tally:
     health_checks: Counter[tuple[str, str]] = field(default_factory=Counter)
     connections: Counter[str] = field(default_factory=Counter)
     takeovers: Counter[str] = field(default_factory=Counter)
+    spool_full: Counter[str] = field(default_factory=Counter)
     static_responses: Counter[tuple[str, int]] = field(default_factory=Counter)

@@ -42,6 +42,8 @@ from hotswap.edge.rules.limiters import Limiters
 from hotswap.edge.rules.password_verifier import PasswordVerifier
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hotswap.core.config import PoolTable, RouteTable
     from hotswap.core.http.messages import ResponseHead
     from hotswap.core.identity import BackendId
@@ -67,6 +69,8 @@ class DataPlane:
         ledger: what counts exchanges and formats those lines.
         clock: seconds, of any beginning.
         linger: see `Poller`.
+
+    Bodies that wait have their files in `spool_directory`; without one they wait in memory alone.
     """
 
     def __init__(
@@ -89,6 +93,7 @@ class DataPlane:
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
         self.names = Names(clock)
         self.jobs = Jobs(self.poller)
+        self.spool_directory: Path | None = None
         self.pipe = Pipe()
         self.router = Router(())
         self.rules: Sequence[RouteRules | None] = ()
@@ -181,7 +186,7 @@ class DataPlane:
 
     def configure_pool(self, name: str, table: PoolTable) -> None:
         """Serve a known pool by another definition."""
-        self.gates[name].table = table
+        self.gates[name].configure(table)
 
     def apply(self, view: PoolView) -> Applied:
         """Put a view of a known pool in force, unless a later one is."""

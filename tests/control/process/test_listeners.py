@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ import structlog
 import trio
 
 from hotswap.control.process.listeners import Listeners
-from hotswap.core.address import TcpAddress
+from hotswap.core.address import TcpAddress, UnixAddress
 from hotswap.core.config import Configuration, ListenerTable
 from hotswap.core.errors import ConfigError
 from hotswap.core.tally import Tally
@@ -23,7 +24,7 @@ from tests.support.own_address import own_address
 from tests.support.plane import KeptLog
 
 
-def tables(**bind: str | list[str]) -> dict[str, ListenerTable]:
+def tables(**bind: str | list[Any]) -> dict[str, ListenerTable]:
     """Plain listeners by name."""
     return {
         name: ListenerTable.model_validate({"bind": [addresses] if isinstance(addresses, str) else addresses})
@@ -257,3 +258,55 @@ async def test_whichever_part_of_the_preparation_fails_nothing_has_changed(tmp_p
 
 def _no_descriptors(_sock: socket.socket) -> socket.socket:
     raise OSError(24, "Too many open files")
+
+
+def permits_of(path: Path) -> tuple[int, int, int]:
+    """Mode, owner and group of a path."""
+    found = path.stat()
+    return stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid
+
+
+def socket_table(path: Path, **permissions: object) -> dict[str, ListenerTable]:
+    """A listener on a Unix socket."""
+    return tables(a=[{"path": f"unix:{path}", **permissions}])
+
+
+async def test_a_reload_changes_who_may_connect_and_the_socket_stays(tmp_path):
+    """Clients that wait in its queue are served."""
+    path, me, group = tmp_path / "public.sock", os.geteuid(), os.getegid()
+    async with open_stage(tmp_path) as (listeners, _plane, take_over):
+        take_over(socket_table(path, mode="0600"))
+        assert permits_of(path) == (0o600, me, group)
+        before = path.stat().st_ino
+        assert take_over(socket_table(path, mode="0666", group=str(group))) == ("listener a changed",)
+        assert permits_of(path) == (0o666, me, group)
+        take_over(socket_table(path, owner=str(me)))
+        assert permits_of(path) == (0o660, me, group)
+        take_over(tables(a=f"unix:{path}"))
+        assert permits_of(path) == (0o660, me, group), "nothing is asked for, nothing is changed"
+        assert path.stat().st_ino == before
+        assert listeners.bound("a") == (UnixAddress(str(path)),)
+
+
+async def test_a_reload_whose_permissions_cannot_be_had_changes_nothing(tmp_path):
+    """Whatever else it asks for."""
+    path = tmp_path / "public.sock"
+    async with open_stage(tmp_path) as (_listeners, plane, take_over):
+        take_over(socket_table(path, mode="0600"))
+        wanted = {**socket_table(path, group="nobody-has-this-name"), **tables(b="127.0.0.1:0")}
+        with pytest.raises(ConfigError) as failure:
+            take_over(wanted)
+        (problem,) = failure.value.problems
+        assert problem.path == "listeners.a.bind[0]"
+        assert "group nobody-has-this-name" in problem.allowed
+        assert permits_of(path)[0] == 0o600
+        assert set(plane.listeners) == {"a"}
+
+
+async def test_a_new_socket_whose_permissions_cannot_be_had_is_not_made(tmp_path):
+    """Nothing is left at its path."""
+    path = tmp_path / "public.sock"
+    async with open_stage(tmp_path) as (_listeners, _plane, take_over):
+        with pytest.raises(ConfigError):
+            take_over(socket_table(path, owner="nobody-has-this-name"))
+        assert not path.exists()

@@ -24,6 +24,8 @@ CONTRACT = {
     "hotswap_rollout_duration_seconds": {"pool"},
     "hotswap_retries": {"pool", "reason"},
     "hotswap_held_requests": {"pool"},
+    "hotswap_spooled_bytes": {"pool"},
+    "hotswap_spool_full": {"pool"},
     "hotswap_health_checks": {"pool", "result"},
     "hotswap_connections": {"listener"},
     "hotswap_pool_locked": {"pool"},
@@ -47,6 +49,7 @@ def full_tally() -> Tally:
     tally.retries["web", "connect-failed"] += 1
     tally.health_checks["web", "passed"] += 3
     tally.takeovers["done"] += 1
+    tally.spool_full["web"] += 2
     return tally
 
 
@@ -57,6 +60,7 @@ def status() -> dict[str, Any]:
             "web": {
                 "supervised": True,
                 "held": 4,
+                "spooled": 65537,
                 "locked": "rollout r1 failed",
                 "slots": [
                     {"slot": 0, "backends": [{"state": "ready", "in_flight": 3}]},
@@ -115,7 +119,7 @@ def test_histogram_buckets_are_cumulative_and_end_with_everything() -> None:
 
 
 def test_gauges_are_read_from_the_state_at_the_scrape() -> None:
-    """In flight by slot, backends by state (absent ones as 0), connections and held requests."""
+    """In flight by slot, backends by state (absent ones as 0), connections, held requests and bodies in files."""
     families = scrape()
     assert {s.labels["slot"]: s.value for s in families["hotswap_in_flight"].samples} == {"0": 3, "1": 2}
     states = {s.labels["state"]: s.value for s in families["hotswap_backends"].samples}
@@ -129,6 +133,8 @@ def test_gauges_are_read_from_the_state_at_the_scrape() -> None:
         "backoff": 0,
     }
     assert families["hotswap_held_requests"].samples[0].value == 4
+    assert families["hotswap_spooled_bytes"].samples[0].value == 65537
+    assert families["hotswap_spool_full"].samples[0].value == 2
     assert families["hotswap_connections"].samples[0].value == 9
     assert families["hotswap_pool_locked"].samples[0].value == 1
     assert families["hotswap_build_info"].samples[0].labels == {"version": "1.2.3"}

@@ -25,6 +25,7 @@ from hotswap.core.config import (
 )
 from hotswap.core.errors import MISSING, ConfigError, Problem
 from hotswap.core.server import ABILITIES, Interface, Server
+from hotswap.core.socket_permissions import SocketPermissions
 from hotswap.core.strategy import Balance, Listen, OnFailure, Ready, SlotOrder, Strategy
 
 ORIGIN = "/etc/hotswap/hotswap.toml"
@@ -382,6 +383,21 @@ ONE_MISTAKE = [
         "admin listens",
     ),
     ("[listeners.b]\nbind = ['unix:a', 'unix:./a']\n", "listeners.b.bind[1]", "listens there"),
+    ("[listeners.b]\nbind = ['unix:a', { path = 'a' }]\n", "listeners.b.bind[1]", "listens there"),
+    ("[listeners.b]\nbind = [{ path = 'unix:a', mode = 660 }]\n", "listeners.b.bind[0].mode", 'write "0660"'),
+    ("[listeners.b]\nbind = [{ path = 'unix:a', mode = 0o640 }]\n", "listeners.b.bind[0].mode", 'write "0640"'),
+    ("[listeners.b]\nbind = [{ path = 'unix:a', mode = '0o600' }]\n", "listeners.b.bind[0].mode", 'write "0600"'),
+    ("[listeners.b]\nbind = [{ path = 'unix:a', mode = '4755' }]\n", "listeners.b.bind[0].mode", "permission bits"),
+    ("[listeners.b]\nbind = [{ path = 'unix:a', mode = 'rw-' }]\n", "listeners.b.bind[0].mode", "permission bits"),
+    ("[listeners.b]\nbind = [{ path = 'unix:a', owner = true }]\n", "listeners.b.bind[0].owner", "a name or a number"),
+    ("[listeners.b]\nbind = [{ path = '[::]:80', mode = '0600' }]\n", "listeners.b.bind[0].path", "a port has neither"),
+    ("[listeners.b]\nbind = [{ mode = '0600' }]\n", "listeners.b.bind[0].path", "given; where it is"),
+    ("[listeners.b]\nbind = [{ path = '' }]\n", "listeners.b.bind[0].path", "the path of a Unix socket"),
+    ("[listeners.b]\nbind = [{ path = 'a', grup = 'a' }]\n", "listeners.b.bind[0].grup", "spelt group"),
+    ("[listeners.b]\nbind = [{ path = 'a', user = 'a' }]\n", "listeners.b.bind[0].user", "it is called owner"),
+    ("[listeners.b]\nbind = [{ path = '" + "x" * 108 + "' }]\n", "listeners.b.bind[0].path", "107 bytes"),
+    ("[listeners.b]\nbind = { path = 'a' }\n", "listeners.b.bind", "around the table"),
+    ("[listeners.b]\nbind = ['unix:a']\nmode = '0660'\n", "listeners.b.mode", "in the entry of its socket"),
     ("[listeners.b]\nbind = ['localhost']\n", "listeners.b.bind[0]", '"HOST:PORT"'),
     ("[listeners.b]\nbind = ['unix:" + "x" * 108 + "']\n", "listeners.b.bind[0]", "107 bytes"),
     ("[listeners.'a b']\nbind = ['127.0.0.1:0']\n", 'listeners."a b"', "letters, digits"),
@@ -675,3 +691,23 @@ def test_recycling_needs_another_backend_meanwhile(keys: str, refused: bool):
     """With one slot only surge has one, and with a store for one process at a time no strategy has."""
     found = problems_or_none(LEAST + keys)
     assert [problem.path for problem in found or ()] == (["pools.web.recycle"] if refused else [])
+
+
+@pytest.mark.parametrize(
+    "spelling", ["path = 'unix:/run/x'", "path = '/run/x'", "unix = '/run/x'", "address = 'unix:/run/x'"]
+)
+def test_a_unix_socket_may_say_who_may_connect(spelling: str) -> None:
+    """In a table in place of its address."""
+    text = f"[listeners.b]\nbind = ['127.0.0.1:0', {{ {spelling}, mode = '660', owner = 33, group = 'www-data' }}]\n"
+    table = parse(LEAST + text).listeners["b"]
+    assert table.addresses == (TcpAddress("127.0.0.1", 0), UnixAddress("/run/x"))
+    assert table.permissions == (None, SocketPermissions(mode=0o660, owner="33", group="www-data"))
+    written = table.model_dump(mode="json")["bind"]
+    assert written == ["127.0.0.1:0", {"path": "/run/x", "mode": "0660", "owner": "33", "group": "www-data"}]
+
+
+def test_a_group_of_a_socket_may_connect_to_it() -> None:
+    """Without a mode too, which would keep it out; without a group nothing is changed that was not asked for."""
+    table = parse(LEAST + "[listeners.b]\nbind = [{ path = 'a', group = 'adm' }, { path = 'b' }]\n").listeners["b"]
+    assert table.addresses[0] == UnixAddress("/etc/hotswap/a")
+    assert table.permissions == (SocketPermissions(mode=0o660, group="adm"), SocketPermissions())

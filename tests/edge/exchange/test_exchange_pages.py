@@ -14,6 +14,7 @@ from hotswap.core.http.contents import Contents
 from hotswap.core.pool.pause_answer import MAX_PAGE_BYTES, PauseAnswer
 from hotswap.edge.client.certificates import development_authority
 from hotswap.edge.client.tls import AUTHORITY, open_context
+from hotswap.edge.exchange.gate import STEP
 from hotswap.edge.exchange.page_carrier import PIECE_BYTES
 from hotswap.edge.loop.stream import HIGH_WATER
 from tests.support.http2_client import connect_http2
@@ -339,7 +340,7 @@ async def test_what_was_held_is_answered_when_the_pause_gets_an_answer():
         await stage.wait_held(0)
         stage.pool.pause(PauseAnswer(status=418))
         await clients[0].send(BROWSE)
-        assert b"<b>418 I&#x27;m a teapot</b>" in (await clients[0].read_response())[1].replace(b"'", b"&#x27;")
+        assert b"<b>418 I'm a teapot</b>" in (await clients[0].read_response())[1]
         stage.pool.pause()
         await clients[0].send(GET)
         await stage.wait_held(1)
@@ -348,6 +349,24 @@ async def test_what_was_held_is_answered_when_the_pause_gets_an_answer():
         assert (await clients[0].read_response())[1] == b"ok"
         await stage.let_pass(60.0)
         assert stage.log.defects == []
+
+
+async def test_so_many_are_answered_at_once_and_the_others_a_moment_later():
+    """As they are let in: a thousand answers are no work for one turn."""
+    async with open_stage(routes=ROUTES) as stage:
+        stage.pool.pause()
+        clients = []
+        for _ in range(STEP + 6):
+            client = await stage.connect()
+            await client.send(GET)
+            clients.append(client)
+        await stage.wait_held(STEP + 6)
+        stage.pool.pause(PauseAnswer(status=429))
+        gate = stage.plane.gates["web"]
+        gate.let_in()
+        assert len(gate.held) == 6
+        for client in clients:
+            assert (await client.read_response())[0].startswith(b"HTTP/1.1 429 ")
 
 
 async def test_a_retry_in_a_paused_pool_is_answered():

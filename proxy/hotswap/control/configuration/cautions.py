@@ -13,6 +13,7 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
+from hotswap.control.configuration.file_cautions import find_file_cautions
 from hotswap.control.configuration.outside import read_file, read_within
 from hotswap.control.configuration.path import release_link, through_current
 from hotswap.core.address import TcpAddress
@@ -42,6 +43,7 @@ def find_cautions(config: Configuration) -> Iterator[str]:
     yield from find_shadowed_routes(config)
     yield from find_refused_reloads(config)
     yield from find_public_development(config)
+    yield from find_file_cautions(config)
     for name, listener in config.listeners.items():
         for certificate in () if listener.tls is None else listener.tls.certificates:
             with suppress(OSError):  # told elsewhere
@@ -124,7 +126,7 @@ def find_public_development(config: Configuration) -> Iterator[str]:
     for name, listener in config.listeners.items():
         if listener.tls is None or not listener.tls.self_signed:
             continue
-        for address in listener.bind:
+        for address in listener.addresses:
             if isinstance(address, TcpAddress) and not is_loopback(address.host):
                 yield (
                     f"listeners.{name}: a certificate for development (self_signed) at {address}, which others can "

@@ -32,6 +32,7 @@ from hotswap.core.config.findings import Finding
 from hotswap.core.config.key_lines import Location
 from hotswap.core.errors import MISSING, ConfigError, Problem, Verbatim
 from hotswap.core.errors import written as quoted
+from hotswap.edge.loop.permissions import group_id, user_id
 
 LARGEST_FILE = 4 * 1024 * 1024
 """Bytes; more than that is not a configuration that a person wrote."""
@@ -146,6 +147,8 @@ def _find_missing(
     for name, pool in tables(document, "pools"):
         yield from _error_pages(("pools", name, "error_pages"), _text(pool, "error_pages"), directory)
     for name, listener in tables(document, "listeners"):
+        for index, entry in entries(listener, "bind"):
+            yield from _accounts(("listeners", name, "bind", index), entry)
         for index, pair in entries(_table(listener, "tls"), "certificates"):
             yield from _certificate(("listeners", name, "tls", "certificates", index), pair, directory, held)
 
@@ -329,6 +332,22 @@ def _user(proxy: Raw) -> Iterator[Finding]:
 
     if user:
         yield from _look(("proxy", "user"), user, user, "a user of this machine; ", judge)
+
+
+def _accounts(location: Location, entry: Raw) -> Iterator[Finding]:
+    """Find an owner or a group of a socket that this machine does not have."""
+    for key, what, number_of in (("owner", "user", user_id), ("group", "group", group_id)):
+        named = str(entry.get(key, ""))
+        wanted = f"a {what} of this machine, by name or number; "
+
+        def judge(number_of: Callable[[str], int] = number_of, named: str = named, wrong: str = wanted) -> str | None:
+            try:
+                number_of(named)
+            except (KeyError, ValueError):
+                return f"{wrong}there is none of this name"
+            return None
+
+        yield from _look((*location, key), named, named, wanted, judge)
 
 
 def _group(admin: Raw) -> Iterator[Finding]:

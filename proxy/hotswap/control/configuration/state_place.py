@@ -17,6 +17,9 @@ from hotswap.core.address import MAX_PATH_BYTES
 ADMIN_SOCKET: Final = "admin.sock"
 """The name, in the state directory, of the Unix socket at which the admin API always answers."""
 
+SPOOL: Final = "spool"
+"""The name, in the state directory, of the directory for the files of bodies that wait, which have no names."""
+
 
 STATE_DIRECTORY: Final = ".hotswap"
 """The name of the state directory beside a configuration."""

@@ -83,6 +83,7 @@ function told(key, value) {
   if (key === "crashes") return `after ${count(value, "failure")}`;
   if (key === "next_try") return clock(value);
   if (key === "seconds") return seconds(value);
+  if (key === "answer") return `${value.status}${value.page ? " with a page" : ""}`;
   return Array.isArray(value) ? value.map((one) => one.request_line ?? one).join("; ") : value;
 }
 

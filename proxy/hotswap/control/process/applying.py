@@ -24,8 +24,6 @@ def apply_configuration(
     changes = [*parts.pools.apply(config.pools, releases, parts.surroundings, parts.nursery)]
     if config.routes != before.routes:
         changes.append("routes changed")
-    if prepared.contents.pages != parts.plane.pages:
-        changes.append("error pages changed")
     parts.plane.set_routes(config.routes, prepared.contents)
     changes += parts.listeners.commit(prepared, parts.plane)
     changes += parts.pools.drop(config.pools, parts.nursery, static_drain_timeout=config.proxy.shutdown_timeout)

@@ -14,7 +14,7 @@ from functools import partial
 import trio
 
 from hotswap.control.admin.serving import serve_admin
-from hotswap.control.configuration.state_place import ADMIN_SOCKET
+from hotswap.control.configuration.state_place import ADMIN_SOCKET, SPOOL
 from hotswap.control.pools.lost_sockets import replace_unreachable
 from hotswap.control.pools.release import read_releases
 from hotswap.control.pools.start_places import StartPlaces
@@ -84,6 +84,7 @@ def place_admin(parts: Parts) -> None:
 def surround(parts: Parts, guardian: Guardian, environment: Mapping[str, str]) -> None:
     """Make what pools need of this process; the variables are those of the backends, but for who they are."""
     parts.guardian = guardian
+    parts.plane.spool_directory = parts.premises.directory / SPOOL
     parts.surroundings = Surroundings(
         plane=parts.link,
         probe=partial(probe, names=parts.plane.names),

@@ -31,10 +31,11 @@ from hotswap.control.pools.start_check import check_starts
 from hotswap.control.process.privileges import identity_of, look_as_user, owner_of_state
 from hotswap.control.process.state_directory import WANTED as WANTED_STATE
 from hotswap.control.process.state_directory import find_holder, find_obstacles, may_give_to, real_place
-from hotswap.core.address import Address, TcpAddress
+from hotswap.core.address import Address, TcpAddress, UnixAddress
 from hotswap.core.config import Configuration, StaticPoolTable
 from hotswap.core.errors import ConfigError, Problem
 from hotswap.edge.client.tls import AUTHORITY, open_context
+from hotswap.edge.loop.permissions import may_give, why_not_permitted
 from hotswap.edge.loop.sockets import WANTED, try_address, why_not_bound
 
 LOOKUP_TIMEOUT: Final = 3.0
@@ -87,6 +88,7 @@ def check_configuration(path: Path) -> Checked:
             problems.append(found)
         elif found:
             cautions.append(found)
+    cautions += _permissions(config)
     problems += (*_files(config), *_contexts(config), *_contents(config))
     cautions += _names(config)
     environment = {**os.environ, **identity_of(config.proxy.user)}
@@ -208,8 +210,19 @@ def _addresses(config: Configuration) -> Iterator[tuple[str, Address]]:
     for index, address in enumerate(config.admin.bind):
         yield f"admin.bind[{index}]", address
     for name, listener in config.listeners.items():
-        for index, address in enumerate(listener.bind):
+        for index, address in enumerate(listener.addresses):
             yield f"listeners.{name}.bind[{index}]", address
+
+
+def _permissions(config: Configuration) -> Iterator[str]:
+    """Say which sockets this user could not give to whom they are to belong; who runs may be another."""
+    for name, listener in config.listeners.items():
+        for index, (address, wanted) in enumerate(zip(listener.addresses, listener.permissions, strict=True)):
+            if wanted is None or not isinstance(address, UnixAddress):
+                continue
+            with suppress(KeyError, OSError):  # which is a problem already
+                if not read_within(partial(may_give, wanted), address.path):
+                    yield f"listeners.{name}.bind[{index}]: {why_not_permitted(address.path, wanted)}"
 
 
 def _try(where: str, address: Address, *, running: bool) -> Problem | str | None:

@@ -29,10 +29,12 @@ from hotswap.core.certificate_facts import CertificateFacts
 from hotswap.core.config import Configuration, ListenerTable, TlsTable
 from hotswap.core.errors import ConfigError, Problem, Verbatim
 from hotswap.core.http.contents import NO_CONTENTS, Contents
+from hotswap.core.socket_permissions import SocketPermissions
 from hotswap.edge.client.listener import OpenListener
 from hotswap.edge.client.tls import AUTHORITY, ServerContext, open_context
 from hotswap.edge.dataplane import DataPlane
-from hotswap.edge.loop.sockets import address_of, bind, close_all, matches
+from hotswap.edge.loop.permissions import is_permitted, permit, why_not_permitted
+from hotswap.edge.loop.sockets import WANTED, address_of, bind, close_all, matches
 
 T = TypeVar("T")
 
@@ -48,6 +50,7 @@ class Prepared:
         borrowed: those of them whose original the service manager passed.
         taken: sockets that were open already and are used.
         moving: those of them that go to another listener, and their copies.
+        permits: paths of sockets that were open already, and whom they are to let in.
         contents: of the files that the configuration names.
         problems: what is wrong so far.
     """
@@ -58,6 +61,7 @@ class Prepared:
     borrowed: set[socket.socket] = field(default_factory=set)
     taken: set[socket.socket] = field(default_factory=set)
     moving: dict[socket.socket, socket.socket] = field(default_factory=dict)
+    permits: list[tuple[str, SocketPermissions]] = field(default_factory=list)
     contents: Contents = NO_CONTENTS
     problems: list[Problem] = field(default_factory=list)
 
@@ -180,7 +184,7 @@ class Listeners:
         return [
             HandedSocket(listener=opened.name, asked=asked, socket=sock, owned=opened.owned)
             for opened in self._open.values()
-            for asked, sock in zip(opened.table.bind, opened.sockets, strict=True)
+            for asked, sock in zip(opened.table.addresses, opened.sockets, strict=True)
         ]
 
     def disown(self) -> None:
@@ -212,9 +216,9 @@ class Listeners:
                     making.attempt(
                         f"listeners.{name}.bind[{index}]",
                         str(address),
-                        partial(self._socket, making, kept, name, index, address),
+                        partial(self._socket, making, kept, name, index, address, permissions),
                     )
-                    for index, address in enumerate(table.bind)
+                    for index, (address, permissions) in enumerate(zip(table.addresses, table.permissions, strict=True))
                 ]
                 if not making.problems:
                     found = tuple(sock for sock in sockets if sock is not None)
@@ -248,10 +252,22 @@ class Listeners:
             publish_authority(self._authority_dir, self._state_dir)
         return context
 
-    def _socket(self, making: Prepared, kept: _Kept, name: str, index: int, address: Address) -> socket.socket:
+    def _socket(
+        self,
+        making: Prepared,
+        kept: _Kept,
+        name: str,
+        index: int,
+        address: Address,
+        permissions: SocketPermissions | None,
+    ) -> socket.socket:
+        where = f"listeners.{name}.bind[{index}]"
         known = kept.take(name, address)
         if known is not None:
             making.taken.add(known)
+            if permissions is not None and isinstance(address, UnixAddress):
+                read_within(partial(_refuse_unpermitted, address, permissions, where), str(address))
+                making.permits.append((address.path, permissions))
             return known
         given = None
         if self._given:
@@ -267,7 +283,7 @@ class Listeners:
         # A name may have to be looked up for it, and a path may lie on a disk that went away.
         making.bound.append(
             read_within(
-                lambda: bind(address, where=f"listeners.{name}.bind[{index}]"),
+                partial(bind, address, where=where, permissions=permissions),
                 str(address),
                 late=lambda sock: close_all([sock], remove_paths=True),
             )
@@ -350,7 +366,17 @@ class Listeners:
         for pool, pages in prepared.contents.pages.items():
             if before.pages.get(pool, pages) != pages:
                 changes.append(f"error pages of pool {pool} changed")
+        for path, permissions in prepared.permits:
+            self._permit(path, permissions)
         return tuple(changes)
+
+    def _permit(self, path: str, permissions: SocketPermissions) -> None:
+        """Let others into a socket that is open, as `prepare` found that we may."""
+        try:
+            permit(path, permissions)
+        except (OSError, KeyError) as error:
+            log: FilteringBoundLogger = structlog.get_logger()
+            log.warning("listener.permissions_left", path=path, wanted=str(permissions), detail=str(error))
 
     def _tell(self, listener: OpenListener) -> None:
         """Say where it really listens, and where to find the authority that clients have to trust for it."""
@@ -397,6 +423,25 @@ class Listeners:
                 except OSError as error:
                     # Nobody listens there any more, which is what was asked for.
                     log.warning("listener.path_left", listener=name, path=address.path, detail=error.strerror)
+
+
+def _refuse_unpermitted(address: UnixAddress, permissions: SocketPermissions, where: str) -> None:
+    """Refuse permissions that this process cannot give to a socket that is open; blocks.
+
+    Raises:
+        ConfigError: it may not.
+    """
+    try:
+        may = is_permitted(address.path, permissions)
+    except FileNotFoundError:
+        return  # somebody has removed it, and nobody can connect
+    except KeyError:
+        reason = f"this machine has not both {permissions}"
+    else:
+        if may:
+            return
+        reason = why_not_permitted(address.path, permissions)
+    raise ConfigError([Problem(where, str(address), f"{WANTED}; {reason}")])
 
 
 def _kept_context(known: OpenListener | None, table: ListenerTable) -> ssl.SSLContext | None:

@@ -15,6 +15,7 @@ from hotswap.control.telemetry.events import utc_now, written_utc
 from hotswap.control.telemetry.version import PROGRAM_VERSION
 from hotswap.core.address import TcpAddress
 from hotswap.core.certificate_facts import CertificateFacts
+from hotswap.core.config import RouteTable
 from hotswap.core.http.exchange_view import tell_exchanges
 from hotswap.core.links import links_to
 from hotswap.core.pool.backend import Backend
@@ -38,10 +39,18 @@ def describe(parts: Parts, *, takeover: str | None) -> dict[str, Any]:
         "predecessors": parts.predecessor.depth,
         "pools": {name: _pool(parts, pool) for name, pool in parts.pools.items()},
         "listeners": {name: _listener(parts, name) for name in parts.config.listeners},
-        "routes": [
-            {"hosts": list(route.hosts), "path": route.path, "pool": route.pool} for route in parts.config.routes
-        ],
+        "routes": [_route(route) for route in parts.config.routes],
         "certificates": [_certificate(name, facts) for name, facts in parts.listeners.certificate_facts()],
+    }
+
+
+def _route(route: RouteTable) -> dict[str, Any]:
+    return {
+        "hosts": list(route.hosts),
+        "path": route.path,
+        "pool": route.pool,
+        "files": route.files,
+        "redirect": route.redirect,
     }
 
 
@@ -85,6 +94,7 @@ def _pool(parts: Parts, pool: SupervisedPool | StaticPool) -> dict[str, Any]:
         "outlook": counts.outlook.value,
         "compatibility": None if compatibility is None else str(compatibility),
         "held": counts.waiting,
+        "spooled": counts.spooled,
         "directories": list(core.directories.asked),
         "slots": [_slot(parts, pool, slot) for slot in core.slot_numbers()],
         "rollout": pool.rollout_id if isinstance(pool, SupervisedPool) else None,

@@ -112,6 +112,10 @@ class Metrics(Collector):
         yield counter("retries", "Exchanges sent to another backend.", ("pool", "reason"), tally.retries)
         held = ((name, pool["held"]) for name, pool in pools.items())
         yield gauge("held_requests", "Requests waiting for a backend.", ("pool",), held)
+        spooled = ((name, pool["spooled"]) for name, pool in pools.items())
+        yield gauge("spooled_bytes", "Bytes of requests and responses that wait in files.", ("pool",), spooled)
+        full = {name: tally.spool_full[name] for name in pools}
+        yield counter("spool_full", "Bodies passed on as they came, for want of room.", ("pool",), full)
         yield counter("health_checks", "Probes of backends.", ("pool", "result"), tally.health_checks)
         connections = ((name, listener["connections"]) for name, listener in status["listeners"].items())
         yield gauge("connections", "Open connections of clients.", ("listener",), connections)

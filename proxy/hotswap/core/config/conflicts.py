@@ -12,9 +12,11 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from hotswap.core.address import Address, TcpAddress, UnixAddress, ip_of, parse_address
+from hotswap.core.config.bind import address_in
 from hotswap.core.config.fields import resolve_path
 from hotswap.core.config.findings import Finding
 from hotswap.core.config.key_lines import Location
+from hotswap.core.config.route_conflicts import find_route_conflicts
 from hotswap.core.config.spelling import nearest
 from hotswap.core.errors import MISSING, written
 from hotswap.core.http.field_changes import find_wrong_fields
@@ -100,6 +102,15 @@ def _least(document: Raw) -> str:
     return f'the least is {", ".join(lines[:-1])} and {lines[-1]}, each on a line; "hotswap init" writes a whole file'
 
 
+def bound(owner: Raw) -> Iterator[tuple[int, str]]:
+    """Yield the addresses of a listener or of the admin API with their index, and nothing for what is none."""
+    entries = owner.get("bind")
+    for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+        address = address_in(entry)
+        if address:
+            yield index, address
+
+
 def _addresses(document: Raw, directory: str) -> Iterator[Finding]:
     """Find two sockets that cannot be bound at the same time."""
     admin = document.get("admin", {})
@@ -108,7 +119,7 @@ def _addresses(document: Raw, directory: str) -> Iterator[Finding]:
     owners.extend((("listeners", name), listener) for name, listener in tables(document, "listeners"))
     taken: list[tuple[Address, str]] = []
     for location, owner in owners:
-        for index, text in texts(owner, "bind"):
+        for index, text in bound(owner):
             try:
                 address = parse_address(text)
             except ValueError:
@@ -178,6 +189,9 @@ def _listener(location: Location, listener: Raw) -> Iterator[Finding]:
             example = f"certificates = [{{ cert = {cert}, key = {key} }}], and leave both out here"
         yield from _either((*location, "tls"), tls, "certificates", "self_signed", example)
     if isinstance(redirect, Mapping):
+        if "compress" in listener:
+            wrong = "left out in a listener that redirects everything; a redirect is too short to be compressed"
+            yield Finding((*location, "compress"), listener["compress"], wrong)
         if "tls" in listener:
             yield Finding(
                 (*location, "redirect"),
@@ -186,7 +200,7 @@ def _listener(location: Location, listener: Raw) -> Iterator[Finding]:
             )
         elif redirect.get("scheme") == "http":
             port = redirect.get("port", 80)
-            if any(text.rpartition(":")[2] == str(port) for _, text in texts(listener, "bind")):
+            if any(text.rpartition(":")[2] == str(port) for _, text in bound(listener)):
                 yield Finding(
                     (*location, "redirect"),
                     redirect,
@@ -224,7 +238,8 @@ def _routes(document: Raw) -> Iterator[Finding]:
         if isinstance(headers, Mapping):
             for name, wrong in find_wrong_fields(headers):
                 yield Finding(("routes", index, "headers", name), headers[name], wrong)
-        yield from _rules(document, index, route)
+        yield from find_route_conflicts(("routes", index), route, dict(tables(document, "pools")))
+        yield from _redirect(document, index, route)
         path = route.get("path", "/")
         if not isinstance(path, str):
             continue
@@ -241,28 +256,12 @@ def _routes(document: Raw) -> Iterator[Finding]:
                 )
 
 
-_NOT_REDIRECTED: Final = (
-    *("pool", "files", "fallback", "strip_prefix", "allow", "deny", "rate", "burst", "basic_auth"),
-    *("body_bytes", "response_timeout", "idle_timeout"),
-)
-"""Keys of a route that say nothing of requests that are redirected."""
-
-
-def _rules(document: Raw, index: int, route: Raw) -> Iterator[Finding]:
-    """Find rules of a route that have no effect, or lead back to it."""
-    here = ("routes", index)
+def _redirect(document: Raw, index: int, route: Raw) -> Iterator[Finding]:
+    """Find a redirect that leads back to its route."""
     redirect = route.get("redirect")
-    if not isinstance(redirect, str) or not redirect:
-        if route.get("burst") and not route.get("rate"):
-            yield Finding((*here, "burst"), route["burst"], 'left out without rate; write rate = "10/s" as well')
-        return
-    for key in _NOT_REDIRECTED:
-        value = route.get(key)
-        if value:
-            yield Finding((*here, key), value, "left out where redirect is given; all requests are redirected")
-    if _leads_back(document, index, route, redirect):
+    if isinstance(redirect, str) and redirect and _leads_back(document, index, route, redirect):
         yield Finding(
-            (*here, "redirect"),
+            ("routes", index, "redirect"),
             redirect,
             "a redirect to another site; this one leads back to its own route: where only https is meant, give the "
             "listener without tls redirect = {}, and leave this route out",
@@ -277,7 +276,7 @@ def _leads_back(document: Raw, index: int, route: Raw, redirect: str) -> bool:
     asked = any(
         "redirect" not in listener
         and scheme == ("https" if "tls" in listener else "http")
-        and (not port or any(text.rpartition(":")[2] == port for _, text in texts(listener, "bind")))
+        and (not port or any(text.rpartition(":")[2] == port for _, text in bound(listener)))
         for _, listener in tables(document, "listeners")
     )
     path = route.get("path", "/")

@@ -279,7 +279,12 @@ ADDRESS_PATTERN = r"^unix:.+$|^([^:\s/*]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$"
 """For editors; `parse_address` knows better."""
 
 
-def _parse_address(value: object, info: ValidationInfo) -> Address:
+def resolve_address(value: object, info: ValidationInfo) -> Address:
+    """Parse an address; the path of a Unix socket is absolute afterwards.
+
+    Raises:
+        ValueError: it is none; it says what to write instead.
+    """
     if isinstance(value, TcpAddress | UnixAddress):
         return value
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 65535:
@@ -298,13 +303,14 @@ def _parse_address(value: object, info: ValidationInfo) -> Address:
 
 AddressField = Annotated[
     Address,
-    PlainValidator(_parse_address),
+    PlainValidator(resolve_address),
     PlainSerializer(str, return_type=str),
     WithJsonSchema({"type": "string", "format": "address", "pattern": ADDRESS_PATTERN}),
 ]
 
 
-def _at_least_one(addresses: tuple[Address, ...]) -> tuple[Address, ...]:
+def at_least_one(addresses: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Refuse an empty list of addresses."""
     if not addresses:
         raise ValueError(f'a list with at least one entry, {ADDRESS_ALLOWED}; write ["127.0.0.1:8000"]')
     return addresses
@@ -313,7 +319,7 @@ def _at_least_one(addresses: tuple[Address, ...]) -> tuple[Address, ...]:
 Addresses = Annotated[
     tuple[AddressField, ...],
     # Not `min_length`: pydantic counts an entry that is wrong as none, and would report it twice.
-    AfterValidator(_at_least_one),
+    AfterValidator(at_least_one),
     Field(json_schema_extra={"minItems": 1}),
 ]
 """One address or more."""

@@ -106,10 +106,12 @@ def translate(errors: Iterable[ErrorDetails]) -> Iterator[Finding]:
 
 
 def _place(location: Location) -> Location:
-    """Remove what pydantic adds: the kind behind the name of a pool, and a mark behind a key that is wrong
-    itself."""
+    """Remove what pydantic adds: the kind behind the name of a pool and behind an entry of `bind`, and a mark behind a
+    key that is wrong itself."""
     if location[:1] == ("pools",):
         location = location[:2] + location[3:]
+    if location[:1] == ("listeners",) and location[2:3] == ("bind",):
+        location = location[:4] + location[5:]
     return location[:-1] if location[-1:] == (_KEY,) else location
 
 
@@ -232,6 +234,8 @@ def _list(place: Location, value: object) -> str:
         return f"a list of tables; write {pair}"
     if place == ("admin", "bind") and str(value).lower() in ("off", "none", "false", ""):
         return "a list of addresses; write []"
+    if key == "bind" and isinstance(value, Mapping) and "path" in value:
+        return "a list of addresses; write [{ … }] around the table"
     if key in ("bind", "addresses"):
         return f"a list of addresses; write {whole_list([_address_meant(value)])}"
     one = value if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)) else None

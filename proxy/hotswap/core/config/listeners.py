@@ -6,8 +6,9 @@ from enum import IntEnum, StrEnum
 
 from pydantic import Field
 
+from hotswap.core.address import Address
+from hotswap.core.config.bind import Bind, SocketTable
 from hotswap.core.config.fields import (
-    Addresses,
     CertificateName,
     Count,
     Duration,
@@ -22,6 +23,7 @@ from hotswap.core.config.fields import (
     SizeOrNone,
     Table,
 )
+from hotswap.core.socket_permissions import SocketPermissions
 
 
 class CertificateTable(Table):
@@ -127,8 +129,10 @@ class RedirectTable(Table):
 class ListenerTable(Table):
     """A named public socket that the proxy owns."""
 
-    bind: Addresses
-    """Addresses to listen on; `[::]` takes IPv6 only, so both families need both lines."""
+    bind: Bind
+    """Addresses to listen on; `[::]` takes IPv6 only, so both families need both lines. A Unix socket may be a table,
+    `{ path = "/run/shop.sock", mode = "0660", owner = "", group = "www-data" }`: who may write may connect. They
+    are in force before anybody can connect, and a reload changes them; one of the service manager keeps its own."""
 
     http2: Flag = True
     """Speak HTTP/2 with clients that ask for it: by ALPN with `tls`, without by beginning with its preface."""
@@ -153,3 +157,13 @@ class ListenerTable(Table):
 
     redirect: RedirectTable | None = None
     """Make this a bounce listener, which redirects every request and has no routes."""
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Where it listens, in order."""
+        return tuple(entry.path if isinstance(entry, SocketTable) else entry for entry in self.bind)
+
+    @property
+    def permissions(self) -> tuple[SocketPermissions | None, ...]:
+        """What each of these asks for."""
+        return tuple(entry.permissions if isinstance(entry, SocketTable) else None for entry in self.bind)

@@ -143,7 +143,8 @@ class BalancedTable(Table):
 
     error_pages: FilePath = ""
     """Directory with pages such as 502.html and 503.html, for the proxy's own errors to clients that accept
-    text/html."""
+    text/html. HTML in UTF-8, up to 1 MiB each and 16 MiB together, kept in memory and read again by every reload. For
+    a status without one there is a small page of the proxy's own."""
 
     @property
     def sendfile_roots(self) -> SendfileRoots:
@@ -154,6 +155,11 @@ class BalancedTable(Table):
     def h2c(self) -> bool:
         """Whether its backends are spoken to in HTTP/2, with prior knowledge."""
         return self.protocol is BackendProtocol.H2C
+
+    @property
+    def buffers(self) -> bool:
+        """Whether bodies wait in the proxy: requests until they are whole, responses until the client takes them."""
+        return self.buffer is True
 
 
 class StaticPoolTable(BalancedTable):
@@ -241,6 +247,12 @@ class SupervisedPoolTable(BalancedTable):
         if abilities.interfaces:
             filled["interface"] = abilities.interfaces[0]
         return {**filled, **data}
+
+    @property
+    def buffers(self) -> bool:
+        if self.buffer != AUTO:
+            return self.buffer
+        return self.interface is Interface.WSGI and self.server is not Server.COMMAND and not self.h2c
 
     def slots(self, processors: int) -> int:
         """How many slots the pool has.

@@ -9,6 +9,7 @@ from typing import Annotated, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from hotswap.core.config.bind import SOCKET, SocketTable
 from hotswap.core.config.configuration import Configuration
 from hotswap.core.config.descriptions import descriptions_of
 from hotswap.core.config.key_lines import Location
@@ -16,7 +17,8 @@ from hotswap.core.config.listeners import ListenerTable
 from hotswap.core.config.pools import STATIC, SUPERVISED, StaticPoolTable, SupervisedPoolTable
 from hotswap.core.config.spelling import nearest
 
-_POOL_KINDS: Mapping[str | int, type[BaseModel]] = {
+_KINDS: Mapping[str | int, type[BaseModel]] = {
+    SOCKET: SocketTable,
     SUPERVISED: SupervisedPoolTable,
     STATIC: StaticPoolTable,
 }
@@ -60,6 +62,10 @@ _MEANT: Mapping[str, Mapping[str, str]] = {
         **_all("certificates certificate cert key ssl ssl_certificate ssl_certificate_key", _CERTIFICATES),
         **_all("https secure", f"TLS is made of certificates: {_CERTIFICATES}"),
         **_all("client_max_body_size max_body_size", "it is called body_bytes, in [listeners.NAME.limits]"),
+        **_all(
+            "mode owner group umask socket_mode",
+            'in the entry of its socket: bind = [{ path = "/run/shop.sock", mode = "0660" }]',
+        ),
         **_all("redirect_https https_redirect", "a listener that only redirects has redirect = {}"),
         **_all(
             "headers",
@@ -69,6 +75,11 @@ _MEANT: Mapping[str, Mapping[str, str]] = {
         **_all(_ENCODE, _COMPRESS),
         **_all(_STRICT, _HSTS),
         **_all("hosts server_name server_names path", "host names and paths are hosts and path in [[routes]]"),
+    },
+    "bind": {
+        **_all("user uid", "it is called owner"),
+        **_all("gid", "it is called group"),
+        **_all("permissions perm chmod umask", 'it is called mode: mode = "0660"'),
     },
     "admin": {
         **_all("port host address listen", 'the address is one text, host and port: bind = ["127.0.0.1:9900"]'),
@@ -193,6 +204,8 @@ def _kind_of(table: Location) -> str:
     """Name what a table is: the key of the last table that is not the name of a listener or pool, or an index."""
     if len(table) == 2 and table[0] in ("listeners", "pools", "routes"):
         return str(table[0])
+    if table[2:3] == ("bind",):
+        return "bind"
     return str(table[-1]) if table else ""
 
 
@@ -227,8 +240,8 @@ def _table_at(location: Location) -> type[BaseModel] | None:
     """Find the model of the table at a place, by the annotations from the top down."""
     annotation: object = Configuration
     for index, part in enumerate(location):
-        is_kind = index == 2 and location[0] == "pools"
-        annotation = _POOL_KINDS.get(part) if is_kind else _step(annotation, part)
+        is_kind = (index, location[0]) in ((2, "pools"), (4, "listeners")) and location[2] != "tls"
+        annotation = _KINDS.get(part) if is_kind else _step(annotation, part)
     return _model_of(annotation)
 
 

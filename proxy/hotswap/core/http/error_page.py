@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from functools import cache
-from html import escape
 from typing import Final
 
 from hotswap.core.http.forwarding import REASONS, own_head
@@ -83,11 +82,16 @@ def error_page(status: int, request_id: bytes = b"", detail: str = "") -> bytes:
     Args:
         status: from 400 to 599.
         request_id: empty: the page names none.
-        detail: a sentence that says it better than that of the status.
+        detail: a sentence of ours that says it better than that of the status.
     """
     before, after = _halves(status, detail)
-    told = b"<small>Request <code>%b</code></small>" % escape(request_id.decode("latin-1")).encode()
+    told = b"<small>Request <code>%b</code></small>" % _escaped(request_id)
     return before + (told if request_id else b"") + after
+
+
+def _escaped(text: bytes) -> bytes:
+    """Text as HTML has it between tags; the `html` module would bring its table of two thousand names."""
+    return text.replace(b"&", b"&amp;").replace(b"<", b"&lt;").replace(b">", b"&gt;")
 
 
 @cache
@@ -99,6 +103,6 @@ def _halves(status: int, detail: str) -> tuple[bytes, bytes]:
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1"><link rel="icon" href="data:,">'
         f"<title>{title}</title><style>{_STYLE}</style>"
-        f"<main><b>{status} {reason}</b><h1>{title}</h1><p>{escape(detail or words)}</p>{again}"
+        f"<main><b>{status} {reason}</b><h1>{title}</h1><p>{detail or words}</p>{again}"
     )
     return before.encode(), b"</main></html>\n"

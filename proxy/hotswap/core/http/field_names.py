@@ -36,7 +36,7 @@ FILE_FIELDS: Final = frozenset(
 # some frameworks how the proxy before them answers files, by which a client would have any file of theirs answered.
 _NEVER: Final = frozenset((b"proxy", b"daphne-root-path", b"x-accel-mapping", b"x-sendfile-type"))
 _REQUEST: Final = CONNECTION_FIELDS | _FORWARDED | _NEVER | {b"host", b"content-length", b"expect"}
-_RESPONSE: Final = CONNECTION_FIELDS | FILE_FIELDS | {b"content-length"}
+_RESPONSE: Final = CONNECTION_FIELDS | FILE_FIELDS | {b"content-length", b"x-accel-buffering"}
 _END_TO_END: Final = frozenset(
     (b"host", b"content-length", b"transfer-encoding", b"cookie", b"authorization", b"content-type")
 )

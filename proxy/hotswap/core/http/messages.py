@@ -90,6 +90,7 @@ class ResponseHead(Head):
     `content_length` is None when the length is not told; then `chunked` or the end of the connection ends the body.
     `complete` says that nothing follows; then `body` is the whole body, if it came together with the head.
     `keep_alive` says that the connection can carry another exchange, `dated` that there is a Date among its fields.
+    `buffering` is what `X-Accel-Buffering` says, None where it does not; it is for proxies, not for clients.
     `file_fields` are those by which a backend has a file answered in its place, names in lower case.
     """
 
@@ -102,9 +103,13 @@ class ResponseHead(Head):
     complete = False
     keep_alive = True
     dated = False
+    buffering: bool | None = None
     upgrade: bytes | None = None
     file_fields: list[Field] | None = None
 
+
+BUFFERING: Final = {b"yes": True, b"no": False}
+"""The values of `X-Accel-Buffering`; others say nothing."""
 
 MAX_HOST: Final = 1024
 """Bytes of a host with its port: four times what a name of the DNS may have, since each of its bytes may be escaped."""

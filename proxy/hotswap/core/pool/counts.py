@@ -16,6 +16,7 @@ class PoolCounts:
         tunnels_closed: closed in order, because their backend's time was nearly over.
         longest_hold: the longest wait of any, in seconds, since it was last restarted.
         waiting: exchanges that wait for a backend now.
+        spooled: bytes of bodies that wait in files now.
         outlook: what a request can expect now.
     """
 
@@ -25,4 +26,5 @@ class PoolCounts:
     tunnels_closed: int = 0
     longest_hold: float = 0.0
     waiting: int = 0
+    spooled: int = 0
     outlook: Outlook = Outlook.HOPELESS

@@ -105,7 +105,9 @@ class Http1Connection:
             if events & DEAD:
                 self._lose()
                 return
-            if exchange is not None and (exchange.request_done or exchange.upstream is None):
+            if exchange is not None and (
+                exchange.request_done or (exchange.upstream is None and not exchange.gathering)
+            ):
                 # The client has gone, or says no more, while nothing is read of it: nginx takes both for the former.
                 self._lose()
                 return
@@ -347,6 +349,10 @@ class Http1Connection:
     @property
     def backed_up(self) -> bool:
         return self.stream.backed_up
+
+    @property
+    def behind(self) -> bool:
+        return self.stream.unsent > 0
 
     def truncate(self, exchange: Exchange) -> None:
         """Close so that the client sees that the response is not whole."""

@@ -266,6 +266,8 @@ class Http2Stream:
     def backed_up(self) -> bool:
         return bool(self._kept) or self.connection.backlog.is_backed_up(self)
 
+    behind = backed_up
+
     @property
     def shut_out(self) -> bool:
         """Whether the connection's backlog is so large that this stream's backend must not be read."""

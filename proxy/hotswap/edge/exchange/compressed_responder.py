@@ -101,6 +101,10 @@ class CompressedResponder:
         return self.responder.backed_up
 
     @property
+    def behind(self) -> bool:
+        return self.responder.behind
+
+    @property
     def shut_out(self) -> bool:
         return self.responder.shut_out
 

@@ -7,7 +7,7 @@ connection. Both call it from the poller; it never waits. Its life:
 
 The decisions are made by pure code: `hotswap.core.http.routing`, `Claims.claim`, `hotswap.core.http.retry`; this module
 carries them out. A claim is released before the next one is made, and whoever waits holds none. Every exchange ends in
-`_finish`, once, where the claim is released and the record is written.
+`finish`, once, where the claim is released and the record is written.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from hotswap.core.errors import ConnectFailed, NothingLeft, Side, UpstreamBroken, UpstreamTimedOut
-from hotswap.core.http.error_page import page_answer
-from hotswap.core.http.forwarding import counted_down, error_head, request_id_of
-from hotswap.core.http.html_preference import accept_field, prefers_html
+from hotswap.core.http.forwarding import request_id_of
 from hotswap.core.http.messages import IDEMPOTENT, Field, ResponseHead
-from hotswap.core.http.retry import RETRY_FIELD, Attempt, Fail, Failure, Retry, failure_of
-from hotswap.core.http.routing import RouteMatch, location_of
-from hotswap.edge.exchange.page_carrier import PIECE_BYTES, PageCarrier
+from hotswap.core.http.retry import Failure, failure_of
+from hotswap.edge.exchange.own_answer import send_own_answer
+from hotswap.edge.exchange.reception import receive
 from hotswap.edge.exchange.request_body import RequestBody
 from hotswap.edge.exchange.response_head import finish_head
+from hotswap.edge.exchange.response_spool import ResponseSpool, may_be_spooled
 from hotswap.edge.exchange.retry_state import RetryState
 from hotswap.edge.exchange.sendfile_answer import answer_named_file
 from hotswap.edge.loop.timers import NEVER
@@ -62,11 +61,13 @@ class Exchange:
     """
 
     __slots__ = (
-        "_began",
+        "_delivery",
         "_retry_state",
+        "_spools",
         "_step",
         "armed",
         "backend",
+        "began",
         "body_bytes",
         "coder",
         "connection",
@@ -87,6 +88,7 @@ class Exchange:
         "request_bytes",
         "request_done",
         "request_id",
+        "request_sent",
         "responder",
         "response_bytes",
         "response_timeout",
@@ -116,7 +118,7 @@ class Exchange:
         self.head = head
         self.peer = peer
         self.started = plane.poller.now  # when it was ready to be read; what it waited for its turn is part of it
-        self.request_done = head.complete
+        self.request_done = self.request_sent = head.complete
         self.idle_timeout = listener.idle_timeout
         self.body_bytes: float | None = None  # until it is routed: the route may have a limit of its own
         self.rules: RouteRules | None = None
@@ -135,7 +137,8 @@ class Exchange:
         self.side: Side | None = None
         self.error = ""
         self.deadline, self.armed = math.inf, NEVER
-        self.finished = self._began = False
+        self.finished = self.began = self._spools = False
+        self._delivery: ResponseSpool | None = None
         self.request_body = None if head.complete else RequestBody(self)
         self._retry_state: RetryState | None = None
 
@@ -146,53 +149,7 @@ class Exchange:
 
     # From the client.
 
-    def start(self) -> None:
-        """Route the request and claim a backend; requests that are not forwarded are answered here."""
-        head = self.head
-        listener = self.listener
-        may_ask_for = self.peer.may_ask_for
-        if may_ask_for is not None and not may_ask_for(head.host):
-            self.answer(421, side=Side.DOWNSTREAM, error="the connection is for another host")
-            return
-        redirect = listener.redirect
-        if redirect is not None:
-            if head.host:
-                self.answer(redirect.status, fields=((b"Location", location_of(redirect, head)),))
-            else:
-                self.answer(400, side=Side.DOWNSTREAM, error="no host to redirect to")
-            return
-        if head.method == b"OPTIONS":
-            counted = counted_down(head)
-            if counted is None:
-                self.answer(200)
-                return
-            self.head = head = counted
-        match = self.plane.router.match(head.host, head.path)
-        if not isinstance(match, RouteMatch):
-            if match is None:
-                self.answer(404, side=Side.DOWNSTREAM, error="no route")
-            else:
-                self.answer(400, side=Side.DOWNSTREAM, error=match.value)
-            return
-        if match.strip:
-            self.target = match.rewrite(head.target)
-            self.prefix = match.prefix
-        self.pool_name = match.pool
-        limit: float | None = listener.body_bytes
-        if match.rule is not None:
-            rules = self.rules = self.plane.rules[match.rule]
-            assert rules is not None
-            if rules.body_bytes is not None:
-                limit = rules.body_bytes
-            if rules.idle_timeout is not None:
-                self.idle_timeout = rules.idle_timeout
-        self.body_bytes = limit
-        if limit is not None and max(head.content_length or 0, self.request_bytes) > limit:
-            self.answer(413, side=Side.DOWNSTREAM, error="the body is too large")
-        elif self.rules is None:
-            self._forward()
-        else:
-            self.proceed()
+    start = receive
 
     def proceed(self) -> None:
         """Take the steps of the route's rules that are left, and then claim a backend."""
@@ -203,14 +160,14 @@ class Exchange:
             self._step += 1
             if self.finished or not step.take(self):
                 return
-        self._forward()
+        self.forward()
 
     def answer_from(self, carrier: Carrier) -> None:
         """Have something else than a backend answer, which calls as a backend's connection does."""
         self.connection = carrier
         carrier.carry(self, self.head)
 
-    def _forward(self) -> None:
+    def forward(self) -> None:
         """Claim a backend, or wait for one."""
         head = self.head
         gate = self.gate = self.plane.gates.get(self.pool_name)
@@ -222,7 +179,18 @@ class Exchange:
         rules = self.rules
         own = None if rules is None else rules.response_timeout
         self.response_timeout = gate.table.response_timeout if own is None else own
+        body = self.request_body
+        if body is not None and gate.buffers and head.upgrade is None:
+            body.gather(gate)
+            return
         upstream = gate.admit(self)
+        if upstream is not None:
+            self._attempt(upstream)
+
+    def admit(self, gate: Gate) -> None:
+        """Claim a backend, or be held until there is one."""
+        state = self._retry_state
+        upstream = gate.admit(self) if state is None else gate.admit(self, state.excluded)
         if upstream is not None:
             self._attempt(upstream)
 
@@ -233,9 +201,10 @@ class Exchange:
         return body is not None and body.wants_more
 
     @property
-    def answering(self) -> bool:
-        """Whether the response has begun."""
-        return self._began
+    def gathering(self) -> bool:
+        """Whether the request is read to its end before a backend is claimed."""
+        body = self.request_body
+        return body is not None and body.gathering
 
     def cancel(self, status: int = GONE_STATUS, error: str = "the client went away") -> None:
         """The client disconnected: abandon the exchange."""
@@ -244,7 +213,7 @@ class Exchange:
             self.side = Side.DOWNSTREAM
             self.error = error
             self._drop_connection()
-            self._finish()
+            self.finish()
 
     # Attempts.
 
@@ -260,9 +229,9 @@ class Exchange:
         connection = None if fresh_only else upstream.take(careful=head.method not in IDEMPOTENT)
         if connection is None:
             try:
-                connection = self._connect(upstream)
+                connection = self.plane.room.connect(upstream)
             except NothingLeft as error:
-                self._release_claim()
+                self.release_claim()
                 self.answer(503, side=error.side, error=str(error), fields=self._retry_after())
                 return
             except ConnectFailed as error:
@@ -275,14 +244,6 @@ class Exchange:
 
     on_let_in = _attempt  # the gate has claimed a backend for this exchange, which it held
 
-    def _connect(self, upstream: Upstream) -> Carrier:
-        try:
-            return upstream.connect()
-        except NothingLeft:
-            if not self.plane.room.make(upstream=True):
-                raise
-            return upstream.connect()
-
     def on_upstream_failed(self, connection: Carrier, error: ConnectFailed | UpstreamBroken | UpstreamTimedOut) -> None:
         self.connection = None
         if isinstance(error, ConnectFailed):
@@ -292,56 +253,13 @@ class Exchange:
     def _failed(self, failure: Failure, error: Exception, *, reused: bool, responded: bool) -> None:
         if self.finished:
             return
-        gate, backend, state = self.gate, self.backend, self._retry_state
-        assert gate is not None
-        assert backend is not None
-        if state is None:
-            state = self._retry_state = RetryState(gate)
-        now = self.plane.poller.now
-        head, body = self.head, self.request_body
-        attempt = Attempt(
-            failure=failure,
-            reused=reused,
-            request_bytes=self.written,
-            idempotent=head.method in IDEMPOTENT,
-            replayable=body is None or body.replayable,
-            response_bytes=int(responded),
-            sent_bytes=int(self._began),
-            marked=head.field(RETRY_FIELD) is not None,
-        )
-        verdict = state.judge(attempt, backend.id, now)
         self.error = str(error)
         self.side = Side.UPSTREAM
-        if body is not None:
-            body.sending = False
-        share = backend.in_flight
-        self._release_claim()
-        if isinstance(verdict, Retry) and verdict.counted and self.written:
-            verdict = state.within_budget(verdict, backend, share, now)
-        if verdict.blame:
-            gate.ejections.blame(backend)
-        match verdict:
-            case Retry():
-                self.retries += 1
-                gate.retried += 1
-                self.plane.tally.retries[self.pool_name, failure.value] += 1
-                self.written = 0
-                pause = state.prepare(verdict, failure, backend.id, now, self.retries)
-                if state.pausing:
-                    self.plane.poller.timers.set(self, now + pause)
-                else:
-                    self._admit_again(gate, state)
-            case Fail(status=0):
-                self._break_off()
-            case Fail(status=503):
-                self.turn_away(self.error)
-            case Fail(status=status):
-                self.answer(status, side=Side.UPSTREAM, error=self.error)
-
-    def _admit_again(self, gate: Gate, state: RetryState) -> None:
-        upstream = gate.admit(self, state.excluded)
-        if upstream is not None:
-            self._attempt(upstream)
+        state = self._retry_state
+        if state is None:
+            assert self.gate is not None
+            state = self._retry_state = RetryState(self.gate)
+        state.on_failure(self, failure, reused=reused, responded=responded)
 
     def turn_away(self, why: str) -> None:
         """Answer 503 with Retry-After: no backend can be claimed."""
@@ -365,7 +283,7 @@ class Exchange:
             return
         if state is not None and state.pausing:
             state.pausing = False
-            self._admit_again(gate, state)
+            self.admit(gate)
         else:
             gate.forget(self)
             self.turn_away("no backend in time")
@@ -376,7 +294,7 @@ class Exchange:
             connection.exchange = None
             connection.close()
 
-    def _release_claim(self) -> None:
+    def release_claim(self) -> None:
         upstream, self.upstream = self.upstream, None
         if upstream is not None and self.gate is not None:
             self.gate.claims.release(upstream.backend)
@@ -388,24 +306,26 @@ class Exchange:
         connection = self.connection
         assert connection is not None
         body = self.request_body
-        self.written = connection.send_request(self, self.request_id, None if body is None else body.replay)
+        self.written = connection.send_request(self, self.request_id, None if body is None else body.begin())
         if not self.written:
             connection.fail(UpstreamBroken("the connection takes nothing"))
             return
+        self.sent_at = self.plane.poller.now
         if body is not None:
             body.on_head_sent()
-        self.sent_at = self.plane.poller.now
-        if self.request_done or connection.backed_up:
+            if self.finished:
+                return
+        if self.request_sent or connection.backed_up:
             connection.await_backend(self.response_timeout)
         if not self.request_done:
             self.responder.read_on()
 
     def on_upstream_drained(self) -> None:
-        if not self.request_done:
-            self.responder.read_on()
+        if self.request_body is not None:
+            self.request_body.on_upstream_drained()
 
     def on_interim(self, head: ResponseHead) -> None:
-        if self.head.version > 10 and (head.status != 100 or self.head.expect_continue) and not self._began:
+        if self.head.version > 10 and (head.status != 100 or self.head.expect_continue) and not self.began:
             self.responder.send_interim(self, head)
             self.flush()
 
@@ -418,11 +338,18 @@ class Exchange:
         if head.file_fields is not None and answer_named_file(self, head, whole=False):
             return
         self.status = head.status
-        self._began = True
+        self.began = True
         finish_head(self, head)
         if self.request_body is not None:
             self.request_body.on_response()
+        gate = self.gate
+        if self.upstream is not None and gate is not None and (gate.buffers or head.buffering):
+            self._spools = self.head.upgrade is None and may_be_spooled(head, buffers=gate.buffers)
+        if head.buffering is not None and self.peer.trusted:
+            head.lines.append(b"X-Accel-Buffering: %b\r\n" % (b"yes" if head.buffering else b"no"))
         self.responder.send_head(self, head)
+        if self.responder.shut_out and self._spools:
+            self._spool_response()
 
     def on_response_body(self, data: Data) -> None:
         self.response_bytes += len(data)
@@ -437,59 +364,67 @@ class Exchange:
         if head.file_fields is not None and answer_named_file(self, head, whole=True):
             return
         self.status = head.status
-        self._began = True
+        self.began = True
         finish_head(self, head)
         body = head.body
         if body is not None:
             self.response_bytes += len(body)
-        self._end(alive=self.responder.send_response(self, head))
+        self.end(alive=self.responder.send_response(self, head))
 
     def on_response_end(self) -> None:
         self._note_upstream_end()
         responder = self.responder
         responder.send_end()
-        self._end(alive=responder.flush())
+        alive = responder.flush()
+        if self._delivery is not None and self._delivery.left and alive:
+            self._deliver()
+        else:
+            self.end(alive=alive)
 
     def _note_upstream_end(self) -> None:
-        if self.upstream_seconds >= 0:
+        if self.upstream_seconds >= 0 and self.sent_at:
             self.upstream_seconds = self.plane.poller.now - self.sent_at
 
-    def _end(self, *, alive: bool) -> None:
+    def end(self, *, alive: bool) -> None:
         """The whole response has been sent, to a client that may have left."""
         if not alive:
             self._lose_client()
             return
         connection, self.connection = self.connection, None
         if connection is not None:
-            connection.release(reusable=self.request_done)
-            gate, upstream = self.gate, self.upstream
-            if gate is not None and gate.ejections.suspects and upstream is not None:
-                gate.ejections.acquit(upstream.backend)
-        self._finish()
+            connection.release(reusable=self.request_sent)
+            gate = self.gate
+            if gate is not None and gate.ejections.suspects:
+                self._acquit(gate)
+        self.finish()
         self.responder.done(self)
 
-    def part_with_backend(self, head: ResponseHead, *, whole: bool) -> None:
-        """Release the claim and the connection: of what the backend says behind this head nothing is wanted.
+    def _acquit(self, gate: Gate) -> None:
+        upstream = self.upstream
+        if upstream is not None:
+            gate.ejections.acquit(upstream.backend)
+
+    def part_with_backend(self, head: ResponseHead | None = None, *, whole: bool = True) -> None:
+        """Release the claim and the connection: the rest of the exchange is without them.
 
         Args:
-            head: of its response.
+            head: of its response, if nothing is wanted of what the backend says behind it.
             whole: nothing follows.
         """
         if self.request_body is not None:
-            self.request_body.sending = False
-        connection, gate, backend = self.connection, self.gate, self.backend
+            self.request_body.close()
+        connection, self.connection = self.connection, None
         if connection is not None:
-            self.connection = None
-            if whole:
-                connection.release(reusable=self.request_done)
-            elif self.request_done and (head.complete or (head.content_length or 0) <= DISCARDED_BYTES):
+            if whole or head is None:
+                connection.release(reusable=self.request_sent)
+            elif self.request_sent and (head.complete or (head.content_length or 0) <= DISCARDED_BYTES):
                 Discarded(self.plane, connection, self)
             else:
                 connection.exchange = None
                 connection.close()
-        if gate is not None and gate.ejections.suspects and backend is not None:
-            gate.ejections.acquit(backend)
-        self._release_claim()
+        if self.gate is not None and self.gate.ejections.suspects:
+            self._acquit(self.gate)
+        self.release_claim()
 
     def flush(self) -> None:
         """Send what is buffered for the client; ends the exchange if the client is gone."""
@@ -504,10 +439,42 @@ class Exchange:
 
     @property
     def downstream_backed_up(self) -> bool:
+        if self._spools and self._delivery is None and self.responder.behind:
+            self._spool_response()
         return self.responder.backed_up
+
+    @property
+    def held_back(self) -> bool:
+        gate = self.gate
+        return not (self._spools or (not self.began and gate is not None and gate.buffers))
+
+    def _spool_response(self) -> None:
+        """Have what comes of the response wait for the client elsewhere than in the backend."""
+        gate = self.gate
+        assert gate is not None
+        spool = gate.make_spool(self, self.on_downstream_drained)
+        coder = self.coder
+        if coder is None:
+            self.responder = self._delivery = ResponseSpool(self, self.responder, spool)
+        else:  # what waits is compressed
+            coder.responder = self._delivery = ResponseSpool(self, coder.responder, spool)
+
+    def _deliver(self) -> None:
+        """Let go of the backend, as what is left of the response waits here for the client."""
+        self.part_with_backend()
+        self.sent_at = 0.0  # what follows is not the backend's time
+        if self.gate is not None:
+            self.gate.apart.add(self)
 
     def on_downstream_drained(self) -> None:
         """The client takes more."""
+        if self._delivery is not None:
+            self._delivery.feed()
+        else:
+            self.resume_backend()
+
+    def resume_backend(self) -> None:
+        """There is room for more of the response."""
         connection = self.connection
         if connection is not None and not connection.connecting:
             connection.paused = False
@@ -523,7 +490,7 @@ class Exchange:
         self.status = 101
         self.connection = None
         if self.responder.tunnel(self, head, connection):
-            self._began = True
+            self.began = True
         else:
             self.connection = connection
             connection.fail(UpstreamBroken("the backend's handshake is not one"))
@@ -536,7 +503,7 @@ class Exchange:
         self.response_bytes = sent
         self.request_bytes = received
         self.error = error
-        self._finish()
+        self.finish()
 
     # Ends.
 
@@ -549,8 +516,8 @@ class Exchange:
         self._drop_connection()
         self.side = Side.UPSTREAM
         self.error = why
-        if self._began:
-            self._break_off()
+        if self.began:
+            self.break_off()
         else:
             self.answer(503, side=Side.UPSTREAM, error=why, fields=self._retry_after())
 
@@ -572,50 +539,29 @@ class Exchange:
         self.side = side
         self.error = error
         self._drop_connection()
-        if self._began:
-            self._break_off()
+        if self.began:
+            self.break_off()
             return
-        if status >= 400 and prefers_html(accept_field(self.head)):
-            head, body = self._answer_with_page(status, fields, page)
-        else:
-            head, body = error_head(status, fields)
-        finish_head(self, head)
         self.status = status
-        self._began = True
-        responder = self.responder
-        responder.send_head(self, head)
-        if self.head.method != b"HEAD":
-            if len(body) > PIECE_BYTES:
-                self._release_claim()
-                if self.gate is not None:
-                    self.gate.forget(self)
-                self.plane.poller.timers.set(self, math.inf)
-                self.answer_from(PageCarrier(body))
-                return
-            self.response_bytes += len(body)
-            responder.send_body(body)
-        responder.send_end()
-        alive = responder.flush()
-        self._finish()
-        if alive:
-            responder.done(self)
-        else:
-            responder.truncate(self)
+        self.began = True
+        send_own_answer(self, status, fields, page)
 
-    def _answer_with_page(self, status: int, fields: tuple[Field, ...], page: bytes) -> tuple[ResponseHead, bytes]:
-        page = page or self.plane.pages.get(self.pool_name, {}).get(status, b"")
-        if len(page) > PIECE_BYTES and not self.request_done:
-            page = b""  # it would be kept whole for a client that may never read
-        self.request_id = self.request_id or request_id_of(self.head, self.peer) or self.plane.next_request_id()
-        return page_answer(status, fields, page=page, request_id=self.request_id)
-
-    def _break_off(self) -> None:
-        """Abort in the middle of the response, visibly for the client."""
+    def break_off(self, *, at_once: bool = True) -> None:
+        """Abort in the middle of the response, visibly for the client; or when it has got what waits for it."""
         self._note_upstream_end()
-        self._finish()
+        delivery = self._delivery
+        if not at_once and delivery is not None:
+            self._deliver()
+            delivery.break_off()
+        else:
+            self.truncate()
+
+    def truncate(self) -> None:
+        """End here, visibly for the client."""
+        self.finish()
         self.responder.truncate(self)
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
         """Release the claim and write the record, once for each exchange."""
         if self.finished:
             return
@@ -628,8 +574,12 @@ class Exchange:
                 gate.forget(self)
         if self.armed is not NEVER:  # few have ever waited
             self.plane.poller.timers.forget(self)
-        self._release_claim()
-        self.request_body = None
+        self.release_claim()
+        if self.request_body is not None:
+            self.request_body.close()
+            self.request_body = None
+        if self._delivery is not None:
+            self._delivery.close()
         if self.coder is not None:
             self.coder.close()
             self.response_bytes = self.coder.sent_bytes
@@ -642,4 +592,4 @@ class Exchange:
             self.answer(500, side=Side.INTERNAL, error="internal error")
         except Exception as again:  # the last resort is to let go of both sides
             self.plane.on_crash(again, "exchange")
-            self._break_off()
+            self.break_off()

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 import trio
 
 from hotswap.core.http.retry import RetryBudget
+from hotswap.core.http.spool import Spool
+from hotswap.core.http.spool_room import SpoolRoom
 from hotswap.core.pool.claims import Claims
 from hotswap.core.pool.counts import PoolCounts
 from hotswap.core.pool.lifecycle import BackendState
@@ -27,13 +29,16 @@ from hotswap.core.pool.view import Applied
 from hotswap.core.pool.withdrawal import Released, Withdrawal, WithdrawalAct
 from hotswap.core.tally import Histogram
 from hotswap.edge.exchange.ejections import Ejections
-from hotswap.edge.loop.containment import contain
+from hotswap.edge.exchange.spool_file import SpoolFile
+from hotswap.edge.loop.containment import Contained, contain
 from hotswap.edge.loop.plane import LoopPlane
 from hotswap.edge.loop.timers import NEVER, Timed
 from hotswap.edge.upstream.h2c_upstream import H2cUpstream
 from hotswap.edge.upstream.upstream import Upstream
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hotswap.core.config import PoolTable
     from hotswap.core.http.exchange_view import ExchangeView
     from hotswap.core.identity import BackendId
@@ -42,6 +47,11 @@ if TYPE_CHECKING:
     from hotswap.core.pool.reports import Report
     from hotswap.core.pool.view import PoolView
     from hotswap.core.tally import Tally
+
+SPOOL_CALLS: Final = 4
+"""Calls on files of a pool's bodies at the same time: a disk serves few at once, and each has a thread."""
+FULL_WARNING_SECONDS: Final = 60.0
+"""From one warning that there is no room for bodies to the next."""
 
 STEP: Final = 64
 """Held exchanges let go at once; the next go at the next tick."""
@@ -68,10 +78,18 @@ class Claimant(Timed, Protocol):
         """The pool is paused, and has an answer."""
 
 
+class Unclaimed(Contained, Protocol):
+    """An exchange that goes on without a backend: its request is not whole yet, or its client has yet to read."""
+
+    def cut(self, why: str) -> None:
+        """End by force."""
+
+
 class GatePlane(LoopPlane, Protocol):
-    """The data plane, as a gate sees it; `tally` is what is counted."""
+    """The data plane, as a gate sees it; `tally` is what is counted, `spool_directory` is for files of bodies."""
 
     tally: Tally
+    spool_directory: Path | None
 
     def end_tunnels(self, backend: Candidate, error: str) -> None:
         """End the tunnels that a backend has."""
@@ -91,10 +109,14 @@ class Gate:
 
     __slots__ = (
         "_closed",
+        "_spool_calls",
         "_tell",
         "_waiting",
+        "_warn_full_at",
+        "apart",
         "armed",
         "budget",
+        "buffers",
         "claims",
         "cut",
         "deadline",
@@ -107,6 +129,7 @@ class Gate:
         "plane",
         "request_duration",
         "retried",
+        "room",
         "served",
         "starts",
         "table",
@@ -118,8 +141,12 @@ class Gate:
     def __init__(self, plane: GatePlane, view: PoolView, table: PoolTable, tell: Callable[[Report], None]) -> None:
         self.plane = plane
         self.name = view.pool
-        self.table = table
         self._tell = tell
+        self.room = SpoolRoom(0, self._on_spool_full)
+        self._spool_calls = trio.CapacityLimiter(SPOOL_CALLS)
+        self._warn_full_at = -math.inf
+        self.apart: set[Unclaimed] = set()
+        self.configure(table)
         self.claims = Claims(view, on_room=self._on_room, on_released=self._on_released)
         self.held: deque[Claimant] = deque()
         self.file_told_at = -math.inf  # the log, of a file that cannot be answered
@@ -138,6 +165,12 @@ class Gate:
         for backend in self.claims.candidates.values():
             self.upstreams[backend.id] = self._upstream_to(backend)
 
+    def configure(self, table: PoolTable) -> None:
+        """Serve by another definition of the pool from now on."""
+        self.table = table
+        self.buffers = table.buffers
+        self.room.limit = table.spool
+
     def _upstream_to(self, backend: Candidate) -> Upstream:
         # By the backend, not by the table: while a pool changes over it has some of each.
         return (H2cUpstream if backend.h2c else Upstream)(self.plane, backend, self._wake)
@@ -151,6 +184,7 @@ class Gate:
             longest_hold=self.longest_hold,
             tunnels_closed=self.tunnels_closed,
             waiting=len(self.held),
+            spooled=self.room.filed,
             outlook=self.claims.outlook(),
         )
 
@@ -212,7 +246,8 @@ class Gate:
         return None
 
     def forget(self, exchange: Claimant) -> None:
-        """A held exchange has ended for another reason."""
+        """An exchange without a backend has ended for another reason."""
+        self.apart.discard(exchange)
         try:
             self.held.remove(exchange)
         except ValueError:
@@ -240,7 +275,7 @@ class Gate:
                 case Outlook.HOPELESS:
                     self._turn_all_away()
                 case Outlook.ANSWERED:
-                    self._answer_all()
+                    self._answer_held(now)
                 case _:
                     pass
 
@@ -249,11 +284,14 @@ class Gate:
         assert answer is not None
         exchange.on_paused(answer)
 
-    def _answer_all(self) -> None:
-        while self.held:
+    def _answer_held(self, now: float) -> None:
+        """Answer the next `STEP` of those that are held, and the others at the next tick."""
+        for _ in range(min(STEP, len(self.held))):
             exchange = self.held[0]
             self.forget(exchange)
             contain(exchange, self._answer, exchange)
+        if self.held:
+            self.plane.poller.timers.set(self, now)
 
     def _turn_all_away(self) -> None:
         while self.held:
@@ -262,8 +300,10 @@ class Gate:
             contain(exchange, exchange.turn_away, "no backend can take the request")
 
     def cut_all(self) -> None:
-        """End by force whatever is held or in flight: answered where no answer has begun, broken off where one has."""
+        """End by force all there is, in flight or not: answered where no answer has begun, broken off where one has."""
         self._turn_all_away()
+        for exchange in tuple(self.apart):
+            contain(exchange, exchange.cut, "the proxy stops")
         for upstream in tuple(self.upstreams.values()):
             self.plane.cut(upstream.backend, self)
 
@@ -277,6 +317,27 @@ class Gate:
 
     def _let_in_soon(self) -> None:
         self.plane.poller.soon(self, self.let_in)
+
+    # Bodies that wait.
+
+    def make_spool(self, owner: Contained, changed: Callable[[], None], *, keeps: bool = False) -> Spool:
+        """Make a spool for a body of an exchange, which closes it; see `Spool`."""
+        file = SpoolFile(self.plane.jobs, owner, self.plane.spool_directory, self._spool_calls)
+        spool = file.spool = Spool(self.room, file, changed, keeps=keeps)
+        return spool
+
+    def _on_spool_full(self, why: str) -> None:
+        self.plane.tally.spool_full[self.name] += 1
+        now = self.plane.poller.now
+        if now >= self._warn_full_at:
+            self._warn_full_at = now + FULL_WARNING_SECONDS
+            self.plane.log.warning(
+                "spool.full",
+                pool=self.name,
+                detail=f"bodies are passed on as they come: {why}",
+                spooled=self.room.filed,
+                limit=self.room.limit,
+            )
 
     # What control decides, and what it is told.
 

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from hotswap.edge.upstream.carrier import Carried
     from hotswap.edge.upstream.replay import Replay
 
-PIECE_BYTES: Final = 64 * 1024
-"""What is sent at a time, until that much more is kept than a client may have; a smaller page is sent at once."""
+PIECE_BYTES: Final = 16 * 1024
+"""What is sent at a time; a smaller page at once, though a client may have a hundred streams that take nothing."""
 
 
 class PageCarrier:

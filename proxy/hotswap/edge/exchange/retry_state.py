@@ -8,15 +8,65 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from hotswap.core.http.retry import UNTOUCHED, Attempt, Retry, Verdict, Where, backoff, decide, given_up
+from hotswap.core.errors import Side
+from hotswap.core.http.messages import IDEMPOTENT
+from hotswap.core.http.retry import (
+    RETRY_FIELD,
+    UNTOUCHED,
+    Attempt,
+    Fail,
+    Retry,
+    Verdict,
+    Where,
+    backoff,
+    decide,
+    given_up,
+)
+from hotswap.edge.exchange.gate import Claimant
 
 if TYPE_CHECKING:
+    from hotswap.core.http.messages import Field, RequestHead
     from hotswap.core.http.retry import Failure
     from hotswap.core.identity import BackendId
     from hotswap.core.pool.candidate import Candidate
     from hotswap.edge.exchange.gate import Gate
+    from hotswap.edge.exchange.request_body import RequestBody
+
+
+class Failing(Claimant, Protocol):
+    """An exchange with which a backend has failed; see `hotswap.edge.exchange.exchange.Exchange`.
+
+    Attributes:
+        backend: that failed.
+        began: a response has begun.
+        error: what happened.
+        head: of the request.
+        request_body: None where there is none.
+        retries: all attempts after the first.
+        written: bytes of the request that were written to the backend.
+    """
+
+    backend: Candidate | None
+    began: bool
+    error: str
+    head: RequestHead
+    request_body: RequestBody | None
+    retries: int
+    written: int
+
+    def release_claim(self) -> None:
+        """Let go of the backend."""
+
+    def admit(self, gate: Gate) -> None:
+        """Claim a backend, or be held until there is one."""
+
+    def break_off(self, *, at_once: bool = True) -> None:
+        """Abort in the middle of the response; or when the client has got what waits for it."""
+
+    def answer(self, status: int, *, side: Side | None = None, error: str = "", fields: tuple[Field, ...] = ()) -> None:
+        """End with an answer of the proxy's own."""
 
 
 class RetryState:
@@ -37,6 +87,56 @@ class RetryState:
         self._in_budget = False
         self.excluded: tuple[BackendId, ...] = ()
         self.fresh_only = self.pausing = False
+
+    def on_failure(self, exchange: Failing, failure: Failure, *, reused: bool, responded: bool) -> None:
+        """Let go of the backend that failed, and do what follows: try again, answer, or break off.
+
+        Args:
+            exchange: whose error and side are set.
+            failure: what happened.
+            reused: the connection had carried another exchange before.
+            responded: some of a response had come.
+        """
+        gate, backend, body = self._gate, exchange.backend, exchange.request_body
+        assert backend is not None
+        now = gate.plane.poller.now
+        head = exchange.head
+        attempt = Attempt(
+            failure=failure,
+            reused=reused,
+            request_bytes=exchange.written,
+            idempotent=head.method in IDEMPOTENT,
+            replayable=body is None or body.replayable,
+            response_bytes=int(responded),
+            sent_bytes=int(exchange.began),
+            marked=head.field(RETRY_FIELD) is not None,
+        )
+        verdict = self.judge(attempt, backend.id, now)
+        if body is not None:
+            body.sending = False
+        share = backend.in_flight
+        exchange.release_claim()
+        if isinstance(verdict, Retry) and verdict.counted and exchange.written:
+            verdict = self.within_budget(verdict, backend, share, now)
+        if verdict.blame:
+            gate.ejections.blame(backend)
+        match verdict:
+            case Retry():
+                exchange.retries += 1
+                gate.retried += 1
+                gate.plane.tally.retries[gate.name, failure.value] += 1
+                exchange.written = 0
+                pause = self.prepare(verdict, failure, backend.id, now, exchange.retries)
+                if self.pausing:
+                    gate.plane.poller.timers.set(exchange, now + pause)
+                else:
+                    exchange.admit(gate)
+            case Fail(status=0):
+                exchange.break_off(at_once=False)
+            case Fail(status=503):
+                exchange.turn_away(exchange.error)
+            case Fail(status=status):
+                exchange.answer(status, side=Side.UPSTREAM, error=exchange.error)
 
     def judge(self, attempt: Attempt, backend: BackendId, now: float) -> Verdict:
         """Decide what follows a failure.

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
+from hotswap.core.errors import NothingLeft
 from hotswap.core.room import choose_to_end
 from hotswap.edge.loop import descriptors
 from hotswap.edge.loop.containment import contain
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from hotswap.edge.exchange.entrance import ClientConnection, Entrance
     from hotswap.edge.exchange.gate import Gate
     from hotswap.edge.loop.plane import LoopPlane
+    from hotswap.edge.upstream.carrier import Carrier
+    from hotswap.edge.upstream.upstream import Upstream
 
 SHORT_IDLE: Final = 1.0
 """Seconds that a connection may be idle when descriptors are short: who has just come, or has just been answered, is
@@ -62,6 +65,19 @@ class RoomMaker:
             self._told_at = now
             self._plane.log.warning("descriptors.short", limit=descriptors.limit(), ended=self.ended)
         return bool(ended)
+
+    def connect(self, upstream: Upstream) -> Carrier:
+        """Open a connection to a backend, and make room for it where there is none.
+
+        Raises:
+            ConnectFailed: see `Upstream.connect`; `NothingLeft` if no room could be made.
+        """
+        try:
+            return upstream.connect()
+        except NothingLeft:
+            if not self.make(upstream=True):
+                raise
+            return upstream.connect()
 
     def _end_clients(self, now: float) -> int:
         moment = now - SHORT_IDLE

@@ -68,6 +68,10 @@ class Responder(Answering, Protocol[Exchanged]):
     def backed_up(self) -> bool:
         """Whether the client takes nothing now."""
 
+    @property
+    def behind(self) -> bool:
+        """Whether the client has yet to take some of what was sent."""
+
     def send_interim(self, exchange: Exchanged, head: ResponseHead) -> None:
         """Forward an informational response."""
 

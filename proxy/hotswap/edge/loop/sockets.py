@@ -17,6 +17,8 @@ from typing import Final
 
 from hotswap.core.address import Address, TcpAddress, UnixAddress
 from hotswap.core.errors import ConfigError, Problem
+from hotswap.core.socket_permissions import SocketPermissions
+from hotswap.edge.loop.permissions import permit, why_not_permitted
 
 WANTED: Final = "an address that can be listened on"
 BACKLOG: Final = 4096
@@ -25,18 +27,19 @@ LOST_PROBES: Final = 4
 """Seconds of silence after which a client is asked whether it is there, and how often in as many seconds more."""
 
 
-def bind(address: Address, *, where: str) -> socket.socket:
+def bind(address: Address, *, where: str, permissions: SocketPermissions | None = None) -> socket.socket:
     """Bind and listen.
 
     Args:
         address: where.
         where: key path in the configuration, for messages.
+        permissions: of the path of a Unix socket; None: as the umask has them.
 
     Raises:
         ConfigError: it cannot be bound; the message names the address and the reason.
     """
     try:
-        return _bind_unix(address.path) if isinstance(address, UnixAddress) else bind_tcp(address)
+        return _bind_unix(address.path, permissions) if isinstance(address, UnixAddress) else bind_tcp(address)
     except (UnicodeError, OSError) as error:
         raise ConfigError([Problem(where, str(address), f"{WANTED}; {why_not_bound(address, error)}")]) from error
 
@@ -112,7 +115,7 @@ def _bound(address: TcpAddress) -> socket.socket:
     return sock
 
 
-def _bind_unix(path: str) -> socket.socket:
+def _bind_unix(path: str, permissions: SocketPermissions | None) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         try:
@@ -125,11 +128,27 @@ def _bind_unix(path: str) -> socket.socket:
                 raise
             os.unlink(path)
             sock.bind(path)
+        if permissions is not None:
+            _permit_new(path, permissions)
         sock.listen(BACKLOG)
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def _permit_new(path: str, permissions: SocketPermissions) -> None:
+    """Set the permissions of a path that was bound just now: nobody can connect before `listen`."""
+    try:
+        permit(path, permissions)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        if isinstance(error, PermissionError):
+            raise OSError(None, why_not_permitted(path, permissions)) from error
+        if isinstance(error, KeyError):
+            raise OSError(None, f"this machine has not both {permissions}") from error
+        raise
 
 
 def _refuse_other_file(path: str) -> None:

@@ -106,7 +106,7 @@ class Carried(Protocol):
         target: what the backend is asked for.
         prefix: what was taken off it, as `hotswap.core.http.routing.RouteMatch` has it.
         peer: who asks.
-        request_done: the whole request has come.
+        request_sent: all of the request was passed to the connection, or is with its head.
         retries: how often it was tried again.
         written: bytes of the request that were written to the present backend.
         response_timeout: seconds to the first byte of the response.
@@ -117,7 +117,7 @@ class Carried(Protocol):
     target: bytes
     prefix: bytes
     peer: Peer
-    request_done: bool
+    request_sent: bool
     retries: int
     written: int
     response_timeout: float
@@ -130,6 +130,10 @@ class Carried(Protocol):
     @property
     def downstream_backed_up(self) -> bool:
         """Whether the response has to wait for the client."""
+
+    @property
+    def held_back(self) -> bool:
+        """Whether the response has to wait when the client's backlog shuts it out."""
 
     def on_connected(self) -> None:
         """The connection is established: send the request."""

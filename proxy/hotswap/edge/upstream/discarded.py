@@ -32,12 +32,12 @@ class Discarded:
 
     __slots__ = ("_connection", "_left", "_plane", "_until", "head", "peer")
 
-    request_done = True
+    request_sent = True
     request_trailers: Sequence[Field] = ()
     retries = written = 0
     target = prefix = b""
     response_timeout = idle_timeout = DISCARDED_SECONDS
-    downstream_backed_up = shut_out = in_turns = False
+    downstream_backed_up = held_back = shut_out = in_turns = False
 
     head: RequestHead
     peer: Peer

@@ -118,7 +118,7 @@ class H2cStream:
         )
         size = sum(len(name) + len(value) for name, value in fields)
         bodiless = (
-            exchange.request_done and (replay is None or not replay.size) and not exchange.responder.request_trailers
+            exchange.request_sent and (replay is None or not replay.size) and not exchange.responder.request_trailers
         )
         try:
             self.stream_id = self.connection.begin(self, fields, end=bodiless)
@@ -129,7 +129,7 @@ class H2cStream:
                 for piece in replay.pieces:
                     self.send_body(piece)
                 size += replay.size
-            if exchange.request_done:
+            if exchange.request_sent:
                 self.send_end()
         return size
 
@@ -254,10 +254,12 @@ class H2cStream:
             return
         if self._responding:
             self.await_backend(exchange.idle_timeout)
-        elif exchange.request_done and self.received:
+        elif exchange.request_sent and self.received:
             self.await_backend(exchange.response_timeout)  # after an interim response
         exchange.flush()
-        if self.exchange is not None and (exchange.downstream_backed_up or exchange.responder.shut_out):
+        if self.exchange is not None and (
+            exchange.downstream_backed_up or (exchange.responder.shut_out and exchange.held_back)
+        ):
             self.paused = True
 
     def on_window(self) -> None:
@@ -285,7 +287,7 @@ class H2cStream:
             self._send_end()
         if self._held_up and exchange is not None and not self.connection.stream.backed_up:
             self._held_up = False
-            if not exchange.request_done:
+            if not exchange.request_sent:
                 self.plane.poller.timers.set(self, math.inf)  # now it is the client that is waited for
             exchange.on_upstream_drained()
 
@@ -296,7 +298,7 @@ class H2cStream:
             return
         if self._kept or self.connection.stream.unsent:
             self.fail(UpstreamTimedOut("the backend does not take the request"))
-        elif self.paused or not exchange.request_done:
+        elif self.paused or not exchange.request_sent:
             self.await_backend(exchange.idle_timeout)  # the client is slow, not the backend
         else:
             self.fail(UpstreamTimedOut("the backend took too long to go on"))

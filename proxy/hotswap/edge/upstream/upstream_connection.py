@@ -116,7 +116,7 @@ class UpstreamConnection(Connector):
         size = len(data)
         stream = self.stream
         if replay is None:
-            if exchange.request_done and head.chunked:
+            if exchange.request_sent and head.chunked:
                 data += b"0\r\n\r\n"
                 size += 5
             stream.write(data)
@@ -125,7 +125,7 @@ class UpstreamConnection(Connector):
             if head.chunked:
                 for piece in replay.pieces:
                     pieces += (b"%x\r\n" % len(piece), piece, b"\r\n")
-                if exchange.request_done:
+                if exchange.request_sent:
                     pieces.append(b"0\r\n\r\n")
             else:
                 pieces += replay.pieces
@@ -211,7 +211,7 @@ class UpstreamConnection(Connector):
         unsent = stream.unsent
         if unsent and exchange is not None:
             if stream.flush_kept():
-                if not exchange.request_done:
+                if not exchange.request_sent:
                     self.plane.poller.timers.set(self, math.inf)  # now it is the client that is waited for
                 exchange.on_upstream_drained()
             elif stream.unsent < unsent:
@@ -230,7 +230,7 @@ class UpstreamConnection(Connector):
             exchange = self.exchange
             if exchange is None or not stream.readable or self.paused:
                 return
-            if exchange.responder.shut_out:
+            if exchange.responder.shut_out and exchange.held_back:
                 self.paused = True
                 return
             left = self._body_left
@@ -331,7 +331,7 @@ class UpstreamConnection(Connector):
             self._body_left = parser.detach()
         if self._response is not None:
             self.await_backend(exchange.idle_timeout)
-        elif exchange.request_done:
+        elif exchange.request_sent:
             self.await_backend(exchange.response_timeout)  # after an interim response
         exchange.flush()
 
@@ -362,7 +362,7 @@ class UpstreamConnection(Connector):
                 self.plane.poller.timers.set(self, stalled_at)  # it takes its time
                 return
             self.fail(UpstreamTimedOut("the backend does not take the request"))
-        elif self.paused or not self.exchange.request_done:
+        elif self.paused or not self.exchange.request_sent:
             self.await_backend(self.exchange.idle_timeout)  # the client is slow, not the backend
         else:
             self.fail(UpstreamTimedOut("the backend took too long to go on"))

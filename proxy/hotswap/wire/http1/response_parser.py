@@ -14,7 +14,7 @@ import httptools
 
 from hotswap.core.errors import UpstreamBroken
 from hotswap.core.http.field_names import FILE_FIELDS, is_response_special, nominated_fields
-from hotswap.core.http.messages import MAX_INTERIMS, MAX_LIST, MAX_TOKENS, Field, ResponseHead, parse_tokens
+from hotswap.core.http.messages import BUFFERING, MAX_INTERIMS, MAX_LIST, MAX_TOKENS, Field, ResponseHead, parse_tokens
 from hotswap.core.memory import Memory
 from hotswap.wire.http1.chunked import ChunkedReader, ChunkError
 from hotswap.wire.http1.field_lines import FieldLines
@@ -263,6 +263,8 @@ def _set_response_special(head: ResponseHead, special: list[Field]) -> None:
             head.chunked = True
         elif name == b"upgrade":
             upgrade = value.lower()
+        elif name == b"x-accel-buffering":
+            head.buffering = BUFFERING.get(value.lower())
         elif name in FILE_FIELDS:
             if head.file_fields is None:
                 head.file_fields = []

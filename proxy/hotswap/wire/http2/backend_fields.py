@@ -13,7 +13,7 @@ from typing import Final
 from hotswap.core.errors import UpstreamBroken
 from hotswap.core.http.field_names import FILE_FIELDS, is_response_special
 from hotswap.core.http.forwarding import REASONS, Peer
-from hotswap.core.http.messages import Field, RequestHead, ResponseHead
+from hotswap.core.http.messages import BUFFERING, Field, RequestHead, ResponseHead
 
 NO_HOST: Final = b"localhost"
 """The authority of a request whose client named no host, as one of HTTP/1.0 may.
@@ -81,6 +81,8 @@ def read_response(fields: Sequence[Field], *, ended: bool, bodiless: bool) -> Re
             head.content_length = int(value)
         elif name in _OF_HTTP1:
             raise UpstreamBroken("the response has a field of HTTP/1.1 connections")
+        elif name == b"x-accel-buffering":
+            head.buffering = BUFFERING.get(value.lower())
         elif name in FILE_FIELDS:
             if head.file_fields is None:
                 head.file_fields = []
