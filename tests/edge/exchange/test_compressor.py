@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import random
 import subprocess
 import sys
 import zlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -378,6 +380,31 @@ async def test_over_http2_too_with_trailers(coding: str):
             *(len(client.read.bodies[stream]) for stream in (1, 3)),
             0,
         ]
+
+
+@EACH
+async def test_what_waits_for_a_slow_client_is_compressed(coding: str, tmp_path: Path):
+    """The backend and the encoder are let go when the backend is done; the client gets all of it in its time."""
+    body = random.Random(1).randbytes(6_000_000).hex().encode()
+    async with open_stage(pool={"buffer": True}, spool_directory=tmp_path) as stage:
+        slow = await stage.connect(receive_buffer=4096)
+        await slow.send(get(coding))
+        line = await stage.backend.accept()
+        await line.read_head()
+        await line.send(answer(body))
+        await stage.wait_in_flight(0)
+        assert stage.plane.compressor.encoders == 0
+        assert stage.records() == []
+        await slow.read_head()
+        decoder, got, written = Decoder(coding), [], 0
+        while chunk := await read_chunk(slow):
+            written += len(chunk)
+            got.append(decoder.feed(chunk))
+        assert b"".join(got) == body
+        assert decoder.eof
+        (record,) = await stage.wait_records()
+        assert record["response_bytes"] == written < len(body) * 0.7
+        assert stage.log.defects == []
 
 
 # Strangers.
