@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 JOBS ?= $(shell echo $$((5 * $$(nproc) / 2)))
 
 # Debian packages of the strangers that some tests and benchmarks speak to; tests skip what is not there.
-TOOLS := caddy chromium chromium-driver curl fish haproxy logrotate nghttp2-client nginx openssl postgresql prometheus python3-venv systemd wrk zsh
+TOOLS := caddy chromium chromium-driver curl fish haproxy logrotate nghttp2-client nginx openssl postgresql prometheus python3-venv systemd wrk zsh zstd
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 
 .DEFAULT_GOAL := help

@@ -17,6 +17,7 @@ BROKEN = sorted((Path(__file__).parent / "broken").glob("*.toml"))
 
 BEYOND = {
     *("address-taken-twice", "admin-for-everybody", "route-to-nowhere", "route-twice", "route-among-many"),
+    "headers-of-a-route",
     *("app-missing", "command-missing", "command-without-port", "interface-impossible", "listen-impossible"),
     *("compatibility-both", "tls-both-kinds", "tls-without-certificate", "no-routes", "empty", "port-too-high"),
     *(

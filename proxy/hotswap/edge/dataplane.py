@@ -26,6 +26,7 @@ from hotswap.core.tally import Tally
 from hotswap.edge.client.handshake import Handshake
 from hotswap.edge.client.http1_connection import Http1Connection
 from hotswap.edge.client.listener import Listener, OpenListener
+from hotswap.edge.exchange.compressor import Compressor
 from hotswap.edge.exchange.exchange import Exchange
 from hotswap.edge.exchange.gate import Gate
 from hotswap.edge.exchange.ledger import Ledger, LedgerMaker
@@ -107,6 +108,7 @@ class DataPlane:
         self.tunnels: dict[Exchange, Tunnel] = {}
         self.stopping = False
         self.handed_over = False
+        self.compressor = Compressor()
         self.room = RoomMaker(self, self.gates, self._every_listener)
         self._request_prefix = secrets.token_hex(6).encode()
         self._requests = 0

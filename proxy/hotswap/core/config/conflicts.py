@@ -19,6 +19,7 @@ from hotswap.core.config.key_lines import Location
 from hotswap.core.config.route_conflicts import find_route_conflicts
 from hotswap.core.config.spelling import nearest
 from hotswap.core.errors import MISSING, written
+from hotswap.core.http.field_changes import find_wrong_fields
 from hotswap.core.server import ABILITIES, Server, refused_argument
 
 Raw = Mapping[str, object]
@@ -233,6 +234,10 @@ def _routes(document: Raw) -> Iterator[Finding]:
             name = known[0] if known else "web"
             wrong = f"given; name of the pool that answers: add pool = {written(name)}, or files, or redirect"
             yield Finding(("routes", index, "pool"), route.get("pool", MISSING), wrong)
+        headers = route.get("headers")
+        if isinstance(headers, Mapping):
+            for name, wrong in find_wrong_fields(headers):
+                yield Finding(("routes", index, "headers", name), headers[name], wrong)
         yield from find_route_conflicts(("routes", index), route, dict(tables(document, "pools")))
         yield from _redirect(document, index, route)
         path = route.get("path", "/")

@@ -58,8 +58,8 @@ class TlsTable(Table):
     """The oldest version of TLS that is spoken."""
 
     hsts: Duration = 0.0
-    """For how long browsers are told to come by HTTPS only (Strict-Transport-Security), such as "365d"; "0s": nothing
-    is said."""
+    """For how long browsers are told to come by HTTPS only (Strict-Transport-Security: max-age), such as "365d"; "0s":
+    nothing is said. An app that says it itself is left alone."""
 
 
 class LimitsTable(Table):
@@ -151,8 +151,9 @@ class ListenerTable(Table):
     """What one client may cost."""
 
     compress: Flag = True
-    """Compress answers with zstd or gzip: text of 1 KiB and more whose answer says nothing against it, for clients that
-    ask for it."""
+    """Compress answers with zstd or gzip: text of 1 KiB and more whose answer says nothing against it (a
+    Content-Encoding, `Cache-Control: no-transform`, a range, a digest), for clients that ask for it; never streams of
+    events."""
 
     redirect: RedirectTable | None = None
     """Make this a bounce listener, which redirects every request and has no routes."""

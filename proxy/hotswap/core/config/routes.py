@@ -71,7 +71,9 @@ class RouteTable(Table):
     Read with the configuration, and again by each reload."""
 
     headers: Mapping[str, str] = Field(default_factory=dict)
-    """Fields of responses that are set; the empty value removes one."""
+    """Fields of every response, whoever answers, that are set: `{ X-Frame-Options = "DENY" }`. The empty value removes
+    one; `Set-Cookie` is added to the app's own. What belongs to one connection, such as Content-Length, is not among
+    them."""
 
     body_bytes: OwnSizeLimit = ""
     """Body of a request, or "unlimited"; 413 above that. Empty: as the listener has it, which this may raise too."""
@@ -87,7 +89,7 @@ class RouteTable(Table):
     """false: answers are not compressed, whatever the listener says."""
 
     log: Flag = True
-    """false: no line in the access log."""
+    """false: requests have no line in the access log; metrics count them all the same."""
 
     @property
     def ruled(self) -> bool:

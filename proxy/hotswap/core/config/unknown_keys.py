@@ -26,9 +26,12 @@ _KINDS: Mapping[str | int, type[BaseModel]] = {
 _CERTIFICATES = 'certificates = [{ cert = "FILE", key = "FILE" }] in [listeners.NAME.tls]'
 _SIZE = "the number of processes of an app is size in [pools.NAME]"
 _BIND = 'the address is one text, host and port: bind = ["127.0.0.1:8000"]'
-_FIELDS = (
-    "fields of responses are the app's to set; how many fields a request may have is headers in [listeners.NAME.limits]"
-)
+_FIELDS = 'fields of responses are set for a route: headers = { X-Frame-Options = "DENY" } in [[routes]]'
+_COMPRESS = "answers are compressed, unless there is compress = false in [listeners.NAME] or [[routes]]"
+_HSTS = 'it is hsts = "365d" in [listeners.NAME.tls]'
+_ADD_HEADER = "add_header response_headers header set_header"
+_ENCODE = "gzip zstd brotli encode compression deflate"
+_STRICT = "strict_transport_security"
 
 
 _USERS = 'it is called basic_auth, and is a file of user:hash lines, which "htpasswd -cB -C 10 FILE NAME" makes'
@@ -71,7 +74,13 @@ _MEANT: Mapping[str, Mapping[str, str]] = {
             'in the entry of its socket: bind = [{ path = "/run/shop.sock", mode = "0660" }]',
         ),
         **_all("redirect_https https_redirect", "a listener that only redirects has redirect = {}"),
-        **_all("headers", _FIELDS),
+        **_all(
+            "headers",
+            f"{_FIELDS}; how many fields a request may have is headers in [listeners.NAME.limits]",
+        ),
+        **_all(_ADD_HEADER, _FIELDS),
+        **_all(_ENCODE, _COMPRESS),
+        **_all(_STRICT, _HSTS),
         **_all("hosts server_name server_names path", "host names and paths are hosts and path in [[routes]]"),
     },
     "bind": {
@@ -87,7 +96,10 @@ _MEANT: Mapping[str, Mapping[str, str]] = {
         **_all("status statuses code codes", 'it is called expect, and is a string: expect = "200-399"'),
         **_all("url uri endpoint", 'it is called path: path = "/healthz"'),
     },
-    "tls": _all("cert key certificate cert_file key_file", _CERTIFICATES),
+    "tls": {
+        **_all("cert key certificate cert_file key_file", _CERTIFICATES),
+        **_all(_STRICT, 'it is called hsts: hsts = "365d"'),
+    },
     "routes": {
         **_all("backend upstream proxy_pass to target", 'it is called pool, and is a name: pool = "NAME"'),
         **_all("prefix location", "it is called path"),
@@ -100,12 +112,15 @@ _MEANT: Mapping[str, Mapping[str, str]] = {
         **_all("proxy_send_timeout send_timeout client_body_timeout write_timeout", "it is called idle_timeout"),
         **_all("proxy_buffering proxy_request_buffering buffering buffer", _BUFFER),
         **_all("strip strip_path stripprefix handle_path script_name root_path", "it is called strip_prefix = true"),
+        **_all(_ADD_HEADER, _FIELDS),
+        **_all(_ENCODE, _COMPRESS),
+        **_all(f"hsts {_STRICT}", _HSTS),
+        **_all("access_log", "a route whose requests are not to be logged has log = false"),
         **_all("auth_basic auth_basic_user_file basicauth htpasswd auth users auth_users", _USERS),
         **_all("limit_req rate_limit ratelimit limit throttle requests_per_second", _RATE),
         **_all("return rewrite redir redirect_to location_redirect permanent_redirect", _REDIRECT),
         **_all("allow_ips allowed_ips allow_from allowlist whitelist ip_allow ipallowlist", _networks("allow")),
         **_all("deny_ips denied_ips deny_from denylist blacklist blocked_ips ip_deny block", _networks("deny")),
-        **_all("headers", _FIELDS),
     },
     "pools": {
         **_all("workers processes instances replicas count threads", "the number of processes is size"),
@@ -128,6 +143,8 @@ _MEANT: Mapping[str, Mapping[str, str]] = {
         **_all("x_accel_redirect x_sendfile xsendfile internal", _SENDFILE),
         **_all("static files alias media", "files are answered by a route: files = in [[routes]]"),
         **_all("cmd exec run", 'it is called command, and is a list, with server = "command"'),
+        **_all(_ADD_HEADER, _FIELDS),
+        **_all(_ENCODE, _COMPRESS),
         **_all("port host bind", "hotswap makes the sockets of backends; clients connect to [listeners.NAME]"),
     },
 }

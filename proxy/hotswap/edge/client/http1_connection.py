@@ -69,6 +69,7 @@ class Http1Connection:
     )
 
     request_trailers: Sequence[Field] = ()  # those of HTTP/1.1 are dropped (F15)
+    in_turns = False
     shut_out = False  # a connection has one answer at a time, which is bounded by itself
 
     def __init__(self, plane: ClientPlane, listener: Entrance, stream: Stream, peer: Peer) -> None:
@@ -393,6 +394,8 @@ class Http1Connection:
             head, body = error_head(error.status)
         no_body = line[0] == b"HEAD"
         self.plane.date(head)
+        if self.listener.hsts:
+            head.lines.append(self.listener.hsts)
         answer = write_response(head, version=11, no_body=no_body, close=True)
         self.stream.write(answer if no_body else answer + body)
         self.plane.ledger.refused(self.listener, self.peer, error, line, 0 if no_body else len(body))

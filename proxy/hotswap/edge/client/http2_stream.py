@@ -72,6 +72,7 @@ class Http2Stream:
     exchange: Exchange | None = None
     channel: Http2Channel | None = None
     request_trailers: Sequence[Field] = ()
+    in_turns = False
     _started = False
     _over = False
     _inbox: deque[bytes] | None = None
@@ -119,6 +120,8 @@ class Http2Stream:
         no_body = not body or line[0] == b"HEAD"
         connection = self.connection
         connection.plane.date(head)
+        if connection.listener.hsts:
+            head.lines.append(connection.listener.hsts)
         connection.plane.ledger.refused(connection.listener, connection.peer, error, line, 0 if no_body else len(body))
         self.session.send_head(self.stream_id, write_response(head), end=no_body)
         if not no_body:

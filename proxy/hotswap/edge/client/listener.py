@@ -18,6 +18,7 @@ from ipaddress import ip_address
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from hotswap.core.http.field_changes import write_hsts
 from hotswap.core.http.forwarding import Peer
 from hotswap.core.room import Idle, choose_to_end
 from hotswap.edge.client.handshake import Handshake
@@ -97,12 +98,14 @@ class Listener:
         "armed",
         "body_bytes",
         "body_rate",
+        "compress",
         "connections",
         "context",
         "deadline",
         "header_bytes",
         "header_timeout",
         "headers",
+        "hsts",
         "http2",
         "idle_timeout",
         "name",
@@ -138,6 +141,8 @@ class Listener:
         self.table = table
         self.context = listener.context
         self.redirect = table.redirect
+        self.compress = table.compress
+        self.hsts = b"" if table.tls is None else write_hsts(table.tls.hsts)
         self.trusted = table.trusted_proxies
         limits = table.limits
         self._limit = limits.connections

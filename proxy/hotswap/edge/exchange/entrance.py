@@ -44,6 +44,8 @@ class Entrance(Protocol):
         idle_timeout: seconds in which nothing may move.
         http2: whether HTTP/2 is spoken.
         redirect: where it sends everybody, if it does.
+        compress: whether answers are compressed.
+        hsts: the line that tells browsers to come by HTTPS only; empty where it says nothing.
         connections: those that are open.
     """
 
@@ -57,6 +59,8 @@ class Entrance(Protocol):
     idle_timeout: float
     http2: bool
     redirect: RedirectTable | None
+    compress: bool
+    hsts: bytes
     connections: set[ClientConnection]
 
     def admit(self, client: socket.socket, host: str, port: int, *, instead_of: ClientConnection | None = None) -> None:

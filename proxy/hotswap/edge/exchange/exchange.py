@@ -22,6 +22,7 @@ from hotswap.core.http.retry import Failure, failure_of
 from hotswap.edge.exchange.own_answer import send_own_answer
 from hotswap.edge.exchange.reception import receive
 from hotswap.edge.exchange.request_body import RequestBody
+from hotswap.edge.exchange.response_head import finish_head
 from hotswap.edge.exchange.response_spool import ResponseSpool, may_be_spooled
 from hotswap.edge.exchange.retry_state import RetryState
 from hotswap.edge.exchange.sendfile_answer import answer_named_file
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from hotswap.core.http.messages import RequestHead
     from hotswap.core.pool.candidate import Candidate
     from hotswap.core.pool.pause_answer import PauseAnswer
+    from hotswap.edge.exchange.compressed_responder import CompressedResponder
     from hotswap.edge.exchange.entrance import Entrance
     from hotswap.edge.exchange.gate import Gate
     from hotswap.edge.exchange.route_rules import RouteRules
@@ -67,6 +69,7 @@ class Exchange:
         "backend",
         "began",
         "body_bytes",
+        "coder",
         "connection",
         "deadline",
         "error",
@@ -119,6 +122,7 @@ class Exchange:
         self.idle_timeout = listener.idle_timeout
         self.body_bytes: float | None = None  # until it is routed: the route may have a limit of its own
         self.rules: RouteRules | None = None
+        self.coder: CompressedResponder | None = None
         self._step = 0
         self.target = head.target
         self.prefix = self.request_id = b""
@@ -335,7 +339,7 @@ class Exchange:
             return
         self.status = head.status
         self.began = True
-        self.finish_head(head)
+        finish_head(self, head)
         if self.request_body is not None:
             self.request_body.on_response()
         gate = self.gate
@@ -346,11 +350,6 @@ class Exchange:
         self.responder.send_head(self, head)
         if self.responder.shut_out and self._spools:
             self._spool_response()
-
-    def finish_head(self, head: ResponseHead) -> None:
-        """Add to the head of a response what the proxy has to say, whoever answers."""
-        if not head.dated:
-            self.plane.date(head)
 
     def on_response_body(self, data: Data) -> None:
         self.response_bytes += len(data)
@@ -366,7 +365,7 @@ class Exchange:
             return
         self.status = head.status
         self.began = True
-        self.finish_head(head)
+        finish_head(self, head)
         body = head.body
         if body is not None:
             self.response_bytes += len(body)
@@ -454,7 +453,11 @@ class Exchange:
         gate = self.gate
         assert gate is not None
         spool = gate.make_spool(self, self.on_downstream_drained)
-        self.responder = self._delivery = ResponseSpool(self, self.responder, spool)
+        coder = self.coder
+        if coder is None:
+            self.responder = self._delivery = ResponseSpool(self, self.responder, spool)
+        else:  # what waits is compressed
+            coder.responder = self._delivery = ResponseSpool(self, coder.responder, spool)
 
     def _deliver(self) -> None:
         """Let go of the backend, as what is left of the response waits here for the client."""
@@ -577,6 +580,9 @@ class Exchange:
             self.request_body = None
         if self._delivery is not None:
             self._delivery.close()
+        if self.coder is not None:
+            self.coder.close()
+            self.response_bytes = self.coder.sent_bytes
         self.plane.record(self)
 
     def on_crash(self, error: Exception) -> None:

@@ -54,7 +54,8 @@ class FormattedLedger(Ledger):
     def record(self, exchange: Exchange) -> None:
         """Record the end of an exchange."""
         super().record(exchange)
-        if self._takes is not None:
+        rules = exchange.rules
+        if self._takes is not None and (rules is None or rules.log):
             self._written.append(self._format.exchange(exchange, self._clock() - exchange.started))
 
     def refused(

@@ -76,7 +76,8 @@ class Ledger:
             histogram = gate.upstream_duration
             histogram.counts[bisect_left(DURATION_BOUNDS, upstream)] += 1
             histogram.total += upstream
-        if self._sink is None:
+        rules = exchange.rules
+        if self._sink is None or (rules is not None and not rules.log):
             return
         backend = exchange.backend
         self._lines.append(

@@ -10,6 +10,7 @@ from hotswap.core.http.forwarding import error_head, request_id_of
 from hotswap.core.http.html_preference import accept_field, prefers_html
 from hotswap.edge.exchange.gate import Claimant
 from hotswap.edge.exchange.page_carrier import PIECE_BYTES, PageCarrier
+from hotswap.edge.exchange.response_head import Heading, finish_head
 
 if TYPE_CHECKING:
     from hotswap.core.http.forwarding import Peer
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from hotswap.edge.upstream.carrier import Carrier
 
 
-class AnsweredHere(Claimant, Protocol):
+class AnsweredHere(Claimant, Heading, Protocol):
     """An exchange that the proxy itself answers; see `hotswap.edge.exchange.exchange.Exchange`."""
 
     plane: ExchangePlane[Any]
@@ -31,9 +32,6 @@ class AnsweredHere(Claimant, Protocol):
     request_done: bool
     request_id: bytes
     response_bytes: int
-
-    def finish_head(self, head: ResponseHead) -> None:
-        """Add to the head of a response what the proxy has to say, whoever answers."""
 
     def release_claim(self) -> None:
         """Let go of the backend."""
@@ -58,7 +56,7 @@ def send_own_answer(exchange: AnsweredHere, status: int, fields: tuple[Field, ..
         head, body = _with_page(exchange, status, fields, page)
     else:
         head, body = error_head(status, fields)
-    exchange.finish_head(head)
+    finish_head(exchange, head)
     responder = exchange.responder
     responder.send_head(exchange, head)
     if exchange.head.method != b"HEAD":

@@ -75,6 +75,7 @@ class ResponseSpool:
 
     __slots__ = ("_broken", "_client", "_exchange", "_spool", "_trailers", "ended")
 
+    in_turns = False
     shut_out = False  # what the client's connection has no room for waits here
 
     def __init__(self, exchange: Delivering, client: Responder[Any], spool: Spool) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from hotswap.core.http.contents import Contents
+from hotswap.core.http.field_changes import FieldChanges
 from hotswap.edge.files.disk_call import FilesPlane
 from hotswap.edge.files.files_step import FilesStep
 from hotswap.edge.rules.address_step import AddressStep
@@ -27,16 +28,31 @@ class RouteRules:
     Attributes:
         table: the route.
         steps: taken in this order: redirect, allow and deny, rate, basic_auth, files.
+        changes: of the fields of its answers; None where it has none.
+        compress: whether its answers may be compressed.
+        log: whether its requests have lines in the access log.
         body_bytes: the longest body of a request, `math.inf` is any; None: as the listener has it.
         response_timeout: seconds until a backend begins to answer, 0 is any; None: as the pool has it.
         idle_timeout: seconds in which nothing may move; None: as the listener has it.
     """
 
-    __slots__ = ("body_bytes", "idle_timeout", "response_timeout", "steps", "table")
+    __slots__ = (
+        "body_bytes",
+        "changes",
+        "compress",
+        "idle_timeout",
+        "log",
+        "response_timeout",
+        "steps",
+        "table",
+    )
 
     def __init__(self, table: RouteTable, steps: Sequence[RuleStep]) -> None:
         self.table = table
         self.steps = tuple(steps)
+        self.changes = FieldChanges(table.headers) if table.headers else None
+        self.compress = table.compress
+        self.log = table.log
         # Which is empty where the file says nothing.
         limit = math.inf if table.body_bytes is None else table.body_bytes
         self.body_bytes = None if limit == "" else limit

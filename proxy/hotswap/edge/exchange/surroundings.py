@@ -40,6 +40,10 @@ class ExchangePlane(GatePlane, FilesPlane, Protocol[Exchanged]):
     gates: dict[str, Gate]
     room: RoomMaker
 
+    @property
+    def compressor(self) -> Compressing[Exchanged]:
+        """What compresses responses."""
+
     def record(self, exchange: Exchanged) -> None:
         """Record the end of an exchange."""
 
@@ -48,6 +52,13 @@ class ExchangePlane(GatePlane, FilesPlane, Protocol[Exchanged]):
 
     def next_request_id(self) -> bytes:
         """A new request id: unique among all proxies, and ascending within one."""
+
+
+class Compressing(Protocol[Exchanged]):
+    """Compressor of responses; see `hotswap.edge.exchange.compressor.Compressor`."""
+
+    def compress(self, exchange: Exchanged, head: ResponseHead) -> None:
+        """Have a response compressed if it may be and the client asks for it, and change its head accordingly."""
 
 
 class Responder(Answering, Protocol[Exchanged]):

@@ -126,6 +126,8 @@ class FileCarrier:
             if exchange.downstream_backed_up:
                 self.paused = True
                 return
+            if exchange.responder.in_turns:
+                break
         self._plane.poller.soon(self, self.pump)
 
     def _pass_on(self, exchange: Carried, file: OpenFile) -> int:
@@ -147,7 +149,8 @@ class FileCarrier:
                 exchange.flush()
             return got
         buffer = self._plane.buffer
-        room = buffer[: min(left, len(buffer) if self._begun else FIRST_BYTES)]
+        most = FIRST_BYTES if not self._begun or exchange.responder.in_turns else len(buffer)
+        room = buffer[: min(left, most)]
         got = self._read(file, room)
         if got:
             self._begun = True

@@ -73,7 +73,12 @@ class Carrier(Protocol):
 
 
 class Answering(Protocol):
-    """The part of a client's side that only backend connections use."""
+    """The part of a client's side that only backend connections use.
+
+    `in_turns` says that a body is work: it is given in pieces of 64 KiB at most, between which others have their turn.
+    """
+
+    in_turns: bool
 
     @property
     def request_trailers(self) -> Sequence[Field]:

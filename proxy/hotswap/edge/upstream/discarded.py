@@ -37,7 +37,7 @@ class Discarded:
     retries = written = 0
     target = prefix = b""
     response_timeout = idle_timeout = DISCARDED_SECONDS
-    downstream_backed_up = held_back = shut_out = False
+    downstream_backed_up = held_back = shut_out = in_turns = False
 
     head: RequestHead
     peer: Peer

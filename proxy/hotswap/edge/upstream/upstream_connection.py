@@ -254,8 +254,8 @@ class UpstreamConnection(Connector):
                 if exchange.downstream_backed_up:
                     self.paused = True
                     return
-                if not self._body_left:
-                    break  # a body in chunks: others are to have their turn
+                if not self._body_left or exchange.responder.in_turns:
+                    break  # a body in chunks, or one that is work: others are to have their turn
         self.plane.poller.soon(self, self.pump)
 
     def _read_body(self, exchange: Carried, left: int) -> int:
@@ -267,7 +267,7 @@ class UpstreamConnection(Connector):
             if got > 0:
                 exchange.on_response_moved(got)
         else:
-            buffer = plane.buffer
+            buffer = plane.buffer[:PARSED_BYTES] if exchange.responder.in_turns else plane.buffer
             got = stream.read_into(buffer if left >= len(buffer) else buffer[:left])
             if got > 0:
                 exchange.on_response_body(buffer[:got])
