@@ -1,8 +1,8 @@
 """Body that waits between a source and a sink of different speeds: in memory while it is short, else in a file.
 
 What is in it is read in the order in which it came: first what the file has, then what is on its way there, then what
-is in memory. The file itself is another's affair (`SpoolStore`), which may take its time: meanwhile the source has to stop,
-so that no more than `MEMORY_BYTES` and one piece wait in memory, and as many are being written.
+is in memory. The file itself is another's affair (`SpoolStore`), which may take its time: meanwhile the source has to
+stop, so that no more than `MEMORY_BYTES` and one piece wait in memory, and as many are being written.
 """
 
 from __future__ import annotations
