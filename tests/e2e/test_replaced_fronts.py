@@ -177,7 +177,7 @@ async def test_the_front_of_a_django_project_with_static_files_and_media_is_repl
         # listen 80, return 301
         await assert_bounced(site, "/static/x?y=z")
         # access_log off
-        await assert_logged(site, "/whoami", never=("/static/", "/media/posters"))
+        await assert_logged(site, "/whoami", never=("/static/admin/", "/static/site.", "/media/posters"))
 
 
 async def refused_upload(site: Site, length: int) -> int:
