@@ -31,6 +31,7 @@ CONTRACT = {
     "hotswap_pool_locked": {"pool"},
     "hotswap_certificate_expiry_seconds": {"name"},
     "hotswap_build_info": {"version"},
+    "hotswap_static_responses": {"listener", "code"},
     "hotswap_takeovers": {"outcome"},
 }
 
@@ -50,6 +51,7 @@ def full_tally() -> Tally:
     tally.health_checks["web", "passed"] += 3
     tally.takeovers["done"] += 1
     tally.spool_full["web"] += 2
+    tally.static_responses["public", 200] += 5
     return tally
 
 

@@ -405,7 +405,7 @@ async def test_forwarded_fields_of_trusted_proxies_are_continued():
         ) in head
         assert b"\r\nX-Request-ID: given\r\n" in head
         assert b"\r\nx-real-ip: 203.0.113.9\r\n" in head
-        assert b"\r\nx-forwarded-prefix: /shop\r\n" in head
+        assert b"\r\nX-Forwarded-Prefix: /shop\r\n" in head
         await line.send(OK)
         await client.read_response()
         assert (await stage.wait_records())[0]["client"] == "203.0.113.9"

@@ -16,7 +16,7 @@ _HEX_LAST: Final = 12
 """Digits from which the end of a name is a hash and no kind of file, as of Django's LICENSE.2c54f4e1ca1c."""
 _DATE: Final = re.compile(rb"(?:19|20)[0-9]{6}[a-f]?")
 _BASE64: Final = re.compile(rb"[A-Za-z0-9_-]{8}")
-_READABLE: Final = re.compile(rb"[0-9]*(?:[A-Z]+|[A-Z]?[a-z]+)?(?:[A-Z][a-z]+){0,4}[0-9]*")
+_READABLE: Final = re.compile(rb"[0-9]*+(?:[A-Z]+|[A-Z]?[a-z]+)?(?:[A-Z][a-z]+){0,4}[0-9]*")
 """Words and a number: `template`, `MyWidget`, `Version2`, `2024June`, `README`."""
 _INNER_CAPITAL: Final = re.compile(rb".+[A-Z]")
 _BUILT: Final = frozenset((b"assets", b"_astro", b"_nuxt"))

@@ -31,6 +31,8 @@ from hotswap.edge.upstream.discarded import DISCARDED_BYTES, Discarded
 from hotswap.edge.upstream.upstream_connection import UpstreamConnection
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hotswap.core.http.forwarding import Peer
     from hotswap.core.http.messages import RequestHead
     from hotswap.core.pool.candidate import Candidate
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from hotswap.edge.exchange.route_rules import RouteRules
     from hotswap.edge.exchange.surroundings import ExchangePlane, Responder
     from hotswap.edge.loop.stream import Data
+    from hotswap.edge.rules.rule_step import RuleStep
     from hotswap.edge.upstream.carrier import Carrier
     from hotswap.edge.upstream.upstream import Upstream
 
@@ -60,11 +63,24 @@ class Exchange:
     `side` is whose fault `error` is, which says why it did not end well, or by an answer of the proxy's own.
     """
 
+    body_bytes: float | None  # of requests that have a body
+    rules: RouteRules | None
+    coder: CompressedResponder | None
+    gate: Gate | None
+    backend: Candidate | None
+    upstream: Upstream | None
+    connection: Carrier | None
+    side: Side | None
+    _delivery: ResponseSpool | None
+    request_body: RequestBody | None
+    _retry_state: RetryState | None
+    _steps: Iterator[RuleStep] | None
+
     __slots__ = (
         "_delivery",
         "_retry_state",
         "_spools",
-        "_step",
+        "_steps",
         "armed",
         "backend",
         "began",
@@ -120,27 +136,22 @@ class Exchange:
         self.started = plane.poller.now  # when it was ready to be read; what it waited for its turn is part of it
         self.request_done = self.request_sent = head.complete
         self.idle_timeout = listener.idle_timeout
-        self.body_bytes: float | None = None  # until it is routed: the route may have a limit of its own
-        self.rules: RouteRules | None = None
-        self.coder: CompressedResponder | None = None
-        self._step = 0
         self.target = head.target
         self.prefix = self.request_id = b""
         self.pool_name = ""
-        self.gate: Gate | None = None
-        self.backend: Candidate | None = None
-        self.upstream: Upstream | None = None
-        self.connection: Carrier | None = None
         self.status = self.request_bytes = self.response_bytes = self.retries = self.written = 0
         self.response_timeout = self.held_at = self.held_seconds = self.sent_at = 0.0
         self.upstream_seconds = -1.0
-        self.side: Side | None = None
+        # In few statements, as this is done for every request.
+        self.rules = self.coder = self.gate = self.backend = self.upstream = self.connection = self.side = (
+            self._delivery
+        ) = self.request_body = self._retry_state = self._steps = None
         self.error = ""
         self.deadline, self.armed = math.inf, NEVER
         self.finished = self.began = self._spools = False
-        self._delivery: ResponseSpool | None = None
-        self.request_body = None if head.complete else RequestBody(self)
-        self._retry_state: RetryState | None = None
+        if not head.complete:
+            self.body_bytes = None  # until it is routed: the route may have a limit of its own
+            self.request_body = RequestBody(self)
 
     @property
     def upgrading(self) -> bool:
@@ -153,11 +164,11 @@ class Exchange:
 
     def proceed(self) -> None:
         """Take the steps of the route's rules that are left, and then claim a backend."""
-        rules = self.rules
-        assert rules is not None
-        while self._step < len(rules.steps):
-            step = rules.steps[self._step]
-            self._step += 1
+        steps = self._steps
+        if steps is None:
+            assert self.rules is not None
+            steps = self._steps = iter(self.rules.steps)
+        for step in steps:
             if self.finished or not step.take(self):
                 return
         self.forward()
@@ -197,14 +208,12 @@ class Exchange:
     @property
     def wants_body(self) -> bool:
         """Whether more of the request's body can be taken now; `Responder.read_on` follows when it can again."""
-        body = self.request_body
-        return body is not None and body.wants_more
+        return self.request_body is not None and self.request_body.wants_more
 
     @property
     def gathering(self) -> bool:
         """Whether the request is read to its end before a backend is claimed."""
-        body = self.request_body
-        return body is not None and body.gathering
+        return self.request_body is not None and self.request_body.gathering
 
     def cancel(self, status: int = GONE_STATUS, error: str = "the client went away") -> None:
         """The client disconnected: abandon the exchange."""
@@ -395,14 +404,9 @@ class Exchange:
             connection.release(reusable=self.request_sent)
             gate = self.gate
             if gate is not None and gate.ejections.suspects:
-                self._acquit(gate)
+                gate.acquit(self.upstream)
         self.finish()
         self.responder.done(self)
-
-    def _acquit(self, gate: Gate) -> None:
-        upstream = self.upstream
-        if upstream is not None:
-            gate.ejections.acquit(upstream.backend)
 
     def part_with_backend(self, head: ResponseHead | None = None, *, whole: bool = True) -> None:
         """Release the claim and the connection: the rest of the exchange is without them.
@@ -423,7 +427,7 @@ class Exchange:
                 connection.exchange = None
                 connection.close()
         if self.gate is not None and self.gate.ejections.suspects:
-            self._acquit(self.gate)
+            self.gate.acquit(self.upstream)
         self.release_claim()
 
     def flush(self) -> None:

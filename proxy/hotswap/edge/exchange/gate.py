@@ -245,6 +245,11 @@ class Gate:
             self._let_in_soon()
         return None
 
+    def acquit(self, upstream: Upstream | None) -> None:
+        """Note that a backend has answered, if one is claimed still."""
+        if upstream is not None:
+            self.ejections.acquit(upstream.backend)
+
     def forget(self, exchange: Claimant) -> None:
         """An exchange without a backend has ended for another reason."""
         self.apart.discard(exchange)

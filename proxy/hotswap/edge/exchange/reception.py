@@ -73,18 +73,18 @@ def receive(exchange: Arriving) -> None:
         exchange.target = match.rewrite(head.target)
         exchange.prefix = match.prefix
     exchange.pool_name = match.pool
-    limit: float | None = listener.body_bytes
-    if match.rule is not None:
-        rules = exchange.rules = exchange.plane.rules[match.rule]
-        assert rules is not None
-        if rules.body_bytes is not None:
-            limit = rules.body_bytes
+    rules = None if match.rule is None else exchange.plane.rules[match.rule]
+    if rules is not None:
+        exchange.rules = rules
         if rules.idle_timeout is not None:
             exchange.idle_timeout = rules.idle_timeout
-    exchange.body_bytes = limit
-    if limit is not None and max(head.content_length or 0, exchange.request_bytes) > limit:
-        exchange.answer(413, side=Side.DOWNSTREAM, error="the body is too large")
-    elif exchange.rules is None:
+    if not head.complete:
+        own = None if rules is None else rules.body_bytes
+        limit = exchange.body_bytes = listener.body_bytes if own is None else own
+        if limit is not None and max(head.content_length or 0, exchange.request_bytes) > limit:
+            exchange.answer(413, side=Side.DOWNSTREAM, error="the body is too large")
+            return
+    if rules is None:
         exchange.forward()
     else:
         exchange.proceed()
