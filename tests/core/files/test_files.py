@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hotswap.core.files.conditions import NOTHING_ASKED, FileRequest, Verdict, asked_of, judge, part_of
 from hotswap.core.files.file_path import file_path
-from hotswap.core.files.hashed_name import is_hashed
+from hotswap.core.files.hashed_name import is_hashed, is_hashed_anywhere
 from hotswap.core.files.media_type import DEFAULT, is_asset, is_compressible, media_type
 from hotswap.core.files.page import wants_page
 from hotswap.core.files.siblings import choose_sibling, is_current
@@ -122,11 +122,57 @@ def test_a_name_with_a_hash_is_recognised(name):
         *("deadbeef.txt", "facade-deadbeef.js", "img-550e8400-e29b-41d4-a716-446655440000.png", "v8f3b2a1c/main.js"),
         *("assets/jquery-migrated.js", "assets/icon-Disabled.png", "assets/main.css", "immutable/main.css"),
         *("assets/README-COMPLETE.md", "index-DiwrgTda.js"),
+        *("avatars/550e8400-e29b-41d4-a716-44665544abcd.jpg", "a.550e8400-e29b-41d4-a716-44665544abcd.jpg"),
     ],
 )
 def test_a_name_that_a_person_gave_is_none(name):
     """A wrong "immutable" stays in browsers for a year; a hash that reads as words is one only where tools write."""
     assert not is_hashed(name.encode())
+    assert not is_hashed_anywhere(name.encode())
+
+
+@pytest.mark.parametrize(
+    ("name", "hashed"),
+    [
+        ("css/base.5af66c1b1797.css", True),
+        ("assets/index-DiwrgTda.js", True),
+        ("_app/immutable/chunks/entry.js", True),
+        ("avatars/3f2504e04f8941d39a0c0305e82c3301.jpg", False),
+        ("up/507f1f77bcf86cd799439011.jpg", False),
+        ("report-Q3FY2024.pdf", False),
+        ("scan-2024dec1.pdf", False),
+        ("main.8f3b2a1c.js", False),
+        ("notes.123456789012.txt", False),
+    ],
+)
+def test_among_files_of_people_only_names_of_tools_are_hashed(name, hashed):
+    """Ids and dates are overwritten under the same name."""
+    assert is_hashed_anywhere(name.encode()) is hashed
+
+
+@pytest.mark.parametrize(
+    ("etag", "field", "said", "verdict"),
+    [
+        (b'W/"a"', "if_none_match", b'"a"', Verdict.UNCHANGED),
+        (b'W/"a"', "if_none_match", b'"b", W/"a"', Verdict.UNCHANGED),
+        (b'W/"a"', "if_match", b'W/"a"', Verdict.FAILED),
+        (b'W/"a"', "if_match", b'"a"', Verdict.FAILED),
+        (b'"a,b"', "if_none_match", b'"x", "a,b"', Verdict.UNCHANGED),
+        (b'"b"', "if_none_match", b'"a,b"', Verdict.WHOLE),
+        (b'"a"', "if_match", b'"x","a"', Verdict.WHOLE),
+        (b"broken", "if_none_match", b"broken", Verdict.WHOLE),
+    ],
+)
+def test_tags_of_apps_are_compared_as_they_are_meant(etag, field, said, verdict):
+    """Weakly for If-None-Match, strongly for If-Match (RFC 9110 13.1); a comma may be within a tag."""
+    asked = FileRequest(**{field: said})
+    assert judge(asked, etag=etag, modified=MODIFIED, modified_text=MODIFIED_TEXT) is verdict
+
+
+def test_no_part_is_given_by_a_weak_tag():
+    """RFC 9110 13.1.5."""
+    asked = FileRequest(range=b"bytes=0-1", if_range=b'W/"a"')
+    assert part_of(asked, size=9, etag=b'W/"a"', modified_text=MODIFIED_TEXT)[0] is Verdict.WHOLE
 
 
 @pytest.mark.parametrize(

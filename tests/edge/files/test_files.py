@@ -215,6 +215,24 @@ async def test_a_stale_sibling_is_not_given(media):
         assert "content-encoding" not in fields
 
 
+async def test_a_sibling_that_vanishes_leaves_the_file(media, monkeypatch):
+    """A deploy may take it away between two looks at it."""
+    sibling = media / "css" / "a.css.gz"
+    sibling.write_bytes(b"gzipped!")
+    real = look_up._sizes_of_siblings
+
+    def look_and_lose(*arguments: Any, cached: bool) -> Any:
+        sizes = real(*arguments, cached=cached)
+        sibling.unlink(missing_ok=True)
+        return sizes
+
+    monkeypatch.setattr(look_up, "_sizes_of_siblings", look_and_lose)
+    async with open_stage(routes=(route(media),)) as stage:
+        status, fields, body = await ask(await stage.connect(), "/static/css/a.css", "Accept-Encoding: gzip")
+        assert (status, body) == (200, b"body { color: red }\n")
+        assert "content-encoding" not in fields
+
+
 async def test_a_route_that_says_no_to_compression_has_no_siblings(media):
     """Whatever lies there."""
     (media / "css" / "a.css.gz").write_bytes(b"gzipped!")
@@ -533,12 +551,12 @@ def slow_disk(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     go = threading.Event()
     real = look_up.look_up
 
-    def waiting(*arguments: Any, cached: bool, siblings: bool) -> Any:
+    def waiting(*arguments: Any, cached: bool, **options: Any) -> Any:
         if cached:
             raise BlockingIOError(11, "not in memory")
         assert threading.current_thread() is not threading.main_thread()
         go.wait(10)
-        return real(*arguments, cached=cached, siblings=siblings)
+        return real(*arguments, cached=cached, **options)
 
     monkeypatch.setattr("hotswap.edge.files.files_step.look_up", waiting)
     return go

@@ -139,7 +139,8 @@ class BalancedTable(Table):
 
     sendfile: Mapping[PathPrefix, DirectoryPath] = Field(default_factory=dict)
     """Directories, by path prefix, whose files the app may have answered in its place: by `X-Accel-Redirect` with a
-    path below a prefix, or by `X-Sendfile` with a path below a directory. Neither field ever goes on to a client."""
+    path below a prefix, or by `X-Sendfile` with a path below a directory. Neither field goes on to
+    a client, but without `sendfile` to one of `trusted_proxies`, which may be meant."""
 
     error_pages: FilePath = ""
     """Directory with pages such as 502.html and 503.html, for the proxy's own errors to clients that accept

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 MAX_DATE: Final = 64
 """Bytes of a date: longer ones are none."""
+_TAG: Final = re.compile(rb'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 _RANGE: Final = re.compile(rb"bytes=[ \t]{0,8}([0-9]{0,18})-([0-9]{0,18})[ \t]{0,8}", re.IGNORECASE)
 
 
@@ -64,7 +65,7 @@ def judge(asked: FileRequest, *, etag: bytes, modified: int, modified_text: byte
 
     Args:
         asked: what the request says.
-        etag: strong entity tag of the representation, with its quotes.
+        etag: entity tag of the representation, with its quotes; a weak one begins with `W/`.
         modified: its last modification, in whole seconds since 1970.
         modified_text: the same as Last-Modified says it.
 
@@ -98,7 +99,7 @@ def part_of(asked: FileRequest, *, size: int, etag: bytes, modified_text: bytes)
         `WHOLE`, `PART` or `OUTSIDE`, the first byte, and the one behind the last.
     """
     whole = Verdict.WHOLE, 0, size
-    if asked.if_range and asked.if_range not in (etag, modified_text):
+    if asked.if_range and (asked.if_range not in (etag, modified_text) or asked.if_range.startswith(b"W/")):
         return whole
     match = _RANGE.fullmatch(asked.range)
     if match is None:
@@ -118,11 +119,13 @@ def part_of(asked: FileRequest, *, size: int, etag: bytes, modified_text: bytes)
 
 
 def _names(tags: bytes, etag: bytes, *, weak: bool) -> bool:
-    """Whether a list of entity tags has this one; weakly, or as one that is strong there too (RFC 9110 8.8.3.2)."""
+    """Whether a list of entity tags has this one; weakly, or both being strong (RFC 9110 8.8.3.2)."""
     if tags.strip() == b"*":
         return True
-    named = [tag.strip(b" \t") for tag in tags.split(b",")]
-    return etag in named or (weak and b"W/" + etag in named)
+    ours = _TAG.fullmatch(etag)
+    if ours is None or (ours[1] and not weak):
+        return False
+    return any(tag == ours[2] and (weak or not is_weak) for is_weak, tag in _TAG.findall(tags))
 
 
 def _seconds(date: bytes, modified: int, modified_text: bytes) -> int | None:

@@ -16,6 +16,8 @@ _HEX_LAST: Final = 12
 """Digits from which the end of a name is a hash and no kind of file, as of Django's LICENSE.2c54f4e1ca1c."""
 _DATE: Final = re.compile(rb"(?:19|20)[0-9]{6}[a-f]?")
 _BASE64: Final = re.compile(rb"[A-Za-z0-9_-]{8}")
+_UUID: Final = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_DJANGO: Final = re.compile(rb"[0-9a-f]{12}")
 _READABLE: Final = re.compile(rb"[0-9]*+(?:[A-Z]+|[A-Z]?[a-z]+)?(?:[A-Z][a-z]+){0,4}[0-9]*")
 """Words and a number: `template`, `MyWidget`, `Version2`, `2024June`, `README`."""
 _INNER_CAPITAL: Final = re.compile(rb".+[A-Z]")
@@ -36,6 +38,8 @@ def is_hashed(path: bytes) -> bool:
     if _IMMUTABLE in directories and b"_app" in directories:
         return True
     first, *pieces = name.split(b".")
+    if _UUID.search(name) is not None:
+        return False
     if not pieces:
         return False  # without a dot there is nothing in front of the end
     built = not _BUILT.isdisjoint(directories)
@@ -47,6 +51,18 @@ def is_hashed(path: bytes) -> bool:
     if any(_is_hash(piece, built=built) for piece in pieces[:-1]):
         return True
     return any(_ends_with_hash(piece, built=built) for piece in (first, *pieces[:-1]))
+
+
+def is_hashed_anywhere(path: bytes) -> bool:
+    """Whether that is so of a file in a directory where people may put theirs, whose names are ids and dates too.
+
+    Known are Django's and whitenoise's, and everything below the directories that build tools write.
+    """
+    *directories, name = path.split(b"/")
+    if is_hashed(path) and not (_BUILT | {_IMMUTABLE}).isdisjoint(directories):
+        return True
+    pieces = name.split(b".")[1:]
+    return any(_DJANGO.fullmatch(piece) is not None and _is_mixed(piece) for piece in pieces)
 
 
 def _ends_with_hash(piece: bytes, *, built: bool) -> bool:

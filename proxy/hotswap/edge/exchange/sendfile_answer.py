@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from hotswap.core.errors import Side
@@ -159,8 +158,6 @@ class SendfileAnswer:
         asked = NOTHING_ASKED
         if exchange.head.method in (b"GET", b"HEAD"):
             asked = asked_of(exchange.head)
-            if asked.if_range.startswith(b"W/"):
-                asked = replace(asked, range=b"")  # which compares strongly (RFC 9110 13.1.5)
         answer_file(exchange.plane, exchange, named, asked, None if named.body is not None else file)
 
     def _fail(self, error: OSError) -> None:

@@ -13,6 +13,7 @@ from urllib.parse import unquote_to_bytes
 from hotswap.core.errors import Side
 from hotswap.core.files.conditions import FileRequest, asked_of
 from hotswap.core.files.file_path import file_path
+from hotswap.core.files.hashed_name import is_hashed, is_hashed_anywhere
 from hotswap.core.files.page import wants_page
 from hotswap.edge.files.disk_call import DiskCall, FilesPlane
 from hotswap.edge.files.file_answer import answer_file, refuse
@@ -119,10 +120,11 @@ class FilesStep:
     def _seek(self, exchange: Entering, asked: FileRequest, key: bytes, path: bytes, before: PathPlace | None) -> bool:
         """Find a file out of memory, or have a job look for it on the disk."""
         paths, known, siblings, coding = self._paths, self._roots, self._siblings, asked.accept_encoding
+        hashed = key != _FALLBACK and (is_hashed if self._relative else is_hashed_anywhere)(path)
         try:
             if self._plane.poller.now - self._checked >= FRESH_SECONDS:
                 self._set_roots(open_roots(paths, known, cached=True))
-            place, file = look_up(self._roots, path, coding, before, cached=True, siblings=siblings)
+            place, file = look_up(self._roots, path, coding, before, cached=True, siblings=siblings, hashed=hashed)
         except BlockingIOError:
             pass
         except OSError as error:
@@ -134,7 +136,7 @@ class FilesStep:
 
         def work() -> tuple[tuple[Root, ...], PathPlace, OpenFile | None]:
             roots = open_roots(paths, known, cached=False)
-            return roots, *look_up(roots, path, coding, before, cached=False, siblings=siblings)
+            return roots, *look_up(roots, path, coding, before, cached=False, siblings=siblings, hashed=hashed)
 
         def done(found: tuple[tuple[Root, ...], PathPlace, OpenFile | None]) -> None:
             roots, place, file = found

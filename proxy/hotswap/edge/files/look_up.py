@@ -87,6 +87,7 @@ def look_up(
     *,
     cached: bool,
     siblings: bool,
+    hashed: bool,
 ) -> tuple[PathPlace, OpenFile | None]:
     """Find a file, and what of it a client is given.
 
@@ -97,6 +98,7 @@ def look_up(
         before: what was known; contents that have not changed are not read again.
         cached: never wait for a disk.
         siblings: look for compressed siblings.
+        hashed: the path has a hash of the content.
 
     Returns:
         The place, and the file to be sent if its content is not kept.
@@ -114,8 +116,16 @@ def look_up(
         place.stored = dict(before.stored)
     coding = place.coding_for(accept_encoding)
     if coding:
-        file.close()
-        file = place.root.open(place.path + SUFFIXES[coding], cached=cached)
+        try:
+            sibling = place.root.open(place.path + SUFFIXES[coding], cached=cached)
+        except BlockingIOError:
+            raise
+        except OSError:  # it was there a moment ago
+            place.sizes = {name: size for name, size in place.sizes.items() if name != coding}
+            coding = b""
+        else:
+            file.close()
+            file = sibling
     known = place.stored.get(coding)
     if known is None or known.identity != file.identity:
         place.stored[coding] = known = StoredFile(
@@ -123,6 +133,7 @@ def look_up(
             place.path + SUFFIXES.get(coding, b""),
             read_small(file, cached=cached),
             name=place.path,
+            hashed=hashed,
             coding=coding,
             vary=bool(place.sizes),
         )

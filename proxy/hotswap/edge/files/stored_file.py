@@ -7,7 +7,6 @@ from email.utils import formatdate
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
-from hotswap.core.files.hashed_name import is_hashed
 from hotswap.core.files.media_type import media_type
 
 if TYPE_CHECKING:
@@ -52,7 +51,15 @@ class StoredFile:
     )
 
     def __init__(
-        self, file: OpenFile, path: bytes, body: bytes | None, *, name: bytes, coding: bytes = b"", vary: bool = False
+        self,
+        file: OpenFile,
+        path: bytes,
+        body: bytes | None,
+        *,
+        name: bytes,
+        hashed: bool = False,
+        coding: bytes = b"",
+        vary: bool = False,
     ) -> None:
         """Make the fields.
 
@@ -61,6 +68,7 @@ class StoredFile:
             path: below its root.
             body: its content, if it is small.
             name: path of what is asked for, of which this may be a sibling.
+            hashed: its name has a hash of its content.
             coding: of the content.
             vary: there are siblings.
         """
@@ -76,7 +84,7 @@ class StoredFile:
             self.etag = b'"%b"' % blake2b(body, digest_size=12).hexdigest().encode()
         self.unchanged_lines = [
             b"ETag: %b\r\n" % self.etag,
-            FOREVER if is_hashed(name) else ASK_AGAIN,
+            FOREVER if hashed else ASK_AGAIN,
             *((b"Vary: Accept-Encoding\r\n",) if vary else ()),
         ]
         self.lines = [
