@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,11 @@ def use_up(stage: Stage, slot: int) -> None:
 def seen(stage: Stage, kind: str) -> bool:
     """Whether there was an event of a kind."""
     return kind in stage.kinds()
+
+
+def ended(stage: Stage, number: int) -> bool:
+    """Whether the pool knows that so many backends have ended."""
+    return stage.kinds().count("backend.exited") == number
 
 
 @pytest.mark.fail_after(30)
@@ -260,10 +266,11 @@ async def test_a_replacement_that_alone_is_left_is_not_broken_off(tmp_path: Path
         write_app(tmp_path, boot=2)
         use_up(stage, 0)
         await stage.wait(lambda: stage.surroundings.tally.backend_starts.get(("web", "recycle")) == 1)
-        for pid in (pids[0], pids[1]):
+        for number, pid in enumerate((pids[0], pids[1]), start=1):
             assert pid is not None
             os.kill(pid, signal.SIGKILL)
-            await wait_gone(pid)
+            # As the pool learns of it: of two that end in one turn of the loop either may be the first.
+            await stage.wait(partial(ended, stage, number))
         await stage.wait(lambda: seen(stage, "backend.recycled"))
         await stage.wait(lambda: stage.ready == {0, 1})
         assert stage.surroundings.tally.backend_starts == {
